@@ -1,0 +1,93 @@
+# What to type in a checkout. `make` alone prints this list; CI runs only these targets.
+
+# The interpreter of the environment; else the first of 3.11 to 3.14 that is found.
+PYTHON ?=
+# More arguments for the command behind a target, as in: make test ARGS="-k fold -x"
+ARGS ?=
+
+BIN := .venv/bin
+SOURCES := src tests examples benchmarks tools
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage check lint types imports package tracked format bench lock clean rebuild
+
+help: ## Print this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+##@ Use it
+
+demo: .venv/project ## Load a year of flights into a database of its own and show it
+	@$(BIN)/dama run flights.load $(ARGS)
+
+bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+##@ Change it
+
+test: .venv/dev .venv/project ## Run the tests (ARGS="-k name" picks some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+coverage: .venv/dev .venv/project ## Run the tests and list the branches that none of them takes
+	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+
+check: lint types imports package tracked ## Everything short of the tests: style, types, layers, package
+
+format: .venv/dev ## Rewrite the sources in the one format
+	@$(BIN)/python -m ruff check --quiet --fix-only $(wildcard $(SOURCES))
+	@$(BIN)/python -m ruff format $(wildcard $(SOURCES))
+
+##@ Keep it
+
+lock: .venv/project ## Renew the pinned requirements from pyproject.toml
+	@sh tools/lock
+
+clean: ## Remove what was made here: environment, caches, packages
+	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@find $(wildcard $(SOURCES)) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The parts of `check`, each of which may be asked for alone.
+
+lint: .venv/dev
+	@echo "ruff: rules and format"
+	@$(BIN)/python -m ruff check --quiet $(wildcard $(SOURCES))
+	@$(BIN)/python -m ruff format --quiet --check $(wildcard $(SOURCES))
+
+types: .venv/dev .venv/project
+	@echo "basedpyright: types of src"
+	@$(BIN)/python -m basedpyright
+
+imports: .venv/dev .venv/project
+	@echo "import-linter: who imports whom"
+	@$(BIN)/lint-imports --no-logo
+
+package: .venv/dev
+	@echo "package: build, look inside, start"
+	@$(BIN)/python tools/check_package.py
+
+tracked: .venv/made
+	@echo "tracked files: nothing of this machine"
+	@$(BIN)/python tools/check_tracked.py
+
+# The environment, in four stamps, so that only what changed is done again:
+# made (empty), run (what the product needs), dev (all tools), project (itself, editable).
+# It holds absolute paths: one that was copied or moved here, or lost its Python, is made anew.
+
+ifneq ($(shell test -x $(BIN)/python && cat .venv/made 2>/dev/null),$(CURDIR))
+.venv/made: rebuild
+endif
+
+.venv/made:
+	@sh tools/environment create '$(PYTHON)'
+
+.venv/run: requirements/run.txt .venv/made
+	@sh tools/environment install $<
+
+.venv/dev: requirements/dev.txt .venv/run .venv/made
+	@sh tools/environment install $<
+
+.venv/project: pyproject.toml .venv/run .venv/made
+	@sh tools/environment project

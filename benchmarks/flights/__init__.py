@@ -1,0 +1,1 @@
+"""The flights: `flights.load` against a psql script written by hand."""

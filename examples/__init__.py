@@ -1,0 +1,1 @@
+"""Examples: programs written on dama as its users would write them."""

@@ -1,0 +1,1 @@
+"""dama: the DataManager Controller, ETL tasks on PostgreSQL with their whole history."""

@@ -1,0 +1,97 @@
+"""Errors of definitions, names, params and results: what the caller can correct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dama.errors import DamaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class InvalidDefinitionError(UsageError):
+    """A service or task is defined in a way that can not work."""
+
+    code = "INVALID_DEFINITION"
+
+
+class DuplicateNameError(UsageError):
+    """Two services, or two tasks of a service, have the same name."""
+
+    code = "DUPLICATE_NAME"
+
+
+class UnknownTaskError(UsageError):
+    """No service has a task of this name."""
+
+    code = "UNKNOWN_TASK"
+
+
+class UnknownServiceError(UsageError):
+    """No module that was loaded has a service of this name."""
+
+    code = "UNKNOWN_SERVICE"
+
+
+class ModuleLoadError(UsageError):
+    """A module that should have services can not be imported, or has none.
+
+    Attributes:
+        module: Its name, as it was given.
+    """
+
+    code = "MODULE_LOAD"
+
+    def __init__(self, module: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.module = module
+
+
+@dataclass(frozen=True)
+class ParamProblem:
+    """What is wrong with one param.
+
+    Attributes:
+        name: The param.
+        path: Where inside its value, such as `[3].month`; empty for the value itself.
+        rule: What was wanted, as part of a sentence.
+        kind: pydantic's name of the problem, such as `missing` or `int_parsing`.
+    """
+
+    name: str
+    path: str
+    rule: str
+    kind: str
+
+    @property
+    def text(self) -> str:
+        """The problem on one line."""
+        return f"{self.name}{self.path} {self.rule}"
+
+
+class InvalidParamsError(UsageError):
+    """The params of a task do not fit its signature.
+
+    Attributes:
+        task: The full name of the task.
+        problems: All of them, in the order of the signature.
+    """
+
+    code = "INVALID_PARAMS"
+
+    def __init__(
+        self, task: str, problems: Sequence[ParamProblem], hint: str | None = None
+    ) -> None:
+        lines = "".join(f"\n  {problem.text}" for problem in problems)
+        super().__init__(f"The params of {task} do not fit:{lines}", hint)
+        self.task = task
+        self.problems = tuple(problems)
+
+
+class InvalidResultError(DamaError):
+    """A result can not be kept as JSON, or does not fit the type that was promised."""
+
+    code = "INVALID_RESULT"
+    exit_code = 1

@@ -1,0 +1,101 @@
+"""Options: how a task is queued, timed and tried again. Fixed when it is defined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import TypedDict
+
+from dama.broker.duration import parse_duration
+from dama.broker.errors import InvalidDefinitionError
+
+Exceptions = tuple[type[BaseException], ...]
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How a task is queued, timed and tried again.
+
+    Attributes:
+        queue: The queue that its runs wait in.
+        priority: Runs with a higher one are claimed first.
+        retries: How many further attempts follow a first one that failed.
+        timeout: Seconds that one attempt may take; None for no limit.
+        backoff: Seconds before the second attempt; doubled for each one after it.
+        max_backoff: The longest wait between two attempts, in seconds.
+        retry_on: Only these errors are worth a further attempt.
+        fail_on: These never are, whatever `retry_on` says.
+    """
+
+    queue: str = "default"
+    priority: int = 0
+    retries: int = 0
+    timeout: float | None = None
+    backoff: float = 1.0
+    max_backoff: float = 300.0
+    retry_on: Exceptions = (Exception,)
+    fail_on: Exceptions = ()
+
+
+class TaskSettings(TypedDict, total=False):
+    """What may be written in `@service.task(...)`: durations as seconds or as text."""
+
+    queue: str
+    priority: int
+    retries: int
+    timeout: float | str | None
+    backoff: float | str
+    max_backoff: float | str
+    retry_on: Exceptions | type[BaseException]
+    fail_on: Exceptions | type[BaseException]
+
+
+def read_options(task: str, settings: TaskSettings) -> TaskOptions:
+    """Check the settings of a task.
+
+    Raises:
+        InvalidDefinitionError: One is unknown or makes no sense; the task is named.
+    """
+    _refuse_unknown(task, settings)
+    defaults = TaskOptions()
+    timeout = settings.get("timeout")
+    options = TaskOptions(
+        queue=settings.get("queue", defaults.queue),
+        priority=settings.get("priority", defaults.priority),
+        retries=settings.get("retries", defaults.retries),
+        timeout=None if timeout is None else parse_duration(timeout, of=f"{task}: timeout"),
+        backoff=parse_duration(settings.get("backoff", defaults.backoff), of=f"{task}: backoff"),
+        max_backoff=parse_duration(
+            settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
+        ),
+        retry_on=_exceptions(settings.get("retry_on", defaults.retry_on)),
+        fail_on=_exceptions(settings.get("fail_on", defaults.fail_on)),
+    )
+    _refuse_senseless(task, options)
+    return options
+
+
+def _refuse_unknown(task: str, settings: TaskSettings) -> None:
+    known = [field.name for field in fields(TaskOptions)]
+    for name in settings:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            raise InvalidDefinitionError(
+                f"{task} has no option {name!r}.",
+                f"Did you mean {near[0]!r}?" if near else f"It may have {', '.join(known)}.",
+            )
+
+
+def _refuse_senseless(task: str, options: TaskOptions) -> None:
+    if not options.queue.strip():
+        raise InvalidDefinitionError(f"{task}: the name of its queue is empty.")
+    if options.retries < 0:
+        raise InvalidDefinitionError(f"{task}: retries is {options.retries}; 0 is the least.")
+    if options.timeout == 0:
+        raise InvalidDefinitionError(
+            f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
+        )
+
+
+def _exceptions(value: Exceptions | type[BaseException]) -> Exceptions:
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,154 @@
+"""Params: the pydantic model of what a task takes, made from its signature and docstring.
+
+One model serves the command line, the queue and later the forms. pydantic is imported when a
+model is made, not before.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from dama.broker.errors import InvalidDefinitionError, InvalidParamsError, ParamProblem
+from dama.broker.signature import annotations_of, params_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+
+def params_model(
+    task: str, function: Callable[..., object], descriptions: Mapping[str, str]
+) -> type[BaseModel]:
+    """Make the model of a task's params. Unknown names are refused, and so are NaN and infinity.
+
+    Args:
+        task: The full name of the task.
+        function: Its parameters after the first become fields.
+        descriptions: Texts by name, for fields whose annotation has none.
+
+    Raises:
+        InvalidDefinitionError: An annotation is not a type that can be validated.
+    """
+    from pydantic import BaseModel, ConfigDict, create_model  # noqa: PLC0415 - 27 to 89 ms
+
+    params = params_of(task, function)
+    types = annotations_of(task, function, {n: p.annotation for n, p in params.items()})
+    config = ConfigDict(
+        title=task, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
+    taken = {*params, *dir(BaseModel)}
+    fields: dict[str, Any] = {
+        _field_name(name, taken): _field(
+            name, types.get(name, _type_of_default(param)), param, descriptions.get(name)
+        )
+        for name, param in params.items()
+    }
+    try:
+        return create_model(f"{task} params", __config__=config, **fields)
+    except Exception as error:  # pydantic raises several kinds
+        raise InvalidDefinitionError(
+            f"{task}: its params can not be validated: {_first_line(error)}",
+            "Use types that JSON can hold: numbers, text, dates, lists, dicts, "
+            "dataclasses, pydantic models.",
+        ) from error
+
+
+def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
+    """Validate all values at once.
+
+    Raises:
+        InvalidParamsError: With every problem there is.
+    """
+    from pydantic import ValidationError  # noqa: PLC0415 - loaded with the model
+
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise _invalid_params(task, model, error) from None
+
+
+def arguments_of(params: BaseModel) -> dict[str, Any]:
+    """The validated values by the names of the function's parameters."""
+    return {
+        field.alias or name: getattr(params, name)
+        for name, field in type(params).model_fields.items()
+    }
+
+
+def param_names(model: type[BaseModel]) -> list[str]:
+    """The names of the params, in the order of the signature."""
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _field_name(name: str, taken: set[str]) -> str:
+    """Rename what would hide an attribute of the model, such as `schema`; the alias stays true."""
+    from pydantic import BaseModel  # noqa: PLC0415 - loaded with the model
+
+    if not name.startswith("_") and not hasattr(BaseModel, name):
+        return name
+    name = f"{name.lstrip('_') or 'param'}_"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _field(
+    name: str, annotation: object, parameter: inspect.Parameter, description: str | None
+) -> tuple[object, object]:
+    from pydantic import Field  # noqa: PLC0415 - loaded with the model
+
+    base, *metadata = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    # Later metadata wins: a description in the annotation is nearer than the docstring's.
+    annotated = Annotated[(base, Field(description=description), *metadata, Field(alias=name))]
+    required = parameter.default is inspect.Parameter.empty
+    return annotated, ... if required else parameter.default
+
+
+def _type_of_default(parameter: inspect.Parameter) -> object:
+    """Without an annotation a plain default says the type."""
+    default = parameter.default
+    return type(default) if isinstance(default, bool | int | float | str) else Any
+
+
+def _invalid_params(
+    task: str, model: type[BaseModel], error: ValidationError
+) -> InvalidParamsError:
+    names = param_names(model)
+    problems = [_problem(details) for details in error.errors(include_url=False)]
+    # Unknown names go last, after those of the signature.
+    problems.sort(key=lambda p: names.index(p.name) if p.name in names else len(names))
+    unknown = any(problem.kind == "extra_forbidden" for problem in problems)
+    known = f"{task} takes {', '.join(names)}." if names else f"{task} takes no params."
+    return InvalidParamsError(task, problems, known if unknown else None)
+
+
+def _problem(details: ErrorDetails) -> ParamProblem:
+    name, *path = details["loc"] or ("params",)
+    inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return ParamProblem(str(name), inside, _rule(details), details["type"])
+
+
+def _rule(details: ErrorDetails) -> str:
+    """The sentence of pydantic, in the words of a caller who never sees an "input"."""
+    match details["type"]:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return "is not a param of this task"
+        case _:
+            rule = details["msg"].removeprefix("Value error, ")
+            rule = rule.replace("Input should be", "should be").removeprefix("Assertion failed, ")
+            return f"{rule}, but is {_shortened(details['input'])}"
+
+
+def _shortened(value: object, longest: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,94 @@
+"""Results: what a task or a step returns, as JSON and back, by the function's return annotation.
+
+Without an annotation the result is plain JSON: a dataclass is kept, and comes back as a dict.
+pydantic is imported with the first result, not before.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dama.broker.errors import InvalidResultError
+from dama.broker.signature import annotations_of, read_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import TypeAdapter
+
+R = TypeVar("R")
+
+
+class ResultType(Generic[R]):
+    """The type that a function promises, and how its values are kept.
+
+    Args:
+        owner: Whose result it is, for the errors: `flights.load` or `flights.load/check`.
+        function: Its return annotation counts; that of an `async def` is what it awaits to.
+    """
+
+    def __init__(self, owner: str, function: Callable[..., object]) -> None:
+        self._owner = owner
+        self._function = function
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[R]:
+        """The adapter that pydantic has for the type.
+
+        Raises:
+            InvalidDefinitionError: The annotation can not be evaluated.
+            InvalidResultError: It is not a type that JSON can hold.
+        """
+        from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
+
+        annotation = _annotation(self._owner, self._function)
+        try:
+            return TypeAdapter[R](annotation)
+        except Exception as error:
+            raise self._unfit(f"is of a type that can not be kept as JSON: {error}") from error
+
+    def encode(self, value: R) -> object:
+        """Turn a result into JSON builtins.
+
+        Raises:
+            InvalidResultError: It is not what the annotation promises, or not JSON.
+        """
+        from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
+
+        try:
+            return self.adapter.dump_python(value, mode="json", warnings="error")
+        except PydanticSerializationError:
+            pass  # not exactly the type: a tuple for a list, a subclass; or wrong
+        try:
+            plain = to_jsonable_python(value)
+        except PydanticSerializationError as error:
+            raise self._unfit(f"can not be kept as JSON: {error}") from None
+        return self.adapter.dump_python(self.decode(plain), mode="json")
+
+    def decode(self, value: object) -> R:
+        """Turn JSON builtins back into the type.
+
+        Raises:
+            InvalidResultError: They do not fit it: the code has changed since, or was wrong.
+        """
+        from pydantic import ValidationError  # noqa: PLC0415 - loaded with the adapter
+        from pydantic_core import to_json  # noqa: PLC0415
+
+        try:
+            # As JSON and not as Python: strict models take a list for a tuple only there.
+            return self.adapter.validate_json(to_json(value))
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}"
+                for e in error.errors(include_url=False)
+            )
+            raise self._unfit(f"is not what its annotation says: {problems}") from None
+
+    def _unfit(self, how: str) -> InvalidResultError:
+        return InvalidResultError(f"The result of {self._owner} {how}.")
+
+
+def _annotation(owner: str, function: Callable[..., object]) -> Any:  # noqa: ANN401 - a type form: `list[int]`, `int | None`
+    annotation = read_signature(function).return_annotation
+    return annotations_of(owner, function, {"return": annotation}).get("return", Any)

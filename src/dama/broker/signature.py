@@ -1,0 +1,81 @@
+"""Signatures of tasks: the first parameter is the task itself, the others are its params.
+
+Nothing here imports pydantic, so that defining a task costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from dama.broker.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def read_signature(function: Callable[..., object]) -> inspect.Signature:
+    """Read a signature without evaluating the annotations, which may come later in the module."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - new in 3.14
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def params_of(task: str, function: Callable[..., object]) -> dict[str, inspect.Parameter]:
+    """Find the params of a task: all parameters after the first.
+
+    Raises:
+        InvalidDefinitionError: There is no first parameter, or one that has no name of its own.
+    """
+    parameters = list(read_signature(function).parameters.values())
+    if not parameters or parameters[0].kind not in {
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    }:
+        raise InvalidDefinitionError(
+            f"The function of {task} has no first parameter for the task itself.",
+            "Begin its parameters with `task: Task` (or `task: SyncTask` without async).",
+        )
+    for parameter in parameters[1:]:
+        if parameter.kind not in _BY_NAME:
+            raise InvalidDefinitionError(
+                f"{task}: the parameter {str(parameter)!r} has no name that a caller could give.",
+                "Params are given by name: *args, **kwargs and those before a / can not be.",
+            )
+    return {parameter.name: parameter for parameter in parameters[1:]}
+
+
+def annotations_of(
+    owner: str, function: Callable[..., object], names: Mapping[str, object]
+) -> dict[str, Any]:
+    """Evaluate the annotations of some parameters; only theirs, for the task's may be missing.
+
+    Args:
+        owner: Whose function it is, for the error.
+        function: Names in annotations are those of its module.
+        names: The annotations by parameter, as the signature has them.
+
+    Raises:
+        InvalidDefinitionError: One names something that the module does not have.
+    """
+    module = getattr(inspect.unwrap(function), "__globals__", {})
+    evaluated: dict[str, Any] = {}
+    for name, annotation in names.items():
+        if annotation is inspect.Parameter.empty:
+            continue
+        holder = SimpleNamespace(__annotations__={name: annotation})
+        try:
+            evaluated |= get_type_hints(holder, globalns=module, include_extras=True)
+        except Exception as error:
+            raise InvalidDefinitionError(
+                f"{owner}: the annotation of {name!r} can not be evaluated: {error}.",
+                "Types of params and results are needed when the program runs: "
+                "import them at the top of the module, not under TYPE_CHECKING.",
+            ) from error
+    return evaluated

@@ -1,0 +1,54 @@
+"""The command line: parse, call, print. One file per verb; the entry points are here.
+
+`dama --help` imports click and nothing heavier: commands are loaded when they are named
+(`group.py`), and each imports what it needs inside. All that may go wrong ends in `report.py`,
+which knows the exit codes. What commands say to the rest of the program goes through `session.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+
+    from dama.broker.service import Service
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `dama` with these arguments (by default the process's); return the exit code."""
+    from dama.cli.root import root
+
+    return _invoke(root, "dama", argv)
+
+
+def service_main(service: Service, argv: Sequence[str] | None = None) -> int:
+    """Run a module as the command line of its one service; return the exit code."""
+    from dama.cli.run import service_group
+    from dama.cli.session import started_as
+
+    return _invoke(service_group(service), started_as(), argv, service)
+
+
+def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services: Service) -> int:
+    import os
+
+    from dama.cli import report
+    from dama.cli.session import Session
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if f"_{prog.upper()}_COMPLETE" in os.environ:  # click answers the shell, and exits
+        group.main(args=arguments, prog_name=prog, obj=Session(services=services))
+    # An error may come before --debug is parsed, when the services are loaded for example.
+    debug = "--debug" in arguments
+    try:
+        # Not group.main(): it has its own ideas about interrupts and closed pipes.
+        with group.make_context(prog, arguments, obj=Session(services=services)) as context:
+            code = group.invoke(context)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the last place that can say anything
+        return report.exit_code_of(error, debug=debug)
+    return code if isinstance(code, int) else 0

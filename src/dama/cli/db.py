@@ -1,0 +1,170 @@
+"""`dama db`: the database itself. Everything that a command may do before the schema is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_fields, print_json, print_table
+from dama.cli.session import Session
+from dama.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.store.embedded import EmbeddedPostgres
+
+
+@click.group(
+    epilog=examples(
+        "dama db status",
+        "dama db migrate --print | less",
+        "dama db psql",
+        'pg_dump "$(dama db url)"',
+    )
+)
+def db() -> None:
+    """Start, stop, migrate and open the database.
+
+    Unless another one is configured it is a PostgreSQL that belongs to you alone and that starts
+    when it is needed.
+    """
+
+
+@db.command(epilog=examples("dama db start"))
+@click.pass_obj
+def start(session: Session) -> None:
+    """Start the embedded database; it stays until it is stopped."""
+    click.echo(f"The database runs: {_embedded(session, 'start').start()}")
+
+
+@db.command(epilog=examples("dama db stop"))
+@click.pass_obj
+def stop(session: Session) -> None:
+    """Stop the embedded database."""
+    stopped = _embedded(session, "stop").stop()
+    click.echo("The database is stopped." if stopped else "The database did not run.")
+
+
+@db.command(epilog=examples("dama db status", "dama db status --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def status(session: Session, *, as_json: bool) -> None:
+    """Show which database it is, whether it runs, and the state of its schema."""
+    import msgspec
+
+    from dama.config import EmbeddedDatabase
+
+    database = session.config().database
+    server: dict[str, Any] = {"source": getattr(database, "source", "embedded")}
+    runs = True
+    if isinstance(database, EmbeddedDatabase):
+        found = _embedded(session, "status").status()
+        server |= msgspec.to_builtins(found)
+        runs = found.running
+    rows: Sequence[Any] = asyncio.run(_migrations(session)) if runs else ()
+    if as_json:
+        print_json({"server": server, "migrations": rows})
+        return
+    print_fields(list(server.items()))
+    if runs:
+        _print_migrations(rows)
+
+
+@db.command(epilog=examples("dama db psql", "dama db psql -- -c 'TABLE pg_stat_activity'"))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_obj
+def psql(session: Session, arguments: Sequence[str]) -> None:
+    """Open the database with psql; what follows -- goes to it."""
+    program = _psql(session)
+    os.execv(program, [program, "-d", session.url(), *arguments])  # noqa: S606 - psql takes over
+
+
+@db.command(epilog=examples("dama db url", 'psql "$(dama db url)"'))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def url(session: Session, *, as_json: bool) -> None:
+    """Print where the database is; the embedded one is started."""
+    if as_json:
+        print_json({"url": session.url()})
+    else:
+        click.echo(session.url())
+
+
+@db.group(
+    invoke_without_command=True,
+    epilog=examples("dama db migrate", "dama db migrate --print", "dama db migrate status"),
+)
+@click.option("--print", "only_print", is_flag=True, help="Print the SQL; change nothing.")
+@click.pass_context
+def migrate(ctx: click.Context, *, only_print: bool) -> None:
+    """Bring the schema of the database to this version."""
+    if ctx.invoked_subcommand:
+        return
+    from dama.store import schema
+
+    session = ctx.ensure_object(Session)
+    if only_print:
+        click.echo(schema.script())
+        return
+    applied = asyncio.run(schema.migrate(session.url()))
+    for name in applied:
+        click.echo(f"applied {name}")
+    if not applied:
+        click.echo("The schema is up to date.")
+
+
+@migrate.command("status", epilog=examples("dama db migrate status --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def migrate_status(session: Session, *, as_json: bool) -> None:
+    """List the migrations and when each was applied."""
+    rows = asyncio.run(_migrations(session))
+    if as_json:
+        print_json(rows)
+    else:
+        _print_migrations(rows)
+
+
+async def _migrations(session: Session) -> Sequence[Any]:
+    from dama.store import schema
+
+    return await schema.status(session.url())
+
+
+def _print_migrations(rows: Sequence[Any]) -> None:
+    click.echo()
+    print_table(["migration", "applied"], [[row.name, row.applied_at or "no"] for row in rows])
+    if any(row.applied_at is None for row in rows):
+        click.echo("\nApply them with: dama db migrate")
+
+
+def _embedded(session: Session, verb: str) -> EmbeddedPostgres:
+    from dama.config import EmbeddedDatabase
+    from dama.store.embedded import EmbeddedPostgres
+
+    config = session.config()
+    if not isinstance(config.database, EmbeddedDatabase):
+        raise UsageError(
+            f"The database comes from {config.database.source}: it is not ours to {verb}.",
+            "Only the embedded database is started and stopped by dama.",
+        )
+    return EmbeddedPostgres(config.home)
+
+
+def _psql(session: Session) -> str:
+    """The psql of this machine, or that of the embedded PostgreSQL."""
+    if found := shutil.which("psql"):
+        return found
+    from dama.store.embedded import EmbeddedPostgres
+
+    program = Path(EmbeddedPostgres(session.config().home).binaries) / "psql"
+    if not program.exists():
+        raise UsageError("There is no psql on PATH.", "Install the PostgreSQL client.")
+    return str(program)

@@ -1,0 +1,82 @@
+"""`dama emit`: an event from outside a run, written by a person or a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json
+
+if TYPE_CHECKING:
+    from dama.cli.session import Session
+    from dama.domain.event import Event
+
+
+@click.command(
+    epilog=examples(
+        "dama emit 42 approved",
+        """dama emit 42 rows/month_loaded --payload '{"month": 3, "rows": 28834}'""",
+        "dama emit 42 approved --payload - < approval.json",
+    )
+)
+@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("type_", metavar="TYPE")
+@click.option("--payload", metavar="JSON", help="Any JSON; - reads it from standard input.")
+@click.option("--meta", metavar="JSON", help="A JSON object.")
+@click.option("--error", is_flag=True, help="Mark it as an error; the payload says which.")
+@click.option(
+    "--expect", type=int, metavar="VERSION", help="Refuse when the context has another version."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def emit(  # noqa: PLR0913 - one argument an option
+    session: Session,
+    context_id: int,
+    type_: str,
+    *,
+    payload: str | None,
+    meta: str | None,
+    error: bool,
+    expect: int | None,
+    as_json: bool,
+) -> None:
+    """Append an event to a context."""
+    event = _event(type_, payload, meta, error=error)
+
+    async def append() -> list[int]:
+        async with session.app() as app:
+            return await app.store.append(context_id, [event], expected=expect)
+
+    (event_id,) = asyncio.run(append())
+    if as_json:
+        print_json({"context_id": context_id, "event_id": event_id})
+    else:
+        click.echo(f"Event {event_id} is in context {context_id}.")
+
+
+def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) -> Event:
+    """Make the event; what was not given is absent, which is not the same as null."""
+    from dama.domain.event import parse_event
+
+    parts: dict[str, Any] = {"type": type_}
+    if payload is not None:
+        parts["payload"] = _json(sys.stdin.read() if payload == "-" else payload, "--payload")
+    if meta is not None:
+        parts["meta"] = _json(meta, "--meta")
+    if error:
+        parts["error"] = True
+    return parse_event(parts)
+
+
+def _json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{error}. A text is JSON in quotes: '\"done\"'.", param_hint=option
+        ) from None

@@ -1,0 +1,192 @@
+"""Following: what `dama run` and `dama resume` have in common once the context is there.
+
+The run happens in this process, for the tree of this context only. It is followed by its events,
+as it would be from anywhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.board import Board
+from dama.cli.output import duration, json_text, print_json, print_next, print_table, shortened
+from dama.cli.report import INTERRUPTED, print_error
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from dama.app import App, Outcome
+    from dama.cli.lines import Lines
+    from dama.cli.live import LiveBoard
+    from dama.cli.session import Session
+
+EXIT_CODES = {"DONE": 0, "ERROR": 1, "CANCELLED": 5}
+RESULT_LINES = 20
+
+
+def run_here(
+    session: Session,
+    task: str,
+    params: Mapping[str, object],
+    *,
+    key: str | None,
+    as_json: bool,
+) -> int:
+    """Start a task, work on it in this process, and follow it to its end."""
+    return _followed(session, lambda app: app.start(task, params, key=key), as_json=as_json)
+
+
+def resume_here(session: Session, context_id: int, *, as_json: bool) -> int:
+    """Let a context go on, work on it in this process, and follow it to its end."""
+
+    async def resumed(app: App) -> int:
+        await app.resume(context_id)
+        return context_id
+
+    return _followed(session, resumed, as_json=as_json)
+
+
+async def start_detached(
+    session: Session,
+    task: str,
+    params: Mapping[str, object],
+    *,
+    key: str | None,
+    as_json: bool,
+) -> int:
+    """Queue a task and return."""
+    async with session.app(with_services=True) as app:
+        context_id = await app.start(task, params, key=key)
+    if as_json:
+        print_json({"context_id": context_id, "task": task})
+    else:
+        click.echo(f"Context {context_id} of {task} is queued.")
+        print_next(
+            (f"dama events {context_id} -f", "follow it"),
+            (f"dama resume {context_id}", "run it here, if no worker does"),
+        )
+    return 0
+
+
+def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool) -> int:
+    board: Board | None = None
+
+    async def follow() -> int:
+        nonlocal board
+        async with session.app(with_services=True) as app:
+            root = await begin(app)
+            board = Board(root)
+            async with app.working(root=root):
+                with _display(board) as display:
+                    async for event in app.follow(root, tree=True):
+                        display.show(event)
+            outcome = await app.outcome(root)
+        return _report(board, outcome, as_json=as_json, debug=session.debug)
+
+    try:
+        return asyncio.run(follow())
+    except KeyboardInterrupt:
+        if board is None:
+            raise
+        click.echo(f"\nInterrupted. What is done of context {board.root} is kept.", err=True)
+        click.echo(f"Let it go on with: dama resume {board.root}", err=True)
+        return INTERRUPTED
+
+
+def _display(board: Board) -> LiveBoard | Lines:
+    if sys.stderr.isatty():
+        from dama.cli.live import LiveBoard
+
+        return LiveBoard(board)
+    from dama.cli.lines import Lines
+
+    return Lines(board)
+
+
+def _report(board: Board, outcome: Outcome, *, as_json: bool, debug: bool) -> int:
+    status = str(outcome.status)
+    if as_json:
+        print_json(outcome_document(board.root, board.rows[board.root].task, outcome))
+    else:
+        _print_summary(board)
+        _print_outcome(board.root, status, outcome, debug=debug)
+    return EXIT_CODES.get(status, 1)
+
+
+def outcome_document(context_id: int, task: str, outcome: Outcome) -> dict[str, object]:
+    """The outcome as JSON has it; `result` is there when there is one, null included."""
+    from dama.domain.event import ABSENT
+
+    document: dict[str, object] = {
+        "context_id": context_id,
+        "task": task,
+        "status": str(outcome.status),
+    }
+    if outcome.result is not ABSENT:
+        document["result"] = outcome.result
+    if outcome.error is not None:
+        document["error"] = outcome.error
+    return document
+
+
+def _print_summary(board: Board) -> None:
+    """One line for the root, one for each kind of subtask."""
+    groups: dict[tuple[int, str], list[Any]] = {}
+    for row in board.rows.values():
+        groups.setdefault((row.depth, row.task), []).append(row)
+    lines: list[list[object]] = []
+    for (depth, task), rows in groups.items():
+        count = f" x {len(rows)}" if depth else ""
+        statuses = {row.status for row in rows}
+        counts = [f"{sum(r.status == s for r in rows)} {s}" for s in sorted(statuses)]
+        status = statuses.pop() if len(statuses) == 1 else ", ".join(counts)
+        span = max(r.until for r in rows) - min(r.since for r in rows)
+        steps = sum(row.steps for row in rows)
+        lines.append(["  " * depth + (task or "-") + count, status, steps, duration(span)])
+    click.echo()
+    print_table(["task", "status", "steps", "time"], lines)
+
+
+def _print_outcome(root: int, status: str, outcome: Outcome, *, debug: bool) -> None:
+    from dama.domain.event import ABSENT
+
+    if status == "DONE":
+        if outcome.result is not ABSENT and outcome.result is not None:
+            _print_result(root, outcome.result)
+        print_next(
+            (f"dama show {root}", "params, result, steps"),
+            (f"dama events {root}", "all that happened"),
+        )
+        return
+    click.echo()
+    error = outcome.error or {}
+    if status == "ERROR":
+        print_error(f"Context {root} failed: {error_text(error)}")
+    else:
+        print_error(f"Context {root} is {status.lower()}.")
+    if debug and error.get("stack"):
+        click.echo(error["stack"], err=True)
+    print_next(
+        (f"dama show {root}", "where it stopped, and why"),
+        (f"dama resume {root}", "let it go on from its last step"),
+    )
+
+
+def error_text(error: Mapping[str, Any]) -> str:
+    """An error payload in one piece: `BadRowsError: The departures are not fit ...`."""
+    parts = (error.get("name"), error.get("message"))
+    return ": ".join(str(part) for part in parts if part) or "no message"
+
+
+def _print_result(root: int, result: object) -> None:
+    if isinstance(result, str):
+        click.echo(f"\n{result}")
+        return
+    lines = json_text(result).splitlines()
+    click.echo("\n" + "\n".join(shortened(text, 200) for text in lines[:RESULT_LINES]))
+    if len(lines) > RESULT_LINES:
+        click.echo(f"... {len(lines) - RESULT_LINES} more lines: dama show {root} --json")

@@ -1,0 +1,125 @@
+"""Output: JSON for programs, aligned columns for people. Colours are left out where nobody sees.
+
+click alone does this: a listing should be there before rich is imported.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TENTHS_BELOW = 10  # seconds
+
+COLOURS = {
+    "DONE": "green",
+    "ERROR": "red",
+    "CANCELLED": "yellow",
+    "OPEN": "cyan",
+    "done": "green",
+    "failed": "red",
+    "cancelled": "yellow",
+    "retrying": "yellow",
+    "running": "cyan",
+}
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json_text(value))
+
+
+def json_text(value: object, *, indent: int = 2) -> str:
+    """Write dataclasses, structs, dates and all else as JSON; on one line with an indent of 0."""
+    import msgspec
+
+    encoded = msgspec.json.encode(value, enc_hook=_plain)
+    return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print aligned columns. The last one is cut at the edge of a terminal, and only there."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
+    edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.secho(_aligned(headings, widths, edge), bold=True)
+    for row in cells:
+        click.echo(_aligned(row, widths, edge))
+
+
+def print_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, one a line; those without a value are left out."""
+    shown = [(name, _cell(value)) for name, value in fields if value not in {None, ""}]
+    width = max((len(name) for name, _ in shown), default=0)
+    for name, value in shown:
+        click.echo(f"{click.style(name.ljust(width), bold=True)}  {coloured(value)}")
+
+
+def print_next(*commands: tuple[str, str]) -> None:
+    """Print commands worth trying next, each with what it is good for."""
+    click.echo()
+    width = max(len(command) for command, _ in commands)
+    for command, purpose in commands:
+        click.echo(f"  {click.style(command.ljust(width), bold=True)}  {purpose}")
+
+
+def coloured(word: str) -> str:
+    """A status in its colour; other words as they are."""
+    return click.style(word, fg=COLOURS[word]) if word in COLOURS else word
+
+
+def shortened(text: str, width: int) -> str:
+    """The first line of a text, cut to a width."""
+    line = text.partition("\n")[0]
+    return line if len(line) <= width else f"{line[: max(width - 1, 0)]}…"
+
+
+def local_time(moment: datetime) -> str:
+    """A moment on the clock of this machine, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def duration(span: timedelta | float) -> str:
+    """A span of time as people say it: 0.4 s, 12 s, 3 min 04 s, 2 h 05 min, 3 d 04 h."""
+    seconds = span.total_seconds() if isinstance(span, timedelta) else span
+    if seconds < TENTHS_BELOW:
+        return f"{max(seconds, 0):.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days} d {hours:02} h"
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return local_time(value) if isinstance(value, datetime) else str(value)
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int], edge: int | None) -> str:
+    """Pad before colouring: escape sequences have a length, but no width."""
+    *columns, last = cells
+    left = sum(width + 2 for width in widths[:-1])
+    if edge is not None:
+        last = shortened(last, edge - left)
+    padded = [
+        coloured(cell) + " " * (width - len(cell))
+        for cell, width in zip(columns, widths[:-1], strict=True)
+    ]
+    return "  ".join([*padded, coloured(last)]).rstrip()
+
+
+def _plain(value: object) -> object:
+    """What msgspec does not know: pydantic's models, and what has at least a text."""
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json", by_alias=True) if dump else str(value)

@@ -1,0 +1,80 @@
+"""Reports: what a person reads when a command fails, and the exit code that a program reads.
+
+0 done, 1 the task failed, 2 wrong usage, 3 database, 4 not found, 5 cancelled, 6 refused by the
+store, 70 a bug, 130 interrupted; 141 as a shell has it, for a reader that went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from contextlib import suppress
+
+import click
+
+from dama.errors import DamaError
+
+BUG = 70
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def exit_code_of(error: BaseException, *, debug: bool) -> int:
+    """Say what went wrong on standard error, and return the exit code for it."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else int(error.code is not None)
+        case BrokenPipeError():
+            return _leave_the_pipe()
+        case KeyboardInterrupt() | click.Abort():
+            _print("Interrupted.")
+            return INTERRUPTED
+        case _:
+            if debug and not isinstance(error, click.ClickException):
+                traceback.print_exception(error)
+            return _explain(error)
+
+
+def _explain(error: BaseException) -> int:
+    match error:
+        case DamaError():
+            print_error(error.message, error.hint)
+            return error.exit_code
+        case click.UsageError() if type(error).__name__ == "NoArgsIsHelpError":  # new in click 8.2
+            _print(error.format_message())
+            return error.exit_code
+        case click.UsageError():
+            path = error.ctx.command_path if error.ctx else "dama"
+            print_error(error.format_message(), f"`{path} --help` shows what there is.")
+            return error.exit_code
+        case click.ClickException():
+            print_error(error.format_message())
+            return error.exit_code
+        case _:
+            print_error(
+                f"{type(error).__name__}: {error} (this is a bug)",
+                "Run it again with --debug and report what it prints.",
+            )
+            return BUG
+
+
+def print_error(message: str, hint: str | None = None) -> None:
+    """Print an error and what to do about it."""
+    _print(f"{click.style('Error:', fg='red', bold=True)} {message}")
+    if hint:
+        _print(f"{click.style('Hint:', bold=True)} {hint}")
+
+
+def _print(text: str) -> None:
+    # Where standard error is closed too, there is nobody left to tell.
+    with suppress(OSError):
+        click.echo(text, err=True)
+
+
+def _leave_the_pipe() -> int:
+    """Quietly: `dama events 42 | head` is no error. Python would complain when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PIPE_CLOSED

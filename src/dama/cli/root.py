@@ -1,0 +1,44 @@
+"""The first page: all commands, by purpose. The lines are here so that none must be imported."""
+
+from __future__ import annotations
+
+import click
+
+from dama.cli.group import LazyGroup, examples
+
+SECTIONS = {
+    "Run tasks": {
+        "run": ("dama.cli.run:run", "Run a task here and follow it to its end."),
+        "resume": ("dama.cli.resume:resume", "Let a run go on that failed or was interrupted."),
+        "emit": ("dama.cli.emit:emit", "Append an event to a context."),
+        "services": ("dama.cli.services:services", "List services and their tasks."),
+    },
+    "Look at what ran": {
+        "ls": ("dama.cli.ls:ls", "List contexts, newest first."),
+        "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
+        "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
+        "events": ("dama.cli.events:events", "Show the events of a context, or follow them."),
+        "state": (
+            "dama.cli.state:state",
+            "Show the state that the events add up to, at any event.",
+        ),
+    },
+    "Keep the database": {
+        "db": ("dama.cli.db:db", "Start, stop, migrate and open the database."),
+    },
+}
+
+root = LazyGroup(
+    "dama",
+    SECTIONS,
+    help="Run ETL tasks on PostgreSQL, and keep the whole history of each.",
+    epilog=examples(
+        "dama services                     what there is to run",
+        "dama run flights.load --help      what a task takes",
+        "dama run flights.load --year 2013",
+        "dama ls --status ERROR            what failed",
+        "dama resume 42                    let it go on from its last step",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+root = click.version_option(package_name="dama-controller", prog_name="dama")(root)

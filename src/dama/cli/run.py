@@ -1,0 +1,185 @@
+"""`dama run NAME`: a command of its own for each task, made from its signature and docstring."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.broker.errors import InvalidParamsError
+from dama.cli.group import add_shared_options, examples, override, shared_options
+from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
+from dama.cli.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.broker.service import Service, TaskDefinition
+
+_META = "dama.run"
+
+
+@dataclass
+class RunOptions:
+    """The options of `dama run` itself; before the name of the task or after it.
+
+    Attributes:
+        detach: Queue the task and return.
+        key: The idempotency key.
+        json: Print one JSON document.
+    """
+
+    detach: bool = False
+    key: str | None = None
+    json: bool = False
+
+
+class TaskGroup(click.Group):
+    """The tasks as commands.
+
+    Args:
+        name: As in the command line.
+        service: Tasks of this service only, by their short names; None for those of the project.
+        **attributes: Those of click.Group.
+    """
+
+    def __init__(self, name: str, service: Service | None = None, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+        super().__init__(name, **attributes)
+        self._service = service
+        self.params += run_options()
+
+    def tasks(self, ctx: click.Context) -> Mapping[str, TaskDefinition[Any]]:
+        """The tasks by the names that they are called by."""
+        if self._service:
+            return self._service.tasks
+        return ctx.ensure_object(Session).registry().tasks
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the tasks."""
+        return list(self.tasks(ctx))
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Make the command of a task."""
+        found = self.tasks(ctx).get(cmd_name)
+        if found is None:
+            # By its full name, or with the error that names the nearest ones.
+            own = f"{self._service.name}." if self._service and "." not in cmd_name else ""
+            found = ctx.ensure_object(Session).registry().task(own + cmd_name)
+        return task_command(found, f"{ctx.command_path} {cmd_name}")
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the tasks, each with its summary."""
+        if tasks := self.tasks(ctx):
+            with formatter.section("Tasks"):
+                formatter.write_dl([(name, task.summary) for name, task in tasks.items()])
+
+
+def task_command(definition: TaskDefinition[Any], path: str) -> click.Command:
+    """Make the command of one task; `path` is all that is typed before its options."""
+    options = param_options(definition.params)
+    flags = {option.flag for option in options}
+
+    @click.pass_context
+    def call(ctx: click.Context, /, **typed: object) -> int:
+        return _call(ctx, definition, options, typed)
+
+    command = click.Command(
+        path.rpartition(" ")[2],
+        params=[option.as_click(flags) for option in options],
+        callback=call,
+        help=f"{definition.summary}\n\n{definition.description}".strip(),
+        epilog=_example(path, options),
+    )
+    # A param of the task comes first: its option hides the one of `dama run`, which may still
+    # be given before the name of the task.
+    command.params += [o for o in run_options() if not flags.intersection(o.opts)]
+    return add_shared_options(command)
+
+
+def run_options() -> list[click.Option]:
+    """The options of `dama run` itself."""
+
+    def option(flag: str, text: str, **attributes: Any) -> click.Option:  # noqa: ANN401 - click's own
+        names = [flag, f"run_{flag[2:]}"]
+        return click.Option(names, help=text, expose_value=False, callback=_remember, **attributes)
+
+    return [
+        option("--detach", "Queue the task and return; a worker will run it.", is_flag=True),
+        option(
+            "--key",
+            "Idempotency key: the same task with the same key is started once.",
+            metavar="TEXT",
+        ),
+        option("--json", "Print the outcome as one JSON document.", is_flag=True),
+    ]
+
+
+def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
+    options = ctx.meta.setdefault(_META, RunOptions())
+    if value and param.name:
+        setattr(options, param.name.removeprefix("run_"), value)
+
+
+def _call(
+    ctx: click.Context,
+    definition: TaskDefinition[Any],
+    options: list[ParamOption],
+    typed: Mapping[str, object],
+) -> int:
+    from dama.cli.follow import run_here, start_detached
+
+    params = typed_params(options, typed)
+    try:
+        definition.validate(params)
+    except InvalidParamsError as error:
+        raise with_flags(error, options, ctx.command_path) from None
+    session = ctx.ensure_object(Session)
+    chosen: RunOptions = ctx.meta[_META]
+    if chosen.detach:
+        return asyncio.run(
+            start_detached(session, definition.name, params, key=chosen.key, as_json=chosen.json)
+        )
+    return run_here(session, definition.name, params, key=chosen.key, as_json=chosen.json)
+
+
+def _example(path: str, options: list[ParamOption]) -> str:
+    required = [f"{option.flag} ..." for option in options if option.required]
+    line = " ".join([path, *required])
+    return examples(line, f"{line} --detach --key nightly-2013-01-01")
+
+
+run = TaskGroup(
+    "run",
+    help="""Run a task here and follow it to its end.
+
+    The task is a context of its own in the database, and each of its steps is kept. Ctrl-C stops
+    it, and `dama resume` lets it go on from its last step.
+
+    Its options come from its signature: `dama run NAME --help`.
+    """,
+    epilog=examples(
+        "dama run flights.load --help",
+        "dama run flights.load --year 2013",
+        "dama run flights.load --detach",
+        "dama run flights.load --json | jq .result",
+    ),
+    subcommand_metavar="NAME [OPTIONS]",
+)
+
+
+def service_group(service: Service) -> click.Group:
+    """The command line of a module that is run by itself."""
+    group = TaskGroup(
+        service.name,
+        service,
+        help=service.summary or f"The tasks of {service.name}.",
+        subcommand_metavar="TASK [OPTIONS]",
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    group.params += shared_options()
+    return group

@@ -1,0 +1,66 @@
+"""`dama services`: what there is to run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json
+
+if TYPE_CHECKING:
+    from dama.broker.service import Service, TaskDefinition
+    from dama.cli.session import Session
+
+
+@click.command(
+    epilog=examples(
+        "dama services", "dama services flights", "dama services --json | jq '.[].tasks[].name'"
+    )
+)
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with schemas.")
+@click.pass_obj
+def services(session: Session, name: str | None, *, as_json: bool) -> None:
+    """List services and their tasks; only one service when it is named."""
+    registry = session.registry()
+    found = [registry.service(name)] if name else list(registry.services.values())
+    if as_json:
+        print_json([_service_document(service) for service in found])
+        return
+    if not found:
+        click.echo('No module with services is named. In dama.toml: services = ["my_project"]')
+        return
+    for number, service in enumerate(found):
+        click.echo("\n" * bool(number), nl=False)
+        _print_service(service)
+    click.echo("\nOptions of a task: dama run NAME --help")
+
+
+def _print_service(service: Service) -> None:
+    click.echo(f"{click.style(service.name, bold=True)}  {service.summary}".rstrip())
+    width = max((len(task.name) for task in service.tasks.values()), default=0)
+    for task in service.tasks.values():
+        click.echo(f"  {task.name.ljust(width)}  {task.summary}".rstrip())
+
+
+def _service_document(service: Service) -> dict[str, object]:
+    return {
+        "name": service.name,
+        "summary": service.summary,
+        "tasks": [_task_document(task) for task in service.tasks.values()],
+    }
+
+
+def _task_document(task: TaskDefinition[Any]) -> dict[str, object]:
+    return {
+        "name": task.name,
+        "summary": task.summary,
+        "description": task.description,
+        "queue": task.options.queue,
+        "priority": task.options.priority,
+        "retries": task.options.retries,
+        "timeout": task.options.timeout,
+        "params": task.params.model_json_schema(),
+    }

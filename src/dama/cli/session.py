@@ -1,0 +1,84 @@
+"""The session: what one command knows, and all that it asks of the rest of the program.
+
+The configuration, the registry and the app are made here and nowhere else in the command line,
+and only for the commands that ask for them.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from dama.app import App
+    from dama.broker.registry import Registry
+    from dama.broker.service import Service
+    from dama.config import Config
+
+
+class Session:
+    """What the options say, whichever place they were given in.
+
+    Args:
+        services: Those that are there before any module is loaded.
+
+    Attributes:
+        debug: Show tracebacks.
+        pg_env: The name of a file config/postgres.NAME.env.
+    """
+
+    def __init__(self, services: tuple[Service, ...] = ()) -> None:
+        self.debug = False
+        self.pg_env: str | None = None
+        self._services = services
+        self._registry: Registry | None = None
+
+    def config(self) -> Config:
+        """Read the configuration; anew, since options may come late on the line."""
+        from dama.config import load_config
+
+        return load_config(pg_env=self.pg_env, debug=self.debug)
+
+    def registry(self) -> Registry:
+        """Load the modules of the project, once."""
+        if self._registry is None:
+            from dama.broker.registry import Registry
+
+            config = self.config()
+            registry = Registry(self._services)
+            registry.load_modules(config.services, config.project)
+            self._registry = registry
+        return self._registry
+
+    def url(self) -> str:
+        """Where the database is; the embedded one is started."""
+        from dama.config import EmbeddedDatabase
+
+        config = self.config()
+        if not isinstance(config.database, EmbeddedDatabase):
+            return config.database.conninfo
+        from dama.store.embedded import EmbeddedPostgres
+
+        return EmbeddedPostgres(config.home).start()
+
+    @asynccontextmanager
+    async def app(self, *, with_services: bool = False) -> AsyncGenerator[App]:
+        """Open the app; only what runs tasks needs the services, and may fail for them."""
+        from dama.app import App
+        from dama.broker.registry import Registry
+
+        registry = self.registry() if with_services else Registry(self._services)
+        async with App.open(self.config(), registry) as app:
+            yield app
+
+
+def started_as() -> str:
+    """What was typed to start a module: `python -m examples.flights`, `python flights.py`."""
+    main = sys.modules["__main__"]
+    if spec := main.__spec__:
+        return f"python -m {spec.name.removesuffix('.__main__')}"
+    return f"python {Path(sys.argv[0]).name}"

@@ -1,0 +1,156 @@
+-- append_events: append a batch of events in one transaction. The write path of all new code.
+--
+-- In:    batch jsonb: an array of {"context_id", "event", "expected_version"?}; event is a Flux
+--        Standard Action. meta.idempotency_key makes it safe to send again, meta.epoch says which
+--        run writes it. expected_version is the version last seen (0 for none).
+-- Out:   one row per item, in the order given: event_id, version, is_new (false: the key was known
+--        and this is the first event with it)
+-- Locks: the context rows, FOR NO KEY UPDATE, in context_id order, so batches do not deadlock;
+--        then rows of run_queue
+-- Raises, before anything is written; DETAIL is JSON {"item", "context_id", ...}:
+--        DM001 not a Flux Standard Action      DM004 stale epoch
+--        DM002 unknown context                 DM005 another version than expected
+--        DM003 key known with another body     DM006 the life cycle forbids it
+-- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
+-- The planner settings pin the nested loops: plans do not depend on how full the tables were when
+-- a session first called it.
+
+CREATE OR REPLACE FUNCTION _data_manager_admin.append_events(batch jsonb)
+RETURNS TABLE (event_id bigint, version bigint, is_new boolean)
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  item       record;
+  earlier    record;
+  refusal    text;
+  event_ids  bigint[] := '{}';   -- by item
+  versions   bigint[] := '{}';   -- by item
+  fresh      boolean[] := '{}';  -- by item
+  now_id     bigint;             -- the context at hand, as it will be
+  now_version bigint;
+  now_status text;
+  now_epoch  bigint;
+  now_latest bigint;
+  ids        bigint[] := '{}';   -- by context touched
+  latest     bigint[] := '{}';
+  counts     bigint[] := '{}';
+  statuses   text[] := '{}';
+  epochs     bigint[] := '{}';
+  ended      bigint[] := '{}';   -- contexts that end in this batch
+  signals    boolean := FALSE;   -- some event comes from outside a run
+BEGIN
+  PERFORM 1 FROM _data_manager_admin.etl_context c
+    WHERE c.context_id = ANY (ARRAY(SELECT (i ->> 'context_id')::bigint FROM jsonb_array_elements(batch) i))
+    ORDER BY c.context_id
+    FOR NO KEY UPDATE;
+
+  FOR item IN
+    SELECT t.place, (t.i ->> 'context_id')::bigint AS wanted, t.i ->> 'expected_version' AS expected,
+           t.i -> 'event' AS event, t.i -> 'event' ->> 'type' AS type,
+           t.i -> 'event' -> 'payload' AS payload, t.i -> 'event' -> 'meta' AS meta,
+           c.context_id, c.version, c.status, c.epoch
+      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+      LEFT JOIN _data_manager_admin.etl_context c ON c.context_id = (t.i ->> 'context_id')::bigint
+      ORDER BY c.context_id, t.place
+  LOOP
+    refusal := _data_manager_admin.fsa_refusal(item.event);
+    IF refusal IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', refusal),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.wanted);
+    END IF;
+    IF item.context_id IS NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', coalesce(item.wanted::text, 'without an id')),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.wanted);
+    END IF;
+
+    IF item.context_id IS DISTINCT FROM now_id THEN
+      IF now_latest IS NOT NULL THEN
+        ids := ids || now_id; latest := latest || now_latest; counts := counts || now_version;
+        statuses := statuses || now_status; epochs := epochs || now_epoch;
+      END IF;
+      now_id := item.context_id; now_version := item.version; now_status := item.status;
+      now_epoch := item.epoch; now_latest := NULL;
+    END IF;
+
+    IF item.meta ? 'idempotency_key' THEN
+      SELECT e.event_id, e.version, e.type, e.payload, e.error INTO earlier
+        FROM _data_manager_admin.event_store_prototype e
+        WHERE e.etl_context_id = now_id AND e.meta ? 'idempotency_key'
+          AND e.meta ->> 'idempotency_key' = item.meta ->> 'idempotency_key';
+      IF FOUND THEN
+        IF (earlier.type, earlier.payload, earlier.error IS TRUE) IS DISTINCT FROM
+           (item.type, item.payload, (item.event -> 'error') = 'true') THEN
+          RAISE EXCEPTION USING ERRCODE = 'DM003',
+            MESSAGE = format('Context %s has an event with the idempotency key %s and another body.', now_id, item.meta ->> 'idempotency_key'),
+            DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'event_id', earlier.event_id);
+        END IF;
+        event_ids[item.place] := earlier.event_id; versions[item.place] := earlier.version; fresh[item.place] := FALSE;
+        CONTINUE;
+      END IF;
+    END IF;
+
+    IF item.meta ? 'epoch' THEN
+      IF item.type LIKE '%:STARTED' AND (item.meta ->> 'epoch')::bigint > now_epoch THEN
+        now_epoch := (item.meta ->> 'epoch')::bigint;
+      ELSIF (item.meta ->> 'epoch')::bigint <> now_epoch OR item.type LIKE '%:STARTED' THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM004',
+          MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', now_id, now_epoch, item.meta ->> 'epoch'),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);
+      END IF;
+    ELSE
+      signals := TRUE;
+    END IF;
+
+    IF item.expected::bigint <> now_version THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM005',
+        MESSAGE = format('Context %s is at version %s, not %s: another writer came first.', now_id, now_version, item.expected),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'expected', item.expected::bigint, 'found', now_version);
+    END IF;
+
+    refusal := _data_manager_admin.life_cycle_refusal(now_id, now_version, now_status, item.type);
+    IF refusal IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = refusal,
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'status', now_status);
+    END IF;
+
+    now_version := now_version + 1;
+    now_status := _data_manager_admin.status_after(item.type);
+    now_latest := nextval('_data_manager_admin.event_store_prototype_event_id_seq');
+    event_ids[item.place] := now_latest; versions[item.place] := now_version; fresh[item.place] := TRUE;
+    IF now_status <> 'OPEN' THEN
+      ended := ended || now_id;
+    END IF;
+  END LOOP;
+
+  IF now_latest IS NOT NULL THEN
+    ids := ids || now_id; latest := latest || now_latest; counts := counts || now_version;
+    statuses := statuses || now_status; epochs := epochs || now_epoch;
+  END IF;
+
+  INSERT INTO _data_manager_admin.event_store_prototype
+    (event_id, etl_context_id, type, payload, meta, error, version)
+  SELECT event_ids[t.place], (t.i ->> 'context_id')::bigint, t.i -> 'event' ->> 'type',
+         t.i -> 'event' -> 'payload', nullif(t.i -> 'event' -> 'meta', 'null'),
+         (t.i -> 'event' ->> 'error')::boolean, versions[t.place]
+    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+    WHERE fresh[t.place];
+
+  UPDATE _data_manager_admin.etl_context c
+    SET version = u.version, status = u.status, epoch = u.epoch, latest_event_id = u.latest,
+        initial_event_id = coalesce(c.initial_event_id, u.latest), modified_at = clock_timestamp()
+    FROM unnest(ids, counts, statuses, epochs, latest) u (id, version, status, epoch, latest)
+    WHERE c.context_id = u.id;
+
+  IF ended <> '{}' THEN
+    PERFORM _data_manager_admin.settle_runs(ended);
+  END IF;
+  IF signals THEN
+    PERFORM _data_manager_admin.wake_by_signal(ids, batch);
+  END IF;
+
+  RETURN QUERY SELECT * FROM unnest(event_ids, versions, fresh);
+END
+$$;

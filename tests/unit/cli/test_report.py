@@ -1,0 +1,75 @@
+"""Reports: each way to fail has its exit code and says what to do; tracebacks only on request."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from dama.cli.report import exit_code_of
+from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (UnavailableError("x"), 3),
+        (NotFoundError("x"), 4),
+        (RefusedError("x"), 6),
+        (DamaError("x"), 70),
+        (ValueError("x"), 70),
+        (click.UsageError("x"), 2),
+        (click.exceptions.Exit(5), 5),
+        (SystemExit(3), 3),
+        (SystemExit(), 0),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+    ],
+)
+def test_exit_codes(error, code, capsys):
+    assert exit_code_of(error, debug=False) == code
+
+
+def test_an_error_says_what_was_found_and_what_to_do(capsys):
+    exit_code_of(NotFoundError("There is no context 42.", "`dama ls` lists them."), debug=False)
+
+    assert capsys.readouterr().err == (
+        "Error: There is no context 42.\nHint: `dama ls` lists them.\n"
+    )
+
+
+def test_a_bug_is_one_line_and_says_so(capsys):
+    exit_code_of(KeyError("year"), debug=False)
+
+    error = capsys.readouterr().err
+    assert error.startswith("Error: KeyError: 'year' (this is a bug)\n")
+    assert "--debug" in error
+    assert "Traceback" not in error
+
+
+def test_debug_shows_the_traceback_and_its_cause(capsys):
+    try:
+        try:
+            raise ValueError("inner")  # noqa: TRY301 - a cause is wanted
+        except ValueError as error:
+            raise UsageError("outer") from error
+    except UsageError as error:
+        exit_code_of(error, debug=True)
+
+    shown = capsys.readouterr().err
+    assert "ValueError: inner" in shown
+    assert shown.endswith("Error: outer\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    """`dama ... | head` must neither complain nor print a traceback when Python ends."""
+    program = "import sys; from dama.cli import main; sys.exit(main(['--help']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+
+    assert process.returncode == 141
+    assert errors == b""
