@@ -33,8 +33,10 @@ DECLARE
   now_version bigint;
   now_status text;
   now_epoch  bigint;
+  now_first  bigint;
   now_latest bigint;
   ids        bigint[] := '{}';   -- by context touched
+  firsts     bigint[] := '{}';
   latest     bigint[] := '{}';
   counts     bigint[] := '{}';
   statuses   text[] := '{}';
@@ -68,11 +70,11 @@ BEGIN
 
     IF item.context_id IS DISTINCT FROM now_id THEN
       IF now_latest IS NOT NULL THEN
-        ids := ids || now_id; latest := latest || now_latest; counts := counts || now_version;
+        ids := ids || now_id; firsts := firsts || now_first; latest := latest || now_latest; counts := counts || now_version;
         statuses := statuses || now_status; epochs := epochs || now_epoch;
       END IF;
       now_id := item.context_id; now_version := item.version; now_status := item.status;
-      now_epoch := item.epoch; now_latest := NULL;
+      now_epoch := item.epoch; now_first := NULL; now_latest := NULL;
     END IF;
 
     IF item.meta ? 'idempotency_key' THEN
@@ -82,7 +84,7 @@ BEGIN
           AND e.meta ->> 'idempotency_key' = item.meta ->> 'idempotency_key';
       IF FOUND THEN
         IF (earlier.type, earlier.payload, earlier.error IS TRUE) IS DISTINCT FROM
-           (item.type, item.payload, (item.event -> 'error') = 'true') THEN
+           (item.type, item.payload, item.event -> 'error' IS NOT DISTINCT FROM 'true') THEN
           RAISE EXCEPTION USING ERRCODE = 'DM003',
             MESSAGE = format('Context %s has an event with the idempotency key %s and another body.', now_id, item.meta ->> 'idempotency_key'),
             DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'event_id', earlier.event_id);
@@ -119,6 +121,7 @@ BEGIN
     now_version := now_version + 1;
     now_status := _data_manager_admin.status_after(item.type);
     now_latest := nextval('_data_manager_admin.event_store_prototype_event_id_seq');
+    now_first := coalesce(now_first, now_latest);
     event_ids[item.place] := now_latest; versions[item.place] := now_version; fresh[item.place] := TRUE;
     IF now_status <> 'OPEN' THEN
       ended := ended || now_id;
@@ -126,7 +129,7 @@ BEGIN
   END LOOP;
 
   IF now_latest IS NOT NULL THEN
-    ids := ids || now_id; latest := latest || now_latest; counts := counts || now_version;
+    ids := ids || now_id; firsts := firsts || now_first; latest := latest || now_latest; counts := counts || now_version;
     statuses := statuses || now_status; epochs := epochs || now_epoch;
   END IF;
 
@@ -140,15 +143,17 @@ BEGIN
 
   UPDATE _data_manager_admin.etl_context c
     SET version = u.version, status = u.status, epoch = u.epoch, latest_event_id = u.latest,
-        initial_event_id = coalesce(c.initial_event_id, u.latest), modified_at = clock_timestamp()
-    FROM unnest(ids, counts, statuses, epochs, latest) u (id, version, status, epoch, latest)
+        initial_event_id = coalesce(c.initial_event_id, u.first), modified_at = clock_timestamp()
+    FROM unnest(ids, counts, statuses, epochs, firsts, latest)
+         u (id, version, status, epoch, first, latest)
     WHERE c.context_id = u.id;
 
   IF ended <> '{}' THEN
     PERFORM _data_manager_admin.settle_runs(ended);
   END IF;
   IF signals THEN
-    PERFORM _data_manager_admin.wake_by_signal(ids, batch);
+    PERFORM _data_manager_admin.wake_by_signal((t.i ->> 'context_id')::bigint, t.i -> 'event' ->> 'type')
+      FROM jsonb_array_elements(batch) t (i);
   END IF;
 
   RETURN QUERY SELECT * FROM unnest(event_ids, versions, fresh);

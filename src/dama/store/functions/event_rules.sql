@@ -65,3 +65,22 @@ $$;
 
 COMMENT ON FUNCTION _data_manager_admin.status_after(text) IS
   'The status of a context after an event of this type was admitted.';
+
+-- Why a JSON value is not a Flux Standard Action of this store's profile; NULL when it is one.
+CREATE OR REPLACE FUNCTION _data_manager_admin.fsa_refusal(event jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE
+    WHEN jsonb_typeof(event) IS DISTINCT FROM 'object'
+      THEN format('an event is an object, found %s', coalesce(jsonb_typeof(event), 'nothing'))
+    WHEN event - '{type,payload,error,meta}'::text[] <> '{}'
+      THEN format('an event has no key %s, only type, payload, error, meta',
+                  (SELECT min(k) FROM jsonb_object_keys(event - '{type,payload,error,meta}'::text[]) k))
+    WHEN jsonb_typeof(event -> 'type') IS DISTINCT FROM 'string'
+      THEN format('type must be a string, found %s', coalesce(jsonb_typeof(event -> 'type'), 'none'))
+    WHEN jsonb_typeof(event -> 'error') NOT IN ('boolean', 'null')
+      THEN format('error must be true, false or absent, found %s', jsonb_typeof(event -> 'error'))
+    ELSE _data_manager_admin.event_refusal(
+      event ->> 'type', event -> 'payload', nullif(event -> 'meta', 'null'),
+      (event ->> 'error')::boolean)
+  END
+$$;

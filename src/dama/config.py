@@ -1,0 +1,205 @@
+"""Configuration: where the database is, where dama keeps its own files, which modules have services.
+
+Flags win over the environment, the environment over the file, the file over the defaults. It is
+read once and frozen. The file is `dama.toml`, or `[tool.dama]` of a `pyproject.toml`, in the
+current folder or the nearest one above it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+from dama.errors import UsageError
+
+FILE_KEYS = ("services", "database_url")
+# Any of these says that a person meant libpq's own variables.
+PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+PG_NAMES = {
+    "PGHOST": "host",
+    "PGHOSTADDR": "hostaddr",
+    "PGPORT": "port",
+    "PGDATABASE": "dbname",
+    "PGUSER": "user",
+    "PGPASSWORD": "password",
+    "PGSERVICE": "service",
+    "PGSSLMODE": "sslmode",
+    "PGOPTIONS": "options",
+    "PGPASSFILE": "passfile",
+}
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, or a file of settings is missing or can not be read."""
+
+    code = "CONFIG"
+
+
+@dataclass(frozen=True)
+class EmbeddedDatabase:
+    """The PostgreSQL that belongs to this home."""
+
+
+@dataclass(frozen=True)
+class ExternalDatabase:
+    """A PostgreSQL that somebody else runs.
+
+    Attributes:
+        conninfo: As libpq takes it: a URL, or names and values.
+        source: Where it was found, for messages.
+    """
+
+    conninfo: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings.
+
+    Attributes:
+        home: The folder of the embedded database and of other state.
+        database: Which PostgreSQL.
+        services: Modules to import for their services.
+        project: The folder of the file of settings, or the current one.
+    """
+
+    home: Path
+    database: EmbeddedDatabase | ExternalDatabase
+    services: tuple[str, ...]
+    project: Path
+
+
+def load_config(
+    *,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    pg_env: str | None = None,
+    database_url: str | None = None,
+    home: Path | None = None,
+) -> Config:
+    """Read the settings.
+
+    Args:
+        cwd: Where the search for the file begins; the current folder by default.
+        environ: The environment; that of the process by default.
+        pg_env: NAME of `config/postgres.NAME.env`.
+        database_url: A connection string that wins over everything else.
+        home: The state folder, instead of DAMA_HOME.
+
+    Raises:
+        ConfigError: A setting is unknown or a file can not be used.
+    """
+    environ = os.environ if environ is None else environ
+    project, settings = _read_file(Path.cwd() if cwd is None else cwd)
+    return Config(
+        home=home or _home(environ),
+        database=_database(project, settings, environ, pg_env, database_url),
+        services=tuple(settings.get("services", ())),
+        project=project,
+    )
+
+
+def _home(environ: Mapping[str, str]) -> Path:
+    if home := environ.get("DAMA_HOME"):
+        return Path(home).expanduser().absolute()
+    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home(), ".local/state")
+    return Path(state, "dama")
+
+
+def _database(
+    project: Path,
+    settings: Mapping[str, Any],
+    environ: Mapping[str, str],
+    pg_env: str | None,
+    database_url: str | None,
+) -> EmbeddedDatabase | ExternalDatabase:
+    if database_url:
+        return ExternalDatabase(database_url, "--database-url")
+    if pg_env:
+        path = _env_file(project, pg_env)
+        return ExternalDatabase(_read_env_file(path), str(path.relative_to(project)))
+    if url := environ.get("DAMA_DATABASE_URL"):
+        return ExternalDatabase(url, "DAMA_DATABASE_URL")
+    signs = [name for name in PG_SIGNS if environ.get(name)]
+    if signs:
+        return ExternalDatabase(_conninfo(environ), f"the environment ({', '.join(signs)})")
+    if url := settings.get("database_url"):
+        return ExternalDatabase(str(url), "dama.toml")
+    return EmbeddedDatabase()
+
+
+def _env_file(project: Path, name: str) -> Path:
+    folder = project / "config"
+    path = folder / f"postgres.{name}.env"
+    if "/" in name or not path.is_file():
+        known = sorted(p.name.split(".")[1] for p in folder.glob("postgres.*.env"))
+        raise ConfigError(
+            f"There is no config/postgres.{name}.env in {project}.",
+            f"There is: {', '.join(known)}." if known else "No such file is there: write one with PGHOST=, PGDATABASE=, PGUSER=.",
+        )
+    return path
+
+
+def _read_env_file(path: Path) -> str:
+    from dotenv import dotenv_values  # noqa: PLC0415 - only who asks for it pays for it
+
+    values = {name: value for name, value in dotenv_values(path).items() if value}
+    if not any(name in PG_NAMES for name in values):
+        raise ConfigError(
+            f"{path} has none of the names that PostgreSQL knows.",
+            f"Write lines such as PGHOST=db.example.org; known are {', '.join(PG_NAMES)}.",
+        )
+    return _conninfo(values)
+
+
+def _conninfo(values: Mapping[str, str]) -> str:
+    """The PG* names as one connection string, quoted as libpq wants it."""
+    parts: list[str] = []
+    for name, word in PG_NAMES.items():
+        if value := values.get(name):
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+            parts.append(f"{word}='{quoted}'")
+    return " ".join(parts)
+
+
+def _read_file(start: Path) -> tuple[Path, Mapping[str, Any]]:
+    for folder in (start, *start.parents):
+        for name in ("dama.toml", "pyproject.toml"):
+            path = folder / name
+            if path.is_file():
+                content = _parse(path)
+                settings = content if name == "dama.toml" else content.get("tool", {}).get("dama")
+                if settings is not None:
+                    _check(path, settings)
+                    return folder, settings
+    return start, {}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+
+
+def _check(path: Path, settings: Mapping[str, Any]) -> None:
+    for key in settings:
+        if key not in FILE_KEYS:
+            near = get_close_matches(key, FILE_KEYS, n=1)
+            raise ConfigError(
+                f"{path} has the unknown setting {key!r}.",
+                f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(FILE_KEYS)}.",
+            )
+    services: object = settings.get("services", [])
+    if not isinstance(services, list) or not all(
+        isinstance(module, str) for module in cast("list[object]", services)
+    ):
+        raise ConfigError(
+            f"services of {path} must be a list of modules.", 'Write services = ["etl.flights"].'
+        )

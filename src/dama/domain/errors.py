@@ -1,0 +1,23 @@
+"""Errors of the domain: what is not an event, and what is not a slice."""
+
+from __future__ import annotations
+
+from dama.errors import RefusedError, UsageError
+
+
+class InvalidEventError(RefusedError):
+    """A value is not a Flux Standard Action of this store's profile."""
+
+    code = "INVALID_EVENT"
+
+
+class InvalidSliceError(UsageError):
+    """A slice or one of its reducers is defined in a way that can not work."""
+
+    code = "INVALID_SLICE"
+
+
+class UnknownSliceError(UsageError):
+    """No slice has the name that was asked for."""
+
+    code = "UNKNOWN_SLICE"

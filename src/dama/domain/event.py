@@ -1,0 +1,236 @@
+"""Events: Flux Standard Actions, as this store has them.
+
+An event is a type, a payload, an error flag and meta, and nothing else. What is absent stays
+absent: a payload of None is JSON null, `ABSENT` is no payload at all. What passes `check_event`
+survives a round trip through JSON and PostgreSQL unchanged.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import traceback
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+
+from dama.domain.errors import InvalidEventError
+
+AbsentType = msgspec.UnsetType
+ABSENT = msgspec.UNSET
+
+KEYS = ("type", "payload", "error", "meta")
+KINDS = ("INITIAL", "STARTED", "PROGRESS", "RETRYING", "RESUMED", "ERROR", "CANCELLED", "FINAL", "LOG")
+EXACT_INTEGERS = 2**53
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Event(msgspec.Struct, frozen=True):
+    """A Flux Standard Action.
+
+    Attributes:
+        type: What happened, such as `rows/month_loaded`; not empty.
+        payload: Any JSON; `ABSENT` when there is none.
+        error: True when the event is an error; its payload is then an object with a message.
+        meta: Who and why: epoch, idempotency_key, worker, user.
+    """
+
+    type: str
+    payload: Any = ABSENT
+    error: bool | AbsentType = ABSENT
+    meta: Mapping[str, Any] | AbsentType = ABSENT
+
+
+class StoredEvent(Event, frozen=True, kw_only=True):
+    """An event as the store gives it back.
+
+    Attributes:
+        event_id: Rises within a context; unique in the database.
+        context_id: The context whose event it is.
+        version: Its place in the context, from 1.
+        created_at: When it was appended, by the clock of the database.
+    """
+
+    event_id: int
+    context_id: int
+    version: int
+    created_at: datetime
+
+
+def parse_event(value: object) -> Event:
+    """Take a plain value, such as decoded JSON, as an event.
+
+    Raises:
+        InvalidEventError: It is none; the key and the rule are named.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidEventError(
+            f"An event is an object, found {_kind_of_json(value)}. Write {{\"type\": ...}}."
+        )
+    fields = cast("Mapping[str, Any]", value)
+    for key in fields:
+        if key not in KEYS:
+            raise InvalidEventError(
+                f"An event has no key {key!r}, only {', '.join(KEYS)}. Move it into payload or meta."
+            )
+    if "type" not in fields:
+        raise InvalidEventError("type is missing. An event has a type, a string that is not empty.")
+    error: object = fields.get("error")
+    meta: object = fields.get("meta")
+    event = Event(
+        type=fields["type"],
+        payload=fields.get("payload", ABSENT),
+        error=ABSENT if error is None else cast("bool", error),
+        meta=ABSENT if meta is None else cast("Mapping[str, Any]", meta),
+    )
+    check_event(event)
+    return event
+
+
+def check_event(event: Event) -> None:
+    """Hold an event against the profile of this store.
+
+    Raises:
+        InvalidEventError: It breaks a rule; the key, the path and the rule are named.
+    """
+    if not isinstance(cast("object", event.type), str):
+        raise InvalidEventError(f"type must be a string, found {_kind_of_json(event.type)}.")
+    if not event.type:
+        raise InvalidEventError("type must not be empty. Say what happened, such as rows/loaded.")
+    _check_json(event.type, "type")
+    if not isinstance(event.error, bool | AbsentType):
+        raise InvalidEventError(
+            f"error must be true, false or absent, found {_shown(event.error)}."
+        )
+    if event.meta is not ABSENT:
+        if not isinstance(event.meta, Mapping):
+            raise InvalidEventError(f"meta must be an object, found {_kind_of_json(event.meta)}.")
+        _check_json(event.meta, "meta")
+    if event.payload is not ABSENT:
+        _check_json(event.payload, "payload")
+    _check_error(event)
+
+
+def _check_error(event: Event) -> None:
+    if event.error is True and not isinstance(event.payload, Mapping):
+        found = "no payload" if event.payload is ABSENT else _kind_of_json(event.payload)
+        raise InvalidEventError(
+            "error is true, so payload must be an object such as "
+            f'{{"name": ..., "message": ...}}, found {found}.'
+        )
+    if event.error is not True and kind_of(event.type) == "ERROR":
+        raise InvalidEventError(
+            f"An event of type {event.type} must have error: true, and say in payload what failed."
+        )
+
+
+def _check_json(value: object, path: str) -> None:
+    """Refuse what JSON or jsonb can not hold, with the path to it."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise InvalidEventError(f"{path} has the character U+0000, which jsonb can not hold.")
+        if not value.isascii() and _SURROGATE.search(value):
+            raise InvalidEventError(f"{path} has a lone surrogate, which is not Unicode text.")
+    elif value is None or isinstance(value, bool | int):
+        return
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise InvalidEventError(f"{path} is {value}: JSON has no such number. Use null.")
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[object, object]", value).items():
+            if not isinstance(key, str):
+                raise InvalidEventError(f"{path} has the key {key!r}: keys of JSON are strings.")
+            _check_json(key, f"{path} (a key)")
+            _check_json(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for place, item in enumerate(cast("list[object]", value)):
+            _check_json(item, f"{path}[{place}]")
+    else:
+        raise InvalidEventError(
+            f"{path} is a {type(value).__name__}: not JSON. Convert it to text, a number or an object."
+        )
+
+
+def warnings_of(event: Event) -> list[str]:
+    """What is legal but will hurt a reader: integers that JavaScript rounds."""
+    found: list[str] = []
+
+    def look(value: object, path: str) -> None:
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) > EXACT_INTEGERS:
+            found.append(f"{path} is {value}: beyond 2^53, readers in JavaScript round it.")
+        elif isinstance(value, Mapping):
+            for key, item in cast("Mapping[str, object]", value).items():
+                look(item, f"{path}.{key}")
+        elif isinstance(value, list | tuple):
+            for place, item in enumerate(cast("list[object]", value)):
+                look(item, f"{path}[{place}]")
+
+    look(event.payload, "payload")
+    look(event.meta, "meta")
+    return found
+
+
+def event_dict(event: Event) -> dict[str, Any]:
+    """The event as a plain object; what is absent is left out."""
+    fields = {key: getattr(event, key) for key in KEYS}
+    return {key: value for key, value in fields.items() if value is not ABSENT}
+
+
+def kind_of(type_: str) -> str | None:
+    """The life-cycle meaning of a type: its last suffix when it is one of `KINDS`.
+
+    A bare `:FINAL` and a prefixed `flights.load:FINAL` mean the same.
+    """
+    _, colon, suffix = type_.rpartition(":")
+    return suffix if colon and suffix in KINDS else None
+
+
+def error_payload(error: BaseException) -> dict[str, Any]:
+    """An exception as the payload of an error event: name, message, stack, code, data."""
+    payload: dict[str, Any] = {
+        "name": type(error).__name__,
+        "message": _legal_text(str(error)),
+        "stack": _legal_text("".join(traceback.format_exception(error))),
+    }
+    for name in ("code", "data"):
+        value: object = getattr(error, name, None)
+        if value is not None and _is_json(value):
+            payload[name] = value
+    return payload
+
+
+def _is_json(value: object) -> bool:
+    try:
+        _check_json(value, "")
+    except InvalidEventError:
+        return False
+    return True
+
+
+def _legal_text(text: str) -> str:
+    return _SURROGATE.sub("\ufffd", text.replace("\0", "\ufffd"))
+
+
+def _kind_of_json(value: object) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string"
+        case list() | tuple():
+            return "an array"
+        case Mapping():
+            return "an object"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _shown(value: object) -> str:
+    return f"{_kind_of_json(value)} ({value!r})"

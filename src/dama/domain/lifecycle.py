@@ -1,0 +1,165 @@
+"""The life cycle of a task, as a slice: status, attempts, steps, subtasks, progress, outcome.
+
+None, then OPEN with the INITIAL, ERROR when the task failed for good, OPEN again with any later
+event, DONE with the FINAL, CANCELLED until an operator resumes it. The store refuses what may not
+come; the fold itself is total and takes any history, old and bad ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from dama.domain.event import ABSENT, Event, StoredEvent, kind_of
+from dama.domain.slice import Slice
+
+
+class Status(StrEnum):
+    """The status of a context that has events."""
+
+    OPEN = "OPEN"
+    ERROR = "ERROR"
+    DONE = "DONE"
+    CANCELLED = "CANCELLED"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of the task.
+
+    Attributes:
+        epoch: Which run it was; rises with each.
+        worker: Who ran it: `host:pid`.
+        started_at: By the clock of the database.
+        ended_at: When it failed, was cancelled or ended; None while it runs or when it was lost.
+        outcome: done, failed or cancelled; None while it runs or when it was lost.
+    """
+
+    epoch: int
+    worker: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """What a context is and has done.
+
+    Attributes:
+        status: None before the first event.
+        task: The full name of the task.
+        params: The payload of the INITIAL.
+        result: The payload of the FINAL.
+        error: The payload of the latest error of the task; None when it went on.
+        attempts: The runs, the latest last.
+        steps: The keys of the steps that are done.
+        subtasks: The ids of the subtasks, by the key of the step that started them.
+        progress: The payload of the latest PROGRESS.
+    """
+
+    status: Status | None = None
+    task: str | None = None
+    params: Any = None
+    result: Any = None
+    error: Mapping[str, Any] | None = None
+    attempts: tuple[Attempt, ...] = ()
+    steps: tuple[str, ...] = ()
+    subtasks: Mapping[str, tuple[int, ...]] | None = None
+    progress: Mapping[str, Any] | None = None
+
+
+STATUS_OF = {"FINAL": Status.DONE, "ERROR": Status.ERROR, "CANCELLED": Status.CANCELLED}
+
+lifecycle = Slice("lifecycle", initial=Lifecycle())
+
+
+def step_key(type_: str) -> tuple[str, str] | None:
+    """The key and the suffix of a step's event, `flights.load/extract:DONE`; None for others."""
+    name, _, suffix = type_.rpartition(":")
+    if suffix not in {"DONE", "FAILED", "SPAWNED"} or "/" not in name:
+        return None
+    dot = name.rfind(".")
+    slash = name.find("/", dot + 1 if dot >= 0 else 0)
+    return (name[slash + 1 :], suffix) if slash >= 0 else None
+
+
+@lifecycle.on_match(lambda _: True)
+def live(state: Lifecycle, event: Event) -> Lifecycle:
+    """Any event keeps a context open, unless it ends it."""
+    kind = kind_of(event.type)
+    status = STATUS_OF.get(kind or "", Status.OPEN)
+    if status is not state.status:
+        state = replace(state, status=status)
+    match kind:
+        case "INITIAL":
+            task = event.type.rpartition(":")[0] or None
+            return replace(state, task=task, params=_value(event))
+        case "STARTED":
+            return replace(state, error=None, attempts=(*state.attempts, _attempt(event)))
+        case "PROGRESS":
+            return replace(state, progress=_object(event))
+        case "RETRYING" | "ERROR":
+            return replace(_ended(state, event, "failed"), error=_object(event))
+        case "CANCELLED":
+            return _ended(state, event, "cancelled")
+        case "FINAL":
+            return replace(_ended(state, event, "done"), result=_value(event), error=None)
+        case _:
+            return _step(state, event)
+
+
+def _step(state: Lifecycle, event: Event) -> Lifecycle:
+    found = step_key(event.type)
+    if found is None:
+        return state
+    key, suffix = found
+    if suffix == "DONE":
+        return replace(state, steps=(*state.steps, key))
+    if suffix == "SPAWNED":
+        ids = tuple(cast("list[int]", (_object(event) or {}).get("context_ids", [])))
+        subtasks = dict(state.subtasks or {})
+        subtasks[key] = (*subtasks.get(key, ()), *ids)
+        return replace(state, subtasks=subtasks)
+    return state
+
+
+def _attempt(event: Event) -> Attempt:
+    meta = _meta(event)
+    worker: object = meta.get("worker")
+    return Attempt(
+        epoch=_integer(meta.get("epoch")),
+        worker=worker if isinstance(worker, str) else None,
+        started_at=_at(event),
+    )
+
+
+def _ended(state: Lifecycle, event: Event, outcome: str) -> Lifecycle:
+    if not state.attempts or state.attempts[-1].outcome is not None:
+        return state
+    latest = replace(state.attempts[-1], ended_at=_at(event), outcome=outcome)
+    return replace(state, attempts=(*state.attempts[:-1], latest))
+
+
+def _at(event: Event) -> datetime | None:
+    return event.created_at if isinstance(event, StoredEvent) else None
+
+
+def _value(event: Event) -> Any:  # noqa: ANN401 - any JSON
+    return None if event.payload is ABSENT else event.payload
+
+
+def _object(event: Event) -> Mapping[str, Any] | None:
+    payload: object = event.payload
+    return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
+
+
+def _meta(event: Event) -> Mapping[str, Any]:
+    return event.meta if isinstance(event.meta, Mapping) else {}
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0

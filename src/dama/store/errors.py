@@ -1,0 +1,109 @@
+"""Errors of the store. The database has its own SQLSTATEs; here each becomes a class.
+
+DM001 InvalidEventError, DM002 UnknownContextError, DM003 IdempotencyConflictError, DM004
+StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError.
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from dama.domain.errors import InvalidEventError
+from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError
+
+
+class UnknownContextError(NotFoundError):
+    """There is no context with this id."""
+
+    code = "UNKNOWN_CONTEXT"
+
+
+class IdempotencyConflictError(RefusedError):
+    """The idempotency key was used with another body."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+
+
+class StaleEpochError(RefusedError):
+    """A later run took the context over: what this one writes is refused."""
+
+    code = "STALE_EPOCH"
+
+
+class VersionConflictError(RefusedError):
+    """Another writer appended to the context first."""
+
+    code = "VERSION_CONFLICT"
+    retryable = True
+
+
+class LifeCycleError(RefusedError):
+    """The life cycle of the context forbids the event."""
+
+    code = "LIFE_CYCLE"
+
+
+class HistoryError(RefusedError):
+    """History is never changed."""
+
+    code = "HISTORY"
+
+
+class DatabaseUnreachableError(UnavailableError):
+    """The database does not answer."""
+
+    code = "DATABASE_UNREACHABLE"
+
+
+class SchemaError(UnavailableError):
+    """The schema of the database is not the one that this version works with."""
+
+    code = "SCHEMA"
+    retryable = False
+
+
+HINTS = {
+    "DM002": "`dama ls` lists the contexts.",
+    "DM003": "Use another key, or send the same body again.",
+    "DM004": "Stop this run: another one goes on with the context.",
+    "DM005": "Read the newer events, decide again, append.",
+    "DM006": "`dama events CONTEXT` shows what the context has.",
+}
+
+CLASSES: dict[str, type[DamaError]] = {
+    "DM001": InvalidEventError,
+    "DM002": UnknownContextError,
+    "DM003": IdempotencyConflictError,
+    "DM004": StaleEpochError,
+    "DM005": VersionConflictError,
+    "DM006": LifeCycleError,
+    "DM007": HistoryError,
+}
+
+
+def translate(error: psycopg.Error) -> DamaError | None:
+    """The error of the product for an error of the driver; None for one that is not ours."""
+    state = error.sqlstate or ""
+    if state in CLASSES:
+        message = error.diag.message_primary or str(error)
+        return CLASSES[state](message, HINTS.get(state))
+    if is_outage(error):
+        return DatabaseUnreachableError(
+            f"The database does not answer: {first_line(error)}.",
+            "Is it running, and do the name and the password fit? `dama db status` tells. "
+            "What was acknowledged is kept, and a run goes on with `dama resume`.",
+        )
+    return None
+
+
+def is_outage(error: psycopg.Error) -> bool:
+    """Whether the server is away, starting or stopping: the same call may succeed later."""
+    state = error.sqlstate or ""
+    return isinstance(error, psycopg.OperationalError) and (
+        not state or state.startswith(("08", "57P", "53", "28", "3D"))
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, without the full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,37 @@
+-- runs: what happens to the run queue when contexts end, and when a signal comes.
+
+-- settle_runs: contexts ended. Their runs leave the queue, a parent that waits is told.
+-- Locks: rows of run_queue in context_id order, after the locks of the contexts. The row of a
+-- parent is locked even when it does not wait: were it about to, it would miss this end.
+CREATE OR REPLACE FUNCTION _data_manager_admin.settle_runs(ended bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  parents bigint[];
+BEGIN
+  DELETE FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (ARRAY(SELECT unnest(ended) ORDER BY 1));
+  parents := ARRAY(
+    SELECT DISTINCT c.parent_id FROM _data_manager_admin.etl_context c
+      WHERE c.context_id = ANY (ended) AND c.parent_id IS NOT NULL ORDER BY 1);
+  IF parents = '{}' THEN
+    RETURN;
+  END IF;
+  PERFORM 1 FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (parents) ORDER BY q.context_id FOR SHARE;
+  UPDATE _data_manager_admin.run_queue q
+    SET pending = q.pending - u.ended,
+        state = CASE WHEN q.pending <= u.ended OR (u.failed AND q.wake_on_failure) THEN 'queued' ELSE 'waiting' END,
+        due_at = CASE WHEN q.pending <= u.ended OR (u.failed AND q.wake_on_failure) THEN NULL ELSE q.due_at END
+    FROM (SELECT c.parent_id, count(*) AS ended, bool_or(c.status <> 'DONE') AS failed
+            FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ended)
+            GROUP BY c.parent_id) u
+    WHERE q.context_id = u.parent_id AND q.state = 'waiting' AND q.pending > 0;
+END
+$$;
+
+-- wake_by_signal: an event came from outside; a run that waits for its type is queued again.
+CREATE OR REPLACE FUNCTION _data_manager_admin.wake_by_signal(context bigint, type text) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
+    WHERE q.context_id = context AND q.state = 'waiting' AND type = ANY (q.wake_types)
+$$;

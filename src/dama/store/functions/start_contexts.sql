@@ -1,0 +1,85 @@
+-- start_contexts: create contexts with their INITIAL events and queue their runs, all or nothing.
+-- In:    batch jsonb: an array of {"task", "event", "parent_id"?, "queue"?, "priority"?,
+--        "idempotency_key"?}; spawned jsonb: the event of the parent that records them, without its
+--        payload.context_ids, or NULL; parent bigint: whose event it is
+-- Out:   one row per item, in order: context_id, is_new (false: the key was known)
+-- Raises: as append_events()
+CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
+  batch jsonb, spawned jsonb DEFAULT NULL, parent bigint DEFAULT NULL)
+RETURNS TABLE (context_id bigint, is_new boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  item   record;
+  ids     bigint[];
+  events  bigint[];
+  fresh   boolean[];
+  root    bigint;
+BEGIN
+  SELECT t.place, _data_manager_admin.fsa_refusal(t.i -> 'event') AS refusal INTO item
+    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+    WHERE _data_manager_admin.fsa_refusal(t.i -> 'event') IS NOT NULL LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', item.refusal),
+      DETAIL = jsonb_build_object('item', item.place - 1);
+  END IF;
+  IF parent IS NOT NULL THEN
+    SELECT c.root_context_id INTO root FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', parent);
+    END IF;
+  END IF;
+
+  ids := ARRAY(SELECT nextval('_data_manager_admin.etl_context_context_id_seq')
+                 FROM generate_series(1, jsonb_array_length(batch)));
+  fresh := array_fill(TRUE, ARRAY[jsonb_array_length(batch)]);
+  events := ARRAY(SELECT nextval('_data_manager_admin.event_store_prototype_event_id_seq')
+                    FROM generate_series(1, jsonb_array_length(batch)));
+  INSERT INTO _data_manager_admin.etl_context
+    (context_id, parent_id, root_context_id, task, status, version, initial_event_id, latest_event_id, idempotency_key)
+  SELECT ids[t.place], parent, coalesce(root, ids[t.place]), t.i ->> 'task', 'OPEN', 1,
+         events[t.place], events[t.place], t.i ->> 'idempotency_key'
+    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+  ON CONFLICT (task, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
+
+  FOR item IN
+    SELECT t.place, c.context_id, e.payload AS first_payload, t.i -> 'event' -> 'payload' AS payload, t.i ->> 'idempotency_key' AS key
+      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+      JOIN _data_manager_admin.etl_context c
+        ON c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
+       AND c.idempotency_key IS NOT NULL AND c.context_id <> ids[t.place]
+      LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+      WHERE t.i ? 'idempotency_key'
+  LOOP
+    IF item.first_payload IS DISTINCT FROM item.payload AND item.first_payload IS NOT NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM003',
+        MESSAGE = format('The idempotency key %s was used for context %s with other params.', item.key, item.context_id),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.context_id);
+    END IF;
+    ids[item.place] := item.context_id;
+    fresh[item.place] := FALSE;
+  END LOOP;
+
+  INSERT INTO _data_manager_admin.event_store_prototype
+    (event_id, etl_context_id, type, payload, meta, error, version)
+  SELECT events[t.place], ids[t.place], t.i -> 'event' ->> 'type', t.i -> 'event' -> 'payload',
+         t.i -> 'event' -> 'meta', (t.i -> 'event' ->> 'error')::boolean, 1
+    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+    WHERE fresh[t.place];
+  INSERT INTO _data_manager_admin.run_queue
+    (context_id, root_context_id, parent_id, task, queue, priority)
+  SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
+         coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0)
+    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+    WHERE fresh[t.place];
+
+  IF spawned IS NOT NULL THEN
+    PERFORM _data_manager_admin.append_events(jsonb_build_array(jsonb_build_object(
+      'context_id', parent,
+      'event', spawned || jsonb_build_object('payload', jsonb_build_object('context_ids', to_jsonb(ids))))));
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(ids, fresh);
+END
+$$;

@@ -1,0 +1,144 @@
+-- workers: claims, leases, and what becomes of the runs of workers that died.
+
+CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
+  worker bigint, queues text[], root bigint, demand int)
+RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
+               attempt int, has_params boolean, params text)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  ids   bigint[] := '{}';
+  name  text;
+BEGIN
+  IF root IS NOT NULL THEN
+    ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+      WHERE q.root_context_id = root AND q.state = 'queued'
+      ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
+  ELSE
+    FOREACH name IN ARRAY queues LOOP
+      ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+        WHERE q.queue = name AND q.state = 'queued'
+        ORDER BY q.priority DESC, q.context_id
+        LIMIT demand - cardinality(ids) FOR NO KEY UPDATE SKIP LOCKED);
+    END LOOP;
+  END IF;
+  IF ids = '{}' THEN
+    RETURN;
+  END IF;
+  RETURN QUERY
+    UPDATE _data_manager_admin.run_queue q
+      SET state = 'running', worker_id = worker, epoch = q.epoch + 1, attempt = q.attempt + 1,
+          due_at = NULL, pending = 0, wake_types = NULL
+      FROM _data_manager_admin.etl_context c
+      JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+      WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id
+      RETURNING q.context_id, q.parent_id, q.root_context_id, q.task, q.epoch, q.attempt,
+                e.payload IS NOT NULL, e.payload::text;
+END
+$$;
+
+-- The runs of workers that are gone are queued again. Their epochs are fenced when they start anew.
+CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[]) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  released int;
+BEGIN
+  DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (gone);
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL
+    WHERE q.worker_id = ANY (gone) AND q.state = 'running';
+  GET DIAGNOSTICS released = ROW_COUNT;
+  RETURN released;
+END
+$$;
+
+-- A worker judges others only while its own lease has not lapsed: after an outage of the database
+-- every lease has, and nobody is dead.
+CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(worker bigint, running int, lease interval)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  before  timestamptz;
+  moment  timestamptz := clock_timestamp();
+  gone    bigint[];
+BEGIN
+  SELECT w.lease_until INTO before FROM _data_manager_admin.worker w
+    WHERE w.worker_id = worker FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN FALSE;
+  END IF;
+  UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = renew_lease.running
+    WHERE w.worker_id = worker;
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
+    WHERE q.context_id IN (SELECT d.context_id FROM _data_manager_admin.run_queue d
+                             WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000
+                             FOR NO KEY UPDATE SKIP LOCKED);
+  IF before > moment THEN
+    gone := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
+                    WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
+    IF gone <> '{}' THEN
+      PERFORM _data_manager_admin.release_workers(gone);
+    END IF;
+  END IF;
+  RETURN TRUE;
+END
+$$;
+
+-- The row is locked before the subtasks are counted: one that ends meanwhile waits for this
+-- transaction and then finds a parent that waits.
+CREATE OR REPLACE FUNCTION _data_manager_admin.park_run(
+  context bigint, worker bigint, awaited bigint[], on_failure boolean) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  unfinished int;
+  failed     boolean;
+BEGIN
+  PERFORM 1 FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = context AND q.worker_id = worker AND q.state = 'running' FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN FALSE;
+  END IF;
+  SELECT count(*) FILTER (WHERE c.status = 'OPEN'),
+         coalesce(bool_or(c.status IN ('ERROR', 'CANCELLED')), FALSE) INTO unfinished, failed
+    FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (awaited);
+  UPDATE _data_manager_admin.run_queue q
+    SET worker_id = NULL, pending = unfinished, wake_on_failure = on_failure, attempt = q.attempt - 1,
+        state = CASE WHEN unfinished = 0 OR (failed AND on_failure) THEN 'queued' ELSE 'waiting' END
+    WHERE q.context_id = context;
+  RETURN TRUE;
+END
+$$;
+
+-- What failed below a failed context failed it, so it is reopened with it.
+CREATE OR REPLACE FUNCTION _data_manager_admin.resume_tree(context bigint, meta jsonb)
+RETURNS TABLE (context_id bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  ids bigint[];
+BEGIN
+  ids := ARRAY(
+    WITH RECURSIVE failed AS (
+      SELECT c.context_id FROM _data_manager_admin.etl_context c
+        WHERE c.context_id = context AND c.status IN ('ERROR', 'CANCELLED')
+      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN failed f ON c.parent_id = f.context_id
+        WHERE c.status IN ('ERROR', 'CANCELLED'))
+    SELECT f.context_id FROM failed f ORDER BY 1);
+  PERFORM _data_manager_admin.append_events((
+    SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'expected_version', c.version,
+             'event', jsonb_build_object('type', coalesce(c.task, '') || ':RESUMED', 'meta', meta)))
+      FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)))
+    WHERE ids <> '{}';
+  INSERT INTO _data_manager_admin.run_queue
+    (context_id, root_context_id, parent_id, task, queue, priority, epoch)
+  SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
+         coalesce(e.meta ->> 'queue', 'default'), coalesce((e.meta ->> 'priority')::int, 0), c.epoch
+    FROM _data_manager_admin.etl_context c
+    JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+    WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL
+  ON CONFLICT (context_id) DO NOTHING;
+  RETURN QUERY SELECT * FROM unnest(ids);
+END
+$$;

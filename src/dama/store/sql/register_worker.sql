@@ -1,0 +1,9 @@
+-- register_worker: a worker begins.
+-- In:    what it is; lease interval
+-- Out:   worker_id
+-- Locks: none
+INSERT INTO _data_manager_admin.worker
+  (host, boot_id, pid, pid_started, version, queues, root_context_id, slots, lease_until)
+VALUES (%(host)s, %(boot_id)s, %(pid)s, %(pid_started)s, %(version)s, %(queues)s::text[],
+        %(root)s::bigint, %(slots)s, clock_timestamp() + %(lease)s::interval)
+RETURNING worker_id

@@ -1,0 +1,7 @@
+-- retry_run: an attempt failed; the run is queued again after a delay.
+-- In:    context_id, worker_id bigint; delay interval
+-- Out:   nothing
+-- Locks: the row of the run
+UPDATE _data_manager_admin.run_queue
+  SET state = 'retrying', worker_id = NULL, due_at = clock_timestamp() + %(delay)s::interval
+  WHERE context_id = %(context_id)s::bigint AND worker_id = %(worker_id)s::bigint
