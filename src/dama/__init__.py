@@ -1,1 +1,56 @@
-"""dama: the DataManager Controller, ETL tasks on PostgreSQL with their whole history."""
+"""dama: the DataManager Controller, ETL tasks on PostgreSQL with their whole history.
+
+This is the public API: what tasks are written with. Each name is imported when it is first used,
+so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dama.broker.service import Service, TaskDefinition
+    from dama.domain.event import ABSENT, Event, StoredEvent
+    from dama.domain.slice import Slice, combine, each
+    from dama.errors import DamaError
+    from dama.runtime.errors import SubtaskError
+    from dama.runtime.task import SyncTask, Task
+
+_HOMES = {
+    "ABSENT": "dama.domain.event",
+    "DamaError": "dama.errors",
+    "Event": "dama.domain.event",
+    "Service": "dama.broker.service",
+    "Slice": "dama.domain.slice",
+    "StoredEvent": "dama.domain.event",
+    "SubtaskError": "dama.runtime.errors",
+    "SyncTask": "dama.runtime.task",
+    "Task": "dama.runtime.task",
+    "TaskDefinition": "dama.broker.service",
+    "combine": "dama.domain.slice",
+    "each": "dama.domain.slice",
+}
+
+__all__ = [
+    "ABSENT",
+    "DamaError",
+    "Event",
+    "Service",
+    "Slice",
+    "StoredEvent",
+    "SubtaskError",
+    "SyncTask",
+    "Task",
+    "TaskDefinition",
+    "combine",
+    "each",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dama' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -41,7 +41,7 @@ class Session:
         """Read the configuration; anew, since options may come late on the line."""
         from dama.config import load_config
 
-        return load_config(pg_env=self.pg_env, debug=self.debug)
+        return load_config(pg_env=self.pg_env)
 
     def registry(self) -> Registry:
         """Load the modules of the project, once."""

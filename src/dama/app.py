@@ -1,0 +1,144 @@
+"""The composition root: the only place where configuration, store, registry and worker meet."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from dama import clock
+from dama.broker.registry import Registry
+from dama.config import Config, EmbeddedDatabase
+from dama.domain.event import StoredEvent
+from dama.domain.lifecycle import lifecycle
+from dama.domain.slice import find_slice
+from dama.runtime.worker import Worker
+from dama.store import Outcome, Start, Store, schema
+from dama.store.embedded import EmbeddedPostgres
+from dama.store.errors import LifeCycleError, UnknownContextError
+
+FOLLOW_SECONDS = 0.1
+
+
+class App:
+    """dama, opened on one database.
+
+    Attributes:
+        store: Its contexts and events.
+        registry: The services of this process.
+    """
+
+    def __init__(self, store: Store, registry: Registry) -> None:
+        self.store = store
+        self.registry = registry
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: Config, registry: Registry) -> AsyncGenerator[App]:
+        """Open the database that the configuration names; the embedded one is started and migrated.
+
+        Raises:
+            UnavailableError: It can not be used; the message says why.
+        """
+        async with Store.opened(await _conninfo(config)) as store:
+            yield cls(store, registry)
+
+    async def start(self, name: str, params: Mapping[str, Any], *, key: str | None = None) -> int:
+        """Queue a task; gives its context.
+
+        Args:
+            name: The full name, such as `flights.load`.
+            params: What it takes.
+            key: A second start with the same key gives the first context.
+
+        Raises:
+            UnknownTaskError: The nearest names are in the hint.
+            InvalidParamsError: With all problems.
+            IdempotencyConflictError: The key was used with other params.
+        """
+        task = self.registry.task(name)
+        start = Start(
+            task.name,
+            task.encode_params(params),
+            task.options.queue,
+            task.options.priority,
+            key,
+            {"user": getpass.getuser()},
+        )
+        (context_id,) = await self.store.start([start])
+        return context_id
+
+    def working(self, *, root: int) -> AbstractAsyncContextManager[Worker]:
+        """A worker in this process, for one tree."""
+        return Worker(self.store, self.registry, root=root).working()
+
+    async def resume(self, context_id: int) -> None:
+        """Let a context go on: one that failed is reopened; one that was interrupted waits already.
+
+        Raises:
+            UnknownContextError: There is none.
+            LifeCycleError: It is done.
+        """
+        context = await self.store.context(context_id)
+        if context.status == "DONE":
+            raise LifeCycleError(
+                f"Context {context_id} is done; there is nothing to resume.",
+                f"`dama show {context_id}` shows its result.",
+            )
+        if context.run is None and context.status not in {"ERROR", "CANCELLED"}:
+            raise UnknownContextError(
+                f"Context {context_id} has no run to resume.", "It was not started by dama."
+            )
+        if context.status in {"ERROR", "CANCELLED"}:
+            await self.store.resume(context_id, {"user": getpass.getuser()})
+
+    async def follow(self, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
+        """All events of a context or of a tree, from the first, until the context has ended."""
+        seen: dict[int, int] = {}
+        while True:
+            # Asked before the events: what is read afterwards holds the end.
+            ended = await self._has_ended(context_id)
+            for event in await self._news(context_id, seen, tree=tree):
+                seen[event.context_id] = event.version
+                yield event
+            if ended:
+                return
+            await clock.sleep(FOLLOW_SECONDS)
+
+    async def outcome(self, context_id: int) -> Outcome:
+        """How a context has ended; its status is OPEN when it has not."""
+        found = await self.store.outcomes([context_id])
+        return found.get(context_id) or Outcome((await self.store.context(context_id)).status)
+
+    async def state(self, context_id: int, slice_name: str, at: int | None = None) -> object:
+        """The state of a context in a slice, after an event or after the latest.
+
+        Raises:
+            UnknownContextError: There is no such context.
+            UnknownSliceError: No module defines the slice.
+        """
+        await self.store.context(context_id)
+        slice_ = lifecycle if slice_name == lifecycle.name else find_slice(slice_name)
+        return await self.store.state(context_id, slice_, at)
+
+    async def _has_ended(self, context_id: int) -> bool:
+        context = await self.store.context(context_id)
+        return context.status is not None and context.status != "OPEN"
+
+    async def _news(
+        self, context_id: int, seen: Mapping[int, int], *, tree: bool
+    ) -> list[StoredEvent]:
+        if tree:
+            return await self.store.tree_events(context_id, seen)
+        return await self.store.events(context_id, after_version=seen.get(context_id, 0))
+
+
+async def _conninfo(config: Config) -> str:
+    if not isinstance(config.database, EmbeddedDatabase):
+        return config.database.conninfo
+    conninfo = await asyncio.to_thread(EmbeddedPostgres(config.home).start)
+    # It belongs to nobody else, so it may follow the program.
+    await schema.migrate(conninfo)
+    return conninfo

@@ -1,0 +1,73 @@
+"""Outcomes: what becomes of a run, decided from how its attempt went. Nothing is written here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Done:
+    """The task returned.
+
+    Attributes:
+        result: As JSON builtins.
+    """
+
+    result: Any
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The task failed for good.
+
+    Attributes:
+        error: The exception.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The attempt failed; another one follows.
+
+    Attributes:
+        error: The exception.
+        delay: Seconds until it is queued again.
+    """
+
+    error: Exception
+    delay: float
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The run waits for subtasks, and needs no worker meanwhile.
+
+    Attributes:
+        awaited: The contexts of the subtasks.
+    """
+
+    awaited: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Another run took the context over; this one writes nothing any more."""
+
+
+Outcome = Done | Failed | Retry | Waiting | Lost
+
+
+def backoff(attempt: int, first: float, longest: float, jitter: float) -> float:
+    """Seconds until the next attempt: doubled each time, spread so that many do not come at once.
+
+    Args:
+        attempt: The one that failed, from 1.
+        first: The wait after attempt 1.
+        longest: The longest wait.
+        jitter: 0 to 1, random: the wait is between half and all of it.
+    """
+    full = min(first * 2.0 ** min(attempt - 1, 60), longest)
+    return full * (0.5 + jitter / 2)

@@ -1,0 +1,47 @@
+"""Errors that a task's function can meet, and the two signals that end a run from within."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dama.errors import DamaError, UsageError
+
+
+class SubtaskError(DamaError):
+    """A subtask failed for good or was cancelled.
+
+    Attributes:
+        context_id: Its context.
+        task: Its full name.
+        data: The payload of its error.
+    """
+
+    code = "SUBTASK"
+    exit_code = 1
+
+    def __init__(self, context_id: int, task: str, error: Mapping[str, Any] | None) -> None:
+        self.context_id = context_id
+        self.task = task
+        self.data = dict(error or {})
+        self.data.pop("stack", None)
+        what = self.data.get("message") or "it was cancelled"
+        name = self.data.get("name")
+        super().__init__(
+            f"{task} (context {context_id}) failed: {f'{name}: ' if name else ''}{what}",
+            f"`dama show {context_id}` shows where.",
+        )
+
+
+class TaskUsageError(UsageError):
+    """A task's function used its task in a way that can not work."""
+
+    code = "TASK_USAGE"
+
+
+class ParkSignal(BaseException):
+    """Unwinds a run that waits for so long that it should not stay in memory."""
+
+
+class LostSignal(BaseException):
+    """Unwinds a run whose context was taken over by another worker."""

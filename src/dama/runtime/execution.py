@@ -1,0 +1,185 @@
+"""The execution of one run: what it may write, what was done before, and what it waits for.
+
+Every event carries the run's epoch, so a run that was taken over can not write, and an idempotency
+key, so that an event whose answer was lost is not written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dama.domain.event import ABSENT, Event, error_payload
+from dama.domain.journal import Journal
+from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError
+from dama.store import Append, Appended, Claim, Outcome, Start
+from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dama.broker.registry import Registry
+    from dama.runtime.group_commit import GroupCommit
+    from dama.runtime.subtasks import Endings
+    from dama.store import Store
+
+
+class Execution:
+    """One run.
+
+    Args:
+        claim: What is run.
+        store: Where its events are.
+        commits: How they are written.
+        endings: Tells when subtasks end.
+        registry: Finds the tasks of subtasks.
+        threads: Where blocking functions run.
+        on_waiting: Called with True and False when the run begins and ceases to wait.
+
+    Attributes:
+        claim: What is run.
+        journal: What earlier runs did.
+        awaited: The subtasks that it waits for.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        store: Store,
+        commits: GroupCommit,
+        endings: Endings,
+        registry: Registry,
+        threads: ThreadPoolExecutor,
+        on_waiting: Callable[[bool], None],
+    ) -> None:
+        self.claim = claim
+        self.store = store
+        self.registry = registry
+        self.threads = threads
+        self.loop = asyncio.get_running_loop()
+        self.journal = Journal()
+        self.awaited: set[int] = set()
+        self.busy = 0
+        self._commits = commits
+        self._endings = endings
+        self._on_waiting = on_waiting
+        self._seen: Counter[str] = Counter()
+
+    @property
+    def application_name(self) -> str:
+        """What its connections are called in `pg_stat_activity`."""
+        return f"dama:{self.claim.context_id}:{self.claim.epoch}"
+
+    async def begin(self, worker: str, meta: dict[str, Any]) -> None:
+        """Write STARTED, which fences earlier runs, and read what they did.
+
+        Raises:
+            LostSignal: A later run has started already.
+        """
+        await self.write(":STARTED", key=f"STARTED#{self.claim.epoch}", worker=worker, **meta)
+        if self.claim.epoch > 1:
+            async for page in self.store.pages(self.claim.context_id):
+                for event in page:
+                    self.journal.take(event)
+
+    def key(self, name: str) -> str:
+        """A name that comes again gets #2, #3: the same in every run of the same code."""
+        self._seen[name] += 1
+        count = self._seen[name]
+        return name if count == 1 else f"{name}#{count}"
+
+    def event(self, suffix: str, payload: Any = ABSENT, *, key: str, error: bool = False, **meta: Any) -> Append:  # noqa: ANN401 - any JSON
+        """An event of this run; a suffix such as `/extract:DONE` follows the task's name."""
+        meta = {"epoch": self.claim.epoch, "idempotency_key": key, **meta}
+        type_ = f"{self.claim.task}{suffix}"
+        event = Event(type_, payload, error=True if error else ABSENT, meta=meta)
+        return Append(self.claim.context_id, event)
+
+    async def write(self, suffix: str, payload: Any = ABSENT, *, key: str, error: bool = False, **meta: Any) -> Appended:  # noqa: ANN401 - any JSON
+        """Append an event of this run; returns when it is durable.
+
+        Raises:
+            LostSignal: The run was taken over, or its context has ended.
+        """
+        return await self.append(self.event(suffix, payload, key=key, error=error, **meta))
+
+    async def append(self, item: Append) -> Appended:
+        """Append an event that was made before; see `write`."""
+        try:
+            (appended,) = await self._commits.append([item])
+        except (StaleEpochError, LifeCycleError) as error:
+            raise LostSignal from error
+        return appended
+
+    async def recorded(self) -> Journal:
+        """What the store has of this context now: whether a commit went through whose answer was lost."""
+        journal = Journal()
+        async for page in self.store.pages(self.claim.context_id):
+            for event in page:
+                journal.take(event)
+        return journal
+
+    async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
+        """Start subtasks once, recorded in the transaction that creates them; give their ids.
+
+        Raises:
+            LostSignal: The run was taken over.
+        """
+        known = self.journal.subtasks.get(key)
+        if known is not None:
+            return known
+        spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}").event
+        while True:
+            try:
+                ids = await self.store.start(starts, parent=self.claim.context_id, spawned=spawned)
+            except (StaleEpochError, LifeCycleError) as error:
+                raise LostSignal from error
+            except DatabaseUnreachableError:
+                ids = (await self.recorded()).subtasks.get(key)
+                if ids is None:
+                    continue
+            self._endings.started()
+            return ids
+
+    async def wait(self, ids: Sequence[int], task: str, *, fail_fast: bool) -> dict[int, Outcome]:
+        """Wait for subtasks; no slot of the worker is held meanwhile.
+
+        Raises:
+            SubtaskError: One has failed for good.
+            ParkSignal: It takes so long that the run should not stay in memory.
+        """
+        self.awaited.update(ids)
+        self._on_waiting(True)
+        try:
+            outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self._may_park)
+        finally:
+            self._on_waiting(False)
+        if outcomes is None:
+            raise ParkSignal
+        self.awaited.difference_update(ids)
+        if fail_fast:
+            for context_id in ids:
+                outcome = outcomes.get(context_id)
+                if outcome is not None and outcome.status != "DONE":
+                    raise SubtaskError(context_id, task, outcome.error)
+        return outcomes
+
+    def _may_park(self) -> bool:
+        return self.busy == 0
+
+    async def finish(self, result: object) -> None:
+        """Write the FINAL."""
+        await self.write(":FINAL", result, key=f"FINAL#{self.claim.epoch}")
+
+    async def fail(self, error: Exception) -> None:
+        """Write the ERROR: the task failed for good."""
+        payload = error_payload(error)
+        await self.write(":ERROR", payload, key=f"ERROR#{self.claim.epoch}", error=True)
+
+    async def will_retry(self, error: Exception, delay: float) -> None:
+        """Write that this attempt failed and another one follows."""
+        payload = {**error_payload(error), "delay": round(delay, 3)}
+        await self.write(":RETRYING", payload, key=f"RETRYING#{self.claim.epoch}", error=True)

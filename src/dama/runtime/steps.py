@@ -1,0 +1,130 @@
+"""Steps: recorded parts of a run, done once and replayed afterwards.
+
+A transactional step gets a connection: its SQL and its event are one commit, so a load happens
+exactly once, whatever dies when. An ordinary step is done at least once and recorded once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from dama.broker.result import ResultType
+from dama.domain.event import error_payload
+from dama.errors import UnavailableError
+from dama.runtime.errors import LostSignal
+from dama.runtime.execution import Execution
+from dama.store import Append
+from dama.store.errors import LifeCycleError, StaleEpochError, is_outage, translate
+from dama.store.store import append_within, append_within_async
+
+OUTAGES = 5
+
+
+async def do_step(
+    execution: Execution,
+    name: str,
+    function: Callable[..., Any],
+    *args: Any,
+    transactional: bool,
+    **kwargs: Any,
+) -> Any:  # noqa: ANN401 - what the function returns
+    """Do a step, or give what it returned in an earlier run.
+
+    Raises:
+        LostSignal: The run was taken over.
+        Exception: What the function raised.
+    """
+    key = execution.key(name)
+    result = ResultType[Any](f"{execution.claim.task}/{key}", function)
+    if key in execution.journal.results:
+        return result.decode(execution.journal.results[key])
+    execution.busy += 1
+    try:
+        call = partial(function, *args, **kwargs)
+        if transactional:
+            call = partial(function, **kwargs)
+            return await _transactional(execution, key, call, args, result)
+        value = await _called(execution, call)
+        encoded = result.encode(value)
+        await execution.append(_done(execution, key, encoded))
+        return result.decode(encoded)
+    except Exception as error:
+        await _note_failure(execution, key, error)
+        raise
+    finally:
+        execution.busy -= 1
+
+
+def _done(execution: Execution, key: str, encoded: object) -> Append:
+    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}")
+
+
+async def _note_failure(execution: Execution, key: str, error: Exception) -> None:
+    if isinstance(error, UnavailableError):
+        return  # nobody to tell
+    payload = error_payload(error)
+    number = execution.claim.epoch
+    await execution.write(f"/{key}:FAILED", payload, key=f"FAILED/{key}#{number}", error=True)
+
+
+async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+    if inspect.iscoroutinefunction(getattr(call, "func", call)):
+        return await call()
+    return await execution.loop.run_in_executor(execution.threads, call)
+
+
+async def _transactional(
+    execution: Execution,
+    key: str,
+    call: Callable[..., Any],
+    args: tuple[Any, ...],
+    result: ResultType[Any],
+) -> Any:  # noqa: ANN401
+    """Do it in one transaction with its event; again when the server went away before the commit."""
+    for outage in range(OUTAGES):
+        try:
+            encoded = await _one_commit(execution, key, call, args, result)
+        except psycopg.Error as error:
+            if not is_outage(error):
+                if isinstance(translate(error), StaleEpochError | LifeCycleError):
+                    raise LostSignal from error
+                raise
+            if outage == OUTAGES - 1:
+                raise translate(error) or error from error
+            # Waits for the server. The commit may have gone through and its answer been lost.
+            journal = await execution.recorded()
+            if key not in journal.results:
+                continue
+            encoded = journal.results[key]
+        return result.decode(encoded)
+    raise AssertionError("unreachable")
+
+
+async def _one_commit(
+    execution: Execution,
+    key: str,
+    call: Callable[..., Any],
+    args: tuple[Any, ...],
+    result: ResultType[Any],
+) -> object:
+    if inspect.iscoroutinefunction(getattr(call, "func", call)):
+        database = execution.store.database
+        async with database.transaction(execution.application_name) as connection:
+            encoded = result.encode(await call(connection, *args))
+            await append_within_async(connection, [_done(execution, key, encoded)])
+        return encoded
+
+    def in_thread() -> object:
+        database = execution.store.database
+        with database.blocking_transaction(execution.application_name) as connection:
+            encoded = result.encode(call(connection, *args))
+            append_within(connection, [_done(execution, key, encoded)])
+        return encoded
+
+    return await asyncio.get_running_loop().run_in_executor(execution.threads, in_thread)

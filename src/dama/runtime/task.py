@@ -1,0 +1,302 @@
+"""The task: what a task's function gets as its first argument. All that it does is recorded.
+
+`Task` is for `async def`, which runs in the worker's loop; `SyncTask` has the same methods without
+await, for `def`, which runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from dama import clock
+from dama.broker.service import TaskDefinition
+from dama.domain.event import ABSENT, Event, kind_of
+from dama.domain.slice import Slice
+from dama.runtime.errors import SubtaskError, TaskUsageError
+from dama.runtime.steps import do_step
+from dama.runtime.subtasks import Subtask
+from dama.store import Append, Outcome, Start
+
+if TYPE_CHECKING:
+    from dama.runtime.execution import Execution
+
+R = TypeVar("R")
+S = TypeVar("S")
+V = TypeVar("V")
+
+PROGRESS_SECONDS = 1.0
+SPAWN_BATCH = 1000
+
+_log = logging.getLogger("dama.task")
+
+
+class _Facts:
+    """What a task knows of its run."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @property
+    def context_id(self) -> int:
+        """The context whose task it is."""
+        return self._execution.claim.context_id
+
+    @property
+    def parent_id(self) -> int | None:
+        """The context that started it; None at the top."""
+        return self._execution.claim.parent_id
+
+    @property
+    def root_id(self) -> int:
+        """The topmost ancestor."""
+        return self._execution.claim.root_context_id
+
+    @property
+    def name(self) -> str:
+        """The full name, such as `flights.load`."""
+        return self._execution.claim.task
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first, one more after each failure."""
+        return self._execution.claim.attempt
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params as they are stored."""
+        return self._execution.claim.params
+
+
+class Task(_Facts):
+    """A run, as an async function sees it."""
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution)
+        self._progress_at = 0.0
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, V]] | Callable[..., V],
+        /,
+        *args: Any,
+        transactional: bool = False,
+        **kwargs: Any,
+    ) -> V:
+        """Do a part of the run once; later runs get its result from its event.
+
+        Args:
+            name: Of the step; a name that comes again gets #2, #3.
+            function: What to do. A `def` runs in a thread.
+            *args: For the function.
+            transactional: The function gets a connection before `args`, inside a transaction that
+                commits together with the step's event.
+            **kwargs: For the function.
+
+        Returns:
+            What the function returned, as it comes back from JSON by its return annotation.
+        """
+        return await do_step(
+            self._execution, name, function, *args, transactional=transactional, **kwargs
+        )
+
+    async def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+        """Start a subtask, wait for its end and give its result.
+
+        Raises:
+            SubtaskError: It failed for good or was cancelled.
+        """
+        return await (await self.start(task, params)).result()
+
+    async def start(
+        self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
+    ) -> Subtask[R]:
+        """Start a subtask and go on; `await subtask.result()` waits for it."""
+        key = self._execution.key(task.name)
+        (context_id,) = await self._execution.spawn(key, [self._start_of(task, params or {})])
+        return Subtask(context_id, task, self._results)
+
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        fail_fast: bool = True,
+    ) -> list[R]:
+        """Start a subtask for each of the params, and wait for all of them.
+
+        Args:
+            task: What to run.
+            params: One mapping a subtask.
+            fail_fast: Raise with the first failure; else after all have ended.
+
+        Returns:
+            Their results, in the order of the params.
+
+        Raises:
+            SubtaskError: One failed for good or was cancelled.
+        """
+        key = self._execution.key(f"map:{task.name}")
+        starts = [self._start_of(task, each) for each in params]
+        ids: list[int] = []
+        for place in range(0, len(starts), SPAWN_BATCH):
+            part = key if place == 0 else f"{key}+{place}"
+            ids += await self._execution.spawn(part, starts[place : place + SPAWN_BATCH])
+        return await self._results(ids, task, fail_fast=fail_fast) if ids else []
+
+    async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+        """Append an event to the own context, once however often the run is replayed.
+
+        Args:
+            event: An event, as a creator of a slice makes it, or a type.
+            payload: With a type: any JSON.
+
+        Raises:
+            InvalidEventError: It is no Flux Standard Action.
+            TaskUsageError: Its type would end the context; return or raise instead.
+        """
+        if isinstance(event, str):
+            event = Event(event, payload)
+        if kind_of(event.type) is not None:
+            raise TaskUsageError(
+                f"{event.type} belongs to the life cycle, which the controller writes.",
+                "Return a result, raise an error, or choose another type.",
+            )
+        key = self._execution.key(f"dispatch/{event.type}")
+        if key in self._execution.journal.sent:
+            return
+        meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
+        meta |= {"epoch": self._execution.claim.epoch, "idempotency_key": key}
+        sent = Event(event.type, event.payload, event.error, meta)
+        await self._execution.append(Append(self.context_id, sent))
+
+    async def state(self, slice_: Slice[S]) -> S:
+        """The state of the own context in a slice, as of now."""
+        return await self._execution.store.state(self.context_id, slice_)
+
+    async def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Say how far the task is; written at most once a second, and at the end of it."""
+        now = clock.monotonic()
+        if done != total and now - self._progress_at < PROGRESS_SECONDS:
+            return
+        self._progress_at = now
+        amounts = {"done": done, "total": total, "unit": unit, "message": message}
+        payload = {name: value for name, value in amounts.items() if value is not None}
+        number = self._execution.key("PROGRESS")
+        await self._execution.write(
+            ":PROGRESS", payload, key=f"{number}@{self._execution.claim.epoch}"
+        )
+
+    async def log(self, message: str, **fields: Any) -> None:
+        """Write a line into the history of the context, and to the process's log."""
+        _log.info("context %s: %s", self.context_id, message)
+        key = self._execution.key("LOG")
+        if key not in self._execution.journal.sent:
+            await self._execution.write(":LOG", {"message": message, **fields}, key=key)
+
+    def _start_of(self, task: TaskDefinition[Any], params: Mapping[str, Any]) -> Start:
+        options = task.options
+        encoded = task.encode_params(params)
+        return Start(task.name, encoded, options.queue, options.priority)
+
+    async def _results(
+        self, ids: Sequence[int], task: TaskDefinition[R], *, fail_fast: bool = True
+    ) -> list[R]:
+        outcomes = await self._execution.wait(ids, task.name, fail_fast=fail_fast)
+        return [_result(context_id, task, outcomes[context_id]) for context_id in ids]
+
+
+def _result(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> R:
+    if outcome.status != "DONE":
+        raise SubtaskError(context_id, task.name, outcome.error)
+    return task.decode_result(None if outcome.result is ABSENT else outcome.result)
+
+
+class SyncSubtask(Generic[R]):
+    """A subtask that a blocking function started."""
+
+    def __init__(self, subtask: Subtask[R], loop: asyncio.AbstractEventLoop) -> None:
+        self._subtask = subtask
+        self._loop = loop
+
+    def result(self) -> R:
+        """Wait for its end and give its result; see `Subtask.result`."""
+        return asyncio.run_coroutine_threadsafe(self._subtask.result(), self._loop).result()
+
+
+class SyncTask(_Facts):
+    """A run, as a function in a thread sees it. The methods are those of `Task`, without await."""
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution)
+        self._task = Task(execution)
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., V],
+        /,
+        *args: Any,
+        transactional: bool = False,
+        **kwargs: Any,
+    ) -> V:
+        """See `Task.step`."""
+        return self._wait(
+            self._task.step(name, function, *args, transactional=transactional, **kwargs)
+        )
+
+    def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+        """See `Task.run`."""
+        return self._wait(self._task.run(task, params))
+
+    def start(
+        self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
+    ) -> SyncSubtask[R]:
+        """See `Task.start`."""
+        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution.loop)
+
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        fail_fast: bool = True,
+    ) -> list[R]:
+        """See `Task.map`."""
+        return self._wait(self._task.map(task, params, fail_fast=fail_fast))
+
+    def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+        """See `Task.dispatch`."""
+        self._wait(self._task.dispatch(event, payload))
+
+    def state(self, slice_: Slice[S]) -> S:
+        """See `Task.state`."""
+        return self._wait(self._task.state(slice_))
+
+    def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """See `Task.progress`."""
+        self._wait(self._task.progress(done, total, unit=unit, message=message))
+
+    def log(self, message: str, **fields: Any) -> None:
+        """See `Task.log`."""
+        self._wait(self._task.log(message, **fields))
+
+    def _wait(self, coroutine: Coroutine[Any, Any, V]) -> V:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._execution.loop).result()

@@ -1,0 +1,269 @@
+"""The worker: claims queued runs for its free slots and performs them.
+
+It renews one lease for all that it holds. What it held when it died is queued again: at once by
+the next worker of the same host, within seconds by any other. A run that waits for subtasks holds
+no slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+import os
+import platform
+import random
+from collections.abc import AsyncGenerator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from dama.broker.errors import UnknownTaskError
+from dama.broker.registry import Registry
+from dama.broker.service import TaskDefinition
+from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
+from dama.errors import DamaError, UnavailableError
+from dama.runtime.errors import LostSignal, ParkSignal
+from dama.runtime.execution import Execution
+from dama.runtime.group_commit import GroupCommit
+from dama.runtime.subtasks import Endings
+from dama.runtime.task import SyncTask, Task
+from dama.store import Claim, Store
+from dama.store.queue import WorkerIdentity
+
+LEASE = timedelta(seconds=3.5)
+RENEW_SECONDS = 1.0
+POLL_SECONDS = 1.0
+SLOTS = 16
+THREADS = 1000
+
+_log = logging.getLogger("dama.worker")
+
+
+class Worker:
+    """One process's share of the work.
+
+    Args:
+        store: Where the queue is.
+        registry: The tasks that it knows.
+        queues: What it claims from.
+        root: Only runs of this tree; None for all.
+        slots: How many runs it performs at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        *,
+        queues: Sequence[str] = ("default",),
+        root: int | None = None,
+        slots: int = SLOTS,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._queues = queues
+        self._root = root
+        self._slots = slots
+        self._identity = identity_of_this_process()
+        self._id = 0
+        self._wake = asyncio.Event()
+        self._commits = GroupCommit(store)
+        self._endings = Endings(store, self._wake.set)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._waiting = 0
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[Worker]:
+        """Work until the end of the block; what is not done then is queued again."""
+        await self._register()
+        duties = [asyncio.create_task(duty()) for duty in (self._claim_always, self._renew_always)]
+        try:
+            yield self
+        finally:
+            await self._stop(duties)
+
+    async def _register(self) -> None:
+        await self._bury_the_dead()
+        self._id = await self._store.queue.register(
+            self._identity, queues=self._queues, root=self._root, slots=self._slots, lease=LEASE
+        )
+
+    async def _bury_the_dead(self) -> None:
+        """Earlier workers of this host whose process is gone: what they held is queued at once."""
+        known = await self._store.queue.workers_of_host(self._identity.host)
+        dead = [
+            worker_id
+            for worker_id, boot_id, pid, started in known
+            if boot_id != self._identity.boot_id or process_start(pid) != started
+        ]
+        if dead:
+            await self._store.queue.release(dead)
+
+    async def _stop(self, duties: Sequence[asyncio.Task[None]]) -> None:
+        tasks = [*duties, *self._running.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        with suppress(DamaError):  # the database may be what stopped us; the lease runs out
+            await self._store.queue.release([self._id])
+
+    async def _claim_always(self) -> None:
+        while True:
+            self._wake.clear()
+            claimed = await self._claim_once()
+            if not claimed:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+
+    async def _claim_once(self) -> bool:
+        free = self._slots - (len(self._running) - self._waiting)
+        if free <= 0:
+            return False
+        try:
+            claims = await self._store.queue.claim(
+                self._id, queues=self._queues, root=self._root, demand=free
+            )
+        except UnavailableError as error:
+            _log.warning("no claims: %s", error)
+            with suppress(UnavailableError):
+                await self._store.queue.hand_back(self._id, kept=list(self._running))
+            return False
+        for claim in claims:
+            self._running[claim.context_id] = asyncio.create_task(self._perform(claim))
+        return bool(claims)
+
+    async def _renew_always(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                running = len(self._running)
+                if not await self._store.queue.renew(self._id, running=running, lease=LEASE):
+                    await self._start_over()
+            except UnavailableError as error:
+                _log.warning("the lease is not renewed: %s", error)
+
+    async def _start_over(self) -> None:
+        """Others took this worker for dead: its runs are theirs now."""
+        _log.warning("worker %s was taken for dead; its runs are left to others", self._id)
+        for task in self._running.values():
+            task.cancel()
+        await self._register()
+
+    async def _perform(self, claim: Claim) -> None:
+        execution = Execution(
+            claim,
+            store=self._store,
+            commits=self._commits,
+            endings=self._endings,
+            registry=self._registry,
+            threads=self._threads,
+            on_waiting=self._count_waiting,
+        )
+        try:
+            await execution.begin(self._identity_text(), self._start_meta(claim))
+            outcome = await self._attempt(execution)
+            await self._settle(execution, outcome)
+        except LostSignal:
+            _log.warning("context %s was taken over by another run", claim.context_id)
+        except UnavailableError as error:
+            _log.warning("context %s: %s", claim.context_id, error)
+        finally:
+            self._running.pop(claim.context_id, None)
+            self._endings.ended()
+            self._wake.set()
+
+    async def _attempt(self, execution: Execution) -> Outcome:
+        claim = execution.claim
+        try:
+            task = self._registry.task(claim.task)
+        except UnknownTaskError as error:
+            return Failed(error)
+        try:
+            return Done(await _call(task, execution))
+        except ParkSignal:
+            return Waiting(tuple(execution.awaited))
+        except LostSignal:
+            return Lost()
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
+            return _after_failure(task, claim.attempt, error)
+
+    async def _settle(self, execution: Execution, outcome: Outcome) -> None:
+        context_id = execution.claim.context_id
+        match outcome:
+            case Done(result):
+                await execution.finish(result)
+            case Failed(error):
+                await execution.fail(error)
+            case Retry(error, delay):
+                await execution.will_retry(error, delay)
+                await self._store.queue.retry(context_id, self._id, delay)
+            case Waiting(awaited):
+                await self._store.queue.park(context_id, self._id, awaited, wake_on_failure=True)
+            case Lost():
+                raise LostSignal
+
+    def _count_waiting(self, begins: bool) -> None:  # noqa: FBT001 - a callback
+        self._waiting += 1 if begins else -1
+        if begins:
+            self._wake.set()
+
+    def _identity_text(self) -> str:
+        return f"{self._identity.host}:{self._identity.pid}"
+
+    def _start_meta(self, claim: Claim) -> dict[str, Any]:
+        return {
+            "attempt": claim.attempt,
+            "user": getpass.getuser(),
+            "version": self._identity.version,
+        }
+
+
+async def _call(task: TaskDefinition[Any], execution: Execution) -> object:
+    arguments = task.arguments(execution.claim.params)
+    if task.is_async:
+        call = task.function(Task(execution), **arguments)
+        value: Any = await asyncio.wait_for(call, task.options.timeout)  # type: ignore[arg-type]
+    else:
+        in_thread = execution.loop.run_in_executor(
+            execution.threads, lambda: task.function(SyncTask(execution), **arguments)
+        )
+        value = await asyncio.wait_for(in_thread, task.options.timeout)
+    return task.encode_result(value)
+
+
+def _after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> Outcome:
+    options = task.options
+    hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
+    if hopeless or attempt > options.retries:
+        return Failed(error)
+    jitter = random.random()  # noqa: S311 - not a secret
+    return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
+
+
+def identity_of_this_process() -> WorkerIdentity:
+    """Which process this is."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    return WorkerIdentity(
+        host=platform.node(),
+        boot_id=boot.read_text().strip() if boot.exists() else "",
+        pid=os.getpid(),
+        pid_started=process_start(os.getpid()) or "",
+        version=version("dama-controller"),
+    )
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, in ticks after boot; None when there is none, zombies included."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]

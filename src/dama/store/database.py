@@ -1,0 +1,118 @@
+"""The database: a pool of connections, statements by name, and patience when the server is away.
+
+An outage is the normal case: a statement that is safe to send again is sent again until the server
+answers or patience is over. Errors of the driver that have a meaning leave as errors of the
+product.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from dama import clock
+from dama.store import schema
+from dama.store.errors import DatabaseUnreachableError, is_outage, translate
+from dama.store.statements import statement
+
+Row = tuple[Any, ...]
+Params = Mapping[str, object]
+
+PATIENCE = 60.0
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+
+
+class Database:
+    """One PostgreSQL, as the store sees it.
+
+    Args:
+        conninfo: As libpq takes it.
+        patience: Seconds that an outage may last before it becomes an error.
+    """
+
+    def __init__(self, conninfo: str, *, patience: float = PATIENCE) -> None:
+        self.conninfo = conninfo
+        self._patience = patience
+        self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
+            conninfo,
+            min_size=1,
+            max_size=8,
+            open=False,
+            kwargs={"autocommit": True, "application_name": "dama"},
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, conninfo: str) -> AsyncGenerator[Database]:
+        """Connect, check the schema, and close at the end.
+
+        Raises:
+            DatabaseUnreachableError: It does not answer.
+            SchemaError: The schema is not that of this version.
+        """
+        # A first connection by itself: a pool would hide why it fails.
+        try:
+            async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
+                await schema.check(first)
+        except psycopg.Error as error:
+            raise translate(error) or error from error
+        database = cls(conninfo)
+        async with database._pool:
+            yield database
+
+    async def rows(self, name: str, params: Params | None = None, *, again: bool = True) -> list[Row]:
+        """Execute a statement by its name.
+
+        Args:
+            name: Of the file in `sql/`.
+            params: By name.
+            again: Whether it may be sent again when its answer was lost.
+
+        Raises:
+            DamaError: What the database refused, or that it does not answer.
+        """
+        deadline = clock.monotonic() + self._patience
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._pool.connection() as connection:
+                    cursor = await connection.execute(statement(name), params)
+                    return await cursor.fetchall() if cursor.description else []
+            except (psycopg.Error, PoolTimeout) as error:
+                if not again or not _is_outage(error) or clock.monotonic() > deadline:
+                    raise _translated(error) from error
+            await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    @asynccontextmanager
+    async def transaction(self, name: str) -> AsyncGenerator[psycopg.AsyncConnection[Row]]:
+        """A connection of its own, inside a transaction; the name is what `pg_stat_activity` shows."""
+        connection = await psycopg.AsyncConnection.connect(self.conninfo, application_name=name)
+        async with connection:
+            yield connection
+
+    @contextmanager
+    def blocking_transaction(self, name: str) -> Generator[psycopg.Connection[Row]]:
+        """The same, for a thread."""
+        with psycopg.connect(self.conninfo, application_name=name) as connection:
+            yield connection
+
+
+def _is_outage(error: Exception) -> bool:
+    return isinstance(error, PoolTimeout) or (isinstance(error, psycopg.Error) and is_outage(error))
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, psycopg.Error):
+        return translate(error) or error
+    return DatabaseUnreachableError(
+        "The database does not answer, and no connection became free.",
+        "Is it running? `dama db status` tells.",
+    )

@@ -1,0 +1,116 @@
+"""The run queue: claims, leases, and what becomes of the runs of workers that died.
+
+A lease covers all that a worker holds; it is kept by the clock of the database. Nothing holds a
+transaction or a lock while a task runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from dama.store.database import Database
+from dama.store.rows import Claim
+
+
+@dataclass(frozen=True)
+class WorkerIdentity:
+    """Which process a worker is, so that nobody takes another one for it.
+
+    Attributes:
+        host: Its name.
+        boot_id: Of the host: pids mean nothing after another boot.
+        pid: Of the process.
+        pid_started: When it started, as the host counts: a pid can be used again.
+        version: Of dama.
+    """
+
+    host: str
+    boot_id: str
+    pid: int
+    pid_started: str
+    version: str
+
+
+class RunQueue:
+    """The runs of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(
+        self,
+        identity: WorkerIdentity,
+        *,
+        queues: Sequence[str],
+        root: int | None,
+        slots: int,
+        lease: timedelta,
+    ) -> int:
+        """Make a worker known; gives its id."""
+        params = {
+            **asdict(identity),
+            "queues": list(queues),
+            "root": root,
+            "slots": slots,
+            "lease": lease,
+        }
+        ((worker_id,),) = await self._database.rows("register_worker", params)
+        return worker_id
+
+    async def workers_of_host(self, host: str) -> list[tuple[int, str, int, str]]:
+        """The workers that a host has or had: id, boot_id, pid, pid_started."""
+        rows = await self._database.rows("find_workers_of_host", {"host": host})
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def release(self, worker_ids: Sequence[int]) -> None:
+        """Workers are gone: their runs are queued again."""
+        await self._database.rows("release_worker", {"worker_ids": list(worker_ids)})
+
+    async def renew(self, worker_id: int, *, running: int, lease: timedelta) -> bool:
+        """Renew the lease; False when others took the worker for dead."""
+        params = {"worker_id": worker_id, "running": running, "lease": lease}
+        ((alive,),) = await self._database.rows("renew_lease", params)
+        return alive
+
+    async def claim(
+        self, worker_id: int, *, queues: Sequence[str], root: int | None, demand: int
+    ) -> list[Claim]:
+        """Reserve up to `demand` queued runs."""
+        params = {
+            "worker_id": worker_id,
+            "queues": list(queues),
+            "root": root,
+            "demand": demand,
+        }
+        # Never sent again: a claim whose answer was lost is handed back by the worker.
+        rows = await self._database.rows("claim_runs", params, again=False)
+        return [Claim(*row[:6], params=json.loads(row[7]) if row[6] else {}) for row in rows]
+
+    async def park(
+        self, context_id: int, worker_id: int, awaited: Sequence[int], *, wake_on_failure: bool
+    ) -> bool:
+        """Let a run wait for subtasks without a worker; False when it is no longer its own."""
+        params = {
+            "context_id": context_id,
+            "worker_id": worker_id,
+            "awaited": list(awaited),
+            "wake_on_failure": wake_on_failure,
+        }
+        ((parked,),) = await self._database.rows("park_run", params)
+        return parked
+
+    async def retry(self, context_id: int, worker_id: int, delay: float) -> None:
+        """Queue a run again after some seconds."""
+        params = {
+            "context_id": context_id,
+            "worker_id": worker_id,
+            "delay": timedelta(seconds=delay),
+        }
+        await self._database.rows("retry_run", params)
+
+    async def hand_back(self, worker_id: int, *, kept: Sequence[int] = ()) -> None:
+        """Queue what a worker holds again, but for the contexts that it keeps."""
+        await self._database.rows("hand_back_runs", {"worker_id": worker_id, "kept": list(kept)})

@@ -1,0 +1,143 @@
+"""Rows: what the store gives to its readers, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dama.domain.event import ABSENT, AbsentType, Event
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """The place of a context in the run queue.
+
+    Attributes:
+        state: queued, delayed, running, waiting or retrying.
+        attempt: How often it was claimed.
+        worker: `host:pid` of who runs it.
+        due_at: When it is queued again.
+    """
+
+    state: str
+    attempt: int
+    worker: str | None
+    due_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ContextRow:
+    """A context.
+
+    Attributes:
+        context_id: Its id.
+        parent_id: Of the context that started it.
+        root_context_id: The topmost ancestor; itself at the top.
+        task: The full name of its task; None for contexts of old programs.
+        status: OPEN, ERROR, DONE or CANCELLED; None before its first event.
+        version: How many events it has.
+        created_at: By the clock of the database.
+        modified_at: Of its latest event.
+        run: Its place in the queue; None when it has ended.
+    """
+
+    context_id: int
+    parent_id: int | None
+    root_context_id: int
+    task: str | None
+    status: str | None
+    version: int
+    created_at: datetime
+    modified_at: datetime
+    run: RunRow | None
+
+
+@dataclass(frozen=True)
+class Append:
+    """An event to append.
+
+    Attributes:
+        context_id: Whose it is.
+        event: What happened.
+        expected: The version that the writer last saw; None skips the check.
+    """
+
+    context_id: int
+    event: Event
+    expected: int | None = None
+
+
+@dataclass(frozen=True)
+class Appended:
+    """An event that is durable.
+
+    Attributes:
+        event_id: Its id.
+        version: Its place in the context.
+        is_new: False when its idempotency key was known: this is the first event with it.
+    """
+
+    event_id: int
+    version: int
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """A context to create.
+
+    Attributes:
+        task: The full name.
+        params: JSON builtins: the payload of the INITIAL.
+        queue: Where its run waits.
+        priority: Higher ones are claimed first.
+        key: An idempotency key: a second start with it gives the first context.
+        meta: Who starts it.
+    """
+
+    task: str
+    params: Mapping[str, Any]
+    queue: str = "default"
+    priority: int = 0
+    key: str | None = None
+    meta: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A run that a worker holds.
+
+    Attributes:
+        context_id: Its context.
+        parent_id: The parent's context.
+        root_context_id: The topmost ancestor.
+        task: The full name.
+        epoch: Fences earlier runs of the context.
+        attempt: 1 for the first.
+        params: The payload of the INITIAL.
+    """
+
+    context_id: int
+    parent_id: int | None
+    root_context_id: int
+    task: str
+    epoch: int
+    attempt: int
+    params: Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a context has ended.
+
+    Attributes:
+        status: DONE, ERROR or CANCELLED; OPEN or None when it has not.
+        result: The payload of the FINAL.
+        error: The payload of the ERROR.
+    """
+
+    status: str | None
+    result: Any | AbsentType = ABSENT
+    error: Mapping[str, Any] | None = None

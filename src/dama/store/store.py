@@ -1,0 +1,306 @@
+"""The event store: the append-only log of every context, and what is derived from it.
+
+Appends to one context are serialised, so the order that readers see is the order of commit.
+Nothing here knows what an event means: see `dama.domain.slice`. Claims and leases are in
+`dama.store.queue`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+import psycopg
+
+from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dict
+from dama.domain.slice import Slice
+from dama.store.database import Database, Row
+from dama.store.errors import UnknownContextError
+from dama.store.queue import RunQueue
+from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
+from dama.store.statements import statement
+
+PAGE = 1000
+SNAPSHOT_EVERY = 1000
+
+_decoder = msgspec.json.Decoder(StoredEvent)
+
+
+class Store:
+    """The contexts and events of one database.
+
+    Attributes:
+        database: Where they are.
+        queue: The run queue of the same database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.queue = RunQueue(database)
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, conninfo: str) -> AsyncGenerator[Store]:
+        """Open the store of a database; see `Database.opened` for the errors."""
+        async with Database.opened(conninfo) as database:
+            yield cls(database)
+
+    async def append(
+        self, context_id: int, events: Sequence[Event], *, expected: int | None = None
+    ) -> list[int]:
+        """Append events to a context in one transaction.
+
+        Args:
+            context_id: An existing context.
+            events: 1 to 1,000 events.
+            expected: Version of the context last seen (0 for none); None skips the check.
+
+        Returns:
+            The event ids, in the order given.
+
+        Raises:
+            InvalidEventError: One is not a Flux Standard Action.
+            UnknownContextError: There is no such context.
+            VersionConflictError: Another writer appended after `expected`.
+            LifeCycleError: The context has ended, or the first event is no INITIAL.
+
+        Source: store/functions/append_events.sql
+        """
+        items = [
+            Append(context_id, event, expected if place == 0 else None)
+            for place, event in enumerate(events)
+        ]
+        return [appended.event_id for appended in await self.append_many(items)]
+
+    async def append_many(self, items: Sequence[Append]) -> list[Appended]:
+        """Append events of any contexts in one transaction: all of them or none.
+
+        Raises:
+            DamaError: As `append`; also StaleEpochError and IdempotencyConflictError.
+        """
+        # Sent again after an outage only when each event has a key that makes that harmless.
+        again = all(_is_keyed(item.event) for item in items)
+        rows = await self.database.rows("append_events", {"batch": encode(items)}, again=again)
+        return [Appended(*row) for row in rows]
+
+    async def start(
+        self, starts: Sequence[Start], *, parent: int | None = None, spawned: Event | None = None
+    ) -> list[int]:
+        """Create contexts with their INITIAL events and queue their runs, in one transaction.
+
+        Args:
+            starts: What to create.
+            parent: The context that starts them.
+            spawned: The event of the parent that records their ids.
+
+        Returns:
+            The context ids, in the order given.
+
+        Raises:
+            DamaError: As `append_many`, for the event of the parent.
+
+        Source: store/functions/start_contexts.sql
+        """
+        params = {
+            "batch": _json([_start_item(start) for start in starts]),
+            "spawned": None if spawned is None else _json(event_dict(spawned)),
+            "parent": parent,
+        }
+        again = spawned is None and all(start.key for start in starts)
+        rows = await self.database.rows("start_contexts", params, again=again)
+        return [cast("int", row[0]) for row in rows]
+
+    async def context(self, context_id: int) -> ContextRow:
+        """Read one context.
+
+        Raises:
+            UnknownContextError: There is none.
+        """
+        rows = await self.database.rows("read_context", {"context_id": context_id})
+        if not rows:
+            raise UnknownContextError(
+                f"There is no context {context_id}.", "`dama ls` lists the contexts."
+            )
+        return _context(rows[0])
+
+    async def contexts(
+        self,
+        *,
+        status: str | None = None,
+        task: str | None = None,
+        roots_only: bool = True,
+        before: int | None = None,
+        limit: int = 50,
+    ) -> list[ContextRow]:
+        """List contexts, newest first; `before` is the id to read on from."""
+        params = {
+            "status": status,
+            "task": task,
+            "roots_only": roots_only,
+            "before": before,
+            "limit": limit,
+        }
+        return [_context(row) for row in await self.database.rows("list_contexts", params)]
+
+    async def tree(self, context_id: int) -> list[ContextRow]:
+        """The whole tree that a context is in: depth first, from the root."""
+        rows = await self.database.rows("read_tree", {"context_id": context_id})
+        if not rows:
+            raise UnknownContextError(
+                f"There is no context {context_id}.", "`dama ls` lists the contexts."
+            )
+        children: dict[int | None, list[ContextRow]] = {}
+        for context in map(_context, rows):
+            children.setdefault(context.parent_id, []).append(context)
+        ordered: list[ContextRow] = []
+        stack = children[None][::-1]
+        while stack:
+            context = stack.pop()
+            ordered.append(context)
+            stack += children.get(context.context_id, [])[::-1]
+        return ordered
+
+    async def events(
+        self,
+        context_id: int,
+        *,
+        after_version: int = 0,
+        up_to_event: int | None = None,
+        limit: int | None = None,
+    ) -> list[StoredEvent]:
+        """Read events of a context, in order. For long histories see `pages`."""
+        params = {
+            "context_id": context_id,
+            "after_version": after_version,
+            "up_to_event": up_to_event,
+            "limit": limit,
+        }
+        return _events(await self.database.rows("read_events", params))
+
+    async def pages(
+        self, context_id: int, *, after_version: int = 0, up_to_event: int | None = None
+    ) -> AsyncGenerator[list[StoredEvent]]:
+        """Read events of a context a page at a time: memory stays flat."""
+        while True:
+            page = await self.events(
+                context_id, after_version=after_version, up_to_event=up_to_event, limit=PAGE
+            )
+            if page:
+                yield page
+            if len(page) < PAGE:
+                return
+            after_version = page[-1].version
+
+    async def tree_events(self, root: int, seen: Mapping[int, int]) -> list[StoredEvent]:
+        """What is new in a tree; `seen` is the version that was read of each context."""
+        params = {
+            "context_id": root,
+            "seen_ids": list(seen),
+            "seen_versions": list(seen.values()),
+        }
+        return _events(await self.database.rows("read_tree_events", params))
+
+    async def outcomes(self, context_ids: Sequence[int]) -> dict[int, Outcome]:
+        """How contexts have ended; those that have not are left out."""
+        rows = await self.database.rows("read_outcomes", {"context_ids": list(context_ids)})
+        found: dict[int, Outcome] = {}
+        for context_id, status, has_payload, text in rows:
+            payload = json.loads(text) if has_payload else ABSENT
+            if status == "DONE":
+                found[context_id] = Outcome(status, result=payload)
+            else:
+                error = cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
+                found[context_id] = Outcome(status, error=error)
+        return found
+
+    async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
+        """Reopen a context that failed or was cancelled, and what failed below it."""
+        params = {"context_id": context_id, "meta": _json(meta)}
+        return [row[0] for row in await self.database.rows("resume_tree", params, again=False)]
+
+    async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:  # noqa: ANN401 - any state
+        """Fold the events of a context through a slice, up to an event.
+
+        The state at the end is cached as a snapshot; a lost cache costs time only.
+        """
+        version, state = 0, slice_.initial
+        key = {
+            "context_id": context_id,
+            "slice": slice_.name,
+            "slice_version": slice_.version,
+        }
+        if at is None:
+            for found, text in await self.database.rows("read_snapshot", key):
+                version, state = found, slice_.decode_state(json.loads(text))
+        first = version
+        async for page in self.pages(context_id, after_version=version, up_to_event=at):
+            state = slice_.fold(page, state)
+            version = page[-1].version
+        if at is None and version - first >= SNAPSHOT_EVERY:
+            text = _json(slice_.encode_state(state))
+            await self.database.rows("write_snapshot", {**key, "version": version, "state": text})
+        return state
+
+
+def append_within(connection: psycopg.Connection[Row], items: Sequence[Append]) -> None:
+    """Append inside the transaction of a thread."""
+    connection.execute(statement("append_events"), {"batch": encode(items)})
+
+
+async def append_within_async(
+    connection: psycopg.AsyncConnection[Row], items: Sequence[Append]
+) -> None:
+    """Append inside the transaction of a coroutine."""
+    await connection.execute(statement("append_events"), {"batch": encode(items)})
+
+
+def encode(items: Iterable[Append]) -> str:
+    """The batch of `append_events` as JSON.
+
+    Raises:
+        InvalidEventError: An event is not one.
+    """
+    batch: list[dict[str, Any]] = []
+    for item in items:
+        check_event(item.event)
+        entry: dict[str, Any] = {"context_id": item.context_id, "event": event_dict(item.event)}
+        if item.expected is not None:
+            entry["expected_version"] = item.expected
+        batch.append(entry)
+    return _json(batch)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _is_keyed(event: Event) -> bool:
+    return isinstance(event.meta, Mapping) and "idempotency_key" in event.meta
+
+
+def _start_item(start: Start) -> dict[str, Any]:
+    meta = {"queue": start.queue, "priority": start.priority, **(start.meta or {})}
+    event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
+    check_event(event)
+    item: dict[str, Any] = {
+        "task": start.task,
+        "event": event_dict(event),
+        "queue": start.queue,
+        "priority": start.priority,
+    }
+    if start.key is not None:
+        item["idempotency_key"] = start.key
+    return item
+
+
+def _events(rows: Sequence[Row]) -> list[StoredEvent]:
+    return [_decoder.decode(text) for (text,) in rows]
+
+
+def _context(row: Row) -> ContextRow:
+    *context, state, attempt, worker, due_at = row
+    run = None if state is None else RunRow(state, attempt, worker, due_at)
+    return ContextRow(*context, run=run)
