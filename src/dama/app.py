@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
-from dama.broker.registry import Registry
 from dama.config import Config, EmbeddedDatabase
-from dama.domain.event import StoredEvent
 from dama.domain.lifecycle import lifecycle
 from dama.domain.slice import find_slice
 from dama.runtime.worker import Worker
 from dama.store import Outcome, Start, Store, schema
 from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from dama.broker.registry import Registry
+    from dama.domain.event import StoredEvent
 
 FOLLOW_SECONDS = 0.1
 

@@ -1,4 +1,4 @@
-"""Configuration: where the database is, where dama keeps its own files, which modules have services.
+"""Configuration: where the database is, where dama keeps its files, which modules have services.
 
 Flags win over the environment, the environment over the file, the file over the defaults. It is
 read once and frozen. The file is `dama.toml`, or `[tool.dama]` of a `pyproject.toml`, in the
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dama.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILE_KEYS = ("services", "database_url")
 # Any of these says that a person meant libpq's own variables.
@@ -108,7 +110,9 @@ def load_config(
 def _home(environ: Mapping[str, str]) -> Path:
     if home := environ.get("DAMA_HOME"):
         return Path(home).expanduser().absolute()
-    state = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home(), ".local/state")
+    state = environ.get("XDG_STATE_HOME") or Path(
+        environ.get("HOME") or Path.home(), ".local/state"
+    )
     return Path(state, "dama")
 
 
@@ -141,7 +145,9 @@ def _env_file(project: Path, name: str) -> Path:
         known = sorted(p.name.split(".")[1] for p in folder.glob("postgres.*.env"))
         raise ConfigError(
             f"There is no config/postgres.{name}.env in {project}.",
-            f"There is: {', '.join(known)}." if known else "No such file is there: write one with PGHOST=, PGDATABASE=, PGUSER=.",
+            f"There is: {', '.join(known)}."
+            if known
+            else "No such file is there: write one with PGHOST=, PGDATABASE=, PGUSER=.",
         )
     return path
 

@@ -68,7 +68,7 @@ async def _stream(
             yield event
     elif tree:
         context = await app.store.context(context_id)
-        for event in await app.store.tree_events(context.root_context_id):
+        for event in await app.store.tree_events(context.root_context_id, {}):
             yield event
     else:
         await app.store.context(context_id)  # raises when there is none: no event is no error

@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         **attributes: Those of click.Group.
     """
 
-    def __init__(self, name: str, sections: Mapping[str, Entries], **attributes: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, name: str, sections: Mapping[str, Entries], **attributes: Any) -> None:
         super().__init__(name, **attributes)
         self.sections = sections
         self._entries = {name: e for entries in sections.values() for name, e in entries.items()}

@@ -45,7 +45,7 @@ class TaskGroup(click.Group):
         **attributes: Those of click.Group.
     """
 
-    def __init__(self, name: str, service: Service | None = None, **attributes: Any) -> None:  # noqa: ANN401 - click's own
+    def __init__(self, name: str, service: Service | None = None, **attributes: Any) -> None:
         super().__init__(name, **attributes)
         self._service = service
         self.params += run_options()
@@ -104,7 +104,7 @@ def task_command(definition: TaskDefinition[Any], path: str) -> click.Command:
 def run_options() -> list[click.Option]:
     """The options of `dama run` itself."""
 
-    def option(flag: str, text: str, **attributes: Any) -> click.Option:  # noqa: ANN401 - click's own
+    def option(flag: str, text: str, **attributes: Any) -> click.Option:
         names = [flag, f"run_{flag[2:]}"]
         return click.Option(names, help=text, expose_value=False, callback=_remember, **attributes)
 

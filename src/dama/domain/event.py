@@ -22,9 +22,28 @@ AbsentType = msgspec.UnsetType
 ABSENT = msgspec.UNSET
 
 KEYS = ("type", "payload", "error", "meta")
-KINDS = ("INITIAL", "STARTED", "PROGRESS", "RETRYING", "RESUMED", "ERROR", "CANCELLED", "FINAL", "LOG")
+KINDS = (
+    "INITIAL",
+    "STARTED",
+    "PROGRESS",
+    "RETRYING",
+    "RESUMED",
+    "ERROR",
+    "CANCELLED",
+    "FINAL",
+    "LOG",
+)
 EXACT_INTEGERS = 2**53
 
+# What a person calls a value, the first that fits: a boolean is an int to Python.
+_WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (type(None), "null"),
+    (bool, "a boolean"),
+    ((int, float), "a number"),
+    (str, "a string"),
+    ((list, tuple), "an array"),
+    (Mapping, "an object"),
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -68,13 +87,14 @@ def parse_event(value: object) -> Event:
     """
     if not isinstance(value, Mapping):
         raise InvalidEventError(
-            f"An event is an object, found {_kind_of_json(value)}. Write {{\"type\": ...}}."
+            f'An event is an object, found {_kind_of_json(value)}. Write {{"type": ...}}.'
         )
     fields = cast("Mapping[str, Any]", value)
     for key in fields:
         if key not in KEYS:
             raise InvalidEventError(
-                f"An event has no key {key!r}, only {', '.join(KEYS)}. Move it into payload or meta."
+                f"An event has no key {key!r}, only {', '.join(KEYS)}. "
+                "Move it into payload or meta."
             )
     if "type" not in fields:
         raise InvalidEventError("type is missing. An event has a type, a string that is not empty.")
@@ -101,12 +121,12 @@ def check_event(event: Event) -> None:
     if not event.type:
         raise InvalidEventError("type must not be empty. Say what happened, such as rows/loaded.")
     _check_json(event.type, "type")
-    if not isinstance(event.error, bool | AbsentType):
+    if not isinstance(cast("object", event.error), bool | AbsentType):
         raise InvalidEventError(
             f"error must be true, false or absent, found {_shown(event.error)}."
         )
     if event.meta is not ABSENT:
-        if not isinstance(event.meta, Mapping):
+        if not isinstance(cast("object", event.meta), Mapping):
             raise InvalidEventError(f"meta must be an object, found {_kind_of_json(event.meta)}.")
         _check_json(event.meta, "meta")
     if event.payload is not ABSENT:
@@ -127,31 +147,50 @@ def _check_error(event: Event) -> None:
         )
 
 
-def _check_json(value: object, path: str) -> None:
+def _check_json(value: object, name: str) -> None:
     """Refuse what JSON or jsonb can not hold, with the path to it."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise InvalidEventError(f"{path} has the character U+0000, which jsonb can not hold.")
-        if not value.isascii() and _SURROGATE.search(value):
-            raise InvalidEventError(f"{path} has a lone surrogate, which is not Unicode text.")
-    elif value is None or isinstance(value, bool | int):
-        return
-    elif isinstance(value, float):
-        if not math.isfinite(value):
-            raise InvalidEventError(f"{path} is {value}: JSON has no such number. Use null.")
-    elif isinstance(value, Mapping):
-        for key, item in cast("Mapping[object, object]", value).items():
-            if not isinstance(key, str):
-                raise InvalidEventError(f"{path} has the key {key!r}: keys of JSON are strings.")
-            _check_json(key, f"{path} (a key)")
-            _check_json(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for place, item in enumerate(cast("list[object]", value)):
-            _check_json(item, f"{path}[{place}]")
-    else:
-        raise InvalidEventError(
-            f"{path} is a {type(value).__name__}: not JSON. Convert it to text, a number or an object."
-        )
+    if flaw := _flaw(value):
+        raise InvalidEventError(f"{name}{flaw[0]} {flaw[1]}")
+
+
+def _flaw(value: object) -> tuple[str, str] | None:
+    """The path to what can not be kept, and why; None when all can. Paths are made only then."""
+    match value:
+        case str():
+            return _flaw_of_text(value)
+        case None | bool() | int():
+            return None
+        case float():
+            finite = math.isfinite(value)
+            return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
+        case Mapping():
+            return _flaw_of_object(cast("Mapping[object, object]", value))
+        case list() | tuple():
+            items = cast("list[object]", value)
+            flaws = ((place, _flaw(item)) for place, item in enumerate(items))
+            return next(((f"[{n}]{f[0]}", f[1]) for n, f in flaws if f), None)
+        case _:
+            kind = type(value).__name__
+            return "", f"is a {kind}: not JSON. Convert it to text, a number or an object."
+
+
+def _flaw_of_text(text: str) -> tuple[str, str] | None:
+    if "\0" in text:
+        return "", "has the character U+0000, which jsonb can not hold."
+    if not text.isascii() and _SURROGATE.search(text):
+        return "", "has a lone surrogate, which is not Unicode text."
+    return None
+
+
+def _flaw_of_object(fields: Mapping[object, object]) -> tuple[str, str] | None:
+    for key, item in fields.items():
+        if not isinstance(key, str):
+            return "", f"has the key {key!r}: keys of JSON are strings."
+        if flaw := _flaw_of_text(key):
+            return f" (the key {key!r})", flaw[1]
+        if flaw := _flaw(item):
+            return f".{key}{flaw[0]}", flaw[1]
+    return None
 
 
 def warnings_of(event: Event) -> list[str]:
@@ -215,21 +254,10 @@ def _legal_text(text: str) -> str:
 
 
 def _kind_of_json(value: object) -> str:
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
-        case str():
-            return "a string"
-        case list() | tuple():
-            return "an array"
-        case Mapping():
-            return "an object"
-        case _:
-            return f"a {type(value).__name__}"
+    for types, words in _WORDS:
+        if isinstance(value, types):
+            return words
+    return f"a {type(value).__name__}"
 
 
 def _shown(value: object) -> str:

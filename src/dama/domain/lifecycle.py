@@ -88,7 +88,7 @@ def step_key(type_: str) -> tuple[str, str] | None:
 
 
 @lifecycle.on_match(lambda _: True)
-def live(state: Lifecycle, event: Event) -> Lifecycle:
+def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case for each kind
     """Any event keeps a context open, unless it ends it."""
     kind = kind_of(event.type)
     status = STATUS_OF.get(kind or "", Status.OPEN)

@@ -104,7 +104,7 @@ class Slice(Generic[S]):
         self.selectors: dict[str, Callable[[S], Any]] = {}
         self._cases: dict[str, Reducer[S]] = {}
         self._matchers: list[tuple[Callable[[Event], bool], Reducer[S]]] = []
-        self._module = _caller_module()
+        self.module = _caller_module()
         _SLICES[name] = self
 
     @overload
@@ -242,7 +242,7 @@ def _payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any
     names = list(inspect.signature(function).parameters)
     if len(names) != 2:  # noqa: PLR2004 - state and payload
         raise InvalidSliceError(
-            f"The reducer {getattr(function, '__name__', function)} must take a state and a payload."
+            f"The reducer {getattr(function, '__name__', function)} must take a state, a payload."
         )
     try:
         return get_type_hints(function).get(names[1], Any)
@@ -262,4 +262,4 @@ def _caller_module() -> str:
 
 def _defined_elsewhere(known: Slice[Any]) -> bool:
     """A module that is imported again defines its slices again: that is no clash."""
-    return known._module != _caller_module()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of the same module
+    return known.module != _caller_module()

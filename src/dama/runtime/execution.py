@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
@@ -18,6 +17,7 @@ from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
     from dama.broker.registry import Registry
@@ -36,7 +36,7 @@ class Execution:
         endings: Tells when subtasks end.
         registry: Finds the tasks of subtasks.
         threads: Where blocking functions run.
-        on_waiting: Called with True and False when the run begins and ceases to wait.
+        on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
 
     Attributes:
         claim: What is run.
@@ -53,7 +53,7 @@ class Execution:
         endings: Endings,
         registry: Registry,
         threads: ThreadPoolExecutor,
-        on_waiting: Callable[[bool], None],
+        on_waiting: Callable[[int], None],
     ) -> None:
         self.claim = claim
         self.store = store
@@ -91,14 +91,18 @@ class Execution:
         count = self._seen[name]
         return name if count == 1 else f"{name}#{count}"
 
-    def event(self, suffix: str, payload: Any = ABSENT, *, key: str, error: bool = False, **meta: Any) -> Append:  # noqa: ANN401 - any JSON
+    def event(
+        self, suffix: str, payload: object = ABSENT, *, key: str, error: bool = False, **meta: Any
+    ) -> Append:
         """An event of this run; a suffix such as `/extract:DONE` follows the task's name."""
         meta = {"epoch": self.claim.epoch, "idempotency_key": key, **meta}
         type_ = f"{self.claim.task}{suffix}"
         event = Event(type_, payload, error=True if error else ABSENT, meta=meta)
         return Append(self.claim.context_id, event)
 
-    async def write(self, suffix: str, payload: Any = ABSENT, *, key: str, error: bool = False, **meta: Any) -> Appended:  # noqa: ANN401 - any JSON
+    async def write(
+        self, suffix: str, payload: object = ABSENT, *, key: str, error: bool = False, **meta: Any
+    ) -> Appended:
         """Append an event of this run; returns when it is durable.
 
         Raises:
@@ -115,7 +119,7 @@ class Execution:
         return appended
 
     async def recorded(self) -> Journal:
-        """What the store has of this context now: whether a commit went through whose answer was lost."""
+        """What the store has now: whether a commit went through whose answer was lost."""
         journal = Journal()
         async for page in self.store.pages(self.claim.context_id):
             for event in page:
@@ -152,11 +156,11 @@ class Execution:
             ParkSignal: It takes so long that the run should not stay in memory.
         """
         self.awaited.update(ids)
-        self._on_waiting(True)
+        self._on_waiting(1)
         try:
             outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self._may_park)
         finally:
-            self._on_waiting(False)
+            self._on_waiting(-1)
         if outcomes is None:
             raise ParkSignal
         self.awaited.difference_update(ids)

@@ -6,24 +6,24 @@ exactly once, whatever dies when. An ordinary step is done at least once and rec
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import psycopg
+from typing import TYPE_CHECKING, Any
 
 from dama.broker.result import ResultType
 from dama.domain.event import error_payload
 from dama.errors import UnavailableError
 from dama.runtime.errors import LostSignal
-from dama.runtime.execution import Execution
-from dama.store import Append
-from dama.store.errors import LifeCycleError, StaleEpochError, is_outage, translate
-from dama.store.store import append_within, append_within_async
+from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
+from dama.store.transaction import commit, commit_blocking
 
-OUTAGES = 5
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dama.runtime.execution import Execution
+    from dama.store import Append
+
+OUTAGES = 5  # of one step, before its run fails
 
 
 async def do_step(
@@ -86,24 +86,23 @@ async def _transactional(
     args: tuple[Any, ...],
     result: ResultType[Any],
 ) -> Any:  # noqa: ANN401
-    """Do it in one transaction with its event; again when the server went away before the commit."""
-    for outage in range(OUTAGES):
+    """Do it in one commit with its event; again when the server went away before the commit."""
+    outages = 0
+    while True:
         try:
             encoded = await _one_commit(execution, key, call, args, result)
-        except psycopg.Error as error:
-            if not is_outage(error):
-                if isinstance(translate(error), StaleEpochError | LifeCycleError):
-                    raise LostSignal from error
+        except (StaleEpochError, LifeCycleError) as error:
+            raise LostSignal from error
+        except DatabaseUnreachableError:
+            outages += 1
+            if outages > OUTAGES:
                 raise
-            if outage == OUTAGES - 1:
-                raise translate(error) or error from error
             # Waits for the server. The commit may have gone through and its answer been lost.
             journal = await execution.recorded()
             if key not in journal.results:
                 continue
             encoded = journal.results[key]
         return result.decode(encoded)
-    raise AssertionError("unreachable")
 
 
 async def _one_commit(
@@ -113,18 +112,24 @@ async def _one_commit(
     args: tuple[Any, ...],
     result: ResultType[Any],
 ) -> object:
+    database, name = execution.store.database, execution.application_name
+    encoded: list[object] = []
+
+    def recorded(value: object) -> list[Append]:
+        encoded.append(result.encode(value))
+        return [_done(execution, key, encoded[0])]
+
     if inspect.iscoroutinefunction(getattr(call, "func", call)):
-        database = execution.store.database
-        async with database.transaction(execution.application_name) as connection:
-            encoded = result.encode(await call(connection, *args))
-            await append_within_async(connection, [_done(execution, key, encoded)])
-        return encoded
 
-    def in_thread() -> object:
-        database = execution.store.database
-        with database.blocking_transaction(execution.application_name) as connection:
-            encoded = result.encode(call(connection, *args))
-            append_within(connection, [_done(execution, key, encoded)])
-        return encoded
+        async def in_loop(connection: object) -> list[Append]:
+            return recorded(await call(connection, *args))
 
-    return await asyncio.get_running_loop().run_in_executor(execution.threads, in_thread)
+        await commit(database, name, in_loop)
+    else:
+
+        def in_thread(connection: object) -> list[Append]:
+            return recorded(call(connection, *args))
+
+        work = partial(commit_blocking, database, name, in_thread)
+        await execution.loop.run_in_executor(execution.threads, work)
+    return encoded[0]

@@ -7,12 +7,15 @@ first and for all waiters in one statement.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
-from dama.broker.service import TaskDefinition
-from dama.store import Outcome, Store
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from dama.broker.service import TaskDefinition
+    from dama.store import Outcome, Store
 
 R = TypeVar("R")
 
@@ -32,7 +35,7 @@ class Subtask(Generic[R]):
         self,
         context_id: int,
         task: TaskDefinition[R],
-        wait: Callable[[Sequence[int], TaskDefinition[R]], object],
+        wait: Callable[[Sequence[int], TaskDefinition[R]], Awaitable[list[R]]],
     ) -> None:
         self.context_id = context_id
         self.task = task
@@ -44,7 +47,7 @@ class Subtask(Generic[R]):
         Raises:
             SubtaskError: It failed for good or was cancelled.
         """
-        (result,) = await self._wait([self.context_id], self.task)  # type: ignore[misc]
+        (result,) = await self._wait([self.context_id], self.task)
         return result
 
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dama import clock
-from dama.broker.service import TaskDefinition
 from dama.domain.event import ABSENT, Event, kind_of
-from dama.domain.slice import Slice
 from dama.runtime.errors import SubtaskError, TaskUsageError
 from dama.runtime.steps import do_step
 from dama.runtime.subtasks import Subtask
 from dama.store import Append, Outcome, Start
 
 if TYPE_CHECKING:
+    from dama.broker.service import TaskDefinition
+    from dama.domain.slice import Slice
     from dama.runtime.execution import Execution
 
 R = TypeVar("R")

@@ -13,17 +13,14 @@ import logging
 import os
 import platform
 import random
-from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dama.broker.errors import UnknownTaskError
-from dama.broker.registry import Registry
-from dama.broker.service import TaskDefinition
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.errors import LostSignal, ParkSignal
@@ -31,8 +28,14 @@ from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.subtasks import Endings
 from dama.runtime.task import SyncTask, Task
-from dama.store import Claim, Store
 from dama.store.queue import WorkerIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from dama.broker.registry import Registry
+    from dama.broker.service import TaskDefinition
+    from dama.store import Claim, Store
 
 LEASE = timedelta(seconds=3.5)
 RENEW_SECONDS = 1.0
@@ -210,10 +213,9 @@ class Worker:
             case Lost():
                 raise LostSignal
 
-    def _count_waiting(self, begins: bool) -> None:  # noqa: FBT001 - a callback
-        self._waiting += 1 if begins else -1
-        if begins:
-            self._wake.set()
+    def _count_waiting(self, change: int) -> None:
+        self._waiting += change
+        self._wake.set()
 
     def _identity_text(self) -> str:
         return f"{self._identity.host}:{self._identity.pid}"

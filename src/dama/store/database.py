@@ -8,8 +8,8 @@ product.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
@@ -67,7 +67,9 @@ class Database:
         async with database._pool:
             yield database
 
-    async def rows(self, name: str, params: Params | None = None, *, again: bool = True) -> list[Row]:
+    async def rows(
+        self, name: str, params: Params | None = None, *, again: bool = True
+    ) -> list[Row]:
         """Execute a statement by its name.
 
         Args:
@@ -90,19 +92,6 @@ class Database:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
-
-    @asynccontextmanager
-    async def transaction(self, name: str) -> AsyncGenerator[psycopg.AsyncConnection[Row]]:
-        """A connection of its own, inside a transaction; the name is what `pg_stat_activity` shows."""
-        connection = await psycopg.AsyncConnection.connect(self.conninfo, application_name=name)
-        async with connection:
-            yield connection
-
-    @contextmanager
-    def blocking_transaction(self, name: str) -> Generator[psycopg.Connection[Row]]:
-        """The same, for a thread."""
-        with psycopg.connect(self.conninfo, application_name=name) as connection:
-            yield connection
 
 
 def _is_outage(error: Exception) -> bool:

@@ -7,12 +7,16 @@ transaction or a lock while a task runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from dama.store.database import Database
 from dama.store.rows import Claim
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.store.database import Database
 
 
 @dataclass(frozen=True)

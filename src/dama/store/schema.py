@@ -8,16 +8,18 @@ migration. `schema_migration` keeps what was applied and when.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import LiteralString, cast
+from typing import TYPE_CHECKING, LiteralString, cast
 
 import psycopg
 
 from dama.store.errors import SchemaError, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LOCK = 0x64616D61  # "dama"
 CODE = "functions"
@@ -135,7 +137,8 @@ async def status(conninfo: str) -> list[AppliedMigration]:
         raise translate(error) or error from error
     return [
         AppliedMigration(
-            m.name, None if _is_missing(m, {k: v[0] for k, v in known.items()}) else known[m.name][1]
+            m.name,
+            None if _is_missing(m, {k: v[0] for k, v in known.items()}) else known[m.name][1],
         )
         for m in migrations()
     ]
@@ -151,7 +154,11 @@ async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None
     _refuse_newer(known)
     missing = [m.name for m in migrations() if _is_missing(m, known)]
     if missing:
-        what = "has no schema yet" if not known else f"has an older schema: {', '.join(missing)} missing"
+        what = (
+            "has no schema yet"
+            if not known
+            else f"has an older schema: {', '.join(missing)} missing"
+        )
         raise SchemaError(f"The database {what}.", "Bring it up to date: dama db migrate")
 
 

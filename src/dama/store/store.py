@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
-import psycopg
 
 from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dict
-from dama.domain.slice import Slice
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
-from dama.store.statements import statement
+
+if TYPE_CHECKING:
+    from dama.domain.slice import Slice
 
 PAGE = 1000
 SNAPSHOT_EVERY = 1000
@@ -243,18 +243,6 @@ class Store:
             text = _json(slice_.encode_state(state))
             await self.database.rows("write_snapshot", {**key, "version": version, "state": text})
         return state
-
-
-def append_within(connection: psycopg.Connection[Row], items: Sequence[Append]) -> None:
-    """Append inside the transaction of a thread."""
-    connection.execute(statement("append_events"), {"batch": encode(items)})
-
-
-async def append_within_async(
-    connection: psycopg.AsyncConnection[Row], items: Sequence[Append]
-) -> None:
-    """Append inside the transaction of a coroutine."""
-    await connection.execute(statement("append_events"), {"batch": encode(items)})
 
 
 def encode(items: Iterable[Append]) -> str:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dama.store.embedded.errors import NoBinariesError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DEBIAN = Path("/usr/lib/postgresql")
 PROGRAMS = ("postgres", "initdb")

@@ -18,11 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
 from dama.store.embedded import launcher
@@ -33,6 +33,9 @@ from dama.store.embedded.errors import (
     UnwritableHomeError,
     VersionMismatchError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
 
 DATABASE = "dama"
 USER = "dama"
@@ -147,7 +150,7 @@ class EmbeddedPostgres:
         )
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Generator[None]:
         try:
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = (self._home / "lock").open("w")
@@ -168,7 +171,7 @@ class EmbeddedPostgres:
         found = self._version()
         if found is None:
             return
-        shown = subprocess.run(
+        shown = subprocess.run(  # noqa: S603 - the server's own program
             [self.binaries / "postgres", "--version"], capture_output=True, text=True, check=True
         ).stdout
         wanted = shown.split()[2].split(".", maxsplit=1)[0]
@@ -191,7 +194,12 @@ class EmbeddedPostgres:
         if done.returncode:
             raise self._start_error("initdb failed", done.stderr)
         made = self._run(
-            "postgres", "--single", "-D", str(fresh), "postgres", stdin=f"CREATE DATABASE {DATABASE};\n"
+            "postgres",
+            "--single",
+            "-D",
+            str(fresh),
+            "postgres",
+            stdin=f"CREATE DATABASE {DATABASE};\n",
         )
         if made.returncode:
             raise self._start_error("the database could not be created", made.stderr)
@@ -208,7 +216,7 @@ class EmbeddedPostgres:
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._opened_log() as log:
             place = log.tell()
-            process = subprocess.Popen(
+            process = subprocess.Popen(  # noqa: S603 - the server itself
                 self._command("postgres", "-D", str(self._data), "-p", str(PORT), *options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -221,12 +229,17 @@ class EmbeddedPostgres:
             if process.poll() is not None:
                 output = self._tail(place)
                 if LEFTOVERS in output and time.monotonic() < deadline:
-                    time.sleep(POLL_SECONDS)  # children of a killed server are still on their way out
-                    return self._launch()
+                    time.sleep(
+                        POLL_SECONDS
+                    )  # children of a killed server are still on their way out
+                    self._launch()
+                    return
                 raise self._start_error(f"it ended with code {process.returncode}", output)
             if time.monotonic() > deadline:
                 process.kill()
-                raise self._start_error(f"it was not ready in {START_SECONDS:.0f} s", self._tail(place))
+                raise self._start_error(
+                    f"it was not ready in {START_SECONDS:.0f} s", self._tail(place)
+                )
             time.sleep(POLL_SECONDS)
 
     def _forget_stranger(self) -> None:
@@ -236,7 +249,7 @@ class EmbeddedPostgres:
             (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     @contextmanager
-    def _opened_log(self) -> Iterator[object]:
+    def _opened_log(self) -> Generator[BinaryIO]:
         if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
             self._log.replace(self._log.with_suffix(".log.1"))
         with self._log.open("ab") as log:
@@ -267,7 +280,7 @@ class EmbeddedPostgres:
     def _run(
         self, program: str, *arguments: str, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603 - the server's own programs
             self._command(program, *arguments),
             input=stdin, capture_output=True, text=True, check=False, cwd="/",
         )  # fmt: skip
