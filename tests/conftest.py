@@ -78,4 +78,3 @@ def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
 def url_of(server: EmbeddedPostgres, database: str) -> str:
     """The URL of another database of the same server."""
     return server.url.replace("/dama?", f"/{database}?")
-
