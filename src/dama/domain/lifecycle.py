@@ -82,8 +82,8 @@ def step_key(type_: str) -> tuple[str, str] | None:
     name, _, suffix = type_.rpartition(":")
     if suffix not in {"DONE", "FAILED", "SPAWNED"} or "/" not in name:
         return None
-    dot = name.rfind(".")
-    slash = name.find("/", dot + 1 if dot >= 0 else 0)
+    # A service may have slashes but no dot, a task has neither, a key may have both.
+    slash = name.find("/", name.find(".") + 1)
     return (name[slash + 1 :], suffix) if slash >= 0 else None
 
 

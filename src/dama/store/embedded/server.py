@@ -213,30 +213,22 @@ class EmbeddedPostgres:
         settings = dict(SETTINGS) | {"unix_socket_directories": str(folder)}
         if not self._fsync:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        settings["port"] = str(PORT)
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         with self._opened_log() as log:
             place = log.tell()
-            process = subprocess.Popen(  # noqa: S603 - the server itself
-                self._command("postgres", "-D", str(self._data), "-p", str(PORT), *options),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-            )
+            pid = _spawn(self._command("postgres", "-D", str(self._data), *options), log)
         deadline = time.monotonic() + START_SECONDS
         while self._ready_pid() is None:
-            if process.poll() is not None:
+            if (code := _exit_code(pid)) is not None:
                 output = self._tail(place)
                 if LEFTOVERS in output and time.monotonic() < deadline:
-                    time.sleep(
-                        POLL_SECONDS
-                    )  # children of a killed server are still on their way out
+                    time.sleep(POLL_SECONDS)  # children of a killed server are on their way out
                     self._launch()
                     return
-                raise self._start_error(f"it ended with code {process.returncode}", output)
+                raise self._start_error(f"it ended with code {code}", output)
             if time.monotonic() > deadline:
-                process.kill()
+                os.kill(pid, signal.SIGKILL)
                 raise self._start_error(
                     f"it was not ready in {START_SECONDS:.0f} s", self._tail(place)
                 )
@@ -363,3 +355,19 @@ def _answers(pid: int) -> bool:
     except OSError as error:
         return error.errno == errno.EPERM
     return True
+
+
+def _spawn(command: list[str], log: BinaryIO) -> int:
+    """Start a program in a session of its own that outlives this process; gives its pid."""
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
+        (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
+    ]
+    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
+
+
+def _exit_code(pid: int) -> int | None:
+    """The exit code of a child that has ended; None while it lives."""
+    found, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if found else None
