@@ -12,13 +12,38 @@
 --        DM002 unknown context                 DM005 another version than expected
 --        DM003 key known with another body     DM006 the life cycle forbids it
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
--- The planner settings pin the nested loops: plans do not depend on how full the tables were when
--- a session first called it.
+-- The planner settings pin nested loops and generic plans: plans do not depend on how full the
+-- tables were when a session first called it, and no call pays for planning.
+
+-- Says which item of a batch is to blame when some context is not there.
+CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_unknown_context(batch jsonb) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  item    record;
+  refusal text;
+BEGIN
+  FOR item IN
+    SELECT t.place, t.i ->> 'context_id' AS context_id, t.i -> 'event' AS event
+      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+      WHERE NOT EXISTS (SELECT FROM _data_manager_admin.etl_context c
+                          WHERE c.context_id = (t.i ->> 'context_id')::bigint)
+      ORDER BY t.place
+  LOOP
+    refusal := _data_manager_admin.fsa_refusal(item.event);
+    RAISE EXCEPTION USING
+      ERRCODE = CASE WHEN refusal IS NULL THEN 'DM002' ELSE 'DM001' END,
+      MESSAGE = coalesce('Not an event: ' || refusal || '.',
+                         format('There is no context %s.', coalesce(item.context_id, 'without an id'))),
+      DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.context_id);
+  END LOOP;
+END
+$$;
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.append_events(batch jsonb)
 RETURNS TABLE (event_id bigint, version bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
@@ -42,32 +67,24 @@ DECLARE
   statuses   text[] := '{}';
   epochs     bigint[] := '{}';
   ended      bigint[] := '{}';   -- contexts that end in this batch
+  seen       int := 0;           -- items whose context is there
   signals    boolean := FALSE;   -- some event comes from outside a run
 BEGIN
-  PERFORM 1 FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (ARRAY(SELECT (i ->> 'context_id')::bigint FROM jsonb_array_elements(batch) i))
-    ORDER BY c.context_id
-    FOR NO KEY UPDATE;
-
   FOR item IN
-    SELECT t.place, (t.i ->> 'context_id')::bigint AS wanted, t.i ->> 'expected_version' AS expected,
+    SELECT t.place, t.i ->> 'expected_version' AS expected,
            t.i -> 'event' AS event, t.i -> 'event' ->> 'type' AS type,
            t.i -> 'event' -> 'payload' AS payload, t.i -> 'event' -> 'meta' AS meta,
            c.context_id, c.version, c.status, c.epoch
       FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-      LEFT JOIN _data_manager_admin.etl_context c ON c.context_id = (t.i ->> 'context_id')::bigint
+      JOIN _data_manager_admin.etl_context c ON c.context_id = (t.i ->> 'context_id')::bigint
       ORDER BY c.context_id, t.place
+      FOR NO KEY UPDATE OF c
   LOOP
     refusal := _data_manager_admin.fsa_refusal(item.event);
     IF refusal IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', refusal),
-        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.wanted);
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.context_id);
     END IF;
-    IF item.context_id IS NULL THEN
-      RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', coalesce(item.wanted::text, 'without an id')),
-        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.wanted);
-    END IF;
-
     IF item.context_id IS DISTINCT FROM now_id THEN
       IF now_latest IS NOT NULL THEN
         ids := ids || now_id; firsts := firsts || now_first; latest := latest || now_latest; counts := counts || now_version;
@@ -90,6 +107,7 @@ BEGIN
             DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'event_id', earlier.event_id);
         END IF;
         event_ids[item.place] := earlier.event_id; versions[item.place] := earlier.version; fresh[item.place] := FALSE;
+        seen := seen + 1;
         CONTINUE;
       END IF;
     END IF;
@@ -126,7 +144,12 @@ BEGIN
     IF now_status <> 'OPEN' THEN
       ended := ended || now_id;
     END IF;
+    seen := seen + 1;
   END LOOP;
+
+  IF seen < jsonb_array_length(batch) THEN
+    PERFORM _data_manager_admin.refuse_unknown_context(batch);
+  END IF;
 
   IF now_latest IS NOT NULL THEN
     ids := ids || now_id; firsts := firsts || now_first; latest := latest || now_latest; counts := counts || now_version;
@@ -152,8 +175,10 @@ BEGIN
     PERFORM _data_manager_admin.settle_runs(ended);
   END IF;
   IF signals THEN
-    PERFORM _data_manager_admin.wake_by_signal((t.i ->> 'context_id')::bigint, t.i -> 'event' ->> 'type')
-      FROM jsonb_array_elements(batch) t (i);
+    UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
+      FROM jsonb_array_elements(batch) t (i)
+      WHERE q.context_id = (t.i ->> 'context_id')::bigint AND q.state = 'waiting'
+        AND t.i -> 'event' ->> 'type' = ANY (q.wake_types);
   END IF;
 
   RETURN QUERY SELECT * FROM unnest(event_ids, versions, fresh);

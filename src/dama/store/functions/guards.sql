@@ -40,7 +40,8 @@ BEGIN
   IF _data_manager_admin.status_after(NEW.type) <> 'OPEN' THEN
     PERFORM _data_manager_admin.settle_runs(ARRAY[NEW.etl_context_id]);
   ELSE
-    PERFORM _data_manager_admin.wake_by_signal(NEW.etl_context_id, NEW.type);
+    UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
+      WHERE q.context_id = NEW.etl_context_id AND q.state = 'waiting' AND NEW.type = ANY (q.wake_types);
   END IF;
   RETURN NEW;
 END

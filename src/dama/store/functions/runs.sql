@@ -1,4 +1,4 @@
--- runs: what happens to the run queue when contexts end, and when a signal comes.
+-- runs: what happens to the run queue when contexts end.
 
 -- settle_runs: contexts ended. Their runs leave the queue, a parent that waits is told.
 -- Locks: rows of run_queue in context_id order, after the locks of the contexts. The row of a
@@ -27,11 +27,4 @@ BEGIN
             GROUP BY c.parent_id) u
     WHERE q.context_id = u.parent_id AND q.state = 'waiting' AND q.pending > 0;
 END
-$$;
-
--- wake_by_signal: an event came from outside; a run that waits for its type is queued again.
-CREATE OR REPLACE FUNCTION _data_manager_admin.wake_by_signal(context bigint, type text) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
-    WHERE q.context_id = context AND q.state = 'waiting' AND type = ANY (q.wake_types)
 $$;
