@@ -1,0 +1,125 @@
+"""Events: the profile of Flux Standard Actions, and what survives a round trip."""
+
+import json
+import math
+
+import msgspec
+import pytest
+
+from dama.domain.errors import InvalidEventError
+from dama.domain.event import (
+    ABSENT,
+    Event,
+    StoredEvent,
+    check_event,
+    error_payload,
+    event_dict,
+    kind_of,
+    parse_event,
+    warnings_of,
+)
+
+ACCEPTED = [
+    {"type": "A"},
+    {"type": "A", "payload": "x"},
+    {"type": "A", "payload": 0},
+    {"type": "A", "payload": False},
+    {"type": "A", "payload": ""},
+    {"type": "A", "payload": []},
+    {"type": "A", "payload": None},
+    {"type": "A", "meta": {"epoch": 1}},
+    {"type": "A", "error": True, "payload": {"message": "no"}},
+    {"type": "A:ERROR", "error": True, "payload": {"message": "no"}},
+    {"type": "A", "error": False},
+]
+REFUSED = [
+    ({}, "type is missing"),
+    (None, "found null"),
+    ({"payload": 1}, "type is missing"),
+    ({"type": None}, "type must be a string, found null"),
+    ({"type": 7}, "type must be a string, found a number"),
+    ({"type": True}, "type must be a string, found a boolean"),
+    ({"type": ""}, "type must not be empty"),
+    ([], "found an array"),
+    ("A", "found a string"),
+    (1, "found a number"),
+    ({"type": "A", "extra": 1}, "no key 'extra'"),
+    ({"type": "A", "meta": 1}, "meta must be an object, found a number"),
+    ({"type": "A", "meta": []}, "meta must be an object, found an array"),
+    ({"type": "A", "error": True}, "found no payload"),
+    ({"type": "A", "error": True, "payload": "x"}, "found a string"),
+    ({"type": "A", "error": "true"}, "error must be true, false or absent"),
+    ({"type": "A", "error": 1}, "error must be true, false or absent"),
+    ({"type": "A:ERROR"}, "must have error: true"),
+]
+NOT_JSON = [
+    ({"rows": [1, {"ratio": math.nan}]}, r"payload\.rows\[1\]\.ratio is nan"),
+    (math.inf, "payload is inf"),
+    ({"a": "x\0"}, r"payload\.a has the character U\+0000"),
+    ("\ud800", "lone surrogate"),
+    ({1: 2}, "the key 1"),
+    ({"a\0": 2}, "the key"),
+    ({"at": object()}, r"payload\.at is a object: not JSON"),
+]
+
+
+@pytest.mark.parametrize("value", ACCEPTED)
+def test_an_event_of_the_profile_comes_back_as_it_was(value):
+    """What is absent stays absent; null, 0, false, "" and [] are kept exactly."""
+    event = parse_event(value)
+
+    assert event_dict(event) == value
+
+
+@pytest.mark.parametrize(("value", "words"), REFUSED)
+def test_what_is_no_event_is_refused_with_the_key_and_the_rule(value, words):
+    """Who sent it can mend it without reading the source."""
+    with pytest.raises(InvalidEventError, match=words):
+        parse_event(value)
+
+
+@pytest.mark.parametrize(("payload", "words"), NOT_JSON)
+def test_what_jsonb_can_not_hold_is_refused_with_its_path(payload, words):
+    """In a payload of a thousand values the path is what helps."""
+    with pytest.raises(InvalidEventError, match=words):
+        check_event(Event("A", payload))
+
+
+def test_an_error_of_null_is_as_absent():
+    """JavaScript writes it so."""
+    assert parse_event({"type": "A", "error": None}).error is ABSENT
+
+
+def test_absent_and_null_payloads_differ_when_they_are_decoded():
+    """The store's JSON leaves out what is absent."""
+    head = '{"event_id":1,"context_id":1,"version":1,"created_at":"2026-01-01T00:00:00Z","type":"A"'
+    decode = msgspec.json.Decoder(StoredEvent).decode
+
+    assert decode(head + "}").payload is ABSENT
+    assert decode(head + ',"payload":null}').payload is None
+
+
+@pytest.mark.parametrize(
+    ("type_", "kind"),
+    [(":FINAL", "FINAL"), ("a.b:FINAL", "FINAL"), ("a.b/x:DONE", None), ("FINAL", None)],
+)
+def test_the_last_suffix_says_what_a_type_means(type_, kind):
+    """A bare suffix and a prefixed type mean the same."""
+    assert kind_of(type_) == kind
+
+
+def test_integers_that_javascript_rounds_are_warned_of():
+    """They are legal, and a reader in a browser will see another number."""
+    found = warnings_of(Event("A", {"ids": [1, 2**53 + 1]}))
+
+    assert len(found) == 1
+    assert "payload.ids[1]" in found[0]
+
+
+def test_an_exception_becomes_a_payload_that_json_can_hold():
+    """Also when its text has what JSON can not."""
+    payload = error_payload(ValueError("bad\0 \ud800"))
+
+    assert payload["name"] == "ValueError"
+    assert "ValueError" in payload["stack"]
+    json.dumps(payload).encode()
