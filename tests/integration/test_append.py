@@ -1,0 +1,240 @@
+"""The append function: what it keeps and refuses; old programs meet the same rules."""
+
+import json
+
+import psycopg
+import pytest
+
+from dama.domain.errors import InvalidEventError
+from dama.domain.event import ABSENT, Event
+from dama.store import Append, Start
+from dama.store.errors import (
+    IdempotencyConflictError,
+    LifeCycleError,
+    StaleEpochError,
+    UnknownContextError,
+    VersionConflictError,
+)
+
+PAYLOADS = [ABSENT, None, 0, False, "", [], {"a": [1, None, "ü"]}, 2**70, 1.5]
+
+
+@pytest.fixture
+async def context(store):
+    """A context with its INITIAL."""
+    (context_id,) = await store.start([Start("a.b", {"year": 2013})])
+    return context_id
+
+
+@pytest.fixture
+def sql(database_url):
+    """What an old program has: a connection and SQL."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+async def test_a_payload_comes_back_as_it_was(store, context, payload):
+    """Absent, null, 0, false, "" and [] are six different things."""
+    await store.append(context, [Event("x", payload)])
+
+    (event,) = await store.events(context, after_version=1)
+
+    assert event.payload == payload
+    assert type(event.payload) is type(payload)
+
+
+async def test_versions_are_dense_and_ids_come_in_the_order_given(store, context):
+    """A batch may hold several contexts."""
+    (other,) = await store.start([Start("a.b", {})])
+    items = [Append(other, Event("1")), Append(context, Event("2")), Append(other, Event("3"))]
+
+    appended = await store.append_many(items)
+
+    assert [a.version for a in appended] == [2, 2, 3]
+    assert [e.type for e in await store.events(other, after_version=1)] == ["1", "3"]
+    assert (await store.context(other)).version == 3
+
+
+async def test_a_batch_is_all_or_nothing(store, context):
+    """The good event before the bad one is not kept."""
+    with pytest.raises(LifeCycleError):
+        await store.append(context, [Event("good"), Event(":INITIAL")])
+
+    assert (await store.context(context)).version == 1
+
+
+async def test_nothing_follows_a_final(store, context):
+    """With a bare suffix too."""
+    await store.append(context, [Event(":FINAL", 7)])
+
+    with pytest.raises(LifeCycleError, match="ended"):
+        await store.append(context, [Event("late")])
+
+
+async def test_an_error_is_left_by_any_later_event(store, context):
+    """ERROR, then OPEN again: a retry."""
+    await store.append(context, [Event("a.b:ERROR", {"message": "no"}, True)])  # noqa: FBT003
+    assert (await store.context(context)).status == "ERROR"
+
+    await store.append(context, [Event("again")])
+
+    assert (await store.context(context)).status == "OPEN"
+
+
+async def test_a_cancelled_context_is_reopened_by_resumed_only(store, context):
+    """What comes late from a cancelled run is refused."""
+    await store.append(context, [Event("a.b:CANCELLED")])
+
+    with pytest.raises(LifeCycleError, match="cancelled"):
+        await store.append(context, [Event("late")])
+    await store.append(context, [Event("a.b:RESUMED")])
+
+    assert (await store.context(context)).status == "OPEN"
+
+
+async def test_an_unknown_context_is_named(store):
+    """Its id is in the message."""
+    with pytest.raises(UnknownContextError, match="999"):
+        await store.append(999, [Event("x")])
+
+
+async def test_the_expected_version_must_be_the_one_that_is_there(store, context):
+    """Whoever decided on older events must decide again."""
+    with pytest.raises(VersionConflictError, match="at version 1, not 0"):
+        await store.append(context, [Event("x")], expected=0)
+
+    assert await store.append(context, [Event("x")], expected=1)
+
+
+async def test_a_key_that_was_used_gives_the_first_event(store, context):
+    """Even after the FINAL, so that a FINAL whose answer was lost can be sent again."""
+    final = Event(":FINAL", 7, meta={"idempotency_key": "k"})
+    first = await store.append_many([Append(context, final)])
+
+    second = await store.append_many([Append(context, final)])
+
+    assert second[0].event_id == first[0].event_id
+    assert (first[0].is_new, second[0].is_new) == (True, False)
+
+
+async def test_a_key_with_another_body_is_refused(store, context):
+    """It is not the same event."""
+    await store.append(context, [Event("x", 1, meta={"idempotency_key": "k"})])
+
+    with pytest.raises(IdempotencyConflictError):
+        await store.append(context, [Event("x", 2, meta={"idempotency_key": "k"})])
+
+
+async def test_a_later_run_fences_the_earlier_ones(store, context):
+    """STARTED raises the epoch; what an earlier run writes then is refused."""
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": 1})])
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": 2})])
+
+    for stale in (Event("x", meta={"epoch": 1}), Event("a.b:STARTED", meta={"epoch": 1})):
+        with pytest.raises(StaleEpochError, match="stale"):
+            await store.append(context, [stale])
+    assert await store.append(context, [Event("x", meta={"epoch": 2})])
+
+
+async def test_checks_come_in_their_order(store, context):
+    """A key that is known wins over an epoch that is stale; that over a version, and so on."""
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": 2})])
+    known = Event("x", meta={"epoch": 2, "idempotency_key": "k"})
+    await store.append(context, [known])
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": 3})])
+
+    assert await store.append(context, [known], expected=0)
+    with pytest.raises(StaleEpochError):
+        await store.append(context, [Event(":INITIAL", meta={"epoch": 1})], expected=0)
+    with pytest.raises(VersionConflictError):
+        await store.append(context, [Event(":INITIAL", meta={"epoch": 3})], expected=0)
+
+
+@pytest.mark.parametrize(
+    "event",
+    ["{}", "null", '{"type": 1}', '{"type": ""}', "[]", '"A"', '{"type": "A", "extra": 1}',
+     '{"type": "A", "meta": []}', '{"type": "A", "error": true}', '{"type": "A", "error": 1}',
+     '{"type": "A:ERROR"}', '{"type": "A", "error": "true"}'],
+)  # fmt: skip
+async def test_the_database_refuses_what_is_no_event(sql, context, event):
+    """Programs of other languages do not pass through Python's checks."""
+    batch = f'[{{"context_id": {context}, "event": {event}}}]'
+
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute("SELECT * FROM _data_manager_admin.append_events(%s::jsonb)", [batch])
+
+    assert caught.value.sqlstate == "DM001"
+
+
+async def test_python_refuses_before_it_asks_the_database(store, context):
+    """With the path to what is wrong."""
+    with pytest.raises(InvalidEventError, match=r"payload\.at"):
+        await store.append(context, [Event("x", {"at": object()})])
+
+
+async def test_an_old_program_inserts_directly_and_meets_the_same_rules(sql, store):
+    """Its rows get a version, its context a status."""
+    insert = (
+        "INSERT INTO _data_manager_admin.event_store_prototype"
+        " (etl_context_id, type, payload, meta, error) VALUES (%s, %s, %s, NULL, %s)"
+    )
+    ((context,),) = sql.execute(
+        "INSERT INTO _data_manager_admin.etl_context (parent_id) VALUES (NULL) RETURNING context_id"
+    ).fetchall()
+
+    with pytest.raises(psycopg.Error, match="first event"):
+        sql.execute(insert, [context, "x", None, False])
+    sql.execute(insert, [context, ":INITIAL", json.dumps({"year": 2013}), False])
+    with pytest.raises(psycopg.Error, match="second one"):
+        sql.execute(insert, [context, ":INITIAL", None, False])
+    sql.execute(insert, [context, ":FINAL", None, False])
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute(insert, [context, "late", None, False])
+
+    assert caught.value.sqlstate == "DM006"
+    row = await store.context(context)
+    assert (row.status, row.version, row.root_context_id) == ("DONE", 2, context)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE _data_manager_admin.event_store_prototype SET type = 'x'",
+     "DELETE FROM _data_manager_admin.event_store_prototype",
+     "TRUNCATE _data_manager_admin.event_store_prototype",
+     "DELETE FROM _data_manager_admin.etl_context",
+     "UPDATE _data_manager_admin.etl_context SET parent_id = 1"],
+)  # fmt: skip
+async def test_history_is_never_changed(sql, context, statement):
+    """Nobody may, but the owner in a migration that says so."""
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute(statement)
+    assert caught.value.sqlstate == "DM007"
+
+    if "TRUNCATE" not in statement and "etl_context" not in statement:
+        with sql.transaction():
+            sql.execute("SET LOCAL dama.rewrite_history = 'on'")
+            sql.execute(statement)
+
+
+async def test_dispatch_is_the_short_form_for_psql(sql, context):
+    """One event, and what is not given is absent."""
+    ((event_id,),) = sql.execute(
+        "SELECT _data_manager_admin.dispatch(%s, 'rows/loaded', '{\"rows\": 7}')", [context]
+    ).fetchall()
+
+    ((status, version, latest),) = sql.execute(
+        "SELECT status, version, latest_type FROM _data_manager_admin.state_at(%s, %s)",
+        [context, event_id],
+    ).fetchall()
+
+    assert (status, version, latest) == ("OPEN", 2, "rows/loaded")
+
+
+async def test_a_start_with_a_known_key_gives_the_first_context(store):
+    """With other params it is refused."""
+    first = await store.start([Start("a.b", {"n": 1}, key="nightly")])
+
+    assert await store.start([Start("a.b", {"n": 1}, key="nightly")]) == first
+    with pytest.raises(IdempotencyConflictError):
+        await store.start([Start("a.b", {"n": 2}, key="nightly")])
