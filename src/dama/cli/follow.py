@@ -7,6 +7,7 @@ as it would be from anywhere else.
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from dama.cli.output import duration, json_text, print_json, print_next, print_t
 from dama.cli.report import INTERRUPTED, print_error
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Awaitable, Callable, Mapping
 
     from dama.app import App, Outcome
@@ -58,18 +60,35 @@ async def start_detached(
     key: str | None,
     as_json: bool,
 ) -> int:
-    """Queue a task and return."""
+    """Start a task in a process of its own, which outlives this one and its terminal."""
     async with session.app(with_services=True) as app:
         context_id = await app.start(task, params, key=key)
+    log = _run_in_background(session, context_id)
     if as_json:
-        print_json({"context_id": context_id, "task": task})
+        print_json({"context_id": context_id, "task": task, "log": str(log)})
     else:
-        click.echo(f"Context {context_id} of {task} is queued.")
+        click.echo(f"Context {context_id} of {task} runs in the background.")
         print_next(
             (f"dama events {context_id} -f", "follow it"),
-            (f"dama resume {context_id}", "run it here, if no worker does"),
+            (f"less {log}", "what it printed"),
         )
     return 0
+
+
+def _run_in_background(session: Session, context_id: int) -> Path:
+    folder = session.config().home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{context_id}.log"
+    environment = ["--pg-env", session.pg_env] if session.pg_env else []
+    with log.open("ab") as output:
+        subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "dama.cli", *environment, "resume", str(context_id)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return log
 
 
 def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool) -> int:

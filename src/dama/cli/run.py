@@ -26,7 +26,7 @@ class RunOptions:
     """The options of `dama run` itself; before the name of the task or after it.
 
     Attributes:
-        detach: Queue the task and return.
+        detach: Return at once; the task runs in the background.
         key: The idempotency key.
         json: Print one JSON document.
     """
@@ -109,7 +109,7 @@ def run_options() -> list[click.Option]:
         return click.Option(names, help=text, expose_value=False, callback=_remember, **attributes)
 
     return [
-        option("--detach", "Queue the task and return; a worker will run it.", is_flag=True),
+        option("--detach", "Return at once; it runs in the background.", is_flag=True),
         option(
             "--key",
             "Idempotency key: the same task with the same key is started once.",

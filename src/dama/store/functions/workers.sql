@@ -5,6 +5,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
                attempt int, has_params boolean, params text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
@@ -12,6 +13,11 @@ DECLARE
   ids   bigint[] := '{}';
   name  text;
 BEGIN
+  -- Locked, so that nobody buries the worker between this look and the commit of its claims.
+  PERFORM 1 FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
   IF root IS NOT NULL THEN
     ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued'

@@ -1,0 +1,328 @@
+"""Runs: steps are done once, subtasks are started once, and a failure reaches whoever waits."""
+
+import asyncio
+
+import psycopg
+import pytest
+
+from dama import Service, Slice, SubtaskError, SyncTask, Task
+from dama.broker.registry import Registry
+from dama.runtime.subtasks import Endings
+from dama.runtime.worker import Worker
+from dama.store import Start
+
+work = Service("work")
+calls: list[str] = []
+
+
+class Stage:
+    """Where a run stands still until the test lets it go; new for each test and its loop."""
+
+    def __init__(self):
+        self.holding = asyncio.Event()
+        self.gate = asyncio.Event()
+
+
+stages: list[Stage] = []
+
+seen = Slice("test_seen", initial=0)
+
+
+@seen.reducer
+def noticed(state: int, by: int) -> int:
+    """Add."""
+    return state + by
+
+
+def noted(name):
+    """A step that leaves a trace in this process, not in the database."""
+    calls.append(name)
+    return name
+
+
+def inserted(connection, n):
+    """A step's SQL."""
+    connection.execute("CREATE TABLE IF NOT EXISTS loaded (n int)")
+    connection.execute("INSERT INTO loaded VALUES (%s)", [n])
+    return n
+
+
+def inserted_and_broken(connection, n):
+    """SQL that is taken back."""
+    inserted(connection, n)
+    raise ValueError("after the insert")
+
+
+@work.task
+async def stepped(task: Task, *, hold: bool = False) -> list[str]:
+    """Two steps of one name, and a wait between them that a test may use to kill."""
+    first = await task.step("note", noted, "first")
+    await task.dispatch(noticed(1))
+    if hold:
+        calls.append("holding")
+        stages[-1].holding.set()
+        await stages[-1].gate.wait()
+    return [first, await task.step("note", noted, "second")]
+
+
+@work.task
+async def loading(task: Task, n: int = 1, *, broken: bool = False) -> int:
+    """A transactional step."""
+    step = inserted_and_broken if broken else inserted
+    return await task.step("insert", step, n, transactional=True)
+
+
+@work.task
+async def doubled(task: Task, n: int) -> int:
+    """A subtask."""
+    if n < 0:
+        raise ValueError(f"{n} is negative")
+    return 2 * n
+
+
+@work.task
+async def summed(task: Task, numbers: list[int]) -> int:
+    """A parent."""
+    return sum(await task.map(doubled, [{"n": n} for n in numbers]))
+
+
+@work.task
+async def nested(task: Task, numbers: list[int]) -> int:
+    """A parent of a parent."""
+    return await task.run(summed, {"numbers": numbers})
+
+
+@work.task
+def blocking(task: SyncTask, n: int) -> int:
+    """A def, in a thread."""
+    return task.run(doubled, {"n": task.step("note", noted, n)})
+
+
+@work.task
+async def caught(task: Task) -> str:
+    """A parent that goes on."""
+    try:
+        await task.run(doubled, {"n": -1})
+    except SubtaskError as error:
+        return error.data["message"]
+    return "no error"
+
+
+@work.task(retries=2, backoff=0.01)
+async def flaky(task: Task) -> int:
+    """Fails twice."""
+    if task.attempt < 3:
+        raise OSError(f"attempt {task.attempt}")
+    return task.attempt
+
+
+@work.task(timeout=0.05)
+async def slow(task: Task) -> None:
+    """Takes too long."""
+    await asyncio.Event().wait()
+
+
+@work.task
+async def counted(task: Task) -> int:
+    """Reads its own state."""
+    await task.dispatch(noticed(2))
+    await task.dispatch(noticed(3))
+    return await task.state(seen)
+
+
+@pytest.fixture(autouse=True)
+def nothing_called():
+    """Each test begins with an empty trace and a closed gate."""
+    calls.clear()
+    stages.append(Stage())
+
+
+def worker(store, **options):
+    """A worker that knows these tasks."""
+    return Worker(store, Registry([work]), **options)
+
+
+async def started(store, task, **params):
+    """Queue a task."""
+    definition = work.tasks[task]
+    (context,) = await store.start([Start(definition.name, definition.encode_params(params))])
+    return context
+
+
+async def ended(store, context):
+    """Its outcome, as soon as there is one."""
+    endings = Endings(store, lambda: None)
+    async with asyncio.timeout(20):
+        found = await endings.wait([context], fail_fast=False, may_park=lambda: False)
+    return found[context]
+
+
+async def run(store, task, **params):
+    """Queue a task, work until it has ended, give its outcome."""
+    context = await started(store, task, **params)
+    async with worker(store).working():
+        return context, await ended(store, context)
+
+
+async def types(store, context):
+    """The types of the events of a context."""
+    return [event.type.removeprefix("work.") for event in await store.events(context)]
+
+
+async def held():
+    """Wait until a run waits at the gate."""
+    async with asyncio.timeout(20):
+        await stages[-1].holding.wait()
+    stages[-1].holding.clear()
+
+
+async def test_a_run_is_told_by_its_events(store):
+    """From INITIAL to FINAL; a step's name that comes again has a number."""
+    context, outcome = await run(store, "stepped")
+
+    assert outcome.result == ["first", "second"]
+    assert await types(store, context) == [
+        "stepped:INITIAL",
+        "stepped:STARTED",
+        "stepped/note:DONE",
+        "test_seen/noticed",
+        "stepped/note#2:DONE",
+        "stepped:FINAL",
+    ]
+
+
+async def test_a_done_step_is_not_done_again_after_a_crash(store):
+    """A later run gets its result from its event, and sends no event twice."""
+    context = await started(store, "stepped", hold=True)
+    async with worker(store).working():
+        await held()
+
+    stages[-1].gate.set()
+    async with worker(store).working():
+        outcome = await ended(store, context)
+
+    assert outcome.result == ["first", "second"]
+    assert calls == ["first", "holding", "holding", "second"]
+    assert (await types(store, context)).count("test_seen/noticed") == 1
+    assert (await types(store, context)).count("stepped:STARTED") == 2
+
+
+async def test_a_transactional_step_commits_its_rows_with_its_event(store, database_url):
+    """Both are there."""
+    context, _ = await run(store, "loading", n=7)
+
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT n FROM loaded").fetchall() == [(7,)]
+    assert "loading/insert:DONE" in await types(store, context)
+
+
+async def test_a_transactional_step_that_fails_leaves_nothing(store, database_url):
+    """Neither rows nor a DONE, but who failed and why."""
+    context, outcome = await run(store, "loading", broken=True)
+
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("SELECT to_regclass('loaded')").fetchall() == [(None,)]
+    assert outcome.status == "ERROR"
+    assert outcome.error["message"] == "after the insert"
+    assert (await types(store, context))[-2:] == ["loading/insert:FAILED", "loading:ERROR"]
+
+
+async def test_a_map_gives_the_results_in_the_order_of_its_params(store):
+    """Each subtask is a context below the parent's."""
+    context, outcome = await run(store, "summed", numbers=[1, 2, 3])
+
+    assert outcome.result == 12
+    tree = await store.tree(context)
+    assert [row.parent_id for row in tree] == [None, context, context, context]
+
+
+async def test_finished_subtasks_are_not_started_again(store):
+    """The parent that failed is resumed, finds them in its events, and waits for the failed one."""
+    context, outcome = await run(store, "summed", numbers=[1, -2])
+    assert outcome.status == "ERROR"
+
+    await store.resume(context, {})
+    async with worker(store).working():
+        await ended(store, context)
+
+    tree = await store.tree(context)
+    assert [row.status for row in tree] == ["ERROR", "DONE", "ERROR"]
+    assert (await types(store, tree[1].context_id)).count("doubled:STARTED") == 1
+    assert (await types(store, tree[2].context_id)).count("doubled:STARTED") == 2
+
+
+async def test_a_waiting_parent_holds_no_slot(store):
+    """With a single slot a tree of three generations would stand still otherwise."""
+    context = await started(store, "nested", numbers=[1, 2, 3])
+
+    async with worker(store, slots=1).working():
+        outcome = await ended(store, context)
+
+    assert outcome.result == 12
+
+
+async def test_a_def_runs_in_a_thread_with_the_same_methods(store):
+    """Without await."""
+    _, outcome = await run(store, "blocking", n=4)
+
+    assert outcome.result == 8
+
+
+async def test_a_failed_subtask_reaches_its_parent_as_an_exception(store):
+    """A parent that does not catch it fails with it; one that catches it goes on."""
+    _, outcome = await run(store, "summed", numbers=[1, -2])
+    assert outcome.status == "ERROR"
+    assert "-2 is negative" in outcome.error["message"]
+
+    _, outcome = await run(store, "caught")
+    assert outcome.result == "-1 is negative"
+
+
+async def test_an_attempt_that_fails_is_followed_by_another(store):
+    """As often as the task allows; the context stays open meanwhile."""
+    context, outcome = await run(store, "flaky")
+
+    assert outcome.result == 3
+    kinds = [type_.rpartition(":")[2] for type_ in await types(store, context)]
+    assert kinds == ["INITIAL", *["STARTED", "RETRYING"] * 2, "STARTED", "FINAL"]
+
+
+async def test_a_task_that_takes_too_long_fails(store):
+    """Its time-out is per attempt."""
+    _, outcome = await run(store, "slow")
+
+    assert outcome.status == "ERROR"
+    assert outcome.error["name"] == "TimeoutError"
+
+
+async def test_a_task_reads_its_own_state(store):
+    """As of now, its own events included."""
+    _, outcome = await run(store, "counted")
+
+    assert outcome.result == 5
+
+
+async def test_an_unknown_task_fails_its_context_and_not_the_worker(store):
+    """The code of a task may be gone."""
+    (context,) = await store.start([Start("work.gone", {})])
+
+    async with worker(store).working():
+        outcome = await ended(store, context)
+
+    assert outcome.error["name"] == "UnknownTaskError"
+
+
+async def test_a_stale_run_writes_nothing(store):
+    """It was taken for dead; another run has the context, and ends it."""
+    context = await started(store, "stepped", hold=True)
+    async with worker(store).working() as first:
+        await held()
+        await store.queue.release([first._id])
+        async with worker(store).working():
+            await held()
+            stages[-1].gate.set()
+            outcome = await ended(store, context)
+
+    assert outcome.status == "DONE"
+    events = await store.events(context)
+    assert [e.meta["epoch"] for e in events if e.type.endswith("note#2:DONE")] == [2]
