@@ -1,0 +1,233 @@
+"""The command line as a person and a script meet it: real processes on a real database."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dama.store.embedded import EmbeddedPostgres
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+SERVICE = '''
+"""Small tasks for tests."""
+import asyncio
+from dama import Service, Task
+
+small = Service("small")
+
+@small.task
+async def add(task: Task, a: int, b: int = 1) -> int:
+    """Add two numbers.
+
+    Args:
+        a: The one.
+        b: The other.
+    """
+    return await task.step("sum", lambda: a + b)
+
+@small.task
+async def fail(task: Task) -> None:
+    """Fail."""
+    raise ValueError("as it should")
+
+@small.task
+async def ticks(task: Task, count: int = 20) -> int:
+    """Take a while, step by step."""
+    for _ in range(count):
+        await task.step("tick", asyncio.sleep, 0.1)
+    return count
+'''
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with a service and its settings."""
+    (tmp_path / "small.py").write_text(SERVICE)
+    (tmp_path / "dama.toml").write_text('services = ["small"]\n')
+    return tmp_path
+
+
+@pytest.fixture
+def dama(project, database_url):
+    """The command, in the project, on the test's database."""
+    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
+
+    def run(*arguments, **changes):
+        return subprocess.run(
+            [DAMA, *arguments],
+            cwd=project,
+            env=environ | changes,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    run.environ = environ
+    return run
+
+
+def test_a_run_ends_with_its_result_and_what_to_try_next(dama):
+    """Exit code 0."""
+    done = dama("run", "small.add", "--a", "3")
+
+    assert done.returncode == 0
+    assert "dama show 1" in done.stdout
+    outcome = json.loads(dama("run", "small.add", "--a", "3", "--json").stdout)
+    assert (outcome["status"], outcome["result"]) == ("DONE", 4)
+
+
+def test_the_help_of_a_task_comes_from_its_signature_and_docstring(dama):
+    """Written once."""
+    text = dama("run", "small.add", "--help").stdout
+
+    assert "Add two numbers." in text
+    assert "--a" in text
+    assert "The other." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["run", "small.fail"], 1, ["ValueError: as it should", "dama resume 1"]),
+        (["run", "small.ad"], 2, ["small.add"]),
+        (["run", "small.add", "--a", "x", "--b", "y"], 2, ["--a", "--b"]),
+        (["run", "small.add"], 2, ["--a"]),
+        (["show", "99"], 4, ["There is no context 99"]),
+        (["emit", "99", "x"], 4, ["There is no context 99"]),
+        (["state", "99"], 4, ["There is no context 99"]),
+    ],
+)
+def test_what_goes_wrong_is_one_message_and_an_exit_code(dama, arguments, code, words):
+    """No traceback; all problems at once."""
+    failed = dama(*arguments)
+
+    assert failed.returncode == code
+    assert "Traceback" not in failed.stderr
+    for word in words:
+        assert word in failed.stdout + failed.stderr
+
+
+def test_a_database_that_is_not_there_is_said(dama):
+    """Exit code 3, and where to look."""
+    failed = dama("ls", DAMA_DATABASE_URL="postgresql://localhost:1/none?connect_timeout=2")
+
+    assert failed.returncode == 3
+    assert "does not answer" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_an_ended_context_takes_no_event(dama):
+    """Exit code 6."""
+    dama("run", "small.add", "--a", "3")
+
+    refused = dama("emit", "1", "late")
+
+    assert refused.returncode == 6
+    assert "ended with its FINAL" in refused.stderr
+
+
+def test_every_reading_verb_speaks_json(dama):
+    """For scripts."""
+    dama("run", "small.add", "--a", "3")
+
+    assert json.loads(dama("ls", "--json").stdout)[0]["task"] == "small.add"
+    assert json.loads(dama("show", "1", "--json").stdout)["lifecycle"]["result"] == 4
+    assert len(json.loads(dama("tree", "1", "--json").stdout)) == 1
+    assert json.loads(dama("state", "1").stdout)["status"] == "DONE"
+    events = [json.loads(line) for line in dama("events", "1", "--json").stdout.splitlines()]
+    assert [event["version"] for event in events] == [1, 2, 3, 4]
+    at = str(events[1]["event_id"])
+    assert json.loads(dama("state", "1", "--at", at).stdout)["status"] == "OPEN"
+
+
+def test_an_interrupted_run_goes_on_with_resume(dama, project):
+    """Ctrl-C says how; done steps are not done again."""
+    with subprocess.Popen(
+        [DAMA, "run", "small.ticks"],
+        cwd=project,
+        env=dama.environ,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if "step tick#3" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert "dama resume 1" in rest
+
+    resumed = dama("resume", "1", "--json")
+
+    assert json.loads(resumed.stdout)["result"] == 20
+    types = [json.loads(line)["type"] for line in dama("events", "1", "--json").stdout.splitlines()]
+    assert types.count("small.ticks:STARTED") == 2
+    assert len([type_ for type_ in types if type_.endswith(":DONE")]) == 20
+
+
+def test_a_detached_run_outlives_the_command(dama):
+    """Its events can be followed from anywhere."""
+    begun = dama("run", "small.ticks", "--count", "3", "--detach")
+    assert begun.returncode == 0
+
+    followed = dama("events", "1", "-f", "--json")
+
+    types = [json.loads(line)["type"] for line in followed.stdout.splitlines()]
+    assert types[-1] == "small.ticks:FINAL"
+
+
+def test_a_module_is_its_own_command_line(dama, project):
+    """`python small.py add --a 3`."""
+    module = project / "small.py"
+    module.write_text(f"{SERVICE}\nif __name__ == '__main__':\n    small.main()\n")
+
+    done = subprocess.run(
+        [sys.executable, "small.py", "add", "--a", "3"],
+        cwd=project,
+        env=dama.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
+
+
+def test_a_run_goes_on_when_the_database_was_restarted(project, tmp_path):
+    """Killed and started again in the middle: no acknowledged event is lost, no step is doubled."""
+    server = EmbeddedPostgres(tmp_path / "home")
+    environ = {**os.environ, "DAMA_HOME": str(tmp_path / "home")}
+    try:
+        with subprocess.Popen(
+            [DAMA, "run", "small.ticks", "--json"],
+            cwd=project,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            for line in process.stderr:
+                if "step tick#3" in line:
+                    os.kill(server.status().pid, signal.SIGKILL)
+                    break
+            deadline = time.monotonic() + 20
+            while server.status().running and time.monotonic() < deadline:
+                pass
+            server.start()
+            outcome, _ = process.communicate(timeout=50)
+
+        assert json.loads(outcome)["result"] == 20
+        with psycopg.connect(server.url) as connection:
+            rows = connection.execute(
+                "SELECT type FROM _data_manager_admin.event_store_prototype"
+            ).fetchall()
+        done = [type_ for (type_,) in rows if type_.endswith(":DONE")]
+        assert len(done) == len(set(done)) == 20
+    finally:
+        server.stop()

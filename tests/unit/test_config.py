@@ -1,0 +1,87 @@
+"""Configuration: which place wins, and what is refused."""
+
+import pytest
+
+from dama.config import ConfigError, EmbeddedDatabase, ExternalDatabase, load_config
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a file of settings, two environments and a folder below."""
+    (tmp_path / "dama.toml").write_text(
+        'services = ["etl.flights"]\ndatabase_url = "postgresql://file/"\n'
+    )
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/postgres.lab.env").write_text(
+        "PGHOST=lab.example.org\nPGDATABASE=etl\nPGPASSWORD=it's\n"
+    )
+    (tmp_path / "below").mkdir()
+    return tmp_path
+
+
+def test_without_any_setting_the_database_is_the_embedded_one(tmp_path):
+    """A newcomer configures nothing."""
+    config = load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+    assert config.database == EmbeddedDatabase()
+    assert str(config.home) == "/h/.local/state/dama"
+
+
+def test_the_file_is_found_from_a_folder_below(project):
+    """As git finds its own."""
+    config = load_config(cwd=project / "below", environ={"HOME": "/h"})
+
+    assert config.project == project
+    assert config.services == ("etl.flights",)
+    assert config.database == ExternalDatabase("postgresql://file/", "dama.toml")
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(project):
+    """PG* variables count when they name a host, a service or a database."""
+    environ = {"HOME": "/h", "PGUSER": "me"}
+    assert load_config(cwd=project, environ=environ).database.source == "dama.toml"
+
+    environ |= {"PGHOST": "pg"}
+    assert load_config(cwd=project, environ=environ).database.conninfo == "host='pg' user='me'"
+
+    environ |= {"DAMA_DATABASE_URL": "postgresql://env/"}
+    assert load_config(cwd=project, environ=environ).database.source == "DAMA_DATABASE_URL"
+
+    database = load_config(cwd=project, environ=environ, pg_env="lab").database
+    assert database.conninfo == r"host='lab.example.org' dbname='etl' password='it\'s'"
+
+
+def test_the_home_follows_its_variables(tmp_path):
+    """DAMA_HOME, then XDG_STATE_HOME."""
+    environ = {"HOME": "/h", "XDG_STATE_HOME": "/state"}
+    assert str(load_config(cwd=tmp_path, environ=environ).home) == "/state/dama"
+
+    environ |= {"DAMA_HOME": "/own"}
+    assert str(load_config(cwd=tmp_path, environ=environ).home) == "/own"
+
+
+def test_an_environment_that_is_not_there_names_those_that_are(project):
+    """A misspelt name is the usual reason."""
+    with pytest.raises(ConfigError, match=r"postgres\.lba\.env") as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lba")
+
+    assert "lab" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("servces = []", "'servces'"), ("services = 1", "list of modules"), ("x = [", "can not be")],
+)
+def test_a_wrong_file_is_refused(tmp_path, text, words):
+    """With the file and what to do."""
+    (tmp_path / "dama.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=words):
+        load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+
+def test_the_settings_may_be_in_pyproject(tmp_path):
+    """Under [tool.dama]; another project's file is passed over."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dama]\nservices = ["a"]\n')
+
+    assert load_config(cwd=tmp_path, environ={"HOME": "/h"}).services == ("a",)
