@@ -35,6 +35,12 @@ def ask(server, query):
         return connection.execute(query).fetchone()[0]
 
 
+def ask_for_ever(connection):
+    """Until the server is gone."""
+    while True:
+        connection.execute("SELECT 1")
+
+
 def test_it_starts_once_and_stops(postgres):
     """A second start finds it running."""
     assert not postgres.status().running
@@ -81,8 +87,7 @@ def test_it_starts_again_after_everything_was_killed(postgres):
         pid = postgres.status().pid
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(psycopg.Error):
-            while True:
-                connection.execute("SELECT 1")
+            ask_for_ever(connection)
     os.waitpid(pid, 0)
 
     postgres.start()

@@ -7,6 +7,7 @@ product.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -26,6 +27,9 @@ Params = Mapping[str, object]
 PATIENCE = 60.0
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
+
+# It warns of each attempt to connect; an outage is told once, by who gives up.
+logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
 class Database:

@@ -45,6 +45,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 POLL_SECONDS = 0.01
 LOG_LIMIT = 10_000_000
+NO_PID = str(2**22 + 1)  # above the highest that Linux gives
 LEFTOVERS = "pre-existing shared memory block"
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -235,10 +236,15 @@ class EmbeddedPostgres:
             time.sleep(POLL_SECONDS)
 
     def _forget_stranger(self) -> None:
-        """Remove a pid file whose pid went to another program: PostgreSQL would believe it."""
+        """Where the pid of a dead server is a zombie's or another program's, say that it is dead.
+
+        PostgreSQL believes any pid that answers. The other lines stay: by them it finds out whether
+        processes of the dead server still use the data.
+        """
         lines = self._pid_lines()
         if lines and lines[0].isdigit() and _answers(int(lines[0])):
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            (self._data / "postmaster.pid").write_text("\n".join([NO_PID, *lines[1:]]) + "\n")
+            (self._socket_folder() / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
 
     @contextmanager
     def _opened_log(self) -> Generator[BinaryIO]:
