@@ -18,8 +18,8 @@ from dama.cli.output import duration, json_text, print_json, print_next, print_t
 from dama.cli.report import INTERRUPTED, print_error
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from dama.app import App, Outcome
     from dama.cli.lines import Lines
