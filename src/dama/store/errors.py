@@ -55,6 +55,12 @@ class DatabaseUnreachableError(UnavailableError):
     code = "DATABASE_UNREACHABLE"
 
 
+class DiskFullError(UnavailableError):
+    """The database has no room to write."""
+
+    code = "DISK_FULL"
+
+
 class SchemaError(UnavailableError):
     """The schema of the database is not the one that this version works with."""
 
@@ -62,6 +68,7 @@ class SchemaError(UnavailableError):
     retryable = False
 
 
+DISK_FULL = "53100"
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
     "DM003": "Use another key, or send the same body again.",
@@ -87,6 +94,11 @@ def translate(error: psycopg.Error) -> DamaError | None:
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
         return CLASSES[state](message, HINTS.get(state))
+    if state == DISK_FULL:
+        return DiskFullError(
+            "The disk of the database is full; nothing of this write was kept.",
+            "Make room on the database's disk, then let the run go on with `dama resume`.",
+        )
     if is_outage(error):
         return DatabaseUnreachableError(
             f"The database does not answer: {first_line(error)}.",
@@ -99,8 +111,10 @@ def translate(error: psycopg.Error) -> DamaError | None:
 def is_outage(error: psycopg.Error) -> bool:
     """Whether the server is away, starting or stopping: the same call may succeed later."""
     state = error.sqlstate or ""
-    return isinstance(error, psycopg.OperationalError) and (
-        not state or state.startswith(("08", "57P", "53", "28", "3D"))
+    return (
+        isinstance(error, psycopg.OperationalError)
+        and state != DISK_FULL
+        and (not state or state.startswith(("08", "57P", "53", "28", "3D")))
     )
 
 
