@@ -2,8 +2,9 @@
 
 PostgreSQL refuses to run as root. Root runs it in a user namespace of one entry: inside it the
 process has uid 1, outside it is root, so the files stay root's and no second account, chown or
-chmod is needed. Run as `python -I -S launcher.py PROGRAM ARGUMENT...`, standard library only, so
-that it is a clean process: unsharing in a process with threads is refused.
+chmod is needed. Where namespaces are refused it becomes another account instead. Run as
+`python -I -S launcher.py UID:GID|- PROGRAM ARGUMENT...`, standard library only, so that it is a
+clean process: unsharing in a process with threads is refused.
 """
 
 import ctypes
@@ -31,16 +32,26 @@ def enter_namespace() -> None:
     Path("/proc/self/gid_map").write_text(f"{INSIDE} {gid} 1")
 
 
-def main(arguments: list[str]) -> None:
-    """Become the program that is named first."""
-    if os.getuid() == 0:
-        try:
+def become(account: str) -> None:
+    """Become another account, given as UID:GID, for good."""
+    uid, gid = map(int, account.split(":"))
+    os.setgroups([])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def main(account: str, command: list[str]) -> None:
+    """Give up being root, then become the program."""
+    try:
+        if account == "-":
             enter_namespace()
-        except OSError as error:
-            sys.stderr.write(f"no user namespace: {error}\n")
-            sys.exit(REFUSED)
-    os.execv(arguments[0], arguments)  # noqa: S606 - this is its work
+        else:
+            become(account)
+    except OSError as error:
+        sys.stderr.write(f"root could not be given up: {error}\n")
+        sys.exit(REFUSED)
+    os.execv(command[0], command)  # noqa: S606 - this is its work
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

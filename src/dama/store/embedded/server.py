@@ -12,20 +12,20 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
 
-from dama.store.embedded import launcher
 from dama.store.embedded.binaries import find_binaries
 from dama.store.embedded.errors import (
     SocketPathError,
@@ -36,6 +36,7 @@ from dama.store.embedded.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
+from dama.store.embedded.owner import Owner, find_owner, launched, readable_binaries
 
 DATABASE = "dama"
 USER = "dama"
@@ -98,6 +99,7 @@ class EmbeddedPostgres:
         self._binaries = binaries
         self._data = home / "data"
         self._log = home / "postgres.log"
+        self._password = home / "password"  # only where another account runs the server
 
     @property
     def binaries(self) -> Path:
@@ -109,7 +111,9 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to connect, whether it runs or not."""
-        return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self._socket_folder()), safe='')}"
+        password = f":{self._password.read_text()}" if self._password.exists() else ""
+        host = quote(str(self._socket_folder()), safe="")
+        return f"postgresql://{USER}{password}@/{DATABASE}?host={host}"
 
     def start(self) -> str:
         """Make sure that the server runs, and give its URL.
@@ -190,7 +194,7 @@ class EmbeddedPostgres:
         shutil.rmtree(fresh, ignore_errors=True)
         done = self._run(
             "initdb", "-D", str(fresh), "-U", USER, "-E", "UTF8", "--no-locale",
-            "--auth=trust", "--no-sync", "--no-instructions",
+            *self._prepare_owner(fresh), "--no-sync", "--no-instructions",
         )  # fmt: skip
         if done.returncode:
             raise self._start_error("initdb failed", done.stderr)
@@ -205,7 +209,29 @@ class EmbeddedPostgres:
         if made.returncode:
             raise self._start_error("the database could not be created", made.stderr)
         os.sync() if self._fsync else None
+        (self._home / "password.new").unlink(missing_ok=True)
         fresh.rename(self._data)
+
+    def _prepare_owner(self, fresh: Path) -> list[str]:
+        """How connections are allowed; another account gets its folder and a password first."""
+        owner = self._owner
+        if owner is None:
+            return ["--auth=trust"]
+        self._home.chmod(0o711)
+        if not owner.can_enter(self._home):
+            raise UnwritableHomeError(
+                f"PostgreSQL can not run as root, and {owner.name} can not enter {self._home}.",
+                "Name a folder with DAMA_HOME below folders that everybody may enter (0711).",
+            )
+        fresh.mkdir(mode=0o700)
+        self._password.touch(mode=0o600)
+        self._password.write_text(secrets.token_hex(16))
+        shared = self._home / "password.new"  # initdb reads it as the other account
+        shared.touch(mode=0o600)
+        shared.write_text(self._password.read_text())
+        owner.give(shared)
+        owner.give(fresh)
+        return ["--auth=scram-sha-256", f"--pwfile={shared}"]
 
     def _launch(self) -> None:
         """Start the server in a session of its own and wait until it takes connections."""
@@ -271,9 +297,15 @@ class EmbeddedPostgres:
             f"Its log is {self._log}. Another database can be named with DAMA_DATABASE_URL.",
         )
 
+    @cached_property
+    def _owner(self) -> Owner | None:
+        return find_owner()
+
     def _command(self, program: str, *arguments: str) -> list[str]:
-        python = [sys.executable, "-I", "-S", launcher.__file__]
-        return [*(python if os.getuid() == 0 else []), str(self.binaries / program), *arguments]
+        binaries = self.binaries
+        if self._owner:
+            binaries = readable_binaries(binaries, self._home, self._owner)
+        return launched(str(binaries / program), *arguments, owner=self._owner)
 
     def _run(
         self, program: str, *arguments: str, stdin: str = ""
@@ -303,12 +335,15 @@ class EmbeddedPostgres:
         folder = self._socket_folder()
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
-        if found.st_uid != os.getuid() or folder.is_symlink():
+        ours = {os.getuid(), self._owner.uid if self._owner else os.getuid()}
+        if found.st_uid not in ours or folder.is_symlink():
             raise SocketPathError(
                 f"{folder} belongs to another user (uid {found.st_uid}).",
                 "Remove it, or name another folder with DAMA_HOME or XDG_RUNTIME_DIR.",
             )
         folder.chmod(0o700)
+        if self._owner:
+            self._owner.give(folder)
         return folder
 
     def _pid_lines(self) -> list[str]:
