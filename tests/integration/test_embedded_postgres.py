@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -174,3 +175,57 @@ def test_a_server_of_the_machine_serves_as_well(tmp_path):
         assert str(ask(server, "SHOW server_version")).startswith(DEBIAN[-1].parent.parent.name)
     finally:
         server.stop()
+
+
+NOT_EVEN_ONE = 77
+WITHOUT_NAMESPACES = """
+import ctypes, os, sys
+ready, go = os.pipe(), os.pipe()
+child = os.fork()
+if child == 0:
+    if ctypes.CDLL(None).unshare(0x10000000):
+        os._exit(77)
+    os.write(ready[1], b"x")
+    os.read(go[0], 1)
+    os.setgid(0), os.setuid(0)
+    open("/proc/sys/user/max_user_namespaces", "w").write("0")
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(ready[0], 1)
+for name in ("uid_map", "gid_map"):
+    open(f"/proc/{child}/{name}", "w").write("0 0 65536")
+os.write(go[1], b"x")
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+OTHER_ACCOUNT = f"""{START}
+import psycopg
+server = E(pathlib.Path(sys.argv[1]))
+with psycopg.connect(server.start()) as connection:
+    print(connection.execute("SELECT 7").fetchone()[0])
+print(pathlib.Path(server.status().data).owner())
+server.stop()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root needs another account")
+def test_root_without_namespaces_runs_it_as_another_account():
+    """Some containers refuse them; connections then need a password."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                WITHOUT_NAMESPACES,
+                sys.executable,
+                "-c",
+                OTHER_ACCOUNT,
+                f"{folder}/home",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    if done.returncode == NOT_EVEN_ONE:
+        pytest.skip("this machine refuses the namespace that the test needs")
+    assert done.stdout.split() == ["7", "postgres"] or done.stdout.split() == ["7", "nobody"]

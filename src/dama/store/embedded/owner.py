@@ -13,10 +13,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dama.store.embedded import launcher
 from dama.store.embedded.errors import UnwritableHomeError
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
