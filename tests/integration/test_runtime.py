@@ -261,6 +261,19 @@ async def test_a_waiting_parent_holds_no_slot(store):
     assert outcome.result == 12
 
 
+async def test_a_parent_that_waits_for_long_leaves_memory(store):
+    """It is queued again when its subtasks have ended, and gets their results."""
+    context = await started(store, "nested", numbers=[1, 2, 3])
+
+    async with worker(store, park_after=0).working():
+        outcome = await ended(store, context)
+
+    assert outcome.result == 12
+    starts = (await types(store, context)).count("nested:STARTED")
+    assert starts == 2
+    assert len(await store.tree(context)) == 5
+
+
 async def test_a_def_runs_in_a_thread_with_the_same_methods(store):
     """Without await."""
     _, outcome = await run(store, "blocking", n=4)

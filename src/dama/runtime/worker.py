@@ -26,7 +26,7 @@ from dama.errors import DamaError, UnavailableError
 from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
-from dama.runtime.subtasks import Endings
+from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.task import SyncTask, Task
 from dama.store.queue import WorkerIdentity
 
@@ -55,6 +55,7 @@ class Worker:
         queues: What it claims from.
         root: Only runs of this tree; None for all.
         slots: How many runs it performs at once.
+        park_after: Seconds after which a run that waits for subtasks leaves memory.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Worker:
         queues: Sequence[str] = ("default",),
         root: int | None = None,
         slots: int = SLOTS,
+        park_after: float = PARK_AFTER,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -75,7 +77,7 @@ class Worker:
         self._id = 0
         self._wake = asyncio.Event()
         self._commits = GroupCommit(store)
-        self._endings = Endings(store, self._wake.set)
+        self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
         self._running: dict[int, asyncio.Task[None]] = {}
         self._waiting = 0
