@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dama.errors import RefusedError, UsageError
+from dama.errors import DamaError, RefusedError, UsageError
 
 
 class InvalidEventError(RefusedError):
     """A value is not a Flux Standard Action of this store's profile."""
 
     code = "INVALID_EVENT"
+
+
+class UnreadableEventError(DamaError):
+    """The payload of a stored event does not have the type that a reducer declares."""
+
+    code = "UNREADABLE_EVENT"
+    exit_code = 6
 
 
 class InvalidSliceError(UsageError):

@@ -12,7 +12,7 @@ import re
 import traceback
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -34,6 +34,12 @@ KINDS = (
     "LOG",
 )
 EXACT_INTEGERS = 2**53
+
+if TYPE_CHECKING:
+    Meta = Mapping[str, Any] | AbsentType
+else:
+    # Old rows hold any JSON as meta: they are read as they are, and refused only when written.
+    Meta = Any
 
 # What a person calls a value, the first that fits: a boolean is an int to Python.
 _WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
@@ -60,7 +66,7 @@ class Event(msgspec.Struct, frozen=True):
     type: str
     payload: Any = ABSENT
     error: bool | AbsentType = ABSENT
-    meta: Mapping[str, Any] | AbsentType = ABSENT
+    meta: Meta = ABSENT
 
 
 class StoredEvent(Event, frozen=True, kw_only=True):
@@ -149,7 +155,11 @@ def _check_error(event: Event) -> None:
 
 def _check_json(value: object, name: str) -> None:
     """Refuse what JSON or jsonb can not hold, with the path to it."""
-    if flaw := _flaw(value):
+    try:
+        flaw = _flaw(value)
+    except RecursionError:
+        raise InvalidEventError(f"{name} is nested too deeply. Flatten it.") from None
+    if flaw:
         raise InvalidEventError(f"{name}{flaw[0]} {flaw[1]}")
 
 
@@ -163,8 +173,8 @@ def _flaw(value: object) -> tuple[str, str] | None:
         case float():
             finite = math.isfinite(value)
             return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
-        case Mapping():
-            return _flaw_of_object(cast("Mapping[object, object]", value))
+        case dict():
+            return _flaw_of_object(cast("dict[object, object]", value))
         case list() | tuple():
             items = cast("list[object]", value)
             flaws = ((place, _flaw(item)) for place, item in enumerate(items))
@@ -182,7 +192,7 @@ def _flaw_of_text(text: str) -> tuple[str, str] | None:
     return None
 
 
-def _flaw_of_object(fields: Mapping[object, object]) -> tuple[str, str] | None:
+def _flaw_of_object(fields: dict[object, object]) -> tuple[str, str] | None:
     for key, item in fields.items():
         if not isinstance(key, str):
             return "", f"has the key {key!r}: keys of JSON are strings."
@@ -231,14 +241,28 @@ def error_payload(error: BaseException) -> dict[str, Any]:
     """An exception as the payload of an error event: name, message, stack, code, data."""
     payload: dict[str, Any] = {
         "name": type(error).__name__,
-        "message": _legal_text(str(error)),
+        "message": _legal_text(_text_of(error)),
         "stack": _legal_text("".join(traceback.format_exception(error))),
     }
     for name in ("code", "data"):
-        value: object = getattr(error, name, None)
+        value = _attribute_of(error, name)
         if value is not None and _is_json(value):
             payload[name] = value
     return payload
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - an error that can not say itself must not hide itself
+        return "(its text can not be made)"
+
+
+def _attribute_of(error: BaseException, name: str) -> object:
+    try:
+        return getattr(error, name, None)
+    except Exception:  # noqa: BLE001 - as above: a property may raise anything
+        return None
 
 
 def _is_json(value: object) -> bool:

@@ -87,6 +87,13 @@ def step_key(type_: str) -> tuple[str, str] | None:
     return (name[slash + 1 :], suffix) if slash >= 0 else None
 
 
+def _spawned_ids(event: Event) -> tuple[int, ...]:
+    """The contexts that a SPAWNED names; what is no id in it is left out."""
+    found: object = (_object(event) or {}).get("context_ids")
+    ids = cast("list[object]", found) if isinstance(found, list | tuple) else []
+    return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool))
+
+
 @lifecycle.on_match(lambda _: True)
 def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case for each kind
     """Any event keeps a context open, unless it ends it."""
@@ -120,9 +127,8 @@ def _step(state: Lifecycle, event: Event) -> Lifecycle:
     if suffix == "DONE":
         return replace(state, steps=(*state.steps, key))
     if suffix == "SPAWNED":
-        ids = tuple(cast("list[int]", (_object(event) or {}).get("context_ids", [])))
         subtasks = dict(state.subtasks or {})
-        subtasks[key] = (*subtasks.get(key, ()), *ids)
+        subtasks[key] = (*subtasks.get(key, ()), *_spawned_ids(event))
         return replace(state, subtasks=subtasks)
     return state
 
@@ -162,4 +168,4 @@ def _meta(event: Event) -> Mapping[str, Any]:
 
 
 def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0

@@ -9,12 +9,14 @@ tree. Snapshots are caches, keyed by the slice's version: raise it when the redu
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast, final, get_type_hints, overload
 
 import msgspec
 
-from dama.domain.errors import InvalidSliceError, UnknownSliceError
+from dama.domain.errors import InvalidSliceError, UnknownSliceError, UnreadableEventError
 from dama.domain.event import ABSENT, Event, StoredEvent
 
 S = TypeVar("S")
@@ -46,6 +48,19 @@ def find_slice(name: str) -> Slice[Any]:
         ) from None
 
 
+@dataclass(frozen=True)
+class StateCodec(Generic[S]):
+    """How a state becomes JSON builtins, and how it comes back.
+
+    Attributes:
+        encode: Gives what JSON can hold.
+        decode: Takes what `encode` gave, after it went through JSON.
+    """
+
+    encode: Callable[[S], object]
+    decode: Callable[[Any], S]
+
+
 @final
 class EventCreator(Generic[P]):
     """Makes events of one type: call it with the payload.
@@ -64,7 +79,7 @@ class EventCreator(Generic[P]):
         if self._prepare is not None:
             arguments = () if payload is ABSENT else (payload,)
             payload = self._prepare(*arguments, **prepared)
-        return Event(self.type, ABSENT if payload is ABSENT else msgspec.to_builtins(payload))
+        return Event(self.type, ABSENT if payload is ABSENT else _plain(payload))
 
     def prepare(self, function: Callable[..., P]) -> Callable[..., P]:
         """Let a function make the payload: the only place for a clock, a uuid or I/O."""
@@ -76,10 +91,28 @@ class EventCreator(Generic[P]):
         return event.type == self.type
 
     def payload_of(self, event: Event) -> P:
-        """The payload of one of its events, in its type."""
+        """The payload of one of its events, in its type.
+
+        Raises:
+            UnreadableEventError: The payload does not have that type.
+        """
         if self._payload_type is Any:
             return event.payload
-        return msgspec.convert(event.payload, self._payload_type)
+        try:
+            return msgspec.convert(event.payload, self._payload_type)
+        except msgspec.ValidationError:
+            return self._rarer_payload_of(event)
+
+    def _rarer_payload_of(self, event: Event) -> P:
+        """As `payload_of`, with models and keys that are no text: asking for them slows a fold."""
+        try:
+            return _typed(event.payload, self._payload_type)
+        except msgspec.ValidationError as error:
+            place = f" {event.event_id}" if isinstance(event, StoredEvent) else ""
+            raise UnreadableEventError(
+                f"The payload of event{place} ({event.type}) does not fit its reducer: {error}.",
+                "Let the payload's type take old events too, with defaults for what they lack.",
+            ) from error
 
 
 @final
@@ -90,12 +123,23 @@ class Slice(Generic[S]):
         name: Prefix of the types of its own events; how the command line finds it.
         initial: The state before the first event: a value that is never changed in place.
         version: Raise it when the reducers change; older snapshots are then ignored.
+        state_type: What a snapshot is read as. The default is what the first reducer with an
+            annotated state says, else the type of `initial`.
+        codec: How a state goes through JSON, when its type does not say it.
 
     Raises:
         InvalidSliceError: Another slice has the name.
     """
 
-    def __init__(self, name: str, *, initial: S, version: int = 1) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        initial: S,
+        version: int = 1,
+        state_type: Any = None,  # noqa: ANN401 - any annotation
+        codec: StateCodec[S] | None = None,
+    ) -> None:
         if name in _SLICES and _defined_elsewhere(_SLICES[name]):
             raise InvalidSliceError(f"There are two slices named {name!r}. Rename one of them.")
         self.name = name
@@ -104,6 +148,8 @@ class Slice(Generic[S]):
         self.selectors: dict[str, Callable[[S], Any]] = {}
         self._cases: dict[str, Reducer[S]] = {}
         self._matchers: list[tuple[Callable[[Event], bool], Reducer[S]]] = []
+        self._state_type = state_type
+        self._codec = codec
         self.module = _caller_module()
         _SLICES[name] = self
 
@@ -132,6 +178,7 @@ class Slice(Generic[S]):
             name: str = getattr(function, "__name__", "reducer")
             creator = EventCreator[Any](type or f"{self.name}/{name}", _payload_type(function))
             self._add(creator.type, _with_payload(function, creator))
+            self._learn_state_type(function)
             return creator
 
         return define if function is None else define(function)
@@ -142,6 +189,7 @@ class Slice(Generic[S]):
         def define(function: Reducer[S]) -> Reducer[S]:
             for type_ in types:
                 self._add(type_, function)
+            self._learn_state_type(function)
             return function
 
         return define
@@ -150,6 +198,7 @@ class Slice(Generic[S]):
         """Reduce every event for which a predicate holds, after the case of its type."""
 
         def define(function: Reducer[S]) -> Reducer[S]:
+            self._learn_state_type(function)
             self._matchers.append((predicate, function))
             return function
 
@@ -168,6 +217,11 @@ class Slice(Generic[S]):
         for holds, function in self._matchers:
             if holds(event):
                 state = function(state, event)
+        if state is None and self.initial is not None:
+            raise InvalidSliceError(
+                f"A reducer of the slice {self.name} gave no state for {event.type!r}. Return the "
+                "next state, or the same one when nothing changes."
+            )
         return state
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
@@ -180,11 +234,14 @@ class Slice(Generic[S]):
 
     def encode_state(self, state: S) -> object:
         """The state as JSON builtins, for a snapshot or a reader."""
-        return msgspec.to_builtins(state, str_keys=True)
+        return _plain(state) if self._codec is None else self._codec.encode(state)
 
     def decode_state(self, value: object) -> S:
         """A state out of the JSON builtins of a snapshot."""
-        return msgspec.convert(value, type(self.initial))
+        if self._codec is not None:
+            return self._codec.decode(value)
+        wanted = type(self.initial) if self._state_type is None else self._state_type
+        return _typed(value, wanted)
 
     def _add(self, type_: str, function: Reducer[S]) -> None:
         if type_ in self._cases:
@@ -194,10 +251,30 @@ class Slice(Generic[S]):
             )
         self._cases[type_] = function
 
+    def _learn_state_type(self, function: Callable[..., object]) -> None:
+        """An empty dict does not know what it holds; the annotation of a reducer does."""
+        if self._state_type is None:
+            self._state_type = _state_annotation(function)
+
 
 def combine(name: str, **parts: Slice[Any]) -> Slice[dict[str, Any]]:
-    """Join slices over one stream: each part folds all the events; the state has a key a part."""
-    joined = Slice(name, initial={key: part.initial for key, part in parts.items()})
+    """Join slices over one stream: each part folds all the events; the state has a key a part.
+
+    Its version rises with the version of any part. Rename it when it gets other parts.
+    """
+
+    def encode(state: dict[str, Any]) -> object:
+        return {key: part.encode_state(state[key]) for key, part in parts.items()}
+
+    def decode(value: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: part.decode_state(value[key]) for key, part in parts.items()}
+
+    joined = Slice(
+        name,
+        initial={key: part.initial for key, part in parts.items()},
+        version=sum(part.version for part in parts.values()),
+        codec=StateCodec(encode, decode),
+    )
 
     @joined.on_match(_always)
     def every_part(state: dict[str, Any], event: Event) -> dict[str, Any]:
@@ -210,8 +287,20 @@ def combine(name: str, **parts: Slice[Any]) -> Slice[dict[str, Any]]:
 
 def each(part: Slice[S], *, name: str | None = None) -> Slice[dict[int, S]]:
     """Fold each context of a tree by itself: the state has a key a context, its id."""
+
+    def encode(state: dict[int, S]) -> object:
+        return {str(key): part.encode_state(value) for key, value in state.items()}
+
+    def decode(value: Mapping[str, Any]) -> dict[int, S]:
+        return {int(key): part.decode_state(item) for key, item in value.items()}
+
     initial: dict[int, S] = {}
-    joined = Slice(name or f"each({part.name})", initial=initial)
+    joined = Slice(
+        name or f"each({part.name})",
+        initial=initial,
+        version=part.version,
+        codec=StateCodec(encode, decode),
+    )
 
     @joined.on_match(_always)
     def own_context(state: dict[int, S], event: Event) -> dict[int, S]:
@@ -236,6 +325,43 @@ def _with_payload(function: Callable[[S, Any], S], creator: EventCreator[Any]) -
         return function(state, payload_of(event))
 
     return reduce
+
+
+def _plain(value: object) -> object:
+    return msgspec.to_builtins(value, str_keys=True, enc_hook=_plain_model)
+
+
+def _typed(value: object, wanted: Any) -> Any:  # noqa: ANN401 - any annotation
+    return msgspec.convert(value, wanted, str_keys=True, dec_hook=_typed_model)
+
+
+# Models are known by what they can do: importing pydantic would cost every start 90 ms.
+
+
+def _plain_model(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    if dump is None:
+        raise NotImplementedError(f"A {type(value).__name__} can not become JSON.")
+    return dump(mode="json")
+
+
+def _typed_model(wanted: type[Any], value: object) -> object:
+    validate = getattr(wanted, "model_validate", None)
+    if validate is None:
+        raise NotImplementedError(f"A {wanted.__name__} can not be made of JSON.")
+    return validate(value)
+
+
+def _state_annotation(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation
+    """What a reducer's state is annotated with; None when that says nothing."""
+    if not isinstance(function, types.FunctionType):
+        return None
+    try:
+        found = get_type_hints(function).get(next(iter(inspect.signature(function).parameters)))
+    except NameError:  # an import for type checkers only
+        return None
+    says_nothing = found is Any or found is object or isinstance(found, TypeVar)
+    return None if says_nothing else found
 
 
 def _payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation

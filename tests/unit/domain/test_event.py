@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -123,3 +124,53 @@ def test_an_exception_becomes_a_payload_that_json_can_hold():
     assert payload["name"] == "ValueError"
     assert "ValueError" in payload["stack"]
     json.dumps(payload).encode()
+
+
+@pytest.mark.parametrize("meta", [1, "x", [1], None])
+def test_an_old_event_with_any_meta_is_read_as_it_is(meta):
+    """One row of an old program must not make its whole context unreadable."""
+    text = json.dumps(
+        {
+            "event_id": 1,
+            "context_id": 1,
+            "version": 1,
+            "created_at": "2026-01-01T00:00:00Z",
+            "type": "A",
+            "meta": meta,
+        }
+    )
+
+    assert msgspec.json.decode(text, type=StoredEvent).meta == meta
+
+
+def test_a_mapping_that_json_can_not_write_is_refused():
+    """Let through, it would fail in the store, without a path."""
+    with pytest.raises(InvalidEventError, match=r"payload\.a is a mappingproxy"):
+        check_event(Event("A", {"a": MappingProxyType({})}))
+
+
+def test_a_payload_that_is_nested_too_deeply_is_refused():
+    """It is the sender's mistake, not a crash of the product."""
+    payload = []
+    for _ in range(10_000):
+        payload = [payload]
+
+    with pytest.raises(InvalidEventError, match="payload is nested too deeply"):
+        check_event(Event("A", payload))
+
+
+def test_an_exception_that_can_not_say_itself_still_becomes_a_payload():
+    """Else the run that failed could not even write its ERROR."""
+
+    class MuteError(Exception):
+        def __str__(self):
+            raise ValueError
+
+        @property
+        def code(self):
+            raise ValueError
+
+    payload = error_payload(MuteError())
+
+    assert payload["name"] == "MuteError"
+    assert "code" not in payload

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from dama.domain.errors import InvalidSliceError, UnknownSliceError
+from dama.domain.errors import InvalidSliceError, UnknownSliceError, UnreadableEventError
 from dama.domain.event import Event, StoredEvent
 from dama.domain.journal import Journal
 from dama.domain.lifecycle import Lifecycle, Status, lifecycle
@@ -229,3 +230,39 @@ def test_waits_between_attempts_double_up_to_a_limit():
     """Jitter takes away up to half."""
     assert [backoff(n, 1, 5, 1.0) for n in (1, 2, 3, 4)] == [1, 2, 4, 5]
     assert backoff(1, 1, 5, 0.0) == 0.5
+
+
+def test_a_reducer_that_returns_nothing_is_found_at_once():
+    """A forgotten return would else become the state of all that follows."""
+    forgetful = Slice("test_forgetful", initial=0)
+    forgetful.on("x")(lambda _, __: None)
+
+    with pytest.raises(InvalidSliceError, match="gave no state for 'x'"):
+        forgetful.fold([Event("x")])
+
+
+class Model(BaseModel):
+    """A payload as services have them."""
+
+    day: datetime
+
+
+def test_a_pydantic_model_is_a_payload_as_any_other():
+    """The params of tasks are such models."""
+    days = Slice("test_days", initial=0)
+
+    @days.reducer
+    def seen(_: int, payload: Model) -> int:
+        return payload.day.year
+
+    event = seen(Model(day=datetime(2013, 1, 2, tzinfo=UTC)))
+
+    assert event.payload == {"day": "2013-01-02T00:00:00Z"}
+    assert days.fold([event]) == 2013
+
+
+@pytest.mark.parametrize("event", [Event("test_loaded/rows_loaded"), rows_loaded({"rows": "x"})])
+def test_a_stored_event_that_does_not_fit_is_named(event):
+    """Out of a million events, the one to look at."""
+    with pytest.raises(UnreadableEventError, match=r"event 7 \(test_loaded/rows_loaded\)"):
+        loaded.fold([stored(event, version=7)])
