@@ -315,6 +315,20 @@ async def test_a_task_reads_its_own_state(store):
     assert outcome.result == 5
 
 
+@work.task
+async def forging(task: Task, type_: str) -> None:
+    """Tries to write what only the controller writes."""
+    await task.dispatch(type_)
+
+
+@pytest.mark.parametrize("type_", ["work.forging:FINAL", "work.forging/note:DONE"])
+async def test_a_task_can_not_write_its_own_life_cycle(store, type_):
+    """A later run would believe that the step was done."""
+    _, outcome = await run(store, "forging", type_=type_)
+
+    assert outcome.error["name"] == "TaskUsageError"
+
+
 async def test_an_unknown_task_fails_its_context_and_not_the_worker(store):
     """The code of a task may be gone."""
     (context,) = await store.start([Start("work.gone", {})])

@@ -83,7 +83,8 @@ def step_key(type_: str) -> tuple[str, str] | None:
     if suffix not in {"DONE", "FAILED", "SPAWNED"} or "/" not in name:
         return None
     # A service may have slashes but no dot, a task has neither, a key may have both.
-    slash = name.find("/", name.find(".") + 1)
+    dot = name.find(".")
+    slash = name.find("/", dot) if dot >= 0 else -1
     return (name[slash + 1 :], suffix) if slash >= 0 else None
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
+from dama.domain.lifecycle import step_key
 from dama.runtime.errors import SubtaskError, TaskUsageError
 from dama.runtime.steps import do_step
 from dama.runtime.subtasks import Subtask
@@ -160,7 +161,7 @@ class Task(_Facts):
         """
         if isinstance(event, str):
             event = Event(event, payload)
-        if kind_of(event.type) is not None:
+        if kind_of(event.type) is not None or step_key(event.type) is not None:
             raise TaskUsageError(
                 f"{event.type} belongs to the life cycle, which the controller writes.",
                 "Return a result, raise an error, or choose another type.",

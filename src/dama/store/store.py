@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -23,7 +23,7 @@ from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
 if TYPE_CHECKING:
     from dama.domain.slice import Slice
 
-PAGE = 1000
+PAGE = 5000
 SNAPSHOT_EVERY = 1000
 
 _decoder = msgspec.json.Decoder(StoredEvent)
@@ -234,7 +234,9 @@ class Store:
         }
         if at is None:
             for found, text in await self.database.rows("read_snapshot", key):
-                version, state = found, slice_.decode_state(json.loads(text))
+                # A cache that can not be read is none: the fold begins at the first event.
+                with suppress(msgspec.ValidationError):
+                    version, state = found, slice_.decode_state(json.loads(text))
         first = version
         async for page in self.pages(context_id, after_version=version, up_to_event=at):
             state = slice_.fold(page, state)
