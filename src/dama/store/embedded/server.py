@@ -50,7 +50,7 @@ NO_PID = str(2**22 + 1)  # above the highest that Linux gives
 LEFTOVERS = "pre-existing shared memory block"
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "unix_socket_permissions": "0700",
