@@ -31,6 +31,13 @@ PG_NAMES = {
     "PGPASSWORD": "password",
     "PGSERVICE": "service",
     "PGSSLMODE": "sslmode",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+    "PGCHANNELBINDING": "channel_binding",
+    "PGCONNECT_TIMEOUT": "connect_timeout",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+    "PGAPPNAME": "application_name",
     "PGOPTIONS": "options",
     "PGPASSFILE": "passfile",
 }
@@ -98,10 +105,12 @@ def load_config(
         ConfigError: A setting is unknown or a file can not be used.
     """
     environ = os.environ if environ is None else environ
-    project, settings = _read_file(Path.cwd() if cwd is None else cwd)
+    project, settings, source = _read_file((cwd or Path.cwd()).absolute())
     return Config(
-        home=home or _home(environ),
-        database=_database(project, settings, environ, pg_env, database_url),
+        home=home.expanduser().absolute() if home else _home(environ),
+        database=_chosen(project, environ, pg_env, database_url)
+        or _from_file(settings, source)
+        or EmbeddedDatabase(),
         services=tuple(settings.get("services", ())),
         project=project,
     )
@@ -110,39 +119,42 @@ def load_config(
 def _home(environ: Mapping[str, str]) -> Path:
     if home := environ.get("DAMA_HOME"):
         return Path(home).expanduser().absolute()
-    state = environ.get("XDG_STATE_HOME") or Path(
-        environ.get("HOME") or Path.home(), ".local/state"
-    )
-    return Path(state, "dama")
+    state = Path(environ.get("XDG_STATE_HOME") or "")
+    # The base directory specification wants a relative one passed over.
+    if not state.is_absolute():
+        state = Path(environ.get("HOME") or Path.home(), ".local/state")
+    return state / "dama"
 
 
-def _database(
-    project: Path,
-    settings: Mapping[str, Any],
-    environ: Mapping[str, str],
-    pg_env: str | None,
-    database_url: str | None,
-) -> EmbeddedDatabase | ExternalDatabase:
+def _chosen(
+    project: Path, environ: Mapping[str, str], pg_env: str | None, database_url: str | None
+) -> ExternalDatabase | None:
+    """What the flags or the environment name."""
     if database_url:
         return ExternalDatabase(database_url, "--database-url")
-    if pg_env:
+    if pg_env is not None:
         path = _env_file(project, pg_env)
         return ExternalDatabase(_read_env_file(path), str(path.relative_to(project)))
     if url := environ.get("DAMA_DATABASE_URL"):
         return ExternalDatabase(url, "DAMA_DATABASE_URL")
-    signs = [name for name in PG_SIGNS if environ.get(name)]
-    if signs:
+    if signs := [name for name in PG_SIGNS if environ.get(name)]:
         return ExternalDatabase(_conninfo(environ), f"the environment ({', '.join(signs)})")
-    if url := settings.get("database_url"):
-        return ExternalDatabase(str(url), "dama.toml")
-    return EmbeddedDatabase()
+    return None
+
+
+def _from_file(settings: Mapping[str, Any], source: str) -> ExternalDatabase | None:
+    url: str | None = settings.get("database_url")
+    return ExternalDatabase(url, source) if url else None
 
 
 def _env_file(project: Path, name: str) -> Path:
     folder = project / "config"
     path = folder / f"postgres.{name}.env"
     if "/" in name or not path.is_file():
-        known = sorted(p.name.split(".")[1] for p in folder.glob("postgres.*.env"))
+        known = sorted(
+            found.name.removeprefix("postgres.").removesuffix(".env")
+            for found in folder.glob("postgres.*.env")
+        )
         raise ConfigError(
             f"There is no config/postgres.{name}.env in {project}.",
             f"There is: {', '.join(known)}."
@@ -155,13 +167,25 @@ def _env_file(project: Path, name: str) -> Path:
 def _read_env_file(path: Path) -> str:
     from dotenv import dotenv_values  # noqa: PLC0415 - only who asks for it pays for it
 
-    values = {name: value for name, value in dotenv_values(path).items() if value}
+    try:
+        values = {name: value for name, value in dotenv_values(path).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+    _check_names(path, values)
     if not any(name in PG_NAMES for name in values):
         raise ConfigError(
             f"{path} has none of the names that PostgreSQL knows.",
             f"Write lines such as PGHOST=db.example.org; known are {', '.join(PG_NAMES)}.",
         )
     return _conninfo(values)
+
+
+def _check_names(path: Path, values: Mapping[str, str]) -> None:
+    """Refuse what looks like a misspelt name: without it libpq would go to another server."""
+    for name in values:
+        near = get_close_matches(name, PG_NAMES, n=1, cutoff=0.8)
+        if name not in PG_NAMES and near:
+            raise ConfigError(f"{path} has the unknown name {name}.", f"Did you mean {near[0]}?")
 
 
 def _conninfo(values: Mapping[str, str]) -> str:
@@ -174,17 +198,26 @@ def _conninfo(values: Mapping[str, str]) -> str:
     return " ".join(parts)
 
 
-def _read_file(start: Path) -> tuple[Path, Mapping[str, Any]]:
+def _read_file(start: Path) -> tuple[Path, Mapping[str, Any], str]:
+    """The folder of the nearest file of settings, what is in it, and its name."""
     for folder in (start, *start.parents):
         for name in ("dama.toml", "pyproject.toml"):
             path = folder / name
-            if path.is_file():
-                content = _parse(path)
-                settings = content if name == "dama.toml" else content.get("tool", {}).get("dama")
-                if settings is not None:
-                    _check(path, settings)
-                    return folder, settings
-    return start, {}
+            if path.is_file() and (settings := _settings(path)) is not None:
+                _check(path, settings)
+                return folder, settings, name
+    return start, {}, ""
+
+
+def _settings(path: Path) -> Mapping[str, Any] | None:
+    """What is in the file for dama; None when it is another project's."""
+    content = _parse(path)
+    if path.name == "dama.toml":
+        return content
+    settings = content.get("tool", {}).get("dama")
+    if settings is not None and not isinstance(settings, dict):
+        raise ConfigError(f"dama of {path} must be a table.", "Write [tool.dama].")
+    return cast("Mapping[str, Any] | None", settings)
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -202,6 +235,11 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
                 f"{path} has the unknown setting {key!r}.",
                 f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(FILE_KEYS)}.",
             )
+    if not isinstance(settings.get("database_url", ""), str):
+        raise ConfigError(
+            f"database_url of {path} must be a string.",
+            'Write database_url = "postgresql://host/database".',
+        )
     services: object = settings.get("services", [])
     if not isinstance(services, list) or not all(
         isinstance(module, str) for module in cast("list[object]", services)

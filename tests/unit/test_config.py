@@ -1,5 +1,7 @@
 """Configuration: which place wins, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from dama.config import ConfigError, EmbeddedDatabase, ExternalDatabase, load_config
@@ -68,9 +70,67 @@ def test_an_environment_that_is_not_there_names_those_that_are(project):
     assert "lab" in caught.value.hint
 
 
+def test_names_of_environments_may_have_dots(project):
+    """As versions and hosts do."""
+    (project / "config/postgres.lab.v2.env").write_text("PGHOST=two\n")
+
+    database = load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab.v2").database
+    assert database == ExternalDatabase("host='two'", "config/postgres.lab.v2.env")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="")
+    assert "lab, lab.v2" in caught.value.hint
+
+
+def test_a_misspelt_name_in_an_environment_is_refused(project):
+    """Without its host libpq would go to another server."""
+    (project / "config/postgres.lab.env").write_text("PGHSOT=lab\nPGDATABASE=etl\n")
+
+    with pytest.raises(ConfigError, match="PGHSOT") as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab")
+
+    assert "PGHOST" in caught.value.hint
+
+
+def test_other_names_in_an_environment_are_passed_over(project):
+    """The file serves other programs as well."""
+    (project / "config/postgres.lab.env").write_text(
+        "# comment\nexport PGHOST='lab'\nPGTZ=UTC\nAPP_ENV=lab\nPGSSLROOTCERT=ca.pem\n"
+    )
+
+    database = load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab").database
+
+    assert database.conninfo == "host='lab' sslrootcert='ca.pem'"
+
+
+def test_an_unknown_setting_names_the_nearest(tmp_path):
+    """A misspelt one would else be passed over in silence."""
+    (tmp_path / "dama.toml").write_text("servces = []\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+    assert caught.value.hint == "Did you mean 'services'?"
+
+
+def test_a_home_is_absolute_whoever_names_it(tmp_path, monkeypatch):
+    """The server has another current folder than who starts it."""
+    monkeypatch.chdir(tmp_path)
+
+    assert load_config(environ={"DAMA_HOME": "h"}).home == tmp_path / "h"
+    assert load_config(environ={}, home=Path("h")).home == tmp_path / "h"
+    environ = {"HOME": "/h", "XDG_STATE_HOME": "relative"}
+    assert str(load_config(environ=environ).home) == "/h/.local/state/dama"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("servces = []", "'servces'"), ("services = 1", "list of modules"), ("x = [", "can not be")],
+    [
+        ("servces = []", "'servces'"),
+        ("services = 1", "list of modules"),
+        ("database_url = 1", "must be a string"),
+        ("x = [", "can not be"),
+    ],
 )
 def test_a_wrong_file_is_refused(tmp_path, text, words):
     """With the file and what to do."""
@@ -85,3 +145,12 @@ def test_the_settings_may_be_in_pyproject(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[tool.dama]\nservices = ["a"]\n')
 
     assert load_config(cwd=tmp_path, environ={"HOME": "/h"}).services == ("a",)
+
+
+def test_messages_name_the_file_that_was_read(tmp_path):
+    """There are two that it could be."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dama]\ndatabase_url = "postgresql://p/"\n')
+
+    database = load_config(cwd=tmp_path, environ={"HOME": "/h"}).database
+
+    assert database == ExternalDatabase("postgresql://p/", "pyproject.toml")

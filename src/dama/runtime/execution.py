@@ -66,6 +66,7 @@ class Execution:
         self._commits = commits
         self._endings = endings
         self._on_waiting = on_waiting
+        self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
 
     @property
@@ -76,14 +77,34 @@ class Execution:
     async def begin(self, worker: str, meta: dict[str, Any]) -> None:
         """Write STARTED, which fences earlier runs, and read what they did.
 
+        A first run has no earlier ones: it goes on at once, and its first events share a commit
+        with its STARTED, since events of one context are written in their order.
+
         Raises:
             LostSignal: A later run has started already.
         """
-        await self.write(":STARTED", key=f"STARTED#{self.claim.epoch}", worker=worker, **meta)
+        key = f"STARTED#{self.claim.epoch}"
+        started = self.event(":STARTED", key=key, worker=worker, **meta)
+        self._started = self._commits.submit([started])
+        self._started.add_done_callback(_look_at)
         if self.claim.epoch > 1:
+            await self.is_started()
             async for page in self.store.pages(self.claim.context_id):
                 for event in page:
                     self.journal.take(event)
+
+    async def is_started(self) -> None:
+        """Wait until STARTED is durable: before anything is written on another connection.
+
+        Raises:
+            LostSignal: A later run has started already.
+        """
+        if self._started is None:
+            return
+        try:
+            await asyncio.shield(self._started)
+        except (StaleEpochError, LifeCycleError) as error:
+            raise LostSignal from error
 
     def key(self, name: str) -> str:
         """A name that comes again gets #2, #3: the same in every run of the same code."""
@@ -113,7 +134,7 @@ class Execution:
     async def append(self, item: Append) -> Appended:
         """Append an event that was made before; see `write`."""
         try:
-            (appended,) = await self._commits.append([item])
+            (appended,) = await self._commits.submit([item])
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
         return appended
@@ -135,6 +156,7 @@ class Execution:
         known = self.journal.subtasks.get(key)
         if known is not None:
             return known
+        await self.is_started()
         spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}").event
         while True:
             try:
@@ -187,3 +209,9 @@ class Execution:
         """Write that this attempt failed and another one follows."""
         payload = {**error_payload(error), "delay": round(delay, 3)}
         await self.write(":RETRYING", payload, key=f"RETRYING#{self.claim.epoch}", error=True)
+
+
+def _look_at(started: asyncio.Future[list[Appended]]) -> None:
+    """Whoever writes next meets the error; asyncio need not complain that nobody asked for it."""
+    if not started.cancelled():
+        started.exception()

@@ -35,17 +35,18 @@ class GroupCommit:
         self._requests: list[_Request] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def append(self, items: Sequence[Append]) -> list[Appended]:
-        """Append events, all or none; returns when they are durable.
+    def submit(self, items: Sequence[Append]) -> asyncio.Future[list[Appended]]:
+        """Take events, all or none, into the next commit; in the order of the calls.
 
-        Raises:
-            DamaError: As `Store.append_many`, for these events alone.
+        Returns:
+            What is done when they are durable, with the errors of `Store.append_many` for these
+            events alone.
         """
         answer: asyncio.Future[list[Appended]] = asyncio.get_running_loop().create_future()
         self._requests.append(_Request(items, answer))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        return await answer
+        return answer
 
     async def _write(self) -> None:
         try:

@@ -87,6 +87,7 @@ async def _transactional(
     result: ResultType[Any],
 ) -> Any:  # noqa: ANN401
     """Do it in one commit with its event; again when the server went away before the commit."""
+    await execution.is_started()
     outages = 0
     while True:
         try:

@@ -74,6 +74,7 @@ class Worker:
         self._root = root
         self._slots = slots
         self._identity = identity_of_this_process()
+        self._user = getpass.getuser()
         self._id = 0
         self._wake = asyncio.Event()
         self._commits = GroupCommit(store)
@@ -225,7 +226,7 @@ class Worker:
     def _start_meta(self, claim: Claim) -> dict[str, Any]:
         return {
             "attempt": claim.attempt,
-            "user": getpass.getuser(),
+            "user": self._user,
             "version": self._identity.version,
         }
 
