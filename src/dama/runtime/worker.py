@@ -82,6 +82,7 @@ class Worker:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
         self._running: dict[int, asyncio.Task[None]] = {}
         self._waiting = 0
+        self._settling = 0
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[Worker]:
@@ -128,7 +129,10 @@ class Worker:
                     await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
     async def _claim_once(self) -> bool:
-        free = self._slots - (len(self._running) - self._waiting)
+        # A run whose function is done needs no slot while its FINAL is written, so the next
+        # functions run during the commit; as many again may settle, no more.
+        settling = min(self._settling, self._slots)
+        free = self._slots - (len(self._running) - self._waiting - settling)
         if free <= 0:
             return False
         try:
@@ -174,7 +178,12 @@ class Worker:
         try:
             await execution.begin(self._identity_text(), self._start_meta(claim))
             outcome = await self._attempt(execution)
-            await self._settle(execution, outcome)
+            self._settling += 1
+            self._wake.set()
+            try:
+                await self._settle(execution, outcome)
+            finally:
+                self._settling -= 1
         except LostSignal:
             _log.warning("context %s was taken over by another run", claim.context_id)
         except UnavailableError as error:
