@@ -1,24 +1,38 @@
 """The embedded PostgreSQL: one server for one home, whoever asks and whatever was killed."""
 
+import ctypes
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from dama.store.embedded import EmbeddedPostgres
+from dama.store.embedded import EmbeddedPostgres, log, server
+from dama.store.embedded.binaries import binaries_within, copy_installation
 from dama.store.embedded.errors import (
     NoBinariesError,
+    SlowStartError,
+    SocketPathError,
     StartError,
     UnwritableHomeError,
     VersionMismatchError,
 )
 
 DEBIAN = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+PR_SET_CHILD_SUBREAPER = 36
+REFUSING = str(Path(__file__).with_name("refusing_namespaces.py"))
+IN_SMALL_DISK = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
+CAN_MOUNT = not subprocess.run(
+    [*IN_SMALL_DISK, "mount -t tmpfs none /mnt"], capture_output=True, check=False
+).returncode
+ROOT = os.getuid() == 0
 START = "import pathlib, sys; from dama.store.embedded import EmbeddedPostgres as E; "
 
 
@@ -36,10 +50,40 @@ def ask(server, query):
         return connection.execute(query).fetchone()[0]
 
 
-def ask_for_ever(connection):
-    """Until the server is gone."""
-    while True:
-        connection.execute("SELECT 1")
+def kill(pid):
+    """kill -9, and wait for the end of it."""
+    watched = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGKILL)
+    select.select([watched], [], [])
+    os.close(watched)
+
+
+def kill_everything(server):
+    """The first process and all of its children."""
+    pid = server.status().pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    os.kill(pid, signal.SIGSTOP)  # so that it can not end them in order
+    for child in children:
+        os.kill(int(child), signal.SIGKILL)
+    kill(pid)
+
+
+@contextmanager
+def adopting_orphans():
+    """What ends while nobody waits for it stays a zombie of this process."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that any user may enter; pytest's own are closed."""
+    folder = Path(tempfile.mkdtemp(prefix="dama-test-"))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
 
 
 def test_it_starts_once_and_stops(postgres):
@@ -84,16 +128,95 @@ def test_it_starts_again_after_everything_was_killed(postgres):
     postgres.start()
     with psycopg.connect(postgres.url) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
-    with psycopg.connect(postgres.url) as connection:
-        pid = postgres.status().pid
-        os.kill(pid, signal.SIGKILL)
-        with pytest.raises(psycopg.Error):
-            ask_for_ever(connection)
-    os.waitpid(pid, 0)
 
+    kill_everything(postgres)
+
+    assert not postgres.status().running
+    postgres.start()
+    assert ask(postgres, "SELECT n FROM kept") == 7
+
+
+def test_it_waits_for_the_last_processes_of_a_killed_server(postgres):
+    """They still use the data; the kernel tells when they have ended, not a pid file."""
+    postgres.start()
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+
+    kill(postgres.status().pid)
     postgres.start()
 
     assert ask(postgres, "SELECT n FROM kept") == 7
+
+
+def test_a_dead_server_that_nobody_has_waited_for_counts_as_dead(postgres):
+    """Its pid answers to signals as if it lived."""
+    with adopting_orphans():
+        postgres.start()
+        pid = postgres.status().pid
+        os.kill(pid, signal.SIGKILL)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+        assert not postgres.status().running
+        postgres.start()
+
+        assert postgres.status().pid != pid
+    os.waitpid(pid, 0)
+
+
+def test_a_server_that_is_not_ready_yet_is_left_in_peace(postgres, monkeypatch):
+    """A long recovery, say, whose starter was killed; its pid file must not be taken from it."""
+    postgres.start()
+    pid = postgres.status().pid
+    pid_file = Path(postgres.status().data) / "postmaster.pid"
+    told = pid_file.read_text()
+    pid_file.write_text(told.replace("ready   ", "starting"))
+    monkeypatch.setattr(server, "START_SECONDS", 0.0)
+
+    with pytest.raises(SlowStartError, match="not ready") as caught:
+        postgres.start()
+
+    assert caught.value.retryable
+    assert pid_file.read_text().startswith(f"{pid}\n")
+    pid_file.write_text(told)
+    assert postgres.start()
+    assert postgres.status().pid == pid
+
+
+def test_a_half_made_folder_of_data_is_made_anew(postgres, tmp_path):
+    """Whoever made it was killed."""
+    (tmp_path / "a home" / "data.new").mkdir(parents=True)
+    (tmp_path / "a home" / "data.new" / "PG_VERSION").write_text("18\n")
+
+    postgres.start()
+
+    assert ask(postgres, "SELECT 7") == 7
+    assert not (tmp_path / "a home" / "data.new").exists()
+
+
+def test_a_home_reached_by_another_path_is_the_same_home(postgres, tmp_path):
+    """A link must not give a second server on the same data."""
+    postgres.start()
+    (tmp_path / "link").symlink_to(tmp_path / "a home")
+
+    other = EmbeddedPostgres(tmp_path / "link")
+    other.start()
+
+    assert other.status().pid == postgres.status().pid
+
+
+def test_the_pipes_of_a_shell_do_not_wait_for_the_server(postgres, tmp_path):
+    """`dama run | head` must end when dama does, whatever descriptors it was given."""
+    read, write = os.pipe()
+    code = f"{START}E(pathlib.Path(sys.argv[1])).start()"
+
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a home")], pass_fds=[write], check=True
+    )
+    os.close(write)
+
+    assert os.read(read, 1) == b""
+    assert postgres.status().running
+    os.close(read)
 
 
 def test_a_pid_file_with_the_pid_of_another_program_is_not_believed(postgres):
@@ -122,6 +245,183 @@ def test_a_home_whose_path_is_too_long_for_a_socket_works(tmp_path):
         assert ask(server, "SELECT 7") == 7
     finally:
         server.stop()
+
+
+def test_the_server_tells_where_its_socket_is(tmp_path, monkeypatch):
+    """A later command may have another XDG_RUNTIME_DIR, or none, as under cron."""
+    runtime = tempfile.mkdtemp()
+    postgres = EmbeddedPostgres(tmp_path / ("long" * 30))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+    postgres.start()
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+
+    try:
+        assert runtime in ask(postgres, "SHOW unix_socket_directories")
+    finally:
+        postgres.stop()
+        shutil.rmtree(runtime)
+
+
+def test_a_socket_that_was_cleared_away_is_made_again(postgres):
+    """As folders of temporary files and sessions are."""
+    postgres.start()
+    Path(ask(postgres, "SHOW unix_socket_directories"), ".s.PGSQL.5432").unlink()
+
+    postgres.start()
+
+    assert ask(postgres, "SELECT 7") == 7
+
+
+def test_a_socket_folder_that_is_not_ours_is_refused(open_folder):
+    """Else somebody could stand between."""
+    (open_folder / "socket").symlink_to(open_folder)
+
+    with pytest.raises(SocketPathError, match="belongs to another user"):
+        EmbeddedPostgres(open_folder).start()
+
+
+def test_libpqs_environment_does_not_lead_astray(postgres, monkeypatch):
+    """PGPORT alone names no other database."""
+    monkeypatch.setenv("PGPORT", "5433")
+    monkeypatch.setenv("PGDATA", "/nowhere")
+
+    postgres.start()
+
+    assert ask(postgres, "SELECT 7") == 7
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "home"', "co,mma", "per%cent", "Übung"])
+def test_a_home_may_have_any_name(tmp_path, name):
+    """libpq splits hosts at commas, PostgreSQL its list of folders."""
+    postgres = EmbeddedPostgres(tmp_path / name, fsync=False)
+    try:
+        postgres.start()
+
+        assert ask(postgres, "SELECT 7") == 7
+    finally:
+        postgres.stop()
+
+
+def test_a_relative_home_is_one_of_the_current_folder(tmp_path, monkeypatch):
+    """The server's own folder is another."""
+    monkeypatch.chdir(tmp_path)
+    postgres = EmbeddedPostgres(Path("home"), fsync=False)
+    try:
+        postgres.start()
+
+        assert postgres.status().data == str(tmp_path / "home" / "data")
+    finally:
+        postgres.stop()
+
+
+def test_a_large_log_is_kept_once_and_begun_anew(postgres, monkeypatch):
+    """The server runs on and writes into the same file."""
+    postgres.start()
+    monkeypatch.setattr(log, "LIMIT", 0)
+
+    postgres.start()
+    with pytest.raises(psycopg.Error):
+        ask(postgres, "SELECT 1 / 0")
+
+    path = Path(postgres.status().log)
+    assert "ready to accept" in path.with_name("postgres.log.1").read_text()
+    assert "division by zero" in path.read_text()
+    assert "\0" not in path.read_text()
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="this machine lets nobody mount a small disk")
+def test_a_full_disk_is_said_in_one_sentence(tmp_path):
+    """And the half-made data do not stay on it."""
+    code = f"""
+{START}
+from dama.store.embedded.errors import DiskFullError
+home = pathlib.Path(sys.argv[1])
+try:
+    E(home).start()
+except DiskFullError as error:
+    print(error, error.hint, sorted(path.name for path in home.iterdir()))
+"""
+    shell = 'mount -t tmpfs -o size=10m none "$1" && exec "$2" -c "$3" "$1"'
+
+    done = subprocess.run(
+        [*IN_SMALL_DISK, shell, "sh", str(tmp_path), sys.executable, code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "is full" in done.stdout, done.stderr
+    assert "data" not in done.stdout.partition("[")[2]
+
+
+@pytest.mark.skipif(not ROOT, reason="only root may become somebody else")
+class TestRootWithoutUserNamespaces:
+    """As in many containers: the server runs under another account, which others may use too."""
+
+    def start(self, home, binaries=""):
+        """In a process to which the kernel refuses `unshare`."""
+        return subprocess.run(
+            [sys.executable, REFUSING, str(home), str(binaries)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def test_it_runs_under_another_account_and_asks_for_a_password(self, open_folder):
+        """The URL names a file with it, so that the password is in no list of processes."""
+        postgres = EmbeddedPostgres(open_folder / "home")
+        done = self.start(open_folder / "home")
+
+        try:
+            assert done.stdout.strip() == postgres.url, done.stderr
+            assert Path(f"/proc/{postgres.status().pid}").stat().st_uid != 0
+            assert ask(postgres, "SELECT 7") == 7
+            with pytest.raises(psycopg.OperationalError, match="password"):
+                psycopg.connect(postgres.url.partition("&passfile")[0])
+        finally:
+            postgres.stop()
+
+    def test_data_that_root_made_with_namespaces_go_on(self, open_folder):
+        """A home moved into a container."""
+        postgres = EmbeddedPostgres(open_folder / "home")
+        postgres.start()
+        with psycopg.connect(postgres.url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+        postgres.stop()
+
+        done = self.start(open_folder / "home")
+
+        try:
+            assert done.returncode == 0, done.stderr
+            assert ask(postgres, "SELECT n FROM kept") == 7
+        finally:
+            postgres.stop()
+
+    def test_binaries_that_the_account_can_not_read_are_copied(self, open_folder, tmp_path):
+        """An environment below /root, say."""
+        postgres = EmbeddedPostgres(open_folder / "home")
+        copy_installation(postgres.binaries, tmp_path)
+        tmp_path.chmod(0o700)
+
+        done = self.start(
+            open_folder / "home", binaries=tmp_path / binaries_within(postgres.binaries)
+        )
+
+        try:
+            assert done.returncode == 0, done.stderr
+            assert ask(postgres, "SELECT 7") == 7
+        finally:
+            postgres.stop()
+
+    def test_a_home_below_a_closed_folder_is_refused_and_the_folder_stays_closed(self, tmp_path):
+        """Opening it would be for root's other files as well."""
+        tmp_path.chmod(0o700)
+
+        done = self.start(tmp_path / "home")
+
+        assert "is closed for uid" in done.stderr
+        assert "DAMA_HOME" in done.stderr
+        assert tmp_path.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_home_that_can_not_be_written_is_said_in_one_sentence(tmp_path):

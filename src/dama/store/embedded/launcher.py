@@ -1,10 +1,11 @@
-"""The launcher: a small program that gives up being root, then becomes PostgreSQL.
+"""The launcher: a small program that gives up being root, then becomes a program of PostgreSQL.
 
 PostgreSQL refuses to run as root. Root runs it in a user namespace of one entry: inside it the
 process has uid 1, outside it is root, so the files stay root's and no second account, chown or
-chmod is needed. Where namespaces are refused it becomes another account instead. Run as
-`python -I -S launcher.py UID:GID|- PROGRAM ARGUMENT...`, standard library only, so that it is a
-clean process: unsharing in a process with threads is refused.
+chmod is needed. Where namespaces are refused it becomes another user. Run as
+`python -I -S launcher.py ACCOUNT [--detach] PROGRAM ARGUMENT...`, standard library only, so that it
+is a clean process: unsharing in a process with threads is refused. ACCOUNT is `self`, `namespace`
+or `UID:GID`; without a program it only says whether the account can be had.
 """
 
 import ctypes
@@ -14,7 +15,25 @@ from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
 INSIDE = 1
-REFUSED = 97  # the exit code that says: no namespaces here
+SELF = "self"
+NAMESPACE = "namespace"
+DETACH = "--detach"
+REFUSED = 97  # the exit code that says: this account can not be had here
+
+
+def become(account: str) -> None:
+    """Change to an account.
+
+    Raises:
+        OSError: The kernel or the container refuses.
+    """
+    if account == NAMESPACE:
+        enter_namespace()
+    elif account != SELF:
+        uid, gid = map(int, account.split(":"))
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
 
 
 def enter_namespace() -> None:
@@ -26,32 +45,34 @@ def enter_namespace() -> None:
     uid, gid = os.getuid(), os.getgid()
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{INSIDE} {uid} 1")
     Path("/proc/self/gid_map").write_text(f"{INSIDE} {gid} 1")
 
 
-def become(account: str) -> None:
-    """Become another account, given as UID:GID, for good."""
-    uid, gid = map(int, account.split(":"))
-    os.setgroups([])
-    os.setgid(gid)
-    os.setuid(uid)
+def detach() -> None:
+    """Go on in a session of its own, as nobody's child: its end leaves no zombie here."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
 
 
-def main(account: str, command: list[str]) -> None:
-    """Give up being root, then become the program."""
+def main(arguments: list[str]) -> None:
+    """Become the program that is named after the account."""
+    account, *command = arguments
     try:
-        if account == "-":
-            enter_namespace()
-        else:
-            become(account)
+        become(account)
     except OSError as error:
-        sys.stderr.write(f"root could not be given up: {error}\n")
+        sys.stderr.write(f"no account {account}: {error}\n")
         sys.exit(REFUSED)
-    os.execv(command[0], command)  # noqa: S606 - this is its work
+    if command[:1] == [DETACH]:
+        command = command[1:]
+        detach()
+    if command:
+        os.execv(command[0], command)  # noqa: S606 - this is its work
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1:])

@@ -1,63 +1,48 @@
-"""The server: make its data once, start it when it is not there, tell how it is, stop it.
+"""The server: start it when it is not there, tell how it is, stop it.
 
 Any number of processes may ask at once: a lock in the home makes one of them start the server, the
-others find it running. Data are made in `data.new` and renamed when they are complete, so a
-process that dies half-way leaves nothing that looks finished. A pid file is never believed alone:
-the process must be a living `postgres` with this data folder.
+others find it running. Where its data come from is told by `data`, what is believed of a pid file
+by `postmaster`.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
 import os
-import secrets
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from dama.store.embedded.binaries import find_binaries
-from dama.store.embedded.errors import (
-    SocketPathError,
-    StartError,
-    UnwritableHomeError,
-    VersionMismatchError,
+from dama.store.embedded.account import choose_account
+from dama.store.embedded.binaries import find_binaries, major_version
+from dama.store.embedded.data import DATABASE, USER, DataMaker, check_version, version_of
+from dama.store.embedded.errors import NoBinariesError, SlowStartError, home_error, start_error
+from dama.store.embedded.home import POLL_SECONDS, Home
+from dama.store.embedded.log import ServerLog
+from dama.store.embedded.postmaster import disown, find_postmaster
+from dama.store.embedded.programs import Programs
+from dama.store.embedded.socket_folder import (
+    PORT,
+    SOCKET,
+    choose_socket_folder,
+    make_socket_folder,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
-from dama.store.embedded.owner import Owner, find_owner, launched, readable_binaries
+    from collections.abc import Mapping
 
-DATABASE = "dama"
-USER = "dama"
-PORT = 5432  # names the socket only: there is no network
-SOCKET_LIMIT = 107
+    from dama.store.embedded.account import Account
+    from dama.store.embedded.postmaster import Postmaster
+
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-POLL_SECONDS = 0.01
-LOG_LIMIT = 10_000_000
-NO_PID = str(2**22 + 1)  # above the highest that Linux gives
-LEFTOVERS = "pre-existing shared memory block"
-SETTINGS: Mapping[str, str] = {
-    "listen_addresses": "",
-    "max_connections": "200",
-    "shared_buffers": "128MB",
-    "max_wal_size": "2GB",
-    "unix_socket_permissions": "0700",
-    "cluster_name": "dama",
-    "timezone": "UTC",
-    "log_timezone": "UTC",
-    "log_line_prefix": "%m [%p] ",
+NO_FSYNC: Mapping[str, str] = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
 }
 
 
@@ -94,16 +79,20 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, home: Path, *, fsync: bool = True, binaries: Path | None = None) -> None:
-        self._home = home
+        self._home = Home(Path(os.path.abspath(home)))  # noqa: PTH100 - resolves no links
         self._fsync = fsync
         self._binaries = binaries
-        self._data = home / "data"
-        self._log = home / "postgres.log"
-        self._password = home / "password"  # only where another account runs the server
+        self._data = self._home.path / "data"
+        self._passfile = self._home.path / "pgpass"
+        self._log = ServerLog(self._home)
 
     @property
     def binaries(self) -> Path:
-        """The folder of `postgres`, `psql` and the other programs."""
+        """The folder of `postgres`, `psql` and the other programs.
+
+        Raises:
+            NoBinariesError: There is none.
+        """
         if self._binaries is None:
             self._binaries = find_binaries()
         return self._binaries
@@ -111,9 +100,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to connect, whether it runs or not."""
-        password = f":{self._password.read_text()}" if self._password.exists() else ""
-        host = quote(str(self._socket_folder()), safe="")
-        return f"postgresql://{USER}{password}@/{DATABASE}?host={host}"
+        return self._url(find_postmaster(self._data))
 
     def start(self) -> str:
         """Make sure that the server runs, and give its URL.
@@ -121,294 +108,139 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedPostgresError: It can not be started; the message says why and what to do.
         """
-        if self._ready_pid() is None:
-            with self._locked():
-                if self._ready_pid() is None:
-                    self._check_version()
-                    self._make_data()
-                    self._launch()
-        return self.url
+        try:
+            server = self._ready()
+            if server is None or self._log.is_large:
+                with self._home.locked():
+                    server = self._ready() or self._bring_up()
+                    if self._log.is_large:
+                        self._log.trim()
+            return self._url(server)
+        except OSError as error:
+            raise home_error(self._home.path, error) from error
 
     def stop(self) -> bool:
-        """Stop the server, ending its connections; whether it ran."""
+        """Stop the server, ending its connections; whether it ran.
+
+        Raises:
+            SlowStartError: It has not ended in a minute.
+        """
         if not self._data.exists():
             return False
-        with self._locked():
-            pid = self._living_pid()
-            if pid is None:
-                return False
-            os.kill(pid, signal.SIGINT)
-            self._wait_for_end(pid)
-            return True
+        with self._home.locked():
+            server = find_postmaster(self._data)
+            return server is not None and self._end(server)
 
     def status(self) -> ServerStatus:
         """Look, and change nothing."""
-        pid = self._ready_pid()
+        server = self._ready()
         return ServerStatus(
-            running=pid is not None,
-            pid=pid,
-            version=self._version(),
+            running=server is not None,
+            pid=server.pid if server else None,
+            version=version_of(self._data),
             data=str(self._data),
-            log=str(self._log),
+            log=str(self._log.path),
             url=self.url,
-            started_at=self._started_at() if pid is not None else None,
+            started_at=server.started_at if server else None,
         )
 
-    @contextmanager
-    def _locked(self) -> Generator[None]:
-        try:
-            self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            lock = (self._home / "lock").open("w")
-        except OSError as error:
-            raise UnwritableHomeError(
-                f"The folder {self._home} can not be written: {error.strerror}.",
-                "Name another one with DAMA_HOME, or a database with DAMA_DATABASE_URL.",
-            ) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _ready(self) -> Postmaster | None:
+        server = find_postmaster(self._data)
+        return server if server and server.ready else None
 
-    def _version(self) -> str | None:
-        path = self._data / "PG_VERSION"
-        return path.read_text().strip() if path.exists() else None
+    def _url(self, server: Postmaster | None) -> str:
+        folder = server.socket_folder if server else choose_socket_folder(self._home.path)
+        port = server.port if server else PORT
+        url = f"postgresql://{USER}@/{DATABASE}?host={_quoted(folder)}&port={port}"
+        return f"{url}&passfile={_quoted(self._passfile)}" if self._passfile.exists() else url
 
-    def _check_version(self) -> None:
-        found = self._version()
-        if found is None:
-            return
-        shown = subprocess.run(  # noqa: S603 - the server's own program
-            [self.binaries / "postgres", "--version"], capture_output=True, text=True, check=True
-        ).stdout
-        wanted = shown.split()[2].split(".", maxsplit=1)[0]
-        if found != wanted:
-            raise VersionMismatchError(
-                f"The data in {self._data} are of PostgreSQL {found}, the server here is {wanted}.",
-                f"Dump them with a PostgreSQL {found} (name its folder in DAMA_POSTGRES_BIN) and "
-                "restore into a new DAMA_HOME, or use pg_upgrade.",
+    def _bring_up(self) -> Postmaster:
+        """Start the server, or wait for one that is on its way; gives it when it is ready."""
+        check_version(self._data, self._version())
+        place = self._log.path.stat().st_size if self._log.path.exists() else 0
+        server = find_postmaster(self._data)
+        if server and server.socket_folder.name and not (server.socket_folder / SOCKET).exists():
+            server = None if self._end(server) else server
+        if server is None:
+            self._launch()
+        return self._wait_until_ready(place)
+
+    def _version(self) -> str:
+        version = major_version(self.binaries)
+        if version is None:
+            raise NoBinariesError(
+                f"There is no PostgreSQL that runs in {self.binaries}.",
+                "Name the folder of postgres and initdb in DAMA_POSTGRES_BIN.",
             )
-
-    def _make_data(self) -> None:
-        if self._data.exists():
-            return
-        fresh = self._home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        done = self._run(
-            "initdb", "-D", str(fresh), "-U", USER, "-E", "UTF8", "--no-locale",
-            *self._prepare_owner(fresh), "--no-sync", "--no-instructions",
-        )  # fmt: skip
-        if done.returncode:
-            raise self._start_error("initdb failed", done.stderr)
-        made = self._run(
-            "postgres",
-            "--single",
-            "-D",
-            str(fresh),
-            "postgres",
-            stdin=f"CREATE DATABASE {DATABASE};\n",
-        )
-        if made.returncode:
-            raise self._start_error("the database could not be created", made.stderr)
-        os.sync() if self._fsync else None
-        (self._home / "password.new").unlink(missing_ok=True)
-        fresh.rename(self._data)
-
-    def _prepare_owner(self, fresh: Path) -> list[str]:
-        """How connections are allowed; another account gets its folder and a password first."""
-        owner = self._owner
-        if owner is None:
-            return ["--auth=trust"]
-        self._home.chmod(0o711)
-        if not owner.can_enter(self._home):
-            raise UnwritableHomeError(
-                f"PostgreSQL can not run as root, and {owner.name} can not enter {self._home}.",
-                "Name a folder with DAMA_HOME below folders that everybody may enter (0711).",
-            )
-        fresh.mkdir(mode=0o700)
-        self._password.touch(mode=0o600)
-        self._password.write_text(secrets.token_hex(16))
-        shared = self._home / "password.new"  # initdb reads it as the other account
-        shared.touch(mode=0o600)
-        shared.write_text(self._password.read_text())
-        owner.give(shared)
-        owner.give(fresh)
-        return ["--auth=scram-sha-256", f"--pwfile={shared}"]
+        return version
 
     def _launch(self) -> None:
-        """Start the server in a session of its own and wait until it takes connections."""
-        self._forget_stranger()
-        folder = self._make_socket_folder()
-        settings = dict(SETTINGS) | {"unix_socket_directories": str(folder)}
-        if not self._fsync:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-        settings["port"] = str(PORT)
-        options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with self._opened_log() as log:
-            place = log.tell()
-            pid = _spawn(self._command("postgres", "-D", str(self._data), *options), log)
+        account = choose_account(self._data)
+        account.check_reach(self._home.path)
+        programs = Programs(account.readable(self.binaries, self._home.path), account)
+        folder = choose_socket_folder(self._home.path)
+        make_socket_folder(folder, account)
+        # With the fence in hand no process of a former server is alive.
+        with self._home.fenced(START_SECONDS) as fence, self._log.opened() as log:
+            self._prepare(programs, account)
+            disown(self._data, folder / f"{SOCKET}.lock")
+            options = self._options(folder)
+            programs.leave("postgres", "-D", self._data, *options, log=log, fence=fence)
+
+    def _prepare(self, programs: Programs, account: Account) -> None:
+        maker = DataMaker(self._data, programs, account, self._log.path)
+        if not self._data.exists():
+            maker.make(fsync=self._fsync)
+        elif self._data.stat().st_uid != account.uid:
+            account.own(self._data)
+        if account.shared and not self._passfile.exists():
+            maker.ask_for_password(self._passfile)
+
+    def _options(self, folder: Path) -> list[str]:
+        """What must hold whatever the owner wrote into `postgresql.conf`."""
+        settings = {
+            "listen_addresses": "",
+            "port": str(PORT),
+            "max_connections": "200",
+            "unix_socket_directories": str(folder),
+            "unix_socket_permissions": "0700",
+            "logging_collector": "off",
+        }
+        settings |= {} if self._fsync else NO_FSYNC
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+    def _wait_until_ready(self, place: int) -> Postmaster:
+        """Wait as long as it lives; a recovery that takes longer is not disturbed."""
         deadline = time.monotonic() + START_SECONDS
-        while self._ready_pid() is None:
-            if (code := _exit_code(pid)) is not None:
-                output = self._tail(place)
-                if LEFTOVERS in output and time.monotonic() < deadline:
-                    time.sleep(POLL_SECONDS)  # children of a killed server are on their way out
-                    self._launch()
-                    return
-                raise self._start_error(f"it ended with code {code}", output)
+        while (server := self._ready()) is None:
+            if find_postmaster(self._data) is None and not self._home.is_fenced():
+                raise start_error(
+                    self._home.path, "it ended", self._log.tail(place), self._log.path
+                )
             if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-                raise self._start_error(
-                    f"it was not ready in {START_SECONDS:.0f} s", self._tail(place)
+                raise SlowStartError(
+                    f"The embedded PostgreSQL is not ready after {START_SECONDS:.0f} s; "
+                    "it may be recovering.",
+                    f"Try again later; its log is {self._log.path}.",
                 )
             time.sleep(POLL_SECONDS)
+        return server
 
-    def _forget_stranger(self) -> None:
-        """Where the pid of a dead server is a zombie's or another program's, say that it is dead.
-
-        PostgreSQL believes any pid that answers. The other lines stay: by them it finds out whether
-        processes of the dead server still use the data.
-        """
-        lines = self._pid_lines()
-        if lines and lines[0].isdigit() and _answers(int(lines[0])):
-            (self._data / "postmaster.pid").write_text("\n".join([NO_PID, *lines[1:]]) + "\n")
-            (self._socket_folder() / f".s.PGSQL.{PORT}.lock").unlink(missing_ok=True)
-
-    @contextmanager
-    def _opened_log(self) -> Generator[BinaryIO]:
-        if self._log.exists() and self._log.stat().st_size > LOG_LIMIT:
-            self._log.replace(self._log.with_suffix(".log.1"))
-        with self._log.open("ab") as log:
-            yield log
-
-    def _tail(self, place: int) -> str:
-        with self._log.open("rb") as log:
-            log.seek(place)
-            return log.read().decode(errors="replace")
-
-    def _start_error(self, what: str, output: str) -> StartError:
-        lines = [line for line in output.strip().splitlines() if line][-5:]
-        if "No space left on device" in output:
-            return StartError(
-                f"The disk of {self._home} is full: {what}.",
-                "Make room there, or name another folder with DAMA_HOME; nothing that was "
-                "committed is lost.",
-            )
-        return StartError(
-            "\n  ".join([f"The embedded PostgreSQL did not start: {what}.", *lines]),
-            f"Its log is {self._log}. Another database can be named with DAMA_DATABASE_URL.",
-        )
-
-    @cached_property
-    def _owner(self) -> Owner | None:
-        return find_owner()
-
-    def _command(self, program: str, *arguments: str) -> list[str]:
-        binaries = self.binaries
-        if self._owner:
-            binaries = readable_binaries(binaries, self._home, self._owner)
-        return launched(str(binaries / program), *arguments, owner=self._owner)
-
-    def _run(
-        self, program: str, *arguments: str, stdin: str = ""
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(  # noqa: S603 - the server's own programs
-            self._command(program, *arguments),
-            input=stdin, capture_output=True, text=True, check=False, cwd="/",
-        )  # fmt: skip
-
-    def _socket_folder(self) -> Path:
-        """A folder in the home, or a short one elsewhere when the home's path is too long."""
-        near = self._home / "socket"
-        if len(os.fsencode(near / f".s.PGSQL.{PORT}.lock")) <= SOCKET_LIMIT:
-            return near
-        name = hashlib.sha256(os.fsencode(self._home.absolute())).hexdigest()[:12]
-        runtime = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-        for base in (runtime, "/tmp"):  # noqa: S108 - the owner is checked
-            folder = Path(base, f"dama-{os.getuid()}-{name}")
-            if len(os.fsencode(folder / f".s.PGSQL.{PORT}.lock")) <= SOCKET_LIMIT:
-                return folder
-        raise SocketPathError(
-            f"The path {folder} is too long for a socket ({SOCKET_LIMIT} bytes).",
-            "Name a shorter folder with DAMA_HOME or XDG_RUNTIME_DIR.",
-        )
-
-    def _make_socket_folder(self) -> Path:
-        folder = self._socket_folder()
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        ours = {os.getuid(), self._owner.uid if self._owner else os.getuid()}
-        if found.st_uid not in ours or folder.is_symlink():
-            raise SocketPathError(
-                f"{folder} belongs to another user (uid {found.st_uid}).",
-                "Remove it, or name another folder with DAMA_HOME or XDG_RUNTIME_DIR.",
-            )
-        folder.chmod(0o700)
-        if self._owner:
-            self._owner.give(folder)
-        return folder
-
-    def _pid_lines(self) -> list[str]:
+    def _end(self, server: Postmaster) -> bool:
         try:
-            return (self._data / "postmaster.pid").read_text().splitlines()
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            return []
-
-    def _living_pid(self) -> int | None:
-        lines = self._pid_lines()
-        if not lines or not lines[0].isdigit():
-            return None
-        pid = int(lines[0])
-        return pid if self._is_server(pid) else None
-
-    def _ready_pid(self) -> int | None:
-        lines = self._pid_lines()
-        if len(lines) < 8 or lines[7].strip() != "ready":  # noqa: PLR2004 - libpq's own line
-            return None
-        return self._living_pid()
-
-    def _is_server(self, pid: int) -> bool:
-        """Whether a pid is a living postgres of this data folder, not a zombie or a stranger."""
-        if not Path("/proc/self/stat").exists():
-            return _answers(pid)
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        except OSError:
+            os.kill(server.pid, signal.SIGINT)
+        except ProcessLookupError:
             return False
-        return state not in "ZX" and os.fsencode(self._data) in words
-
-    def _started_at(self) -> datetime:
-        return datetime.fromtimestamp(int(self._pid_lines()[2]), UTC)
-
-    def _wait_for_end(self, pid: int) -> None:
         deadline = time.monotonic() + STOP_SECONDS
-        while self._is_server(pid) and (self._data / "postmaster.pid").exists():
+        while find_postmaster(self._data) is not None:
             if time.monotonic() > deadline:
-                raise StartError(
-                    f"The server (pid {pid}) did not stop in {STOP_SECONDS:.0f} s.",
-                    f"Look into {self._log}.",
+                raise SlowStartError(
+                    f"The server (pid {server.pid}) did not stop in {STOP_SECONDS:.0f} s.",
+                    f"Look into {self._log.path}.",
                 )
             time.sleep(POLL_SECONDS)
+        return True
 
 
-def _answers(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return error.errno == errno.EPERM
-    return True
-
-
-def _spawn(command: list[str], log: BinaryIO) -> int:
-    """Start a program in a session of its own that outlives this process; gives its pid."""
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, log.fileno(), 1),
-        (os.POSIX_SPAWN_DUP2, log.fileno(), 2),
-    ]
-    return os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True)
-
-
-def _exit_code(pid: int) -> int | None:
-    """The exit code of a child that has ended; None while it lives."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return os.waitstatus_to_exitcode(status) if found else None
+def _quoted(path: Path) -> str:
+    return quote(os.fsencode(path), safe="")
