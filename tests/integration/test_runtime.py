@@ -7,6 +7,7 @@ import pytest
 
 from dama import Service, Slice, SubtaskError, SyncTask, Task
 from dama.broker.registry import Registry
+from dama.domain.event import Event
 from dama.runtime.subtasks import Endings
 from dama.runtime.worker import Worker
 from dama.store import Start
@@ -313,6 +314,65 @@ async def test_a_task_reads_its_own_state(store):
     _, outcome = await run(store, "counted")
 
     assert outcome.result == 5
+
+
+@work.task
+async def sleeping(task: Task, seconds: float) -> str:
+    """A durable sleep."""
+    await task.sleep(seconds)
+    return "awake"
+
+
+@work.task
+async def approved(task: Task, count: int = 1, within: float | None = None) -> list[object]:
+    """Waits for people."""
+    return [await task.wait_for("approval", within) for _ in range(count)]
+
+
+async def waits(store, context):
+    """Until the run is parked: no worker has it, no memory, no slot."""
+    async with asyncio.timeout(20):
+        while (run := (await store.context(context)).run) is None or run.state != "waiting":  # noqa: ASYNC110 - the database shows it, nobody tells
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("park_after", [0, 60])
+async def test_a_sleep_ends_in_memory_or_out_of_it(store, park_after):
+    """Its time counts from when it was first reached."""
+    context = await started(store, "sleeping", seconds=0.3)
+
+    async with worker(store, park_after=park_after).working():
+        outcome = await ended(store, context)
+
+    assert outcome.result == "awake"
+    starts = (await types(store, context)).count("sleeping:STARTED")
+    assert starts == (1 if park_after else 2)
+
+
+@pytest.mark.parametrize("park_after", [0, 60])
+async def test_a_signal_ends_a_wait_and_an_early_one_is_not_lost(store, park_after):
+    """Each ends one wait, in the order in which they came."""
+    context = await started(store, "approved", count=2)
+    await store.append(context, [Event("approval", "early")])
+
+    async with worker(store, park_after=park_after).working():
+        if not park_after:
+            await waits(store, context)
+        await store.append(context, [Event("approval", "late")])
+        outcome = await ended(store, context)
+
+    assert outcome.result == ["early", "late"]
+
+
+@pytest.mark.parametrize("park_after", [0, 60])
+async def test_a_wait_without_a_signal_ends_with_its_time_out(store, park_after):
+    """The task may catch it."""
+    context = await started(store, "approved", within=0.2)
+
+    async with worker(store, park_after=park_after).working():
+        outcome = await ended(store, context)
+
+    assert outcome.error["name"] == "WaitTimeoutError"
 
 
 @work.task

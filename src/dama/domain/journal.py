@@ -7,10 +7,13 @@ subtask whose key is here is not started again, an event whose key is here is no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from dama.domain.event import ABSENT, StoredEvent
+from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Journal:
@@ -20,12 +23,18 @@ class Journal:
         results: The results of the steps, by key; None for a step without one.
         subtasks: The context ids that a key started.
         sent: The idempotency keys of the events that were dispatched.
+        waits: When the waits began, by key.
+        signals: The payloads of the events from outside the run, by type, in their order.
+        version: Of the latest event that was read.
     """
 
     def __init__(self) -> None:
         self.results: dict[str, Any] = {}
         self.subtasks: dict[str, list[int]] = {}
         self.sent: set[str] = set()
+        self.waits: dict[str, datetime] = {}
+        self.signals: dict[str, list[Any]] = {}
+        self.version = 0
 
     @classmethod
     def read(cls, events: Iterable[StoredEvent]) -> Journal:
@@ -37,14 +46,20 @@ class Journal:
 
     def take(self, event: StoredEvent) -> None:
         """Take in one more event."""
-        if isinstance(event.meta, Mapping) and "idempotency_key" in event.meta:
-            self.sent.add(str(event.meta["idempotency_key"]))
+        self.version = event.version
+        meta: Mapping[str, object] = event.meta if isinstance(event.meta, Mapping) else {}
+        if "idempotency_key" in meta:
+            self.sent.add(str(meta["idempotency_key"]))
+        if "epoch" not in meta and kind_of(event.type) is None:
+            self.signals.setdefault(event.type, []).append(event.payload)
         found = step_key(event.type)
         if found is None:
             return
         key, suffix = found
         if suffix == "DONE":
             self.results[key] = None if event.payload is ABSENT else event.payload
+        elif suffix == "WAITING":
+            self.waits[key] = event.created_at
         elif suffix == "SPAWNED":
             payload = cast("Mapping[str, list[int]]", event.payload)
             self.subtasks.setdefault(key, []).extend(payload["context_ids"])

@@ -80,7 +80,7 @@ lifecycle = Slice("lifecycle", initial=Lifecycle())
 def step_key(type_: str) -> tuple[str, str] | None:
     """The key and the suffix of a step's event, `flights.load/extract:DONE`; None for others."""
     name, _, suffix = type_.rpartition(":")
-    if suffix not in {"DONE", "FAILED", "SPAWNED"} or "/" not in name:
+    if suffix not in {"DONE", "FAILED", "SPAWNED", "WAITING"} or "/" not in name:
         return None
     # A service may have slashes but no dot, a task has neither, a key may have both.
     dot = name.find(".")

@@ -43,13 +43,7 @@ class Retry:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The run waits for subtasks, and needs no worker meanwhile.
-
-    Attributes:
-        awaited: The contexts of the subtasks.
-    """
-
-    awaited: tuple[int, ...]
+    """The run waits, and needs no worker meanwhile."""
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,19 @@ class TaskUsageError(UsageError):
     code = "TASK_USAGE"
 
 
+class WaitTimeoutError(DamaError):
+    """A signal did not come in time."""
+
+    code = "WAIT_TIMEOUT"
+    exit_code = 1
+
+    def __init__(self, context_id: int, type_: str, timeout: float) -> None:
+        super().__init__(
+            f"Context {context_id} waited {timeout:g} s for an event {type_}, and none came.",
+            f"`dama emit {context_id} {type_}` would have been it.",
+        )
+
+
 class ParkSignal(BaseException):
     """Unwinds a run that waits for so long that it should not stay in memory."""
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError
+from dama.runtime.waits import Wait, joined
 from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from concurrent.futures import ThreadPoolExecutor
 
     from dama.broker.registry import Registry
@@ -41,7 +43,10 @@ class Execution:
     Attributes:
         claim: What is run.
         journal: What earlier runs did.
-        awaited: The subtasks that it waits for.
+        waits: What it waits for.
+        signals_taken: How many events of each type its waits have used up.
+        park_after: Seconds after which it leaves memory while it waits.
+        parking: What it was waiting for when it left memory.
     """
 
     def __init__(
@@ -61,13 +66,17 @@ class Execution:
         self.threads = threads
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
-        self.awaited: set[int] = set()
+        self.waits: list[Wait] = []
+        self.signals_taken: Counter[str] = Counter()
+        self.park_after = endings.park_after
+        self.parking = joined([])
         self.busy = 0
         self._commits = commits
         self._endings = endings
         self._on_waiting = on_waiting
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
+        self._closed = False
 
     @property
     def application_name(self) -> str:
@@ -107,7 +116,13 @@ class Execution:
             raise LostSignal from error
 
     def key(self, name: str) -> str:
-        """A name that comes again gets #2, #3: the same in every run of the same code."""
+        """A name that comes again gets #2, #3: the same in every run of the same code.
+
+        Raises:
+            LostSignal: The run is over; a part of it goes on that nobody waits for.
+        """
+        if self._closed:
+            raise LostSignal
         self._seen[name] += 1
         count = self._seen[name]
         return name if count == 1 else f"{name}#{count}"
@@ -133,6 +148,8 @@ class Execution:
 
     async def append(self, item: Append) -> Appended:
         """Append an event that was made before; see `write`."""
+        if self._closed:
+            raise LostSignal
         try:
             (appended,) = await self._commits.submit([item])
         except (StaleEpochError, LifeCycleError) as error:
@@ -142,10 +159,16 @@ class Execution:
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""
         journal = Journal()
+        await self.is_started()
         async for page in self.store.pages(self.claim.context_id):
             for event in page:
                 journal.take(event)
+        self.journal.version = journal.version
         return journal
+
+    def close(self) -> None:
+        """Nothing is written any more: the run is parked, and a later one goes on."""
+        self._closed = True
 
     async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
         """Start subtasks once, recorded in the transaction that creates them; give their ids.
@@ -177,15 +200,10 @@ class Execution:
             SubtaskError: One has failed for good.
             ParkSignal: It takes so long that the run should not stay in memory.
         """
-        self.awaited.update(ids)
-        self._on_waiting(1)
-        try:
-            outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self._may_park)
-        finally:
-            self._on_waiting(-1)
-        if outcomes is None:
-            raise ParkSignal
-        self.awaited.difference_update(ids)
+        with self.waiting(Wait(awaited=tuple(ids))):
+            outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self.may_park)
+            if outcomes is None:
+                raise ParkSignal
         if fail_fast:
             for context_id in ids:
                 outcome = outcomes.get(context_id)
@@ -193,7 +211,24 @@ class Execution:
                     raise SubtaskError(context_id, task, outcome.error)
         return outcomes
 
-    def _may_park(self) -> bool:
+    @contextmanager
+    def waiting(self, wait: Wait) -> Generator[None]:
+        """Hold no slot meanwhile; what is waited for is remembered when the run is parked."""
+        self.waits.append(wait)
+        if len(self.waits) == 1:
+            self._on_waiting(1)
+        try:
+            yield
+        except ParkSignal:
+            self.parking = joined(self.waits)
+            raise
+        finally:
+            self.waits.remove(wait)
+            if not self.waits:
+                self._on_waiting(-1)
+
+    def may_park(self) -> bool:
+        """Whether nothing but waits goes on in the run."""
         return self.busy == 0
 
     async def finish(self, result: object) -> None:

@@ -65,7 +65,7 @@ class Endings:
     ) -> None:
         self._store = store
         self._on_start = on_start
-        self._park_after = park_after
+        self.park_after = park_after
         self._changed = asyncio.Event()
 
     def started(self) -> None:
@@ -90,7 +90,7 @@ class Endings:
             failed = fail_fast and any(outcome.status != "DONE" for outcome in found.values())
             if len(found) == len(set(ids)) or failed:
                 return found
-            if clock.monotonic() - begun > self._park_after and may_park():
+            if clock.monotonic() - begun > self.park_after and may_park():
                 return None
             try:
                 await asyncio.wait_for(changed.wait(), POLL_SECONDS)

@@ -17,6 +17,7 @@ from dama.domain.lifecycle import step_key
 from dama.runtime.errors import SubtaskError, TaskUsageError
 from dama.runtime.steps import do_step
 from dama.runtime.subtasks import Subtask
+from dama.runtime.waits import sleep, wait_for
 from dama.store import Append, Outcome, Start
 
 if TYPE_CHECKING:
@@ -178,6 +179,31 @@ class Task(_Facts):
         """The state of the own context in a slice, as of now."""
         return await self._execution.store.state(self.context_id, slice_)
 
+    async def sleep(self, seconds: float, name: str = "sleep") -> None:
+        """Let a time pass, once: a later run sleeps only for what is left of it.
+
+        A long sleep needs no memory: the run is queued again when it is over.
+        """
+        await sleep(self._execution, name, seconds)
+
+    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
+        """Wait for an event that somebody else appends to the own context: a signal, an approval.
+
+        `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each
+        ends one wait.
+
+        Args:
+            type_: The type of the event.
+            timeout: Seconds from the first time the wait was reached; None for ever.
+
+        Returns:
+            Its payload; `ABSENT` when it has none.
+
+        Raises:
+            WaitTimeoutError: None came in time.
+        """
+        return await wait_for(self._execution, type_, timeout)
+
     async def progress(
         self,
         done: float,
@@ -283,6 +309,14 @@ class SyncTask(_Facts):
     def state(self, slice_: Slice[S]) -> S:
         """See `Task.state`."""
         return self._wait(self._task.state(slice_))
+
+    def sleep(self, seconds: float, name: str = "sleep") -> None:
+        """See `Task.sleep`."""
+        self._wait(self._task.sleep(seconds, name))
+
+    def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401 - any JSON
+        """See `Task.wait_for`."""
+        return self._wait(self._task.wait_for(type_, timeout))
 
     def progress(
         self,

@@ -28,7 +28,7 @@ from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.task import SyncTask, Task
-from dama.store.queue import WorkerIdentity
+from dama.store.queue import Parking, WorkerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -202,7 +202,7 @@ class Worker:
         try:
             return Done(await _call(task, execution))
         except ParkSignal:
-            return Waiting(tuple(execution.awaited))
+            return Waiting()
         except LostSignal:
             return Lost()
         except UnavailableError:
@@ -220,10 +220,19 @@ class Worker:
             case Retry(error, delay):
                 await execution.will_retry(error, delay)
                 await self._store.queue.retry(context_id, self._id, delay)
-            case Waiting(awaited):
-                await self._store.queue.park(context_id, self._id, awaited, wake_on_failure=True)
+            case Waiting():
+                await self._park(execution)
             case Lost():
                 raise LostSignal
+
+    async def _park(self, execution: Execution) -> None:
+        execution.close()
+        awaited, until, types = execution.parking
+        await self._store.queue.park(
+            execution.claim.context_id,
+            self._id,
+            Parking(awaited, until, types, seen=execution.journal.version),
+        )
 
     def _count_waiting(self, change: int) -> None:
         self._waiting += change

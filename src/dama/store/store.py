@@ -21,6 +21,8 @@ from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from dama.domain.slice import Slice
 
 PAGE = 5000
@@ -215,6 +217,11 @@ class Store:
                 error = cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
                 found[context_id] = Outcome(status, error=error)
         return found
+
+    async def now(self) -> datetime:
+        """What time it is, by the clock of the database."""
+        ((now,),) = await self.database.rows("read_clock")
+        return now
 
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""

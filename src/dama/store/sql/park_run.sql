@@ -1,6 +1,8 @@
--- park_run: a run waits for subtasks, without a worker; queued at once when they have ended.
--- In:    context_id, worker_id bigint; awaited bigint[]; wake_on_failure boolean
+-- park_run: a run waits without a worker; queued at once when what it waits for is there already.
+-- In:    context_id, worker_id bigint; awaited bigint[]; until timestamptz or NULL; types text[];
+--        seen bigint: the version up to which events of these types are known
 -- Out:   one row: parked (false: the run is no longer this worker's)
--- Locks: the row of the run
+-- Locks: the row of the context, then that of the run
 SELECT _data_manager_admin.park_run(
-  %(context_id)s::bigint, %(worker_id)s::bigint, %(awaited)s::bigint[], %(wake_on_failure)s::boolean)
+  %(context_id)s::bigint, %(worker_id)s::bigint, %(awaited)s::bigint[], %(until)s::timestamptz,
+  %(types)s::text[], %(seen)s::bigint)
