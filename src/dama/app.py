@@ -11,13 +11,13 @@ from dama import clock
 from dama.config import Config, EmbeddedDatabase
 from dama.domain.lifecycle import lifecycle
 from dama.domain.slice import find_slice
-from dama.runtime.worker import Worker
+from dama.runtime.worker import SLOTS, Worker
 from dama.store import Outcome, Start, Store, schema
 from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Mapping, Sequence
 
     from dama.broker.registry import Registry
     from dama.domain.event import StoredEvent
@@ -73,9 +73,31 @@ class App:
         (context_id,) = await self.store.start([start])
         return context_id
 
-    def working(self, *, root: int) -> AbstractAsyncContextManager[Worker]:
-        """A worker in this process, for one tree."""
-        return Worker(self.store, self.registry, root=root).working()
+    def working(
+        self,
+        *,
+        root: int | None = None,
+        queues: Sequence[str] | None = None,
+        slots: int = SLOTS,
+    ) -> AbstractAsyncContextManager[Worker]:
+        """A worker in this process, for one tree or for all that it knows."""
+        return Worker(self.store, self.registry, root=root, queues=queues, slots=slots).working()
+
+    async def cancel(self, context_id: int) -> list[int]:
+        """Cancel a context and all below it that have not ended; gives their ids.
+
+        Raises:
+            UnknownContextError: There is none.
+            LifeCycleError: It has ended already.
+        """
+        context = await self.store.context(context_id)
+        cancelled = await self.store.cancel(context_id, {"user": getpass.getuser()})
+        if not cancelled:
+            raise LifeCycleError(
+                f"Context {context_id} is {context.status}; there is nothing to cancel.",
+                f"`dama tree {context_id}` shows it with its subtasks.",
+            )
+        return cancelled
 
     async def resume(self, context_id: int) -> None:
         """Let a context go on: one that failed is reopened; one that was interrupted waits already.
@@ -83,6 +105,7 @@ class App:
         Raises:
             UnknownContextError: There is none.
             LifeCycleError: It is done.
+            UnknownTaskError: No module of this project has its task.
         """
         context = await self.store.context(context_id)
         if context.status == "DONE":
@@ -94,6 +117,8 @@ class App:
             raise UnknownContextError(
                 f"Context {context_id} has no run to resume.", "It was not started by dama."
             )
+        if context.task is not None:
+            self.registry.task(context.task)  # raises, where nobody here could run it
         if context.status in {"ERROR", "CANCELLED"}:
             await self.store.resume(context_id, {"user": getpass.getuser()})
 

@@ -238,3 +238,47 @@ async def test_a_start_with_a_known_key_gives_the_first_context(store):
     assert await store.start([Start("a.b", {"n": 1}, key="nightly")]) == first
     with pytest.raises(IdempotencyConflictError):
         await store.start([Start("a.b", {"n": 2}, key="nightly")])
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "state"),
+    [
+        ("type, meta", ["x", "[]"], "DM001"),
+        ("type, error", ["x", True], "DM001"),
+        ("type", ["a.b:ERROR"], "DM001"),
+        ("type, meta", ["x", '{"epoch": 7}'], "DM004"),
+    ],
+)
+async def test_a_direct_insert_is_refused_by_the_same_rules(sql, context, columns, values, state):
+    """Old programs do not know the append function, but its SQLSTATEs."""
+    marks = ", ".join(["%s"] * len(values))
+    statement = (
+        "INSERT INTO _data_manager_admin.event_store_prototype"  # noqa: S608 - names of this file
+        f" (etl_context_id, {columns}) VALUES (%s, {marks})"
+    )
+
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute(statement, [context, *values])
+    assert caught.value.sqlstate == state
+
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute(statement, [999, *values])
+    assert caught.value.sqlstate == ("DM001" if state == "DM001" else "DM002")
+
+
+async def test_only_the_owner_may_rewrite_history(sql, context):
+    """The setting alone opens nothing for a role that was merely granted the tables."""
+    truncate = "TRUNCATE _data_manager_admin.event_store_prototype"
+    with sql.transaction(force_rollback=True):
+        sql.execute("SET LOCAL dama.rewrite_history = 'on'")
+        sql.execute(truncate)
+    with sql.transaction(force_rollback=True):
+        sql.execute("CREATE ROLE dama_stranger")
+        sql.execute("GRANT USAGE ON SCHEMA _data_manager_admin TO dama_stranger")
+        sql.execute("GRANT ALL ON ALL TABLES IN SCHEMA _data_manager_admin TO dama_stranger")
+        sql.execute("SET LOCAL ROLE dama_stranger")
+        sql.execute("SET LOCAL dama.rewrite_history = 'on'")
+        with pytest.raises(psycopg.Error) as caught, sql.transaction():
+            sql.execute(truncate)
+
+    assert caught.value.sqlstate == "DM007"

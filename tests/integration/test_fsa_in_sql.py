@@ -113,7 +113,9 @@ def test_python_and_the_database_judge_alike(sql, event):
             parse_event(value)
 
 
-@pytest.mark.parametrize("event", ['{"type": "A", "payload": "\\u0000"}', '{"type": "A", "payload": NaN}'])
+@pytest.mark.parametrize(
+    "event", ['{"type": "A", "payload": "\\u0000"}', '{"type": "A", "payload": NaN}']
+)
 def test_what_jsonb_can_not_hold_never_reaches_the_store(sql, context, event):
     """It fails as a value, before any rule is asked."""
     with pytest.raises(psycopg.DataError):

@@ -22,6 +22,7 @@ class Stage:
     def __init__(self):
         self.holding = asyncio.Event()
         self.gate = asyncio.Event()
+        self.stopped = asyncio.Event()
 
 
 stages: list[Stage] = []
@@ -376,6 +377,28 @@ async def test_a_wait_without_a_signal_ends_with_its_time_out(store, park_after)
 
 
 @work.task
+async def holding_parent(task: Task) -> None:
+    """A parent of a run that stands still."""
+    await task.run(standing)
+
+
+@work.task
+async def standing(task: Task) -> None:
+    """Stands still until it is stopped."""
+    stages[-1].holding.set()
+    try:
+        await stages[-1].gate.wait()
+    finally:
+        stages[-1].stopped.set()
+
+
+async def stopped():
+    """Wait until the run that stood still was stopped."""
+    async with asyncio.timeout(20):
+        await stages[-1].stopped.wait()
+
+
+@work.task
 async def forging(task: Task, type_: str) -> None:
     """Tries to write what only the controller writes."""
     await task.dispatch(type_)
@@ -389,14 +412,38 @@ async def test_a_task_can_not_write_its_own_life_cycle(store, type_):
     assert outcome.error["name"] == "TaskUsageError"
 
 
-async def test_an_unknown_task_fails_its_context_and_not_the_worker(store):
-    """The code of a task may be gone."""
-    (context,) = await store.start([Start("work.gone", {})])
-
+async def test_a_task_that_no_worker_knows_stays_queued(store):
+    """Until one comes that does; workers of other services leave it alone."""
+    (context,) = await store.start([Start("work.later", {})])
     async with worker(store).working():
+        await run(store, "flaky")
+    assert (await store.context(context)).run.state == "queued"
+
+    other = Service("work")
+
+    @other.task
+    async def later(task: Task) -> int:
+        return 1
+
+    async with Worker(store, Registry([other])).working():
         outcome = await ended(store, context)
 
-    assert outcome.error["name"] == "UnknownTaskError"
+    assert outcome.result == 1
+
+
+async def test_a_cancelled_tree_ends_at_once(store):
+    """What runs is stopped, what is queued or waits never runs, and no subtask is left."""
+    context = await started(store, "holding_parent")
+    async with worker(store).working():
+        await held()
+        cancelled = await store.cancel(context, {"user": "me"})
+        outcome = await ended(store, context)
+        await stopped()
+
+    assert outcome.status == "CANCELLED"
+    tree = await store.tree(context)
+    assert [row.context_id for row in tree] == sorted(cancelled)
+    assert {(row.status, row.run) for row in tree} == {("CANCELLED", None)}
 
 
 async def test_a_stale_run_writes_nothing(store):

@@ -10,6 +10,8 @@ SECTIONS = {
     "Run tasks": {
         "run": ("dama.cli.run:run", "Run a task here and follow it to its end."),
         "resume": ("dama.cli.resume:resume", "Let a run go on that failed or was interrupted."),
+        "cancel": ("dama.cli.cancel:cancel", "Cancel a context with its subtasks."),
+        "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),
     },
@@ -18,6 +20,7 @@ SECTIONS = {
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
         "events": ("dama.cli.events:events", "Show the events of a context, or follow them."),
+        "workers": ("dama.cli.workers:workers", "List the workers and how busy they are."),
         "state": (
             "dama.cli.state:state",
             "Show the state that the events add up to, at any event.",

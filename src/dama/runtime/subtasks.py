@@ -7,6 +7,7 @@ first and for all waiters in one statement.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
@@ -92,7 +93,6 @@ class Endings:
                 return found
             if clock.monotonic() - begun > self.park_after and may_park():
                 return None
-            try:
-                await asyncio.wait_for(changed.wait(), POLL_SECONDS)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await changed.wait()

@@ -18,9 +18,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from dama.broker.errors import UnknownTaskError
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.errors import LostSignal, ParkSignal
@@ -31,7 +30,7 @@ from dama.runtime.task import SyncTask, Task
 from dama.store.queue import Parking, WorkerIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Sequence
 
     from dama.broker.registry import Registry
     from dama.broker.service import TaskDefinition
@@ -52,7 +51,7 @@ class Worker:
     Args:
         store: Where the queue is.
         registry: The tasks that it knows.
-        queues: What it claims from.
+        queues: What it claims from; those of its tasks by default.
         root: Only runs of this tree; None for all.
         slots: How many runs it performs at once.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
@@ -63,14 +62,16 @@ class Worker:
         store: Store,
         registry: Registry,
         *,
-        queues: Sequence[str] = ("default",),
+        queues: Sequence[str] | None = None,
         root: int | None = None,
         slots: int = SLOTS,
         park_after: float = PARK_AFTER,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._queues = queues
+        self._tasks = list(registry.tasks)
+        own = sorted({task.options.queue for task in registry.tasks.values()})
+        self._queues = own if queues is None else queues
         self._root = root
         self._slots = slots
         self._identity = identity_of_this_process()
@@ -81,6 +82,9 @@ class Worker:
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._draining = False
+        self._found_nothing = False
+        self._looked = asyncio.Event()
         self._waiting = 0
         self._settling = 0
 
@@ -93,6 +97,20 @@ class Worker:
             yield self
         finally:
             await self._stop(duties)
+
+    async def drain(self, grace: float) -> bool:
+        """Claim no more, and let what runs come to its end; whether it did within the grace."""
+        self._draining = True
+        running = list(self._running.values())
+        if running:
+            await asyncio.wait(running, timeout=grace)
+        return not self._running
+
+    async def idle(self) -> None:
+        """Wait until nothing is queued for this worker and nothing runs."""
+        while self._running or not self._found_nothing:
+            self._looked.clear()
+            await self._looked.wait()
 
     async def _register(self) -> None:
         await self._bury_the_dead()
@@ -124,20 +142,24 @@ class Worker:
         while True:
             self._wake.clear()
             claimed = await self._claim_once()
+            self._found_nothing = not claimed
+            self._looked.set()
             if not claimed:
+                # Not wait_for(): in Python 3.11 it forgets a cancellation that comes with the wake.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._wake.wait()
 
     async def _claim_once(self) -> bool:
         # A run whose function is done needs no slot while its FINAL is written, so the next
         # functions run during the commit; as many again may settle, no more.
         settling = min(self._settling, self._slots)
         free = self._slots - (len(self._running) - self._waiting - settling)
-        if free <= 0:
+        if free <= 0 or self._draining:
             return False
         try:
             claims = await self._store.queue.claim(
-                self._id, queues=self._queues, root=self._root, demand=free
+                self._id, queues=self._queues, tasks=self._tasks, root=self._root, demand=free
             )
         except UnavailableError as error:
             _log.warning("no claims: %s", error)
@@ -152,11 +174,20 @@ class Worker:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                running = len(self._running)
-                if not await self._store.queue.renew(self._id, running=running, lease=LEASE):
+                held = list(self._running)
+                gone = await self._store.queue.renew(self._id, held=held, lease=LEASE)
+                if gone is None:
                     await self._start_over()
+                else:
+                    self._drop(gone)
             except UnavailableError as error:
                 _log.warning("the lease is not renewed: %s", error)
+
+    def _drop(self, contexts: Sequence[int]) -> None:
+        """These were cancelled or taken over since they were held."""
+        for context_id in contexts:
+            if (task := self._running.get(context_id)) is not None:
+                task.cancel()
 
     async def _start_over(self) -> None:
         """Others took this worker for dead: its runs are theirs now."""
@@ -195,10 +226,7 @@ class Worker:
 
     async def _attempt(self, execution: Execution) -> Outcome:
         claim = execution.claim
-        try:
-            task = self._registry.task(claim.task)
-        except UnknownTaskError as error:
-            return Failed(error)
+        task = self._registry.task(claim.task)
         try:
             return Done(await _call(task, execution))
         except ParkSignal:
@@ -251,14 +279,13 @@ class Worker:
 
 async def _call(task: TaskDefinition[Any], execution: Execution) -> object:
     arguments = task.arguments(execution.claim.params)
-    if task.is_async:
-        call = task.function(Task(execution), **arguments)
-        value: Any = await asyncio.wait_for(call, task.options.timeout)  # type: ignore[arg-type]
-    else:
-        in_thread = execution.loop.run_in_executor(
-            execution.threads, lambda: task.function(SyncTask(execution), **arguments)
-        )
-        value = await asyncio.wait_for(in_thread, task.options.timeout)
+    async with asyncio.timeout(task.options.timeout):
+        if task.is_async:
+            value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
+        else:
+            value = await execution.loop.run_in_executor(
+                execution.threads, lambda: task.function(SyncTask(execution), **arguments)
+            )
     return task.encode_result(value)
 
 

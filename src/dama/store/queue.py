@@ -38,6 +38,35 @@ class WorkerIdentity:
 
 
 @dataclass(frozen=True)
+class WorkerRow:
+    """A worker as others see it.
+
+    Attributes:
+        worker_id: Its id.
+        host: Where it runs.
+        pid: Of its process.
+        version: Of dama.
+        queues: What it claims from.
+        root_context_id: The only tree that it works on; None for all.
+        slots: How many runs it performs at once.
+        running: How many it performs now.
+        started_at: Since when.
+        alive: Whether its lease holds.
+    """
+
+    worker_id: int
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    root_context_id: int | None
+    slots: int
+    running: int
+    started_at: datetime
+    alive: bool
+
+
+@dataclass(frozen=True)
 class Parking:
     """What wakes a run that waits without a worker: the first of these.
 
@@ -85,23 +114,41 @@ class RunQueue:
         rows = await self._database.rows("find_workers_of_host", {"host": host})
         return [(row[0], row[1], row[2], row[3]) for row in rows]
 
+    async def workers(self) -> list[WorkerRow]:
+        """The workers that are known, the oldest first."""
+        return [WorkerRow(*row) for row in await self._database.rows("list_workers")]
+
     async def release(self, worker_ids: Sequence[int]) -> None:
         """Workers are gone: their runs are queued again."""
         await self._database.rows("release_worker", {"worker_ids": list(worker_ids)})
 
-    async def renew(self, worker_id: int, *, running: int, lease: timedelta) -> bool:
-        """Renew the lease; False when others took the worker for dead."""
-        params = {"worker_id": worker_id, "running": running, "lease": lease}
-        ((alive,),) = await self._database.rows("renew_lease", params)
-        return alive
+    async def renew(
+        self, worker_id: int, *, held: Sequence[int], lease: timedelta
+    ) -> list[int] | None:
+        """Renew the lease.
+
+        Returns:
+            Those of the held contexts that are no longer the worker's: cancelled, or taken over.
+            None when it was taken for dead itself.
+        """
+        params = {"worker_id": worker_id, "held": list(held), "lease": lease}
+        ((gone,),) = await self._database.rows("renew_lease", params)
+        return gone
 
     async def claim(
-        self, worker_id: int, *, queues: Sequence[str], root: int | None, demand: int
+        self,
+        worker_id: int,
+        *,
+        queues: Sequence[str],
+        tasks: Sequence[str],
+        root: int | None,
+        demand: int,
     ) -> list[Claim]:
-        """Reserve up to `demand` queued runs."""
+        """Reserve up to `demand` queued runs of these tasks."""
         params = {
             "worker_id": worker_id,
             "queues": list(queues),
+            "tasks": list(tasks),
             "root": root,
             "demand": demand,
         }

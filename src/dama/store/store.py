@@ -223,6 +223,12 @@ class Store:
         ((now,),) = await self.database.rows("read_clock")
         return now
 
+    async def cancel(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
+        """End a context and all below it that have not ended; gives their ids."""
+        payload = {"message": "cancelled by an operator"}
+        params = {"context_id": context_id, "payload": _json(payload), "meta": _json(meta)}
+        return [row[0] for row in await self.database.rows("cancel_tree", params, again=False)]
+
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""
         params = {"context_id": context_id, "meta": _json(meta)}

@@ -17,7 +17,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM 1 FROM _data_manager_admin.run_queue q
-    WHERE q.context_id = ANY (parents) ORDER BY q.context_id FOR SHARE;
+    WHERE q.context_id = ANY (parents) ORDER BY q.context_id FOR NO KEY UPDATE;
   UPDATE _data_manager_admin.run_queue q
     SET pending = q.pending - u.ended,
         state = CASE WHEN q.pending <= u.ended OR (u.failed AND q.wake_on_failure) THEN 'queued' ELSE 'waiting' END,

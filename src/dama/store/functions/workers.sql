@@ -1,7 +1,7 @@
 -- workers: claims, leases, and what becomes of the runs of workers that died.
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
-  worker bigint, queues text[], root bigint, demand int)
+  worker bigint, queues text[], tasks text[], root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
                attempt int, has_params boolean, params text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -20,12 +20,12 @@ BEGIN
   END IF;
   IF root IS NOT NULL THEN
     ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-      WHERE q.root_context_id = root AND q.state = 'queued'
+      WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOREACH name IN ARRAY queues LOOP
       ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-        WHERE q.queue = name AND q.state = 'queued'
+        WHERE q.queue = name AND q.state = 'queued' AND q.task = ANY (tasks)
         ORDER BY q.priority DESC, q.context_id
         LIMIT demand - cardinality(ids) FOR NO KEY UPDATE SKIP LOCKED);
     END LOOP;
@@ -61,8 +61,11 @@ $$;
 
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
 -- every lease has, and nobody is dead.
-CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(worker bigint, running int, lease interval)
-RETURNS boolean
+-- Gives the contexts that the worker should have but were taken from it: ended from outside, or
+-- claimed by another; NULL when it was taken for dead itself.
+CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
+  worker bigint, held bigint[], lease interval)
+RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before  timestamptz;
@@ -72,9 +75,9 @@ BEGIN
   SELECT w.lease_until INTO before FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    RETURN FALSE;
+    RETURN NULL;
   END IF;
-  UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = renew_lease.running
+  UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
   UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
     WHERE q.context_id IN (SELECT d.context_id FROM _data_manager_admin.run_queue d
@@ -87,7 +90,8 @@ BEGIN
       PERFORM _data_manager_admin.release_workers(gone);
     END IF;
   END IF;
-  RETURN TRUE;
+  RETURN ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
+    SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker));
 END
 $$;
 
@@ -153,6 +157,39 @@ BEGIN
     JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
     WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL
   ON CONFLICT (context_id) DO NOTHING;
+  RETURN QUERY SELECT * FROM unnest(ids);
+END
+$$;
+
+-- cancel_tree: end a context and all below it that have not ended, and the SQL of their steps.
+-- Out:   the contexts that were cancelled
+CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_tree(context bigint, payload jsonb, meta jsonb)
+RETURNS TABLE (context_id bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  ids bigint[];
+BEGIN
+  -- Locked before their status is read, and parents first: none starts a subtask after this.
+  ids := ARRAY(
+    WITH RECURSIVE below AS (
+      SELECT c.context_id FROM _data_manager_admin.etl_context c WHERE c.context_id = context
+      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
+    SELECT b.context_id FROM below b ORDER BY 1);
+  PERFORM 1 FROM _data_manager_admin.etl_context c
+    WHERE c.context_id = ANY (ids) ORDER BY c.context_id FOR NO KEY UPDATE;
+  ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+                 WHERE c.context_id = ANY (ids) AND c.status IN ('OPEN', 'ERROR') ORDER BY 1);
+  IF ids <> '{}' THEN
+    PERFORM _data_manager_admin.append_events((
+      SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'event', jsonb_build_object(
+               'type', coalesce(c.task, '') || ':CANCELLED', 'payload', payload, 'meta', meta)))
+        FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)));
+    PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
+      WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
+        AND split_part(a.application_name, ':', 2)::bigint = ANY (ids);
+  END IF;
   RETURN QUERY SELECT * FROM unnest(ids);
 END
 $$;

@@ -1,3 +1,5 @@
--- 0003: runs wait for times and signals too.
+-- 0003: runs wait for times and signals too; workers claim only the tasks that they know.
 
 DROP FUNCTION IF EXISTS _data_manager_admin.park_run(bigint, bigint, bigint[], boolean);
+DROP FUNCTION IF EXISTS _data_manager_admin.claim_runs(bigint, text[], bigint, int);
+DROP FUNCTION IF EXISTS _data_manager_admin.renew_lease(bigint, int, interval);

@@ -1,0 +1,38 @@
+"""`dama cancel`: end a context and all below it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json
+
+if TYPE_CHECKING:
+    from dama.cli.session import Session
+
+
+@click.command(epilog=examples("dama cancel 42", "dama cancel 42 --json"))
+@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def cancel(session: Session, context_id: int, *, as_json: bool) -> None:
+    """Cancel a context with its subtasks: what runs, what waits and what is queued.
+
+    What is done stays. `dama resume` reopens it, from its last step.
+    """
+
+    async def end() -> list[int]:
+        async with session.app() as app:
+            return await app.cancel(context_id)
+
+    cancelled = asyncio.run(end())
+    if as_json:
+        print_json({"cancelled": cancelled})
+    else:
+        below = len(cancelled) - 1
+        click.echo(
+            f"Context {context_id} is cancelled" + (f", and {below} below it." if below else ".")
+        )

@@ -1,0 +1,47 @@
+"""`dama workers`: who performs runs now."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from dama.cli.session import Session
+    from dama.store.queue import WorkerRow
+
+
+@click.command(epilog=examples("dama workers", "dama workers --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def workers(session: Session, *, as_json: bool) -> None:
+    """List the workers: where they run, what they claim, how busy they are."""
+
+    async def read() -> list[WorkerRow]:
+        async with session.app() as app:
+            return await app.store.queue.workers()
+
+    rows = asyncio.run(read())
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("No worker runs. Start one with: dama worker")
+    else:
+        print_table(
+            ["worker", "process", "runs", "since", "alive", "queues"],
+            [
+                [
+                    row.worker_id,
+                    f"{row.host}:{row.pid}",
+                    f"{row.running} of {row.slots}",
+                    row.started_at,
+                    "yes" if row.alive else "no",
+                    ", ".join(row.queues),
+                ]
+                for row in rows
+            ],
+        )
