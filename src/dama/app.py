@@ -113,13 +113,12 @@ class App:
                 f"Context {context_id} is done; there is nothing to resume.",
                 f"`dama show {context_id}` shows its result.",
             )
-        if context.run is None and context.status not in {"ERROR", "CANCELLED"}:
+        if context.task is None:
             raise UnknownContextError(
-                f"Context {context_id} has no run to resume.", "It was not started by dama."
+                f"Context {context_id} has no task to resume.", "It was not started by dama."
             )
-        if context.task is not None:
-            self.registry.task(context.task)  # raises, where nobody here could run it
-        if context.status in {"ERROR", "CANCELLED"}:
+        self.registry.task(context.task)  # raises, where nobody here could run it
+        if context.run is None:
             await self.store.resume(context_id, {"user": getpass.getuser()})
 
     async def follow(self, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:

@@ -1,5 +1,6 @@
 """The append function: what it keeps and refuses; old programs meet the same rules."""
 
+import asyncio
 import json
 
 import psycopg
@@ -7,6 +8,7 @@ import pytest
 
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event
+from dama.runtime.group_commit import GroupCommit
 from dama.store import Append, Start
 from dama.store.errors import (
     IdempotencyConflictError,
@@ -282,3 +284,50 @@ async def test_only_the_owner_may_rewrite_history(sql, context):
             sql.execute(truncate)
 
     assert caught.value.sqlstate == "DM007"
+
+
+@pytest.mark.parametrize(
+    "meta", [{"epoch": "one"}, {"epoch": -1}, {"epoch": None}, {"idempotency_key": None},
+             {"idempotency_key": ""}, {"idempotency_key": 7}],
+)  # fmt: skip
+async def test_what_the_store_reads_in_meta_must_be_of_its_kind(store, sql, context, meta):
+    """In Python and in SQL alike."""
+    with pytest.raises(InvalidEventError, match="meta"):
+        await store.append(context, [Event("x", meta=meta)])
+
+    batch = json.dumps([{"context_id": context, "event": {"type": "x", "meta": meta}}])
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute("SELECT * FROM _data_manager_admin.append_events(%s::jsonb)", [batch])
+    assert caught.value.sqlstate == "DM001"
+
+
+async def test_one_key_twice_in_a_batch_is_refused(store, context):
+    """As events and as starts; sent one by one, the second gets the first event."""
+    keyed = Event("x", meta={"idempotency_key": "k"})
+
+    with pytest.raises(IdempotencyConflictError):
+        await store.append(context, [keyed, keyed])
+    with pytest.raises(IdempotencyConflictError, match="twice"):
+        await store.start([Start("a.b", {"n": n}, key="k") for n in (1, 2)])
+
+
+async def test_callers_with_one_key_in_one_group_commit_get_the_first_event(store, context):
+    """A refusal concerns only those who sent it."""
+    commits = GroupCommit(store)
+    keyed = Append(context, Event("x", meta={"idempotency_key": "k"}))
+
+    answers = await asyncio.gather(
+        *(commits.submit([item]) for item in (keyed, keyed, Append(context, Event("y"))))
+    )
+
+    assert answers[0][0].event_id == answers[1][0].event_id
+    assert answers[2][0].is_new
+
+
+async def test_a_context_that_an_event_opened_again_can_be_resumed(store, context):
+    """Any event reopens an ERROR; without a run it would stay open for ever."""
+    await store.append(context, [Event("a.b:ERROR", {"message": "no"}, True)])  # noqa: FBT003
+    await store.append(context, [Event("remark")])
+
+    assert await store.resume(context, {}) == [context]
+    assert (await store.context(context)).run.state == "queued"

@@ -11,8 +11,9 @@ import psycopg
 import pytest
 
 from dama.domain.event import Event
+from dama.domain.outcome import Waiting
 from dama.store import Start
-from dama.store.queue import Parking, WorkerIdentity
+from dama.store.queue import WorkerIdentity
 
 TASKS = ("a.b", "a.child")
 LEASE = timedelta(minutes=1)
@@ -63,7 +64,7 @@ async def family(store, register, claim):
 
 def awaiting(*contexts):
     """Waiting for the ends of contexts, for no time and no signal."""
-    return Parking(list(contexts), None, [], seen=0)
+    return Waiting(list(contexts), on_failure=True, until=None, types=[], seen=0)
 
 
 async def run_of(store, context):
@@ -328,7 +329,9 @@ async def test_a_signal_wakes_a_run(store, family):
     """An event of another type does not."""
     worker, parent, _ = family
     version = (await store.context(parent)).version
-    await store.queue.park(parent, worker, Parking([], None, ["approved"], seen=version))
+    await store.queue.park(
+        parent, worker, Waiting([], on_failure=False, until=None, types=["approved"], seen=version)
+    )
     assert await run_of(store, parent) == ("waiting", False)
 
     await store.append(parent, [Event("other")])

@@ -135,9 +135,22 @@ def check_event(event: Event) -> None:
         if not isinstance(cast("object", event.meta), Mapping):
             raise InvalidEventError(f"meta must be an object, found {_kind_of_json(event.meta)}.")
         _check_json(event.meta, "meta")
+        _check_meta(event.meta)
     if event.payload is not ABSENT:
         _check_json(event.payload, "payload")
     _check_error(event)
+
+
+def _check_meta(meta: Mapping[str, object]) -> None:
+    """What the store itself reads must be of its kind."""
+    epoch = meta.get("epoch", 0)
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+        raise InvalidEventError(f"meta.epoch must be the number of a run, found {_shown(epoch)}.")
+    key = meta.get("idempotency_key", "-")
+    if not isinstance(key, str) or not key:
+        raise InvalidEventError(
+            f"meta.idempotency_key must be a string that is not empty, found {_shown(key)}."
+        )
 
 
 def _check_error(event: Event) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 
@@ -43,7 +45,21 @@ class Retry:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The run waits, and needs no worker meanwhile."""
+    """The run waits, and needs no worker meanwhile. The first of these wakes it.
+
+    Attributes:
+        awaited: Contexts of subtasks: all of them have ended.
+        on_failure: Also when one of them has failed.
+        until: This time has come.
+        types: An event of one of these types came from outside the run.
+        seen: The version of the context up to which such events are known.
+    """
+
+    awaited: Sequence[int]
+    on_failure: bool
+    until: datetime | None
+    types: Sequence[str]
+    seen: int
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError
-from dama.runtime.waits import Wait, joined
+from dama.runtime.waits import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from dama.broker.registry import Registry
+    from dama.domain.outcome import Waiting
     from dama.runtime.group_commit import GroupCommit
     from dama.runtime.subtasks import Endings
     from dama.store import Store
@@ -46,7 +47,6 @@ class Execution:
         waits: What it waits for.
         signals_taken: How many events of each type its waits have used up.
         park_after: Seconds after which it leaves memory while it waits.
-        parking: What it was waiting for when it left memory.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class Execution:
         self.waits: list[Wait] = []
         self.signals_taken: Counter[str] = Counter()
         self.park_after = endings.park_after
-        self.parking = joined([])
         self.busy = 0
         self._commits = commits
         self._endings = endings
@@ -77,6 +76,7 @@ class Execution:
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
+        self._waiting = parking([], 0)
 
     @property
     def application_name(self) -> str:
@@ -200,7 +200,7 @@ class Execution:
             SubtaskError: One has failed for good.
             ParkSignal: It takes so long that the run should not stay in memory.
         """
-        with self.waiting(Wait(awaited=tuple(ids))):
+        with self.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)):
             outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self.may_park)
             if outcomes is None:
                 raise ParkSignal
@@ -220,12 +220,16 @@ class Execution:
         try:
             yield
         except ParkSignal:
-            self.parking = joined(self.waits)
+            self._waiting = parking(self.waits, self.journal.version)
             raise
         finally:
             self.waits.remove(wait)
             if not self.waits:
                 self._on_waiting(-1)
+
+    def parked(self) -> Waiting:
+        """What the run was waiting for when it left memory."""
+        return self._waiting
 
     def may_park(self) -> bool:
         """Whether nothing but waits goes on in the run."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.domain.event import ABSENT
+from dama.domain.outcome import Waiting
 from dama.runtime.errors import ParkSignal, WaitTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from dama.runtime.execution import Execution
 
@@ -30,21 +31,27 @@ class Wait:
 
     Attributes:
         awaited: The contexts of subtasks: all of them must have ended.
+        fail_fast: One of them that has failed is enough.
         until: When it ends by itself; None for never.
         type: The type of the signal.
     """
 
     awaited: tuple[int, ...] = ()
+    fail_fast: bool = False
     until: datetime | None = None
     type: str | None = None
 
 
-def joined(waits: Iterable[Wait]) -> tuple[list[int], datetime | None, list[str]]:
-    """What would wake a run that waits for several things at once: the first of them."""
-    waits = list(waits)
-    awaited = sorted({context_id for wait in waits for context_id in wait.awaited})
+def parking(waits: Sequence[Wait], seen: int) -> Waiting:
+    """What wakes a run that waits for several things at once: the first of them."""
     untils = [wait.until for wait in waits if wait.until is not None]
-    return awaited, min(untils, default=None), [wait.type for wait in waits if wait.type]
+    return Waiting(
+        awaited=sorted({context_id for wait in waits for context_id in wait.awaited}),
+        on_failure=any(wait.fail_fast for wait in waits),
+        until=min(untils, default=None),
+        types=[wait.type for wait in waits if wait.type],
+        seen=seen,
+    )
 
 
 async def sleep(execution: Execution, name: str, seconds: float) -> None:

@@ -27,7 +27,7 @@ from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.task import SyncTask, Task
-from dama.store.queue import Parking, WorkerIdentity
+from dama.store.queue import WorkerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -230,7 +230,7 @@ class Worker:
         try:
             return Done(await _call(task, execution))
         except ParkSignal:
-            return Waiting()
+            return execution.parked()
         except LostSignal:
             return Lost()
         except UnavailableError:
@@ -248,19 +248,11 @@ class Worker:
             case Retry(error, delay):
                 await execution.will_retry(error, delay)
                 await self._store.queue.retry(context_id, self._id, delay)
-            case Waiting():
-                await self._park(execution)
+            case Waiting() as waiting:
+                execution.close()
+                await self._store.queue.park(context_id, self._id, waiting)
             case Lost():
                 raise LostSignal
-
-    async def _park(self, execution: Execution) -> None:
-        execution.close()
-        awaited, until, types = execution.parking
-        await self._store.queue.park(
-            execution.claim.context_id,
-            self._id,
-            Parking(awaited, until, types, seen=execution.journal.version),
-        )
 
     def _count_waiting(self, change: int) -> None:
         self._waiting += change

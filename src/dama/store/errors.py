@@ -69,6 +69,7 @@ class SchemaError(UnavailableError):
 
 
 DISK_FULL = "53100"
+UNIQUE = "23505"
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
     "DM003": "Use another key, or send the same body again.",
@@ -94,6 +95,11 @@ def translate(error: psycopg.Error) -> DamaError | None:
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
         return CLASSES[state](message, HINTS.get(state))
+    if state == UNIQUE and (error.diag.constraint_name or "").endswith("_idempotency"):
+        return IdempotencyConflictError(
+            "An idempotency key was used by another writer at the same moment.",
+            "Send it again: the answer is the first event with the key.",
+        )
     if state == DISK_FULL:
         return DiskFullError(
             "The disk of the database is full; nothing of this write was kept.",

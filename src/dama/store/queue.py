@@ -7,7 +7,6 @@ transaction or a lock while a task runs.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +14,9 @@ from typing import TYPE_CHECKING
 from dama.store.rows import Claim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.domain.outcome import Waiting
     from dama.store.database import Database
 
 
@@ -64,23 +66,6 @@ class WorkerRow:
     running: int
     started_at: datetime
     alive: bool
-
-
-@dataclass(frozen=True)
-class Parking:
-    """What wakes a run that waits without a worker: the first of these.
-
-    Attributes:
-        awaited: Contexts of subtasks: all have ended, or one has failed.
-        until: This time has come.
-        types: An event of one of these types came from outside the run.
-        seen: The version of the context up to which such events are known.
-    """
-
-    awaited: Sequence[int]
-    until: datetime | None
-    types: Sequence[str]
-    seen: int
 
 
 class RunQueue:
@@ -156,9 +141,9 @@ class RunQueue:
         rows = await self._database.rows("claim_runs", params, again=False)
         return [Claim(*row[:6], params=json.loads(row[7]) if row[6] else {}) for row in rows]
 
-    async def park(self, context_id: int, worker_id: int, parking: Parking) -> bool:
+    async def park(self, context_id: int, worker_id: int, waiting: Waiting) -> bool:
         """Let a run wait without a worker; False when it is no longer its own."""
-        params = {"context_id": context_id, "worker_id": worker_id, **asdict(parking)}
+        params = {"context_id": context_id, "worker_id": worker_id, **asdict(waiting)}
         ((parked,),) = await self._database.rows("park_run", params)
         return parked
 

@@ -26,6 +26,12 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       THEN 'type must be a string that is not empty'
     WHEN jsonb_typeof(meta) <> 'object'
       THEN format('meta must be an object, found %s', jsonb_typeof(meta))
+    WHEN meta ? 'epoch' AND coalesce(meta ->> 'epoch', '') !~ '^[0-9]{1,18}$'
+      THEN format('meta.epoch must be the number of a run, found %s', meta -> 'epoch')
+    WHEN meta ? 'idempotency_key'
+         AND (jsonb_typeof(meta -> 'idempotency_key') <> 'string' OR meta ->> 'idempotency_key' = '')
+      THEN format('meta.idempotency_key must be a string that is not empty, found %s',
+                  meta -> 'idempotency_key')
     WHEN error AND jsonb_typeof(payload) IS DISTINCT FROM 'object'
       THEN format('error is true, so payload must be an object with a message, found %s',
                   coalesce(jsonb_typeof(payload), 'no payload'))

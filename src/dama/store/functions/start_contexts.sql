@@ -26,6 +26,13 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', item.refusal),
       DETAIL = jsonb_build_object('item', item.place - 1);
   END IF;
+  SELECT t.i ->> 'idempotency_key' AS key INTO item
+    FROM jsonb_array_elements(batch) t (i) WHERE t.i ? 'idempotency_key'
+    GROUP BY t.i ->> 'task', t.i ->> 'idempotency_key' HAVING count(*) > 1 LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM003',
+      MESSAGE = format('The idempotency key %s comes twice in one batch.', item.key);
+  END IF;
   IF parent IS NOT NULL THEN
     SELECT c.root_context_id INTO root FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
     IF NOT FOUND THEN

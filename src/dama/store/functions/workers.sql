@@ -98,7 +98,8 @@ $$;
 -- Both rows are locked before anybody looks: a subtask that ends meanwhile, or a signal that comes,
 -- waits for this transaction and then finds a run that waits.
 CREATE OR REPLACE FUNCTION _data_manager_admin.park_run(
-  context bigint, worker bigint, awaited bigint[], until timestamptz, types text[], seen bigint)
+  context bigint, worker bigint, awaited bigint[], on_failure boolean, until timestamptz,
+  types text[], seen bigint)
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -115,12 +116,12 @@ BEGIN
   SELECT count(*) FILTER (WHERE c.status = 'OPEN'),
          coalesce(bool_or(c.status IN ('ERROR', 'CANCELLED')), FALSE) INTO unfinished, failed
     FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (awaited);
-  ready := (awaited <> '{}' AND (unfinished = 0 OR failed))
+  ready := (awaited <> '{}' AND (unfinished = 0 OR (failed AND on_failure)))
     OR coalesce(until <= clock_timestamp(), FALSE)
     OR EXISTS (SELECT FROM _data_manager_admin.event_store_prototype e
                  WHERE e.etl_context_id = context AND e.version > seen AND e.type = ANY (types));
   UPDATE _data_manager_admin.run_queue q
-    SET worker_id = NULL, pending = unfinished, wake_on_failure = TRUE, attempt = q.attempt - 1,
+    SET worker_id = NULL, pending = unfinished, wake_on_failure = on_failure, attempt = q.attempt - 1,
         wake_types = types, due_at = CASE WHEN ready THEN NULL ELSE until END,
         state = CASE WHEN ready THEN 'queued' ELSE 'waiting' END
     WHERE q.context_id = context;
@@ -128,7 +129,8 @@ BEGIN
 END
 $$;
 
--- What failed below a failed context failed it, so it is reopened with it.
+-- What failed below a failed context failed it, so it is reopened with it. A context that an event
+-- from outside opened again has no run, and gets one.
 CREATE OR REPLACE FUNCTION _data_manager_admin.resume_tree(context bigint, meta jsonb)
 RETURNS TABLE (context_id bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -139,7 +141,8 @@ BEGIN
   ids := ARRAY(
     WITH RECURSIVE failed AS (
       SELECT c.context_id FROM _data_manager_admin.etl_context c
-        WHERE c.context_id = context AND c.status IN ('ERROR', 'CANCELLED')
+        WHERE c.context_id = context AND (c.status IN ('ERROR', 'CANCELLED') OR (c.status = 'OPEN'
+          AND NOT EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = context)))
       UNION ALL
       SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN failed f ON c.parent_id = f.context_id
         WHERE c.status IN ('ERROR', 'CANCELLED'))
