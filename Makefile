@@ -9,7 +9,7 @@ BIN := .venv/bin
 SOURCES := src tests examples benchmarks tools
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check lint types imports package tracked format bench lock clean rebuild
+.PHONY: help demo test chaos coverage check lint types imports package tracked format bench lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -20,6 +20,9 @@ help: ## Print this list
 
 demo: .venv/project ## Load a year of flights into a database of its own and show it
 	@$(BIN)/dama run flights.load $(ARGS)
+
+chaos: .venv/dev .venv/project ## Kill workers and the database while they work (ARGS=--help)
+	@$(BIN)/python -m tests.acceptance.chaos $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
 	@$(BIN)/python -m benchmarks $(ARGS)
