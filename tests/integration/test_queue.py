@@ -134,7 +134,9 @@ async def test_a_renewal_names_what_the_worker_no_longer_has(store, register, cl
     await claim(worker)
     await store.append(cancelled, [Event("a.b:CANCELLED")])
 
-    assert await store.queue.renew(worker, held=[cancelled, kept], lease=LEASE) == [cancelled]
+    assert (await store.queue.renew(worker, held=[cancelled, kept], lease=LEASE)).gone == [
+        cancelled
+    ]
 
 
 async def test_a_worker_that_is_not_known_claims_nothing(store, claim):
@@ -168,8 +170,8 @@ async def test_a_renewed_lease_keeps_the_runs(store, register, claim):
     (context,) = await store.start([Start("a.b", {})])
     await claim(one)
 
-    assert await store.queue.renew(one, held=[context], lease=LEASE) == []
-    assert await store.queue.renew(other, held=[], lease=LEASE) == []
+    assert (await store.queue.renew(one, held=[context], lease=LEASE)).gone == []
+    assert (await store.queue.renew(other, held=[], lease=LEASE)).gone == []
     assert await run_of(store, context) == ("running", True)
 
 
@@ -183,7 +185,7 @@ async def test_the_runs_of_a_lapsed_lease_go_to_another_worker(store, register, 
 
     got = (await claim(alive))[context]
     assert (got.epoch, got.attempt) == (2, 2)
-    assert await store.queue.renew(dead, held=[context], lease=LEASE) is None
+    assert (await store.queue.renew(dead, held=[context], lease=LEASE)).gone is None
     assert await claim(dead) == {}
 
 
@@ -193,9 +195,9 @@ async def test_a_worker_whose_own_lease_lapsed_judges_nobody(store, register, cl
     (context,) = await store.start([Start("a.b", {})])
     await claim(one)
 
-    assert await store.queue.renew(other, held=[], lease=LEASE) == []
+    assert (await store.queue.renew(other, held=[], lease=LEASE)).gone == []
     assert await run_of(store, context) == ("running", True)
-    assert await store.queue.renew(one, held=[context], lease=LEASE) == []
+    assert (await store.queue.renew(one, held=[context], lease=LEASE)).gone == []
 
 
 async def test_workers_that_are_released_lose_their_runs(store, register, claim):

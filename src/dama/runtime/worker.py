@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 LEASE = timedelta(seconds=3.5)
 RENEW_SECONDS = 1.0
-POLL_SECONDS = 1.0
+SOONEST_SECONDS = 0.01
 SLOTS = 16
 THREADS = 1000
 
@@ -85,6 +85,7 @@ class Worker:
         self._draining = False
         self._found_nothing = False
         self._looked = asyncio.Event()
+        self._sooner = asyncio.Event()
         self._waiting = 0
         self._settling = 0
 
@@ -92,7 +93,14 @@ class Worker:
     async def working(self) -> AsyncGenerator[Worker]:
         """Work until the end of the block; what is not done then is queued again."""
         await self._register()
-        duties = [asyncio.create_task(duty()) for duty in (self._claim_always, self._renew_always)]
+        duties = [
+            asyncio.create_task(duty)
+            for duty in (
+                self._claim_always(),
+                self._renew_always(),
+                self._store.hints.listen(self._hear),
+            )
+        ]
         try:
             yield self
         finally:
@@ -145,10 +153,7 @@ class Worker:
             self._found_nothing = not claimed
             self._looked.set()
             if not claimed:
-                # Not wait_for(): in Python 3.11 it forgets a cancellation that comes with the wake.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._wake.wait()
+                await self._wake.wait()
 
     async def _claim_once(self) -> bool:
         # A run whose function is done needs no slot while its FINAL is written, so the next
@@ -171,17 +176,38 @@ class Worker:
         return bool(claims)
 
     async def _renew_always(self) -> None:
+        """Once a second, which is all that an idle worker asks; sooner when a run is due."""
+        pause = RENEW_SECONDS
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            self._sooner.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._sooner.wait()
+            pause = RENEW_SECONDS
             try:
-                held = list(self._running)
-                gone = await self._store.queue.renew(self._id, held=held, lease=LEASE)
-                if gone is None:
-                    await self._start_over()
-                else:
-                    self._drop(gone)
+                renewal = await self._store.queue.renew(
+                    self._id,
+                    held=list(self._running),
+                    queues=self._queues,
+                    tasks=self._tasks,
+                    lease=LEASE,
+                )
             except UnavailableError as error:
                 _log.warning("the lease is not renewed: %s", error)
+                continue
+            if renewal.gone is None:
+                await self._start_over()
+            else:
+                self._drop(renewal.gone)
+            if renewal.work:
+                self._wake.set()
+            if renewal.next_due is not None:
+                pause = min(max(renewal.next_due, SOONEST_SECONDS), RENEW_SECONDS)
+
+    def _hear(self) -> None:
+        """Something changed in the queue: a run to claim, a subtask that ended, a cancellation."""
+        self._wake.set()
+        self._endings.ended()
 
     def _drop(self, contexts: Sequence[int]) -> None:
         """These were cancelled or taken over since they were held."""
@@ -221,6 +247,8 @@ class Worker:
             _log.warning("context %s: %s", claim.context_id, error)
         finally:
             self._running.pop(claim.context_id, None)
+            if claim.parent_id is not None:
+                await self._store.hints.send()
             self._endings.ended()
             self._wake.set()
 
@@ -248,9 +276,11 @@ class Worker:
             case Retry(error, delay):
                 await execution.will_retry(error, delay)
                 await self._store.queue.retry(context_id, self._id, delay)
+                self._sooner.set()
             case Waiting() as waiting:
                 execution.close()
                 await self._store.queue.park(context_id, self._id, waiting)
+                self._sooner.set()
             case Lost():
                 raise LostSignal
 

@@ -49,7 +49,6 @@ class Database:
             max_size=8,
             open=False,
             kwargs={"autocommit": True, "application_name": "dama"},
-            check=AsyncConnectionPool.check_connection,
         )
 
     @classmethod
@@ -89,6 +88,8 @@ class Database:
         while True:
             try:
                 async with self._pool.connection() as connection:
+                    if not again:  # it may have died since: better seen before than after
+                        await AsyncConnectionPool.check_connection(connection)
                     cursor = await connection.execute(statement(name), params)
                     return await cursor.fetchall() if cursor.description else []
             except (psycopg.Error, PoolTimeout) as error:

@@ -40,6 +40,22 @@ class WorkerIdentity:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """What a worker learns with its lease.
+
+    Attributes:
+        gone: Contexts that it held and that are no longer its own: cancelled, or taken over. None
+            when it was taken for dead itself.
+        work: Whether something is queued for it.
+        next_due: Seconds until a run is due; None when none will be.
+    """
+
+    gone: list[int] | None
+    work: bool
+    next_due: float | None
+
+
+@dataclass(frozen=True)
 class WorkerRow:
     """A worker as others see it.
 
@@ -108,17 +124,24 @@ class RunQueue:
         await self._database.rows("release_worker", {"worker_ids": list(worker_ids)})
 
     async def renew(
-        self, worker_id: int, *, held: Sequence[int], lease: timedelta
-    ) -> list[int] | None:
-        """Renew the lease.
-
-        Returns:
-            Those of the held contexts that are no longer the worker's: cancelled, or taken over.
-            None when it was taken for dead itself.
-        """
-        params = {"worker_id": worker_id, "held": list(held), "lease": lease}
-        ((gone,),) = await self._database.rows("renew_lease", params)
-        return gone
+        self,
+        worker_id: int,
+        *,
+        held: Sequence[int],
+        lease: timedelta,
+        queues: Sequence[str] = (),
+        tasks: Sequence[str] = (),
+    ) -> Renewal:
+        """Renew the lease, and look what is left to do in these queues and tasks."""
+        params = {
+            "worker_id": worker_id,
+            "held": list(held),
+            "queues": list(queues),
+            "tasks": list(tasks),
+            "lease": lease,
+        }
+        ((gone, work, next_due),) = await self._database.rows("renew_lease", params)
+        return Renewal(gone, work, next_due)
 
     async def claim(
         self,

@@ -17,6 +17,7 @@ import msgspec
 from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dict
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
+from dama.store.hints import Hints
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
 
@@ -37,11 +38,13 @@ class Store:
     Attributes:
         database: Where they are.
         queue: The run queue of the same database.
+        hints: Wakes workers before they look by themselves.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.queue = RunQueue(database)
+        self.hints = Hints(database)
 
     @classmethod
     @asynccontextmanager
@@ -75,7 +78,9 @@ class Store:
             Append(context_id, event, expected if place == 0 else None)
             for place, event in enumerate(events)
         ]
-        return [appended.event_id for appended in await self.append_many(items)]
+        appended = await self.append_many(items)
+        await self.hints.send()  # it may be a signal
+        return [each.event_id for each in appended]
 
     async def append_many(self, items: Sequence[Append]) -> list[Appended]:
         """Append events of any contexts in one transaction: all of them or none.
@@ -113,6 +118,7 @@ class Store:
         }
         again = spawned is None and all(start.key for start in starts)
         rows = await self.database.rows("start_contexts", params, again=again)
+        await self.hints.send()
         return [cast("int", row[0]) for row in rows]
 
     async def context(self, context_id: int) -> ContextRow:
@@ -227,12 +233,16 @@ class Store:
         """End a context and all below it that have not ended; gives their ids."""
         payload = {"message": "cancelled by an operator"}
         params = {"context_id": context_id, "payload": _json(payload), "meta": _json(meta)}
-        return [row[0] for row in await self.database.rows("cancel_tree", params, again=False)]
+        rows = await self.database.rows("cancel_tree", params, again=False)
+        await self.hints.send()
+        return [row[0] for row in rows]
 
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""
         params = {"context_id": context_id, "meta": _json(meta)}
-        return [row[0] for row in await self.database.rows("resume_tree", params, again=False)]
+        rows = await self.database.rows("resume_tree", params, again=False)
+        await self.hints.send()
+        return [row[0] for row in rows]
 
     async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:  # noqa: ANN401 - any state
         """Fold the events of a context through a slice, up to an event.

@@ -61,21 +61,23 @@ $$;
 
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
 -- every lease has, and nobody is dead.
--- Gives the contexts that the worker should have but were taken from it: ended from outside, or
--- claimed by another; NULL when it was taken for dead itself.
+-- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
+--        or claimed by another; NULL when it was taken for dead itself. work: something is queued
+--        for it. next_due: seconds until the next run is due; NULL when none will be.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
-  worker bigint, held bigint[], lease interval)
-RETURNS bigint[]
+  worker bigint, held bigint[], queues text[], tasks text[], lease interval)
+RETURNS TABLE (gone bigint[], work boolean, next_due double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before  timestamptz;
   moment  timestamptz := clock_timestamp();
-  gone    bigint[];
+  dead    bigint[];
 BEGIN
   SELECT w.lease_until INTO before FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    RETURN NULL;
+    RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision;
+    RETURN;
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
@@ -84,14 +86,19 @@ BEGIN
                              WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000
                              FOR NO KEY UPDATE SKIP LOCKED);
   IF before > moment THEN
-    gone := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
+    dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
-    IF gone <> '{}' THEN
-      PERFORM _data_manager_admin.release_workers(gone);
+    IF dead <> '{}' THEN
+      PERFORM _data_manager_admin.release_workers(dead);
     END IF;
   END IF;
-  RETURN ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
-    SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker));
+  RETURN QUERY SELECT
+    ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
+      SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
+    EXISTS (SELECT FROM _data_manager_admin.run_queue q
+              WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)),
+    (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
+       FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL);
 END
 $$;
 

@@ -1,5 +1,8 @@
 -- renew_lease: a worker lives; runs that are due and runs of dead workers are queued again.
--- In:    worker_id bigint; held bigint[]; lease interval
--- Out:   one row: those of the held that are no longer its own; NULL: it was taken for dead
+-- In:    worker_id bigint; held bigint[]; queues, tasks text[]: what it claims; lease interval
+-- Out:   one row: gone (those of the held that are no longer its own; NULL: it was taken for dead),
+--        work (something is queued for it), next_due (seconds until a run is due, or NULL)
 -- Locks: the worker's row; rows of run_queue, SKIP LOCKED
-SELECT _data_manager_admin.renew_lease(%(worker_id)s::bigint, %(held)s::bigint[], %(lease)s::interval)
+SELECT gone, work, next_due FROM _data_manager_admin.renew_lease(
+  %(worker_id)s::bigint, %(held)s::bigint[], %(queues)s::text[], %(tasks)s::text[],
+  %(lease)s::interval)

@@ -1,0 +1,71 @@
+"""Hints: NOTIFY, so that a worker need not wait for its next look. Polling stays the truth.
+
+A notifying commit takes a lock of the whole server, so a hint is a commit of its own, after the
+fact, and at most one in `INTERVAL` seconds leaves a process; many changes share it. Behind a pooler
+of transactions nobody can listen, and workers find their work when they look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from dama import clock
+from dama.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dama.store.database import Database
+
+CHANNEL = "dama_queue"
+INTERVAL = 0.02
+RECONNECT_SECONDS = 1.0
+
+_log = logging.getLogger("dama.hints")
+
+
+class Hints:
+    """The hints of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._next = 0.0
+        self._late: asyncio.Task[None] | None = None
+
+    async def send(self) -> None:
+        """Say that the queue changed: now, or together with what changes in the next moment."""
+        if self._late is not None and not self._late.done():
+            return
+        wait = self._next - clock.monotonic()
+        if wait > 0:
+            self._late = asyncio.create_task(self._send_later(wait))
+            return
+        await self._send_now()
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call a function at each hint, for ever; also after each new connection."""
+        while True:
+            with suppress(psycopg.Error):
+                async with await psycopg.AsyncConnection.connect(
+                    self._database.conninfo, autocommit=True, application_name="dama hints"
+                ) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    heard()  # something may have come while nobody listened
+                    async for _ in connection.notifies():
+                        heard()
+            _log.debug("no hints for a moment: the connection is gone")
+            await clock.sleep(RECONNECT_SECONDS)
+
+    async def _send_later(self, seconds: float) -> None:
+        await clock.sleep(seconds)
+        await self._send_now()
+
+    async def _send_now(self) -> None:
+        self._next = clock.monotonic() + INTERVAL
+        with suppress(UnavailableError):
+            await self._database.rows("notify_workers", again=False)
