@@ -48,13 +48,27 @@ class App:
         async with Store.opened(await _conninfo(config)) as store:
             yield cls(store, registry)
 
-    async def start(self, name: str, params: Mapping[str, Any], *, key: str | None = None) -> int:
+    async def start(
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        *,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        expires: float | None = None,
+    ) -> int:
         """Queue a task; gives its context.
 
         Args:
             name: The full name, such as `flights.load`.
             params: What it takes.
             key: A second start with the same key gives the first context.
+            queue: Instead of the task's own.
+            priority: Instead of the task's own; higher ones are claimed first.
+            delay: Seconds before it is queued.
+            expires: Seconds in which it must start, or it fails.
 
         Raises:
             UnknownTaskError: The nearest names are in the hint.
@@ -65,10 +79,12 @@ class App:
         start = Start(
             task.name,
             task.encode_params(params),
-            task.options.queue,
-            task.options.priority,
-            key,
-            {"user": getpass.getuser()},
+            queue=task.options.queue if queue is None else queue,
+            priority=task.options.priority if priority is None else priority,
+            key=key,
+            delay=delay,
+            expires=expires,
+            meta={"user": getpass.getuser()},
         )
         (context_id,) = await self.store.start([start])
         return context_id

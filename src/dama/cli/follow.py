@@ -35,11 +35,11 @@ def run_here(
     task: str,
     params: Mapping[str, object],
     *,
-    key: str | None,
+    wishes: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
-    return _followed(session, lambda app: app.start(task, params, key=key), as_json=as_json)
+    return _followed(session, lambda app: app.start(task, params, **wishes), as_json=as_json)
 
 
 def resume_here(session: Session, context_id: int, *, as_json: bool) -> int:
@@ -57,12 +57,12 @@ async def start_detached(
     task: str,
     params: Mapping[str, object],
     *,
-    key: str | None,
+    wishes: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Start a task in a process of its own, which outlives this one and its terminal."""
     async with session.app(with_services=True) as app:
-        context_id = await app.start(task, params, key=key)
+        context_id = await app.start(task, params, **wishes)
     log = _run_in_background(session, context_id)
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})

@@ -20,6 +20,7 @@ SECTIONS = {
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
         "events": ("dama.cli.events:events", "Show the events of a context, or follow them."),
+        "queue": ("dama.cli.queue:queue", "Pause, resume and limit queues."),
         "workers": ("dama.cli.workers:workers", "List the workers and how busy they are."),
         "state": (
             "dama.cli.state:state",

@@ -29,11 +29,24 @@ class RunOptions:
         detach: Return at once; the task runs in the background.
         key: The idempotency key.
         json: Print one JSON document.
+        queue: Instead of the task's own.
+        priority: Instead of the task's own.
+        delay: Seconds before it is queued.
+        expires: Seconds in which it must start.
     """
 
     detach: bool = False
     key: str | None = None
     json: bool = False
+    queue: str | None = None
+    priority: int | None = None
+    delay: float | None = None
+    expires: float | None = None
+
+    def wishes(self) -> dict[str, Any]:
+        """What the start of the task is asked for besides its params."""
+        names = ("key", "queue", "priority", "delay", "expires")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 class TaskGroup(click.Group):
@@ -115,6 +128,10 @@ def run_options() -> list[click.Option]:
             "Idempotency key: the same task with the same key is started once.",
             metavar="TEXT",
         ),
+        option("--queue", "Instead of the task's own queue.", metavar="NAME"),
+        option("--priority", "Higher ones are claimed first.", type=int),
+        option("--delay", "Seconds before it is queued.", type=click.FloatRange(0)),
+        option("--expires", "Seconds in which it must start.", type=click.FloatRange(0)),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 
@@ -142,9 +159,11 @@ def _call(
     chosen: RunOptions = ctx.meta[_META]
     if chosen.detach:
         return asyncio.run(
-            start_detached(session, definition.name, params, key=chosen.key, as_json=chosen.json)
+            start_detached(
+                session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json
+            )
         )
-    return run_here(session, definition.name, params, key=chosen.key, as_json=chosen.json)
+    return run_here(session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json)
 
 
 def _example(path: str, options: list[ParamOption]) -> str:

@@ -56,6 +56,33 @@ class Renewal:
 
 
 @dataclass(frozen=True)
+class QueueRow:
+    """A queue.
+
+    Attributes:
+        queue: Its name.
+        paused: Whether nothing of it is started.
+        concurrency: The limit of runs at once; None for no limit.
+        rate: The limit of starts a second; None for no limit.
+        queued: How many could start.
+        delayed: How many wait for their time, retries included.
+        running: How many run.
+        waiting: How many wait for subtasks, times or signals.
+        oldest: Since when the oldest of the queued is there.
+    """
+
+    queue: str
+    paused: bool
+    concurrency: int | None
+    rate: float | None
+    queued: int
+    delayed: int
+    running: int
+    waiting: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True)
 class WorkerRow:
     """A worker as others see it.
 
@@ -114,6 +141,29 @@ class RunQueue:
         """The workers that a host has or had: id, boot_id, pid, pid_started."""
         rows = await self._database.rows("find_workers_of_host", {"host": host})
         return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def queues(self) -> list[QueueRow]:
+        """The queues that have runs or settings, by name."""
+        return [QueueRow(*row) for row in await self._database.rows("list_queues")]
+
+    async def set_queue(
+        self,
+        queue: str,
+        *,
+        paused: bool | None = None,
+        concurrency: int | None = None,
+        rate: float | None = None,
+    ) -> None:
+        """Pause, resume or limit a queue, for all workers.
+
+        Args:
+            queue: Its name; it need not have any run yet.
+            paused: Nothing of it is started meanwhile; what runs goes on.
+            concurrency: At most so many runs at once; 0 for no limit.
+            rate: At most so many starts a second; 0 for no limit.
+        """
+        params = {"queue": queue, "paused": paused, "concurrency": concurrency, "rate": rate}
+        await self._database.rows("set_queue", params)
 
     async def workers(self) -> list[WorkerRow]:
         """The workers that are known, the oldest first."""

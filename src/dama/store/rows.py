@@ -94,6 +94,8 @@ class Start:
         queue: Where its run waits.
         priority: Higher ones are claimed first.
         key: An idempotency key: a second start with it gives the first context.
+        delay: Seconds before it is queued; None for at once.
+        expires: Seconds in which it must start, or it fails; None for no limit.
         meta: Who starts it.
     """
 
@@ -102,6 +104,8 @@ class Start:
     queue: str = "default"
     priority: int = 0
     key: str | None = None
+    delay: float | None = None
+    expires: float | None = None
     meta: Mapping[str, Any] | None = None
 
 

@@ -304,9 +304,8 @@ def _start_item(start: Start) -> dict[str, Any]:
         "queue": start.queue,
         "priority": start.priority,
     }
-    if start.key is not None:
-        item["idempotency_key"] = start.key
-    return item
+    wishes = {"idempotency_key": start.key, "delay": start.delay, "expires": start.expires}
+    return item | {name: value for name, value in wishes.items() if value is not None}
 
 
 def _events(rows: Sequence[Row]) -> list[StoredEvent]:

@@ -1,6 +1,6 @@
 -- start_contexts: create contexts with their INITIAL events and queue their runs, all or nothing.
--- In:    batch jsonb: an array of {"task", "event", "parent_id"?, "queue"?, "priority"?,
---        "idempotency_key"?}; spawned jsonb: the event of the parent that records them, without its
+-- In:    batch jsonb: an array of {"task", "event", "queue"?, "priority"?, "idempotency_key"?,
+--        "delay"?: seconds before it is queued, "expires"?: seconds in which it must start}; spawned jsonb: the event of the parent that records them, without its
 --        payload.context_ids, or NULL; parent bigint: whose event it is
 -- Out:   one row per item, in order: context_id, is_new (false: the key was known)
 -- Raises: as append_events()
@@ -77,9 +77,12 @@ BEGIN
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
   INSERT INTO _data_manager_admin.run_queue
-    (context_id, root_context_id, parent_id, task, queue, priority)
+    (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at)
   SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
-         coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0)
+         coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0),
+         CASE WHEN t.i ? 'delay' THEN 'delayed' ELSE 'queued' END,
+         clock_timestamp() + (t.i ->> 'delay')::double precision * interval '1 second',
+         clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second'
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
 

@@ -1,5 +1,61 @@
 -- workers: claims, leases, and what becomes of the runs of workers that died.
 
+-- allowed_starts: how many runs of a queue may be started now, by its settings. The row is locked, so
+-- that claims of a limited queue come one after the other; a queue without settings has no row.
+CREATE OR REPLACE FUNCTION _data_manager_admin.allowed_starts(name text, demand int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  setting  record;
+  allowed  int := demand;
+BEGIN
+  SELECT s.paused, s.concurrency, s.rate, least(greatest(s.rate, 1),
+         s.allowance + s.rate * extract(epoch FROM clock_timestamp() - s.allowed_at)) AS allowance
+    INTO setting FROM _data_manager_admin.queue_setting s WHERE s.queue = name FOR UPDATE;
+  IF NOT FOUND THEN
+    RETURN demand;
+  END IF;
+  IF setting.paused THEN
+    RETURN 0;
+  END IF;
+  IF setting.concurrency IS NOT NULL THEN
+    allowed := least(allowed, setting.concurrency - (
+      SELECT count(*) FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running')::int);
+  END IF;
+  IF setting.rate IS NOT NULL THEN
+    allowed := least(allowed, floor(setting.allowance)::int);
+  END IF;
+  RETURN greatest(allowed, 0);
+END
+$$;
+
+-- spend_allowance: so many runs of a queue with a rate were started.
+CREATE OR REPLACE FUNCTION _data_manager_admin.spend_allowance(name text, spent int) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE _data_manager_admin.queue_setting s
+    SET allowance = least(greatest(s.rate, 1), s.allowance
+          + s.rate * extract(epoch FROM clock_timestamp() - s.allowed_at)) - spent,
+        allowed_at = clock_timestamp()
+    WHERE s.queue = name AND s.rate IS NOT NULL
+$$;
+
+-- expire_runs: runs that did not start in time have failed.
+CREATE OR REPLACE FUNCTION _data_manager_admin.expire_runs() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  late jsonb;
+BEGIN
+  SELECT jsonb_agg(jsonb_build_object('context_id', q.context_id, 'event', jsonb_build_object(
+           'type', q.task || ':ERROR', 'error', TRUE, 'payload', jsonb_build_object(
+             'name', 'ExpiredError', 'message', format('It did not start before %s.', q.expires_at)))))
+    INTO late
+    FROM _data_manager_admin.run_queue q
+    WHERE q.expires_at < clock_timestamp() AND q.attempt = 0 AND q.state IN ('queued', 'delayed');
+  IF late IS NOT NULL THEN
+    PERFORM _data_manager_admin.append_events(late);
+  END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], tasks text[], root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
@@ -11,6 +67,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
   ids   bigint[] := '{}';
+  more  bigint[];
   name  text;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims.
@@ -24,10 +81,15 @@ BEGIN
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOREACH name IN ARRAY queues LOOP
-      ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+      more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = name AND q.state = 'queued' AND q.task = ANY (tasks)
         ORDER BY q.priority DESC, q.context_id
-        LIMIT demand - cardinality(ids) FOR NO KEY UPDATE SKIP LOCKED);
+        LIMIT _data_manager_admin.allowed_starts(name, demand - cardinality(ids))
+        FOR NO KEY UPDATE SKIP LOCKED);
+      IF more <> '{}' THEN
+        PERFORM _data_manager_admin.spend_allowance(name, cardinality(more));
+        ids := ids || more;
+      END IF;
     END LOOP;
   END IF;
   IF ids = '{}' THEN
@@ -36,7 +98,7 @@ BEGIN
   RETURN QUERY
     UPDATE _data_manager_admin.run_queue q
       SET state = 'running', worker_id = worker, epoch = q.epoch + 1, attempt = q.attempt + 1,
-          due_at = NULL, pending = 0, wake_types = NULL
+          due_at = NULL, expires_at = NULL, pending = 0, wake_types = NULL
       FROM _data_manager_admin.etl_context c
       JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
       WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id
@@ -85,6 +147,9 @@ BEGIN
     WHERE q.context_id IN (SELECT d.context_id FROM _data_manager_admin.run_queue d
                              WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000
                              FOR NO KEY UPDATE SKIP LOCKED);
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
+    PERFORM _data_manager_admin.expire_runs();
+  END IF;
   IF before > moment THEN
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);

@@ -1,0 +1,100 @@
+"""`dama queue`: what waits where, and how much of it may run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from dama.cli.session import Session
+    from dama.store.queue import QueueRow
+
+
+@click.group(
+    epilog=examples("dama queue ls", "dama queue pause etl", "dama queue limit etl --concurrency 2")
+)
+def queue() -> None:
+    """Pause, resume and limit queues, for all workers at once."""
+
+
+@queue.command("ls", epilog=examples("dama queue ls", "dama queue ls --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def list_queues(session: Session, *, as_json: bool) -> None:
+    """List the queues that have runs or settings."""
+
+    async def read() -> list[QueueRow]:
+        async with session.app() as app:
+            return await app.store.queue.queues()
+
+    rows = asyncio.run(read())
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("Nothing is queued.")
+    else:
+        print_table(
+            ["queue", "queued", "delayed", "running", "waiting", "limits"],
+            [[r.queue, r.queued, r.delayed, r.running, r.waiting, _limits(r)] for r in rows],
+        )
+
+
+@queue.command(epilog=examples("dama queue pause etl"))
+@click.argument("name")
+@click.pass_obj
+def pause(session: Session, name: str) -> None:
+    """Start nothing of a queue any more; what runs goes on."""
+    _set(session, name, paused=True)
+    click.echo(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
+
+
+@queue.command(epilog=examples("dama queue resume etl"))
+@click.argument("name")
+@click.pass_obj
+def resume(session: Session, name: str) -> None:
+    """Let a paused queue go on."""
+    _set(session, name, paused=False)
+    click.echo(f"The queue {name} goes on.")
+
+
+@queue.command(epilog=examples("dama queue limit etl --concurrency 2 --rate 0.5"))
+@click.argument("name")
+@click.option("--concurrency", type=click.IntRange(0), help="Runs at once; 0 for no limit.")
+@click.option("--rate", type=click.FloatRange(0), help="Starts a second; 0 for no limit.")
+@click.pass_obj
+def limit(session: Session, name: str, *, concurrency: int | None, rate: float | None) -> None:
+    """Limit how much of a queue runs, on all workers together."""
+    if concurrency is None and rate is None:
+        raise click.UsageError("Give --concurrency, --rate or both.")
+    _set(session, name, concurrency=concurrency, rate=rate)
+    click.echo(f"The queue {name} is limited.")
+
+
+def _set(
+    session: Session,
+    name: str,
+    *,
+    paused: bool | None = None,
+    concurrency: int | None = None,
+    rate: float | None = None,
+) -> None:
+    async def change() -> None:
+        async with session.app() as app:
+            await app.store.queue.set_queue(name, paused=paused, concurrency=concurrency, rate=rate)
+            await app.store.hints.send()
+
+    asyncio.run(change())
+
+
+def _limits(row: QueueRow) -> str:
+    parts = ["paused"] if row.paused else []
+    if row.concurrency is not None:
+        parts.append(f"{row.concurrency} at once")
+    if row.rate is not None:
+        parts.append(f"{row.rate:g} a second")
+    return ", ".join(parts) or "none"

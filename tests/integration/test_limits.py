@@ -1,0 +1,112 @@
+"""Queues: pause, limits, priorities; runs that are to start later, or in time or not at all."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from dama.store import Start
+from dama.store.queue import WorkerIdentity
+
+LEASE = timedelta(seconds=60)
+
+
+@pytest.fixture
+async def workers(store):
+    """Two workers that are known."""
+    return [
+        await store.queue.register(
+            WorkerIdentity(f"host{n}", "boot", n, "0", "0"),
+            queues=["default"],
+            root=None,
+            slots=9,
+            lease=LEASE,
+        )
+        for n in (1, 2)
+    ]
+
+
+async def claimed(store, worker, demand=9):
+    """Claim; give the contexts."""
+    claims = await store.queue.claim(
+        worker, queues=["default"], tasks=["a.b"], root=None, demand=demand
+    )
+    return [claim.context_id for claim in claims]
+
+
+async def test_the_highest_priority_is_claimed_first_then_the_oldest(store, workers):
+    """Whatever the order in which they came."""
+    contexts = await store.start([Start("a.b", {}, priority=p) for p in (0, 5, 0, 9)])
+
+    order = [(await claimed(store, workers[0], demand=1))[0] for _ in contexts]
+
+    assert order == [contexts[3], contexts[1], contexts[0], contexts[2]]
+
+
+async def test_nothing_of_a_paused_queue_is_started(store, workers):
+    """Until it goes on."""
+    contexts = await store.start([Start("a.b", {})])
+    await store.queue.set_queue("default", paused=True)
+    assert await claimed(store, workers[0]) == []
+
+    await store.queue.set_queue("default", paused=False)
+
+    assert await claimed(store, workers[0]) == contexts
+
+
+async def test_a_limit_of_runs_holds_for_all_workers_together(store, workers):
+    """Two at once, whoever asks and however often, at the same moment too."""
+    contexts = await store.start([Start("a.b", {})] * 9)
+    await store.queue.set_queue("default", concurrency=2)
+
+    found = await asyncio.gather(*(claimed(store, workers[n % 2]) for n in range(8)))
+
+    assert sorted(sum(found, [])) == contexts[:2]
+
+
+async def test_a_rate_holds_for_all_workers_together(store, workers):
+    """A second's worth at the most, at once."""
+    await store.start([Start("a.b", {})] * 9)
+    await store.queue.set_queue("default", rate=3)
+
+    found = await asyncio.gather(*(claimed(store, workers[n % 2]) for n in range(4)))
+
+    assert len(sum(found, [])) == 3
+
+
+async def test_a_limit_is_taken_away_by_zero(store, workers):
+    """And what is not named stays as it was."""
+    contexts = await store.start([Start("a.b", {})] * 3)
+    await store.queue.set_queue("default", concurrency=1, rate=100)
+
+    await store.queue.set_queue("default", concurrency=0)
+
+    assert await claimed(store, workers[0]) == contexts
+    (row,) = await store.queue.queues()
+    assert (row.concurrency, row.rate, row.running) == (None, 100, 3)
+
+
+async def test_a_delayed_run_is_queued_when_its_time_has_come(store, workers):
+    """The renewal of a lease is what looks, and it tells how long to wait."""
+    (context,) = await store.start([Start("a.b", {}, delay=0.2)])
+    assert await claimed(store, workers[0]) == []
+
+    renewal = await store.queue.renew(workers[0], held=[], lease=LEASE)
+    assert 0 < renewal.next_due <= 0.2
+    async with asyncio.timeout(10):
+        while renewal.next_due is not None:
+            renewal = await store.queue.renew(workers[0], held=[], lease=LEASE)
+
+    assert await claimed(store, workers[0]) == [context]
+
+
+async def test_a_run_that_did_not_start_in_time_has_failed(store, workers):
+    """With an error that says so; one that started in time goes on."""
+    late, early = await store.start([Start("a.b", {}, expires=0.01), Start("a.b", {}, expires=60)])
+
+    async with asyncio.timeout(10):
+        while not (ended := await store.outcomes([late, early])):
+            await store.queue.renew(workers[0], held=[], lease=LEASE)
+
+    assert ended[late].error["name"] == "ExpiredError"
+    assert await claimed(store, workers[0]) == [early]
