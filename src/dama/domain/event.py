@@ -34,6 +34,7 @@ KINDS = (
     "LOG",
 )
 EXACT_INTEGERS = 2**53
+LONGEST_INTEGER_BITS = 14_000  # Python writes and reads no integer of more than 4,300 digits
 
 if TYPE_CHECKING:
     Meta = Mapping[str, Any] | AbsentType
@@ -181,11 +182,10 @@ def _flaw(value: object) -> tuple[str, str] | None:
     match value:
         case str():
             return _flaw_of_text(value)
-        case None | bool() | int():
+        case None | bool():
             return None
-        case float():
-            finite = math.isfinite(value)
-            return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
+        case int() | float():
+            return _flaw_of_number(value)
         case dict():
             return _flaw_of_object(cast("dict[object, object]", value))
         case list() | tuple():
@@ -195,6 +195,14 @@ def _flaw(value: object) -> tuple[str, str] | None:
         case _:
             kind = type(value).__name__
             return "", f"is a {kind}: not JSON. Convert it to text, a number or an object."
+
+
+def _flaw_of_number(value: float) -> tuple[str, str] | None:
+    if isinstance(value, int):
+        is_long = value.bit_length() > LONGEST_INTEGER_BITS
+        return ("", "has too many digits for JSON. Send it as text.") if is_long else None
+    finite = math.isfinite(value)
+    return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
 
 
 def _flaw_of_text(text: str) -> tuple[str, str] | None:

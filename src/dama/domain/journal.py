@@ -61,5 +61,20 @@ class Journal:
         elif suffix == "WAITING":
             self.waits[key] = event.created_at
         elif suffix == "SPAWNED":
-            payload = cast("Mapping[str, list[int]]", event.payload)
-            self.subtasks.setdefault(key, []).extend(payload["context_ids"])
+            ids = _spawned_ids(event.payload)
+            if ids is not None:
+                self.subtasks.setdefault(key, []).extend(ids)
+
+
+def _spawned_ids(payload: object) -> list[int] | None:
+    """The contexts that a SPAWNED names; None when it is not one that a run wrote.
+
+    A part of them or none in their place would leave out subtasks without a word.
+    """
+    if not isinstance(payload, Mapping):
+        return None
+    found = cast("Mapping[str, object]", payload).get("context_ids")
+    if not isinstance(found, list):
+        return None
+    ids = cast("list[object]", found)
+    return [i for i in ids if type(i) is int] if all(type(i) is int for i in ids) else None

@@ -61,6 +61,7 @@ NOT_JSON = [
     ({1: 2}, "the key 1"),
     ({"a\0": 2}, "the key"),
     ({"at": object()}, r"payload\.at is a object: not JSON"),
+    ({"n": [10**5000]}, r"payload\.n\[0\] has too many digits"),
 ]
 
 
@@ -174,3 +175,32 @@ def test_an_exception_that_can_not_say_itself_still_becomes_a_payload():
 
     assert payload["name"] == "MuteError"
     assert "code" not in payload
+
+
+def test_an_exception_gives_the_code_and_the_data_that_json_can_hold():
+    """Callers decide by them; what can not be kept must not cost the rest."""
+
+    class CodedError(Exception):
+        def __init__(self, code, data):
+            self.code = code
+            self.data = data
+
+    whole, partly = (
+        error_payload(CodedError("X1", {"rows": 2})),
+        error_payload(CodedError("X1", {"ratio": math.nan})),
+    )
+
+    assert (whole["code"], whole["data"]) == ("X1", {"rows": 2})
+    assert partly["code"] == "X1"
+    assert "data" not in partly
+
+
+def test_integers_are_warned_of_only_beyond_what_javascript_holds():
+    """On both sides of zero, in meta too; a boolean is no number."""
+    exact = Event("A", [2**53, -(2**53), True])
+    rounded = Event("A", [-(2**53) - 1], meta={"id": 2**60})
+
+    found = warnings_of(rounded)
+
+    assert warnings_of(exact) == []
+    assert [text.split()[0] for text in found] == ["payload[0]", "meta.id"]
