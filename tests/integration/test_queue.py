@@ -14,6 +14,7 @@ from dama.domain.event import Event
 from dama.domain.outcome import Waiting
 from dama.store import Start
 from dama.store.queue import WorkerIdentity
+from tests.integration.leases import renew
 
 TASKS = ("a.b", "a.child")
 LEASE = timedelta(minutes=1)
@@ -134,9 +135,7 @@ async def test_a_renewal_names_what_the_worker_no_longer_has(store, register, cl
     await claim(worker)
     await store.append(cancelled, [Event("a.b:CANCELLED")])
 
-    assert (await store.queue.renew(worker, held=[cancelled, kept], lease=LEASE)).gone == [
-        cancelled
-    ]
+    assert (renew(store, worker, held=[cancelled, kept], lease=LEASE)).gone == [cancelled]
 
 
 async def test_a_worker_that_is_not_known_claims_nothing(store, claim):
@@ -170,8 +169,8 @@ async def test_a_renewed_lease_keeps_the_runs(store, register, claim):
     (context,) = await store.start([Start("a.b", {})])
     await claim(one)
 
-    assert (await store.queue.renew(one, held=[context], lease=LEASE)).gone == []
-    assert (await store.queue.renew(other, held=[], lease=LEASE)).gone == []
+    assert (renew(store, one, held=[context], lease=LEASE)).gone == []
+    assert (renew(store, other, held=[], lease=LEASE)).gone == []
     assert await run_of(store, context) == ("running", True)
 
 
@@ -181,11 +180,11 @@ async def test_the_runs_of_a_lapsed_lease_go_to_another_worker(store, register, 
     (context,) = await store.start([Start("a.b", {})])
     await claim(dead)
 
-    await store.queue.renew(alive, held=[], lease=LEASE)
+    renew(store, alive, held=[], lease=LEASE)
 
     got = (await claim(alive))[context]
     assert (got.epoch, got.attempt) == (2, 2)
-    assert (await store.queue.renew(dead, held=[context], lease=LEASE)).gone is None
+    assert (renew(store, dead, held=[context], lease=LEASE)).gone is None
     assert await claim(dead) == {}
 
 
@@ -195,9 +194,9 @@ async def test_a_worker_whose_own_lease_lapsed_judges_nobody(store, register, cl
     (context,) = await store.start([Start("a.b", {})])
     await claim(one)
 
-    assert (await store.queue.renew(other, held=[], lease=LEASE)).gone == []
+    assert (renew(store, other, held=[], lease=LEASE)).gone == []
     assert await run_of(store, context) == ("running", True)
-    assert (await store.queue.renew(one, held=[context], lease=LEASE)).gone == []
+    assert (renew(store, one, held=[context], lease=LEASE)).gone == []
 
 
 async def test_workers_that_are_released_lose_their_runs(store, register, claim):
@@ -235,7 +234,7 @@ async def test_a_retry_is_queued_when_it_is_due(store, register, claim):
     await store.queue.retry(late, worker, 3600)
     assert await claim(worker) == {}
 
-    await store.queue.renew(worker, held=[], lease=LEASE)
+    renew(store, worker, held=[], lease=LEASE)
 
     got = await claim(worker)
     assert {context: claim.attempt for context, claim in got.items()} == {soon: 2}

@@ -1,6 +1,8 @@
 """Runs: steps are done once, subtasks are started once, and a failure reaches whoever waits."""
 
 import asyncio
+import threading
+import time
 
 import psycopg
 import pytest
@@ -10,7 +12,7 @@ from dama.broker.registry import Registry
 from dama.domain.event import Event
 from dama.runtime.subtasks import Endings
 from dama.runtime.worker import Worker
-from dama.store import Start
+from dama.store import Start, Store
 
 work = Service("work")
 calls: list[str] = []
@@ -429,6 +431,35 @@ async def test_a_task_that_no_worker_knows_stays_queued(store):
         outcome = await ended(store, context)
 
     assert outcome.result == 1
+
+
+@work.task
+async def blocking_loop(task: Task, seconds: float) -> int:
+    """Forgets to await."""
+    time.sleep(seconds)  # noqa: ASYNC251 - that is the point
+    return task.attempt
+
+
+async def test_a_task_that_blocks_the_loop_does_not_lose_the_lease(store):
+    """Another worker leaves it alone: the lease is kept by a thread."""
+    context = await started(store, "blocking_loop", seconds=5)
+    other = threading.Thread(
+        target=asyncio.run, args=[work_beside(store.database.conninfo, context)]
+    )
+
+    async with worker(store).working():
+        other.start()
+        outcome = await ended(store, context)
+    await asyncio.to_thread(other.join)
+
+    assert outcome.result == 1
+    assert (await types(store, context)).count("blocking_loop:STARTED") == 1
+
+
+async def work_beside(conninfo, context):
+    """A second worker, in a loop of its own."""
+    async with Store.opened(conninfo) as store, worker(store).working():
+        await ended(store, context)
 
 
 async def test_a_cancelled_tree_ends_at_once(store):

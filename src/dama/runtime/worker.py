@@ -25,9 +25,11 @@ from dama.errors import DamaError, UnavailableError
 from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
+from dama.runtime.lease import LeaseKeeper
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.task import SyncTask, Task
 from dama.store.queue import WorkerIdentity
+from dama.store.renewal import Renewer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -35,10 +37,9 @@ if TYPE_CHECKING:
     from dama.broker.registry import Registry
     from dama.broker.service import TaskDefinition
     from dama.store import Claim, Store
+    from dama.store.queue import Renewal
 
 LEASE = timedelta(seconds=3.5)
-RENEW_SECONDS = 1.0
-SOONEST_SECONDS = 0.01
 SLOTS = 16
 THREADS = 1000
 
@@ -85,7 +86,9 @@ class Worker:
         self._draining = False
         self._found_nothing = False
         self._looked = asyncio.Event()
-        self._sooner = asyncio.Event()
+        self._registering: asyncio.Task[None] | None = None
+        renewer = Renewer(store.database.conninfo, self._lease_params)
+        self._lease = LeaseKeeper(renewer, self._learn, asyncio.get_running_loop())
         self._waiting = 0
         self._settling = 0
 
@@ -97,13 +100,14 @@ class Worker:
             asyncio.create_task(duty)
             for duty in (
                 self._claim_always(),
-                self._renew_always(),
                 self._store.hints.listen(self._hear),
             )
         ]
+        self._lease.start()
         try:
             yield self
         finally:
+            await asyncio.to_thread(self._lease.stop)
             await self._stop(duties)
 
     async def drain(self, grace: float) -> bool:
@@ -175,34 +179,23 @@ class Worker:
             self._running[claim.context_id] = asyncio.create_task(self._perform(claim))
         return bool(claims)
 
-    async def _renew_always(self) -> None:
-        """Once a second, which is all that an idle worker asks; sooner when a run is due."""
-        pause = RENEW_SECONDS
-        while True:
-            self._sooner.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._sooner.wait()
-            pause = RENEW_SECONDS
-            try:
-                renewal = await self._store.queue.renew(
-                    self._id,
-                    held=list(self._running),
-                    queues=self._queues,
-                    tasks=self._tasks,
-                    lease=LEASE,
-                )
-            except UnavailableError as error:
-                _log.warning("the lease is not renewed: %s", error)
-                continue
-            if renewal.gone is None:
-                await self._start_over()
-            else:
-                self._drop(renewal.gone)
-            if renewal.work:
-                self._wake.set()
-            if renewal.next_due is not None:
-                pause = min(max(renewal.next_due, SOONEST_SECONDS), RENEW_SECONDS)
+    def _lease_params(self) -> dict[str, Any]:
+        return {
+            "worker_id": self._id,
+            "held": list(self._running),
+            "queues": list(self._queues),
+            "tasks": self._tasks,
+            "lease": LEASE,
+        }
+
+    def _learn(self, renewal: Renewal) -> None:
+        """What the lease keeper was told."""
+        if renewal.gone is None:
+            self._start_over()
+        else:
+            self._drop(renewal.gone)
+        if renewal.work:
+            self._wake.set()
 
     def _hear(self) -> None:
         """Something changed in the queue: a run to claim, a subtask that ended, a cancellation."""
@@ -215,12 +208,12 @@ class Worker:
             if (task := self._running.get(context_id)) is not None:
                 task.cancel()
 
-    async def _start_over(self) -> None:
+    def _start_over(self) -> None:
         """Others took this worker for dead: its runs are theirs now."""
-        _log.warning("worker %s was taken for dead; its runs are left to others", self._id)
-        for task in self._running.values():
-            task.cancel()
-        await self._register()
+        if self._registering is None or self._registering.done():
+            _log.warning("worker %s was taken for dead; its runs are left to others", self._id)
+            self._drop(list(self._running))
+            self._registering = asyncio.create_task(self._register())
 
     async def _perform(self, claim: Claim) -> None:
         execution = Execution(
@@ -276,11 +269,11 @@ class Worker:
             case Retry(error, delay):
                 await execution.will_retry(error, delay)
                 await self._store.queue.retry(context_id, self._id, delay)
-                self._sooner.set()
+                self._lease.look()
             case Waiting() as waiting:
                 execution.close()
                 await self._store.queue.park(context_id, self._id, waiting)
-                self._sooner.set()
+                self._lease.look()
             case Lost():
                 raise LostSignal
 

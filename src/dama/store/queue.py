@@ -173,26 +173,6 @@ class RunQueue:
         """Workers are gone: their runs are queued again."""
         await self._database.rows("release_worker", {"worker_ids": list(worker_ids)})
 
-    async def renew(
-        self,
-        worker_id: int,
-        *,
-        held: Sequence[int],
-        lease: timedelta,
-        queues: Sequence[str] = (),
-        tasks: Sequence[str] = (),
-    ) -> Renewal:
-        """Renew the lease, and look what is left to do in these queues and tasks."""
-        params = {
-            "worker_id": worker_id,
-            "held": list(held),
-            "queues": list(queues),
-            "tasks": list(tasks),
-            "lease": lease,
-        }
-        ((gone, work, next_due),) = await self._database.rows("renew_lease", params)
-        return Renewal(gone, work, next_due)
-
     async def claim(
         self,
         worker_id: int,

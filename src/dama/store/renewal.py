@@ -1,0 +1,53 @@
+"""Renewals of a lease from a thread: one connection, made again when it is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from dama.store.errors import translate
+from dama.store.queue import Renewal
+from dama.store.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class Renewer:
+    """Renews the lease of one worker.
+
+    Args:
+        conninfo: Of the database.
+        params: Gives the params of the statement `renew_lease`, as they are now.
+    """
+
+    def __init__(self, conninfo: str, params: Callable[[], Mapping[str, Any]]) -> None:
+        self._conninfo = conninfo
+        self._params = params
+        self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
+
+    def renew(self) -> Renewal:
+        """Renew once.
+
+        Raises:
+            DatabaseUnreachableError: The database does not answer; the next call connects anew.
+        """
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(
+                    self._conninfo, autocommit=True, application_name="dama lease"
+                )
+            row = self._connection.execute(statement("renew_lease"), self._params()).fetchone()
+        except psycopg.Error as error:
+            self.close()
+            raise translate(error) or error from error
+        if row is None:
+            return Renewal(None, work=False, next_due=None)
+        return Renewal(*row)
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
