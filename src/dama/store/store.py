@@ -17,6 +17,7 @@ import msgspec
 from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dict
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
+from dama.store.log import Log
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
 
@@ -35,11 +36,13 @@ class Store:
     Attributes:
         database: Where they are.
         queue: The run queue of the same database.
+        log: All events of the same database in one order.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.queue = RunQueue(database)
+        self.log = Log(database)
 
     @classmethod
     @asynccontextmanager
