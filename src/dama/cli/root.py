@@ -17,13 +17,14 @@ SECTIONS = {
         "ls": ("dama.cli.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
-        "events": ("dama.cli.events:events", "Show the events of a context, or follow them."),
+        "events": ("dama.cli.events:events", "Show the events of a context or of all."),
         "state": (
             "dama.cli.state:state",
             "Show the state that the events add up to, at any event.",
         ),
     },
     "Keep the database": {
+        "log": ("dama.cli.log:log", "Show who reads all events, and what they could not handle."),
         "db": ("dama.cli.db:db", "Start, stop, migrate and open the database."),
     },
 }
