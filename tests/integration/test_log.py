@@ -162,6 +162,7 @@ async def test_an_id_that_was_drawn_before_the_context_was_free_does_not_turn_th
         "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type)"
         " VALUES (%s, %s) RETURNING event_id"
     )
+    await store.log.position()
     with (
         psycopg.connect(database_url) as first,
         psycopg.connect(database_url, autocommit=True) as waiting,

@@ -57,12 +57,16 @@ async def note(connection, event):
     await connection.execute("INSERT INTO effect VALUES (%s)", [event.position])
 
 
-async def fill(url):
-    """A log with a subscription, and events that were not sequenced when the dump was made."""
+async def fill(url, *, between=0):
+    """A log with a subscription, and events that were not sequenced when the dump was made.
+
+    `between`: so many transactions are between the two.
+    """
     async with Store.opened(url) as store:
         (context, other) = await store.start([Start("a.b", {})] * 2)
         await store.append(context, [Event("x", number) for number in range(20)])
         await store.log.subscription("notes", note).catch_up()
+        burn(url, between)
         await store.append(other, [Event("left over", number) for number in range(3)])
     return context
 
@@ -117,6 +121,26 @@ async def test_a_restored_log_goes_on_in_a_cluster_that_is_ahead(database_url, s
     copy(server, database_url, other.url)
 
     assert scalar(other.url, XID) > scalar(database_url, XID)
+    await assert_it_goes_on(other.url, context)
+
+
+async def test_a_restored_log_goes_on_in_a_cluster_between_its_last_snapshot_and_its_events(
+    database_url, server, other
+):
+    """The stored xmax is in the past, the xids of the left-overs are not: the identifier tells."""
+    with psycopg.connect(database_url) as connection:
+        connection.execute("CREATE TABLE effect (position bigint)")
+    burn(database_url, max(scalar(other.url, XID) - scalar(database_url, XID), 0) + 100)
+    context = await fill(database_url, between=5000)
+    burn(other.url, scalar(database_url, XID) - scalar(other.url, XID) - 2500)
+
+    copy(server, database_url, other.url)
+
+    stored = (
+        "SELECT pg_snapshot_xmax(snapshot)::text::bigint FROM _data_manager_admin.event_log_state"
+    )
+    highest = "SELECT max(xid::text::bigint) FROM _data_manager_admin.event_store_prototype"
+    assert scalar(other.url, stored) < scalar(other.url, XID) < scalar(other.url, highest)
     await assert_it_goes_on(other.url, context)
 
 

@@ -231,6 +231,29 @@ async def test_members_share_the_lanes_and_keep_the_order_of_each_tree(database_
     assert all(found == sorted(found) for found in by_root.values())
 
 
+async def test_two_contexts_of_one_tree_are_never_handled_at_the_same_time(store, effects):
+    """A member is busy with the root; another one leaves its child alone."""
+    (root,) = await store.start([Start("a.b", {})])
+    (child,) = await store.start([Start("c.d", {})], parent=root)
+    assert child % 2 != root % 2
+    started, gate = asyncio.Event(), asyncio.Event()
+
+    async def handle(connection, event):
+        started.set()
+        await gate.wait()
+        await note(connection, event)
+
+    busy = asyncio.create_task(store.log.subscription("notes", handle, lanes=2).catch_up())
+    await started.wait()
+    await store.log.subscription("notes", note, lanes=2).catch_up()
+    while_busy = effects()
+    gate.set()
+    await busy
+
+    assert while_busy == []
+    assert effects("context_id") == [root, child]
+
+
 async def test_another_number_of_lanes_is_refused(store, contexts):
     """Events of one tree would be in two lanes."""
     await store.log.subscription("notes", note, lanes=2)._create()
