@@ -262,6 +262,31 @@ async def test_another_number_of_lanes_is_refused(store, contexts):
         await store.log.subscription("notes", note, lanes=3).catch_up()
 
 
+async def test_a_member_whose_connection_is_cut_goes_on_with_another(
+    store, contexts, effects, database_url
+):
+    """An outage is waited for, and is not the fault of the event."""
+    cut = []
+
+    async def handle(connection, event):
+        await note(connection, event)
+        if event.position == 5 and not cut:
+            cut.append(connection.info.backend_pid)
+            with psycopg.connect(database_url, autocommit=True) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", [cut[0]])
+            await connection.execute("SELECT 1")
+
+    subscription = store.log.subscription("notes", handle)
+    await subscription._create()
+    running = asyncio.create_task(subscription.run())
+    await store.log.wait(9, "notes")
+    running.cancel()
+
+    assert effects() == list(range(1, 10))
+    assert set(effects("pid")).isdisjoint(cut)
+    assert await store.log.parked() == []
+
+
 MEMBER = """
 import asyncio, sys
 from dama.store import Store, subscription
