@@ -69,6 +69,7 @@ def dama(project, database_url):
         )
 
     run.environ = environ
+    run.project = project
     return run
 
 
@@ -231,3 +232,56 @@ def test_a_run_goes_on_when_the_database_was_restarted(project, tmp_path):
         assert len(done) == len(set(done)) == 20
     finally:
         server.stop()
+
+
+def test_all_events_are_listed_and_followed_with_their_positions(dama):
+    """From a position, by the beginning of the type, as they come."""
+    dama("run", "small.add", "--a", "3")
+
+    lines = dama("events", "--all", "--from", "2").stdout.splitlines()
+    events = [json.loads(line) for line in dama("events", "--all", "--json").stdout.splitlines()]
+    some = dama("events", "--all", "--type", "small.add:").stdout.splitlines()
+
+    assert [event["position"] for event in events] == list(range(1, len(events) + 1))
+    assert [int(line.split()[0]) for line in lines] == list(range(2, len(events) + 1))
+    assert len(some) == sum(event["type"].startswith("small.add:") for event in events)
+    with subprocess.Popen(
+        [DAMA, "events", "--all", "-f", "--from", str(len(events)), "--json"],
+        cwd=dama.project,
+        env=dama.environ,
+        stdout=subprocess.PIPE,
+    ) as follower:
+        assert json.loads(follower.stdout.readline())["type"] == "small.add:FINAL"
+        dama("run", "small.add", "--a", "4")
+        assert json.loads(follower.stdout.readline())["type"] == "small.add:INITIAL"
+        follower.kill()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["1", "--all"], [], ["1", "--from", "2"], ["--all", "--tree"]]
+)
+def test_options_of_events_that_do_not_fit_are_refused(dama, arguments):
+    """Exit code 2."""
+    assert dama("events", *arguments).returncode == 2
+
+
+def test_the_state_of_the_log_is_shown_and_a_parked_context_resumed(dama, database_url):
+    """What an operator needs when a subscription could not handle an event."""
+    dama("run", "small.add", "--a", "3")
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SELECT _data_manager_admin.create_subscription('mailer', 2, 0)")
+        connection.execute(
+            "INSERT INTO _data_manager_admin.subscription_parked"
+            " (name, context_id, lane, position, error)"
+            """ VALUES ('mailer', 1, 1, 2, '{"name": "ValueError", "message": "no such month"}')"""
+        )
+
+    shown = dama("log", "status").stdout
+    found = json.loads(dama("log", "status", "--json").stdout)
+
+    assert "ValueError: no such month" in shown
+    (mailer,) = found["subscriptions"]
+    assert (mailer["behind"], mailer["parked"]) == (found["position"], 1)
+    assert dama("log", "resume", "mailer", "2").returncode == 4
+    assert "at position 2" in dama("log", "resume", "mailer", "1").stdout
+    assert "resumed" in dama("log", "status").stdout

@@ -9,7 +9,7 @@ from dama.broker.registry import Registry
 from dama.domain.event import Event
 from dama.runtime.subtasks import Endings
 from dama.runtime.worker import Worker
-from dama.store import Start, Store, schema
+from dama.store import LogFilter, Start, Store, schema
 from dama.store.embedded import EmbeddedPostgres
 
 SERVERS = sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres"))
@@ -49,7 +49,11 @@ async def test_the_schema_and_a_run_work_on_the_servers_of_the_machine(tmp_path,
                 found = await Endings(store, lambda: None).wait(
                     [context], fail_fast=False, may_park=lambda: False
                 )
+            events = await store.events(context)
+            await store.log.position()
+            page = await store.log.read(0, LogFilter(context=context))
     finally:
         server.stop()
 
     assert (found[context].status, found[context].result) == ("DONE", 7)
+    assert [event.version for event in page.events] == [event.version for event in events]

@@ -1,9 +1,9 @@
-"""`dama events`: the events of a context, as they are stored or as they come."""
+"""`dama events`: the events of a context, or of all, as they are stored or as they come."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +11,11 @@ from dama.cli.group import examples
 from dama.cli.output import json_text, local_time, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from dama.app import App
     from dama.cli.session import Session
-    from dama.domain.event import StoredEvent
+    from dama.domain.event import LoggedEvent, StoredEvent
 
 PAGE = 1000
 
@@ -25,28 +25,64 @@ PAGE = 1000
         "dama events 42",
         "dama events 42 -f --tree",
         "dama events 42 --json | jq -r .type",
+        "dama events --all -f             everything that happens, as it happens",
+        "dama events --all --from 1000 --type flights.",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
-@click.option("--follow", "-f", is_flag=True, help="Wait for more until the context has ended.")
+@click.argument("context_id", metavar="[CONTEXT]", type=int, required=False)
+@click.option("--follow", "-f", is_flag=True, help="Wait for more; of a context, until it ends.")
+@click.option("--all", "of_all", is_flag=True, help="Those of all contexts, with their positions.")
+@click.option("--from", "first", type=click.IntRange(1), metavar="POSITION", help="With --all.")
+@click.option("--type", "prefix", metavar="PREFIX", help="With --all: how the type begins.")
 @click.option("--tree", is_flag=True, help="Those of its subtasks too.")
 @click.option("--at", type=int, metavar="EVENT", help="Up to this event only.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines: one event a line.")
 @click.pass_obj
-def events(
-    session: Session, context_id: int, *, follow: bool, tree: bool, at: int | None, as_json: bool
+def events(  # noqa: PLR0913 - a parameter for each option
+    session: Session,
+    context_id: int | None,
+    *,
+    follow: bool,
+    of_all: bool,
+    first: int | None,
+    prefix: str | None,
+    tree: bool,
+    at: int | None,
+    as_json: bool,
 ) -> None:
-    """Show the events of a context, oldest first."""
+    """Show the events of a context, or those of all, oldest first."""
     if at is not None and (follow or tree):
         raise click.UsageError("--at goes neither with --follow nor with --tree.")
+    if of_all and (context_id is not None or tree or at is not None):
+        raise click.UsageError("--all goes neither with a context nor with --tree or --at.")
+    if not of_all and (first is not None or prefix is not None):
+        raise click.UsageError("--from and --type go with --all only.")
 
-    async def read() -> None:
-        async with session.app() as app:
-            stream = _stream(app, context_id, follow=follow, tree=tree, at=at)
-            async for event in stream:
-                click.echo(json_text(event, indent=0) if as_json else event_line(event))
+    def chosen(app: App) -> AsyncIterator[StoredEvent]:
+        if context_id is None:
+            return _log(app, first or 1, prefix, follow=follow)
+        return _stream(app, context_id, follow=follow, tree=tree, at=at)
 
-    asyncio.run(read())
+    if context_id is None and not of_all:
+        raise click.UsageError("Name a context, or ask for --all.")
+    asyncio.run(_print(session, chosen, log_line if of_all else event_line, as_json=as_json))
+
+
+async def _print(
+    session: Session,
+    chosen: Callable[[App], AsyncIterator[StoredEvent]],
+    line: Callable[[Any], str],
+    *,
+    as_json: bool,
+) -> None:
+    async with session.app() as app:
+        async for event in chosen(app):
+            click.echo(json_text(event, indent=0) if as_json else line(event))
+
+
+def log_line(event: LoggedEvent) -> str:
+    """One event of the log on one line, its position first."""
+    return f"{event.position:>7}  {event_line(event)}"
 
 
 def event_line(event: StoredEvent) -> str:
@@ -79,3 +115,21 @@ async def _stream(
             for event in page:
                 yield event
             seen = page[-1].version
+
+
+async def _log(
+    app: App, first: int, prefix: str | None, *, follow: bool
+) -> AsyncIterator[LoggedEvent]:
+    from dama.store import LogFilter
+
+    chosen = LogFilter(prefix=prefix)
+    if follow:
+        async for event in app.store.log.subscribe(first - 1, chosen):
+            yield event
+        return
+    last, after = await app.store.log.position(), first - 1
+    while after < last:
+        page = await app.store.log.read(after, chosen)
+        for event in page.events:
+            yield event
+        after = page.position

@@ -19,7 +19,7 @@ SECTIONS = {
         "ls": ("dama.cli.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
-        "events": ("dama.cli.events:events", "Show the events of a context, or follow them."),
+        "events": ("dama.cli.events:events", "Show the events of a context or of all."),
         "queue": ("dama.cli.queue:queue", "Pause, resume and limit queues."),
         "workers": ("dama.cli.workers:workers", "List the workers and how busy they are."),
         "state": (
@@ -28,6 +28,7 @@ SECTIONS = {
         ),
     },
     "Keep the database": {
+        "log": ("dama.cli.log:log", "Show who reads all events, and what they could not handle."),
         "db": ("dama.cli.db:db", "Start, stop, migrate and open the database."),
     },
 }

@@ -86,6 +86,18 @@ class StoredEvent(Event, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class LoggedEvent(StoredEvent, frozen=True, kw_only=True):
+    """An event as the log gives it.
+
+    Attributes:
+        position: Its place among all events, from 1, without gaps.
+        root_context_id: The topmost ancestor of its context.
+    """
+
+    position: int
+    root_context_id: int
+
+
 def parse_event(value: object) -> Event:
     """Take a plain value, such as decoded JSON, as an event.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import psycopg
 
 from dama.domain.errors import InvalidEventError
-from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError
+from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
 class UnknownContextError(NotFoundError):
@@ -47,6 +47,24 @@ class HistoryError(RefusedError):
     """History is never changed."""
 
     code = "HISTORY"
+
+
+class UnknownSubscriptionError(NotFoundError):
+    """There is no durable subscription of this name."""
+
+    code = "UNKNOWN_SUBSCRIPTION"
+
+
+class NotParkedError(NotFoundError):
+    """The subscription has not parked the context."""
+
+    code = "NOT_PARKED"
+
+
+class LanesError(UsageError):
+    """A durable subscription has another number of lanes than was asked for."""
+
+    code = "LANES"
 
 
 class DatabaseUnreachableError(UnavailableError):
@@ -122,6 +140,11 @@ def is_outage(error: psycopg.Error) -> bool:
         and state != DISK_FULL
         and (not state or state.startswith(("08", "57P", "53", "28", "3D")))
     )
+
+
+def is_transient(error: psycopg.Error) -> bool:
+    """Whether the transaction met another one, or the server is away: it may be tried again."""
+    return is_outage(error) or (error.sqlstate or "").startswith("40")
 
 
 def first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dama.domain.event import ABSENT, AbsentType, Event
+from dama.domain.event import ABSENT, AbsentType, Event, LoggedEvent
 
 
 @dataclass(frozen=True)
@@ -145,3 +145,73 @@ class Outcome:
     status: str | None
     result: Any | AbsentType = ABSENT
     error: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LogFilter:
+    """Which events of the log; what is not given does not matter.
+
+    Attributes:
+        types: One of these.
+        prefix: How the type begins.
+        root: Of the tree below this root context.
+        context: Of this context.
+    """
+
+    types: tuple[str, ...] | None = None
+    prefix: str | None = None
+    root: int | None = None
+    context: int | None = None
+
+
+@dataclass(frozen=True)
+class LogPage:
+    """A piece of the log.
+
+    Attributes:
+        events: Those that the filter lets through, in order.
+        position: Where to read on: all up to it was looked at.
+    """
+
+    events: list[LoggedEvent]
+    position: int
+
+
+@dataclass(frozen=True)
+class SubscriptionRow:
+    """How far a durable subscription is.
+
+    Attributes:
+        name: Its name.
+        lanes: Into how many its root contexts are dealt.
+        position: All up to it is handled, or parked.
+        parked: How many contexts are parked.
+        modified_at: When it last moved.
+    """
+
+    name: str
+    lanes: int
+    position: int
+    parked: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class ParkedRow:
+    """A context that waits because a subscription could not handle an event of it.
+
+    Attributes:
+        subscription: The name of the subscription.
+        context_id: The context.
+        position: Of the event.
+        error: What was raised: name, message, stack.
+        parked_at: When.
+        resumed_at: When an operator let it go on; it has not been handled since.
+    """
+
+    subscription: str
+    context_id: int
+    position: int
+    error: Mapping[str, Any]
+    parked_at: datetime
+    resumed_at: datetime | None

@@ -18,6 +18,7 @@ from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dic
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
 from dama.store.hints import Hints
+from dama.store.log import Log
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
 
@@ -39,12 +40,14 @@ class Store:
         database: Where they are.
         queue: The run queue of the same database.
         hints: Wakes workers before they look by themselves.
+        log: All events of the same database in one order.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.queue = RunQueue(database)
         self.hints = Hints(database)
+        self.log = Log(database)
 
     @classmethod
     @asynccontextmanager

@@ -84,3 +84,7 @@ CREATE OR REPLACE TRIGGER contexts_are_kept
   BEFORE DELETE OR TRUNCATE OR UPDATE OF context_id, parent_id, root_context_id
   ON _data_manager_admin.etl_context
   FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+
+CREATE OR REPLACE TRIGGER positions_are_kept
+  BEFORE UPDATE OR DELETE OR TRUNCATE ON _data_manager_admin.event_log
+  FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();

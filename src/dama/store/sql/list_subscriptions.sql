@@ -1,0 +1,10 @@
+-- list_subscriptions: how far the subscriptions are.
+-- In:    nothing
+-- Out:   name, lanes, position (of the lane most behind), parked (contexts), modified_at
+-- Locks: none
+SELECT s.name, s.lanes, min(t.position),
+       (SELECT count(*) FROM _data_manager_admin.subscription_parked p WHERE p.name = s.name),
+       max(t.modified_at)
+  FROM _data_manager_admin.subscription s
+  JOIN _data_manager_admin.subscription_lane t ON t.name = s.name
+  GROUP BY s.name, s.lanes ORDER BY s.name

@@ -1,0 +1,214 @@
+"""Durable subscriptions: each event of the log is handled once, in the order of its tree.
+
+What a handler writes commits with the checkpoint, so a crash loses or doubles nothing. An event
+that can not be handled parks its own context: its later events wait, all others go on. The root
+contexts are dealt into lanes; whoever handles a lane holds its row for one transaction, so any
+number of processes share the lanes of a subscription and none waits for another.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from dama import clock
+from dama.domain.event import LoggedEvent, error_payload
+from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
+from dama.store.log_page import page_of, query
+from dama.store.statements import statement
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from dama.store.database import Database, Params, Row
+    from dama.store.head import Head
+    from dama.store.rows import LogFilter
+
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Handler = Callable[[Connection, LoggedEvent], Awaitable[object]]
+
+BATCH = 100  # events that share a commit
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+TRIES = 5  # of a transaction that others undo, before its event is held to be the reason
+
+
+class Subscription:
+    """A durable subscription; made by `Log.subscription`.
+
+    Attributes:
+        name: Under which its checkpoint is kept.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        head: Head,
+        name: str,
+        handler: Handler,
+        filter_: LogFilter,
+        after: int,
+        lanes: int,
+    ) -> None:
+        self.name = name
+        self._database = database
+        self._head = head
+        self._handler = handler
+        self._filter = filter_
+        self._after = after
+        self._lanes = lanes
+
+    async def run(self) -> None:
+        """Handle what there is and what comes, until it is cancelled.
+
+        An outage of the database is waited for, however long it lasts.
+
+        Raises:
+            LanesError: It exists with another number of lanes.
+        """
+        await self._create()
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                async with self._connected() as connection:
+                    while True:
+                        while await self._handle_batch(connection):
+                            pause = FIRST_PAUSE
+                        await self._wait_for_work()
+            except DatabaseUnreachableError:
+                pass
+            except psycopg.Error as error:
+                if not is_transient(error):
+                    raise translate(error) or error from error
+            await clock.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def catch_up(self) -> None:
+        """Handle what is committed now and not yet handled by anybody, then return.
+
+        Raises:
+            LanesError: It exists with another number of lanes.
+            DatabaseUnreachableError: The database does not answer.
+        """
+        await self._create()
+        await self._head.poll()
+        try:
+            async with self._connected() as connection:
+                while await self._handle_batch(connection):
+                    pass
+        except psycopg.Error as error:
+            raise translate(error) or error from error
+
+    async def _create(self) -> None:
+        params = {"name": self.name, "lanes": self._lanes, "after": self._after}
+        ((lanes,),) = await self._database.rows("create_subscription", params)
+        if lanes != self._lanes:
+            raise LanesError(
+                f"The subscription {self.name} has {lanes} lanes, not {self._lanes}.",
+                f"Run it with lanes={lanes}, or begin another one under a new name.",
+            )
+
+    async def _wait_for_work(self) -> None:
+        await self._head.next_poll()
+        while self.name not in self._head.behind:
+            await self._head.next_poll()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[Connection]:
+        opened = await psycopg.AsyncConnection.connect(
+            self._database.conninfo, autocommit=True, application_name=f"dama log {self.name}"
+        )
+        async with opened as connection:
+            yield connection
+
+    async def _handle_batch(self, connection: Connection) -> bool:
+        """Handle a batch of one lane in one transaction; False when no lane has or gives work."""
+        for attempt in range(1, TRIES + 1):
+            try:
+                async with connection.transaction():
+                    work = Lane(connection, self.name, self._filter, self._handler)
+                    return await work.handle(is_last=attempt == TRIES)
+            except psycopg.Error as error:
+                if connection.closed or not is_transient(error) or attempt == TRIES:
+                    raise
+            await clock.sleep(FIRST_PAUSE * attempt)
+        raise AssertionError
+
+
+class Lane:
+    """The lane that one transaction handles."""
+
+    def __init__(
+        self, connection: Connection, name: str, filter_: LogFilter, handler: Handler
+    ) -> None:
+        self._connection = connection
+        self._name = name
+        self._filter = filter_
+        self._handler = handler
+        self._parked: set[int] = set()
+
+    async def handle(self, *, is_last: bool) -> bool:
+        """Take a lane and handle a batch; False when there is none to take."""
+        taken = await self._rows("take_lane", {})
+        if not taken:
+            return False
+        ((lane, position, resumed),) = taken
+        if resumed:
+            await self._go_on(lane, position, is_last=is_last)
+            return True
+        params = query(position, self._filter, BATCH) | {"subscription": self._name, "lane": lane}
+        page = page_of(await self._rows("read_log", params))
+        for event in page.events:
+            if event.context_id not in self._parked:
+                await self._handle_or_park(lane, event, is_last=is_last)
+        await self._rows("advance_lane", {"lane": lane, "position": page.position})
+        return True
+
+    async def _go_on(self, lane: int, position: int, *, is_last: bool) -> None:
+        """Handle what a resumed context missed, up to where its lane is."""
+        ((context_id, first),) = await self._rows("take_resumed", {"lane": lane})
+        missed = query(first - 1, self._filter, BATCH, up_to=position)
+        params = missed | {"context": context_id, "subscription": self._name, "lane": lane}
+        page = page_of(await self._rows("read_log", params))
+        for event in page.events:
+            if not await self._handle_or_park(lane, event, is_last=is_last):
+                return
+        key = {"context_id": context_id}
+        if page.position >= position:
+            await self._rows("unpark_context", key)
+        else:
+            await self._rows("advance_parked", key | {"position": page.position + 1})
+
+    async def _handle_or_park(self, lane: int, event: LoggedEvent, *, is_last: bool) -> bool:
+        """Whether the event was handled. What a handler that failed has written is undone."""
+        try:
+            async with self._connection.transaction():
+                await self._handler(self._connection, event)
+        except Exception as error:  # whatever it is: it must not stop the other contexts
+            # Not the event's fault, unless it happens each time.
+            if self._connection.closed or (not is_last and _is_transient(error)):
+                raise
+            failure = error
+        else:
+            return True
+        self._parked.add(event.context_id)
+        params = {
+            "context_id": event.context_id,
+            "lane": lane,
+            "position": event.position,
+            "error": json.dumps(error_payload(failure)),
+        }
+        await self._rows("park_context", params)
+        return False
+
+    async def _rows(self, name: str, params: Params) -> Sequence[Row]:
+        cursor = await self._connection.execute(statement(name), {"name": self._name, **params})
+        return await cursor.fetchall() if cursor.description else []
+
+
+def _is_transient(error: Exception) -> bool:
+    return isinstance(error, psycopg.Error) and is_transient(error)
