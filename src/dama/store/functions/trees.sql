@@ -1,0 +1,69 @@
+-- trees: reopen what failed below a context, and end what has not ended.
+
+-- What failed below a failed context failed it, so it is reopened with it. A context that an event
+-- from outside opened again has no run, and gets one.
+CREATE OR REPLACE FUNCTION _data_manager_admin.resume_tree(context bigint, meta jsonb)
+RETURNS TABLE (context_id bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  ids bigint[];
+BEGIN
+  ids := ARRAY(
+    WITH RECURSIVE failed AS (
+      SELECT c.context_id FROM _data_manager_admin.etl_context c
+        WHERE c.context_id = context AND (c.status IN ('ERROR', 'CANCELLED') OR (c.status = 'OPEN'
+          AND NOT EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = context)))
+      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN failed f ON c.parent_id = f.context_id
+        WHERE c.status IN ('ERROR', 'CANCELLED'))
+    SELECT f.context_id FROM failed f ORDER BY 1);
+  PERFORM _data_manager_admin.append_events((
+    SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'expected_version', c.version,
+             'event', jsonb_build_object('type', coalesce(c.task, '') || ':RESUMED', 'meta', meta)))
+      FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)))
+    WHERE ids <> '{}';
+  INSERT INTO _data_manager_admin.run_queue
+    (context_id, root_context_id, parent_id, task, queue, priority, epoch)
+  SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
+         coalesce(e.meta ->> 'queue', 'default'), coalesce((e.meta ->> 'priority')::int, 0), c.epoch
+    FROM _data_manager_admin.etl_context c
+    JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+    WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL
+  ON CONFLICT (context_id) DO NOTHING;
+  RETURN QUERY SELECT * FROM unnest(ids);
+END
+$$;
+
+-- cancel_tree: end a context and all below it that have not ended, and the SQL of their steps.
+-- Out:   the contexts that were cancelled
+CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_tree(context bigint, payload jsonb, meta jsonb)
+RETURNS TABLE (context_id bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  ids bigint[];
+BEGIN
+  -- Locked before their status is read, and parents first: none starts a subtask after this.
+  ids := ARRAY(
+    WITH RECURSIVE below AS (
+      SELECT c.context_id FROM _data_manager_admin.etl_context c WHERE c.context_id = context
+      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
+    SELECT b.context_id FROM below b ORDER BY 1);
+  PERFORM 1 FROM _data_manager_admin.etl_context c
+    WHERE c.context_id = ANY (ids) ORDER BY c.context_id FOR NO KEY UPDATE;
+  ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+                 WHERE c.context_id = ANY (ids) AND c.status IN ('OPEN', 'ERROR') ORDER BY 1);
+  IF ids <> '{}' THEN
+    PERFORM _data_manager_admin.append_events((
+      SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'event', jsonb_build_object(
+               'type', coalesce(c.task, '') || ':CANCELLED', 'payload', payload, 'meta', meta)))
+        FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)));
+    PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
+      WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
+        AND split_part(a.application_name, ':', 2)::bigint = ANY (ids);
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(ids);
+END
+$$;
