@@ -25,7 +25,8 @@ LOCK = 0x64616D61  # "dama"
 CODE = "functions"
 CODE_FILES = (
     "event_rules", "event_json", "runs", "append_events", "start_contexts", "dispatch", "limits",
-    "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log", "read_log", "subscriptions",
+    "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log", "read_log",
+    "subscriptions",
 )  # fmt: skip
 TABLE = """
 CREATE SCHEMA IF NOT EXISTS _data_manager_admin;
