@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
@@ -76,7 +77,7 @@ class Execution:
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
-        self._waiting = parking([], 0)
+        self._parked: Waiting | None = None
 
     @property
     def application_name(self) -> str:
@@ -93,7 +94,7 @@ class Execution:
             LostSignal: A later run has started already.
         """
         key = f"STARTED#{self.claim.epoch}"
-        started = self.event(":STARTED", key=key, worker=worker, **meta)
+        started = replace(self.event(":STARTED", key=key, worker=worker, **meta), is_checked=True)
         self._started = self._commits.submit([started])
         self._started.add_done_callback(_look_at)
         if self.claim.epoch > 1:
@@ -220,7 +221,7 @@ class Execution:
         try:
             yield
         except ParkSignal:
-            self._waiting = parking(self.waits, self.journal.version)
+            self._parked = parking(self.waits, self.journal.version)
             raise
         finally:
             self.waits.remove(wait)
@@ -229,7 +230,7 @@ class Execution:
 
     def parked(self) -> Waiting:
         """What the run was waiting for when it left memory."""
-        return self._waiting
+        return self._parked or parking([], self.journal.version)
 
     def may_park(self) -> bool:
         """Whether nothing but waits goes on in the run."""
@@ -237,7 +238,8 @@ class Execution:
 
     async def finish(self, result: object) -> None:
         """Write the FINAL."""
-        await self.write(":FINAL", result, key=f"FINAL#{self.claim.epoch}")
+        final = self.event(":FINAL", result, key=f"FINAL#{self.claim.epoch}")
+        await self.append(replace(final, is_checked=result is None))
 
     async def fail(self, error: Exception) -> None:
         """Write the ERROR: the task failed for good."""

@@ -62,11 +62,13 @@ class Append:
         context_id: Whose it is.
         event: What happened.
         expected: The version that the writer last saw; None skips the check.
+        is_checked: Known to be an event: nothing from outside was written into it.
     """
 
     context_id: int
     event: Event
     expected: int | None = None
+    is_checked: bool = False
 
 
 @dataclass(frozen=True)

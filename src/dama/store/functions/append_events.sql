@@ -94,7 +94,11 @@ BEGIN
       now_epoch := item.epoch; now_first := NULL; now_latest := NULL;
     END IF;
 
-    IF item.meta ? 'idempotency_key' THEN
+    -- What can not be a repetition needs no look: a run that starts for the first time, the FINAL of
+    -- a context that has none. The unique index is the second wall.
+    IF item.meta ? 'idempotency_key'
+       AND NOT (item.type LIKE '%:STARTED' AND (item.meta ->> 'epoch')::bigint > now_epoch)
+       AND NOT (item.type LIKE '%:FINAL' AND now_status <> 'DONE') THEN
       SELECT e.event_id, e.version, e.type, e.payload, e.error INTO earlier
         FROM _data_manager_admin.event_store_prototype e
         WHERE e.etl_context_id = now_id AND e.meta ? 'idempotency_key'
