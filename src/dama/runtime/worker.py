@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
 from dama.errors import DamaError, UnavailableError
+from dama.runtime.claims import Claims
 from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
@@ -79,6 +80,7 @@ class Worker:
         self._user = getpass.getuser()
         self._id = 0
         self._wake = asyncio.Event()
+        self._claims = Claims(store.queue, self._queues, self._tasks, root)
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
@@ -167,9 +169,7 @@ class Worker:
         if free <= 0 or self._draining:
             return False
         try:
-            claims = await self._store.queue.claim(
-                self._id, queues=self._queues, tasks=self._tasks, root=self._root, demand=free
-            )
+            claims = await self._claims.take(self._id, free)
         except UnavailableError as error:
             _log.warning("no claims: %s", error)
             with suppress(UnavailableError):

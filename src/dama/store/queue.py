@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dama.store.rows import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dama.domain.outcome import Waiting
     from dama.store.database import Database
@@ -37,6 +37,16 @@ class WorkerIdentity:
     pid: int
     pid_started: str
     version: str
+
+
+class Place(NamedTuple):
+    """A place in a queue; behind it are lower priorities, and later contexts of the same."""
+
+    priority: int
+    context_id: int
+
+
+START = Place(1 << 40, 0)
 
 
 @dataclass(frozen=True)
@@ -181,18 +191,31 @@ class RunQueue:
         tasks: Sequence[str],
         root: int | None,
         demand: int,
+        after: Mapping[str, Place] | None = None,
     ) -> list[Claim]:
-        """Reserve up to `demand` queued runs of these tasks."""
+        """Reserve up to `demand` queued runs of these tasks.
+
+        Args:
+            worker_id: Who reserves.
+            queues: From which, in this order.
+            tasks: What the worker knows.
+            root: Only runs of this tree; None for all.
+            demand: How many.
+            after: Only what is behind these places of their queues.
+        """
+        places = [(after or {}).get(queue, START) for queue in queues]
         params = {
             "worker_id": worker_id,
             "queues": list(queues),
+            "ranks": [-place.priority for place in places],
+            "marks": [place.context_id for place in places],
             "tasks": list(tasks),
             "root": root,
             "demand": demand,
         }
         # Never sent again: a claim whose answer was lost is handed back by the worker.
         rows = await self._database.rows("claim_runs", params, again=False)
-        return [Claim(*row[:6], params=json.loads(row[7]) if row[6] else {}) for row in rows]
+        return [Claim(*row[:8], params=json.loads(row[9]) if row[8] else {}) for row in rows]
 
     async def park(self, context_id: int, worker_id: int, waiting: Waiting) -> bool:
         """Let a run wait without a worker; False when it is no longer its own."""

@@ -122,6 +122,8 @@ class Claim:
         task: The full name.
         epoch: Fences earlier runs of the context.
         attempt: 1 for the first.
+        queue: Where it was.
+        priority: In its queue.
         params: The payload of the INITIAL.
     """
 
@@ -131,6 +133,8 @@ class Claim:
     task: str
     epoch: int
     attempt: int
+    queue: str
+    priority: int
     params: Any
 
 

@@ -1,9 +1,13 @@
 -- workers: claims, leases, and what becomes of the runs of workers that died.
 
+-- claim_runs: reserve runs for a worker.
+-- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
+--        a context_id. What was claimed leaves entries in the index for as long as any transaction of
+--        the database is older, and a scan from the start would meet all of them again.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
-  worker bigint, queues text[], tasks text[], root bigint, demand int)
+  worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
-               attempt int, has_params boolean, params text)
+               attempt int, queue text, priority int, has_params boolean, params text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
@@ -12,7 +16,7 @@ AS $$
 DECLARE
   ids   bigint[] := '{}';
   more  bigint[];
-  name  text;
+  place int;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims.
   PERFORM 1 FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
@@ -24,14 +28,15 @@ BEGIN
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
-    FOREACH name IN ARRAY queues LOOP
+    FOR place IN 1 .. cardinality(queues) LOOP
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-        WHERE q.queue = name AND q.state = 'queued' AND q.task = ANY (tasks)
-        ORDER BY q.priority DESC, q.context_id
-        LIMIT _data_manager_admin.allowed_starts(name, demand - cardinality(ids))
+        WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
+          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place])
+        ORDER BY -q.priority::bigint, q.context_id
+        LIMIT _data_manager_admin.allowed_starts(queues[place], demand - cardinality(ids))
         FOR NO KEY UPDATE SKIP LOCKED);
       IF more <> '{}' THEN
-        PERFORM _data_manager_admin.spend_allowance(name, cardinality(more));
+        PERFORM _data_manager_admin.spend_allowance(queues[place], cardinality(more));
         ids := ids || more;
       END IF;
     END LOOP;
@@ -47,7 +52,7 @@ BEGIN
       JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
       WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id
       RETURNING q.context_id, q.parent_id, q.root_context_id, q.task, q.epoch, q.attempt,
-                e.payload IS NOT NULL, e.payload::text;
+                q.queue, q.priority, e.payload IS NOT NULL, e.payload::text;
 END
 $$;
 
@@ -73,7 +78,10 @@ $$;
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
   worker bigint, held bigint[], queues text[], tasks text[], lease interval)
 RETURNS TABLE (gone bigint[], work boolean, next_due double precision)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+AS $$
 DECLARE
   before  timestamptz;
   moment  timestamptz := clock_timestamp();

@@ -1,0 +1,71 @@
+"""Claims: where in its queues a worker looks for runs.
+
+A claimed run leaves an entry in the index of the queue for as long as any transaction in the
+database is older. While one is open for hours, a normal day in ETL, a look from the start of the
+queue meets all of them again. So a worker goes on where its last claim stopped, and looks from the
+start only now and then: runs that came back, and those of a higher priority, are found there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dama import clock
+from dama.store.queue import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dama.store import Claim
+    from dama.store.queue import RunQueue
+
+SHARE = 0.05  # of the time: a look from the start that took long is seldom repeated
+
+
+class Claims:
+    """The claims of one worker.
+
+    Args:
+        queue: Of the database.
+        queues: The names of those that it claims from.
+        tasks: What it knows.
+        root: Only runs of this tree; None for all.
+    """
+
+    def __init__(
+        self, queue: RunQueue, queues: Sequence[str], tasks: Sequence[str], root: int | None
+    ) -> None:
+        self._queue = queue
+        self._queues = queues
+        self._tasks = tasks
+        self._root = root
+        self._places: dict[str, Place] = {}
+        self._whole_at = 0.0
+
+    async def take(self, worker_id: int, demand: int) -> list[Claim]:
+        """Up to `demand` runs for a worker; none when nothing is queued for it."""
+        if clock.monotonic() <= self._whole_at:
+            claims = await self._claim(worker_id, demand, self._places)
+            if claims:
+                return claims
+        begun = clock.monotonic()
+        claims = await self._claim(worker_id, demand, None)
+        now = clock.monotonic()
+        self._whole_at = now + (now - begun) / SHARE
+        return claims
+
+    async def _claim(
+        self, worker_id: int, demand: int, after: Mapping[str, Place] | None
+    ) -> list[Claim]:
+        claims = await self._queue.claim(
+            worker_id,
+            queues=self._queues,
+            tasks=self._tasks,
+            root=self._root,
+            demand=demand,
+            after=after,
+        )
+        for name in {claim.queue for claim in claims}:
+            places = [Place(c.priority, c.context_id) for c in claims if c.queue == name]
+            self._places[name] = max(places, key=lambda place: (-place.priority, place.context_id))
+        return claims

@@ -1,0 +1,137 @@
+"""The hot statements stay cheap: in a full store, and while an old transaction is open."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from importlib.resources import files
+
+import psycopg
+import pytest
+
+from dama import clock
+from dama.domain.event import Event
+from dama.runtime.claims import Claims
+from dama.store import Append, Start, Store
+from dama.store.queue import WorkerIdentity
+
+ROWS = 20_000
+FILL = f"""
+SET session_replication_role = replica;
+INSERT INTO _data_manager_admin.etl_context
+  (context_id, root_context_id, task, status, version, initial_event_id, latest_event_id)
+  SELECT n, n, 'a.b', CASE n % 2 WHEN 0 THEN 'DONE' ELSE 'OPEN' END, 3, n, n
+    FROM generate_series(1, {ROWS}) n;
+INSERT INTO _data_manager_admin.event_store_prototype
+  (event_id, etl_context_id, type, payload, version)
+  SELECT v * {ROWS} + n, n, CASE v WHEN 0 THEN 'a.b:INITIAL' ELSE 'rows/loaded' END, '{{}}', v + 1
+    FROM generate_series(1, {ROWS}) n, generate_series(0, 2) v;
+INSERT INTO _data_manager_admin.run_queue (context_id, root_context_id, task, queue)
+  SELECT n, n, 'a.b', 'default' FROM generate_series(1, {ROWS}, 2) n;
+SELECT setval('_data_manager_admin.etl_context_context_id_seq', {ROWS}),
+       setval('_data_manager_admin.event_store_prototype_event_id_seq', {4 * ROWS});
+SET session_replication_role = origin;
+"""  # noqa: S608 - a number of our own
+EXPLAIN = """
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET client_min_messages = log;
+"""
+BIG = "etl_context|event_store_prototype|event_log|run_queue"
+SCAN = re.compile(rf"Seq Scan on ({BIG})")
+
+
+class Planned:
+    """A connection that keeps the plans of all that it executes, nested statements too."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+        self.plans: list[str] = []
+        connection.add_notice_handler(
+            lambda notice: self.plans.append(notice.message_primary or "")
+        )
+
+    def execute(self, name: str, **params: object) -> list[tuple]:
+        """Execute a statement of the store by its name."""
+        query = files("dama.store").joinpath("sql", f"{name}.sql").read_bytes()
+        return self._connection.execute(query, params).fetchall()
+
+
+@pytest.fixture
+def full(database_url: str) -> Iterator[Planned]:
+    """A store with many contexts, half of them queued, whose statements are explained."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FILL)
+        connection.execute("ANALYZE")
+        connection.execute(EXPLAIN)
+        yield Planned(connection)
+
+
+def batch(type_: str, context_id: int, epoch: int, **event: object) -> str:
+    """A batch of one event for append_events."""
+    meta = {"epoch": epoch, "idempotency_key": f"{type_}#{epoch}"}
+    item = {"context_id": context_id, "event": {"type": type_, "meta": meta, **event}}
+    return json.dumps([item])
+
+
+def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
+    """What a worker asks in its loop, and what people ask about one context."""
+    register = {"host": "h", "boot_id": "b", "pid": os.getpid(), "pid_started": "1", "version": "0"}
+    lease = timedelta(minutes=1)
+    ((worker,),) = full.execute(
+        "register_worker", **register, queues=["default"], root=None, slots=9, lease=lease
+    )
+    common = {"worker_id": worker, "queues": ["default"], "tasks": ["a.b"]}
+    full.plans.clear()
+
+    claimed = full.execute("claim_runs", **common, ranks=[0], marks=[50], root=None, demand=10)
+    context_id, epoch = claimed[0][0], claimed[0][4]
+    full.execute("append_events", batch=batch("a.b:STARTED", context_id, epoch))
+    full.execute("append_events", batch=batch("a.b:FINAL", context_id, epoch))
+    full.execute("renew_lease", **common, held=[row[0] for row in claimed], lease=lease)
+    full.execute("read_context", context_id=context_id)
+    full.execute("read_outcomes", context_ids=[context_id])
+
+    assert len(claimed) == 10
+    assert len(full.plans) > 10
+    assert [plan for plan in full.plans if SCAN.search(plan)] == []
+    in_order = [plan for plan in full.plans if "using run_queue_claim" in plan]
+    assert in_order
+    assert [plan for plan in in_order if "Sort Key" in plan] == []
+
+
+async def test_an_old_transaction_does_not_make_claims_meet_what_was_claimed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dead entries of the index can not be cleared meanwhile: claims go on behind them.
+
+    A look from the start is allowed a share of the time; the clock stands still, so one comes.
+    """
+    monkeypatch.setattr(clock, "monotonic", lambda: 1000.0)
+    runs, demand = 1000, 10
+    with psycopg.connect(database_url) as old:
+        old.execute("CREATE TABLE written (a int)")  # has an xid, and stays open
+        async with Store.opened(database_url) as store:
+            await store.start([Start("a.b", {})] * runs)
+            worker = await register(store)
+            claims = Claims(store.queue, ["default"], ["a.b"], None)
+            while taken := await claims.take(worker, demand):
+                ends = [Append(claim.context_id, Event("a.b:FINAL", None)) for claim in taken]
+                await store.append_many(ends)
+        with psycopg.connect(database_url, autocommit=True) as other:
+            ((met,),) = other.execute(
+                "SELECT idx_tup_read FROM pg_stat_user_indexes"
+                " WHERE indexrelname = 'run_queue_claim'"
+            ).fetchall()
+
+    assert met < 5 * runs
+
+
+async def register(store: Store) -> int:
+    """A worker of this process."""
+    identity = WorkerIdentity("host", "boot", os.getpid(), "1", "0")
+    return await store.queue.register(
+        identity, queues=["default"], root=None, slots=4, lease=timedelta(minutes=1)
+    )
