@@ -1,4 +1,4 @@
-"""All benchmarks, or those that are named: `python -m benchmarks [append fold cli_start flights]`.
+"""All benchmarks, or those that are named: `python -m benchmarks [append fold ...]`.
 
 Each prints its ratio and the target. None asserts: a shared machine is no judge.
 """
@@ -6,7 +6,7 @@ Each prints its ratio and the target. None asserts: a shared machine is no judge
 import subprocess
 import sys
 
-ALL = ("append", "fold", "cli_start", "flights")
+ALL = ("append", "fold", "cli_start", "flights", "full_store")
 
 
 def main(names: list[str]) -> int:
