@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from dama.app import start_many
     from dama.broker.service import Service, TaskDefinition
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
@@ -30,6 +31,7 @@ _HOMES = {
     "TaskDefinition": "dama.broker.service",
     "combine": "dama.domain.slice",
     "each": "dama.domain.slice",
+    "start_many": "dama.app",
 }
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "TaskDefinition",
     "combine",
     "each",
+    "start_many",
 ]
 
 

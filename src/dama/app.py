@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import getpass
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Unpack
 
 from dama import clock
-from dama.config import Config, EmbeddedDatabase
+from dama.broker.registry import Registry
+from dama.config import Config, EmbeddedDatabase, load_config
 from dama.domain.lifecycle import lifecycle
 from dama.domain.slice import find_slice
+from dama.runtime.starts import Wishes, start_of
 from dama.runtime.worker import SLOTS, Worker
-from dama.store import Outcome, Start, Store, schema
+from dama.store import Outcome, Store, schema
 from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 
-    from dama.broker.registry import Registry
+    from dama.broker.service import TaskDefinition
     from dama.domain.event import StoredEvent
 
 FOLLOW_SECONDS = 0.1
+START_BATCH = 1000
 
 
 class App:
@@ -54,10 +58,7 @@ class App:
         params: Mapping[str, Any],
         *,
         key: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        delay: float | None = None,
-        expires: float | None = None,
+        **wishes: Unpack[Wishes],
     ) -> int:
         """Queue a task; gives its context.
 
@@ -65,27 +66,15 @@ class App:
             name: The full name, such as `flights.load`.
             params: What it takes.
             key: A second start with the same key gives the first context.
-            queue: Instead of the task's own.
-            priority: Instead of the task's own; higher ones are claimed first.
-            delay: Seconds before it is queued.
-            expires: Seconds in which it must start, or it fails.
+            **wishes: Another queue, a delay: see `Wishes`.
 
         Raises:
             UnknownTaskError: The nearest names are in the hint.
             InvalidParamsError: With all problems.
             IdempotencyConflictError: The key was used with other params.
+            SingletonError: Only one run of it may be open, and one is.
         """
-        task = self.registry.task(name)
-        start = Start(
-            task.name,
-            task.encode_params(params),
-            queue=task.options.queue if queue is None else queue,
-            priority=task.options.priority if priority is None else priority,
-            key=key,
-            delay=delay,
-            expires=expires,
-            meta={"user": getpass.getuser()},
-        )
+        start = start_of(self.registry.task(name), params, _starter(), key=key, **wishes)
         (context_id,) = await self.store.start([start])
         return context_id
 
@@ -107,7 +96,7 @@ class App:
             LifeCycleError: It has ended already.
         """
         context = await self.store.context(context_id)
-        cancelled = await self.store.cancel(context_id, {"user": getpass.getuser()})
+        cancelled = await self.store.cancel([context_id], "cancelled by an operator", _starter())
         if not cancelled:
             raise LifeCycleError(
                 f"Context {context_id} is {context.status}; there is nothing to cancel.",
@@ -135,7 +124,7 @@ class App:
             )
         self.registry.task(context.task)  # raises, where nobody here could run it
         if context.run is None:
-            await self.store.resume(context_id, {"user": getpass.getuser()})
+            await self.store.resume(context_id, _starter())
 
     async def follow(self, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
         """All events of a context or of a tree, from the first, until the context has ended."""
@@ -176,6 +165,47 @@ class App:
         if tree:
             return await self.store.tree_events(context_id, seen)
         return await self.store.events(context_id, after_version=seen.get(context_id, 0))
+
+
+async def start_many(
+    task: TaskDefinition[Any],
+    params: Iterable[Mapping[str, Any]],
+    *,
+    key: Callable[[Mapping[str, Any]], str] | None = None,
+    **wishes: Unpack[Wishes],
+) -> list[int]:
+    """Queue a task once for each of any number of params; gives their contexts in that order.
+
+    The database is the one that `dama` uses in the current folder.
+
+    Each thousand is queued in a transaction of its own: what came before an error stays queued.
+    Give a key, and the whole call can be repeated.
+
+    Args:
+        task: What to run.
+        params: What it takes, each time.
+        key: Makes an idempotency key of the params.
+        **wishes: For each of them: see `Wishes`.
+
+    Raises:
+        InvalidParamsError: Of those in the thousand at hand, which is not queued.
+        IdempotencyConflictError: A key was used with other params.
+        SingletonError: Only one run of it may be open, and one is.
+    """
+    contexts: list[int] = []
+    rest = iter(params)
+    async with App.open(load_config(), Registry()) as app:
+        while batch := list(islice(rest, START_BATCH)):
+            starts = [
+                start_of(task, each, _starter(), key=key(each) if key else None, **wishes)
+                for each in batch
+            ]
+            contexts += await app.store.start(starts)
+    return contexts
+
+
+def _starter() -> dict[str, Any]:
+    return {"user": getpass.getuser()}
 
 
 async def _conninfo(config: Config) -> str:

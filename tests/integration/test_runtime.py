@@ -467,7 +467,7 @@ async def test_a_cancelled_tree_ends_at_once(store):
     context = await started(store, "holding_parent")
     async with worker(store).working():
         await held()
-        cancelled = await store.cancel(context, {"user": "me"})
+        cancelled = await store.cancel([context], "enough", {"user": "me"})
         outcome = await ended(store, context)
         await stopped()
 

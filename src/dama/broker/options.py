@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
 
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError
 
 Exceptions = tuple[type[BaseException], ...]
+Singleton = Literal["refuse", "return", "queue"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class TaskOptions:
         max_backoff: The longest wait between two attempts, in seconds.
         retry_on: Only these errors are worth a further attempt.
         fail_on: These never are, whatever `retry_on` says.
+        concurrency: How many runs may be begun and not ended at once, on all workers; None for no
+            limit.
+        concurrency_key: Counts them apart for each value of some params, such as "{airport}".
+        singleton: Only one run may be open. What becomes of another start: "refuse" raises,
+            "return" gives the open one, "queue" lets it wait for its end.
     """
 
     queue: str = "default"
@@ -35,6 +41,9 @@ class TaskOptions:
     max_backoff: float = 300.0
     retry_on: Exceptions = (Exception,)
     fail_on: Exceptions = ()
+    concurrency: int | None = None
+    concurrency_key: str | None = None
+    singleton: Singleton | None = None
 
 
 class TaskSettings(TypedDict, total=False):
@@ -48,6 +57,9 @@ class TaskSettings(TypedDict, total=False):
     max_backoff: float | str
     retry_on: Exceptions | type[BaseException]
     fail_on: Exceptions | type[BaseException]
+    concurrency: int | None
+    concurrency_key: str | None
+    singleton: Singleton | None
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -70,6 +82,9 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         ),
         retry_on=_exceptions(settings.get("retry_on", defaults.retry_on)),
         fail_on=_exceptions(settings.get("fail_on", defaults.fail_on)),
+        concurrency=settings.get("concurrency"),
+        concurrency_key=settings.get("concurrency_key"),
+        singleton=settings.get("singleton"),
     )
     _refuse_senseless(task, options)
     return options
@@ -94,6 +109,29 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
     if options.timeout == 0:
         raise InvalidDefinitionError(
             f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
+        )
+    _refuse_senseless_limit(task, options)
+
+
+def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
+    if options.concurrency is not None and options.concurrency < 1:
+        raise InvalidDefinitionError(
+            f"{task}: concurrency is {options.concurrency}; 1 is the least."
+        )
+    if options.singleton is not None and options.singleton not in get_args(Singleton):
+        raise InvalidDefinitionError(
+            f"{task}: singleton is {options.singleton!r}.",
+            f"It may be {', '.join(map(repr, get_args(Singleton)))}.",
+        )
+    if options.singleton is not None and options.concurrency not in {None, 1}:
+        raise InvalidDefinitionError(
+            f"{task}: a singleton has one run at once, and concurrency is {options.concurrency}.",
+            "Leave one of them out.",
+        )
+    if options.concurrency_key is not None and not (options.concurrency or options.singleton):
+        raise InvalidDefinitionError(
+            f"{task}: concurrency_key says what is counted; how many there may be is missing.",
+            "Give concurrency or singleton too.",
         )
 
 

@@ -11,6 +11,7 @@ import inspect
 import re
 import sys
 from functools import cached_property
+from string import Formatter
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -32,7 +33,7 @@ from dama.broker.result import ResultType
 from dama.broker.signature import params_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -60,7 +61,8 @@ class TaskDefinition(Generic[R]):
         self.name = f"{service}.{name}"
         self.function = function
         self.options = options
-        params_of(self.name, function)  # refuses here what could never be called
+        params = params_of(self.name, function)  # refuses here what could never be called
+        _refuse_unknown_fields(self.name, options.concurrency_key, params)
 
     @property
     def short_name(self) -> str:
@@ -123,6 +125,15 @@ class TaskDefinition(Generic[R]):
             InvalidParamsError: With every problem there is.
         """
         return self.validate(params).model_dump(mode="json", by_alias=True)
+
+    def limit_key(self, params: Mapping[str, Any]) -> str | None:
+        """What a run is counted by, given its encoded params; None when there is no limit."""
+        options = self.options
+        if options.concurrency is None and options.singleton is None:
+            return None
+        if options.concurrency_key is None:
+            return self.name
+        return f"{self.name}/{options.concurrency_key.format_map(params)}"
 
     def encode_result(self, value: R) -> object:
         """Turn a result into JSON builtins.
@@ -256,6 +267,19 @@ class Service:
         # The one import upwards: by name and late, so that no layer below needs the command line.
         cli = importlib.import_module("dama.cli")
         sys.exit(cli.service_main(self, argv))
+
+
+def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str]) -> None:
+    try:
+        fields = [field for _, field, *_ in Formatter().parse(template or "") if field is not None]
+    except ValueError as error:
+        raise InvalidDefinitionError(f"{task}: concurrency_key {template!r}: {error}.") from error
+    for field in fields:
+        if field not in set(params):
+            raise InvalidDefinitionError(
+                f"{task}: concurrency_key names {field!r}, which is no param of it.",
+                f"It has {', '.join(params) or 'none'}.",
+            )
 
 
 def _place(function: Callable[..., object]) -> str:

@@ -39,8 +39,11 @@ def list_queues(session: Session, *, as_json: bool) -> None:
         click.echo("Nothing is queued.")
     else:
         print_table(
-            ["queue", "queued", "delayed", "running", "waiting", "limits"],
-            [[r.queue, r.queued, r.delayed, r.running, r.waiting, _limits(r)] for r in rows],
+            ["queue", "queued", "delayed", "blocked", "running", "waiting", "limits"],
+            [
+                [r.queue, r.queued, r.delayed, r.blocked, r.running, r.waiting, _limits(r)]
+                for r in rows
+            ],
         )
 
 

@@ -198,19 +198,29 @@ class Execution:
         """Wait for subtasks; no slot of the worker is held meanwhile.
 
         Raises:
-            SubtaskError: One has failed for good.
+            SubtaskError: One has failed for good; those that had not ended are cancelled.
             ParkSignal: It takes so long that the run should not stay in memory.
         """
         with self.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)):
             outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self.may_park)
             if outcomes is None:
                 raise ParkSignal
-        if fail_fast:
-            for context_id in ids:
-                outcome = outcomes.get(context_id)
-                if outcome is not None and outcome.status != "DONE":
-                    raise SubtaskError(context_id, task, outcome.error)
+        # What was cancelled for the sake of a failure is not the failure itself.
+        failed = [
+            context_id
+            for status in ("ERROR", "CANCELLED")
+            for context_id, outcome in sorted(outcomes.items())
+            if outcome.status == status
+        ]
+        if fail_fast and failed:
+            await self._cancel([context_id for context_id in ids if context_id not in outcomes])
+            raise SubtaskError(failed[0], task, outcomes[failed[0]].error)
         return outcomes
+
+    async def _cancel(self, ids: Sequence[int]) -> None:
+        if ids:
+            why = "a task beside it failed, and all were started to succeed together"
+            await self.store.cancel(ids, why, {"epoch_of_parent": self.claim.epoch})
 
     @contextmanager
     def waiting(self, wait: Wait) -> Generator[None]:

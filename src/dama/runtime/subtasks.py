@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
+from dama.runtime.errors import SubtaskError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -50,6 +52,26 @@ class Subtask(Generic[R]):
         """
         (result,) = await self._wait([self.context_id], self.task)
         return result
+
+
+@dataclass(frozen=True)
+class Ended(Generic[R]):
+    """How a subtask has ended.
+
+    Attributes:
+        context_id: Its context.
+        result: What it returned; None when it failed.
+        error: Why it failed or that it was cancelled; None when it did not.
+    """
+
+    context_id: int
+    result: R | None = None
+    error: SubtaskError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a result."""
+        return self.error is None
 
 
 class Endings:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.runtime.errors import SubtaskError, TaskUsageError
+from dama.runtime.starts import start_of
 from dama.runtime.steps import do_step
-from dama.runtime.subtasks import Subtask
+from dama.runtime.subtasks import Ended, Subtask
 from dama.runtime.waits import sleep, wait_for
 from dama.store import Append, Outcome, Start
 
@@ -118,36 +120,65 @@ class Task(_Facts):
     ) -> Subtask[R]:
         """Start a subtask and go on; `await subtask.result()` waits for it."""
         key = self._execution.key(task.name)
-        (context_id,) = await self._execution.spawn(key, [self._start_of(task, params or {})])
+        (context_id,) = await self._execution.spawn(key, [start_of(task, params or {})])
         return Subtask(context_id, task, self._results)
+
+    @overload
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R]: ...
+
+    @overload
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["collect"],
+        limit: int | None = None,
+    ) -> list[Ended[R]]: ...
 
     async def map(
         self,
         task: TaskDefinition[R],
         params: Sequence[Mapping[str, Any]],
         *,
-        fail_fast: bool = True,
-    ) -> list[R]:
+        on_failure: Literal["fail_fast", "collect"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R] | list[Ended[R]]:
         """Start a subtask for each of the params, and wait for all of them.
 
         Args:
             task: What to run.
             params: One mapping a subtask.
-            fail_fast: Raise with the first failure; else after all have ended.
+            on_failure: "fail_fast" raises with the first failure and cancels those that have not
+                ended; "collect" waits for all and gives their ends, failed or not.
+            limit: How many may be begun and not ended at once; None for no limit but that of the
+                task.
 
         Returns:
-            Their results, in the order of the params.
+            Their results, or with "collect" their ends, in the order of the params.
 
         Raises:
-            SubtaskError: One failed for good or was cancelled.
+            SubtaskError: One failed for good or was cancelled, with "fail_fast".
+            TaskUsageError: The task has a limit of its own, which `limit` can not be added to.
         """
         key = self._execution.key(f"map:{task.name}")
-        starts = [self._start_of(task, each) for each in params]
+        starts = [start_of(task, each) for each in params]
+        if limit is not None:
+            starts = self._limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []
         for place in range(0, len(starts), SPAWN_BATCH):
             part = key if place == 0 else f"{key}+{place}"
             ids += await self._execution.spawn(part, starts[place : place + SPAWN_BATCH])
-        return await self._results(ids, task, fail_fast=fail_fast) if ids else []
+        if on_failure == "collect":
+            return await self._ends(ids, task)
+        return await self._results(ids, task)
 
     async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
         """Append an event to the own context, once however often the run is replayed.
@@ -231,22 +262,42 @@ class Task(_Facts):
         if key not in self._execution.journal.sent:
             await self._execution.write(":LOG", {"message": message, **fields}, key=key)
 
-    def _start_of(self, task: TaskDefinition[Any], params: Mapping[str, Any]) -> Start:
-        options = task.options
-        encoded = task.encode_params(params)
-        return Start(task.name, encoded, options.queue, options.priority)
+    def _limited(
+        self, task: TaskDefinition[Any], starts: Sequence[Start], key: str, limit: int
+    ) -> list[Start]:
+        if limit < 1:
+            raise TaskUsageError(
+                f"task.map was given a limit of {limit} at once; 1 is the least.",
+                "Leave it out for no limit.",
+            )
+        if any(start.limit_key for start in starts):
+            raise TaskUsageError(
+                f"{task.name} has a concurrency of its own, and a run is counted by one key only.",
+                "Leave out the limit of task.map, or the concurrency of the task.",
+            )
+        return [replace(start, limit_key=key, key_limit=limit) for start in starts]
 
-    async def _results(
-        self, ids: Sequence[int], task: TaskDefinition[R], *, fail_fast: bool = True
-    ) -> list[R]:
-        outcomes = await self._execution.wait(ids, task.name, fail_fast=fail_fast)
-        return [_result(context_id, task, outcomes[context_id]) for context_id in ids]
+    async def _results(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
+        if not ids:
+            return []
+        outcomes = await self._execution.wait(ids, task.name, fail_fast=True)
+        return [_result(task, outcomes[context_id]) for context_id in ids]
+
+    async def _ends(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[Ended[R]]:
+        if not ids:
+            return []
+        outcomes = await self._execution.wait(ids, task.name, fail_fast=False)
+        return [_end(context_id, task, outcomes[context_id]) for context_id in ids]
 
 
-def _result(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> R:
-    if outcome.status != "DONE":
-        raise SubtaskError(context_id, task.name, outcome.error)
+def _result(task: TaskDefinition[R], outcome: Outcome) -> R:
     return task.decode_result(None if outcome.result is ABSENT else outcome.result)
+
+
+def _end(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> Ended[R]:
+    if outcome.status == "DONE":
+        return Ended(context_id, result=_result(task, outcome))
+    return Ended(context_id, error=SubtaskError(context_id, task.name, outcome.error))
 
 
 class SyncSubtask(Generic[R]):
@@ -292,15 +343,38 @@ class SyncTask(_Facts):
         """See `Task.start`."""
         return SyncSubtask(self._wait(self._task.start(task, params)), self._execution.loop)
 
+    @overload
     def map(
         self,
         task: TaskDefinition[R],
         params: Sequence[Mapping[str, Any]],
         *,
-        fail_fast: bool = True,
-    ) -> list[R]:
+        on_failure: Literal["fail_fast"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R]: ...
+
+    @overload
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["collect"],
+        limit: int | None = None,
+    ) -> list[Ended[R]]: ...
+
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast", "collect"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R] | list[Ended[R]]:
         """See `Task.map`."""
-        return self._wait(self._task.map(task, params, fail_fast=fail_fast))
+        if on_failure == "collect":
+            return self._wait(self._task.map(task, params, on_failure="collect", limit=limit))
+        return self._wait(self._task.map(task, params, limit=limit))
 
     def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
         """See `Task.dispatch`."""

@@ -1,7 +1,8 @@
 """Errors of the store. The database has its own SQLSTATEs; here each becomes a class.
 
 DM001 InvalidEventError, DM002 UnknownContextError, DM003 IdempotencyConflictError, DM004
-StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError.
+StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError, DM008
+SingletonError.
 """
 
 from __future__ import annotations
@@ -49,6 +50,12 @@ class HistoryError(RefusedError):
     code = "HISTORY"
 
 
+class SingletonError(RefusedError):
+    """Only one run of this kind may be open, and one is."""
+
+    code = "SINGLETON"
+
+
 class UnknownSubscriptionError(NotFoundError):
     """There is no durable subscription of this name."""
 
@@ -93,6 +100,7 @@ HINTS = {
     "DM003": "Use another key, or send the same body again.",
     "DM004": "Stop this run: another one goes on with the context.",
     "DM005": "Read the newer events, decide again, append.",
+    "DM008": "Wait for its end, or cancel it with `dama cancel`.",
     "DM006": "`dama events CONTEXT` shows what the context has.",
 }
 
@@ -104,6 +112,7 @@ CLASSES: dict[str, type[DamaError]] = {
     "DM005": VersionConflictError,
     "DM006": LifeCycleError,
     "DM007": HistoryError,
+    "DM008": SingletonError,
 }
 
 

@@ -76,6 +76,7 @@ class QueueRow:
         rate: The limit of starts a second; None for no limit.
         queued: How many could start.
         delayed: How many wait for their time, retries included.
+        blocked: How many wait for others with their key.
         running: How many run.
         waiting: How many wait for subtasks, times or signals.
         oldest: Since when the oldest of the queued is there.
@@ -87,6 +88,7 @@ class QueueRow:
     rate: float | None
     queued: int
     delayed: int
+    blocked: int
     running: int
     waiting: int
     oldest: datetime | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from dama.domain.event import ABSENT, AbsentType, Event, LoggedEvent
 
@@ -15,7 +15,7 @@ class RunRow:
     """The place of a context in the run queue.
 
     Attributes:
-        state: queued, delayed, running, waiting or retrying.
+        state: queued, delayed, blocked, running, waiting or retrying.
         attempt: How often it was claimed.
         worker: `host:pid` of who runs it.
         due_at: When it is queued again.
@@ -98,6 +98,9 @@ class Start:
         key: An idempotency key: a second start with it gives the first context.
         delay: Seconds before it is queued; None for at once.
         expires: Seconds in which it must start, or it fails; None for no limit.
+        limit_key: At most `key_limit` runs with this key are begun and not ended.
+        key_limit: See there.
+        when_open: What becomes of this start when a run with the key is open.
         meta: Who starts it.
     """
 
@@ -108,6 +111,9 @@ class Start:
     key: str | None = None
     delay: float | None = None
     expires: float | None = None
+    limit_key: str | None = None
+    key_limit: int = 1
+    when_open: Literal["queue", "refuse", "return"] = "queue"
     meta: Mapping[str, Any] | None = None
 
 

@@ -251,11 +251,16 @@ class Store:
         ((now,),) = await self.database.rows("read_clock")
         return now
 
-    async def cancel(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
-        """End a context and all below it that have not ended; gives their ids."""
-        payload = {"message": "cancelled by an operator"}
-        params = {"context_id": context_id, "payload": _json(payload), "meta": _json(meta)}
-        rows = await self.database.rows("cancel_tree", params, again=False)
+    async def cancel(
+        self, context_ids: Sequence[int], why: str, meta: Mapping[str, Any]
+    ) -> list[int]:
+        """End contexts and all below them that have not ended; gives their ids."""
+        params = {
+            "context_ids": list(context_ids),
+            "payload": _json({"message": why}),
+            "meta": _json(meta),
+        }
+        rows = await self.database.rows("cancel_trees", params, again=False)
         await self.hints.send()
         return [row[0] for row in rows]
 
@@ -316,7 +321,10 @@ def _is_keyed(event: Event) -> bool:
 
 
 def _start_item(start: Start) -> dict[str, Any]:
-    meta = {"queue": start.queue, "priority": start.priority, **(start.meta or {})}
+    limit: dict[str, Any] = {}
+    if start.limit_key is not None:
+        limit = {"limit_key": start.limit_key, "key_limit": start.key_limit}
+    meta = {"queue": start.queue, "priority": start.priority, **limit, **(start.meta or {})}
     event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
     check_event(event)
     item: dict[str, Any] = {
@@ -324,7 +332,10 @@ def _start_item(start: Start) -> dict[str, Any]:
         "event": event_dict(event),
         "queue": start.queue,
         "priority": start.priority,
+        **limit,
     }
+    if start.when_open != "queue":
+        item["when_open"] = start.when_open
     wishes = {"idempotency_key": start.key, "delay": start.delay, "expires": start.expires}
     return item | {name: value for name, value in wishes.items() if value is not None}
 

@@ -49,9 +49,83 @@ BEGIN
              'name', 'ExpiredError', 'message', format('It did not start before %s.', q.expires_at)))))
     INTO late
     FROM _data_manager_admin.run_queue q
-    WHERE q.expires_at < clock_timestamp() AND q.attempt = 0 AND q.state IN ('queued', 'delayed');
+    WHERE q.expires_at < clock_timestamp() AND q.attempt = 0 AND q.state IN ('queued', 'delayed', 'blocked');
   IF late IS NOT NULL THEN
     PERFORM _data_manager_admin.append_events(late);
+  END IF;
+END
+$$;
+
+-- lock_keys: who admits runs of a key is alone with it until the end of the transaction.
+-- Locks: advisory, in one order; before them rows of etl_context, after them rows of run_queue.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_keys(keys text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  number bigint;
+BEGIN
+  FOR number IN SELECT DISTINCT hashtextextended(k, 1684106593) FROM unnest(keys) k ORDER BY 1 LOOP
+    PERFORM pg_advisory_xact_lock(number);
+  END LOOP;
+END
+$$;
+
+-- admit_blocked: as many blocked runs of each key are queued as its limit leaves room for. A run
+-- holds its place from here until its context ends: through retries, waits and a change of workers.
+-- In:    keys that lock_keys() has locked
+CREATE OR REPLACE FUNCTION _data_manager_admin.admit_blocked(keys text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+  key      text;
+  allowed  int;
+  room     int;
+BEGIN
+  FOREACH key IN ARRAY keys LOOP
+    SELECT q.key_limit INTO allowed FROM _data_manager_admin.run_queue q
+      WHERE q.limit_key = key AND q.state = 'blocked'
+      ORDER BY -q.priority::bigint, q.context_id LIMIT 1;
+    CONTINUE WHEN NOT FOUND;
+    room := allowed - (SELECT count(*) FROM (
+      SELECT FROM _data_manager_admin.run_queue q
+        WHERE q.limit_key = key AND q.state NOT IN ('blocked', 'delayed') LIMIT allowed) admitted);
+    UPDATE _data_manager_admin.run_queue q SET state = 'queued'
+      WHERE q.context_id = ANY (ARRAY(
+        SELECT b.context_id FROM _data_manager_admin.run_queue b
+          WHERE b.limit_key = key AND b.state = 'blocked'
+          ORDER BY -b.priority::bigint, b.context_id LIMIT greatest(room, 0) FOR NO KEY UPDATE));
+  END LOOP;
+END
+$$;
+
+-- end_delays: what is due is queued; a run with a key that was not admitted yet asks for admission.
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_delays(moment timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
+DECLARE
+  keys text[];
+BEGIN
+  keys := ARRAY(
+    SELECT DISTINCT due.limit_key
+      FROM (SELECT d.limit_key, d.state FROM _data_manager_admin.run_queue d
+              WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000) due
+      WHERE due.limit_key IS NOT NULL AND due.state = 'delayed');
+  IF keys <> '{}' THEN
+    PERFORM _data_manager_admin.lock_keys(keys);
+  END IF;
+  UPDATE _data_manager_admin.run_queue q
+    SET state = CASE WHEN q.state = 'delayed' AND q.limit_key IS NOT NULL THEN 'blocked' ELSE 'queued' END,
+        due_at = NULL
+    WHERE q.context_id = ANY (ARRAY(
+      SELECT d.context_id FROM _data_manager_admin.run_queue d
+        WHERE d.due_at <= moment
+          AND (d.state <> 'delayed' OR d.limit_key IS NULL OR d.limit_key = ANY (keys))
+        ORDER BY d.due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED));
+  IF keys <> '{}' THEN
+    PERFORM _data_manager_admin.admit_blocked(keys);
   END IF;
 END
 $$;

@@ -1,15 +1,25 @@
 -- runs: what happens to the run queue when contexts end.
 
--- settle_runs: contexts ended. Their runs leave the queue, a parent that waits is told.
--- Locks: rows of run_queue in context_id order, after the locks of the contexts. The row of a
+-- settle_runs: contexts ended. Their runs leave the queue and make room for others with their key; a
+-- parent that waits is told.
+-- Locks: keys, then rows of run_queue in context_id order, after the locks of the contexts. The row of a
 -- parent is locked even when it does not wait: were it about to, it would miss this end.
 CREATE OR REPLACE FUNCTION _data_manager_admin.settle_runs(ended bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   parents bigint[];
+  keys    text[];
 BEGIN
+  keys := ARRAY(SELECT DISTINCT q.limit_key FROM _data_manager_admin.run_queue q
+                  WHERE q.context_id = ANY (ended) AND q.limit_key IS NOT NULL);
+  IF keys <> '{}' THEN
+    PERFORM _data_manager_admin.lock_keys(keys);
+  END IF;
   DELETE FROM _data_manager_admin.run_queue q
     WHERE q.context_id = ANY (ARRAY(SELECT unnest(ended) ORDER BY 1));
+  IF keys <> '{}' THEN
+    PERFORM _data_manager_admin.admit_blocked(keys);
+  END IF;
   parents := ARRAY(
     SELECT DISTINCT c.parent_id FROM _data_manager_admin.etl_context c
       WHERE c.context_id = ANY (ended) AND c.parent_id IS NOT NULL ORDER BY 1);

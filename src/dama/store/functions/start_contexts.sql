@@ -1,9 +1,13 @@
 -- start_contexts: create contexts with their INITIAL events and queue their runs, all or nothing.
 -- In:    batch jsonb: an array of {"task", "event", "queue"?, "priority"?, "idempotency_key"?,
---        "delay"?: seconds before it is queued, "expires"?: seconds in which it must start}; spawned jsonb: the event of the parent that records them, without its
---        payload.context_ids, or NULL; parent bigint: whose event it is
--- Out:   one row per item, in order: context_id, is_new (false: the key was known)
--- Raises: as append_events()
+--        "delay"?: seconds before it is queued, "expires"?: seconds in which it must start,
+--        "limit_key"?, "key_limit"?: at most so many runs with the key at once,
+--        "when_open"?: "refuse" or "return", when a run with the limit_key is open}; spawned jsonb: the
+--        event of the parent that records them, without its payload.context_ids, or NULL; parent
+--        bigint: whose event it is
+-- Out:   one row per item, in order: context_id, is_new (false: the key was known, or its run is open)
+-- Locks: the row of the parent, the keys
+-- Raises: as append_events(); DM008 a run with the key is open
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
   batch jsonb, spawned jsonb DEFAULT NULL, parent bigint DEFAULT NULL)
 RETURNS TABLE (context_id bigint, is_new boolean)
@@ -18,6 +22,7 @@ DECLARE
   events  bigint[];
   fresh   boolean[];
   root    bigint;
+  keys    text[];
 BEGIN
   SELECT t.place, _data_manager_admin.fsa_refusal(t.i -> 'event') AS refusal INTO item
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
@@ -40,16 +45,44 @@ BEGIN
     END IF;
   END IF;
 
+  keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ? 'limit_key');
+  IF keys <> '{}' THEN
+    PERFORM FROM _data_manager_admin.etl_context c WHERE c.context_id = parent FOR NO KEY UPDATE;
+    PERFORM _data_manager_admin.lock_keys(keys);
+  END IF;
+
   ids := ARRAY(SELECT nextval('_data_manager_admin.etl_context_context_id_seq')
                  FROM generate_series(1, jsonb_array_length(batch)));
   fresh := array_fill(TRUE, ARRAY[jsonb_array_length(batch)]);
   events := ARRAY(SELECT nextval('_data_manager_admin.event_store_prototype_event_id_seq')
                     FROM generate_series(1, jsonb_array_length(batch)));
+  FOR item IN
+    SELECT t.place, t.i ->> 'when_open' AS wish, t.i ->> 'limit_key' AS key, coalesce(
+             (SELECT min(q.context_id) FROM _data_manager_admin.run_queue q WHERE q.limit_key = t.i ->> 'limit_key'),
+             (SELECT ids[min(b.place)] FROM jsonb_array_elements(batch) WITH ORDINALITY b (i, place)
+                WHERE b.i ->> 'limit_key' = t.i ->> 'limit_key' AND b.place < t.place)) AS open
+      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+      WHERE keys <> '{}' AND t.i ? 'when_open' AND NOT EXISTS (
+        SELECT FROM _data_manager_admin.etl_context c
+          WHERE c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
+            AND c.idempotency_key IS NOT NULL)
+  LOOP
+    CONTINUE WHEN item.open IS NULL;
+    IF item.wish = 'refuse' THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM008',
+        MESSAGE = format('Context %s is open, and only one of %s may be.', item.open, item.key),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.open);
+    END IF;
+    ids[item.place] := item.open;
+    fresh[item.place] := FALSE;
+  END LOOP;
+
   INSERT INTO _data_manager_admin.etl_context
     (context_id, parent_id, root_context_id, task, status, version, initial_event_id, latest_event_id, idempotency_key)
   SELECT ids[t.place], parent, coalesce(root, ids[t.place]), t.i ->> 'task', 'OPEN', 1,
          events[t.place], events[t.place], t.i ->> 'idempotency_key'
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+    WHERE fresh[t.place]
   ON CONFLICT (task, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
   FOR item IN
@@ -59,7 +92,7 @@ BEGIN
         ON c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
        AND c.idempotency_key IS NOT NULL AND c.context_id <> ids[t.place]
       LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-      WHERE t.i ? 'idempotency_key'
+      WHERE t.i ? 'idempotency_key' AND fresh[t.place]
   LOOP
     IF item.first_payload IS DISTINCT FROM item.payload AND item.first_payload IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'DM003',
@@ -77,14 +110,20 @@ BEGIN
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
   INSERT INTO _data_manager_admin.run_queue
-    (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at)
+    (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at,
+     limit_key, key_limit)
   SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
          coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0),
-         CASE WHEN t.i ? 'delay' THEN 'delayed' ELSE 'queued' END,
+         CASE WHEN t.i ? 'delay' THEN 'delayed' WHEN t.i ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
          clock_timestamp() + (t.i ->> 'delay')::double precision * interval '1 second',
-         clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second'
+         clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second',
+         t.i ->> 'limit_key', (t.i ->> 'key_limit')::int
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
+
+  IF keys <> '{}' THEN
+    PERFORM _data_manager_admin.admit_blocked(keys);
+  END IF;
 
   IF spawned IS NOT NULL THEN
     PERFORM _data_manager_admin.append_events(jsonb_build_array(jsonb_build_object(

@@ -7,7 +7,8 @@ RETURNS TABLE (context_id bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  ids bigint[];
+  ids   bigint[];
+  keys  text[];
 BEGIN
   ids := ARRAY(
     WITH RECURSIVE failed AS (
@@ -23,21 +24,29 @@ BEGIN
              'event', jsonb_build_object('type', coalesce(c.task, '') || ':RESUMED', 'meta', meta)))
       FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)))
     WHERE ids <> '{}';
+  keys := ARRAY(SELECT DISTINCT e.meta ->> 'limit_key'
+                  FROM _data_manager_admin.etl_context c
+                  JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+                  WHERE c.context_id = ANY (ids) AND e.meta ? 'limit_key');
+  PERFORM _data_manager_admin.lock_keys(keys);
   INSERT INTO _data_manager_admin.run_queue
-    (context_id, root_context_id, parent_id, task, queue, priority, epoch)
+    (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
-         coalesce(e.meta ->> 'queue', 'default'), coalesce((e.meta ->> 'priority')::int, 0), c.epoch
+         coalesce(e.meta ->> 'queue', 'default'), coalesce((e.meta ->> 'priority')::int, 0), c.epoch,
+         CASE WHEN e.meta ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
+         e.meta ->> 'limit_key', (e.meta ->> 'key_limit')::int
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
     WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL
   ON CONFLICT (context_id) DO NOTHING;
+  PERFORM _data_manager_admin.admit_blocked(keys);
   RETURN QUERY SELECT * FROM unnest(ids);
 END
 $$;
 
--- cancel_tree: end a context and all below it that have not ended, and the SQL of their steps.
+-- cancel_trees: end contexts and all below them that have not ended, and the SQL of their steps.
 -- Out:   the contexts that were cancelled
-CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_tree(context bigint, payload jsonb, meta jsonb)
+CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_trees(contexts bigint[], payload jsonb, meta jsonb)
 RETURNS TABLE (context_id bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -47,8 +56,8 @@ BEGIN
   -- Locked before their status is read, and parents first: none starts a subtask after this.
   ids := ARRAY(
     WITH RECURSIVE below AS (
-      SELECT c.context_id FROM _data_manager_admin.etl_context c WHERE c.context_id = context
-      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (contexts)
+      UNION
       SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
     SELECT b.context_id FROM below b ORDER BY 1);
   PERFORM 1 FROM _data_manager_admin.etl_context c

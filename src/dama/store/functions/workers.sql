@@ -95,10 +95,9 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
-  UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
-    WHERE q.context_id IN (SELECT d.context_id FROM _data_manager_admin.run_queue d
-                             WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000
-                             FOR NO KEY UPDATE SKIP LOCKED);
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
+    PERFORM _data_manager_admin.end_delays(moment);
+  END IF;
   IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
     PERFORM _data_manager_admin.expire_runs();
   END IF;

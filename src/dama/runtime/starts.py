@@ -1,0 +1,66 @@
+"""Starts: what a task, its params and the wishes of who starts it make of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from dama.store import Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.broker.service import TaskDefinition
+
+
+class Wishes(TypedDict, total=False):
+    """What who starts a task may ask for.
+
+    Attributes:
+        queue: Instead of the task's own.
+        priority: Instead of the task's own; higher ones are claimed first.
+        delay: Seconds before it is queued.
+        expires: Seconds in which it must start, or it fails.
+    """
+
+    queue: str | None
+    priority: int | None
+    delay: float | None
+    expires: float | None
+
+
+def start_of(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    meta: Mapping[str, Any] | None = None,
+    *,
+    key: str | None = None,
+    **wishes: Unpack[Wishes],
+) -> Start:
+    """The start of a task.
+
+    Args:
+        task: What to run.
+        params: What it takes.
+        meta: Who starts it.
+        key: An idempotency key: a second start with it gives the first context.
+        **wishes: See `Wishes`.
+
+    Raises:
+        InvalidParamsError: With all problems.
+    """
+    options = task.options
+    encoded = task.encode_params(params)
+    queue, priority = wishes.get("queue"), wishes.get("priority")
+    return Start(
+        task.name,
+        encoded,
+        queue=options.queue if queue is None else queue,
+        priority=options.priority if priority is None else priority,
+        key=key,
+        delay=wishes.get("delay"),
+        expires=wishes.get("expires"),
+        limit_key=task.limit_key(encoded),
+        key_limit=options.concurrency or 1,
+        when_open=options.singleton or "queue",
+        meta=meta,
+    )
