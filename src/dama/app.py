@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import getpass
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -12,7 +13,9 @@ from dama import clock
 from dama.broker.registry import Registry
 from dama.config import Config, EmbeddedDatabase, load_config
 from dama.domain.lifecycle import lifecycle
+from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
+from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
 from dama.runtime.worker import SLOTS, Worker
 from dama.store import Outcome, Store, schema
@@ -21,9 +24,11 @@ from dama.store.errors import LifeCycleError, UnknownContextError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from dama.broker.service import TaskDefinition
     from dama.domain.event import StoredEvent
+    from dama.domain.schedule import Schedule
 
 FOLLOW_SECONDS = 0.1
 START_BATCH = 1000
@@ -87,6 +92,49 @@ class App:
     ) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process, for one tree or for all that it knows."""
         return Worker(self.store, self.registry, root=root, queues=queues, slots=slots).working()
+
+    async def add_schedule(self, schedule: Schedule) -> datetime:
+        """Start a task by a schedule from now on; gives the first firing.
+
+        Raises:
+            InvalidScheduleError: Its expression, its zone or a text of its params is wrong.
+            UnknownTaskError: No module of this project has its task.
+            InvalidParamsError: The task does not take its params.
+            ScheduleExistsError: There is one of its name.
+        """
+        first = next(schedule.firings(await self.store.now()))
+        start_at(schedule, first, self.registry)  # raises here what would pause it later
+        await self.store.schedules.add(schedule, first)
+        return first
+
+    async def resume_schedule(self, name: str) -> datetime:
+        """Let a paused schedule go on from now; what passed meanwhile is not made up for.
+
+        Raises:
+            UnknownScheduleError: There is none of this name.
+        """
+        row = await self.store.schedules.get(name)
+        following = next(row.schedule.firings(await self.store.now()))
+        await self.store.schedules.set(name, paused=False, next_at=following)
+        return following
+
+    async def backfill(self, name: str, begin: datetime, end: datetime) -> list[int]:
+        """Start the firings of a range that have no context yet; gives the contexts of all of them.
+
+        Raises:
+            UnknownScheduleError: There is none of this name.
+            InvalidScheduleError: The range has more than 10,000 firings.
+        """
+        schedule = (await self.store.schedules.get(name)).schedule
+        each = replace(schedule, overlap="queue") if schedule.overlap == "skip" else schedule
+        starts = [
+            replace(start_at(each, firing, self.registry), delay=None)
+            for firing in firings_between(schedule, begin, end)
+        ]
+        contexts: list[int] = []
+        for place in range(0, len(starts), START_BATCH):
+            contexts += await self.store.start(starts[place : place + START_BATCH])
+        return contexts
 
     async def cancel(self, context_id: int) -> list[int]:
         """Cancel a context and all below it that have not ended; gives their ids.

@@ -12,6 +12,7 @@ def renew(store, worker, *, held, lease, queues=(), tasks=()):
             "held": list(held),
             "queues": list(queues),
             "tasks": list(tasks),
+            "scheduled": [],
             "lease": lease,
         },
     )

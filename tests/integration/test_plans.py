@@ -90,7 +90,9 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
     context_id, epoch = claimed[0][0], claimed[0][4]
     full.execute("append_events", batch=batch("a.b:STARTED", context_id, epoch))
     full.execute("append_events", batch=batch("a.b:FINAL", context_id, epoch))
-    full.execute("renew_lease", **common, held=[row[0] for row in claimed], lease=lease)
+    full.execute(
+        "renew_lease", **common, scheduled=[], held=[row[0] for row in claimed], lease=lease
+    )
     full.execute("read_context", context_id=context_id)
     full.execute("read_outcomes", context_ids=[context_id])
 

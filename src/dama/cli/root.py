@@ -21,6 +21,7 @@ SECTIONS = {
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
         "events": ("dama.cli.events:events", "Show the events of a context or of all."),
         "queue": ("dama.cli.queue:queue", "Pause, resume and limit queues."),
+        "schedule": ("dama.cli.schedule:schedule", "Start tasks by the clock."),
         "workers": ("dama.cli.workers:workers", "List the workers and how busy they are."),
         "state": (
             "dama.cli.state:state",

@@ -54,7 +54,8 @@ def worker(
         async with session.app(with_services=True) as app:
             count = len(app.registry.tasks)
             async with app.working(queues=queues or None, slots=slots) as running:
-                click.echo(f"A worker for {count} tasks with {slots} slots runs.", err=True)
+                tasks = "1 task" if count == 1 else f"{count} tasks"
+                click.echo(f"A worker for {tasks} with {slots} slots runs.", err=True)
                 return await _until_told(running, grace=grace, until_idle=until_idle)
 
     return asyncio.run(work())

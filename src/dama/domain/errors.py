@@ -28,3 +28,9 @@ class UnknownSliceError(UsageError):
     """No slice has the name that was asked for."""
 
     code = "UNKNOWN_SLICE"
+
+
+class InvalidScheduleError(UsageError):
+    """A schedule is defined in a way that can not work."""
+
+    code = "INVALID_SCHEDULE"

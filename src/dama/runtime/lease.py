@@ -81,6 +81,9 @@ class LeaseKeeper:
             return RENEW_SECONDS
         if not self._stopped.is_set():
             self._loop.call_soon_threadsafe(self._learn, renewal)
-        if renewal.next_due is None:
-            return RENEW_SECONDS
-        return min(max(renewal.next_due, SOONEST_SECONDS), RENEW_SECONDS)
+        pause = RENEW_SECONDS
+        if renewal.next_due is not None:
+            pause = min(pause, max(renewal.next_due, SOONEST_SECONDS))
+        if renewal.next_firing is not None and renewal.next_firing > 0:
+            pause = min(pause, renewal.next_firing)
+        return pause

@@ -27,6 +27,7 @@ from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
+from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.task import SyncTask, Task
 from dama.store.queue import WorkerIdentity
@@ -91,6 +92,7 @@ class Worker:
         self._registering: asyncio.Task[None] | None = None
         renewer = Renewer(store.database.conninfo, self._lease_params)
         self._lease = LeaseKeeper(renewer, self._learn, asyncio.get_running_loop())
+        self._scheduler = Scheduler(store, registry, self._wake.set)
         self._waiting = 0
         self._settling = 0
 
@@ -103,6 +105,7 @@ class Worker:
             for duty in (
                 self._claim_always(),
                 self._store.hints.listen(self._hear),
+                self._scheduler.fire_always(),
             )
         ]
         self._lease.start()
@@ -185,6 +188,7 @@ class Worker:
             "held": list(self._running),
             "queues": list(self._queues),
             "tasks": self._tasks,
+            "scheduled": self._tasks if self._root is None else [],
             "lease": LEASE,
         }
 
@@ -196,6 +200,8 @@ class Worker:
             self._drop(renewal.gone)
         if renewal.work:
             self._wake.set()
+        if renewal.next_firing is not None and renewal.next_firing <= 0:
+            self._scheduler.look()
 
     def _hear(self) -> None:
         """Something changed in the queue: a run to claim, a subtask that ended, a cancellation."""

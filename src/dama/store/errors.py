@@ -56,6 +56,18 @@ class SingletonError(RefusedError):
     code = "SINGLETON"
 
 
+class ScheduleExistsError(RefusedError):
+    """There is a schedule of this name."""
+
+    code = "SCHEDULE_EXISTS"
+
+
+class UnknownScheduleError(NotFoundError):
+    """There is no schedule of this name."""
+
+    code = "UNKNOWN_SCHEDULE"
+
+
 class UnknownSubscriptionError(NotFoundError):
     """There is no durable subscription of this name."""
 

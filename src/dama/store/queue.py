@@ -58,11 +58,13 @@ class Renewal:
             when it was taken for dead itself.
         work: Whether something is queued for it.
         next_due: Seconds until a run is due; None when none will be.
+        next_firing: Seconds until a schedule fires; None when none will.
     """
 
     gone: list[int] | None
     work: bool
     next_due: float | None
+    next_firing: float | None
 
 
 @dataclass(frozen=True)

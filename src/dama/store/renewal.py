@@ -43,7 +43,7 @@ class Renewer:
             self.close()
             raise translate(error) or error from error
         if row is None:
-            return Renewal(None, work=False, next_due=None)
+            return Renewal(None, work=False, next_due=None, next_firing=None)
         return Renewal(*row)
 
     def close(self) -> None:

@@ -8,19 +8,21 @@ Nothing here knows what an event means: see `dama.domain.slice`. Claims and leas
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from dama.domain.event import ABSENT, Event, StoredEvent, check_event, event_dict
+from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
 from dama.store.hints import Hints
+from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
+from dama.store.schedules import Schedules
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,25 +35,6 @@ SNAPSHOT_EVERY = 1000
 _decoder = msgspec.json.Decoder(StoredEvent)
 
 
-def _plain(value: object) -> object:
-    """What json would have written for a subclass of a type that it knows."""
-    for type_ in (str, int, float):
-        if isinstance(value, type_):
-            return type_(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
-
-
-class _Item(msgspec.Struct, frozen=True):
-    """An item of the batch of `append_events`; what is absent is left out."""
-
-    context_id: int
-    event: Event
-    expected_version: int | msgspec.UnsetType
-
-
 class Store:
     """The contexts and events of one database.
 
@@ -60,6 +43,7 @@ class Store:
         queue: The run queue of the same database.
         hints: Wakes workers before they look by themselves.
         log: All events of the same database in one order.
+        schedules: What starts tasks by itself.
     """
 
     def __init__(self, database: Database) -> None:
@@ -67,6 +51,7 @@ class Store:
         self.queue = RunQueue(database)
         self.hints = Hints(database)
         self.log = Log(database)
+        self.schedules = Schedules(database)
 
     @classmethod
     @asynccontextmanager
@@ -134,8 +119,8 @@ class Store:
         Source: store/functions/start_contexts.sql
         """
         params = {
-            "batch": _json([_start_item(start) for start in starts]),
-            "spawned": None if spawned is None else _json(event_dict(spawned)),
+            "batch": as_json([start_item(start) for start in starts]),
+            "spawned": None if spawned is None else as_json(event_dict(spawned)),
             "parent": parent,
         }
         again = spawned is None and all(start.key for start in starts)
@@ -257,8 +242,8 @@ class Store:
         """End contexts and all below them that have not ended; gives their ids."""
         params = {
             "context_ids": list(context_ids),
-            "payload": _json({"message": why}),
-            "meta": _json(meta),
+            "payload": as_json({"message": why}),
+            "meta": as_json(meta),
         }
         rows = await self.database.rows("cancel_trees", params, again=False)
         await self.hints.send()
@@ -266,7 +251,7 @@ class Store:
 
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""
-        params = {"context_id": context_id, "meta": _json(meta)}
+        params = {"context_id": context_id, "meta": as_json(meta)}
         rows = await self.database.rows("resume_tree", params, again=False)
         await self.hints.send()
         return [row[0] for row in rows]
@@ -292,52 +277,13 @@ class Store:
             state = slice_.fold(page, state)
             version = page[-1].version
         if at is None and version - first >= SNAPSHOT_EVERY:
-            text = _json(slice_.encode_state(state))
+            text = as_json(slice_.encode_state(state))
             await self.database.rows("write_snapshot", {**key, "version": version, "state": text})
         return state
 
 
-def encode(items: Iterable[Append]) -> str:
-    """The batch of `append_events` as JSON.
-
-    Raises:
-        InvalidEventError: An event is not one.
-    """
-    batch: list[_Item] = []
-    for item in items:
-        if not item.is_checked:
-            check_event(item.event)
-        expected = msgspec.UNSET if item.expected is None else item.expected
-        batch.append(_Item(item.context_id, item.event, expected))
-    return _encoder.encode(batch).decode()
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
 def _is_keyed(event: Event) -> bool:
     return isinstance(event.meta, Mapping) and "idempotency_key" in event.meta
-
-
-def _start_item(start: Start) -> dict[str, Any]:
-    limit: dict[str, Any] = {}
-    if start.limit_key is not None:
-        limit = {"limit_key": start.limit_key, "key_limit": start.key_limit}
-    meta = {"queue": start.queue, "priority": start.priority, **limit, **(start.meta or {})}
-    event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
-    check_event(event)
-    item: dict[str, Any] = {
-        "task": start.task,
-        "event": event_dict(event),
-        "queue": start.queue,
-        "priority": start.priority,
-        **limit,
-    }
-    if start.when_open != "queue":
-        item["when_open"] = start.when_open
-    wishes = {"idempotency_key": start.key, "delay": start.delay, "expires": start.expires}
-    return item | {name: value for name, value in wishes.items() if value is not None}
 
 
 def _events(rows: Sequence[Row]) -> list[StoredEvent]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store.errors import translate
+from dama.store.items import encode
 from dama.store.statements import statement
-from dama.store.store import encode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

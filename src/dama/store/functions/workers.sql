@@ -74,10 +74,11 @@ $$;
 -- every lease has, and nobody is dead.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
 --        or claimed by another; NULL when it was taken for dead itself. work: something is queued
---        for it. next_due: seconds until the next run is due; NULL when none will be.
+--        for it. next_due: seconds until the next run is due; NULL when none will be. next_firing:
+--        the same for the schedules of some tasks.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
-  worker bigint, held bigint[], queues text[], tasks text[], lease interval)
-RETURNS TABLE (gone bigint[], work boolean, next_due double precision)
+  worker bigint, held bigint[], queues text[], tasks text[], scheduled text[], lease interval)
+RETURNS TABLE (gone bigint[], work boolean, next_due double precision, next_firing double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
@@ -90,7 +91,7 @@ BEGIN
   SELECT w.lease_until INTO before FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision;
+    RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision, NULL::double precision;
     RETURN;
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
@@ -114,6 +115,8 @@ BEGIN
     EXISTS (SELECT FROM _data_manager_admin.run_queue q
               WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
-       FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL);
+       FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
+    (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision
+       FROM _data_manager_admin.schedule s WHERE NOT s.paused AND s.task = ANY (scheduled));
 END
 $$;

@@ -1,0 +1,277 @@
+"""`dama schedule`: tasks that start by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_fields, print_json, print_next, print_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dama.cli.session import Session
+    from dama.domain.schedule import CatchUp, Overlap
+    from dama.store.schedules import ScheduleRow
+
+SHOWN_FIRINGS = 5
+DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+@click.group(
+    epilog=examples(
+        'dama schedule add nightly flights.load --cron "30 6 * * *" --zone Europe/Berlin',
+        "dama schedule ls",
+    )
+)
+def schedule() -> None:
+    """Start tasks by a cron expression in a time zone.
+
+    Every `dama worker` looks after the schedules of its tasks; each firing is started once,
+    however many of them there are.
+    """
+
+
+@schedule.command(
+    epilog=examples(
+        'dama schedule add nightly flights.load --cron "30 6 * * *" --zone Europe/Berlin',
+        'dama schedule add month flights.load_month --cron "0 4 1 * *" \\\n'
+        "        --param year={time:%Y} --param month={time:%m} --catch-up all --overlap queue",
+    )
+)
+@click.argument("name")
+@click.argument("task")
+@click.option(
+    "--cron", required=True, help="Minute, hour, day of month, month, day of week: 30 6 * * 1-5."
+)
+@click.option("--zone", default="UTC", show_default=True, help="Whose clock: Europe/Berlin.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A param of the task; {time:%Y-%m-%d} in it is the time of the firing.",
+)
+@click.option(
+    "--catch-up",
+    type=click.Choice(["none", "one", "all"]),
+    default="one",
+    show_default=True,
+    help="Firings that were missed: make up for none, for the latest one, or for all.",
+)
+@click.option(
+    "--overlap",
+    type=click.Choice(["allow", "skip", "queue"]),
+    default="skip",
+    show_default=True,
+    help="While an earlier run is open: allow another, skip the firing, or queue it.",
+)
+@click.option(
+    "--jitter",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Spread the firings over so many seconds.",
+)
+@click.pass_obj
+def add(  # noqa: PLR0913 - one for each option
+    session: Session,
+    name: str,
+    task: str,
+    *,
+    cron: str,
+    zone: str,
+    params: tuple[str, ...],
+    catch_up: str,
+    overlap: str,
+    jitter: float,
+) -> None:
+    """Start a task by a schedule from now on."""
+    from dama.domain.schedule import Schedule
+
+    new = Schedule(
+        name,
+        task,
+        cron,
+        zone,
+        dict(_pair(text) for text in params),
+        cast("CatchUp", catch_up),
+        cast("Overlap", overlap),
+        jitter,
+    )
+
+    async def keep() -> datetime:
+        async with session.app(with_services=True) as app:
+            return await app.add_schedule(new)
+
+    first = asyncio.run(keep())
+    click.echo(f"The schedule {name} fires first at {_zoned(first, zone)}.")
+    print_next((f"dama schedule show {name}", "when it fires"), ("dama worker", "starts its runs"))
+
+
+@schedule.command("ls", epilog=examples("dama schedule ls", "dama schedule ls --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def list_schedules(session: Session, *, as_json: bool) -> None:
+    """List the schedules: when each fires next, what it started."""
+
+    async def read() -> list[ScheduleRow]:
+        async with session.app() as app:
+            return await app.store.schedules.all()
+
+    rows = asyncio.run(read())
+    if as_json:
+        print_json(rows)
+    elif not rows:
+        click.echo("There is no schedule. `dama schedule add --help` shows how to make one.")
+    else:
+        print_table(
+            ["schedule", "task", "cron", "next", "started", "skipped", "state"],
+            [
+                [
+                    row.schedule.name,
+                    row.schedule.task,
+                    row.schedule.cron,
+                    _zoned(row.next_at, row.schedule.zone),
+                    row.started,
+                    row.skipped,
+                    _state(row),
+                ]
+                for row in rows
+            ],
+        )
+
+
+@schedule.command(epilog=examples("dama schedule show nightly"))
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def show(session: Session, name: str, *, as_json: bool) -> None:
+    """Show a schedule and when it fires next."""
+
+    async def read() -> ScheduleRow:
+        async with session.app() as app:
+            return await app.store.schedules.get(name)
+
+    row = asyncio.run(read())
+    firings = [row.next_at, *islice(row.schedule.firings(row.next_at), SHOWN_FIRINGS - 1)]
+    if as_json:
+        print_json({"schedule": row, "firings": firings})
+        return
+    plan = row.schedule
+    print_fields(
+        [
+            ("task", plan.task),
+            ("params", ", ".join(f"{key}={value}" for key, value in plan.params.items())),
+            ("cron", f"{plan.cron}  ({plan.zone})"),
+            ("catch up", plan.catch_up),
+            ("overlap", plan.overlap),
+            ("jitter", f"{plan.jitter:g} s" if plan.jitter else None),
+            ("state", _state(row)),
+            ("latest", row.last_at and _zoned(row.last_at, plan.zone)),
+            ("started", row.started),
+            ("skipped", row.skipped),
+            ("next", "\n          ".join(_zoned(firing, plan.zone) for firing in firings)),
+        ]
+    )
+
+
+@schedule.command(epilog=examples("dama schedule pause nightly"))
+@click.argument("name")
+@click.pass_obj
+def pause(session: Session, name: str) -> None:
+    """Let a schedule fire no more; what runs goes on."""
+
+    async def change() -> None:
+        async with session.app() as app:
+            await app.store.schedules.set(name, paused=True)
+
+    asyncio.run(change())
+    click.echo(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
+
+
+@schedule.command(epilog=examples("dama schedule resume nightly"))
+@click.argument("name")
+@click.pass_obj
+def resume(session: Session, name: str) -> None:
+    """Let a paused schedule go on. What passed meanwhile is left to `backfill`."""
+
+    async def change() -> tuple[datetime, str]:
+        async with session.app() as app:
+            following = await app.resume_schedule(name)
+            return following, (await app.store.schedules.get(name)).schedule.zone
+
+    click.echo(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
+
+
+@schedule.command("rm", epilog=examples("dama schedule rm nightly"))
+@click.argument("name")
+@click.pass_obj
+def remove(session: Session, name: str) -> None:
+    """Remove a schedule; what it started is kept."""
+
+    async def change() -> None:
+        async with session.app() as app:
+            await app.store.schedules.remove(name)
+
+    asyncio.run(change())
+    click.echo(f"The schedule {name} is removed.")
+
+
+@schedule.command(
+    epilog=examples("dama schedule backfill nightly --from 2026-01-01 --to 2026-02-01")
+)
+@click.argument("name")
+@click.option("--from", "begin", type=DATES, required=True, help="The first moment, by its zone.")
+@click.option("--to", "end", type=DATES, required=True, help="The first moment that is not meant.")
+@click.option("--dry-run", is_flag=True, help="Only list the firings.")
+@click.pass_obj
+def backfill(session: Session, name: str, *, begin: datetime, end: datetime, dry_run: bool) -> None:
+    """Start the firings of a range that have no run yet. It can be repeated.
+
+    One that overlaps is queued where the schedule would skip it.
+    """
+    from dama.domain.schedule import firings_between, zone_of
+
+    async def change() -> tuple[list[datetime], list[int]]:
+        async with session.app(with_services=True) as app:
+            plan = (await app.store.schedules.get(name)).schedule
+            zone = zone_of(plan.zone)
+            first, last = begin.replace(tzinfo=zone), end.replace(tzinfo=zone)
+            if dry_run:
+                return firings_between(plan, first, last), []
+            return [], await app.backfill(name, first, last)
+
+    firings, contexts = asyncio.run(change())
+    for firing in firings:
+        click.echo(firing.isoformat())
+    if not dry_run:
+        click.echo(f"{len(contexts)} firings have a context: {_span(contexts)}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"--param {text!r} is not NAME=VALUE, such as year=2013.")
+    return name, value
+
+
+def _zoned(moment: datetime, zone: str) -> str:
+    from dama.domain.schedule import zone_of
+
+    return moment.astimezone(zone_of(zone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _state(row: ScheduleRow) -> str:
+    if row.failure is not None:
+        return f"paused: {row.failure}"
+    return "paused" if row.paused else "active"
+
+
+def _span(contexts: list[int]) -> str:
+    if not contexts:
+        return "none"
+    return f"{min(contexts)} to {max(contexts)}" if len(contexts) > 1 else str(contexts[0])

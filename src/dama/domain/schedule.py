@@ -1,0 +1,185 @@
+"""Schedules: when a task is to be started, by a cron expression in a time zone.
+
+Times are aware, and a time is always a parameter. Around a change of the clock it is as Debian's
+cron has it: an expression with a fixed hour fires once a day, right after the gap when its time is
+skipped, and at the first of two equal times; one with `*` or `*/n` in its hour follows the time
+that passes.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from cronsim import CronSim, CronSimError
+
+from dama.domain.errors import InvalidScheduleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CatchUp = Literal["none", "one", "all"]
+Overlap = Literal["allow", "skip", "queue"]
+
+ON_TIME = timedelta(minutes=1)
+LARGEST_CATCH_UP = 1000
+LARGEST_BACKFILL = 10_000
+TIME_FIELD = "{time"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When a task is to be started, and with which params.
+
+    Attributes:
+        name: Its name.
+        task: The full name of the task.
+        cron: Five fields: minute, hour, day of month, month, day of week.
+        zone: Whose clock it follows, such as `Europe/Berlin`.
+        params: What the task takes. A text may hold `{time:%Y-%m-%d}`: when it was to fire.
+        catch_up: What becomes of firings that were missed while nobody looked: "none" of them is
+            made up for, the latest "one", or "all".
+        overlap: When the run of an earlier firing is open: "allow" another beside it, "skip" the
+            firing, or "queue" it until the earlier one has ended.
+        jitter: Seconds over which firings are spread, so that many do not start at once.
+    """
+
+    name: str
+    task: str
+    cron: str
+    zone: str = "UTC"
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    catch_up: CatchUp = "one"
+    overlap: Overlap = "skip"
+    jitter: float = 0.0
+
+    def firings(self, after: datetime) -> Iterator[datetime]:
+        """The times at which it fires, without end.
+
+        Args:
+            after: The first one is later.
+
+        Raises:
+            InvalidScheduleError: The expression or the zone is none.
+        """
+        zone = zone_of(self.zone)
+        try:
+            yield from CronSim(self.cron, after.astimezone(zone))
+        except CronSimError as error:
+            raise InvalidScheduleError(
+                f"{self.cron!r} is no cron expression: {error}.",
+                "It has five fields: minute, hour, day of month, month, day of week, such as "
+                '"30 6 * * 1-5".',
+            ) from error
+
+    def due(self, first: datetime, now: datetime) -> Due:
+        """What to start now.
+
+        Args:
+            first: When it was to fire next, as it was known.
+            now: What time it is.
+        """
+        if first > now:
+            return Due([], first, 0)
+        passed, latest = [first], first
+        count = 1
+        for firing in self.firings(first):
+            if firing > now:
+                made_up_for = self._made_up_for(passed, latest, now)
+                return Due(made_up_for, firing, count - len(made_up_for))
+            if self.catch_up == "all" and count == LARGEST_CATCH_UP:
+                return Due(passed, firing, 0)  # the rest comes with the next look
+            if self.catch_up == "all":
+                passed.append(firing)
+            latest = firing
+            count += 1
+        raise InvalidScheduleError(f"{self.cron!r} never fires.", "Is there such a day?")
+
+    def _made_up_for(
+        self, passed: Sequence[datetime], latest: datetime, now: datetime
+    ) -> Sequence[datetime]:
+        if self.catch_up == "all":
+            return passed
+        return [latest] if self.catch_up == "one" or now - latest < ON_TIME else []
+
+    def delay(self, firing: datetime) -> float:
+        """The seconds by which a firing is spread: the same whoever asks."""
+        number = zlib.crc32(f"{self.name}@{firing.timestamp()}".encode())
+        return self.jitter * number / 2**32
+
+    def key(self, firing: datetime) -> str:
+        """The idempotency key of a firing."""
+        return f"schedule/{self.name}@{firing.astimezone(UTC).isoformat()}"
+
+    def params_at(self, firing: datetime) -> dict[str, Any]:
+        """The params of a firing, with its time filled in, by the clock of the zone.
+
+        Raises:
+            InvalidScheduleError: A text has a field that is not the time.
+        """
+        local = firing.astimezone(zone_of(self.zone))
+        return {name: self._filled(name, value, local) for name, value in self.params.items()}
+
+    def _filled(self, name: str, value: object, time: datetime) -> object:
+        if not isinstance(value, str) or TIME_FIELD not in value:
+            return value
+        try:
+            return value.format(time=time)
+        except (LookupError, ValueError, AttributeError) as error:
+            raise InvalidScheduleError(
+                f"The param {name} is {value!r}, which can not be filled in: {error}.",
+                "A text may hold the time of the firing, such as {time:%Y-%m-%d}.",
+            ) from error
+
+
+@dataclass(frozen=True)
+class Due:
+    """What a schedule wants now.
+
+    Attributes:
+        firings: To be started now, the oldest first.
+        following: When to look again.
+        missed: How many firings are not made up for.
+    """
+
+    firings: Sequence[datetime]
+    following: datetime
+    missed: int
+
+
+def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[datetime]:
+    """The firings of a range, its begin included and its end not.
+
+    Raises:
+        InvalidScheduleError: There are more than 10,000.
+    """
+    most = LARGEST_BACKFILL
+    found: list[datetime] = []
+    for firing in islice(schedule.firings(begin - timedelta(seconds=1)), most + 1):
+        if firing >= end:
+            return found
+        found.append(firing)
+    raise InvalidScheduleError(
+        f"There are more than {most} firings from {begin} to {end}.", "Take a shorter range."
+    )
+
+
+def zone_of(name: str) -> ZoneInfo:
+    """A time zone.
+
+    Raises:
+        InvalidScheduleError: There is none of this name.
+    """
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError) as error:
+        near = [zone for zone in sorted(available_timezones()) if name.lower() in zone.lower()]
+        raise InvalidScheduleError(
+            f"{name!r} is no time zone.",
+            f"Did you mean {near[0]}?" if near and name else "Such as Europe/Berlin, or UTC.",
+        ) from error

@@ -1,0 +1,79 @@
+"""Items: what is sent to the functions of the database, as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dama.domain.event import Event, check_event, event_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from dama.store.rows import Append, Start
+
+
+def _plain(value: object) -> object:
+    """What json would have written for a subclass of a type that it knows."""
+    for type_ in (str, int, float):
+        if isinstance(value, type_):
+            return type_(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
+
+
+class _Item(msgspec.Struct, frozen=True):
+    """An item of the batch of `append_events`; what is absent is left out."""
+
+    context_id: int
+    event: Event
+    expected_version: int | msgspec.UnsetType
+
+
+def encode(items: Iterable[Append]) -> str:
+    """The batch of `append_events` as JSON.
+
+    Raises:
+        InvalidEventError: An event is not one.
+    """
+    batch: list[_Item] = []
+    for item in items:
+        if not item.is_checked:
+            check_event(item.event)
+        expected = msgspec.UNSET if item.expected is None else item.expected
+        batch.append(_Item(item.context_id, item.event, expected))
+    return _encoder.encode(batch).decode()
+
+
+def as_json(value: object) -> str:
+    """A value as JSON text; NaN and infinity are refused."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def start_item(start: Start) -> dict[str, Any]:
+    """An item of the batch of `start_contexts`.
+
+    Raises:
+        InvalidEventError: Its params or its meta can not be an event.
+    """
+    limit: dict[str, Any] = {}
+    if start.limit_key is not None:
+        limit = {"limit_key": start.limit_key, "key_limit": start.key_limit}
+    meta = {"queue": start.queue, "priority": start.priority, **limit, **(start.meta or {})}
+    event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
+    check_event(event)
+    item: dict[str, Any] = {
+        "task": start.task,
+        "event": event_dict(event),
+        "queue": start.queue,
+        "priority": start.priority,
+        **limit,
+    }
+    if start.when_open != "queue":
+        item["when_open"] = start.when_open
+    wishes = {"idempotency_key": start.key, "delay": start.delay, "expires": start.expires}
+    return item | {name: value for name, value in wishes.items() if value is not None}
