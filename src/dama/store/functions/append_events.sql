@@ -67,6 +67,7 @@ DECLARE
   statuses   text[] := '{}';
   epochs     bigint[] := '{}';
   ended      bigint[] := '{}';   -- contexts that end in this batch
+  failed     bigint[] := '{}';   -- those of them that may be resumed
   seen       int := 0;           -- items whose context is there
   signals    boolean := FALSE;   -- some event comes from outside a run
 BEGIN
@@ -124,6 +125,12 @@ BEGIN
           MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', now_id, now_epoch, item.meta ->> 'epoch'),
           DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);
       END IF;
+      -- Its run left the queue with the ERROR: a late event would leave it open without one.
+      IF now_status = 'ERROR' THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM004',
+          MESSAGE = format('Context %s has failed, and its run of epoch %s is over; it may not write.', now_id, item.meta ->> 'epoch'),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);
+      END IF;
     ELSE
       signals := TRUE;
     END IF;
@@ -147,6 +154,9 @@ BEGIN
     event_ids[item.place] := now_latest; versions[item.place] := now_version; fresh[item.place] := TRUE;
     IF now_status <> 'OPEN' THEN
       ended := ended || now_id;
+      IF now_status <> 'DONE' THEN
+        failed := failed || now_id;
+      END IF;
     END IF;
     seen := seen + 1;
   END LOOP;
@@ -175,6 +185,9 @@ BEGIN
          u (id, version, status, epoch, first, latest)
     WHERE c.context_id = u.id;
 
+  IF failed <> '{}' THEN
+    PERFORM _data_manager_admin.fence_runs(failed);
+  END IF;
   IF ended <> '{}' THEN
     PERFORM _data_manager_admin.settle_runs(ended);
   END IF;

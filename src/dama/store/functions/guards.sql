@@ -21,7 +21,7 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', NEW.etl_context_id);
   END IF;
-  IF NEW.meta ? 'epoch' AND (NEW.meta ->> 'epoch')::bigint <> context.epoch THEN
+  IF NEW.meta ? 'epoch' AND ((NEW.meta ->> 'epoch')::bigint <> context.epoch OR context.status = 'ERROR') THEN
     RAISE EXCEPTION USING ERRCODE = 'DM004',
       MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', NEW.etl_context_id, context.epoch, NEW.meta ->> 'epoch');
   END IF;
@@ -38,6 +38,9 @@ BEGIN
         modified_at = clock_timestamp()
     WHERE c.context_id = NEW.etl_context_id;
   IF _data_manager_admin.status_after(NEW.type) <> 'OPEN' THEN
+    IF _data_manager_admin.status_after(NEW.type) <> 'DONE' THEN
+      PERFORM _data_manager_admin.fence_runs(ARRAY[NEW.etl_context_id]);
+    END IF;
     PERFORM _data_manager_admin.settle_runs(ARRAY[NEW.etl_context_id]);
   ELSE
     UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL

@@ -1,5 +1,19 @@
 -- runs: what happens to the run queue when contexts end.
 
+-- fence_runs: contexts failed or were cancelled, and may be resumed. Whoever has claimed their runs
+-- may not have started them yet; a run that is resumed must not get such an epoch once more.
+-- Locks: rows of run_queue in context_id order, after the locks of the contexts
+CREATE OR REPLACE FUNCTION _data_manager_admin.fence_runs(failed bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM 1 FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (failed) ORDER BY q.context_id FOR UPDATE;
+  UPDATE _data_manager_admin.etl_context c SET epoch = q.epoch
+    FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (failed) AND c.context_id = q.context_id AND c.epoch < q.epoch;
+END
+$$;
+
 -- settle_runs: contexts ended. Their runs leave the queue, a parent that waits is told.
 -- Locks: rows of run_queue in context_id order, after the locks of the contexts. The row of a
 -- parent is locked even when it does not wait: were it about to, it would miss this end.

@@ -95,13 +95,14 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
+  -- First: it locks contexts, and they come before runs.
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
+    PERFORM _data_manager_admin.expire_runs();
+  END IF;
   UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
     WHERE q.context_id IN (SELECT d.context_id FROM _data_manager_admin.run_queue d
                              WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000
                              FOR NO KEY UPDATE SKIP LOCKED);
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
-    PERFORM _data_manager_admin.expire_runs();
-  END IF;
   IF before > moment THEN
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
