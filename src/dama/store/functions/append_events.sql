@@ -14,6 +14,7 @@
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
 -- tables were when a session first called it, and no call pays for planning.
+-- dama.appending tells the guards of both tables that the rules were held here.
 
 -- Says which item of a batch is to blame when some context is not there.
 CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_unknown_context(batch jsonb) RETURNS void
@@ -43,6 +44,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.append_events(batch jsonb)
 RETURNS TABLE (event_id bigint, version bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET dama.appending = 'on'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
