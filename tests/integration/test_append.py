@@ -205,7 +205,10 @@ async def test_an_old_program_inserts_directly_and_meets_the_same_rules(sql, sto
      "DELETE FROM _data_manager_admin.event_store_prototype",
      "TRUNCATE _data_manager_admin.event_store_prototype",
      "DELETE FROM _data_manager_admin.etl_context",
-     "UPDATE _data_manager_admin.etl_context SET parent_id = 1"],
+     "UPDATE _data_manager_admin.etl_context SET parent_id = 1",
+     "UPDATE _data_manager_admin.etl_context SET status = 'DONE'",
+     "UPDATE _data_manager_admin.etl_context SET version = version + 1, epoch = 7",
+     "UPDATE _data_manager_admin.etl_context SET latest_event_id = NULL"],
 )  # fmt: skip
 async def test_history_is_never_changed(sql, context, statement):
     """Nobody may, but the owner in a migration that says so."""
@@ -266,6 +269,75 @@ async def test_a_direct_insert_is_refused_by_the_same_rules(sql, context, column
     with pytest.raises(psycopg.Error) as caught:
         sql.execute(statement, [999, *values])
     assert caught.value.sqlstate == ("DM001" if state == "DM001" else "DM002")
+
+
+@pytest.mark.parametrize(
+    ("type_", "version", "state"),
+    [
+        ("x", 2, None),
+        ("x", 3, "DM005"),  # a gap
+        ("x", 1, "DM005"),
+        ("x", 0, "DM005"),
+        ("again:INITIAL", 2, "DM006"),
+        ("x:ERROR", 2, "DM001"),
+    ],
+)
+async def test_a_version_in_a_direct_insert_evades_no_rule(
+    sql, store, context, type_, version, state
+):
+    """It is taken for the version that the writer expects to give, not for one that was checked."""
+    sqlstate = None
+
+    try:
+        sql.execute(
+            "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, version)"
+            " VALUES (%s, %s, %s)",
+            [context, type_, version],
+        )
+    except psycopg.Error as error:
+        sqlstate = error.sqlstate
+
+    assert sqlstate == state
+    assert (await store.context(context)).version == len(await store.events(context))
+
+
+async def test_nothing_follows_a_final_by_a_version_either(sql, store, context):
+    """The status is looked at whoever gives the version."""
+    await store.append(context, [Event(":FINAL")])
+
+    with pytest.raises(psycopg.Error) as caught:
+        sql.execute(
+            "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, version)"
+            " VALUES (%s, 'late', 3)",
+            [context],
+        )
+
+    assert caught.value.sqlstate == "DM006"
+
+
+async def test_the_owner_may_restore_history_as_it_was(sql, context):
+    """With its versions; a migration or a restore says so."""
+    restore = (
+        "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, version)"
+        " VALUES (%s, 'from:FINAL', 9)"
+    )
+
+    with sql.transaction():
+        sql.execute("SET LOCAL dama.rewrite_history = 'on'")
+        sql.execute(restore, [context])
+
+    with pytest.raises(psycopg.Error):
+        sql.execute(restore, [context])
+
+
+async def test_an_old_program_may_still_update_what_is_its_own(sql, context):
+    """Only what follows from events is closed: columns of its own are none of our business."""
+    sql.execute("ALTER TABLE _data_manager_admin.etl_context ADD COLUMN source text")
+
+    sql.execute("UPDATE _data_manager_admin.etl_context SET source = 'faa'")
+
+    ((source,),) = sql.execute("SELECT source FROM _data_manager_admin.etl_context").fetchall()
+    assert source == "faa"
 
 
 async def test_only_the_owner_may_rewrite_history(sql, context):

@@ -4,6 +4,7 @@ import asyncio
 import time
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from dama.store import Start
@@ -112,3 +113,34 @@ async def test_a_run_that_did_not_start_in_time_has_failed(store, workers):
 
     assert ended[late].error["name"] == "ExpiredError"
     assert await claimed(store, workers[0]) == [early]
+
+
+async def test_a_run_expires_once_however_many_workers_look(store, workers, database_url):
+    """Each renewal ends what is late; the second one must not write a second ERROR."""
+    (context,) = await store.start([Start("a.b", {}, expires=0)])
+    with psycopg.connect(database_url) as first:
+        first.execute("SELECT _data_manager_admin.expire_runs()")
+        renewing = asyncio.create_task(
+            asyncio.to_thread(renew, store, workers[0], held=[], lease=LEASE)
+        )
+        await asyncio.wait([renewing], timeout=1)  # one that waited for the first would go on now
+    await renewing
+
+    assert [event.type for event in await store.events(context)] == ["a.b:INITIAL", "a.b:ERROR"]
+
+
+async def test_a_run_that_is_claimed_at_the_moment_it_expires_goes_on(store, workers, database_url):
+    """The claim has not committed when a renewal looks: the run has started in time."""
+    (context,) = await store.start([Start("a.b", {}, expires=0)])
+    with psycopg.connect(database_url) as claiming:
+        claiming.execute(
+            "UPDATE _data_manager_admin.run_queue"
+            " SET state = 'running', attempt = 1, expires_at = NULL"
+        )
+        renewing = asyncio.create_task(
+            asyncio.to_thread(renew, store, workers[0], held=[], lease=LEASE)
+        )
+        await asyncio.wait([renewing], timeout=1)
+    await renewing
+
+    assert (await store.context(context)).run.state == "running"

@@ -13,6 +13,7 @@ import pytest
 from dama.domain.event import Event
 from dama.domain.outcome import Waiting
 from dama.store import Start
+from dama.store.errors import StaleEpochError
 from dama.store.queue import WorkerIdentity
 from tests.integration.leases import renew
 
@@ -407,6 +408,45 @@ async def test_resuming_what_has_not_failed_does_nothing(store, family):
     await store.append(done, [Event("a.child:FINAL")])
 
     assert [await store.resume(context, {}) for context in (parent, done, 999)] == [[], [], []]
+
+
+@pytest.mark.parametrize(
+    "end", [Event("a.b:CANCELLED"), Event("a.b:ERROR", {"message": "no"}, error=True)]
+)
+async def test_a_resumed_run_gets_an_epoch_that_nobody_had(store, register, claim, end):
+    """Who claimed it before the end and starts only now would else share it with the next one."""
+    early, late = await register(), await register()
+    (context,) = await store.start([Start("a.b", {})])
+    first = (await claim(early))[context]
+    await store.append(context, [end])
+    await store.resume(context, {})
+
+    second = (await claim(late))[context]
+
+    assert second.epoch > first.epoch
+    with pytest.raises(StaleEpochError):
+        await store.append(context, [Event("a.b:STARTED", meta={"epoch": first.epoch})])
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": second.epoch})])
+
+
+async def test_what_a_failed_run_writes_late_is_refused(store, register, claim, database_url):
+    """It would reopen the context, and no run would ever end it; by direct INSERT too."""
+    (context,) = await store.start([Start("a.b", {})])
+    epoch = (await claim(await register()))[context].epoch
+    failed = Event("a.b:ERROR", {"message": "no"}, error=True, meta={"epoch": epoch})
+    await store.append(context, [Event("a.b:STARTED", meta={"epoch": epoch}), failed])
+
+    with pytest.raises(StaleEpochError, match="is over"):
+        await store.append(context, [Event("late", meta={"epoch": epoch})])
+    with psycopg.connect(database_url) as sql, pytest.raises(psycopg.Error) as caught:
+        sql.execute(
+            "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, meta)"
+            " VALUES (%s, 'late', %s)",
+            [context, json.dumps({"epoch": epoch})],
+        )
+
+    assert caught.value.sqlstate == "DM004"
+    assert (await store.context(context)).status == "ERROR"
 
 
 async def test_a_resumed_run_keeps_its_queue_and_priority(store, register, claim):

@@ -33,12 +33,15 @@ def test_a_difference_shows_both_states():
         given(counter).when(counted(3)).then(4)
 
 
-def test_a_reducer_that_changes_its_state_is_found():
-    """The first of the two classic mistakes."""
+@pytest.mark.parametrize(
+    "after", [lambda state: state, list], ids=["the same state", "a copy of the changed state"]
+)
+def test_a_reducer_that_changes_its_state_is_found(after):
+    """The first of the two classic mistakes, whatever it returns then."""
     impure = Slice[list[int]]("test_impure", initial=[])
-    impure.on("x")(lambda state, _: state.append(1) or state)
+    impure.on("x")(lambda state, _: after(state.append(1) or state))
 
-    with pytest.raises(AssertionError, match="changes its state"):
+    with pytest.raises(AssertionError, match="changes the state that it was given"):
         given(impure).when(Event("x"))
 
 

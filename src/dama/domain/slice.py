@@ -49,6 +49,37 @@ def find_slice(name: str) -> Slice[Any]:
 
 
 @dataclass(frozen=True)
+class _Origin:
+    """Where a slice is defined.
+
+    Attributes:
+        module: The name of the module.
+        spec: What it was imported by: another one when it is imported again; None for a script.
+        file: Of the code; of a cell, in a notebook.
+        line: Of the definition.
+    """
+
+    module: str
+    spec: object
+    file: str
+    line: int
+
+    def refuse_another(self, name: str, earlier: _Origin) -> None:
+        """Let a definition come again, as by a second import, but not another one of its name."""
+        if self.module != earlier.module:
+            places = f"in {earlier.module} and in {self.module}"
+        elif self.spec is earlier.spec and self._is_beside(earlier):
+            places = f"in {self.module}, in lines {earlier.line} and {self.line}"
+        else:
+            return
+        raise InvalidSliceError(f"There are two slices named {name!r}: {places}. Rename one.")
+
+    def _is_beside(self, earlier: _Origin) -> bool:
+        typed_in = self.file.startswith("<")  # at a prompt, where any line can be given again
+        return self.file == earlier.file and self.line != earlier.line and not typed_in
+
+
+@dataclass(frozen=True)
 class StateCodec(Generic[S]):
     """How a state becomes JSON builtins, and how it comes back.
 
@@ -140,8 +171,9 @@ class Slice(Generic[S]):
         state_type: Any = None,  # noqa: ANN401 - any annotation
         codec: StateCodec[S] | None = None,
     ) -> None:
-        if name in _SLICES and _defined_elsewhere(_SLICES[name]):
-            raise InvalidSliceError(f"There are two slices named {name!r}. Rename one of them.")
+        self.origin = _caller()
+        if name in _SLICES:
+            self.origin.refuse_another(name, _SLICES[name].origin)
         self.name = name
         self.initial = initial
         self.version = version
@@ -150,7 +182,6 @@ class Slice(Generic[S]):
         self._matchers: list[tuple[Callable[[Event], bool], Reducer[S]]] = []
         self._state_type = state_type
         self._codec = codec
-        self.module = _caller_module()
         _SLICES[name] = self
 
     @overload
@@ -379,13 +410,12 @@ def _payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any
         ) from error
 
 
-def _caller_module() -> str:
+def _caller() -> _Origin:
     frame = inspect.currentframe()
     while frame is not None and frame.f_globals.get("__name__") == __name__:
         frame = frame.f_back
-    return "" if frame is None else cast("str", frame.f_globals.get("__name__", ""))
-
-
-def _defined_elsewhere(known: Slice[Any]) -> bool:
-    """A module that is imported again defines its slices again: that is no clash."""
-    return known.module != _caller_module()
+    if frame is None:
+        return _Origin("", None, "", 0)
+    known = frame.f_globals
+    module = cast("str", known.get("__name__", ""))
+    return _Origin(module, known.get("__spec__"), frame.f_code.co_filename, frame.f_lineno)

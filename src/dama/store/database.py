@@ -93,7 +93,8 @@ class Database:
                     cursor = await connection.execute(statement(name), params)
                     return await cursor.fetchall() if cursor.description else []
             except (psycopg.Error, PoolTimeout) as error:
-                if not again or not _is_outage(error) or clock.monotonic() > deadline:
+                harmless = again and _is_outage(error)
+                if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -101,6 +102,11 @@ class Database:
 
 def _is_outage(error: Exception) -> bool:
     return isinstance(error, PoolTimeout) or (isinstance(error, psycopg.Error) and is_outage(error))
+
+
+def _was_undone(error: Exception) -> bool:
+    """Two transactions waited for each other, and this one gave way: nothing of it is left."""
+    return isinstance(error, psycopg.errors.DeadlockDetected)
 
 
 def _translated(error: Exception) -> Exception:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from dama.errors import UnavailableError
 from dama.store.errors import translate
 from dama.store.queue import Renewal
 from dama.store.statements import statement
@@ -39,6 +40,8 @@ class Renewer:
                     self._conninfo, autocommit=True, application_name="dama lease"
                 )
             row = self._connection.execute(statement("renew_lease"), self._params()).fetchone()
+        except psycopg.errors.DeadlockDetected as error:  # it was undone, and the next one will do
+            raise UnavailableError("Another transaction came first.") from error
         except psycopg.Error as error:
             self.close()
             raise translate(error) or error from error

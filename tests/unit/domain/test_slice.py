@@ -1,5 +1,6 @@
 """Slices: reducers, creators, matchers, and the laws of a fold."""
 
+import importlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -104,6 +105,27 @@ def test_two_reducers_of_one_type_are_refused():
     """One of them would never be called."""
     with pytest.raises(InvalidSliceError, match="two reducers"):
         loaded.on("a.b:FINAL")(ended)
+
+
+def test_two_slices_of_one_name_in_one_module_are_refused():
+    """The second would take the place of the first, without a word."""
+    Slice("test_twin", initial=0)
+
+    with pytest.raises(InvalidSliceError, match=r"two slices named 'test_twin': in .*, in lines"):
+        Slice("test_twin", initial=0)
+
+
+def test_a_module_may_be_imported_again(tmp_path, monkeypatch):
+    """As at a prompt, after its file was changed: the new slice takes the place of the old one."""
+    module = tmp_path / "twice.py"
+    module.write_text("from dama import Slice\nSlice('test_twice', initial=0)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    first = importlib.import_module("twice")
+
+    module.write_text("from dama import Slice\n\n\nSlice('test_twice', initial=1)\n")
+    importlib.reload(first)
+
+    assert find_slice("test_twice").initial == 1
 
 
 def test_an_unknown_slice_names_those_that_there_are():

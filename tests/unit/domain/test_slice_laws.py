@@ -112,8 +112,10 @@ def test_each_context_of_a_tree_is_folded_as_if_it_were_alone(events):
 
 def test_a_new_version_of_a_part_is_a_new_version_of_the_whole():
     """Else a snapshot of the old reducers would be taken for one of the new."""
-    before = Slice("laws_part", initial=0, version=1)
-    after = Slice("laws_part", initial=0, version=2)
+    before, after = (Slice("laws_part", initial=0, version=version) for version in (1, 2))
 
-    assert combine("laws_v", part=before).version < combine("laws_v", part=after).version
-    assert each(before).version < each(after).version
+    combined = [combine("laws_v", part=part).version for part in (before, after)]
+    kept_for_each = [each(part).version for part in (before, after)]
+
+    assert combined[0] < combined[1]
+    assert kept_for_each[0] < kept_for_each[1]

@@ -14,6 +14,7 @@
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
 -- tables were when a session first called it, and no call pays for planning.
+-- dama.appending tells the guards of both tables that the rules were held here.
 
 -- Says which item of a batch is to blame when some context is not there.
 CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_unknown_context(batch jsonb) RETURNS void
@@ -43,6 +44,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.append_events(batch jsonb)
 RETURNS TABLE (event_id bigint, version bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET dama.appending = 'on'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
@@ -67,6 +69,7 @@ DECLARE
   statuses   text[] := '{}';
   epochs     bigint[] := '{}';
   ended      bigint[] := '{}';   -- contexts that end in this batch
+  failed     bigint[] := '{}';   -- those of them that may be resumed
   seen       int := 0;           -- items whose context is there
   signals    boolean := FALSE;   -- some event comes from outside a run
 BEGIN
@@ -124,6 +127,12 @@ BEGIN
           MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', now_id, now_epoch, item.meta ->> 'epoch'),
           DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);
       END IF;
+      -- Its run left the queue with the ERROR: a late event would leave it open without one.
+      IF now_status = 'ERROR' THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM004',
+          MESSAGE = format('Context %s has failed, and its run of epoch %s is over; it may not write.', now_id, item.meta ->> 'epoch'),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);
+      END IF;
     ELSE
       signals := TRUE;
     END IF;
@@ -147,6 +156,9 @@ BEGIN
     event_ids[item.place] := now_latest; versions[item.place] := now_version; fresh[item.place] := TRUE;
     IF now_status <> 'OPEN' THEN
       ended := ended || now_id;
+      IF now_status <> 'DONE' THEN
+        failed := failed || now_id;
+      END IF;
     END IF;
     seen := seen + 1;
   END LOOP;
@@ -176,7 +188,7 @@ BEGIN
     WHERE c.context_id = u.id;
 
   IF ended <> '{}' THEN
-    PERFORM _data_manager_admin.settle_runs(ended);
+    PERFORM _data_manager_admin.settle_runs(ended, failed);
   END IF;
   IF signals THEN
     UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL

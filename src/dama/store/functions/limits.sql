@@ -39,19 +39,30 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- expire_runs: runs that did not start in time have failed.
+-- Locks: the rows of their contexts, keys, then the rows of the runs, SKIP LOCKED: no other renewal ends them
+-- once more, and one that is claimed at this moment has started in time.
 CREATE OR REPLACE FUNCTION _data_manager_admin.expire_runs() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  late jsonb;
+  late   bigint[];
+  batch  jsonb;
 BEGIN
+  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.expires_at < clock_timestamp());
+  late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+    WHERE c.context_id = ANY (late) ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
+  PERFORM _data_manager_admin.lock_keys(ARRAY(
+    SELECT q.limit_key FROM _data_manager_admin.run_queue q
+      WHERE q.context_id = ANY (late) AND q.limit_key IS NOT NULL));
   SELECT jsonb_agg(jsonb_build_object('context_id', q.context_id, 'event', jsonb_build_object(
            'type', q.task || ':ERROR', 'error', TRUE, 'payload', jsonb_build_object(
              'name', 'ExpiredError', 'message', format('It did not start before %s.', q.expires_at)))))
-    INTO late
-    FROM _data_manager_admin.run_queue q
-    WHERE q.expires_at < clock_timestamp() AND q.attempt = 0 AND q.state IN ('queued', 'delayed', 'blocked');
-  IF late IS NOT NULL THEN
-    PERFORM _data_manager_admin.append_events(late);
+    INTO batch
+    FROM (SELECT r.context_id, r.task, r.expires_at FROM _data_manager_admin.run_queue r
+            WHERE r.context_id = ANY (late) AND r.expires_at < clock_timestamp()
+              AND r.attempt = 0 AND r.state IN ('queued', 'delayed', 'blocked')
+            ORDER BY r.context_id FOR UPDATE SKIP LOCKED) q;
+  IF batch IS NOT NULL THEN
+    PERFORM _data_manager_admin.append_events(batch);
   END IF;
 END
 $$;

@@ -4,7 +4,10 @@
 -- parent that waits is told.
 -- Locks: keys, then rows of run_queue in context_id order, after the locks of the contexts. The row of a
 -- parent is locked even when it does not wait: were it about to, it would miss this end.
-CREATE OR REPLACE FUNCTION _data_manager_admin.settle_runs(ended bigint[]) RETURNS void
+-- In:    ended; failed: those of them that may be resumed. Whoever has claimed their runs may not have
+--        started them yet; a run that is resumed must not get such an epoch once more.
+CREATE OR REPLACE FUNCTION _data_manager_admin.settle_runs(ended bigint[], failed bigint[] DEFAULT '{}')
+RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   parents bigint[];
@@ -14,6 +17,13 @@ BEGIN
                   WHERE q.context_id = ANY (ended) AND q.limit_key IS NOT NULL);
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.lock_keys(keys);
+  END IF;
+  IF failed <> '{}' THEN
+    PERFORM 1 FROM _data_manager_admin.run_queue q
+      WHERE q.context_id = ANY (failed) ORDER BY q.context_id FOR UPDATE;
+    UPDATE _data_manager_admin.etl_context c SET epoch = q.epoch
+      FROM _data_manager_admin.run_queue q
+      WHERE q.context_id = ANY (failed) AND c.context_id = q.context_id AND c.epoch < q.epoch;
   END IF;
   DELETE FROM _data_manager_admin.run_queue q
     WHERE q.context_id = ANY (ARRAY(SELECT unnest(ended) ORDER BY 1));

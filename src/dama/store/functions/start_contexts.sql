@@ -11,7 +11,7 @@
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
   batch jsonb, spawned jsonb DEFAULT NULL, parent bigint DEFAULT NULL)
 RETURNS TABLE (context_id bigint, is_new boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET dama.appending = 'on'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$

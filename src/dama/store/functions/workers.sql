@@ -96,11 +96,12 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
-    PERFORM _data_manager_admin.end_delays(moment);
-  END IF;
+  -- First: it locks contexts, and they come before runs.
   IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
     PERFORM _data_manager_admin.expire_runs();
+  END IF;
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
+    PERFORM _data_manager_admin.end_delays(moment);
   END IF;
   IF before > moment THEN
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w

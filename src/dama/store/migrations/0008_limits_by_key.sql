@@ -16,4 +16,5 @@ CREATE INDEX run_queue_admitted ON _data_manager_admin.run_queue (limit_key)
 COMMENT ON COLUMN _data_manager_admin.run_queue.limit_key IS
   'Of the runs with this key at most key_limit are admitted; the others are blocked.';
 
+DROP FUNCTION IF EXISTS _data_manager_admin.settle_runs(bigint[]);
 DROP FUNCTION IF EXISTS _data_manager_admin.cancel_tree(bigint, jsonb, jsonb);

@@ -1,0 +1,239 @@
+"""The run queue as a model: plain values, no clock, no SQL. What `test_queue_model` compares with.
+
+Times are "later" until the test lets them pass, then "past". Ends, claims and fences are written
+here once more, apart from the product.
+"""
+
+from dataclasses import dataclass, field
+
+TASK = "m.t"
+ENDS = {"FINAL": "DONE", "ERROR": "ERROR", "CANCELLED": "CANCELLED"}
+LATER, PAST = "later", "past"
+
+
+@dataclass
+class Run:
+    """A row of the queue."""
+
+    state: str = "queued"
+    epoch: int = 0
+    attempt: int = 0
+    holder: int | None = None
+    due: str | None = None
+    expires: str | None = None
+    awaited: tuple[int, ...] = ()
+    pending: int = 0
+    on_failure: bool = False
+    types: tuple[str, ...] = ()
+
+
+@dataclass
+class Context:
+    """A context, the types of its events, and its run while it has one."""
+
+    context_id: int
+    parent: int | None
+    root: int
+    queue: str
+    priority: int
+    history: list[str]
+    status: str = "OPEN"
+    epoch: int = 0
+    run: Run | None = None
+    reopened: bool = False  # by an event from outside, which starts no run
+
+
+@dataclass
+class Queue:
+    """Its settings."""
+
+    paused: bool = False
+    concurrency: int | None = None
+
+
+@dataclass
+class Model:
+    """All of a database that the queue is made of."""
+
+    contexts: dict[int, Context] = field(default_factory=dict)
+    workers: dict[int, bool] = field(default_factory=dict)  # whether its lease has lapsed
+    queues: dict[str, Queue] = field(default_factory=dict)
+    keys: dict[str, int] = field(default_factory=dict)
+
+    def create(self, context_id, parent, queue, priority, *, delayed=False, expires=False):
+        root = context_id if parent is None else self.contexts[parent].root
+        self.contexts[context_id] = Context(
+            context_id, parent, root, queue, priority, [f"{TASK}:INITIAL"],
+            run=Run(
+                "delayed" if delayed else "queued",
+                due=LATER if delayed else None,
+                expires=LATER if expires else None,
+            ),
+        )  # fmt: skip
+
+    def runs(self, **wanted):
+        """The contexts whose run is so, in the order of their ids."""
+        return [
+            context
+            for _, context in sorted(self.contexts.items())
+            if context.run is not None
+            and all(getattr(context.run, name) == value for name, value in wanted.items())
+        ]
+
+    # ------------------------------------------------------------------ workers
+
+    def claim(self, worker, queues, demand, after):
+        """Whom a claim gets: of each queue the highest priority first, then the oldest."""
+        if worker not in self.workers:
+            return []
+        found = []
+        for name in queues:
+            setting = self.queues.get(name, Queue())
+            running = sum(context.queue == name for context in self.runs(state="running"))
+            allowed = demand - len(found)
+            if setting.concurrency is not None:
+                allowed = min(allowed, setting.concurrency - running)
+            if setting.paused or allowed <= 0:
+                continue
+            ranked = sorted(
+                (-context.priority, context.context_id)
+                for context in self.runs(state="queued")
+                if context.queue == name and context not in found
+            )
+            places = [place for place in ranked if place > after.get(name, (-(1 << 40), 0))]
+            found += [self.contexts[context_id] for _, context_id in places[:allowed]]
+        return self._take(worker, found)
+
+    def claim_tree(self, worker, root, demand):
+        """Whom a worker of one tree gets: the oldest first, whatever limits the queue."""
+        if worker not in self.workers:
+            return []
+        found = [context for context in self.runs(state="queued") if context.root == root]
+        return self._take(worker, found[:demand])
+
+    def _take(self, worker, contexts):
+        for context in contexts:
+            run = context.run
+            context.run = Run("running", run.epoch + 1, run.attempt + 1, holder=worker)
+        return contexts
+
+    def renew(self, worker):
+        """Whether the worker is known; what is due, late or of the dead is dealt with."""
+        if worker not in self.workers:
+            return False
+        lapsed, self.workers[worker] = self.workers[worker], False
+        for context in self.runs(due=PAST):
+            context.run.state, context.run.due = "queued", None
+        for context in self.runs(expires=PAST, attempt=0):
+            if context.run.state in {"queued", "delayed"}:
+                self.append(context, "ERROR")
+        if not lapsed:
+            for dead in [each for each, is_dead in self.workers.items() if is_dead]:
+                self.release(dead)
+        return True
+
+    def release(self, worker):
+        self.workers.pop(worker, None)
+        self.hand_back(worker, ())
+
+    def hand_back(self, worker, kept):
+        for context in self.runs(holder=worker):
+            if context.context_id not in kept:
+                context.run.state, context.run.holder = "queued", None
+
+    # ------------------------------------------------------------------ runs
+
+    def refusal(self, context, kind, epoch):
+        """stale, closed, or None when the event may come."""
+        if epoch is not None:
+            starts = kind == "STARTED" and epoch > context.epoch
+            if not starts and (epoch != context.epoch or kind == "STARTED"):
+                return "stale"
+            if context.status == "ERROR":
+                return "stale"
+        if context.status == "DONE" or (context.status == "CANCELLED" and kind != "RESUMED"):
+            return "closed"
+        return None
+
+    def append(self, context, kind, epoch=None, *, settle=True):
+        """Append what `refusal` lets in."""
+        if kind == "STARTED" and epoch is not None:
+            context.epoch = epoch
+        type_ = (
+            kind if kind.islower() else f"{TASK}{'/' if kind[0] == '/' else ':'}{kind.strip('/')}"
+        )
+        was, context.status = context.status, ENDS.get(kind, "OPEN")
+        context.reopened = context.reopened or (was == "ERROR" and kind != "RESUMED")
+        context.history.append(type_)
+        if context.status != "OPEN" and settle:
+            self.settle([context])
+        run = context.run
+        if epoch is None and run and run.state == "waiting" and type_ in run.types:
+            run.state, run.due = "queued", None
+
+    def settle(self, ended):
+        """Contexts ended: no run of theirs may go on or start again with an epoch that was used."""
+        for context in ended:
+            if context.run is not None and context.status != "DONE":
+                context.epoch = max(context.epoch, context.run.epoch)
+            context.run = None
+            context.reopened = False
+        for parent in {context.parent for context in ended} - {None}:
+            run = self.contexts[parent].run
+            children = [context for context in ended if context.parent == parent]
+            if run is None or run.state != "waiting" or run.pending == 0:
+                continue
+            run.pending -= len(children)
+            failed = run.on_failure and any(child.status != "DONE" for child in children)
+            if run.pending <= 0 or failed:
+                run.state, run.due = "queued", None
+
+    def park(self, context, worker, waiting, until):
+        """Whether the worker had the run."""
+        run = context.run
+        if run is None or run.state != "running" or run.holder != worker:
+            return False
+        status = [self.contexts[each].status for each in waiting.awaited]
+        failed = waiting.on_failure and not {"ERROR", "CANCELLED"}.isdisjoint(status)
+        signals = {type_ for type_ in context.history[waiting.seen :] if type_ in waiting.types}
+        ready = bool(status and ("OPEN" not in status or failed)) or until == PAST or bool(signals)
+        context.run = Run(
+            "queued" if ready else "waiting", run.epoch, run.attempt - 1,
+            due=None if ready else until, awaited=tuple(waiting.awaited),
+            pending=status.count("OPEN"), on_failure=waiting.on_failure, types=tuple(waiting.types),
+        )  # fmt: skip
+        return True
+
+    def retry(self, context, worker):
+        run = context.run
+        if run is not None and run.holder == worker:
+            run.state, run.holder, run.due = "retrying", None, LATER
+
+    # ------------------------------------------------------------------ trees
+
+    def below(self, context):
+        """The context and all below it."""
+        found = [context]
+        for each in found:
+            found += [child for child in self.contexts.values() if child.parent == each.context_id]
+        return sorted(found, key=lambda each: each.context_id)
+
+    def cancel(self, context):
+        """Which contexts end."""
+        ended = [each for each in self.below(context) if each.status in {"OPEN", "ERROR"}]
+        for each in ended:
+            self.append(each, "CANCELLED", settle=False)
+        self.settle(ended)
+        return [each.context_id for each in ended]
+
+    def resume(self, context):
+        """Which contexts are reopened: this one, and what failed below what failed."""
+        found = [context] if context.status in {"ERROR", "CANCELLED"} or context.reopened else []
+        for each in found:
+            children = [c for c in self.contexts.values() if c.parent == each.context_id]
+            found += [child for child in children if child.status in {"ERROR", "CANCELLED"}]
+        for each in found:
+            self.append(each, "RESUMED")
+            each.reopened = False
+            each.run = Run(epoch=each.epoch)
+        return sorted(each.context_id for each in found)
