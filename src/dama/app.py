@@ -89,9 +89,13 @@ class App:
         root: int | None = None,
         queues: Sequence[str] | None = None,
         slots: int = SLOTS,
+        labels: Sequence[str] = (),
     ) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process, for one tree or for all that it knows."""
-        return Worker(self.store, self.registry, root=root, queues=queues, slots=slots).working()
+        worker = Worker(
+            self.store, self.registry, root=root, queues=queues, slots=slots, labels=labels
+        )
+        return worker.working()
 
     async def add_schedule(self, schedule: Schedule) -> datetime:
         """Start a task by a schedule from now on; gives the first firing.

@@ -13,6 +13,7 @@ def renew(store, worker, *, held, lease, queues=(), tasks=()):
             "queues": list(queues),
             "tasks": list(tasks),
             "scheduled": [],
+            "offered": [],
             "lease": lease,
         },
     )

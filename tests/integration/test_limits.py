@@ -29,10 +29,10 @@ async def workers(store):
     ]
 
 
-async def claimed(store, worker, demand=9):
+async def claimed(store, worker, demand=9, *, labels=()):
     """Claim; give the contexts."""
     claims = await store.queue.claim(
-        worker, queues=["default"], tasks=["a.b"], root=None, demand=demand
+        worker, queues=["default"], tasks=["a.b"], root=None, demand=demand, labels=labels
     )
     return [claim.context_id for claim in claims]
 
@@ -144,3 +144,53 @@ async def test_a_run_that_is_claimed_at_the_moment_it_expires_goes_on(store, wor
     await renewing
 
     assert (await store.context(context)).run.state == "running"
+
+
+@pytest.mark.parametrize(
+    ("offered", "taken"), [((), [0]), (("gpu",), [0, 1]), (("big", "gpu", "ssd"), [0, 1, 2])]
+)
+async def test_a_worker_claims_what_it_offers_the_labels_of(store, workers, offered, taken):
+    """All of them; a run without labels goes anywhere."""
+    labels = [(), ("gpu",), ("gpu", "big")]
+    contexts = await store.start([Start("a.b", {}, labels=needed) for needed in labels])
+
+    assert await claimed(store, workers[0], labels=offered) == [contexts[n] for n in taken]
+
+
+async def test_a_worker_is_not_told_of_work_that_it_can_not_do(store, workers):
+    """It would ask again and again."""
+    await store.start([Start("a.b", {}, labels=["gpu"])])
+
+    queues, tasks = ["default"], ["a.b"]
+    renewal = renew(store, workers[0], held=[], lease=LEASE, queues=queues, tasks=tasks)
+
+    assert not renewal.work
+
+
+async def test_a_resumed_run_needs_its_labels_still(store, workers):
+    """They are in its INITIAL."""
+    (context,) = await store.start([Start("a.b", {}, labels=["gpu"])])
+    await store.cancel([context], "enough", {})
+
+    await store.resume(context, {})
+
+    assert await claimed(store, workers[0]) == []
+    assert await claimed(store, workers[0], labels=["gpu"]) == [context]
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["running", "queued"])
+async def test_what_has_not_ended_by_its_deadline_has_failed(store, workers, running):
+    """Over all attempts; what is below it is cancelled, and its worker is told to let it go."""
+    late, other = await store.start([Start("a.b", {}, deadline=0.01), Start("a.b", {})])
+    if running:
+        await claimed(store, workers[0])
+    (child,) = await store.start([Start("a.b", {})], parent=late)
+
+    deadline = time.monotonic() + 10
+    while not (ended := await store.outcomes([late])) and time.monotonic() < deadline:
+        renewal = renew(store, workers[0], held=[late] if running else [], lease=LEASE)
+
+    assert ended[late].error["name"] == "DeadlineError"
+    assert (await store.context(child)).status == "CANCELLED"
+    assert (await store.context(other)).status == "OPEN"
+    assert renewal.gone == ([late] if running else [])

@@ -81,9 +81,15 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
     register = {"host": "h", "boot_id": "b", "pid": os.getpid(), "pid_started": "1", "version": "0"}
     lease = timedelta(minutes=1)
     ((worker,),) = full.execute(
-        "register_worker", **register, queues=["default"], root=None, slots=9, lease=lease
+        "register_worker",
+        **register,
+        queues=["default"],
+        labels=[],
+        root=None,
+        slots=9,
+        lease=lease,
     )
-    common = {"worker_id": worker, "queues": ["default"], "tasks": ["a.b"]}
+    common = {"worker_id": worker, "queues": ["default"], "tasks": ["a.b"], "offered": []}
     full.plans.clear()
 
     claimed = full.execute("claim_runs", **common, ranks=[0], marks=[50], root=None, demand=10)

@@ -224,7 +224,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(worker=workers)
     def renew(self, worker):
         self.renewing = {
-            "scheduled": [],
+            "scheduled": [], "offered": [],
             "worker_id": worker, "held": sorted(self.held[worker]), "queues": list(QUEUES),
             "tasks": [TASK], "lease": LEASE,
         }  # fmt: skip

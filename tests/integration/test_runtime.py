@@ -491,3 +491,16 @@ async def test_a_stale_run_writes_nothing(store):
     assert outcome.status == "DONE"
     events = await store.events(context)
     assert [e.meta["epoch"] for e in events if e.type.endswith("note#2:DONE")] == [2]
+
+
+async def test_a_task_that_passes_its_deadline_is_stopped_with_its_subtasks(store):
+    """In the middle of an attempt; no further attempt follows."""
+    definition = work.tasks["holding_parent"]
+    (context,) = await store.start([Start(definition.name, {}, deadline=0.5)])
+    async with worker(store).working():
+        outcome = await ended(store, context)
+        async with asyncio.timeout(20):
+            await stages[-1].stopped.wait()
+
+    assert outcome.error["name"] == "DeadlineError"
+    assert [row.status for row in await store.tree(context)] == ["ERROR", "CANCELLED"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 Exceptions = tuple[type[BaseException], ...]
 Singleton = Literal["refuse", "return", "queue"]
@@ -22,6 +25,8 @@ class TaskOptions:
         priority: Runs with a higher one are claimed first.
         retries: How many further attempts follow a first one that failed.
         timeout: Seconds that one attempt may take; None for no limit.
+        deadline: Seconds that the task may take over all attempts and waits; None for no limit.
+        labels: Only a worker that offers all of them runs it, such as "gpu".
         backoff: Seconds before the second attempt; doubled for each one after it.
         max_backoff: The longest wait between two attempts, in seconds.
         retry_on: Only these errors are worth a further attempt.
@@ -37,6 +42,8 @@ class TaskOptions:
     priority: int = 0
     retries: int = 0
     timeout: float | None = None
+    deadline: float | None = None
+    labels: frozenset[str] = frozenset()
     backoff: float = 1.0
     max_backoff: float = 300.0
     retry_on: Exceptions = (Exception,)
@@ -53,6 +60,8 @@ class TaskSettings(TypedDict, total=False):
     priority: int
     retries: int
     timeout: float | str | None
+    deadline: float | str | None
+    labels: Collection[str]
     backoff: float | str
     max_backoff: float | str
     retry_on: Exceptions | type[BaseException]
@@ -70,12 +79,14 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
     """
     _refuse_unknown(task, settings)
     defaults = TaskOptions()
-    timeout = settings.get("timeout")
+    timeout, deadline = settings.get("timeout"), settings.get("deadline")
     options = TaskOptions(
         queue=settings.get("queue", defaults.queue),
         priority=settings.get("priority", defaults.priority),
         retries=settings.get("retries", defaults.retries),
         timeout=None if timeout is None else parse_duration(timeout, of=f"{task}: timeout"),
+        deadline=None if deadline is None else parse_duration(deadline, of=f"{task}: deadline"),
+        labels=_labels(task, settings.get("labels", ())),
         backoff=parse_duration(settings.get("backoff", defaults.backoff), of=f"{task}: backoff"),
         max_backoff=parse_duration(
             settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
@@ -133,6 +144,14 @@ def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
             f"{task}: concurrency_key says what is counted; how many there may be is missing.",
             "Give concurrency or singleton too.",
         )
+
+
+def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
+    if isinstance(labels, str):
+        raise InvalidDefinitionError(
+            f"{task}: labels is the text {labels!r}.", f"Write a set: {{{labels!r}}}."
+        )
+    return frozenset(labels)
 
 
 def _exceptions(value: Exceptions | type[BaseException]) -> Exceptions:

@@ -33,6 +33,8 @@ class RunOptions:
         priority: Instead of the task's own.
         delay: Seconds before it is queued.
         expires: Seconds in which it must start.
+        deadline: Seconds in which it must end.
+        label: What its worker must offer.
     """
 
     detach: bool = False
@@ -42,11 +44,14 @@ class RunOptions:
     priority: int | None = None
     delay: float | None = None
     expires: float | None = None
+    deadline: float | None = None
+    label: tuple[str, ...] = ()
 
     def wishes(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
-        names = ("key", "queue", "priority", "delay", "expires")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = ("key", "queue", "priority", "delay", "expires", "deadline")
+        wishes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return wishes | ({"labels": self.label} if self.label else {})
 
 
 class TaskGroup(click.Group):
@@ -132,6 +137,8 @@ def run_options() -> list[click.Option]:
         option("--priority", "Higher ones are claimed first.", type=int),
         option("--delay", "Seconds before it is queued.", type=click.FloatRange(0)),
         option("--expires", "Seconds in which it must start.", type=click.FloatRange(0)),
+        option("--deadline", "Seconds in which it must end.", type=click.FloatRange(0)),
+        option("--label", "Only a worker that offers it runs it.", multiple=True, metavar="NAME"),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 

@@ -38,10 +38,17 @@ STOPPED_AT_ONCE = 130
     show_default=True,
     help="Seconds that runs have to end when it is told to stop; then they are queued again.",
 )
+@click.option("--label", "labels", multiple=True, help="Offer it to runs that need it, as gpu.")
 @click.option("--until-idle", is_flag=True, help="End when nothing is left to do.")
 @click.pass_obj
 def worker(
-    session: Session, queues: Sequence[str], *, slots: int, grace: float, until_idle: bool
+    session: Session,
+    queues: Sequence[str],
+    labels: Sequence[str],
+    *,
+    slots: int,
+    grace: float,
+    until_idle: bool,
 ) -> int:
     """Perform queued runs of the tasks of this project, any number of workers side by side.
 
@@ -53,7 +60,7 @@ def worker(
     async def work() -> int:
         async with session.app(with_services=True) as app:
             count = len(app.registry.tasks)
-            async with app.working(queues=queues or None, slots=slots) as running:
+            async with app.working(queues=queues or None, slots=slots, labels=labels) as running:
                 tasks = "1 task" if count == 1 else f"{count} tasks"
                 click.echo(f"A worker for {tasks} with {slots} slots runs.", err=True)
                 return await _until_told(running, grace=grace, until_idle=until_idle)

@@ -32,7 +32,7 @@ def workers(session: Session, *, as_json: bool) -> None:
         click.echo("No worker runs. Start one with: dama worker")
     else:
         print_table(
-            ["worker", "process", "runs", "since", "alive", "queues"],
+            ["worker", "process", "runs", "since", "alive", "queues", "labels"],
             [
                 [
                     row.worker_id,
@@ -41,6 +41,7 @@ def workers(session: Session, *, as_json: bool) -> None:
                     row.started_at,
                     "yes" if row.alive else "no",
                     ", ".join(row.queues),
+                    ", ".join(row.labels) or "-",
                 ]
                 for row in rows
             ],

@@ -30,15 +30,22 @@ class Claims:
         queues: The names of those that it claims from.
         tasks: What it knows.
         root: Only runs of this tree; None for all.
+        labels: What it offers.
     """
 
     def __init__(
-        self, queue: RunQueue, queues: Sequence[str], tasks: Sequence[str], root: int | None
+        self,
+        queue: RunQueue,
+        queues: Sequence[str],
+        tasks: Sequence[str],
+        root: int | None,
+        labels: Sequence[str] = (),
     ) -> None:
         self._queue = queue
         self._queues = queues
         self._tasks = tasks
         self._root = root
+        self._labels = labels
         self._places: dict[str, Place] = {}
         self._whole_at = 0.0
 
@@ -63,6 +70,7 @@ class Claims:
             tasks=self._tasks,
             root=self._root,
             demand=demand,
+            labels=self._labels,
             after=after,
         )
         for name in {claim.queue for claim in claims}:

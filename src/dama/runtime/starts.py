@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from dama.store import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from dama.broker.service import TaskDefinition
 
@@ -20,12 +20,16 @@ class Wishes(TypedDict, total=False):
         priority: Instead of the task's own; higher ones are claimed first.
         delay: Seconds before it is queued.
         expires: Seconds in which it must start, or it fails.
+        deadline: Seconds in which it must end, instead of the task's own.
+        labels: What its worker must offer besides the task's own.
     """
 
     queue: str | None
     priority: int | None
     delay: float | None
     expires: float | None
+    deadline: float | None
+    labels: Collection[str]
 
 
 def start_of(
@@ -59,6 +63,8 @@ def start_of(
         key=key,
         delay=wishes.get("delay"),
         expires=wishes.get("expires"),
+        deadline=wishes.get("deadline", options.deadline),
+        labels=sorted(options.labels.union(wishes.get("labels", ()))),
         limit_key=task.limit_key(encoded),
         key_limit=options.concurrency or 1,
         when_open=options.singleton or "queue",

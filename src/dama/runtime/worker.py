@@ -57,6 +57,7 @@ class Worker:
         queues: What it claims from; those of its tasks by default.
         root: Only runs of this tree; None for all.
         slots: How many runs it performs at once.
+        labels: What it offers to runs that need it.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
     """
 
@@ -68,6 +69,7 @@ class Worker:
         queues: Sequence[str] | None = None,
         root: int | None = None,
         slots: int = SLOTS,
+        labels: Sequence[str] = (),
         park_after: float = PARK_AFTER,
     ) -> None:
         self._store = store
@@ -77,11 +79,12 @@ class Worker:
         self._queues = own if queues is None else queues
         self._root = root
         self._slots = slots
+        self._labels = sorted(set(labels))
         self._identity = identity_of_this_process()
         self._user = getpass.getuser()
         self._id = 0
         self._wake = asyncio.Event()
-        self._claims = Claims(store.queue, self._queues, self._tasks, root)
+        self._claims = Claims(store.queue, self._queues, self._tasks, root, self._labels)
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
@@ -132,7 +135,12 @@ class Worker:
     async def _register(self) -> None:
         await self._bury_the_dead()
         self._id = await self._store.queue.register(
-            self._identity, queues=self._queues, root=self._root, slots=self._slots, lease=LEASE
+            self._identity,
+            queues=self._queues,
+            root=self._root,
+            slots=self._slots,
+            labels=self._labels,
+            lease=LEASE,
         )
 
     async def _bury_the_dead(self) -> None:
@@ -188,6 +196,7 @@ class Worker:
             "held": list(self._running),
             "queues": list(self._queues),
             "tasks": self._tasks,
+            "offered": self._labels,
             "scheduled": self._tasks if self._root is None else [],
             "lease": LEASE,
         }

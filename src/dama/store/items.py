@@ -60,18 +60,20 @@ def start_item(start: Start) -> dict[str, Any]:
     Raises:
         InvalidEventError: Its params or its meta can not be an event.
     """
-    limit: dict[str, Any] = {}
+    kept: dict[str, Any] = {"queue": start.queue, "priority": start.priority}
     if start.limit_key is not None:
-        limit = {"limit_key": start.limit_key, "key_limit": start.key_limit}
-    meta = {"queue": start.queue, "priority": start.priority, **limit, **(start.meta or {})}
+        kept |= {"limit_key": start.limit_key, "key_limit": start.key_limit}
+    if start.deadline is not None:
+        kept["deadline"] = start.deadline
+    if start.labels:
+        kept["labels"] = sorted(start.labels)
+    meta = kept | dict(start.meta or {})
     event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
     check_event(event)
     item: dict[str, Any] = {
         "task": start.task,
         "event": event_dict(event),
-        "queue": start.queue,
-        "priority": start.priority,
-        **limit,
+        **kept,
     }
     if start.when_open != "queue":
         item["when_open"] = start.when_open

@@ -106,6 +106,7 @@ class WorkerRow:
         pid: Of its process.
         version: Of dama.
         queues: What it claims from.
+        labels: What it offers.
         root_context_id: The only tree that it works on; None for all.
         slots: How many runs it performs at once.
         running: How many it performs now.
@@ -118,6 +119,7 @@ class WorkerRow:
     pid: int
     version: str
     queues: list[str]
+    labels: list[str]
     root_context_id: int | None
     slots: int
     running: int
@@ -139,6 +141,7 @@ class RunQueue:
         root: int | None,
         slots: int,
         lease: timedelta,
+        labels: Sequence[str] = (),
     ) -> int:
         """Make a worker known; gives its id."""
         params = {
@@ -146,6 +149,7 @@ class RunQueue:
             "queues": list(queues),
             "root": root,
             "slots": slots,
+            "labels": list(labels),
             "lease": lease,
         }
         ((worker_id,),) = await self._database.rows("register_worker", params)
@@ -195,6 +199,7 @@ class RunQueue:
         tasks: Sequence[str],
         root: int | None,
         demand: int,
+        labels: Sequence[str] = (),
         after: Mapping[str, Place] | None = None,
     ) -> list[Claim]:
         """Reserve up to `demand` queued runs of these tasks.
@@ -205,6 +210,7 @@ class RunQueue:
             tasks: What the worker knows.
             root: Only runs of this tree; None for all.
             demand: How many.
+            labels: What the worker offers; a run that needs others is left.
             after: Only what is behind these places of their queues.
         """
         places = [(after or {}).get(queue, START) for queue in queues]
@@ -214,6 +220,7 @@ class RunQueue:
             "ranks": [-place.priority for place in places],
             "marks": [place.context_id for place in places],
             "tasks": list(tasks),
+            "offered": list(labels),
             "root": root,
             "demand": demand,
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -98,6 +98,8 @@ class Start:
         key: An idempotency key: a second start with it gives the first context.
         delay: Seconds before it is queued; None for at once.
         expires: Seconds in which it must start, or it fails; None for no limit.
+        deadline: Seconds in which it must end, over all attempts; None for no limit.
+        labels: What its worker must offer.
         limit_key: At most `key_limit` runs with this key are begun and not ended.
         key_limit: See there.
         when_open: What becomes of this start when a run with the key is open.
@@ -111,6 +113,8 @@ class Start:
     key: str | None = None
     delay: float | None = None
     expires: float | None = None
+    deadline: float | None = None
+    labels: Sequence[str] = ()
     limit_key: str | None = None
     key_limit: int = 1
     when_open: Literal["queue", "refuse", "return"] = "queue"

@@ -67,6 +67,40 @@ BEGIN
 END
 $$;
 
+-- end_overdue: what has not ended by its deadline has failed, and what is left below it is cancelled.
+-- Locks: the rows of their contexts and of those below, SKIP LOCKED, then as append_events()
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_overdue() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  late   bigint[];
+  below  bigint[];
+  batch  jsonb;
+BEGIN
+  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.deadline_at < clock_timestamp());
+  late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+    WHERE c.context_id = ANY (late) AND c.status = 'OPEN' ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
+  below := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+    WHERE c.parent_id = ANY (late) AND c.status = 'OPEN' AND c.context_id <> ALL (late));
+  IF below <> '{}' THEN
+    PERFORM _data_manager_admin.cancel_trees(
+      below, '{"message": "the deadline of the task above has passed"}', '{}');
+  END IF;
+  SELECT jsonb_agg(jsonb_build_object('context_id', q.context_id, 'event', jsonb_build_object(
+           'type', q.task || ':ERROR', 'error', TRUE, 'payload', jsonb_build_object(
+             'name', 'DeadlineError', 'message', format('It had not ended by %s.', q.deadline_at)))))
+    INTO batch
+    FROM _data_manager_admin.run_queue q
+    JOIN _data_manager_admin.etl_context c USING (context_id)
+    WHERE q.context_id = ANY (late) AND c.status = 'OPEN';
+  IF batch IS NOT NULL THEN
+    PERFORM _data_manager_admin.append_events(batch);
+    PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
+      WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
+        AND split_part(a.application_name, ':', 2)::bigint = ANY (late);
+  END IF;
+END
+$$;
+
 -- lock_keys: who admits runs of a key is alone with it until the end of the transaction.
 -- Locks: advisory, in one order; before them rows of etl_context, after them rows of run_queue.
 CREATE OR REPLACE FUNCTION _data_manager_admin.lock_keys(keys text[]) RETURNS void

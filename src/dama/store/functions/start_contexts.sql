@@ -1,6 +1,7 @@
 -- start_contexts: create contexts with their INITIAL events and queue their runs, all or nothing.
 -- In:    batch jsonb: an array of {"task", "event", "queue"?, "priority"?, "idempotency_key"?,
 --        "delay"?: seconds before it is queued, "expires"?: seconds in which it must start,
+--        "deadline"?: seconds in which it must end, "labels"?: what its worker must offer,
 --        "limit_key"?, "key_limit"?: at most so many runs with the key at once,
 --        "when_open"?: "refuse" or "return", when a run with the limit_key is open}; spawned jsonb: the
 --        event of the parent that records them, without its payload.context_ids, or NULL; parent
@@ -111,13 +112,15 @@ BEGIN
     WHERE fresh[t.place];
   INSERT INTO _data_manager_admin.run_queue
     (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at,
-     limit_key, key_limit)
+     limit_key, key_limit, deadline_at, labels)
   SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
          coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0),
          CASE WHEN t.i ? 'delay' THEN 'delayed' WHEN t.i ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
          clock_timestamp() + (t.i ->> 'delay')::double precision * interval '1 second',
          clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second',
-         t.i ->> 'limit_key', (t.i ->> 'key_limit')::int
+         t.i ->> 'limit_key', (t.i ->> 'key_limit')::int,
+         clock_timestamp() + (t.i ->> 'deadline')::double precision * interval '1 second',
+         ARRAY(SELECT jsonb_array_elements_text(t.i -> 'labels') WHERE t.i ? 'labels')
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
 

@@ -30,11 +30,14 @@ BEGIN
                   WHERE c.context_id = ANY (ids) AND e.meta ? 'limit_key');
   PERFORM _data_manager_admin.lock_keys(keys);
   INSERT INTO _data_manager_admin.run_queue
-    (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit)
+    (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit,
+     deadline_at, labels)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
          coalesce(e.meta ->> 'queue', 'default'), coalesce((e.meta ->> 'priority')::int, 0), c.epoch,
          CASE WHEN e.meta ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
-         e.meta ->> 'limit_key', (e.meta ->> 'key_limit')::int
+         e.meta ->> 'limit_key', (e.meta ->> 'key_limit')::int,
+         clock_timestamp() + (e.meta ->> 'deadline')::double precision * interval '1 second',
+         ARRAY(SELECT jsonb_array_elements_text(e.meta -> 'labels') WHERE e.meta ? 'labels')
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
     WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL

@@ -3,9 +3,11 @@
 -- claim_runs: reserve runs for a worker.
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
---        the database is older, and a scan from the start would meet all of them again.
+--        the database is older, and a scan from the start would meet all of them again. offered: the
+--        labels of the worker; who works on one tree alone was told to, whatever its labels are.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
-  worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], root bigint, demand int)
+  worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
+  root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
                attempt int, queue text, priority int, has_params boolean, params text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -31,7 +33,7 @@ BEGIN
     FOR place IN 1 .. cardinality(queues) LOOP
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
-          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place])
+          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
         ORDER BY -q.priority::bigint, q.context_id
         LIMIT _data_manager_admin.allowed_starts(queues[place], demand - cardinality(ids))
         FOR NO KEY UPDATE SKIP LOCKED);
@@ -77,7 +79,7 @@ $$;
 --        for it. next_due: seconds until the next run is due; NULL when none will be. next_firing:
 --        the same for the schedules of some tasks.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
-  worker bigint, held bigint[], queues text[], tasks text[], scheduled text[], lease interval)
+  worker bigint, held bigint[], queues text[], tasks text[], offered text[], scheduled text[], lease interval)
 RETURNS TABLE (gone bigint[], work boolean, next_due double precision, next_firing double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -96,9 +98,12 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
-  -- First: it locks contexts, and they come before runs.
+  -- First: these lock contexts, and they come before runs.
   IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
     PERFORM _data_manager_admin.expire_runs();
+  END IF;
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.deadline_at < moment) THEN
+    PERFORM _data_manager_admin.end_overdue();
   END IF;
   IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
     PERFORM _data_manager_admin.end_delays(moment);
@@ -114,7 +119,8 @@ BEGIN
     ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
     EXISTS (SELECT FROM _data_manager_admin.run_queue q
-              WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)),
+              WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
+                AND q.labels <@ offered),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
     (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision

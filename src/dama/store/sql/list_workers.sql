@@ -1,7 +1,8 @@
 -- list_workers: the workers that live, the oldest first.
 -- In:    nothing
--- Out:   worker_id, host, pid, version, queues, root_context_id, slots, running, started_at, alive
+-- Out:   worker_id, host, pid, version, queues, labels, root_context_id, slots, running, started_at,
+--        alive
 -- Locks: none
-SELECT worker_id, host, pid, version, queues, root_context_id, slots, running, started_at,
+SELECT worker_id, host, pid, version, queues, labels, root_context_id, slots, running, started_at,
        lease_until > clock_timestamp()
   FROM _data_manager_admin.worker ORDER BY worker_id
