@@ -97,6 +97,24 @@ def url(session: Session, *, as_json: bool) -> None:
         click.echo(session.url())
 
 
+@db.command(epilog=examples("dama db rebuild"))
+@click.pass_obj
+def rebuild(session: Session) -> None:
+    """Derive again all that follows from the events. No worker may live meanwhile.
+
+    The status, version and epoch of contexts, the run queue and the snapshots. Runs that waited
+    are queued, and wait again.
+    """
+
+    async def derive() -> tuple[int, int]:
+        async with session.app() as app:
+            return await app.store.rebuild()
+
+    contexts, runs = asyncio.run(derive())
+    click.echo(f"{contexts} contexts were not what their events say, and are now.")
+    click.echo(f"{runs} runs are in the queue.")
+
+
 @db.group(
     invoke_without_command=True,
     epilog=examples("dama db migrate", "dama db migrate --print", "dama db migrate status"),

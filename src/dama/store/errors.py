@@ -2,7 +2,7 @@
 
 DM001 InvalidEventError, DM002 UnknownContextError, DM003 IdempotencyConflictError, DM004
 StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError, DM008
-SingletonError.
+SingletonError, DM009 WorkersAliveError.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ class SingletonError(RefusedError):
     """Only one run of this kind may be open, and one is."""
 
     code = "SINGLETON"
+
+
+class WorkersAliveError(RefusedError):
+    """Workers live while something is to be done that they must not see."""
+
+    code = "WORKERS_ALIVE"
 
 
 class ScheduleExistsError(RefusedError):
@@ -113,6 +119,7 @@ HINTS = {
     "DM004": "Stop this run: another one goes on with the context.",
     "DM005": "Read the newer events, decide again, append.",
     "DM008": "Wait for its end, or cancel it with `dama cancel`.",
+    "DM009": "Stop them first: `dama workers` lists them.",
     "DM006": "`dama events CONTEXT` shows what the context has.",
 }
 
@@ -125,6 +132,7 @@ CLASSES: dict[str, type[DamaError]] = {
     "DM006": LifeCycleError,
     "DM007": HistoryError,
     "DM008": SingletonError,
+    "DM009": WorkersAliveError,
 }
 
 

@@ -63,8 +63,8 @@ def start_item(start: Start) -> dict[str, Any]:
     kept: dict[str, Any] = {"queue": start.queue, "priority": start.priority}
     if start.limit_key is not None:
         kept |= {"limit_key": start.limit_key, "key_limit": start.key_limit}
-    if start.deadline is not None:
-        kept["deadline"] = start.deadline
+    times = {"delay": start.delay, "expires": start.expires, "deadline": start.deadline}
+    kept |= {name: seconds for name, seconds in times.items() if seconds is not None}
     if start.labels:
         kept["labels"] = sorted(start.labels)
     meta = kept | dict(start.meta or {})
@@ -77,5 +77,6 @@ def start_item(start: Start) -> dict[str, Any]:
     }
     if start.when_open != "queue":
         item["when_open"] = start.when_open
-    wishes = {"idempotency_key": start.key, "delay": start.delay, "expires": start.expires}
-    return item | {name: value for name, value in wishes.items() if value is not None}
+    if start.key is not None:
+        item["idempotency_key"] = start.key
+    return item

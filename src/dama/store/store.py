@@ -256,6 +256,20 @@ class Store:
         await self.hints.send()
         return [row[0] for row in rows]
 
+    async def rebuild(self) -> tuple[int, int]:
+        """Derive again what follows from the events: contexts, the run queue, snapshots.
+
+        Returns:
+            How many contexts were another than their events say, and how many runs are queued now.
+
+        Raises:
+            WorkersAliveError: A worker lives.
+
+        Source: store/functions/rebuild.sql
+        """
+        ((contexts, runs),) = await self.database.rows("rebuild", again=False)
+        return contexts, runs
+
     async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:  # noqa: ANN401 - any state
         """Fold the events of a context through a slice, up to an event.
 

@@ -1,0 +1,146 @@
+"""Rebuild: what is derived follows from the events, and nothing but the events."""
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from dama import Service, Task
+from dama.broker.registry import Registry
+from dama.domain.event import Event
+from dama.domain.outcome import Waiting
+from dama.runtime.subtasks import Endings
+from dama.runtime.worker import Worker
+from dama.store import Append, Start
+from dama.store.errors import WorkersAliveError
+from dama.store.queue import WorkerIdentity
+
+CONTEXTS = """SELECT context_id, root_context_id, parent_id, task, status, version, epoch,
+  initial_event_id, latest_event_id FROM _data_manager_admin.etl_context ORDER BY 1"""
+QUEUE = """SELECT context_id, root_context_id, parent_id, task, queue, priority, state, epoch,
+  attempt,
+  round(extract(epoch FROM due_at)), round(extract(epoch FROM expires_at)),
+  round(extract(epoch FROM deadline_at)), labels, limit_key, key_limit
+  FROM _data_manager_admin.run_queue ORDER BY 1"""
+DAMAGE = """
+SET dama.rewrite_history = 'on';
+UPDATE _data_manager_admin.etl_context
+  SET status = 'CANCELLED', version = version + 3, latest_event_id = NULL, root_context_id = 1;
+DELETE FROM _data_manager_admin.run_queue;
+"""
+HOUR = 3600.0
+simple = Service("simple")
+
+
+@simple.task
+async def work(task: Task) -> None:
+    """Do nothing."""
+
+
+async def register(store, *, lease=timedelta(minutes=1)):
+    """A worker that is known."""
+    return await store.queue.register(
+        WorkerIdentity("host", "boot", 1, "1", "0"),
+        queues=["default"],
+        root=None,
+        slots=99,
+        lease=lease,
+    )
+
+
+@pytest.fixture
+async def busy(store):
+    """Contexts in every state that a context and a run can have; gives two of them."""
+    worker = await register(store)
+    task = "simple.work"
+
+    async def written(context, suffix, *, error=None, **meta):
+        payload = {"message": "no", "delay": HOUR} if error else None
+        body = ({"error": error} if error else {}) | ({"meta": meta} if meta else {})
+        await store.append_many([Append(context, Event(f"{task}:{suffix}", payload, **body))])
+
+    plain = [Start(task, {})] * 8
+    done, failed, cancelled, retrying, resumed, waiting, parent, _ = await store.start(plain)
+    claims = await store.queue.claim(worker, queues=["default"], tasks=[task], root=None, demand=99)
+    for claim in claims:
+        await written(claim.context_id, "STARTED", epoch=claim.epoch, attempt=claim.attempt)
+    await written(done, "FINAL", epoch=1)
+    await written(failed, "ERROR", error=True, epoch=1)
+    await store.cancel([cancelled], "enough", {})
+    await written(retrying, "RETRYING", error=True, epoch=1)
+    await store.queue.retry(retrying, worker, HOUR)
+    await written(resumed, "ERROR", error=True, epoch=1)
+    await store.resume(resumed, {})
+    child, _ = await store.start([Start(task, {})] * 2, parent=parent)
+    await written(child, "FINAL")
+    labelled, *_ = await store.start(
+        [
+            Start(task, {}, "other", 7, labels=["gpu"], deadline=HOUR),
+            Start(task, {}, delay=HOUR, expires=2 * HOUR),
+            Start(task, {}, limit_key="k"),
+            Start(task, {}, limit_key="k"),
+        ]
+    )
+    await store.queue.park(
+        waiting, worker, Waiting([], on_failure=False, until=None, types=["x"], seen=2)
+    )
+    await store.queue.release([worker])
+    return {"waiting": waiting, "labelled": labelled}
+
+
+def tables(database_url):
+    """The derived tables."""
+    with psycopg.connect(database_url) as connection:
+        return connection.execute(CONTEXTS).fetchall(), connection.execute(QUEUE).fetchall()
+
+
+async def test_what_is_derived_is_what_the_events_say(store, database_url, busy):
+    """Nothing differs before and after, but that a run which waited is queued to wait again."""
+    contexts, queue = tables(database_url)
+
+    corrected, runs = await store.rebuild()
+
+    again, rebuilt = tables(database_url)
+    assert again == contexts
+    assert (corrected, runs) == (0, len(queue))
+    differing = [(old, new) for old, new in zip(queue, rebuilt, strict=True) if old != new]
+    assert [(old[0], old[6], new[6]) for old, new in differing] == [
+        (busy["waiting"], "waiting", "queued")
+    ]
+
+
+async def test_what_was_damaged_is_derived_again(store, database_url, busy):
+    """All columns of all contexts wrong, and the queue gone."""
+    await store.rebuild()
+    before = tables(database_url)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(DAMAGE)
+
+    corrected, runs = await store.rebuild()
+
+    assert tables(database_url) == before
+    assert (corrected, runs) == (len(before[0]), len(before[1]))
+    assert (await store.rebuild())[0] == 0
+
+
+async def test_a_rebuilt_queue_is_worked_off(store, busy):
+    """A worker takes it as if nothing had been."""
+    await store.rebuild()
+    rows = await store.contexts(status="OPEN", roots_only=False)
+    queued = {row.context_id for row in rows if row.run.state in {"queued", "blocked"}}
+    ready = sorted(queued - {busy["labelled"]})
+
+    async with Worker(store, Registry([simple])).working():
+        endings = Endings(store, lambda: None)
+        found = await endings.wait(ready, fail_fast=False, may_park=lambda: False)
+
+    assert len(ready) > 4
+    assert {outcome.status for outcome in found.values()} == {"DONE"}
+
+
+async def test_nothing_is_rebuilt_while_a_worker_lives(store):
+    """What it holds is in no event."""
+    await register(store)
+
+    with pytest.raises(WorkersAliveError, match="The worker host:1 lives"):
+        await store.rebuild()
