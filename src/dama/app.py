@@ -6,7 +6,9 @@ import asyncio
 import getpass
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
+from shutil import disk_usage
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dama import clock
@@ -15,16 +17,17 @@ from dama.config import Config, EmbeddedDatabase, load_config
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
+from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
 from dama.runtime.worker import SLOTS, Worker
 from dama.store import Outcome, Store, schema
 from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
+from dama.store.health import read_health
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from dama.broker.service import TaskDefinition
     from dama.domain.event import StoredEvent
@@ -178,6 +181,21 @@ class App:
         if context.run is None:
             await self.store.resume(context_id, _starter())
 
+    async def examine(self, config: Config) -> list[Finding]:
+        """Look whether the database, the queue, the workers and the log are well."""
+        last = await self.store.log.position()
+        subscriptions = await self.store.log.subscriptions()
+        return examine(
+            Facts(
+                health=await read_health(self.store.database),
+                now=datetime.now(UTC),
+                free_disk=_free_disk(config),
+                hints=await self.store.hints.arrive(),
+                behind=[(row.name, max(last - row.position, 0)) for row in subscriptions],
+                parked=len(await self.store.log.parked()),
+            )
+        )
+
     async def follow(self, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
         """All events of a context or of a tree, from the first, until the context has ended."""
         seen: dict[int, int] = {}
@@ -254,6 +272,10 @@ async def start_many(
             ]
             contexts += await app.store.start(starts)
     return contexts
+
+
+def _free_disk(config: Config) -> int | None:
+    return disk_usage(config.home).free if isinstance(config.database, EmbeddedDatabase) else None
 
 
 def _starter() -> dict[str, Any]:
