@@ -7,7 +7,7 @@ come; the fold itself is total and takes any history, old and bad ones too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -117,20 +117,39 @@ def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case
         case "FINAL":
             return replace(_ended(state, event, "done"), result=_value(event), error=None)
         case _:
-            return _step(state, event)
+            found = step_key(event.type)
+            return state if found is None else history(state, (event,))
 
 
-def _step(state: Lifecycle, event: Event) -> Lifecycle:
-    found = step_key(event.type)
-    if found is None:
-        return state
-    key, suffix = found
-    if suffix == "DONE":
-        return replace(state, steps=(*state.steps, key))
-    if suffix == "SPAWNED":
-        subtasks = dict(state.subtasks or {})
-        subtasks[key] = (*subtasks.get(key, ()), *_spawned_ids(event))
-        return replace(state, subtasks=subtasks)
+@lifecycle.fold_many
+def history(state: Lifecycle, events: Iterable[Event]) -> Lifecycle:
+    """Many events at once: a task may have any number of steps, and they are copied once."""
+    steps: list[str] = []
+    spawned: dict[str, list[int]] = {}
+    for event in events:
+        found = step_key(event.type)
+        if found is None:
+            state = live(state, event)
+            continue
+        if state.status is not Status.OPEN:
+            state = replace(state, status=Status.OPEN)
+        key, suffix = found
+        if suffix == "DONE":
+            steps.append(key)
+        elif suffix == "SPAWNED":
+            spawned.setdefault(key, []).extend(_spawned_ids(event))
+    return _with_steps(state, steps, spawned)
+
+
+def _with_steps(
+    state: Lifecycle, steps: Sequence[str], spawned: Mapping[str, Sequence[int]]
+) -> Lifecycle:
+    if steps:
+        state = replace(state, steps=(*state.steps, *steps))
+    if spawned:
+        known = state.subtasks or {}
+        added = {key: (*known.get(key, ()), *ids) for key, ids in spawned.items()}
+        state = replace(state, subtasks={**known, **added})
     return state
 
 

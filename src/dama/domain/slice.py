@@ -12,18 +12,20 @@ import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast, final, get_type_hints, overload
+from typing import Any, Generic, TypeVar, final, get_type_hints, overload
 
 import msgspec
 
 from dama.domain.errors import InvalidSliceError, UnknownSliceError, UnreadableEventError
 from dama.domain.event import ABSENT, Event, StoredEvent
+from dama.domain.origin import caller
 
 S = TypeVar("S")
 P = TypeVar("P")
 V = TypeVar("V")
 
 Reducer = Callable[[S, Event], S]
+Folder = Callable[[S, Iterable[Event]], S]
 
 _SLICES: dict[str, Slice[Any]] = {}
 
@@ -46,37 +48,6 @@ def find_slice(name: str) -> Slice[Any]:
             f"There is no slice {name!r}, only {', '.join(sorted(_SLICES))}.",
             "A slice is known when the module that defines it is named in dama.toml.",
         ) from None
-
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where a slice is defined.
-
-    Attributes:
-        module: The name of the module.
-        spec: What it was imported by: another one when it is imported again; None for a script.
-        file: Of the code; of a cell, in a notebook.
-        line: Of the definition.
-    """
-
-    module: str
-    spec: object
-    file: str
-    line: int
-
-    def refuse_another(self, name: str, earlier: _Origin) -> None:
-        """Let a definition come again, as by a second import, but not another one of its name."""
-        if self.module != earlier.module:
-            places = f"in {earlier.module} and in {self.module}"
-        elif self.spec is earlier.spec and self._is_beside(earlier):
-            places = f"in {self.module}, in lines {earlier.line} and {self.line}"
-        else:
-            return
-        raise InvalidSliceError(f"There are two slices named {name!r}: {places}. Rename one.")
-
-    def _is_beside(self, earlier: _Origin) -> bool:
-        typed_in = self.file.startswith("<")  # at a prompt, where any line can be given again
-        return self.file == earlier.file and self.line != earlier.line and not typed_in
 
 
 @dataclass(frozen=True)
@@ -171,7 +142,7 @@ class Slice(Generic[S]):
         state_type: Any = None,  # noqa: ANN401 - any annotation
         codec: StateCodec[S] | None = None,
     ) -> None:
-        self.origin = _caller()
+        self.origin = caller(__name__)
         if name in _SLICES:
             self.origin.refuse_another(name, _SLICES[name].origin)
         self.name = name
@@ -180,6 +151,7 @@ class Slice(Generic[S]):
         self.selectors: dict[str, Callable[[S], Any]] = {}
         self._cases: dict[str, Reducer[S]] = {}
         self._matchers: list[tuple[Callable[[Event], bool], Reducer[S]]] = []
+        self._fold_many: Folder[S] | None = None
         self._state_type = state_type
         self._codec = codec
         _SLICES[name] = self
@@ -235,6 +207,15 @@ class Slice(Generic[S]):
 
         return define
 
+    def fold_many(self, function: Folder[S]) -> Folder[S]:
+        """Fold many events by a function of one's own, which gives what the reducers give.
+
+        A reducer copies a tuple or a dict for each event that adds to it: the fold takes time that
+        grows with the square of the history. The function may collect first and copy once.
+        """
+        self._fold_many = function
+        return function
+
     def selector(self, function: Callable[[S], V]) -> Callable[[S], V]:
         """Name a function of the state, so that readers find it."""
         self.selectors[getattr(function, "__name__", "selector")] = function
@@ -258,6 +239,8 @@ class Slice(Generic[S]):
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
         """The state after events, from the initial state or from an earlier one."""
         current = self.initial if state is None else state
+        if self._fold_many is not None:
+            return self._fold_many(current, events)
         reduce = self.reduce
         for event in events:
             current = reduce(current, event)
@@ -312,7 +295,13 @@ def combine(name: str, **parts: Slice[Any]) -> Slice[dict[str, Any]]:
         changed = {key: part.reduce(state[key], event) for key, part in parts.items()}
         return state if all(changed[key] is state[key] for key in parts) else changed
 
-    _ = every_part
+    @joined.fold_many
+    def every_part_at_once(state: dict[str, Any], events: Iterable[Event]) -> dict[str, Any]:
+        known = list(events)
+        changed = {key: part.fold(known, state[key]) for key, part in parts.items()}
+        return state if all(changed[key] is state[key] for key in parts) else changed
+
+    _ = every_part, every_part_at_once
     return joined
 
 
@@ -341,8 +330,24 @@ def each(part: Slice[S], *, name: str | None = None) -> Slice[dict[int, S]]:
         after = part.reduce(before, event)
         return state if after is before else {**state, event.context_id: after}
 
-    _ = own_context
+    @joined.fold_many
+    def own_contexts_at_once(state: dict[int, S], events: Iterable[Event]) -> dict[int, S]:
+        own = _by_context(events)
+        before = {key: state.get(key, part.initial) for key in own}
+        after = {key: part.fold(own[key], before[key]) for key in own}
+        changed = {key: after[key] for key in own if after[key] is not before[key]}
+        return {**state, **changed} if changed else state
+
+    _ = own_context, own_contexts_at_once
     return joined
+
+
+def _by_context(events: Iterable[Event]) -> dict[int, list[Event]]:
+    found: dict[int, list[Event]] = {}
+    for event in events:
+        if isinstance(event, StoredEvent):
+            found.setdefault(event.context_id, []).append(event)
+    return found
 
 
 def _always(_: Event) -> bool:
@@ -408,14 +413,3 @@ def _payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any
             f"The payload's annotation of {getattr(function, '__name__', function)} can not be "
             f"evaluated: {error}. Import its type outside of TYPE_CHECKING."
         ) from error
-
-
-def _caller() -> _Origin:
-    frame = inspect.currentframe()
-    while frame is not None and frame.f_globals.get("__name__") == __name__:
-        frame = frame.f_back
-    if frame is None:
-        return _Origin("", None, "", 0)
-    known = frame.f_globals
-    module = cast("str", known.get("__name__", ""))
-    return _Origin(module, known.get("__spec__"), frame.f_code.co_filename, frame.f_lineno)

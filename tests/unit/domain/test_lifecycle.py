@@ -81,3 +81,12 @@ def test_an_old_error_without_its_flag_still_fails_the_context():
     state = lifecycle.fold([Event("a.b:INITIAL"), Event("a.b:ERROR", "disk full")])
 
     assert state.status is Status.ERROR
+
+
+def test_a_history_of_many_steps_is_folded_in_linear_time():
+    """Copying the keys again for each step takes minutes, longer than a test may."""
+    events = [Event(f"a.b/{n}:DONE") for n in range(300_000)]
+
+    state = lifecycle.fold(events)
+
+    assert len(state.steps) == len(events)

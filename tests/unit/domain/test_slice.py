@@ -3,7 +3,9 @@
 import importlib
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,6 +174,35 @@ EVENTS = st.lists(
 def test_a_fold_can_be_cut_anywhere(first, second):
     """fold(a + b) = fold(b, from fold(a)), for any history, bad ones too."""
     assert lifecycle.fold(first + second) == lifecycle.fold(second, lifecycle.fold(first))
+
+
+@pytest.mark.parametrize(
+    "slice_",
+    [lifecycle, combine("test_many", life=lifecycle, rows=loaded), each(lifecycle)],
+    ids=lambda slice_: slice_.name,
+)
+@given(histories=st.lists(EVENTS, max_size=3))
+def test_many_events_at_once_are_the_same_as_one_by_one(slice_, histories):
+    """A fold of a page copies a growing state once, a reducer once an event."""
+    events = [
+        msgspec.structs.replace(event, context_id=context)
+        for context, history in enumerate(histories)
+        for event in history
+    ]
+
+    assert slice_.fold(events) == reduce(slice_.reduce, events, slice_.initial)
+
+
+def test_a_fold_leaves_the_states_alone_that_readers_have():
+    """Whatever it collects, it does so in lists of its own."""
+    before = lifecycle.fold([Event("a.b/x:DONE"), Event("a.b/m:SPAWNED", {"context_ids": [2]})])
+
+    after = lifecycle.fold(
+        [Event("a.b/y:DONE"), Event("a.b/m:SPAWNED", {"context_ids": [3]})], before
+    )
+
+    assert (before.steps, before.subtasks) == (("x",), {"m": (2,)})
+    assert (after.steps, after.subtasks) == (("x", "y"), {"m": (2, 3)})
 
 
 @given(EVENTS, st.integers(0, 20))
