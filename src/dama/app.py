@@ -190,7 +190,7 @@ class App:
                 health=await read_health(self.store.database),
                 now=datetime.now(UTC),
                 free_disk=_free_disk(config),
-                hints=await self.store.hints.arrive(),
+                hints=self.store.hints.arrive,
                 behind=[(row.name, max(last - row.position, 0)) for row in subscriptions],
                 parked=len(await self.store.log.parked()),
             )

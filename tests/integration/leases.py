@@ -6,7 +6,7 @@ from dama.store.renewal import Renewer
 def renew(store, worker, *, held, lease, queues=(), tasks=()):
     """Renew once, on a connection of its own; give what the worker learns."""
     renewer = Renewer(
-        store.database.conninfo,
+        store.database,
         lambda: {
             "worker_id": worker,
             "held": list(held),

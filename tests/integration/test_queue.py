@@ -467,3 +467,15 @@ async def until_somebody_waits(url):
         async with asyncio.timeout(10):
             while (await (await connection.execute(query)).fetchone()) == (0,):
                 pass
+
+
+async def test_a_run_looks_again_for_a_context_that_another_one_started(store, register, claim):
+    """Its end is told to its own parent; who was given it as the open one would wait for ever."""
+    worker = await register()
+    parent, foreign = await store.start([Start("a.b", {}), Start("a.child", {})])
+    await claim(worker)
+
+    await store.queue.park(parent, worker, Waiting([foreign], True, None, [], 1))
+
+    assert (await store.context(parent)).run.state == "waiting"
+    assert 0 < renew(store, worker, held=[], lease=LEASE).next_due <= 60

@@ -104,7 +104,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = bench.store.queue
         self.model = Model()
         self.renewing = {}
-        self.renewer = Renewer(bench.store.database.conninfo, lambda: self.renewing)
+        self.renewer = Renewer(bench.store.database, lambda: self.renewing)
         self.held = {}
         self.places = {}
         self.given = set()

@@ -153,7 +153,7 @@ def _work(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "hints",
         "ok" if facts.hints else "warn",
-        "NOTIFY arrives" if facts.hints else "NOTIFY does not arrive: behind a pooler?",
+        "NOTIFY arrives" if facts.hints else "NOTIFY does not arrive behind a pooler",
         "" if facts.hints else "Workers look once a second instead; nothing else changes.",
     )
 

@@ -93,7 +93,7 @@ class Worker:
         self._found_nothing = False
         self._looked = asyncio.Event()
         self._registering: asyncio.Task[None] | None = None
-        renewer = Renewer(store.database.conninfo, self._lease_params)
+        renewer = Renewer(store.database, self._lease_params)
         self._lease = LeaseKeeper(renewer, self._learn, asyncio.get_running_loop())
         self._scheduler = Scheduler(store, registry, self._wake.set)
         self._waiting = 0

@@ -25,6 +25,7 @@ Row = tuple[Any, ...]
 Params = Mapping[str, object]
 
 PATIENCE = 60.0
+PREPARE_AFTER = 5
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 
@@ -37,18 +38,28 @@ class Database:
 
     Args:
         conninfo: As libpq takes it.
+        is_pooled: Whether a pooler of transactions is in between: the next statement may go to
+            another session, so nothing is prepared, and nobody can listen.
         patience: Seconds that an outage may last before it becomes an error.
     """
 
-    def __init__(self, conninfo: str, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, conninfo: str, *, is_pooled: bool = False, patience: float = PATIENCE
+    ) -> None:
         self.conninfo = conninfo
+        self.is_pooled = is_pooled
+        self.prepare_threshold = None if is_pooled else PREPARE_AFTER
         self._patience = patience
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
             conninfo,
             min_size=1,
             max_size=8,
             open=False,
-            kwargs={"autocommit": True, "application_name": "dama"},
+            kwargs={
+                "autocommit": True,
+                "application_name": "dama",
+                "prepare_threshold": self.prepare_threshold,
+            },
         )
 
     @classmethod
@@ -64,9 +75,10 @@ class Database:
         try:
             async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
                 await schema.check(first)
+                pooled = await _is_pooled(first)
         except psycopg.Error as error:
             raise translate(error) or error from error
-        database = cls(conninfo)
+        database = cls(conninfo, is_pooled=pooled)
         async with database._pool:
             yield database
 
@@ -98,6 +110,12 @@ class Database:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _is_pooled(connection: psycopg.AsyncConnection[Row]) -> bool:
+    """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 def _is_outage(error: Exception) -> bool:

@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 CHANNEL = "dama_queue"
 INTERVAL = 0.02
 RECONNECT_SECONDS = 1.0
-ECHO_SECONDS = 5.0
-RETRY_SECONDS = 60.0
-DEAF = (
-    "NOTIFY does not arrive, as behind a pooler of transactions: "
-    "queued runs are found once a second"
-)
 
 _log = logging.getLogger("dama.hints")
 
@@ -53,33 +47,27 @@ class Hints:
             return
         await self._send_now()
 
-    async def arrive(self) -> bool:
+    @property
+    def arrive(self) -> bool:
         """Whether they reach those who listen: not behind a pooler of transactions."""
-        async with await psycopg.AsyncConnection.connect(
-            self._database.conninfo, autocommit=True, application_name="dama hints"
-        ) as connection:
-            return await _hears(connection)
+        return not self._database.is_pooled
 
     async def listen(self, heard: Callable[[], None]) -> None:
-        """Call a function at each hint, for ever; also after each new connection.
-
-        Where hints do not arrive, a line of the log says so, and from time to time it is tried
-        again.
-        """
+        """Call a function at each hint, if they arrive; also after each new connection."""
+        if not self.arrive:
+            _log.warning("behind a pooler of transactions: queued runs are found once a second")
+            return
         while True:
-            pause = RECONNECT_SECONDS
             with suppress(psycopg.Error):
                 async with await psycopg.AsyncConnection.connect(
                     self._database.conninfo, autocommit=True, application_name="dama hints"
                 ) as connection:
-                    if await _hears(connection):
-                        heard()  # something may have come while nobody listened
-                        async for _ in connection.notifies():
-                            heard()
-                    _log.warning(DEAF)
-                    pause = RETRY_SECONDS
-            _log.debug("no hints for a moment")
-            await clock.sleep(pause)
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    heard()  # something may have come while nobody listened
+                    async for _ in connection.notifies():
+                        heard()
+            _log.debug("no hints for a moment: the connection is gone")
+            await clock.sleep(RECONNECT_SECONDS)
 
     async def _send_later(self, seconds: float) -> None:
         await clock.sleep(seconds)
@@ -89,10 +77,3 @@ class Hints:
         self._next = clock.monotonic() + INTERVAL
         with suppress(UnavailableError):
             await self._database.rows("notify_workers", again=False)
-
-
-async def _hears(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> bool:
-    """Listen, and find out with a hint to itself whether that is of any use."""
-    await connection.execute(f"LISTEN {CHANNEL}")
-    await connection.execute("SELECT pg_notify(%s, '')", [CHANNEL])
-    return bool([hint async for hint in connection.notifies(timeout=ECHO_SECONDS, stop_after=1)])

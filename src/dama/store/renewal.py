@@ -14,17 +14,19 @@ from dama.store.statements import statement
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dama.store.database import Database
+
 
 class Renewer:
     """Renews the lease of one worker.
 
     Args:
-        conninfo: Of the database.
+        database: Where it is kept.
         params: Gives the params of the statement `renew_lease`, as they are now.
     """
 
-    def __init__(self, conninfo: str, params: Callable[[], Mapping[str, Any]]) -> None:
-        self._conninfo = conninfo
+    def __init__(self, database: Database, params: Callable[[], Mapping[str, Any]]) -> None:
+        self._database = database
         self._params = params
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
 
@@ -37,7 +39,10 @@ class Renewer:
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(
-                    self._conninfo, autocommit=True, application_name="dama lease"
+                    self._database.conninfo,
+                    autocommit=True,
+                    application_name="dama lease",
+                    prepare_threshold=self._database.prepare_threshold,
                 )
             row = self._connection.execute(statement("renew_lease"), self._params()).fetchone()
         except psycopg.errors.DeadlockDetected as error:  # it was undone, and the next one will do

@@ -120,7 +120,10 @@ class Subscription:
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Connection]:
         opened = await psycopg.AsyncConnection.connect(
-            self._database.conninfo, autocommit=True, application_name=f"dama log {self.name}"
+            self._database.conninfo,
+            autocommit=True,
+            application_name=f"dama log {self.name}",
+            prepare_threshold=self._database.prepare_threshold,
         )
         async with opened as connection:
             yield connection

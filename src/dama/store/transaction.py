@@ -40,7 +40,9 @@ def commit_blocking(
         Exception: What the function raised; nothing is written then.
     """
     try:
-        with psycopg.connect(database.conninfo, application_name=name) as connection:
+        with psycopg.connect(
+            database.conninfo, application_name=name, prepare_threshold=database.prepare_threshold
+        ) as connection:
             batch = encode(function(connection))
             connection.execute(statement("append_events"), {"batch": batch})
     except psycopg.Error as error:
@@ -54,7 +56,9 @@ async def commit(
 ) -> None:
     """The same as `commit_blocking`, for a coroutine function."""
     try:
-        opened = await psycopg.AsyncConnection.connect(database.conninfo, application_name=name)
+        opened = await psycopg.AsyncConnection.connect(
+            database.conninfo, application_name=name, prepare_threshold=database.prepare_threshold
+        )
         async with opened as connection:
             batch = encode(await function(connection))
             await connection.execute(statement("append_events"), {"batch": batch})

@@ -11,6 +11,7 @@ DECLARE
   unfinished int;
   failed     boolean;
   ready      boolean;
+  elsewhere  boolean;
 BEGIN
   PERFORM 1 FROM _data_manager_admin.etl_context c WHERE c.context_id = context FOR NO KEY UPDATE;
   PERFORM 1 FROM _data_manager_admin.run_queue q
@@ -18,8 +19,11 @@ BEGIN
   IF NOT FOUND THEN
     RETURN FALSE;
   END IF;
+  -- A context that another one started tells its own parent of its end, not this one: look again.
   SELECT count(*) FILTER (WHERE c.status = 'OPEN'),
-         coalesce(bool_or(c.status IN ('ERROR', 'CANCELLED')), FALSE) INTO unfinished, failed
+         coalesce(bool_or(c.status IN ('ERROR', 'CANCELLED')), FALSE),
+         coalesce(bool_or(c.status = 'OPEN' AND c.parent_id IS DISTINCT FROM context), FALSE)
+    INTO unfinished, failed, elsewhere
     FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (awaited);
   ready := (awaited <> '{}' AND (unfinished = 0 OR (failed AND on_failure)))
     OR coalesce(until <= clock_timestamp(), FALSE)
@@ -27,7 +31,10 @@ BEGIN
                  WHERE e.etl_context_id = context AND e.version > seen AND e.type = ANY (types));
   UPDATE _data_manager_admin.run_queue q
     SET worker_id = NULL, pending = unfinished, wake_on_failure = on_failure, attempt = q.attempt - 1,
-        wake_types = types, due_at = CASE WHEN ready THEN NULL ELSE until END,
+        wake_types = types,
+        due_at = CASE WHEN ready THEN NULL
+                      WHEN elsewhere THEN least(until, clock_timestamp() + interval '1 minute')
+                      ELSE until END,
         state = CASE WHEN ready THEN 'queued' ELSE 'waiting' END
     WHERE q.context_id = context;
   RETURN TRUE;
