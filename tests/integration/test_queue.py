@@ -475,7 +475,9 @@ async def test_a_run_looks_again_for_a_context_that_another_one_started(store, r
     parent, foreign = await store.start([Start("a.b", {}), Start("a.child", {})])
     await claim(worker)
 
-    await store.queue.park(parent, worker, Waiting([foreign], True, None, [], 1))
+    await store.queue.park(
+        parent, worker, Waiting([foreign], on_failure=True, until=None, types=[], seen=1)
+    )
 
     assert (await store.context(parent)).run.state == "waiting"
     assert 0 < renew(store, worker, held=[], lease=LEASE).next_due <= 60

@@ -26,7 +26,7 @@ CODE = "functions"
 CODE_FILES = (
     "event_rules", "event_json", "runs", "append_events", "start_contexts", "dispatch", "limits",
     "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log", "read_log",
-    "subscriptions", "schedules", "rebuild",
+    "subscriptions", "schedules", "rebuild", "archive",
 )  # fmt: skip
 TABLE = """
 CREATE SCHEMA IF NOT EXISTS _data_manager_admin;

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
+from dama.store.archive import Archive
 from dama.store.database import Database, Row
 from dama.store.errors import UnknownContextError
 from dama.store.hints import Hints
@@ -44,6 +45,7 @@ class Store:
         hints: Wakes workers before they look by themselves.
         log: All events of the same database in one order.
         schedules: What starts tasks by itself.
+        archive: Closed trees, out of the way.
     """
 
     def __init__(self, database: Database) -> None:
@@ -52,6 +54,7 @@ class Store:
         self.hints = Hints(database)
         self.log = Log(database)
         self.schedules = Schedules(database)
+        self.archive = Archive(database)
 
     @classmethod
     @asynccontextmanager
@@ -135,6 +138,11 @@ class Store:
             UnknownContextError: There is none.
         """
         rows = await self.database.rows("read_context", {"context_id": context_id})
+        if not rows and await self.database.rows("is_archived", {"context_id": context_id}):
+            raise UnknownContextError(
+                f"Context {context_id} is archived.",
+                f"`dama archive restore {context_id}` brings it back.",
+            )
         if not rows:
             raise UnknownContextError(
                 f"There is no context {context_id}.", "`dama ls` lists the contexts."

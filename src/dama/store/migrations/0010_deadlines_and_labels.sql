@@ -1,4 +1,4 @@
--- 0011: runs can have a deadline over all attempts, and labels that a worker must offer.
+-- 0010: runs can have a deadline over all attempts, and labels that a worker must offer.
 
 ALTER TABLE _data_manager_admin.run_queue
   ADD COLUMN deadline_at timestamptz,

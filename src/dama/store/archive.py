@@ -1,0 +1,86 @@
+"""The archive: closed trees leave the tables that are worked with, whole, and come back whole.
+
+A tree is moved in one transaction, and few at a time, so whatever is cut off in the middle leaves
+each of them in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dama.store.errors import UnknownContextError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+    from datetime import timedelta
+
+    from dama.store.database import Database
+
+TREES_AT_ONCE = 100
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What was moved or removed.
+
+    Attributes:
+        contexts: How many contexts.
+        events: How many events.
+    """
+
+    contexts: int
+    events: int
+
+
+class Archive:
+    """The archive of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def closed(self, age: timedelta, *, failed: bool = False) -> int:
+        """How many trees `add` would move."""
+        params = {"age": age, "failed": failed}
+        ((count,),) = await self._database.rows("count_closed_trees", params)
+        return count
+
+    async def add(self, age: timedelta, *, failed: bool = False) -> AsyncGenerator[Moved]:
+        """Move the trees that have been closed for longer than an age, some at a time.
+
+        What a durable subscription has not handled yet stays. Idempotency keys of archived contexts
+        are free again.
+
+        Args:
+            age: Since the last event of the tree.
+            failed: Also trees whose root has failed, which could still be resumed.
+        """
+        params = {"age": age, "failed": failed, "demand": TREES_AT_ONCE}
+        while True:
+            rows = await self._database.rows("archive_trees", params, again=False)
+            ((trees, contexts, events),) = rows
+            if not trees:
+                return
+            yield Moved(contexts, events)
+
+    async def restore(self, context_id: int) -> int:
+        """Bring the tree of a context back; gives the number of its contexts.
+
+        Raises:
+            UnknownContextError: It is not archived.
+        """
+        ((count,),) = await self._database.rows("restore_tree", {"context_id": context_id})
+        if not count:
+            raise UnknownContextError(
+                f"Context {context_id} is not archived.", "`dama ls` lists the others."
+            )
+        return count
+
+    async def forget(self, age: timedelta) -> AsyncGenerator[Moved]:
+        """Remove for good what has been in the archive for longer than an age, some at a time."""
+        params = {"age": age, "demand": TREES_AT_ONCE}
+        while True:
+            ((contexts, events),) = await self._database.rows("forget_trees", params, again=False)
+            if not contexts:
+                return
+            yield Moved(contexts, events)

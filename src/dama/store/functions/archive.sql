@@ -1,0 +1,113 @@
+-- archive: closed trees leave the tables that are worked with, whole, and come back whole.
+-- Only the owner of the tables may: history leaves them. Positions in the log stay what they are.
+
+-- closed_trees: roots that can be archived: they and all below them have ended for longer than an age.
+-- In:    age; failed: also roots that failed, which could still be resumed; demand: how many
+-- A tree stays while a durable subscription has not handled all of it.
+CREATE OR REPLACE FUNCTION _data_manager_admin.closed_trees(age interval, failed boolean, demand int)
+RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH handled AS (SELECT min(l.position) AS position FROM _data_manager_admin.subscription_lane l)
+  SELECT c.context_id
+    FROM _data_manager_admin.etl_context c CROSS JOIN handled h
+    WHERE c.parent_id IS NULL AND (c.status IN ('DONE', 'CANCELLED') OR (failed AND c.status = 'ERROR'))
+      AND c.modified_at < clock_timestamp() - age
+      AND NOT EXISTS (
+        SELECT FROM _data_manager_admin.etl_context d
+          LEFT JOIN _data_manager_admin.event_log l ON l.event_id = d.latest_event_id
+          WHERE d.root_context_id = c.context_id
+            AND (coalesce(d.status, 'OPEN') = 'OPEN' OR d.modified_at >= clock_timestamp() - age
+                 OR (h.position IS NOT NULL AND coalesce(l.position > h.position, TRUE))
+                 OR EXISTS (SELECT FROM _data_manager_admin.subscription_parked p WHERE p.context_id = d.context_id)))
+    ORDER BY c.context_id LIMIT demand
+$$;
+
+-- archive_trees: move some closed trees.
+-- Out:   how many trees, contexts and events were moved
+-- Locks: the rows of the contexts
+CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(age interval, failed boolean, demand int)
+RETURNS TABLE (trees bigint, contexts bigint, events bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET dama.rewrite_history = 'on' AS $$
+DECLARE
+  roots  bigint[];
+  ids    bigint[];
+BEGIN
+  roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, demand));
+  ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+                 WHERE c.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
+  -- Looked at again under the locks: one may have been resumed meanwhile.
+  roots := ARRAY(SELECT r FROM unnest(roots) r WHERE NOT EXISTS (
+    SELECT FROM _data_manager_admin.etl_context c
+      WHERE c.root_context_id = r AND (c.status = 'OPEN' OR c.context_id <> ALL (ids))));
+  INSERT INTO _data_manager_admin.archived_context
+    (context_id, parent_id, root_context_id, task, status, version, epoch, initial_event_id,
+     latest_event_id, idempotency_key, created_at, modified_at)
+  SELECT context_id, parent_id, root_context_id, task, status, version, epoch, initial_event_id,
+         latest_event_id, idempotency_key, created_at, modified_at
+    FROM _data_manager_admin.etl_context c WHERE c.root_context_id = ANY (roots);
+  GET DIAGNOSTICS contexts = ROW_COUNT;
+  WITH moved AS (
+    DELETE FROM _data_manager_admin.event_store_prototype e
+      USING _data_manager_admin.etl_context c
+      WHERE c.root_context_id = ANY (roots) AND e.etl_context_id = c.context_id RETURNING e.*)
+  INSERT INTO _data_manager_admin.archived_event
+    (event_id, etl_context_id, type, payload, meta, error, version, created_at, xid)
+  SELECT event_id, etl_context_id, type, payload, meta, error, version, created_at, xid FROM moved;
+  GET DIAGNOSTICS events = ROW_COUNT;
+  DELETE FROM _data_manager_admin.slice_snapshot s USING _data_manager_admin.etl_context c
+    WHERE c.root_context_id = ANY (roots) AND s.context_id = c.context_id;
+  DELETE FROM _data_manager_admin.etl_context c WHERE c.root_context_id = ANY (roots);
+  trees := cardinality(roots);
+  RETURN NEXT;
+END
+$$;
+
+-- restore_tree: bring back the tree that a context is in.
+-- Out:   how many contexts came back; 0 when it is not archived
+CREATE OR REPLACE FUNCTION _data_manager_admin.restore_tree(context bigint) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET dama.rewrite_history = 'on' SET dama.appending = 'on' AS $$
+DECLARE
+  root      bigint;
+  restored  bigint;
+BEGIN
+  SELECT a.root_context_id INTO root FROM _data_manager_admin.archived_context a WHERE a.context_id = context;
+  WITH moved AS (
+    DELETE FROM _data_manager_admin.archived_context a WHERE a.root_context_id = root RETURNING a.*)
+  INSERT INTO _data_manager_admin.etl_context
+    (context_id, parent_id, root_context_id, task, status, version, epoch, initial_event_id,
+     latest_event_id, idempotency_key, created_at, modified_at)
+  SELECT context_id, parent_id, root_context_id, task, status, version, epoch, initial_event_id,
+         latest_event_id, idempotency_key, created_at, modified_at FROM moved ORDER BY context_id;
+  GET DIAGNOSTICS restored = ROW_COUNT;
+  WITH moved AS (
+    DELETE FROM _data_manager_admin.archived_event a USING _data_manager_admin.etl_context c
+      WHERE c.root_context_id = root AND a.etl_context_id = c.context_id RETURNING a.*)
+  INSERT INTO _data_manager_admin.event_store_prototype
+    (event_id, etl_context_id, type, payload, meta, error, version, created_at, xid)
+  SELECT event_id, etl_context_id, type, payload, meta, error, version, created_at, xid FROM moved;
+  RETURN restored;
+END
+$$;
+
+-- forget_trees: remove trees for good that were archived for longer than an age.
+-- Out:   how many contexts and events were removed
+CREATE OR REPLACE FUNCTION _data_manager_admin.forget_trees(age interval, demand int)
+RETURNS TABLE (contexts bigint, events bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ids bigint[];
+BEGIN
+  ids := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a
+                 WHERE a.root_context_id IN (
+                   SELECT r.context_id FROM _data_manager_admin.archived_context r
+                     WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
+                     ORDER BY r.archived_at LIMIT demand)
+                 ORDER BY 1 FOR UPDATE);
+  DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);
+  GET DIAGNOSTICS events = ROW_COUNT;
+  DELETE FROM _data_manager_admin.archived_context a WHERE a.context_id = ANY (ids);
+  GET DIAGNOSTICS contexts = ROW_COUNT;
+  RETURN NEXT;
+END
+$$;

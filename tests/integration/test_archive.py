@@ -1,0 +1,130 @@
+"""The archive: closed trees leave whole and come back whole."""
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from dama.domain.event import Event
+from dama.store import Append, Start
+from dama.store.errors import UnknownContextError
+
+NOW = timedelta(0)
+AGE = timedelta(days=90)
+AGED = """
+SET dama.rewrite_history = 'on'; SET dama.appending = 'on';
+UPDATE _data_manager_admin.etl_context SET modified_at = modified_at - interval '91 days'
+"""
+
+
+async def end(store, *contexts, type_="a.b:FINAL"):
+    """Write the end of contexts."""
+    body = {"error": True} if type_.endswith("ERROR") else {}
+    await store.append_many([Append(c, Event(type_, {"message": "m"}, **body)) for c in contexts])
+
+
+async def archived(store, age=NOW, **options):
+    """Archive; gives how many contexts and events went."""
+    parts = [part async for part in store.archive.add(age, **options)]
+    return sum(part.contexts for part in parts), sum(part.events for part in parts)
+
+
+@pytest.fixture
+async def tree(store):
+    """A closed tree of a root and two children; gives their contexts."""
+    (root,) = await store.start([Start("a.b", {}, key="once")])
+    children = await store.start([Start("a.b", {})] * 2, parent=root)
+    await end(store, *children)
+    await end(store, root)
+    return [root, *children]
+
+
+async def test_a_closed_tree_leaves_and_comes_back_as_it_was(store, tree):
+    """Events, versions, ids and positions; meanwhile the error says where it is."""
+    before = [await store.context(context) for context in tree]
+    events = [await store.events(context) for context in tree]
+    log = (await store.log.position(), await store.log.read())[1].events
+
+    assert await archived(store) == (3, 6)
+    assert await store.contexts(roots_only=False) == []
+    assert (await store.log.read()).events == []
+    with pytest.raises(UnknownContextError, match="is archived"):
+        await store.context(tree[1])
+
+    assert await store.archive.restore(tree[1]) == 3
+    assert [await store.context(context) for context in tree] == before
+    assert [await store.events(context) for context in tree] == events
+    assert (await store.log.position(), await store.log.read())[1].events == log
+
+
+async def test_a_tree_stays_while_something_in_it_is_open(store, tree):
+    """However its root has ended."""
+    (root,) = await store.start([Start("a.b", {})])
+    await store.start([Start("a.b", {})], parent=root)
+    await end(store, root)
+
+    assert await archived(store) == (3, 6)
+    assert [row.context_id for row in await store.contexts()] == [root]
+
+
+async def test_what_failed_stays_unless_it_is_asked_for(store):
+    """It could be resumed."""
+    (root,) = await store.start([Start("a.b", {})])
+    await end(store, root, type_="a.b:ERROR")
+
+    assert await archived(store) == (0, 0)
+    assert await store.archive.closed(NOW, failed=True) == 1
+    assert await archived(store, failed=True) == (1, 2)
+
+
+async def test_only_what_is_old_enough_leaves(store, tree, database_url):
+    """By the last event of the whole tree."""
+    assert await archived(store, AGE) == (0, 0)
+    with psycopg.connect(database_url) as connection:
+        connection.execute(AGED)
+
+    assert await archived(store, AGE) == (3, 6)
+
+
+async def test_a_tree_stays_until_every_subscription_has_handled_it(store, tree):
+    """An event that left would never be handled."""
+
+    async def handle(connection, event):
+        await connection.execute("SELECT 1")
+
+    subscription = store.log.subscription("mailer", handle)
+    await subscription.catch_up()
+    await end(store, *await store.start([Start("a.b", {})]))
+
+    assert await archived(store) == (3, 6)
+    assert len(await store.contexts()) == 1
+
+
+async def test_an_archived_key_is_free_again(store, tree):
+    """A second start with it gives a new context."""
+    assert await store.start([Start("a.b", {}, key="once")]) == tree[:1]
+    await archived(store)
+
+    assert await store.start([Start("a.b", {}, key="once")]) != tree[:1]
+
+
+async def test_what_is_forgotten_is_gone(store, tree):
+    """Only from the archive, and by the time that it has been there."""
+    await archived(store)
+    assert [part async for part in store.archive.forget(AGE)] == []
+
+    (part,) = [part async for part in store.archive.forget(NOW)]
+
+    assert (part.contexts, part.events) == (3, 6)
+    with pytest.raises(UnknownContextError, match="is not archived"):
+        await store.archive.restore(tree[0])
+
+
+async def test_many_trees_leave_in_parts(store):
+    """Each in a transaction of its own."""
+    contexts = await store.start([Start("a.b", {})] * 250)
+    await end(store, *contexts)
+
+    parts = [part.contexts async for part in store.archive.add(NOW)]
+
+    assert parts == [100, 100, 50]
