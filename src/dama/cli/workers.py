@@ -32,11 +32,12 @@ def workers(session: Session, *, as_json: bool) -> None:
         click.echo("No worker runs. Start one with: dama worker")
     else:
         print_table(
-            ["worker", "process", "runs", "since", "alive", "queues", "labels"],
+            ["worker", "process", "version", "runs", "since", "alive", "queues", "labels"],
             [
                 [
                     row.worker_id,
                     f"{row.host}:{row.pid}",
+                    row.version,
                     f"{row.running} of {row.slots}",
                     row.started_at,
                     "yes" if row.alive else "no",
