@@ -19,6 +19,13 @@ from tests.acceptance.wire import Wire
 DAMA = str(Path(sys.executable).with_name("dama"))
 PARKING = str(Path(__file__).with_name("parking.py"))
 PROMPT = 2.0
+SLOW_COMMITS = """
+CREATE TABLE written (n float);
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+  'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON written DEFERRABLE INITIALLY DEFERRED
+  FOR EACH ROW EXECUTE FUNCTION wait();
+"""
 SERVICE = '''
 """Parents and children; a test says when they begin and end."""
 import asyncio, os, pathlib
@@ -45,6 +52,16 @@ async def parent(task: Task, fails: bool = False) -> int:
     await task.dispatch("begun")
     await until("spawn")
     return await task.run(child, {"fails": fails})
+
+@family.task(queue="parents")
+async def writer(task: Task) -> int:
+    """Write a row and its event in one commit, when told to."""
+    await task.dispatch("begun")
+    await until("spawn")
+    return await task.step("write", write, transactional=True)
+
+def write(connection) -> int:
+    return connection.execute("INSERT INTO written SELECT random() RETURNING 7").fetchone()[0]
 
 @family.task(queue="parents")
 async def asked(task: Task) -> str:
@@ -98,7 +115,8 @@ class Family:
     def sql(self, query, *arguments):
         """Rows of a query."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            return connection.execute(query, arguments or None).fetchall()
+            cursor = connection.execute(query, arguments or None)
+            return cursor.fetchall() if cursor.description else []
 
     def count(self, type_):
         """How many events of a type there are."""
@@ -297,6 +315,24 @@ def test_a_connection_lost_before_the_child_is_recorded_makes_no_second_one(fami
 
     assert_one_child(family)
     assert family.count("family.parent:STARTED") == 1
+
+
+def test_a_connection_lost_during_a_commit_does_not_double_the_rows_of_a_step(family, wire, lock):
+    """The commit goes on without its client, while the run, which saw nothing, repeats the step."""
+    family.sql(SLOW_COMMITS)
+    family.worker("parents", url=wire.url)
+    family.queue("writer")
+    family.until_event("begun")
+    lock.execute("SELECT pg_advisory_lock(7)")
+    wire.cut(b"COMMIT", "wait")
+
+    family.tell("spawn")
+    family.until(lambda: len(family.waiters()) == 2)
+    lock.execute("SELECT pg_advisory_unlock(7)")
+
+    family.until_event("family.writer:FINAL")
+    assert family.payload("family.writer:FINAL") == 7
+    assert family.sql("SELECT count(*) FROM written") == [(1,)]
 
 
 def test_a_parent_is_told_though_nobody_listened_when_its_child_ended(family):
