@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
-    from dama.runtime.errors import SubtaskError
+    from dama.runtime.errors import SubtaskError, WaitTimeoutError
     from dama.runtime.task import SyncTask, Task
 
 _HOMES = {
@@ -29,6 +29,7 @@ _HOMES = {
     "SyncTask": "dama.runtime.task",
     "Task": "dama.runtime.task",
     "TaskDefinition": "dama.broker.service",
+    "WaitTimeoutError": "dama.runtime.errors",
     "combine": "dama.domain.slice",
     "each": "dama.domain.slice",
     "start_many": "dama.app",
@@ -45,6 +46,7 @@ __all__ = [
     "SyncTask",
     "Task",
     "TaskDefinition",
+    "WaitTimeoutError",
     "combine",
     "each",
     "start_many",

@@ -164,16 +164,14 @@ def _print_migrations(rows: Sequence[Any]) -> None:
 
 
 def _embedded(session: Session, verb: str) -> EmbeddedPostgres:
-    from dama.config import EmbeddedDatabase
-    from dama.store.embedded import EmbeddedPostgres
-
-    config = session.config()
-    if not isinstance(config.database, EmbeddedDatabase):
+    server = session.embedded()
+    if server is None:
+        source = getattr(session.config().database, "source", "elsewhere")
         raise UsageError(
-            f"The database comes from {config.database.source}: it is not ours to {verb}.",
+            f"The database comes from {source}: it is not ours to {verb}.",
             "Only the embedded database is started and stopped by dama.",
         )
-    return EmbeddedPostgres(config.home)
+    return server
 
 
 def _psql(session: Session) -> str:

@@ -11,6 +11,7 @@ SECTIONS = {
         "run": ("dama.cli.run:run", "Run a task here and follow it to its end."),
         "resume": ("dama.cli.resume:resume", "Let a run go on that failed or was interrupted."),
         "cancel": ("dama.cli.cancel:cancel", "Cancel a context with its subtasks."),
+        "up": ("dama.cli.up:up", "Start the database and a worker, until told to stop."),
         "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dama.broker.registry import Registry
     from dama.broker.service import Service
     from dama.config import Config
+    from dama.store.embedded import EmbeddedPostgres
 
 
 class Session:
@@ -54,16 +55,27 @@ class Session:
             self._registry = registry
         return self._registry
 
-    def url(self) -> str:
-        """Where the database is; the embedded one is started."""
+    def embedded(self) -> EmbeddedPostgres | None:
+        """The embedded database; None when another one is configured."""
         from dama.config import EmbeddedDatabase
 
         config = self.config()
         if not isinstance(config.database, EmbeddedDatabase):
-            return config.database.conninfo
+            return None
         from dama.store.embedded import EmbeddedPostgres
 
-        return EmbeddedPostgres(config.home).start()
+        return EmbeddedPostgres(config.home)
+
+    def url(self) -> str:
+        """Where the database is; the embedded one is started."""
+        from dama.config import ExternalDatabase
+
+        database = self.config().database
+        if isinstance(database, ExternalDatabase):
+            return database.conninfo
+        from dama.store.embedded import EmbeddedPostgres
+
+        return EmbeddedPostgres(self.config().home).start()
 
     @asynccontextmanager
     async def app(self, *, with_services: bool = False) -> AsyncGenerator[App]:

@@ -17,7 +17,12 @@ from dama.domain.journal import Journal
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError
 from dama.runtime.waits import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
-from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
+from dama.store.errors import (
+    DatabaseUnreachableError,
+    IdempotencyConflictError,
+    LifeCycleError,
+    StaleEpochError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -187,6 +192,11 @@ class Execution:
                 ids = await self.store.start(starts, parent=self.claim.context_id, spawned=spawned)
             except (StaleEpochError, LifeCycleError) as error:
                 raise LostSignal from error
+            except IdempotencyConflictError:
+                # An earlier try, whose connection was lost, has committed while this one waited.
+                ids = (await self.recorded()).subtasks.get(key)
+                if ids is None:
+                    raise
             except DatabaseUnreachableError:
                 ids = (await self.recorded()).subtasks.get(key)
                 if ids is None:

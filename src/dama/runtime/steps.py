@@ -14,7 +14,12 @@ from dama.broker.result import ResultType
 from dama.domain.event import error_payload
 from dama.errors import UnavailableError
 from dama.runtime.errors import LostSignal
-from dama.store.errors import DatabaseUnreachableError, LifeCycleError, StaleEpochError
+from dama.store.errors import (
+    DatabaseUnreachableError,
+    IdempotencyConflictError,
+    LifeCycleError,
+    StaleEpochError,
+)
 from dama.store.transaction import commit, commit_blocking
 
 if TYPE_CHECKING:
@@ -94,6 +99,12 @@ async def _transactional(
             encoded = await _one_commit(execution, key, call, args, result)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
+        except IdempotencyConflictError:
+            # An earlier try, whose connection was lost, has committed while this one waited.
+            journal = await execution.recorded()
+            if key not in journal.results:
+                raise
+            encoded = journal.results[key]
         except DatabaseUnreachableError:
             outages += 1
             if outages > OUTAGES:

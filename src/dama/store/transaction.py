@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from dama.store.errors import translate
+from dama.store.errors import IdempotencyConflictError, translate
 from dama.store.items import encode
 from dama.store.statements import statement
 
@@ -36,6 +36,7 @@ def commit_blocking(
 
     Raises:
         DatabaseUnreachableError: The server went away; whether it committed is not known.
+        IdempotencyConflictError: An earlier try had committed after all; nothing is written now.
         DamaError: The store refused an event.
         Exception: What the function raised; nothing is written then.
     """
@@ -44,7 +45,8 @@ def commit_blocking(
             database.conninfo, application_name=name, prepare_threshold=database.prepare_threshold
         ) as connection:
             batch = encode(function(connection))
-            connection.execute(statement("append_events"), {"batch": batch})
+            cursor = connection.execute(statement("append_events"), {"batch": batch})
+            _refuse_repetitions(cursor.fetchall())
     except psycopg.Error as error:
         raise translate(error) or error from error
 
@@ -61,6 +63,16 @@ async def commit(
         )
         async with opened as connection:
             batch = encode(await function(connection))
-            await connection.execute(statement("append_events"), {"batch": batch})
+            cursor = await connection.execute(statement("append_events"), {"batch": batch})
+            _refuse_repetitions(await cursor.fetchall())
     except psycopg.Error as error:
         raise translate(error) or error from error
+
+
+def _refuse_repetitions(appended: Sequence[tuple[Any, ...]]) -> None:
+    """An event that was there already: what the function wrote is there too, and not again."""
+    if not all(is_new for _, _, is_new in appended):
+        raise IdempotencyConflictError(
+            "This was done by an earlier try, whose connection was lost during its commit.",
+            "Read the events of the context: they have its result.",
+        )

@@ -24,6 +24,7 @@ from dama.store.embedded.home import POLL_SECONDS, Home
 from dama.store.embedded.log import ServerLog
 from dama.store.embedded.postmaster import disown, find_postmaster
 from dama.store.embedded.programs import Programs
+from dama.store.embedded.sessions import is_used
 from dama.store.embedded.socket_folder import (
     PORT,
     SOCKET,
@@ -119,8 +120,11 @@ class EmbeddedPostgres:
         except OSError as error:
             raise home_error(self._home.path, error) from error
 
-    def stop(self) -> bool:
-        """Stop the server, ending its connections; whether it ran.
+    def stop(self, *, unless_used: bool = False) -> bool:
+        """Stop the server, ending its connections; whether it was stopped.
+
+        Args:
+            unless_used: Not when somebody is connected.
 
         Raises:
             SlowStartError: It has not ended in a minute.
@@ -129,7 +133,9 @@ class EmbeddedPostgres:
             return False
         with self._home.locked():
             server = find_postmaster(self._data)
-            return server is not None and self._end(server)
+            if server is None or (unless_used and is_used(self._url(server))):
+                return False
+            return self._end(server)
 
     def status(self) -> ServerStatus:
         """Look, and change nothing."""

@@ -1,0 +1,97 @@
+"""`dama up`: everything on one machine in one command."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_fields
+from dama.cli.worker import WorkerOptions, work_until_told, worker_options, worker_text
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.cli.session import Session
+    from dama.store.embedded import EmbeddedPostgres
+
+
+@click.command(
+    epilog=examples(
+        "dama up",
+        "dama up --slots 4",
+        "dama up --pg-env production --migrate",
+        "dama up --until-idle             do what is queued, and end",
+    )
+)
+@worker_options
+@click.option("--migrate", is_flag=True, help="Bring a database that is configured up to date.")
+@click.pass_obj
+def up(session: Session, /, *, migrate: bool, **chosen: Any) -> int:
+    """Run all that this project needs on one machine: the database, and a worker with schedules.
+
+    The database is the embedded PostgreSQL, started and brought up to date, unless another one is
+    configured: that is used as it is, or brought up to date with --migrate.
+
+    SIGTERM and Ctrl-C let the worker claim no more and end when its runs have; a second one ends
+    it at once. What is not done then is queued again and goes on with the next one. The embedded
+    database stops with the command that started it, unless somebody else is connected.
+    """
+    options = WorkerOptions(**chosen)
+    server = session.embedded()
+    if server is None:
+        return asyncio.run(_work(session, options, migrate=migrate))
+    ran_before = server.status().running
+    try:
+        return asyncio.run(_work(session, options, migrate=False))
+    finally:
+        _leave(server, ran_before=ran_before)
+
+
+async def _work(session: Session, options: WorkerOptions, *, migrate: bool) -> int:
+    if migrate:
+        from dama.store import schema
+
+        await schema.migrate(session.url())
+
+    def say(app: App) -> None:
+        print_fields(_what_runs(session, app, options))
+        click.echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
+        if not app.registry.tasks:
+            click.echo('No task is there yet. In dama.toml: services = ["my_project"]')
+
+    async with session.app(with_services=True) as app:
+        return await work_until_told(app, options, say)
+
+
+def _what_runs(session: Session, app: App, options: WorkerOptions) -> list[tuple[str, object]]:
+    config = session.config()
+    return [
+        ("database", _database_text(session)),
+        ("worker", worker_text(app, options).removeprefix("worker for ")),
+        ("project", config.project),
+    ]
+
+
+def _database_text(session: Session) -> str:
+    from dama.config import ExternalDatabase
+
+    database = session.config().database
+    if isinstance(database, ExternalDatabase):
+        return f"that of {database.source}"
+    server = session.embedded()
+    status = server.status() if server else None
+    return f"embedded PostgreSQL {status.version}, {status.data}" if status else "-"
+
+
+def _leave(server: EmbeddedPostgres, *, ran_before: bool) -> None:
+    """Stop the server that this command started, if nobody else needs it."""
+    if ran_before:
+        click.echo("The database stays, as it ran before. Stop it with: dama db stop", err=True)
+    elif server.stop(unless_used=True):
+        click.echo("The database is stopped.", err=True)
+    elif server.status().running:
+        click.echo(
+            "The database stays: somebody else is connected. Stop it with: dama db stop", err=True
+        )

@@ -1,0 +1,159 @@
+"""`dama up` as it is run: what it starts, what it says, what is left when it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dama.store.embedded import EmbeddedPostgres
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+SERVICE = '''
+"""One task."""
+from dama import Service, Task
+
+small = Service("small")
+
+@small.task
+async def add(task: Task, a: int) -> int:
+    """Add one."""
+    return a + 1
+'''
+
+
+class Ups:
+    """`dama up` in a project, with a home of its own."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environ = {**os.environ, "DAMA_HOME": str(folder / "home")}
+        self.server = EmbeddedPostgres(folder / "home")
+        self.processes = []
+        (folder / "small.py").write_text(SERVICE)
+        (folder / "dama.toml").write_text('services = ["small"]\n')
+
+    def start(self, *arguments, **environ):
+        """Start one; return when it says that it runs, with what it said."""
+        process = subprocess.Popen(
+            [DAMA, "up", *arguments],
+            cwd=self.folder,
+            env=self.environ | environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        return process, "".join(said)
+
+    def dama(self, *arguments):
+        """Another command of the project."""
+        return subprocess.run(
+            [DAMA, *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def ups(tmp_path):
+    """Ended at the end, with their server."""
+    ups = Ups(tmp_path)
+    yield ups
+    for process in ups.processes:
+        process.kill()
+        process.communicate()
+    ups.server.stop()
+
+
+def stopped(process, number=signal.SIGTERM):
+    """Tell it to stop; the exit code, and what it said on standard error."""
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_up_starts_a_database_and_a_worker_and_leaves_nothing_behind(ups, number):
+    """One command says what runs, where, and how to stop it."""
+    process, said = ups.start()
+
+    assert "embedded PostgreSQL" in said
+    assert str(ups.folder) in said
+    assert "1 task with 16 slots" in said
+    with psycopg.connect(ups.server.url) as connection:
+        assert connection.execute("SELECT count(*) FROM _data_manager_admin.worker").fetchone() == (
+            1,
+        )
+
+    code, errors = stopped(process, number)
+
+    assert code == 0, errors
+    assert "The database is stopped" in errors
+    assert not ups.server.status().running
+
+
+def test_up_may_end_when_nothing_is_left_to_do(ups):
+    """For a crontab: the database is there for as long as there is work."""
+    assert ups.dama("db", "migrate").returncode == 0
+    with psycopg.connect(ups.server.url) as connection:
+        connection.execute(
+            "SELECT _data_manager_admin.start_contexts("
+            """'[{"task": "small.add", "event": {"type": "small.add:INITIAL",
+                  "payload": {"a": 1}}}]')"""
+        )
+    ups.server.stop()
+
+    process, _ = ups.start("--until-idle")
+    process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert not ups.server.status().running
+    assert '"result": 2' in ups.dama("show", "1", "--json").stdout
+
+
+def test_a_database_that_ran_before_stays(ups):
+    """Somebody started it for more than this."""
+    ups.server.start()
+    process, _ = ups.start()
+
+    _, errors = stopped(process)
+
+    assert "dama db stop" in errors
+    assert ups.server.status().running
+
+
+def test_a_database_that_others_use_stays(ups):
+    """A run in another terminal is not torn down."""
+    process, _ = ups.start()
+    with psycopg.connect(ups.server.url) as connection:
+        _, errors = stopped(process)
+
+        assert "somebody else is connected" in errors
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_configured_database_is_used_as_it_is_unless_asked(ups, empty_database_url):
+    """It may belong to others, who run another version."""
+    refused, _ = ups.start(DAMA_DATABASE_URL=empty_database_url)
+    _, errors = refused.communicate(timeout=60)
+
+    assert refused.returncode == 3
+    assert "dama db migrate" in errors
+
+    process, said = ups.start("--migrate", DAMA_DATABASE_URL=empty_database_url)
+
+    assert "DAMA_DATABASE_URL" in said
+    assert stopped(process)[0] == 0
+    assert not ups.server.status().running
