@@ -285,3 +285,51 @@ def test_the_state_of_the_log_is_shown_and_a_parked_context_resumed(dama, databa
     assert dama("log", "resume", "mailer", "2").returncode == 4
     assert "at position 2" in dama("log", "resume", "mailer", "1").stdout
     assert "resumed" in dama("log", "status").stdout
+
+
+def test_a_schedule_is_added_seen_paused_backfilled_and_removed(dama):
+    """Its whole life, with what is said on the way."""
+    cron = ("--cron", "0 6 * * *", "--zone", "Europe/Berlin", "--param", "a=1")
+    added = dama("schedule", "add", "daily", "small.add", *cron)
+    assert "fires first at" in added.stdout, added.stderr
+
+    wrong = dama("schedule", "add", "other", "small.add", *cron[:4])
+    assert (wrong.returncode, "a is missing" in wrong.stderr) == (2, True), wrong.stderr
+    assert "daily is paused" in dama("schedule", "pause", "daily").stdout
+    (row,) = json.loads(dama("schedule", "ls", "--json").stdout)
+    assert (row["schedule"]["task"], row["paused"]) == ("small.add", True)
+    assert "fires next at" in dama("schedule", "resume", "daily").stdout
+
+    span = ("--from", "2026-03-28", "--to", "2026-03-31")
+    listed = dama("schedule", "backfill", "daily", *span, "--dry-run").stdout.split()
+    assert listed == [f"2026-03-{day}T06:00:00+0{offset}:00" for day, offset in
+                      ((28, 1), (29, 2), (30, 2))]  # fmt: skip
+    assert "3 firings have a context" in dama("schedule", "backfill", "daily", *span).stdout
+    assert len(json.loads(dama("ls", "--json").stdout)) == 3
+
+    assert "removed" in dama("schedule", "rm", "daily").stdout
+    assert dama("schedule", "show", "daily").returncode == 4
+
+
+def test_closed_trees_are_archived_restored_and_forgotten(dama):
+    """And what is archived says so."""
+    assert dama("run", "small.add", "--a", "1").returncode == 0
+    assert "1 trees would" in dama("archive", "add", "--older-than", "0s", "--dry-run").stdout
+    assert "1 contexts with" in dama("archive", "add", "--older-than", "0s").stdout
+
+    shown = dama("show", "1")
+    assert (shown.returncode, "is archived" in shown.stderr) == (4, True)
+    assert "1 contexts are back" in dama("archive", "restore", "1").stdout
+    assert dama("show", "1").returncode == 0
+
+    dama("archive", "add", "--older-than", "0s")
+    assert dama("archive", "forget", "--older-than", "0s").returncode != 0  # nobody said yes
+    assert "are removed" in dama("archive", "forget", "--older-than", "0s", "--yes").stdout
+
+
+def test_the_doctor_and_a_rebuild_say_what_they_found(dama):
+    """The tests' server is without fsync, which the doctor does not let pass."""
+    looked = dama("doctor")
+    assert (looked.returncode, "fail  durability" in looked.stdout) == (1, True), looked.stdout
+    assert json.loads(dama("doctor", "--json").stdout)[0]["name"] == "server"
+    assert "0 runs are in the queue" in dama("db", "rebuild").stdout

@@ -59,10 +59,10 @@ async def days(store):
     return [(await store.events(row.context_id))[0].payload["day"] for row in contexts]
 
 
-async def done(store, count):
-    """Wait until so many contexts are done."""
+async def done(store, count, status="DONE"):
+    """Wait until so many contexts are."""
     async with asyncio.timeout(20):
-        while len(await store.contexts(status="DONE")) < count:  # noqa: ASYNC110 - in a database
+        while len(await store.contexts(status=status)) < count:  # noqa: ASYNC110 - in a database
             await asyncio.sleep(0.01)
 
 
@@ -139,6 +139,30 @@ async def test_a_schedule_that_can_not_start_is_paused_and_says_why(store, misse
     row = await store.schedules.get("nightly")
     assert row.paused
     assert "dya" in row.failure
+
+
+async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed):
+    """Somebody removes it while it fails; the others go on."""
+    await missed(nightly(params={"dya": "x"}))
+    watched = scheduler(store)
+    fire = watched._fire
+
+    async def removed_meanwhile(row):
+        await store.schedules.remove(row.schedule.name)
+        return await fire(row)
+
+    watched._fire = removed_meanwhile
+    duty = asyncio.create_task(watched.fire_always())
+    watched.look()
+    async with asyncio.timeout(20):
+        while await store.schedules.all():  # noqa: ASYNC110 - in a database
+            await asyncio.sleep(0.01)
+    watched._fire = fire
+    await missed(nightly())
+    watched.look()
+
+    await done(store, 3, status="OPEN")
+    duty.cancel()
 
 
 async def test_a_wrong_schedule_is_refused_when_it_is_added(store):

@@ -27,6 +27,7 @@ CatchUp = Literal["none", "one", "all"]
 Overlap = Literal["allow", "skip", "queue"]
 
 ON_TIME = timedelta(minutes=1)
+FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 LARGEST_CATCH_UP = 1000
 LARGEST_BACKFILL = 10_000
 TIME_FIELD = "{time"
@@ -68,14 +69,12 @@ class Schedule:
             InvalidScheduleError: The expression or the zone is none.
         """
         zone = zone_of(self.zone)
+        if len(self.cron.split()) != len(FIELDS):  # cronsim would take seconds too
+            raise _no_cron(self.cron, "Wrong number of fields")
         try:
             yield from CronSim(self.cron, after.astimezone(zone))
         except CronSimError as error:
-            raise InvalidScheduleError(
-                f"{self.cron!r} is no cron expression: {error}.",
-                "It has five fields: minute, hour, day of month, month, day of week, such as "
-                '"30 6 * * 1-5".',
-            ) from error
+            raise _no_cron(self.cron, error) from error
 
     def due(self, first: datetime, now: datetime) -> Due:
         """What to start now.
@@ -84,6 +83,8 @@ class Schedule:
             first: When it was to fire next, as it was known.
             now: What time it is.
         """
+        # Times of one zone are compared by its clock, which shows an hour twice in autumn.
+        first, now = first.astimezone(UTC), now.astimezone(UTC)
         if first > now:
             return Due([], first, 0)
         passed, latest = [first], first
@@ -158,6 +159,7 @@ def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[
     Raises:
         InvalidScheduleError: There are more than 10,000.
     """
+    begin, end = begin.astimezone(UTC), end.astimezone(UTC)
     most = LARGEST_BACKFILL
     found: list[datetime] = []
     for firing in islice(schedule.firings(begin - timedelta(seconds=1)), most + 1):
@@ -166,6 +168,13 @@ def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[
         found.append(firing)
     raise InvalidScheduleError(
         f"There are more than {most} firings from {begin} to {end}.", "Take a shorter range."
+    )
+
+
+def _no_cron(text: str, why: object) -> InvalidScheduleError:
+    return InvalidScheduleError(
+        f"{text!r} is no cron expression: {why}.",
+        f'It has five fields: {", ".join(FIELDS)}, such as "30 6 * * 1-5".',
     )
 
 

@@ -53,8 +53,8 @@ class Scheduler:
             self._due.clear()
             try:
                 await self.fire()
-            except UnavailableError as error:
-                _log.warning("no schedule was fired: %s", error)
+            except DamaError as error:  # the next look comes within a second
+                _log.warning("a schedule was not fired: %s", error)
 
     async def fire(self) -> list[int]:
         """Start what is due now; gives the contexts.

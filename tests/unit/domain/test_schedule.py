@@ -126,6 +126,7 @@ def test_a_long_absence_is_made_up_for_in_parts():
     [
         ({"cron": "61 * * * *"}, "'61 \\* \\* \\* \\*' is no cron expression: Bad minute"),
         ({"cron": "daily"}, "is no cron expression"),
+        ({"cron": "* * * * * *"}, "is no cron expression: Wrong number of fields"),
         ({"cron": "0 0 31 2 *"}, "is no cron expression: Bad day-of-month"),
         ({"zone": "Berlin"}, "'Berlin' is no time zone"),
         ({"zone": "../etc/passwd"}, "is no time zone"),
@@ -162,6 +163,29 @@ def test_a_range_holds_its_begin_and_not_its_end():
     days = [at(f"2026-03-{day}T00:00", BERLIN) for day in ("28", "29", "30")]
 
     assert firings_between(schedule, days[0], days[2]) == days[:2]
+
+
+def test_ranges_that_meet_in_the_gap_of_spring_lose_nothing():
+    """The skipped firing comes right after the gap, which is where one of them begins."""
+    schedule = Schedule("s", "a.b", "30 2 * * *", BERLIN)
+    night, three, evening = (at(f"2026-03-29T{hour}:00", BERLIN) for hour in ("00", "03", "20"))
+
+    assert firings_between(schedule, night, three) == []
+    assert len(firings_between(schedule, three, evening)) == 1
+    assert len(firings_between(schedule, night, evening)) == 1
+
+
+@pytest.mark.parametrize(
+    ("now", "fired"), [("2026-10-25T00:45", ["00:30"]), ("2026-10-25T01:10", ["00:30", "01:00"])]
+)
+def test_the_hour_that_comes_twice_is_not_mistaken_for_the_other(now, fired):
+    """Also when all times are of one zone, as a session of the database may give them."""
+    schedule = Schedule("s", "a.b", "*/30 * * * *", BERLIN, catch_up="all")
+    first, moment = (at(text).astimezone(ZoneInfo(BERLIN)) for text in ("2026-10-25T00:30", now))
+
+    due = schedule.due(first, moment)
+
+    assert [f"{firing.astimezone(ZoneInfo('UTC')):%H:%M}" for firing in due.firings] == fired
 
 
 def test_a_range_without_end_is_refused():
