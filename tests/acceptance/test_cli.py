@@ -294,7 +294,7 @@ def test_a_schedule_is_added_seen_paused_backfilled_and_removed(dama):
     assert "fires first at" in added.stdout, added.stderr
 
     wrong = dama("schedule", "add", "other", "small.add", *cron[:4])
-    assert (wrong.returncode, "a is missing" in wrong.stderr) == (2, True), wrong.stderr
+    assert (wrong.returncode, "a is required" in wrong.stderr) == (2, True), wrong.stderr
     assert "daily is paused" in dama("schedule", "pause", "daily").stdout
     (row,) = json.loads(dama("schedule", "ls", "--json").stdout)
     assert (row["schedule"]["task"], row["paused"]) == ("small.add", True)
