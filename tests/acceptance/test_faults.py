@@ -183,24 +183,37 @@ def test_a_parent_is_told_though_nobody_listened_when_its_child_ended(family):
     assert family.seconds_between("family.child:FINAL", "family.parent:FINAL") < PROMPT
 
 
-@pytest.mark.parametrize("command", ["run", "events"])
-def test_who_follows_is_told_though_nobody_listened_at_the_end(family, command):
-    """`dama run`, whose child ends in another process, and `dama events -f`."""
+def test_who_resumes_a_run_is_told_though_nobody_listened_at_the_end(family):
+    """The child ends in another process than the one that waits for it and is followed."""
+    family.worker("children")
+    first = family.worker("parents")
     family.tell("spawn")
-    if command == "run":
-        family.worker("children")
-        follower = family.run(DAMA, "run", "family.parent")
-        family.until(lambda: family.count("begun") == 2)
-    else:
-        family.worker("parents", "children")
-        context = family.queue("parent")
-        follower = family.run(DAMA, "events", str(context), "-f")
-        family.until(lambda: family.count("begun") == 2)
+    context = family.queue("parent")
+    family.until(lambda: family.count("begun") == 2)
+    first.kill()
+    first.wait()
+    follower = family.run(DAMA, "resume", str(context))
+    family.until(lambda: family.count("family.parent:STARTED") == 2)
 
+    assert_ends_promptly(family, follower)
+
+
+def test_who_follows_events_is_told_though_nobody_listened_at_the_end(family):
+    """It looks by itself."""
+    family.worker("parents", "children")
+    family.tell("spawn")
+    follower = family.run(DAMA, "events", str(family.queue("parent")), "-f")
+    family.until(lambda: family.count("begun") == 2)
+
+    assert_ends_promptly(family, follower)
+
+
+def assert_ends_promptly(family, follower):
+    """When the child ends just after all hints were cut."""
     assert family.cut_hints() >= 1
     family.tell("end")
     family.until_event("family.child:FINAL")
     begun = time.monotonic()
 
-    assert follower.wait(20) == 0
+    assert follower.wait(60) == 0
     assert time.monotonic() - begun < PROMPT
