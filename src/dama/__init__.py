@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
     from dama.runtime.errors import SubtaskError, WaitTimeoutError
-    from dama.runtime.task import SyncTask, Task
+    from dama.runtime.sync_task import SyncTask
+    from dama.runtime.task import Task
 
 _HOMES = {
     "ABSENT": "dama.domain.event",
@@ -26,7 +27,7 @@ _HOMES = {
     "Slice": "dama.domain.slice",
     "StoredEvent": "dama.domain.event",
     "SubtaskError": "dama.runtime.errors",
-    "SyncTask": "dama.runtime.task",
+    "SyncTask": "dama.runtime.sync_task",
     "Task": "dama.runtime.task",
     "TaskDefinition": "dama.broker.service",
     "WaitTimeoutError": "dama.runtime.errors",

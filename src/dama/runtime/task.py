@@ -1,16 +1,14 @@
 """The task: what a task's function gets as its first argument. All that it does is recorded.
 
-`Task` is for `async def`, which runs in the worker's loop; `SyncTask` has the same methods without
-await, for `def`, which runs in a thread.
+`Task` is for `async def`, which runs in the worker's loop; `dama.runtime.sync_task` is for `def`.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
@@ -37,7 +35,7 @@ SPAWN_BATCH = 1000
 _log = logging.getLogger("dama.task")
 
 
-class _Facts:
+class RunFacts:
     """What a task knows of its run."""
 
     def __init__(self, execution: Execution) -> None:
@@ -74,7 +72,7 @@ class _Facts:
         return self._execution.claim.params
 
 
-class Task(_Facts):
+class Task(RunFacts):
     """A run, as an async function sees it."""
 
     def __init__(self, execution: Execution) -> None:
@@ -298,114 +296,3 @@ def _end(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> Ended[R]
     if outcome.status == "DONE":
         return Ended(context_id, result=_result(task, outcome))
     return Ended(context_id, error=SubtaskError(context_id, task.name, outcome.error))
-
-
-class SyncSubtask(Generic[R]):
-    """A subtask that a blocking function started."""
-
-    def __init__(self, subtask: Subtask[R], loop: asyncio.AbstractEventLoop) -> None:
-        self._subtask = subtask
-        self._loop = loop
-
-    def result(self) -> R:
-        """Wait for its end and give its result; see `Subtask.result`."""
-        return asyncio.run_coroutine_threadsafe(self._subtask.result(), self._loop).result()
-
-
-class SyncTask(_Facts):
-    """A run, as a function in a thread sees it. The methods are those of `Task`, without await."""
-
-    def __init__(self, execution: Execution) -> None:
-        super().__init__(execution)
-        self._task = Task(execution)
-
-    def step(
-        self,
-        name: str,
-        function: Callable[..., V],
-        /,
-        *args: Any,
-        transactional: bool = False,
-        **kwargs: Any,
-    ) -> V:
-        """See `Task.step`."""
-        return self._wait(
-            self._task.step(name, function, *args, transactional=transactional, **kwargs)
-        )
-
-    def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
-        """See `Task.run`."""
-        return self._wait(self._task.run(task, params))
-
-    def start(
-        self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
-    ) -> SyncSubtask[R]:
-        """See `Task.start`."""
-        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution.loop)
-
-    @overload
-    def map(
-        self,
-        task: TaskDefinition[R],
-        params: Sequence[Mapping[str, Any]],
-        *,
-        on_failure: Literal["fail_fast"] = "fail_fast",
-        limit: int | None = None,
-    ) -> list[R]: ...
-
-    @overload
-    def map(
-        self,
-        task: TaskDefinition[R],
-        params: Sequence[Mapping[str, Any]],
-        *,
-        on_failure: Literal["collect"],
-        limit: int | None = None,
-    ) -> list[Ended[R]]: ...
-
-    def map(
-        self,
-        task: TaskDefinition[R],
-        params: Sequence[Mapping[str, Any]],
-        *,
-        on_failure: Literal["fail_fast", "collect"] = "fail_fast",
-        limit: int | None = None,
-    ) -> list[R] | list[Ended[R]]:
-        """See `Task.map`."""
-        if on_failure == "collect":
-            return self._wait(self._task.map(task, params, on_failure="collect", limit=limit))
-        return self._wait(self._task.map(task, params, limit=limit))
-
-    def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
-        """See `Task.dispatch`."""
-        self._wait(self._task.dispatch(event, payload))
-
-    def state(self, slice_: Slice[S]) -> S:
-        """See `Task.state`."""
-        return self._wait(self._task.state(slice_))
-
-    def sleep(self, seconds: float, name: str = "sleep") -> None:
-        """See `Task.sleep`."""
-        self._wait(self._task.sleep(seconds, name))
-
-    def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401 - any JSON
-        """See `Task.wait_for`."""
-        return self._wait(self._task.wait_for(type_, timeout))
-
-    def progress(
-        self,
-        done: float,
-        total: float | None = None,
-        *,
-        unit: str | None = None,
-        message: str | None = None,
-    ) -> None:
-        """See `Task.progress`."""
-        self._wait(self._task.progress(done, total, unit=unit, message=message))
-
-    def log(self, message: str, **fields: Any) -> None:
-        """See `Task.log`."""
-        self._wait(self._task.log(message, **fields))
-
-    def _wait(self, coroutine: Coroutine[Any, Any, V]) -> V:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._execution.loop).result()

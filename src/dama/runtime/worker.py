@@ -29,7 +29,8 @@ from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
 from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
-from dama.runtime.task import SyncTask, Task
+from dama.runtime.sync_task import SyncTask
+from dama.runtime.task import Task
 from dama.store.queue import WorkerIdentity
 from dama.store.renewal import Renewer
 
