@@ -91,6 +91,8 @@ async def _peak_of_a_drain(url: str) -> float:
     while not ended.done():
         peak = max(peak, _high_water(process.pid))
         await asyncio.wait([ended], timeout=0.02)
+    if await ended:
+        raise RuntimeError("The worker has failed; its output says why.")
     return peak / 1024
 
 

@@ -58,7 +58,7 @@ JOBS = (
         "create",
         10_000,
         ("dama", *DURABLE, "procrastinate", "pgqueuer"),
-        against=("absurd", "procrastinate"),
+        against=("absurd",),
         target=3,
     ),
     Job("fan-out", 1_000, ("dama", *DURABLE), against=("absurd",), target=5),
