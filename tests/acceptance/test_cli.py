@@ -183,6 +183,17 @@ def test_a_detached_run_outlives_the_command(dama):
     assert types[-1] == "small.ticks:FINAL"
 
 
+@pytest.mark.parametrize("wish", [("--enqueue",), ("--label", "gpu")], ids=["enqueue", "label"])
+def test_a_run_that_is_enqueued_waits_for_a_worker(dama, wish):
+    """Nothing of it runs in the command, nor behind it."""
+    begun = dama("run", "small.add", "--a", "1", *wish)
+
+    assert "Context 1 of small.add is queued." in begun.stdout, begun.stderr
+    assert json.loads(dama("show", "1", "--json").stdout)["state"] == "queued"
+    dama("worker", "--until-idle", *(wish if "gpu" in wish else ()))
+    assert json.loads(dama("show", "1", "--json").stdout)["status"] == "DONE"
+
+
 def test_a_module_is_its_own_command_line(dama, project):
     """`python small.py add --a 3`."""
     module = project / "small.py"

@@ -52,6 +52,27 @@ def resume_here(session: Session, context_id: int, *, as_json: bool) -> int:
     return _followed(session, resumed, as_json=as_json)
 
 
+async def enqueue(
+    session: Session,
+    task: str,
+    params: Mapping[str, object],
+    *,
+    wishes: Mapping[str, Any],
+    as_json: bool,
+) -> int:
+    """Queue a task for whichever worker claims it."""
+    async with session.app(with_services=True) as app:
+        context_id = await app.start(task, params, **wishes)
+    if as_json:
+        print_json({"context_id": context_id, "task": task})
+    else:
+        click.echo(f"Context {context_id} of {task} is queued.")
+        print_next(
+            (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
+        )
+    return 0
+
+
 async def start_detached(
     session: Session,
     task: str,

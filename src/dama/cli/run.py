@@ -27,6 +27,7 @@ class RunOptions:
 
     Attributes:
         detach: Return at once; the task runs in the background.
+        enqueue: Return at once; a worker performs the task.
         key: The idempotency key.
         json: Print one JSON document.
         queue: Instead of the task's own.
@@ -38,6 +39,7 @@ class RunOptions:
     """
 
     detach: bool = False
+    enqueue: bool = False
     key: str | None = None
     json: bool = False
     queue: str | None = None
@@ -128,6 +130,7 @@ def run_options() -> list[click.Option]:
 
     return [
         option("--detach", "Return at once; it runs in the background.", is_flag=True),
+        option("--enqueue", "Return at once; a worker performs it.", is_flag=True),
         option(
             "--key",
             "Idempotency key: the same task with the same key is started once.",
@@ -138,7 +141,12 @@ def run_options() -> list[click.Option]:
         option("--delay", "Seconds before it is queued.", type=click.FloatRange(0)),
         option("--expires", "Seconds in which it must start.", type=click.FloatRange(0)),
         option("--deadline", "Seconds in which it must end.", type=click.FloatRange(0)),
-        option("--label", "Only a worker that offers it runs it.", multiple=True, metavar="NAME"),
+        option(
+            "--label",
+            "Queue it for a worker that offers this label.",
+            multiple=True,
+            metavar="NAME",
+        ),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 
@@ -155,7 +163,7 @@ def _call(
     options: list[ParamOption],
     typed: Mapping[str, object],
 ) -> int:
-    from dama.cli.follow import run_here, start_detached
+    from dama.cli.follow import enqueue, run_here, start_detached
 
     params = typed_params(options, typed)
     try:
@@ -164,11 +172,10 @@ def _call(
         raise with_flags(error, options, ctx.command_path) from None
     session = ctx.ensure_object(Session)
     chosen: RunOptions = ctx.meta[_META]
-    if chosen.detach:
+    if chosen.detach or chosen.enqueue or chosen.label:
+        begin = start_detached if chosen.detach and not chosen.label else enqueue
         return asyncio.run(
-            start_detached(
-                session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json
-            )
+            begin(session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json)
         )
     return run_here(session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json)
 
