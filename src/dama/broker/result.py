@@ -6,8 +6,10 @@ pydantic is imported with the first result, not before.
 
 from __future__ import annotations
 
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from dama.broker.errors import InvalidResultError
 from dama.broker.signature import annotations_of, read_signature
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 R = TypeVar("R")
+
+# An adapter costs as much as a whole step; the functions of steps come again and again.
+_adapters: WeakKeyDictionary[Callable[..., object], TypeAdapter[Any]] = WeakKeyDictionary()
 
 
 class ResultType(Generic[R]):
@@ -40,13 +45,16 @@ class ResultType(Generic[R]):
             InvalidDefinitionError: The annotation can not be evaluated.
             InvalidResultError: It is not a type that JSON can hold.
         """
-        from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
-
+        with suppress(KeyError, TypeError):  # not every callable can be referred to weakly
+            return _adapters[self._function]
         annotation = _annotation(self._owner, self._function)
         try:
-            return TypeAdapter[R](annotation)
+            adapter = _plain() if annotation is Any else _adapter_of(annotation)
         except Exception as error:
             raise self._unfit(f"is of a type that can not be kept as JSON: {error}") from error
+        with suppress(TypeError):
+            _adapters[self._function] = adapter
+        return adapter
 
     def encode(self, value: R) -> object:
         """Turn a result into JSON builtins.
@@ -87,6 +95,18 @@ class ResultType(Generic[R]):
 
     def _unfit(self, how: str) -> InvalidResultError:
         return InvalidResultError(f"The result of {self._owner} {how}.")
+
+
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type form
+    from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
+
+    return TypeAdapter(annotation)
+
+
+@cache
+def _plain() -> TypeAdapter[Any]:
+    """The adapter of what has no annotation, such as a lambda."""
+    return _adapter_of(Any)
 
 
 def _annotation(owner: str, function: Callable[..., object]) -> Any:  # noqa: ANN401 - a type form: `list[int]`, `int | None`

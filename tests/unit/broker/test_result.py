@@ -1,0 +1,13 @@
+"""Results: how what a function returns is kept."""
+
+from dama.broker.result import ResultType
+
+
+def test_the_adapter_of_a_function_is_made_once():
+    """It costs as much as a whole step, and a step's function comes again and again."""
+
+    def counted() -> int:
+        return 1
+
+    assert ResultType("a.b", counted).adapter is ResultType("a.b", counted).adapter
+    assert ResultType("a.b", lambda: 1).adapter is ResultType("a.b", lambda: 2).adapter
