@@ -7,7 +7,7 @@ import pytest
 
 from dama.domain.event import Event
 from dama.store import Append, Start
-from dama.store.errors import UnknownContextError
+from dama.store.errors import IdempotencyConflictError, UnknownContextError
 
 NOW = timedelta(0)
 AGE = timedelta(days=90)
@@ -48,8 +48,9 @@ async def test_a_closed_tree_leaves_and_comes_back_as_it_was(store, tree):
     assert await archived(store) == (3, 6)
     assert await store.contexts(roots_only=False) == []
     assert (await store.log.read()).events == []
-    with pytest.raises(UnknownContextError, match="is archived"):
-        await store.context(tree[1])
+    for read in (store.context, store.tree):
+        with pytest.raises(UnknownContextError, match="is archived since"):
+            await read(tree[1])
 
     assert await store.archive.restore(tree[1]) == 3
     assert [await store.context(context) for context in tree] == before
@@ -128,3 +129,44 @@ async def test_many_trees_leave_in_parts(store):
     parts = [part.contexts async for part in store.archive.add(NOW)]
 
     assert parts == [100, 100, 50]
+
+
+async def test_a_tree_that_is_archived_early_keeps_its_place_in_the_log(store):
+    """Nobody had read the log yet; events that were never placed would be lost to readers."""
+    (root,) = await store.start([Start("a.b", {})])
+    await end(store, root)
+
+    await archived(store)
+    await store.start([Start("a.b", {})])
+    assert await store.log.position() == 3
+    await store.archive.restore(root)
+
+    assert [event.position for event in (await store.log.read()).events] == [1, 2, 3]
+
+
+async def test_what_has_no_position_comes_back_as_new(store, database_url, tree):
+    """As after an archive that an earlier version made: the log finds it behind the others."""
+    await archived(store)
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute("DELETE FROM _data_manager_admin.event_log WHERE event_id > 4")
+
+    await store.archive.restore(tree[0])
+
+    assert await store.log.position() == 8
+    events = (await store.log.read()).events
+    assert [event.position for event in events] == [1, 2, 3, 4, 7, 8]
+
+
+async def test_a_key_that_was_given_again_is_not_taken_back(store, tree):
+    """The error names both contexts; what is archived stays there, until the other is as well."""
+    await archived(store)
+    (other,) = await store.start([Start("a.b", {}, key="once")])
+
+    with pytest.raises(IdempotencyConflictError, match=f"once is that of context {other}") as error:
+        await store.archive.restore(tree[0])
+    assert "archived_event" in (error.value.hint or "")
+
+    await end(store, other)
+    await archived(store)
+    assert await store.archive.restore(tree[0]) == 3

@@ -41,6 +41,7 @@ class Archive:
 
     async def closed(self, age: timedelta, *, failed: bool = False) -> int:
         """How many trees `add` would move."""
+        await self._database.rows("poll_log")
         params = {"age": age, "failed": failed}
         ((count,),) = await self._database.rows("count_closed_trees", params)
         return count
@@ -48,14 +49,15 @@ class Archive:
     async def add(self, age: timedelta, *, failed: bool = False) -> AsyncGenerator[Moved]:
         """Move the trees that have been closed for longer than an age, some at a time.
 
-        What a durable subscription has not handled yet stays. Idempotency keys of archived contexts
-        are free again.
+        What has no position in the log yet stays, and what a durable subscription has not handled.
+        Idempotency keys of archived contexts are free again.
 
         Args:
             age: Since the last event of the tree.
             failed: Also trees whose root has failed, which could still be resumed.
         """
         params = {"age": age, "failed": failed, "demand": TREES_AT_ONCE}
+        await self._database.rows("poll_log")
         while True:
             rows = await self._database.rows("archive_trees", params, again=False)
             ((trees, contexts, events),) = rows
@@ -68,8 +70,10 @@ class Archive:
 
         Raises:
             UnknownContextError: It is not archived.
+            IdempotencyConflictError: An idempotency key of it belongs to another context now.
         """
-        ((count,),) = await self._database.rows("restore_tree", {"context_id": context_id})
+        rows = await self._database.rows("restore_tree", {"context_id": context_id}, again=False)
+        ((count,),) = rows
         if not count:
             raise UnknownContextError(
                 f"Context {context_id} is not archived.", "`dama ls` lists the others."

@@ -141,7 +141,7 @@ def translate(error: psycopg.Error) -> DamaError | None:
     state = error.sqlstate or ""
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
-        return CLASSES[state](message, HINTS.get(state))
+        return CLASSES[state](message, error.diag.message_hint or HINTS.get(state))
     if state == UNIQUE and (error.diag.constraint_name or "").endswith("_idempotency"):
         return IdempotencyConflictError(
             "An idempotency key was used by another writer at the same moment.",

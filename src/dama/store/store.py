@@ -138,15 +138,8 @@ class Store:
             UnknownContextError: There is none.
         """
         rows = await self.database.rows("read_context", {"context_id": context_id})
-        if not rows and await self.database.rows("is_archived", {"context_id": context_id}):
-            raise UnknownContextError(
-                f"Context {context_id} is archived.",
-                f"`dama archive restore {context_id}` brings it back.",
-            )
         if not rows:
-            raise UnknownContextError(
-                f"There is no context {context_id}.", "`dama ls` lists the contexts."
-            )
+            raise await self._unknown(context_id)
         return _context(rows[0])
 
     async def contexts(
@@ -172,9 +165,7 @@ class Store:
         """The whole tree that a context is in: depth first, from the root."""
         rows = await self.database.rows("read_tree", {"context_id": context_id})
         if not rows:
-            raise UnknownContextError(
-                f"There is no context {context_id}.", "`dama ls` lists the contexts."
-            )
+            raise await self._unknown(context_id)
         children: dict[int | None, list[ContextRow]] = {}
         for context in map(_context, rows):
             children.setdefault(context.parent_id, []).append(context)
@@ -302,6 +293,18 @@ class Store:
             text = as_json(slice_.encode_state(state))
             await self.database.rows("write_snapshot", {**key, "version": version, "state": text})
         return state
+
+    async def _unknown(self, context_id: int) -> UnknownContextError:
+        """Why a context is not among the others."""
+        for (moved,) in await self.database.rows("is_archived", {"context_id": context_id}):
+            return UnknownContextError(
+                f"Context {context_id} is archived since {moved:%Y-%m-%d %H:%M %Z}.",
+                f"`dama archive restore {context_id}` brings it back; until then it is in "
+                "archived_context and archived_event.",
+            )
+        return UnknownContextError(
+            f"There is no context {context_id}.", "`dama ls` lists the contexts."
+        )
 
 
 def _is_keyed(event: Event) -> bool:

@@ -3,7 +3,8 @@
 
 -- closed_trees: roots that can be archived: they and all below them have ended for longer than an age.
 -- In:    age; failed: also roots that failed, which could still be resumed; demand: how many
--- A tree stays while a durable subscription has not handled all of it.
+-- A tree stays while the log has not placed all of it, or a durable subscription not handled it: call
+-- sequence_log() first. The latest event of a context has its position after all others.
 CREATE OR REPLACE FUNCTION _data_manager_admin.closed_trees(age interval, failed boolean, demand int)
 RETURNS SETOF bigint
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -17,7 +18,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
           LEFT JOIN _data_manager_admin.event_log l ON l.event_id = d.latest_event_id
           WHERE d.root_context_id = c.context_id
             AND (coalesce(d.status, 'OPEN') = 'OPEN' OR d.modified_at >= clock_timestamp() - age
-                 OR (h.position IS NOT NULL AND coalesce(l.position > h.position, TRUE))
+                 OR l.position IS NULL OR l.position > h.position
                  OR EXISTS (SELECT FROM _data_manager_admin.subscription_parked p WHERE p.context_id = d.context_id)))
     ORDER BY c.context_id LIMIT demand
 $$;
@@ -64,14 +65,26 @@ $$;
 
 -- restore_tree: bring back the tree that a context is in.
 -- Out:   how many contexts came back; 0 when it is not archived
+-- Raises: DM003 an idempotency key of it was given to another context meanwhile
+-- An event without a position counts as written now, or the log would never find it.
 CREATE OR REPLACE FUNCTION _data_manager_admin.restore_tree(context bigint) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET dama.rewrite_history = 'on' SET dama.appending = 'on' AS $$
 DECLARE
   root      bigint;
   restored  bigint;
+  taken     record;
 BEGIN
   SELECT a.root_context_id INTO root FROM _data_manager_admin.archived_context a WHERE a.context_id = context;
+  SELECT a.context_id AS old, c.context_id AS new, c.root_context_id AS new_root, c.idempotency_key AS key INTO taken
+    FROM _data_manager_admin.archived_context a
+    JOIN _data_manager_admin.etl_context c ON c.task = a.task AND c.idempotency_key = a.idempotency_key
+    WHERE a.root_context_id = root AND c.idempotency_key IS NOT NULL LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM003',
+      MESSAGE = format('Context %s can not come back: its idempotency key %s is that of context %s now.', taken.old, taken.key, taken.new),
+      HINT = format('Read it in archived_event, or restore it when the tree of context %s is archived.', taken.new_root);
+  END IF;
   WITH moved AS (
     DELETE FROM _data_manager_admin.archived_context a WHERE a.root_context_id = root RETURNING a.*)
   INSERT INTO _data_manager_admin.etl_context
@@ -85,7 +98,10 @@ BEGIN
       WHERE c.root_context_id = root AND a.etl_context_id = c.context_id RETURNING a.*)
   INSERT INTO _data_manager_admin.event_store_prototype
     (event_id, etl_context_id, type, payload, meta, error, version, created_at, xid)
-  SELECT event_id, etl_context_id, type, payload, meta, error, version, created_at, xid FROM moved;
+  SELECT event_id, etl_context_id, type, payload, meta, error, version, created_at,
+         CASE WHEN EXISTS (SELECT FROM _data_manager_admin.event_log l WHERE l.event_id = moved.event_id)
+              THEN xid ELSE pg_current_xact_id() END
+    FROM moved;
   RETURN restored;
 END
 $$;
