@@ -183,11 +183,13 @@ class App:
 
     async def examine(self, config: Config) -> list[Finding]:
         """Look whether the database, the queue, the workers and the log are well."""
+        health = await read_health(self.store.database)  # first: the next one places events
         last = await self.store.log.position()
         subscriptions = await self.store.log.subscriptions()
         return examine(
             Facts(
-                health=await read_health(self.store.database),
+                health=health,
+                log_position=last,
                 now=datetime.now(UTC),
                 free_disk=_free_disk(config),
                 hints=self.store.hints.arrive,

@@ -1,11 +1,13 @@
 """Health: what the doctor is told is what the database is."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from dama.app import App
 from dama.broker.registry import Registry
+from dama.cli import main
 from dama.config import load_config
 from dama.domain.schedule import Schedule
 from dama.store import Start
@@ -37,11 +39,73 @@ async def test_what_is_wrong_is_found(store, monkeypatch, database_url):
     await store.schedules.add(Schedule("nightly", "a.b", "0 0 * * *"), datetime.now(UTC))
     await store.schedules.set("nightly", paused=True, failure="no such param")
     monkeypatch.setattr("dama.runtime.doctor.LONG_TRANSACTION", 0)
+    monkeypatch.setattr("dama.runtime.doctor.LONG_WAIT", 0)
+    await store.queue.register(
+        WorkerIdentity("here", "boot", 8, "1", "0"),
+        queues=["default"],
+        root=None,
+        slots=1,
+        lease=timedelta(minutes=1),
+    )
+    await store.start([Start("c.d", {})])
     with psycopg.connect(database_url) as old:
-        old.execute("SELECT 1")
+        old.execute("SELECT pg_current_xact_id()")
         found = await findings(store, monkeypatch, database_url)
 
     assert "gone:7" in found["workers"]
     assert "1 runs wait in etl with the labels gpu" in found["queue"]
     assert "nightly" in found["schedule"]
     assert "idle in transaction" in found["transactions"]
+    assert "1 runs of c.d wait in default" in found["task"]
+
+
+async def test_a_limited_queue_is_not_blamed_on_its_worker(store, monkeypatch, database_url):
+    """Its runs wait because they were told to."""
+    monkeypatch.setattr("dama.runtime.doctor.LONG_WAIT", 0)
+    await store.queue.register(
+        WorkerIdentity("here", "boot", 8, "1", "0"),
+        queues=["default"],
+        root=None,
+        slots=1,
+        lease=timedelta(minutes=1),
+    )
+    await store.start([Start("c.d", {})])
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "INSERT INTO _data_manager_admin.queue_setting (queue, paused) VALUES ('default', TRUE)"
+        )
+
+    assert "task" not in await findings(store, monkeypatch, database_url)
+
+
+async def test_the_log_is_brought_up_to_date_by_the_look(store, monkeypatch, database_url):
+    """It says how many events had no position."""
+    monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
+    await store.start([Start("c.d", {})] * 3)
+
+    for placed in (3, 0):
+        found = {f.name: f.found for f in await App(store, Registry()).examine(load_config())}
+        assert found["log"] == f"3 events, {placed} of them placed just now"
+
+
+def test_an_older_schema_is_a_finding(empty_database_url, monkeypatch, capsys):
+    """Nothing else can be asked of it, and the advice says what to do."""
+    monkeypatch.setenv("DAMA_DATABASE_URL", empty_database_url)
+
+    code = main(["doctor", "--json"])
+
+    (finding,) = json.loads(capsys.readouterr().out)
+    assert (code, finding["name"], finding["level"]) == (1, "schema", "fail")
+    assert "dama db migrate" in finding["advice"]
+
+
+async def test_a_slot_that_nobody_reads_is_found(store, monkeypatch, database_url):
+    """It fills the disk in silence."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_create_physical_replication_slot('forgotten', TRUE)")
+        try:
+            found = await findings(store, monkeypatch, database_url)
+        finally:
+            connection.execute("SELECT pg_drop_replication_slot('forgotten')")
+
+    assert "forgotten" in found["slot"]

@@ -16,12 +16,18 @@ WELL = Facts(
         synchronous_commit="on",
         autovacuum=True,
         now=NOW,
+        migration="0001_x",
+        log_position=7,
         oldest_transaction=None,
+        prepared=[],
+        idle_slots=[],
         bloated=[],
         lapsed_workers=[],
         unclaimed=[],
+        passed_over=[],
         failed_schedules=[],
     ),
+    log_position=9,
     now=NOW,
     free_disk=2**40,
     hints=True,
@@ -54,20 +60,44 @@ def test_what_is_well_needs_no_advice():
         ({"now": NOW - timedelta(seconds=9)}, "clock", "warn", "9.0 s", "Leases"),
         (
             {"oldest_transaction": {"pid": 7, "application": "psql", "state": "idle in transaction",
-                                    "seconds": 7200.0}},
+                                    "writes": False, "seconds": 7200.0}},
             "transactions", "warn", "psql (pid 7, idle in transaction) has had one open for 120",
             "pg_terminate_backend(7)",
         ),
         (
-            {"bloated": [{"table": "run_queue", "live": 1, "dead": 99999}]},
-            "bloat", "warn", "run_queue (99999 dead, 1 live)", "Autovacuum",
+            {"oldest_transaction": {"pid": 7, "application": "", "state": "active",
+                                    "writes": True, "seconds": 7200.0}},
+            "transactions", "warn", "a client (pid 7, active)",
+            "its events reach the log when it commits",
+        ),
+        (
+            {"prepared": [{"gid": "two", "seconds": 7200.0}]},
+            "prepared", "warn", "'two' was prepared 120 min ago", "ROLLBACK PREPARED 'two'",
+        ),
+        (
+            {"idle_slots": ["standby"]},
+            "slot", "warn", "nobody reads the replication slot standby",
+            "pg_drop_replication_slot('standby')",
+        ),
+        (
+            {"bloated": [{"table": "run_queue", "live": 1, "dead": 99999, "vacuumed": None}]},
+            "bloat", "warn", "run_queue (99999 dead, 1 live, never vacuumed)", "Autovacuum",
+        ),
+        (
+            {"bloated": [{"table": "worker", "live": 1, "dead": 99999, "vacuumed": 600.0}]},
+            "bloat", "warn", "vacuumed 10 min ago", "Autovacuum",
         ),
         ({"free_disk": 2**30}, "disk", "fail", "1.0 GiB free", "Make room"),
         ({"lapsed_workers": ["a:1"]}, "workers", "warn", "a:1", "takes its runs over"),
         (
-            {"unclaimed": [{"queue": "etl", "labels": ["gpu"], "runs": 2}]},
-            "queue", "warn", "2 runs wait in etl with the labels gpu",
+            {"unclaimed": [{"queue": "etl", "labels": ["gpu"], "runs": 2,
+                            "seconds": 300.0}]},
+            "queue", "warn", "2 runs wait in etl with the labels gpu, since 5 min",
             "dama worker --queue etl --label gpu",
+        ),
+        (
+            {"passed_over": [{"task": "a.b", "queue": "etl", "runs": 2, "seconds": 300.0}]},
+            "task", "warn", "2 runs of a.b wait in etl since 5 min", "dama services",
         ),
         ({"failed_schedules": ["nightly"]}, "schedule", "fail", "nightly", "schedule show nightly"),
         ({"hints": False}, "hints", "warn", "does not arrive", "once a second"),
@@ -82,3 +112,15 @@ def test_what_is_not_well_says_what_to_do(changes, name, level, found, advice):
     assert (finding.name, finding.level) == (name, level)
     assert found in finding.found
     assert advice in finding.advice
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"passed_over": [{"task": "a.b", "queue": "etl", "runs": 2, "seconds": 3.0}]},
+        {"prepared": [{"gid": "two", "seconds": 3.0}]},
+    ],
+)
+def test_what_has_only_begun_is_no_trouble(changes):
+    """A worker claims within a second, and a second phase follows the first."""
+    assert {finding.level for finding in examine(sick(**changes))} == {"ok"}

@@ -25,12 +25,18 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(session: Session, *, as_json: bool) -> int:
     """Look at the database, the queue, the workers and the log.
 
-    The exit code is 1 when something fails; a warning is none.
+    The exit code is 1 when something fails; a warning is none. It is 3 when the database does not
+    answer.
     """
+    from dama.runtime.doctor import Finding
+    from dama.store.errors import SchemaError
 
     async def look() -> Sequence[Finding]:
-        async with session.app() as app:
-            return await app.examine(session.config())
+        try:
+            async with session.app() as app:
+                return await app.examine(session.config())
+        except SchemaError as error:  # nothing else can be asked of such a database
+            return [Finding("schema", "fail", str(error), error.hint or "")]
 
     findings = asyncio.run(look())
     if as_json:

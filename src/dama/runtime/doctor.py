@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
 from dama.store.health import HealthRow
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 LONG_TRANSACTION = 600
+LONG_WAIT = 60
 LARGEST_SKEW = 2.0
 LARGEST_LAG = 1000
 LEAST_DISK = 2 * 2**30
@@ -43,6 +41,7 @@ class Facts:
 
     Attributes:
         health: What the database tells of itself.
+        log_position: The last position of the log, after all events have theirs.
         now: The clock of this machine.
         free_disk: Bytes that are free where the embedded database is; None when it is not ours.
         hints: Whether a NOTIFY arrives.
@@ -51,6 +50,7 @@ class Facts:
     """
 
     health: HealthRow
+    log_position: int
     now: datetime
     free_disk: int | None
     hints: bool
@@ -60,89 +60,175 @@ class Facts:
 
 def examine(facts: Facts) -> list[Finding]:
     """All findings, in the order in which they should be read."""
-    return [*_database(facts), *_work(facts), *_log(facts)]
+    return [finding for check in CHECKS for finding in check(facts)]
 
 
-def _database(facts: Facts) -> Iterator[Finding]:
+def _judged(
+    name: str, found: str, advice: str, *, well: bool, otherwise: Level = "warn"
+) -> Finding:
+    return Finding(name, "ok" if well else otherwise, found, "" if well else advice)
+
+
+def _ago(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min"
+
+
+def server(facts: Facts) -> Iterator[Finding]:
+    """Which database it is."""
+    yield Finding("server", "ok", f"PostgreSQL {facts.health.server_version}")
+    # A schema that is not this version's was refused before anything was asked.
+    yield Finding(
+        "schema", "ok", f"up to {facts.health.migration}, with the functions of this dama"
+    )
+
+
+def durability(facts: Facts) -> Iterator[Finding]:
+    """Whether a commit is kept."""
     health = facts.health
-    yield Finding("server", "ok", f"PostgreSQL {health.server_version}")
-    durable = health.fsync and health.synchronous_commit != "off"
-    yield Finding(
+    yield _judged(
         "durability",
-        "ok" if durable else "fail",
         f"fsync {'on' if health.fsync else 'off'}, synchronous_commit {health.synchronous_commit}",
-        "" if durable else "A crash may lose what was acknowledged: set both on.",
+        "A crash may lose what was acknowledged: set both on.",
+        well=health.fsync and health.synchronous_commit != "off",
+        otherwise="fail",
     )
-    yield Finding(
+
+
+def autovacuum(facts: Facts) -> Iterator[Finding]:
+    """Whether dead rows are cleared."""
+    yield _judged(
         "autovacuum",
-        "ok" if health.autovacuum else "fail",
-        "on" if health.autovacuum else "off",
-        "" if health.autovacuum else "Set it on: dead rows of the queue are never cleared.",
+        "on" if facts.health.autovacuum else "off",
+        "Set it on: dead rows of the queue are never cleared.",
+        well=facts.health.autovacuum,
+        otherwise="fail",
     )
-    skew = abs((health.now - facts.now).total_seconds())
-    yield Finding(
+
+
+def clocks(facts: Facts) -> Iterator[Finding]:
+    """Whether this machine and the database agree on the time."""
+    skew = abs((facts.health.now - facts.now).total_seconds())
+    yield _judged(
         "clock",
-        "ok" if skew < LARGEST_SKEW else "warn",
         f"{skew:.1f} s from that of the database",
-        ""
-        if skew < LARGEST_SKEW
-        else "Leases and schedules follow the database's; set the clocks.",
+        "Leases and schedules follow the database's; set the clocks.",
+        well=skew < LARGEST_SKEW,
     )
-    yield _transaction(facts)
-    yield _bloat(facts)
-    if facts.free_disk is not None:
-        enough = facts.free_disk > LEAST_DISK
-        yield Finding(
-            "disk",
-            "ok" if enough else "fail",
-            f"{facts.free_disk / 2**30:.1f} GiB free",
-            "" if enough else "Make room: without it the database stops.",
-        )
 
 
-def _transaction(facts: Facts) -> Finding:
+def transactions(facts: Facts) -> Iterator[Finding]:
+    """Who keeps dead rows, and events from the log, by a transaction that stays open."""
     oldest = facts.health.oldest_transaction
     if oldest is None or oldest["seconds"] < LONG_TRANSACTION:
-        return Finding("transactions", "ok", "none is open for long")
-    minutes = oldest["seconds"] / 60
-    return Finding(
+        yield Finding("transactions", "ok", "none is open for long")
+        return
+    effect = "Dead rows are kept for it" + (
+        ", and its events reach the log when it commits." if oldest["writes"] else "."
+    )
+    yield Finding(
         "transactions",
         "warn",
         f"{oldest['application'] or 'a client'} (pid {oldest['pid']}, {oldest['state']}) "
-        f"has had one open for {minutes:.0f} min",
-        "Dead rows are kept for it. dama goes on; if it was forgotten: "
-        f"SELECT pg_terminate_backend({oldest['pid']})",
+        f"has had one open for {_ago(oldest['seconds'])}",
+        f"{effect} dama goes on; if it was forgotten: SELECT pg_terminate_backend({oldest['pid']})",
     )
 
 
-def _bloat(facts: Facts) -> Finding:
+def prepared(facts: Facts) -> Iterator[Finding]:
+    """Transactions that wait for a second phase: a restart of the server does not end them."""
+    for row in facts.health.prepared:
+        if row["seconds"] >= LONG_TRANSACTION:
+            yield Finding(
+                "prepared",
+                "warn",
+                f"the transaction {row['gid']!r} was prepared {_ago(row['seconds'])} ago",
+                f"Dead rows are kept for it: COMMIT PREPARED or ROLLBACK PREPARED '{row['gid']}'",
+            )
+
+
+def slots(facts: Facts) -> Iterator[Finding]:
+    """Replication slots that nobody reads."""
+    for name in facts.health.idle_slots:
+        yield Finding(
+            "slot",
+            "warn",
+            f"nobody reads the replication slot {name}",
+            "The server keeps its logs for it until the disk is full; if it was forgotten: "
+            f"SELECT pg_drop_replication_slot('{name}')",
+        )
+
+
+def bloat(facts: Facts) -> Iterator[Finding]:
+    """Tables that are mostly dead rows."""
     if not facts.health.bloated:
-        return Finding("bloat", "ok", "no table has many more dead rows than live ones")
-    tables = ", ".join(
-        f"{row['table']} ({row['dead']} dead, {row['live']} live)" for row in facts.health.bloated
-    )
-    return Finding(
-        "bloat", "warn", tables, "Autovacuum clears them when no old transaction is open."
-    )
-
-
-def _work(facts: Facts) -> Iterator[Finding]:
-    lapsed = facts.health.lapsed_workers
+        yield Finding("bloat", "ok", "no table has many more dead rows than live ones")
+        return
     yield Finding(
-        "workers",
-        "warn" if lapsed else "ok",
-        f"the lease of {', '.join(lapsed)} has run out" if lapsed else "no lease has run out",
-        "Another worker takes its runs over; is one running?" if lapsed else "",
+        "bloat",
+        "warn",
+        ", ".join(_bloated(row) for row in facts.health.bloated),
+        "Autovacuum clears them when no old transaction is open.",
     )
+
+
+def _bloated(row: Mapping[str, Any]) -> str:
+    since = row["vacuumed"]
+    vacuum = "never vacuumed" if since is None else f"vacuumed {_ago(since)} ago"
+    return f"{row['table']} ({row['dead']} dead, {row['live']} live, {vacuum})"
+
+
+def disk(facts: Facts) -> Iterator[Finding]:
+    """Whether the embedded database has room."""
+    if facts.free_disk is not None:
+        yield _judged(
+            "disk",
+            f"{facts.free_disk / 2**30:.1f} GiB free",
+            "Make room: without it the database stops.",
+            well=facts.free_disk > LEAST_DISK,
+            otherwise="fail",
+        )
+
+
+def workers(facts: Facts) -> Iterator[Finding]:
+    """Whether one has died."""
+    lapsed = facts.health.lapsed_workers
+    yield _judged(
+        "workers",
+        f"the lease of {', '.join(lapsed)} has run out" if lapsed else "no lease has run out",
+        "Another worker takes its runs over; is one running?",
+        well=not lapsed,
+    )
+
+
+def unclaimed(facts: Facts) -> Iterator[Finding]:
+    """What no worker offers to do."""
     for row in facts.health.unclaimed:
         needs = f" with the labels {', '.join(row['labels'])}" if row["labels"] else ""
         yield Finding(
             "queue",
             "warn",
-            f"{row['runs']} runs wait in {row['queue']}{needs}, and no live worker claims them",
+            f"{row['runs']} runs wait in {row['queue']}{needs}, since {_ago(row['seconds'])}, "
+            "and no live worker claims them",
             f"Start one: dama worker --queue {row['queue']}"
             + "".join(f" --label {label}" for label in row["labels"]),
         )
+
+
+def passed_over(facts: Facts) -> Iterator[Finding]:
+    """What a worker of the queue has room for and leaves: it can not know the task."""
+    for row in facts.health.passed_over:
+        if row["seconds"] >= LONG_WAIT:
+            yield Finding(
+                "task",
+                "warn",
+                f"{row['runs']} runs of {row['task']} wait in {row['queue']} since "
+                f"{_ago(row['seconds'])}, though a live worker of the queue has room",
+                "Does a worker know the task? `dama services` in its folder lists what it knows.",
+            )
+
+
+def schedules(facts: Facts) -> Iterator[Finding]:
+    """Those that an error has paused."""
     for name in facts.health.failed_schedules:
         yield Finding(
             "schedule",
@@ -150,21 +236,32 @@ def _work(facts: Facts) -> Iterator[Finding]:
             f"{name} is paused: its last firing could not be started",
             f"dama schedule show {name}",
         )
-    yield Finding(
+
+
+def hints(facts: Facts) -> Iterator[Finding]:
+    """Whether workers hear of new runs at once."""
+    yield _judged(
         "hints",
-        "ok" if facts.hints else "warn",
         "NOTIFY arrives" if facts.hints else "NOTIFY does not arrive behind a pooler",
-        "" if facts.hints else "Workers look once a second instead; nothing else changes.",
+        "Workers look once a second instead; nothing else changes.",
+        well=facts.hints,
     )
 
 
-def _log(facts: Facts) -> Iterator[Finding]:
+def log(facts: Facts) -> Iterator[Finding]:
+    """How far the log is; asking places what had no position, so nothing is left behind."""
+    placed = facts.log_position - facts.health.log_position
+    yield Finding("log", "ok", f"{facts.log_position} events, {placed} of them placed just now")
+
+
+def subscriptions(facts: Facts) -> Iterator[Finding]:
+    """How far the durable readers of the log are behind, and what they could not handle."""
     for name, behind in facts.behind:
-        yield Finding(
+        yield _judged(
             "subscription",
-            "warn" if behind > LARGEST_LAG else "ok",
             f"{name} is {behind} events behind",
-            "Does its program run?" if behind > LARGEST_LAG else "",
+            "Does its program run?",
+            well=behind <= LARGEST_LAG,
         )
     if facts.parked:
         yield Finding(
@@ -173,3 +270,9 @@ def _log(facts: Facts) -> Iterator[Finding]:
             f"{facts.parked} contexts could not be handled by a subscription",
             "dama log status",
         )
+
+
+CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
+    server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk,
+    workers, unclaimed, passed_over, schedules, hints, log, subscriptions,
+)  # fmt: skip

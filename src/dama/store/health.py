@@ -21,10 +21,18 @@ class HealthRow:
         synchronous_commit: Whether a commit is durable when it is answered: not when it is `off`.
         autovacuum: Whether dead rows are cleared.
         now: Its clock.
-        oldest_transaction: pid, application, state and seconds of the one that is open for longest.
-        bloated: Tables with many more dead rows than live ones: table, live, dead.
+        migration: The last one that was applied.
+        log_position: The last position that was given; events may wait for theirs.
+        oldest_transaction: pid, application, state, writes and seconds of the one that is open for
+            longest.
+        prepared: Transactions that were prepared and not ended: gid, seconds.
+        idle_slots: Replication slots that nobody reads and that keep rows or logs.
+        bloated: Tables with many more dead rows than live ones: table, live, dead, and vacuumed:
+            seconds since the last vacuum, or None.
         lapsed_workers: `host:pid` of those whose lease has run out.
-        unclaimed: What is queued and no live worker would claim: queue, labels, runs.
+        unclaimed: What is queued and no live worker would claim: queue, labels, runs, seconds.
+        passed_over: What is queued though a live worker has room for it: task, queue, runs,
+            seconds.
         failed_schedules: Those that are paused since a firing could not be started.
     """
 
@@ -33,10 +41,15 @@ class HealthRow:
     synchronous_commit: str
     autovacuum: bool
     now: datetime
+    migration: str
+    log_position: int
     oldest_transaction: dict[str, Any] | None
+    prepared: Sequence[dict[str, Any]]
+    idle_slots: Sequence[str]
     bloated: Sequence[dict[str, Any]]
     lapsed_workers: Sequence[str]
     unclaimed: Sequence[dict[str, Any]]
+    passed_over: Sequence[dict[str, Any]]
     failed_schedules: Sequence[str]
 
 

@@ -5,23 +5,54 @@
 SELECT current_setting('server_version'), current_setting('fsync') = 'on',
        current_setting('synchronous_commit'), current_setting('autovacuum') = 'on',
        clock_timestamp(),
+       (SELECT max(m.name) FILTER (WHERE m.name <> 'functions') FROM _data_manager_admin.schema_migration m),
+       (SELECT s.position FROM _data_manager_admin.event_log_state s ORDER BY s.position DESC LIMIT 1),
+       -- Of this database: those of others do not keep its dead rows.
        (SELECT jsonb_build_object('pid', a.pid, 'application', a.application_name, 'state', a.state,
+               'writes', a.backend_xid IS NOT NULL,
                'seconds', extract(epoch FROM clock_timestamp() - a.xact_start)::float)
           FROM pg_stat_activity a
           WHERE a.xact_start IS NOT NULL AND a.backend_type = 'client backend' AND a.pid <> pg_backend_pid()
+            AND a.datname = current_database()
           ORDER BY a.xact_start LIMIT 1),
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('table', t.relname, 'live', t.n_live_tup,
-               'dead', t.n_dead_tup)), '[]')
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('gid', p.gid,
+               'seconds', extract(epoch FROM clock_timestamp() - p.prepared)::float) ORDER BY p.prepared), '[]')
+          FROM pg_prepared_xacts p WHERE p.database = current_database()),
+       (SELECT coalesce(jsonb_agg(s.slot_name ORDER BY s.slot_name), '[]')
+          FROM pg_replication_slots s
+          WHERE NOT s.active AND (s.xmin IS NOT NULL OR s.catalog_xmin IS NOT NULL OR s.restart_lsn IS NOT NULL)),
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('table', t.relname, 'live', t.n_live_tup, 'dead', t.n_dead_tup,
+               'vacuumed', extract(epoch FROM clock_timestamp()
+                                   - greatest(t.last_vacuum, t.last_autovacuum))::float)), '[]')
           FROM pg_stat_user_tables t
           WHERE t.schemaname = '_data_manager_admin' AND t.n_dead_tup > 10000 + 2 * t.n_live_tup),
        (SELECT coalesce(jsonb_agg(format('%s:%s', w.host, w.pid)), '[]')
           FROM _data_manager_admin.worker w WHERE w.lease_until < clock_timestamp()),
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('queue', q.queue, 'labels', q.labels, 'runs', q.runs)), '[]')
-          FROM (SELECT r.queue, r.labels, count(*) AS runs FROM _data_manager_admin.run_queue r
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('queue', q.queue, 'labels', q.labels, 'runs', q.runs,
+               'seconds', q.seconds)), '[]')
+          FROM (SELECT r.queue, r.labels, count(*) AS runs,
+                       extract(epoch FROM clock_timestamp() - min(c.modified_at))::float AS seconds
+                  FROM _data_manager_admin.run_queue r
+                  JOIN _data_manager_admin.etl_context c USING (context_id)
                   WHERE r.state = 'queued' AND NOT EXISTS (
                     SELECT FROM _data_manager_admin.worker w
                       WHERE w.lease_until > clock_timestamp() AND w.root_context_id IS NULL
                         AND r.queue = ANY (w.queues) AND r.labels <@ w.labels)
                   GROUP BY r.queue, r.labels) q),
+       -- A worker that could claim them has room, nothing limits their queue, and still they wait.
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('task', q.task, 'queue', q.queue, 'runs', q.runs,
+               'seconds', q.seconds)), '[]')
+          FROM (SELECT r.task, r.queue, count(*) AS runs,
+                       extract(epoch FROM clock_timestamp() - min(c.modified_at))::float AS seconds
+                  FROM _data_manager_admin.run_queue r
+                  JOIN _data_manager_admin.etl_context c USING (context_id)
+                  WHERE r.state = 'queued'
+                    AND NOT EXISTS (SELECT FROM _data_manager_admin.queue_setting s WHERE s.queue = r.queue
+                                      AND (s.paused OR s.concurrency IS NOT NULL OR s.rate IS NOT NULL))
+                    AND EXISTS (
+                      SELECT FROM _data_manager_admin.worker w
+                        WHERE w.lease_until > clock_timestamp() AND w.root_context_id IS NULL
+                          AND w.running < w.slots AND r.queue = ANY (w.queues) AND r.labels <@ w.labels)
+                  GROUP BY r.task, r.queue) q),
        (SELECT coalesce(jsonb_agg(s.name), '[]')
           FROM _data_manager_admin.schedule s WHERE s.failure IS NOT NULL)
