@@ -14,9 +14,11 @@ from dama.runtime.worker import Worker
 from dama.store import Append, Start
 from dama.store.errors import WorkersAliveError
 from dama.store.queue import WorkerIdentity
+from dama.store.rows import Difference
 
 CONTEXTS = """SELECT context_id, root_context_id, parent_id, task, status, version, epoch,
-  initial_event_id, latest_event_id FROM _data_manager_admin.etl_context ORDER BY 1"""
+  initial_event_id, latest_event_id, idempotency_key
+  FROM _data_manager_admin.etl_context ORDER BY 1"""
 QUEUE = """SELECT context_id, root_context_id, parent_id, task, queue, priority, state, epoch,
   attempt,
   round(extract(epoch FROM due_at)), round(extract(epoch FROM expires_at)),
@@ -25,7 +27,8 @@ QUEUE = """SELECT context_id, root_context_id, parent_id, task, queue, priority,
 DAMAGE = """
 SET dama.rewrite_history = 'on';
 UPDATE _data_manager_admin.etl_context
-  SET status = 'CANCELLED', version = version + 3, latest_event_id = NULL, root_context_id = 1;
+  SET status = 'CANCELLED', version = version + 3, latest_event_id = NULL, root_context_id = 1,
+      idempotency_key = NULL;
 DELETE FROM _data_manager_admin.run_queue;
 """
 HOUR = 3600.0
@@ -75,7 +78,7 @@ async def busy(store):
     await written(child, "FINAL")
     labelled, *_ = await store.start(
         [
-            Start(task, {}, "other", 7, labels=["gpu"], deadline=HOUR),
+            Start(task, {}, "other", 7, "once", labels=["gpu"], deadline=HOUR),
             Start(task, {}, delay=HOUR, expires=2 * HOUR),
             Start(task, {}, limit_key="k"),
             Start(task, {}, limit_key="k"),
@@ -144,3 +147,35 @@ async def test_nothing_is_rebuilt_while_a_worker_lives(store):
 
     with pytest.raises(WorkersAliveError, match="The worker host:1 lives"):
         await store.rebuild()
+
+
+async def test_what_differs_is_told_while_workers_live(store, database_url, busy):
+    """Each column with what is there and what the events say; nothing is changed."""
+    await register(store)
+    assert await store.differences() == []
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute(
+            "UPDATE _data_manager_admin.etl_context SET status = 'DONE', idempotency_key = NULL"
+            "  WHERE context_id = %s",
+            [busy["labelled"]],
+        )
+    expected = [
+        Difference(busy["labelled"], "idempotency_key", None, "once"),
+        Difference(busy["labelled"], "status", "DONE", "OPEN"),
+    ]
+
+    assert await store.differences() == expected
+    assert await store.differences() == expected
+
+
+async def test_a_key_that_another_context_has_does_not_come_back(store, database_url):
+    """Two contexts with one key can not be."""
+    (first,) = await store.start([Start("simple.work", {}, key="once")])
+    with psycopg.connect(database_url) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute("UPDATE _data_manager_admin.etl_context SET idempotency_key = NULL")
+    (second,) = await store.start([Start("simple.work", {}, key="once")])
+
+    assert (await store.rebuild())[0] == 0
+    assert await store.start([Start("simple.work", {}, key="once")]) == [second] != [first]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dama.store.embedded import EmbeddedPostgres
+    from dama.store.rows import Difference
 
 
 @click.group(
@@ -97,22 +98,36 @@ def url(session: Session, *, as_json: bool) -> None:
         click.echo(session.url())
 
 
-@db.command(epilog=examples("dama db rebuild"))
+@db.command(epilog=examples("dama db rebuild --dry-run", "dama db rebuild"))
+@click.option("--dry-run", is_flag=True, help="Only say what differs; workers may live.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def rebuild(session: Session) -> None:
+def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
     """Derive again all that follows from the events. No worker may live meanwhile.
 
     The status, version and epoch of contexts, the run queue and the snapshots. Runs that waited
-    are queued, and wait again.
+    are queued, and wait again. At most 100 differences are shown.
     """
 
-    async def derive() -> tuple[int, int]:
+    async def derive() -> tuple[Sequence[Difference], tuple[int, int] | None]:
         async with session.app() as app:
-            return await app.store.rebuild()
+            differences = await app.store.differences()
+            return differences, None if dry_run else await app.store.rebuild()
 
-    contexts, runs = asyncio.run(derive())
-    click.echo(f"{contexts} contexts were not what their events say, and are now.")
-    click.echo(f"{runs} runs are in the queue.")
+    differences, done = asyncio.run(derive())
+    if as_json:
+        counts = None if done is None else dict(zip(("contexts", "runs"), done, strict=True))
+        print_json({"differences": differences, "rebuilt": counts})
+        return
+    if differences:
+        rows = [[d.context_id, d.column, d.stored, d.derived] for d in differences]
+        print_table(["context", "column", "stored", "derived"], rows)
+        click.echo()
+    if done is not None:
+        click.echo(f"{done[0]} contexts were not what their events say, and are now.")
+        click.echo(f"{done[1]} runs are in the queue.")
+    elif not differences:
+        click.echo("All contexts are what their events say.")
 
 
 @db.group(

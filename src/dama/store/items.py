@@ -68,6 +68,8 @@ def start_item(start: Start) -> dict[str, Any]:
     if start.labels:
         kept["labels"] = sorted(start.labels)
     meta = kept | dict(start.meta or {})
+    if start.key is not None:
+        meta["start_key"] = start.key  # not "idempotency_key": that is one of the event itself
     event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
     check_event(event)
     item: dict[str, Any] = {

@@ -164,6 +164,23 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Where a context is not what its events say.
+
+    Attributes:
+        context_id: Which.
+        column: Of etl_context.
+        stored: What is there, as text.
+        derived: What follows from the events, as text.
+    """
+
+    context_id: int
+    column: str
+    stored: str | None
+    derived: str | None
+
+
+@dataclass(frozen=True)
 class LogFilter:
     """Which events of the log; what is not given does not matter.
 

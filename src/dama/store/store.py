@@ -22,7 +22,7 @@ from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
 from dama.store.queue import RunQueue
-from dama.store.rows import Append, Appended, ContextRow, Outcome, RunRow, Start
+from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, RunRow, Start
 from dama.store.schedules import Schedules
 
 if TYPE_CHECKING:
@@ -254,6 +254,11 @@ class Store:
         rows = await self.database.rows("resume_tree", params, again=False)
         await self.hints.send()
         return [row[0] for row in rows]
+
+    async def differences(self, limit: int = 100) -> list[Difference]:
+        """Where contexts are not what their events say; workers may go on meanwhile."""
+        rows = await self.database.rows("list_differences", {"limit": limit})
+        return [Difference(*row) for row in rows]
 
     async def rebuild(self) -> tuple[int, int]:
         """Derive again what follows from the events: contexts, the run queue, snapshots.

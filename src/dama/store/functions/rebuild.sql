@@ -1,14 +1,12 @@
 -- rebuild: derive again what follows from the events, in one transaction while nobody writes.
 
--- rebuild_contexts: what a context's events say of it.
--- Out:   how many contexts were another than their events say
--- An epoch never goes down: a worker that was forgotten may still hold the one that is there.
-CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild_contexts() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET dama.appending = 'on' SET dama.rewrite_history = 'on' AS $$
-DECLARE
-  changed bigint;
-BEGIN
+-- derived_contexts: what their events say of all contexts.
+-- An epoch never goes down: a worker that was forgotten may still hold the one that is there. An
+-- idempotency key that is there stays; one that is missing comes back unless another context has it.
+CREATE OR REPLACE FUNCTION _data_manager_admin.derived_contexts()
+RETURNS TABLE (context_id bigint, root_context_id bigint, version bigint, initial_event_id bigint,
+               latest_event_id bigint, status text, epoch bigint, idempotency_key text)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE placed AS (
     SELECT c.context_id, c.context_id AS root FROM _data_manager_admin.etl_context c WHERE c.parent_id IS NULL
     UNION ALL
@@ -18,20 +16,38 @@ BEGIN
            (array_agg(e.event_id ORDER BY e.version))[1] AS first,
            (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
            _data_manager_admin.status_after((array_agg(e.type ORDER BY e.version DESC))[1]) AS status,
-           coalesce(max((e.meta ->> 'epoch')::bigint) FILTER (WHERE e.type LIKE '%:STARTED'), 0) AS epoch
+           coalesce(max((e.meta ->> 'epoch')::bigint) FILTER (WHERE e.type LIKE '%:STARTED'), 0) AS epoch,
+           max(e.meta ->> 'start_key') FILTER (WHERE e.version = 1) AS start_key
       FROM _data_manager_admin.event_store_prototype e GROUP BY e.etl_context_id),
-  derived AS (
-    SELECT p.context_id, p.root, coalesce(t.version, 0) AS version, t.first, t.latest, t.status,
-           greatest(c.epoch, coalesce(t.epoch, 0)) AS epoch
-      FROM placed p JOIN _data_manager_admin.etl_context c USING (context_id)
-      LEFT JOIN told t USING (context_id))
+  lost AS (
+    SELECT DISTINCT ON (c.task, t.start_key) c.context_id, t.start_key
+      FROM _data_manager_admin.etl_context c JOIN told t USING (context_id)
+      WHERE c.idempotency_key IS NULL AND t.start_key IS NOT NULL AND NOT EXISTS (
+        SELECT FROM _data_manager_admin.etl_context o
+          WHERE o.task = c.task AND o.idempotency_key = t.start_key)
+      ORDER BY c.task, t.start_key, c.context_id)
+  SELECT p.context_id, p.root, coalesce(t.version, 0), t.first, t.latest, t.status,
+         greatest(c.epoch, coalesce(t.epoch, 0)), coalesce(c.idempotency_key, l.start_key)
+    FROM placed p JOIN _data_manager_admin.etl_context c USING (context_id)
+    LEFT JOIN told t USING (context_id) LEFT JOIN lost l USING (context_id)
+$$;
+
+-- rebuild_contexts: make contexts what their events say.
+-- Out:   how many were something else
+CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild_contexts() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET dama.appending = 'on' SET dama.rewrite_history = 'on' AS $$
+DECLARE
+  changed bigint;
+BEGIN
   UPDATE _data_manager_admin.etl_context c
-    SET root_context_id = d.root, version = d.version, initial_event_id = d.first,
-        latest_event_id = d.latest, status = d.status, epoch = d.epoch
-    FROM derived d
+    SET root_context_id = d.root_context_id, version = d.version, initial_event_id = d.initial_event_id,
+        latest_event_id = d.latest_event_id, status = d.status, epoch = d.epoch,
+        idempotency_key = d.idempotency_key
+    FROM _data_manager_admin.derived_contexts() d
     WHERE c.context_id = d.context_id
-      AND (c.root_context_id, c.version, c.initial_event_id, c.latest_event_id, c.status, c.epoch)
-          IS DISTINCT FROM (d.root, d.version, d.first, d.latest, d.status, d.epoch);
+      AND (c.root_context_id, c.version, c.initial_event_id, c.latest_event_id, c.status, c.epoch, c.idempotency_key)
+          IS DISTINCT FROM (d.root_context_id, d.version, d.initial_event_id, d.latest_event_id, d.status, d.epoch, d.idempotency_key);
   GET DIAGNOSTICS changed = ROW_COUNT;
   RETURN changed;
 END
