@@ -170,3 +170,12 @@ async def test_a_key_that_was_given_again_is_not_taken_back(store, tree):
     await end(store, other)
     await archived(store)
     assert await store.archive.restore(tree[0]) == 3
+
+
+async def test_open_trees_do_not_end_the_archiving(store):
+    """What comes behind them is found, whatever is in between."""
+    contexts = await store.start([Start("a.b", {})] * 500)
+    await end(store, *contexts[:50], *contexts[350:])
+
+    assert await archived(store) == (200, 400)
+    assert len(await store.contexts(limit=999)) == 300

@@ -56,12 +56,13 @@ class Archive:
             age: Since the last event of the tree.
             failed: Also trees whose root has failed, which could still be resumed.
         """
-        params = {"age": age, "failed": failed, "demand": TREES_AT_ONCE}
+        after = 0
         await self._database.rows("poll_log")
         while True:
+            params = {"age": age, "failed": failed, "after": after, "demand": TREES_AT_ONCE}
             rows = await self._database.rows("archive_trees", params, again=False)
-            ((trees, contexts, events),) = rows
-            if not trees:
+            ((contexts, events, after),) = rows
+            if after is None:
                 return
             yield Moved(contexts, events)
 

@@ -2,16 +2,21 @@
 -- Only the owner of the tables may: history leaves them. Positions in the log stay what they are.
 
 -- closed_trees: roots that can be archived: they and all below them have ended for longer than an age.
--- In:    age; failed: also roots that failed, which could still be resumed; demand: how many
+-- In:    age; failed: also roots that failed, which could still be resumed; after: roots behind this
+--        context; demand: how many
+-- By index from root to root: a plan for all of them would look at each again for every batch.
 -- A tree stays while the log has not placed all of it, or a durable subscription not handled it: call
 -- sequence_log() first. The latest event of a context has its position after all others.
-CREATE OR REPLACE FUNCTION _data_manager_admin.closed_trees(age interval, failed boolean, demand int)
+CREATE OR REPLACE FUNCTION _data_manager_admin.closed_trees(
+  age interval, failed boolean, after bigint, demand int)
 RETURNS SETOF bigint
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+AS $$
   WITH handled AS (SELECT min(l.position) AS position FROM _data_manager_admin.subscription_lane l)
   SELECT c.context_id
     FROM _data_manager_admin.etl_context c CROSS JOIN handled h
-    WHERE c.parent_id IS NULL AND (c.status IN ('DONE', 'CANCELLED') OR (failed AND c.status = 'ERROR'))
+    WHERE c.context_id > after AND c.parent_id IS NULL AND (c.status IN ('DONE', 'CANCELLED') OR (failed AND c.status = 'ERROR'))
       AND c.modified_at < clock_timestamp() - age
       AND NOT EXISTS (
         SELECT FROM _data_manager_admin.etl_context d
@@ -24,16 +29,18 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- archive_trees: move some closed trees.
--- Out:   how many trees, contexts and events were moved
+-- Out:   how many contexts and events were moved; last: after which to go on, NULL at the end
 -- Locks: the rows of the contexts
-CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(age interval, failed boolean, demand int)
-RETURNS TABLE (trees bigint, contexts bigint, events bigint)
+CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(
+  age interval, failed boolean, after bigint, demand int)
+RETURNS TABLE (contexts bigint, events bigint, last bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET dama.rewrite_history = 'on' AS $$
 DECLARE
   roots  bigint[];
   ids    bigint[];
 BEGIN
-  roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, demand));
+  roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, after, demand));
+  last := (SELECT max(r) FROM unnest(roots) r);
   ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
                  WHERE c.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
   -- Looked at again under the locks: one may have been resumed meanwhile.
@@ -58,7 +65,6 @@ BEGIN
   DELETE FROM _data_manager_admin.slice_snapshot s USING _data_manager_admin.etl_context c
     WHERE c.root_context_id = ANY (roots) AND s.context_id = c.context_id;
   DELETE FROM _data_manager_admin.etl_context c WHERE c.root_context_id = ANY (roots);
-  trees := cardinality(roots);
   RETURN NEXT;
 END
 $$;
