@@ -46,6 +46,19 @@ async def test_a_payload_comes_back_as_it_was(store, context, payload):
     assert type(event.payload) is type(payload)
 
 
+async def test_an_event_that_was_read_can_be_appended_elsewhere(store, context):
+    """What the store adds to an event, its id and its place, does not go along."""
+    (other,) = await store.start([Start("a.b", {})])
+    await store.append(context, [Event("rows/loaded", {"rows": 7}, meta={"by": "me"})])
+    read = (await store.events(context))[-1]
+
+    await store.append(other, [read])
+
+    copy = (await store.events(other))[-1]
+    assert (copy.type, copy.payload, copy.meta) == (read.type, read.payload, read.meta)
+    assert copy.event_id != read.event_id
+
+
 async def test_versions_are_dense_and_ids_come_in_the_order_given(store, context):
     """A batch may hold several contexts."""
     (other,) = await store.start([Start("a.b", {})])

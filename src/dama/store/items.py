@@ -45,8 +45,15 @@ def encode(items: Iterable[Append]) -> str:
         if not item.is_checked:
             check_event(item.event)
         expected = msgspec.UNSET if item.expected is None else item.expected
-        batch.append(_Item(item.context_id, item.event, expected))
+        batch.append(_Item(item.context_id, _only_an_event(item.event), expected))
     return _encoder.encode(batch).decode()
+
+
+def _only_an_event(event: Event) -> Event:
+    """Without what the store added to it, when it is one that was read before."""
+    if type(event) is Event:
+        return event
+    return Event(event.type, event.payload, event.error, event.meta)
 
 
 def as_json(value: object) -> str:
