@@ -143,3 +143,24 @@ async def register(store: Store) -> int:
     return await store.queue.register(
         identity, queues=["default"], root=None, slots=4, lease=timedelta(minutes=1)
     )
+
+
+async def test_a_session_that_knew_few_contexts_does_not_look_at_all_of_many(
+    database_url: str,
+) -> None:
+    """Its plans are kept: a join that pays off for two contexts would read them all for ever."""
+    async with Store.opened(database_url) as store:
+        few = await store.start([Start("a.b", {})] * 2)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            planned = Planned(connection)
+            connection.execute("VACUUM ANALYZE _data_manager_admin.etl_context")
+            planned.execute("append_events", batch=batch("rows/loaded", few[0], 0))
+            many = await store.start([Start("a.b", {})] * 500)
+            connection.execute(EXPLAIN)
+            items = [json.loads(batch("rows/loaded", context, 0))[0] for context in many[:50]]
+            planned.execute("append_events", batch=json.dumps(items))
+
+    lines = [line for plan in planned.plans for line in plan.splitlines()]
+    looks = [place for place, line in enumerate(lines) if "using etl_context_pkey" in line]
+    assert len(looks) >= 2
+    assert all("Index Cond" in lines[place + 1] for place in looks), "\n".join(lines)

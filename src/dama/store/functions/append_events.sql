@@ -78,10 +78,15 @@ BEGIN
            t.i -> 'event' AS event, t.i -> 'event' ->> 'type' AS type,
            t.i -> 'event' -> 'payload' AS payload, t.i -> 'event' -> 'meta' AS meta,
            c.context_id, c.version, c.status, c.epoch
-      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-      JOIN _data_manager_admin.etl_context c ON c.context_id = (t.i ->> 'context_id')::bigint
-      ORDER BY c.context_id, t.place
-      FOR NO KEY UPDATE OF c
+      FROM (SELECT j.i, j.place, (j.i ->> 'context_id')::bigint AS context_id
+              FROM jsonb_array_elements(batch) WITH ORDINALITY j (i, place)
+              ORDER BY 3, 2) t
+      -- By index from item to item: a join could be planned as a look at all contexts, as long as a
+      -- session believes that there are few.
+      CROSS JOIN LATERAL (
+        SELECT o.context_id, o.version, o.status, o.epoch FROM _data_manager_admin.etl_context o
+          WHERE o.context_id = t.context_id FOR NO KEY UPDATE) c
+      ORDER BY t.context_id, t.place
   LOOP
     refusal := _data_manager_admin.fsa_refusal(item.event);
     IF refusal IS NOT NULL THEN
@@ -185,7 +190,9 @@ BEGIN
         initial_event_id = coalesce(c.initial_event_id, u.first), modified_at = clock_timestamp()
     FROM unnest(ids, counts, statuses, epochs, firsts, latest)
          u (id, version, status, epoch, first, latest)
-    WHERE c.context_id = u.id;
+      CROSS JOIN LATERAL (  -- by index, as above
+        SELECT o.ctid FROM _data_manager_admin.etl_context o WHERE o.context_id = u.id OFFSET 0) o
+    WHERE c.ctid = o.ctid;
 
   IF ended <> '{}' THEN
     PERFORM _data_manager_admin.settle_runs(ended, failed);
