@@ -12,6 +12,12 @@ from dama.store.queue import WorkerIdentity
 from tests.integration.leases import renew
 
 LEASE = timedelta(seconds=60)
+REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'not by me'; END $$;
+CREATE TRIGGER refusing BEFORE INSERT ON _data_manager_admin.event_store_prototype
+  FOR EACH ROW WHEN (NEW.type LIKE '%:ERROR') EXECUTE FUNCTION refuse();
+"""
 
 
 @pytest.fixture
@@ -144,6 +150,26 @@ async def test_a_run_that_is_claimed_at_the_moment_it_expires_goes_on(store, wor
     await renewing
 
     assert (await store.context(context)).run.state == "running"
+
+
+@pytest.mark.parametrize("wish", [{"expires": 0.01}, {"deadline": 0.01}])
+async def test_a_late_run_that_can_not_be_ended_keeps_nobody_from_renewing(
+    store, database_url, workers, wish
+):
+    """Here somebody's trigger refuses its ERROR; all workers would lose their leases over it."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(REFUSING)
+    (late,) = await store.start([Start("a.b", {}, **wish)])
+    deadline = time.monotonic() + 10
+    while (await store.now()).timestamp() < (
+        await store.context(late)
+    ).created_at.timestamp() + 0.1:
+        assert time.monotonic() < deadline
+
+    renewal = renew(store, workers[0], held=[], lease=LEASE)
+
+    assert renewal.gone == []
+    assert (await store.context(late)).status == "OPEN"
 
 
 @pytest.mark.parametrize(

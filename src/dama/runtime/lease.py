@@ -11,8 +11,6 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from dama.errors import UnavailableError
-
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
@@ -76,7 +74,7 @@ class LeaseKeeper:
         """Renew; give the seconds until the next time."""
         try:
             renewal = self._renewer.renew()
-        except UnavailableError as error:
+        except Exception as error:  # noqa: BLE001 - without this thread the worker is taken for dead
             _log.warning("the lease is not renewed: %s", error)
             return RENEW_SECONDS
         if not self._stopped.is_set():

@@ -49,7 +49,7 @@ DECLARE
 BEGIN
   late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.expires_at < clock_timestamp());
   late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (late) ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE c.context_id = ANY (late) AND c.status = 'OPEN' ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
   PERFORM _data_manager_admin.lock_keys(ARRAY(
     SELECT q.limit_key FROM _data_manager_admin.run_queue q
       WHERE q.context_id = ANY (late) AND q.limit_key IS NOT NULL));

@@ -98,12 +98,16 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
-  -- First: these lock contexts, and they come before runs.
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment) THEN
-    PERFORM _data_manager_admin.expire_runs();
-  END IF;
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.deadline_at < moment) THEN
-    PERFORM _data_manager_admin.end_overdue();
+  -- First: this locks contexts, and they come before runs. One that can not be ended, whatever is
+  -- wrong with it, must not keep all workers from renewing.
+  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment)
+     OR EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.deadline_at < moment) THEN
+    BEGIN
+      PERFORM _data_manager_admin.expire_runs();
+      PERFORM _data_manager_admin.end_overdue();
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING 'dama: what is late was not ended: %', SQLERRM;
+    END;
   END IF;
   IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
     PERFORM _data_manager_admin.end_delays(moment);
