@@ -6,6 +6,7 @@ import pytest
 
 from dama import Service, SubtaskError, SyncTask, Task, start_many
 from dama.broker.registry import Registry
+from dama.runtime.starts import start_of
 from dama.runtime.subtasks import Ended, Endings
 from dama.runtime.worker import Worker
 from dama.store import Start
@@ -61,6 +62,18 @@ def each_of_in_a_thread(task: SyncTask, numbers: list[int]) -> list[str]:
     return [described(end) for end in ends]
 
 
+@maps.task(singleton="return", concurrency_key="{n}")
+async def shared(task: Task, n: int) -> int:
+    """Divide; whoever asks for the same meanwhile gets the open one."""
+    return 1 // n
+
+
+@maps.task
+async def shared_of(task: Task, numbers: list[int]) -> list[int]:
+    """Ask for several."""
+    return await task.map(shared, [{"n": n} for n in numbers])
+
+
 @maps.task
 async def few_at_once(task: Task, numbers: list[int], limit: int) -> int:
     """Let only some run at once."""
@@ -90,6 +103,16 @@ async def test_the_first_failure_ends_a_map_and_cancels_the_rest(store):
     assert "nothing to square" in outcome.error["message"]
     children = [row.status for row in (await store.tree(context))[1:]]
     assert children == ["CANCELLED", "DONE", "ERROR", "CANCELLED"]
+
+
+async def test_a_failed_map_leaves_a_singleton_that_another_one_started(store):
+    """It was open when the map asked for it, and somebody else waits for it."""
+    (foreign,) = await store.start([start_of(shared, {"n": 7}, delay=3600)])
+
+    _, outcome = await run(store, "shared_of", numbers=[7, 0])
+
+    assert "ZeroDivisionError" in outcome.error["message"]
+    assert (await store.context(foreign)).status == "OPEN"
 
 
 @pytest.mark.parametrize("task", ["each_of", "each_of_in_a_thread"])

@@ -230,7 +230,9 @@ class Execution:
     async def _cancel(self, ids: Sequence[int]) -> None:
         if ids:
             why = "a task beside it failed, and all were started to succeed together"
-            await self.store.cancel(ids, why, {"epoch_of_parent": self.claim.epoch})
+            meta = {"epoch_of_parent": self.claim.epoch}
+            # A singleton that was open belongs to whoever started it.
+            await self.store.cancel(ids, why, meta, parent=self.claim.context_id)
 
     @contextmanager
     def waiting(self, wait: Wait) -> Generator[None]:

@@ -236,11 +236,24 @@ class Store:
         return now
 
     async def cancel(
-        self, context_ids: Sequence[int], why: str, meta: Mapping[str, Any]
+        self,
+        context_ids: Sequence[int],
+        why: str,
+        meta: Mapping[str, Any],
+        *,
+        parent: int | None = None,
     ) -> list[int]:
-        """End contexts and all below them that have not ended; gives their ids."""
+        """End contexts and all below them that have not ended; gives their ids.
+
+        Args:
+            context_ids: Which.
+            why: Goes into their events.
+            meta: Who does it.
+            parent: Only those that it started; None for all.
+        """
         params = {
             "context_ids": list(context_ids),
+            "parent": parent,
             "payload": as_json({"message": why}),
             "meta": as_json(meta),
         }
