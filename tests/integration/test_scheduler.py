@@ -1,6 +1,7 @@
 """The scheduler: each firing is started once, whoever looks and however often."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -139,6 +140,24 @@ async def test_a_schedule_that_can_not_start_is_paused_and_says_why(store, misse
     row = await store.schedules.get("nightly")
     assert row.paused
     assert "dya" in row.failure
+
+
+async def test_an_error_that_nobody_foresaw_pauses_its_schedule_only(store, missed, monkeypatch):
+    """The one behind it is fired in the same look."""
+    await missed(nightly())
+    hour = (await store.schedules.get("nightly")).next_at
+    await store.schedules.add(replace(nightly(), name="broken"), hour - timedelta(hours=1))
+    due = Schedule.due
+
+    def broken(schedule, first, now):
+        if schedule.name == "broken":
+            raise ZeroDivisionError
+        return due(schedule, first, now)
+
+    monkeypatch.setattr(Schedule, "due", broken)
+
+    assert len(await scheduler(store).fire()) == 3
+    assert (await store.schedules.get("broken")).failure == "ZeroDivisionError"
 
 
 async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed):

@@ -131,7 +131,7 @@ class Schedule:
             return value
         try:
             return value.format(time=time)
-        except (LookupError, ValueError, AttributeError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise InvalidScheduleError(
                 f"The param {name} is {value!r}, which can not be filled in: {error}.",
                 "A text may hold the time of the firing, such as {time:%Y-%m-%d}.",

@@ -68,10 +68,11 @@ class Scheduler:
                 contexts += await self._fire(row)
             except UnavailableError:
                 raise
-            except DamaError as error:
+            except Exception as error:  # noqa: BLE001 - the others go on
                 name = row.schedule.name
-                _log.error("the schedule %s is paused: %s", name, error)
-                await self._store.schedules.set(name, paused=True, failure=str(error))
+                failure = str(error) or type(error).__name__
+                _log.error("the schedule %s is paused: %s", name, failure)
+                await self._store.schedules.set(name, paused=True, failure=failure)
         return contexts
 
     async def _fire(self, row: ScheduleRow) -> list[int]:

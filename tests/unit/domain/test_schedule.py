@@ -148,7 +148,7 @@ def test_the_time_of_the_firing_goes_into_the_params():
     assert schedule.params_at(at("2026-06-30T22:00")) == {**params, "day": "2026-07-01"}
 
 
-@pytest.mark.parametrize("text", ["{time.nothing}", "{time:%Y} {other}", "{time"])
+@pytest.mark.parametrize("text", ["{time.nothing}", "{time[0]}", "{time:%Y} {other}", "{time"])
 def test_a_text_that_can_not_be_filled_in_is_refused(text):
     """With the param and its text."""
     schedule = Schedule("s", "a.b", "0 0 * * *", params={"day": text})
