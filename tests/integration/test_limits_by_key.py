@@ -196,6 +196,34 @@ def test_a_key_is_made_from_the_params():
     assert (start.limit_key, start.key_limit) == ("flights.load/JFK/2013", 2)
 
 
+def test_a_long_key_is_kept_short_and_stays_its_own():
+    """A param may be a whole query; an index has no room for it."""
+    service = Service("flights")
+
+    @service.task(concurrency=1, concurrency_key="{query}")
+    async def load(task: Task, query: str) -> None:
+        """Load."""
+
+    keys = [load.limit_key({"query": "x" * 10_000 + end}) for end in "aab"]
+
+    assert keys[0] == keys[1] != keys[2]
+    assert all(len(key) < 300 for key in keys)
+
+
+def test_a_template_that_does_not_fit_the_params_is_said_at_the_start():
+    """Only a value tells that it has no such format."""
+    service = Service("flights")
+
+    @service.task(concurrency=1, concurrency_key="{airport:04d}")
+    async def load(task: Task, airport: str) -> None:
+        """Load."""
+
+    with pytest.raises(
+        InvalidDefinitionError, match=r"flights\.load: concurrency_key .* does not fit"
+    ):
+        start_of(load, {"airport": "JFK"})
+
+
 @pytest.mark.parametrize(
     ("settings", "found"),
     [

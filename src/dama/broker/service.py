@@ -6,6 +6,7 @@ Who runs it is `dama.runtime`; who finds it by its name is `dama.broker.registry
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import re
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 R = TypeVar("R")
+
+LONGEST_KEY = 200
 
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
@@ -127,13 +130,26 @@ class TaskDefinition(Generic[R]):
         return self.validate(params).model_dump(mode="json", by_alias=True)
 
     def limit_key(self, params: Mapping[str, Any]) -> str | None:
-        """What a run is counted by, given its encoded params; None when there is no limit."""
+        """What a run is counted by, given its encoded params; None when there is no limit.
+
+        Raises:
+            InvalidDefinitionError: The template does not fit the params.
+        """
         options = self.options
         if options.concurrency is None and options.singleton is None:
             return None
         if options.concurrency_key is None:
             return self.name
-        return f"{self.name}/{options.concurrency_key.format_map(params)}"
+        try:
+            values = options.concurrency_key.format_map(params)
+        except (ValueError, TypeError) as error:
+            raise InvalidDefinitionError(
+                f"{self.name}: concurrency_key {options.concurrency_key!r} does not fit its "
+                f"params: {error}."
+            ) from error
+        if len(values) > LONGEST_KEY:  # an index has no room for more
+            values = hashlib.sha256(values.encode()).hexdigest()
+        return f"{self.name}/{values}"
 
     def encode_result(self, value: R) -> object:
         """Turn a result into JSON builtins.
