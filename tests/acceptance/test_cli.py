@@ -211,6 +211,29 @@ def test_a_wrong_declaration_is_one_message(dama, project):
     assert "Traceback" not in refused.stderr
 
 
+def test_existing_programs_are_drafted_for_review(dama, project):
+    """To standard output, into a new file, or from a crontab on standard input."""
+    (project / "etl").mkdir()
+    (project / "etl/load.sh").write_text("# Load it.\necho $1\n")
+
+    shown = dama("import", "etl").stdout
+    written = dama("import", "etl", "--write", "etl/dama.toml")
+    again = dama("import", "etl", "--write", "etl/dama.toml")
+    crontab = subprocess.run(
+        [DAMA, "import", "-"], input="15 2 * * * /opt/load.sh\n",
+        cwd=project, env=dama.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert 'cwd = "etl"' in shown
+    assert written.returncode == 0
+    assert "cwd" not in (project / "etl/dama.toml").read_text()
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert 'dama schedule add cron.load --cron "15 2 * * *"' in crontab.stdout
+    with (project / "dama.toml").open("a") as file:
+        file.write(shown)
+    assert "etl.load  Load it." in dama("services").stdout
+
+
 def test_a_detached_run_outlives_the_command(dama):
     """Its events can be followed from anywhere."""
     begun = dama("run", "small.ticks", "--count", "3", "--detach")
