@@ -356,7 +356,7 @@ def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str
             )
 
 
-async def _only_the_worker(_: object) -> NoReturn:
+async def _only_the_worker(_: object, **__: object) -> NoReturn:
     """Stand in for the function of a program: no worker calls it."""
     raise InvalidDefinitionError("This task is a program: a worker starts it, nobody can call it.")
 
