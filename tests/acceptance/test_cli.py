@@ -228,7 +228,7 @@ def test_existing_programs_are_drafted_for_review(dama, project):
     assert written.returncode == 0
     assert "cwd" not in (project / "etl/dama.toml").read_text()
     assert (again.returncode, "is there already" in again.stderr) == (2, True)
-    assert 'dama schedule add cron.load --cron "15 2 * * *"' in crontab.stdout
+    assert 'dama schedule add load cron.load --cron "15 2 * * *" --zone' in crontab.stdout
     with (project / "dama.toml").open("a") as file:
         file.write(shown)
     assert "etl.load  Load it." in dama("services").stdout

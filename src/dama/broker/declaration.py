@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from dama.broker.command import Command, placeholders
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError
-from dama.broker.options import TaskOptions, TaskSettings, read_options
+from dama.broker.options import Singleton, TaskOptions, TaskSettings, read_options
 from dama.broker.program import LOG_CAP, ExitCodes, ProgramSpec
 from dama.broker.program_params import BOUNDED, TYPES, ProgramParam, parse_value
 from dama.broker.table import Table, nearest
@@ -40,6 +40,9 @@ class ProgramSettings(TypedDict, total=False):
     timeout: float | str
     backoff: float | str
     max_backoff: float | str
+    concurrency: int
+    concurrency_key: str
+    singleton: Singleton
     grace: float | str
     pty: bool
     nice: int
@@ -47,7 +50,6 @@ class ProgramSettings(TypedDict, total=False):
     log_cap: int | str
 
 
-OPTION_KEYS = ("queue", "priority", "retries", "timeout", "backoff", "max_backoff")
 PROGRAM_KEYS = ("command", *ProgramSettings.__annotations__)
 PARAM_KEYS = tuple(field.name for field in fields(ProgramParam))
 # Where a text is code, a value within it could become code: these and their options.
@@ -104,6 +106,9 @@ def _read_options(table: Table) -> TaskOptions:
         "queue": table.text("queue"),
         "priority": table.number("priority"),
         "retries": table.number("retries", 0),
+        "concurrency": table.number("concurrency", 1),
+        "concurrency_key": table.text("concurrency_key"),
+        "singleton": table.text("singleton"),
         **{key: _duration(table, key, None) for key in ("timeout", "backoff", "max_backoff")},
     }
     given = {key: value for key, value in settings.items() if value is not None}

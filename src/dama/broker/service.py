@@ -75,7 +75,8 @@ class TaskDefinition(Generic[R]):
         self.program = program
         # Refuses here what could never be called.
         params = program.params if program else params_of(self.name, function)
-        _refuse_unknown_fields(self.name, options.concurrency_key, params)
+        where = f"{program.place}: {self.name}" if program else self.name
+        _refuse_unknown_fields(where, options.concurrency_key, params)
 
     @property
     def short_name(self) -> str:

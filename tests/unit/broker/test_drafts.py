@@ -409,8 +409,8 @@ def test_the_lines_of_a_crontab_become_programs_with_their_schedules(tmp_path):
     assert found["mail"].command == ("mail", "team")
     text = write_toml(drafts)
     for line in (
-        '# Its schedule: dama schedule add cron.nightly --cron "15 2 * * 1-5" --timezone',
-        '# Its schedule: dama schedule add cron.delays --cron "@daily" --timezone America/New_York',
+        '# dama schedule add nightly cron.nightly --cron "15 2 * * 1-5" --zone America/New_York',
+        '# dama schedule add delays cron.delays --cron "0 0 * * *" --zone America/New_York',
         "# Its output went to /var/log/nightly.log; dama keeps it.",
         "# Line 16 is no entry: this is no entry",
         "when the machine started",

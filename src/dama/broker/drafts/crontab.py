@@ -15,10 +15,21 @@ from pathlib import PurePosixPath
 from dama.broker.drafts.draft import SECRET, Draft, Drafts, task_name, unique
 from dama.broker.errors import InvalidDefinitionError
 
-NICKNAMES = ("yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly", "reboot")
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+    "@reboot": "",
+}
+# The clock of cron's host, which the crontab does not tell.
+UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
 _FIELD = r"[\d*,/A-Za-z~-]+"
 _ENTRY = re.compile(
-    rf"^\s*(?P<when>@(?:{'|'.join(NICKNAMES)})|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$"
+    rf"^\s*(?P<when>{'|'.join(NICKNAMES)}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$"
 )
 _SETTING = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
 # For cron itself; HOME, LOGNAME and SHELL are its words too.
@@ -126,8 +137,11 @@ def _draft(
 def _schedule(name: str, when: str, zone: str) -> tuple[str, ...]:
     if when == "@reboot":
         return ("cron ran it when the machine started; nothing here does so.",)
-    option = f" --timezone {zone}" if zone else ""
-    return (f'Its schedule: dama schedule add {name} --cron "{" ".join(when.split())}"{option}',)
+    fields = " ".join((NICKNAMES.get(when) or when).split())
+    short_name = name.partition(".")[2]
+    return (
+        f'dama schedule add {short_name} {name} --cron "{fields}" --zone {zone or UNKNOWN_ZONE}',
+    )
 
 
 def _without_percent(text: str, notes: list[str]) -> str:
