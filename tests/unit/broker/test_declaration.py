@@ -1,11 +1,13 @@
 """Declarations of programs: what one gives, and what is refused before anything runs."""
 
+import re
 import tomllib
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from dama.broker.declaration import PARAM_KEYS, PROGRAM_KEYS
 from dama.broker.errors import (
     DuplicateNameError,
     InvalidDefinitionError,
@@ -13,9 +15,11 @@ from dama.broker.errors import (
     ProgramEnvironmentError,
 )
 from dama.broker.program import ExitCodes
+from dama.broker.program_params import TYPES
 from dama.broker.registry import Registry
 from dama.broker.service import Service
 
+DOCS = Path(__file__).parents[3] / "docs"
 FULL = """
 [programs."flights.import"]
 help = "Import a year.\\n\\nAs it has been done since 2009."
@@ -377,6 +381,25 @@ def test_a_service_may_declare_its_programs_in_python():
     assert task.place.startswith("test_declaration.py:")
     with pytest.raises(InvalidDefinitionError, match=r"test_declaration\.py:\d+: flights\.x\.nice"):
         flights.program("x", command=["x"], nice=99)
+
+
+def test_every_key_is_documented():
+    """What is not in the reference does not exist for a user."""
+    text = (DOCS / "reference/programs.md").read_text()
+
+    rows = [line.partition(" | ")[0] for line in text.splitlines() if line.startswith("| ")]
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+    assert {*PROGRAM_KEYS, *PARAM_KEYS, *TYPES} <= documented
+
+
+def test_the_declaration_of_the_guide_is_accepted():
+    """It is what people copy."""
+    text = (DOCS / "howto/declare-programs.md").read_text()
+
+    program = task_of(re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1]).program
+
+    assert program.argv({"year": 2013, "check": False}) == ["./import.sh", "--year", "2013"]
 
 
 def test_moments_may_be_written_with_quotes_or_without():
