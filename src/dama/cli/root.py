@@ -15,6 +15,7 @@ SECTIONS = {
         "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),
+        "import": ("dama.cli.import_:import_", "Draft declarations for existing programs."),
     },
     "Look at what ran": {
         "ls": ("dama.cli.ls:ls", "List contexts, newest first."),

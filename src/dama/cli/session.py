@@ -45,13 +45,14 @@ class Session:
         return load_config(pg_env=self.pg_env)
 
     def registry(self) -> Registry:
-        """Load the modules of the project, once."""
+        """Load the modules of the project and read its programs, once."""
         if self._registry is None:
             from dama.broker.registry import Registry
 
             config = self.config()
             registry = Registry(self._services)
             registry.load_modules(config.services, config.project)
+            registry.add_programs(config.programs, config.source, config.project)
             self._registry = registry
         return self._registry
 
