@@ -10,14 +10,10 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-import os
-import platform
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
@@ -27,11 +23,11 @@ from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
+from dama.runtime.process import identity_of_this_process, process_start
 from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.sync_task import SyncTask
 from dama.runtime.task import Task
-from dama.store.queue import WorkerIdentity
 from dama.store.renewal import Renewer
 
 if TYPE_CHECKING:
@@ -327,24 +323,3 @@ def _after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) ->
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
-
-
-def identity_of_this_process() -> WorkerIdentity:
-    """Which process this is."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return WorkerIdentity(
-        host=platform.node(),
-        boot_id=boot.read_text().strip() if boot.exists() else "",
-        pid=os.getpid(),
-        pid_started=process_start(os.getpid()) or "",
-        version=version("dama-controller"),
-    )
-
-
-def process_start(pid: int) -> str | None:
-    """When a process started, in ticks after boot; None when there is none, zombies included."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
