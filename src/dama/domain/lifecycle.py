@@ -35,7 +35,8 @@ class Attempt:
         worker: Who ran it: `host:pid`.
         started_at: By the clock of the database.
         ended_at: When it failed, was cancelled or ended; None while it runs or when it was lost.
-        outcome: done, failed or cancelled; None while it runs or when it was lost.
+        outcome: done, failed, cancelled, or lost for a program that nobody knows the end of; None
+            while it runs or when its worker died.
     """
 
     epoch: int
@@ -108,6 +109,10 @@ def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case
             return replace(state, task=task, params=_value(event))
         case "STARTED":
             return replace(state, error=None, attempts=(*state.attempts, _attempt(event)))
+        case "ADOPTED":
+            return replace(state, attempts=_adopted(state.attempts, _attempt(event)))
+        case "LOST":
+            return replace(_ended(state, event, "lost"), error=_object(event))
         case "PROGRESS":
             return replace(state, progress=_object(event))
         case "RETRYING" | "ERROR":
@@ -161,6 +166,13 @@ def _attempt(event: Event) -> Attempt:
         worker=worker if isinstance(worker, str) else None,
         started_at=_at(event),
     )
+
+
+def _adopted(attempts: tuple[Attempt, ...], by: Attempt) -> tuple[Attempt, ...]:
+    """The latest attempt goes on with another worker and epoch."""
+    if not attempts or attempts[-1].outcome is not None:
+        return (*attempts, by)
+    return (*attempts[:-1], replace(attempts[-1], epoch=by.epoch, worker=by.worker))
 
 
 def _ended(state: Lifecycle, event: Event, outcome: str) -> Lifecycle:
