@@ -109,7 +109,7 @@ def load_config(
     environ = os.environ if environ is None else environ
     project, settings, source = _read_file((cwd or Path.cwd()).absolute())
     return Config(
-        home=home.expanduser().absolute() if home else _home(environ),
+        home=home.expanduser().absolute() if home else home_of(environ),
         database=_chosen(project, environ, pg_env, database_url)
         or _from_file(settings, source)
         or EmbeddedDatabase(),
@@ -120,7 +120,8 @@ def load_config(
     )
 
 
-def _home(environ: Mapping[str, str]) -> Path:
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The folder of dama's files that an environment names."""
     if home := environ.get("DAMA_HOME"):
         return Path(home).expanduser().absolute()
     state = Path(environ.get("XDG_STATE_HOME") or "")

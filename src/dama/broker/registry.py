@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.adhoc import adhoc
 from dama.broker.errors import (
     DuplicateNameError,
     InvalidDefinitionError,
@@ -82,6 +83,8 @@ class Registry:
             UnknownTaskError: There is none; the nearest names are in the hint.
         """
         service, _, short_name = name.partition(".")
+        if name == adhoc.name:
+            return adhoc
         if service in self._services and short_name in (tasks := self._services[service].tasks):
             return tasks[short_name]
         hint = _nearest(name, self.tasks, "dama services")

@@ -56,6 +56,13 @@ class Session:
             self._registry = registry
         return self._registry
 
+    def is_program(self, task: str) -> bool:
+        """Whether a task is a program, which goes on without its worker."""
+        from dama.broker.adhoc import adhoc
+
+        found = self.registry().tasks.get(task)
+        return task == adhoc.name or bool(found and found.program)
+
     def embedded(self) -> EmbeddedPostgres | None:
         """The embedded database; None when another one is configured."""
         from dama.config import EmbeddedDatabase

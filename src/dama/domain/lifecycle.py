@@ -107,12 +107,8 @@ def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case
         case "INITIAL":
             task = event.type.rpartition(":")[0] or None
             return replace(state, task=task, params=_value(event))
-        case "STARTED":
-            return replace(state, error=None, attempts=(*state.attempts, _attempt(event)))
-        case "ADOPTED":
-            return replace(state, attempts=_adopted(state.attempts, _attempt(event)))
-        case "LOST":
-            return replace(_ended(state, event, "lost"), error=_object(event))
+        case "STARTED" | "ADOPTED" | "LOST":
+            return _begun(state, event, kind)
         case "PROGRESS":
             return replace(state, progress=_object(event))
         case "RETRYING" | "ERROR":
@@ -168,11 +164,15 @@ def _attempt(event: Event) -> Attempt:
     )
 
 
-def _adopted(attempts: tuple[Attempt, ...], by: Attempt) -> tuple[Attempt, ...]:
-    """The latest attempt goes on with another worker and epoch."""
-    if not attempts or attempts[-1].outcome is not None:
-        return (*attempts, by)
-    return (*attempts[:-1], replace(attempts[-1], epoch=by.epoch, worker=by.worker))
+def _begun(state: Lifecycle, event: Event, kind: str) -> Lifecycle:
+    """An attempt begins, goes on with another worker and epoch, or was lost."""
+    if kind == "LOST":
+        return replace(_ended(state, event, "lost"), error=_object(event))
+    by = _attempt(event)
+    if kind == "STARTED" or not state.attempts or state.attempts[-1].outcome is not None:
+        return replace(state, error=None, attempts=(*state.attempts, by))
+    latest = replace(state.attempts[-1], epoch=by.epoch, worker=by.worker)
+    return replace(state, attempts=(*state.attempts[:-1], latest))
 
 
 def _ended(state: Lifecycle, event: Event, outcome: str) -> Lifecycle:

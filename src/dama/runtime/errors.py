@@ -54,6 +54,36 @@ class WaitTimeoutError(DamaError):
         )
 
 
+class ProgramError(DamaError):
+    """A program did not do its work.
+
+    Attributes:
+        data: How it ended, and the last lines of its standard error.
+        is_final: Whether another attempt is of no use.
+    """
+
+    code = "PROGRAM"
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        is_final: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint or "`dama logs CONTEXT --stderr` shows what it said.")
+        self.data = dict(data or {})
+        self.is_final = is_final
+
+
+class ProgramLostError(ProgramError):
+    """Nobody knows how a program ended."""
+
+    code = "PROGRAM_LOST"
+
+
 class ParkSignal(BaseException):
     """Unwinds a run that waits for so long that it should not stay in memory."""
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama.runtime import shim
+from dama.runtime.errors import ProgramError
 
 if TYPE_CHECKING:
+    from dama.broker.service import TaskDefinition
     from dama.runtime.run_directory import RunDirectory
 
 OWN = ("DAMA_HOME", "DAMA_DATABASE_URL")
@@ -59,6 +61,54 @@ class Launch:
             "nice": self.nice,
             "memory": self.memory,
         }
+
+
+def launch_of(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    workdir: str,
+    protocol: Mapping[str, str],
+) -> Launch:
+    """What is declared of a program, for these params.
+
+    Its environment is the worker's, then what is declared, then the protocol: the later ones win.
+
+    Args:
+        task: A program.
+        params: As they are stored.
+        workdir: Where it is started if nothing is declared.
+        protocol: The variables that dama gives.
+
+    Raises:
+        ProgramError: A secret is not in the environment of the worker.
+        ProgramEnvironmentError: A file of variables can not be read.
+    """
+    spec = task.program
+    base = inherited(os.environ)
+    if spec is None:
+        environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
+        cwd = params.get("cwd") or workdir
+        return Launch(params["command"], environment, cwd, task.options.timeout)
+    return Launch(
+        spec.argv(params),
+        {**base, **spec.environment(params), **_secrets(spec.secrets), **protocol},
+        spec.cwd or workdir,
+        task.options.timeout,
+        grace=spec.grace,
+        log_cap=spec.log_cap,
+        pty=spec.pty,
+        nice=spec.nice,
+        memory=spec.memory,
+    )
+
+
+def _secrets(names: Sequence[str]) -> dict[str, str]:
+    if missing := [name for name in names if name not in os.environ]:
+        raise ProgramError(
+            f"The worker has no {', '.join(missing)} in its environment to pass on.",
+            hint="Set it where the worker is started.",
+        )
+    return {name: os.environ[name] for name in names}
 
 
 def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:

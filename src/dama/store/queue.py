@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dama.store.rows import Claim
 
@@ -243,7 +243,7 @@ class RunQueue:
         """The epochs of the programs that still belong to their contexts on a host."""
         params = {"contexts": list(contexts), "host": host}
         rows = await self._database.rows("find_bound_programs", params)
-        return {context_id: epoch for context_id, epoch in rows}
+        return dict(cast("list[tuple[int, int]]", rows))
 
     async def park(self, context_id: int, worker_id: int, waiting: Waiting) -> bool:
         """Let a run wait without a worker; False when it is no longer its own."""

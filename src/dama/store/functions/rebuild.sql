@@ -87,7 +87,7 @@ BEGIN
          i.meta ->> 'limit_key', (i.meta ->> 'key_limit')::int,
          -- A program may still run there; nobody else starts it before that host had its time.
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN s.meta ->> 'program_host' END,
-         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' AND s.meta ? 'program_host' THEN (s.meta ->> 'epoch')::bigint END,
+         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN (s.meta ->> 'program_epoch')::bigint END,
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.end_of_grace(s.meta ->> 'program_host') END
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype i ON i.event_id = c.initial_event_id

@@ -4,7 +4,7 @@
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
---        labels of the worker; who works on one tree alone was told to, whatever its labels are.
+--        labels of the worker, which matter no more once a program runs on its host; who works on one tree alone was told to, whatever its labels are.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
   root bigint, demand int)
@@ -35,7 +35,7 @@ BEGIN
     FOR place IN 1 .. cardinality(queues) LOOP
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
-          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
+          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND (q.labels <@ offered OR q.host = here)
           AND (q.host IS NULL OR q.host = here OR q.host_until < clock_timestamp())
         ORDER BY -q.priority::bigint, q.context_id
         LIMIT _data_manager_admin.allowed_starts(queues[place], demand - cardinality(ids))
@@ -134,7 +134,7 @@ BEGIN
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
     EXISTS (SELECT FROM _data_manager_admin.run_queue q
               WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
-                AND q.labels <@ offered
+                AND (q.labels <@ offered OR q.host = here)
                 AND (q.host IS NULL OR q.host = here OR q.host_until < moment)),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
