@@ -123,7 +123,8 @@ async def test_exit_codes_say_whether_another_attempt_is_worth_it(bench, code, a
 async def test_a_program_gets_its_params_and_knows_who_it_is(bench, monkeypatch):
     monkeypatch.setenv("TOKEN", "s3cret!")
     script = """
-        printf '%s\\n' "$1" "$DAMA_PARAM_YEAR" "$DAMA_CONTEXT_ID" "$DAMA_EPOCH" "$TOKEN" "$PGAPPNAME"
+        printf '%s\\n' "$1" "$DAMA_PARAM_YEAR" "$DAMA_CONTEXT_ID" "$DAMA_EPOCH"
+        printf '%s\\n' "$TOKEN" "$PGAPPNAME"
         cat "$DAMA_PARAMS"; pwd; echo "token $TOKEN" >&2; exit 1
     """
     params = {"year": {"type": "integer"}}
@@ -149,7 +150,8 @@ async def test_lines_and_the_file_of_events_become_events(bench):
         echo '{"type": "not/an/event"}'; echo 'x ::dama:: {"type": "nor/this"}'
         echo '::dama:: {"type": "rows/read", "payload": {"rows": 3}}'
         echo '::dama:: {"type": ":WARN", "payload": {"message": "late"}}'
-        echo '{"type": "rows/written", "payload": 4, "meta": {"by": "me", "epoch": 99}}' >> $DAMA_EVENTS
+        echo '{"type": "rows/written", "payload": 4,'\
+'"meta": {"by": "me", "epoch": 99}}' >> $DAMA_EVENTS
         echo '{"type": "/extract:DONE"}' >> $DAMA_EVENTS
         printf '{"type": "last", "payload": null}' >> $DAMA_EVENTS
         echo '{"rows": 42}' > $DAMA_RESULT; echo data > $DAMA_ARTIFACTS/rows.csv
@@ -178,7 +180,8 @@ async def test_a_program_may_not_write_what_the_controller_writes(bench):
         for type in :FINAL :ERROR other.task:STARTED :CANCELLED :ADOPTED :LOST /x:SPAWNED; do
             echo "::dama:: {\\"type\\": \\"$type\\", \\"payload\\": {}, \\"error\\": true}"
         done
-        echo '::dama:: not json'; echo '::dama:: {"type": ""}'; echo '::dama:: {"type": "a", "x": 1}'
+        echo '::dama:: not json'; echo '::dama:: {"type": ""}'
+        echo '::dama:: {"type": "a", "x": 1}'
         printf '::dama:: {"type": "nul", "payload": "\\\\u0000"}\\n'
         printf '::dama:: {"type": "bytes", "payload": "\\377"}\\n'
         """,

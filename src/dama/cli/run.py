@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -128,7 +129,7 @@ def _program_command(command: list[str]) -> click.Command:
             # No other worker has the environment of this terminal.
             chosen.label = (f"terminal/{platform.node()}/{os.getpid()}",)
             chosen.is_own_label = True
-        return _begin(ctx, adhoc.name, {"command": command, "cwd": os.getcwd()})
+        return _begin(ctx, adhoc.name, {"command": command, "cwd": str(Path.cwd())})
 
     return click.Command(adhoc.name, callback=call)
 
