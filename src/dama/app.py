@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import platform
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
 from dama.runtime.adoption import stop_bound_elsewhere
 from dama.runtime.doctor import Facts, Finding, examine
+from dama.runtime.errors import NoLogsError
 from dama.runtime.program import directories_of
 from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
@@ -31,12 +33,13 @@ from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.health import read_health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from pathlib import Path
 
     from dama.broker.service import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.schedule import Schedule
+    from dama.runtime.run_directory import RunDirectory
 
 FOLLOW_SECONDS = 0.1
 START_BATCH = 1000
@@ -174,6 +177,31 @@ class App:
         # A worker does so, too; there may be none on this host.
         await stop_bound_elsewhere(self.store, runs, platform.node())
         return cancelled
+
+    async def runs_of(self, context_id: int) -> list[RunDirectory]:
+        """The files of the programs that a context ran on this host, the oldest run first.
+
+        Raises:
+            UnknownContextError: There is no such context.
+            NoLogsError: It ran no program, or none here.
+        """
+        found = (await directories_of(self.store, self.home)).of_context(context_id)
+        if found:
+            return found
+        await self.store.context(context_id)
+        hosts: set[str] = set()
+        async for page in self.store.pages(context_id):
+            metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
+            hosts |= {str(meta["program_host"]) for meta in metas if "program_host" in meta}
+        if hosts:
+            raise NoLogsError(
+                f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "
+                f"files are there; here nothing of it is in {self.home}."
+            )
+        raise NoLogsError(
+            f"Context {context_id} has run no program.",
+            f"`dama events {context_id}` shows what it did.",
+        )
 
     async def resume(self, context_id: int) -> None:
         """Let a context go on: one that failed is reopened; one that was interrupted waits already.

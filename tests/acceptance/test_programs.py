@@ -294,3 +294,43 @@ def test_a_program_needs_no_declaration(project):
     assert project.directory(1).stdout.read_text() == f"{{a}}|b c|$HOME|{project.folder}\n"
     shown = project.dama("run", "--json", "--", "sh", "-c", 'echo "[1]" > "$DAMA_RESULT"')
     assert json.loads(shown.stdout)["result"] == [1]
+
+
+def test_the_output_of_a_program_is_shown(project):
+    """By lines, with progress bars as a person saw them last; by bytes, as they are."""
+    script = "printf '1%%\\r2%%\\r3%%\\n'; seq 100; printf 'end\\377' | tee /dev/stderr"
+    project.dama("run", "--", "bash", "-c", script)
+    shown = project.dama("logs", "1").stdout.splitlines()
+    assert shown == ["3%", *(str(i) for i in range(1, 101)), "end\ufffd"]
+    assert project.dama("logs", "1", "--tail", "2").stdout.splitlines() == ["100", "end\ufffd"]
+    assert project.dama("logs", "1", "--bytes", "3:6").stdout == "2%\n"  # \r is a newline here
+    assert project.dama("logs", "1", "--stderr").stdout == "end\ufffd\n"
+    (document,) = json.loads(project.dama("logs", "1", "--json").stdout)
+    assert document["stdout"]["bytes"] == Path(document["stdout"]["path"]).stat().st_size
+    refused = project.dama("logs", "1", "--bytes", "x", check=False)
+    assert (refused.returncode, "1000:2000" in refused.stderr) == (2, True)
+
+
+def test_the_output_is_followed_while_the_program_runs(project):
+    context = project.enqueue("bash")
+    project.worker()
+    project.directory(context)
+    following = subprocess.Popen(
+        [DAMA, "logs", str(context), "-f"],
+        cwd=project.folder,
+        env=project.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    first = [following.stdout.readline() for _ in range(20)]
+    assert first == [f"line {i}\n" for i in range(1, 21)]
+    project.gate.touch()
+    lines = [*first, *following.stdout]
+    assert following.wait() == 0
+    following.stdout.close()
+    last = int((project.directory(context).path / "last").read_text())
+    assert lines == [f"line {i}\n" for i in range(1, last + 1)]
+
+
+def test_a_context_without_a_program_has_no_logs(project):
+    assert project.dama("logs", "99", check=False).returncode == 4

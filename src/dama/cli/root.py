@@ -21,6 +21,7 @@ SECTIONS = {
         "ls": ("dama.cli.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
+        "logs": ("dama.cli.logs:logs", "Show what a program printed."),
         "events": ("dama.cli.events:events", "Show the events of a context or of all."),
         "queue": ("dama.cli.queue:queue", "Pause, resume and limit queues."),
         "schedule": ("dama.cli.schedule:schedule", "Start tasks by the clock."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dama.errors import DamaError, UsageError
+from dama.errors import DamaError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,6 +82,12 @@ class ProgramLostError(ProgramError):
     """Nobody knows how a program ended."""
 
     code = "PROGRAM_LOST"
+
+
+class NoLogsError(NotFoundError):
+    """There are no files of a program, or none on this host."""
+
+    code = "NO_LOGS"
 
 
 class ParkSignal(BaseException):

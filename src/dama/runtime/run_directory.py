@@ -187,7 +187,8 @@ class RunDirectories:
         """Those of a context, the oldest run first."""
         with suppress(FileNotFoundError):
             names = [path.name for path in (self.path / str(context_id)).iterdir()]
-            return [self.of(context_id, epoch) for epoch in sorted(map(int, names))]
+            epochs = sorted(int(name) for name in names)
+            return [self.of(context_id, epoch) for epoch in epochs]
         return []
 
     def open(self) -> Iterator[RunDirectory]:
