@@ -1,5 +1,6 @@
 """Programs outlive `dama worker`, and whoever comes next knows what became of them."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ import pytest
 
 from dama.runtime.process import process_start
 from dama.runtime.run_directory import RunDirectories
+from dama.store import schema
+from dama.store.embedded import EmbeddedPostgres
 from tests.integration.programs import wait_until
 
 DAMA = str(Path(sys.executable).with_name("dama"))
@@ -334,3 +337,35 @@ def test_the_output_is_followed_while_the_program_runs(project):
 
 def test_a_context_without_a_program_has_no_logs(project):
     assert project.dama("logs", "99", check=False).returncode == 4
+
+
+@pytest.mark.parametrize("ends_meanwhile", [False, True])
+def test_events_arrive_once_and_in_order_when_the_database_was_away(tmp_path, ends_meanwhile):
+    """The files are the spool: the program notices nothing."""
+    server = EmbeddedPostgres(tmp_path / "pg", fsync=False)
+    server.start()
+    asyncio.run(schema.migrate(server.url))
+    project = Project(tmp_path, server.url)
+    try:
+        context = project.enqueue("bash")
+        project.worker()
+        directory = project.directory(context)
+        wait_until(lambda: len(project.ticks(context)) > 5)
+        project.database.close()
+        server.stop()
+        size = directory.events.stat().st_size
+        wait_until(lambda: directory.events.stat().st_size > size + 2000)
+        if ends_meanwhile:
+            project.gate.touch()
+            wait_until(directory.exit)
+        server.start()
+        project.database = psycopg.connect(server.url, autocommit=True)
+        counted = len(project.ticks(context))
+        wait_until(lambda: len(project.ticks(context)) > counted)
+        project.gate.touch()
+        wait_until(lambda: project.types(context)[-1] == "ERROR")
+        assert_whole(project, context, directory, 3)
+        assert project.types(context).count("STARTED") == 1
+    finally:
+        project.close()
+        server.stop()
