@@ -5,13 +5,17 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dama import Service
 from dama.broker.registry import Registry
 from dama.domain.lifecycle import lifecycle
+from dama.runtime.process import identity_of_this_process, process_start
 from dama.runtime.program import directories_of
 from dama.runtime.starts import start_of
 from dama.runtime.worker import Worker
@@ -143,7 +147,7 @@ async def test_a_program_gets_its_params_and_knows_who_it_is(bench, monkeypatch)
 
 
 async def test_lines_and_the_file_of_events_become_events(bench):
-    """Level 1 and 2; a result, and a file that it leaves."""
+    """Lines, the file and the command; a result, and a file that it leaves."""
     task = bench.declare(
         "telling",
         """
@@ -153,8 +157,9 @@ async def test_lines_and_the_file_of_events_become_events(bench):
         echo '{"type": "rows/written", "payload": 4,'\
 '"meta": {"by": "me", "epoch": 99}}' >> $DAMA_EVENTS
         echo '{"type": "/extract:DONE"}' >> $DAMA_EVENTS
-        printf '{"type": "last", "payload": null}' >> $DAMA_EVENTS
+        dama emit rows/told rows=5 by=hand
         echo '{"rows": 42}' > $DAMA_RESULT; echo data > $DAMA_ARTIFACTS/rows.csv
+        printf '{"type": "last", "payload": null}' >> $DAMA_EVENTS
         """,
     )
     context = await bench.performed(task)
@@ -168,6 +173,7 @@ async def test_lines_and_the_file_of_events_become_events(bench):
     assert found["rows/written"].meta["by"] == "me"
     assert found["rows/written"].meta["epoch"] == 1
     assert found["rows/written"].meta["idempotency_key"] == "ship/1/events/0"
+    assert found["rows/told"].payload == {"rows": 5, "by": "hand"}
     assert found["last"].payload is None
     assert found["p.telling:ARTIFACT"].payload == {"path": "rows.csv", "bytes": 5}
     assert (await bench.store.state(context, lifecycle)).steps == ("extract",)
@@ -225,3 +231,42 @@ async def test_cancelling_ends_the_program(bench):
         await until(directory.exit)
     assert (directory.exit()["why"], directory.exit()["left"]) == ("cancelled", 0)
     assert directory.pid() is None
+
+
+async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(bench):
+    """Its worker died after the run was bound to the host, before there was a process."""
+    task = bench.declare("plain", "echo once >> $DAMA_WORKDIR/../count")
+    context = await bench.start(task)
+    queue = bench.store.queue
+    identity = replace(identity_of_this_process(), pid=1, pid_started="never")
+    dead = await queue.register(
+        identity, queues=["default"], root=None, slots=1, lease=timedelta(minutes=1)
+    )
+    (claim,) = await queue.claim(dead, queues=["default"], tasks=[task.name], root=None, demand=1)
+    runs = await directories_of(bench.store, Path(os.environ["DAMA_HOME"]))
+    runs.of(context, claim.epoch).make()
+    assert await queue.bind_program(context, dead, claim.epoch)
+    async with bench.worker():
+        assert (await bench.ended(context)).status == "DONE"
+    assert [e.type for e in await bench.events(context)] == [
+        "p.plain:INITIAL",
+        "p.plain:STARTED",
+        "p.plain:FINAL",
+    ]
+    assert (runs.of(context, claim.epoch).path / "count").read_text() == "once\n"
+
+
+async def test_a_program_whose_run_another_host_has_is_ended(bench, database_url):
+    """Two copies would do its work twice."""
+    context = await bench.start(bench.declare("long", "sleep 600"))
+    async with bench.worker():
+        directory = await bench.running(context)
+    pid = directory.pid()
+    assert pid is not None  # it outlived its worker
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("UPDATE _data_manager_admin.run_queue SET host = 'elsewhere'")
+    async with bench.worker():
+        await until(directory.exit)
+    assert directory.exit()["why"] == "cancelled"
+    assert process_start(pid) is None
+    assert [e.type for e in await bench.events(context)] == ["p.long:INITIAL", "p.long:STARTED"]
