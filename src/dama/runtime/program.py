@@ -7,6 +7,7 @@ that claims a run whose program another one has started adopts it, whatever beca
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from contextlib import suppress
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from dama.broker.service import TaskDefinition
     from dama.runtime.execution import Execution
     from dama.store import Store
+
+_log = logging.getLogger("dama.worker")
 
 SHORTEST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
@@ -102,7 +105,8 @@ class Programs:
             self._look.clear()
             try:
                 await stop_bound_elsewhere(self.store, await self.directories(), self.host)
-            except Exception:  # noqa: BLE001 - the database may be away; nothing else looks again
+            except Exception as error:  # noqa: BLE001 - nothing else would look again
+                _log.warning("programs that nobody wants are not ended yet: %s", error)
                 await clock.sleep(1.0)
                 self._look.set()
             self.reap()
