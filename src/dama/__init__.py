@@ -7,8 +7,8 @@ so that importing the package costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
     from dama.app import start_many
     from dama.broker.service import Service, TaskDefinition

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import os
+import platform
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from dama import clock
 from dama.broker.registry import Registry
-from dama.config import Config, EmbeddedDatabase, load_config
+from dama.config import Config, EmbeddedDatabase, home_of, load_config
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
+from dama.runtime.adoption import stop_bound_elsewhere
 from dama.runtime.doctor import Facts, Finding, examine
+from dama.runtime.errors import NoLogsError
+from dama.runtime.program import directories_of
 from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
 from dama.runtime.worker import SLOTS, Worker
@@ -27,11 +33,13 @@ from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.health import read_health
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+    from pathlib import Path
 
     from dama.broker.service import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.schedule import Schedule
+    from dama.runtime.run_directory import RunDirectory
 
 FOLLOW_SECONDS = 0.1
 START_BATCH = 1000
@@ -43,11 +51,13 @@ class App:
     Attributes:
         store: Its contexts and events.
         registry: The services of this process.
+        home: The folder of dama's files.
     """
 
-    def __init__(self, store: Store, registry: Registry) -> None:
+    def __init__(self, store: Store, registry: Registry, home: Path | None = None) -> None:
         self.store = store
         self.registry = registry
+        self.home = home or home_of(os.environ)
 
     @classmethod
     @asynccontextmanager
@@ -58,7 +68,7 @@ class App:
             UnavailableError: It can not be used; the message says why.
         """
         async with Store.opened(await _conninfo(config)) as store:
-            yield cls(store, registry)
+            yield cls(store, registry, config.home)
 
     async def start(
         self,
@@ -96,7 +106,13 @@ class App:
     ) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process, for one tree or for all that it knows."""
         worker = Worker(
-            self.store, self.registry, root=root, queues=queues, slots=slots, labels=labels
+            self.store,
+            self.registry,
+            root=root,
+            queues=queues,
+            slots=slots,
+            labels=labels,
+            home=self.home,
         )
         return worker.working()
 
@@ -157,7 +173,35 @@ class App:
                 f"Context {context_id} is {context.status}; there is nothing to cancel.",
                 f"`dama tree {context_id}` shows it with its subtasks.",
             )
+        runs = await directories_of(self.store, self.home)
+        # A worker does so, too; there may be none on this host.
+        await stop_bound_elsewhere(self.store, runs, platform.node())
         return cancelled
+
+    async def runs_of(self, context_id: int) -> list[RunDirectory]:
+        """The files of the programs that a context ran on this host, the oldest run first.
+
+        Raises:
+            UnknownContextError: There is no such context.
+            NoLogsError: It ran no program, or none here.
+        """
+        found = (await directories_of(self.store, self.home)).of_context(context_id)
+        if found:
+            return found
+        await self.store.context(context_id)
+        hosts: set[str] = set()
+        async for page in self.store.pages(context_id):
+            metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
+            hosts |= {str(meta["program_host"]) for meta in metas if "program_host" in meta}
+        if hosts:
+            raise NoLogsError(
+                f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "
+                f"files are there; here nothing of it is in {self.home}."
+            )
+        raise NoLogsError(
+            f"Context {context_id} has run no program.",
+            f"`dama events {context_id}` shows what it did.",
+        )
 
     async def resume(self, context_id: int) -> None:
         """Let a context go on: one that failed is reopened; one that was interrupted waits already.

@@ -1,4 +1,4 @@
-"""Configuration: where the database is, where dama keeps its files, which modules have services.
+"""Configuration: where the database is, where dama keeps its files, what has services.
 
 Flags win over the environment, the environment over the file, the file over the defaults. It is
 read once and frozen. The file is `dama.toml`, or `[tool.dama]` of a `pyproject.toml`, in the
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from dama.errors import UsageError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-FILE_KEYS = ("services", "database_url")
+FILE_KEYS = ("services", "programs", "database_url")
 # Any of these says that a person meant libpq's own variables.
 PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 PG_NAMES = {
@@ -76,12 +74,16 @@ class Config:
         database: Which PostgreSQL.
         services: Modules to import for their services.
         project: The folder of the file of settings, or the current one.
+        programs: Declarations by task, as the file has them; `dama.broker.declaration` reads them.
+        source: The name of the file of settings; empty when there is none.
     """
 
     home: Path
     database: EmbeddedDatabase | ExternalDatabase
     services: tuple[str, ...]
     project: Path
+    programs: Mapping[str, object] = field(default_factory=dict[str, object])
+    source: str = ""
 
 
 def load_config(
@@ -107,16 +109,19 @@ def load_config(
     environ = os.environ if environ is None else environ
     project, settings, source = _read_file((cwd or Path.cwd()).absolute())
     return Config(
-        home=home.expanduser().absolute() if home else _home(environ),
+        home=home.expanduser().absolute() if home else home_of(environ),
         database=_chosen(project, environ, pg_env, database_url)
         or _from_file(settings, source)
         or EmbeddedDatabase(),
         services=tuple(settings.get("services", ())),
         project=project,
+        programs=settings.get("programs", {}),
+        source=source,
     )
 
 
-def _home(environ: Mapping[str, str]) -> Path:
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The folder of dama's files that an environment names."""
     if home := environ.get("DAMA_HOME"):
         return Path(home).expanduser().absolute()
     state = Path(environ.get("XDG_STATE_HOME") or "")
@@ -239,6 +244,11 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"database_url of {path} must be a string.",
             'Write database_url = "postgresql://host/database".',
+        )
+    if not isinstance(settings.get("programs", {}), dict):
+        raise ConfigError(
+            f"programs of {path} must be a table.",
+            'Write [programs."flights.import"] with command = ["./import.sh"].',
         )
     services: object = settings.get("services", [])
     if not isinstance(services, list) or not all(

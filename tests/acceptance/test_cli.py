@@ -172,6 +172,68 @@ def test_an_interrupted_run_goes_on_with_resume(dama, project):
     assert len([type_ for type_ in types if type_.endswith(":DONE")]) == 20
 
 
+PROGRAMS = """
+[programs."old.load"]
+help = "Load a year, as ever."
+command = ["./load.sh", "--year", "{year}"]
+params.year = { type = "integer", min = 1987, help = "The year to load." }
+"""
+
+
+def test_a_declared_program_looks_like_every_other_task(dama, project):
+    """In lists, in its help, in its schema and in what is refused."""
+    with (project / "dama.toml").open("a") as file:
+        file.write(PROGRAMS)
+
+    listed = dama("services").stdout
+    (service,) = json.loads(dama("services", "old", "--json").stdout)
+    shown = dama("run", "old.load", "--help").stdout
+    refused = dama("run", "old.load", "--year", "1900")
+
+    assert "  old.load  Load a year, as ever." in listed
+    assert service["tasks"][0]["params"]["properties"]["year"]["minimum"] == 1987
+    assert service["tasks"][0]["program"]["command"][0] == "./load.sh"
+    assert "--year INTEGER" in shown
+    assert "The year to load. [required]" in " ".join(shown.split())
+    assert (refused.returncode, "--year should be greater" in refused.stderr) == (2, True)
+
+
+def test_a_wrong_declaration_is_one_message(dama, project):
+    """With the file and the key; nothing runs."""
+    with (project / "dama.toml").open("a") as file:
+        file.write(PROGRAMS.replace("command", "comand"))
+
+    refused = dama("run", "small.add", "--a", "1")
+
+    assert refused.returncode == 2
+    assert 'dama.toml: programs."old.load" has the unknown key' in refused.stderr
+    assert "command" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_existing_programs_are_drafted_for_review(dama, project):
+    """To standard output, into a new file, or from a crontab on standard input."""
+    (project / "etl").mkdir()
+    (project / "etl/load.sh").write_text("# Load it.\necho $1\n")
+
+    shown = dama("import", "etl").stdout
+    written = dama("import", "etl", "--write", "etl/dama.toml")
+    again = dama("import", "etl", "--write", "etl/dama.toml")
+    crontab = subprocess.run(
+        [DAMA, "import", "-"], input="15 2 * * * /opt/load.sh\n",
+        cwd=project, env=dama.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert 'cwd = "etl"' in shown
+    assert written.returncode == 0
+    assert "cwd" not in (project / "etl/dama.toml").read_text()
+    assert (again.returncode, "is there already" in again.stderr) == (2, True)
+    assert 'dama schedule add load cron.load --cron "15 2 * * *" --zone' in crontab.stdout
+    with (project / "dama.toml").open("a") as file:
+        file.write(shown)
+    assert "etl.load  Load it." in dama("services").stdout
+
+
 def test_a_detached_run_outlives_the_command(dama):
     """Its events can be followed from anywhere."""
     begun = dama("run", "small.ticks", "--count", "3", "--detach")

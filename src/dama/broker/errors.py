@@ -17,6 +17,12 @@ class InvalidDefinitionError(UsageError):
     code = "INVALID_DEFINITION"
 
 
+class ProgramEnvironmentError(UsageError):
+    """A program can not get the variables that its declaration promises."""
+
+    code = "PROGRAM_ENVIRONMENT"
+
+
 class DuplicateNameError(UsageError):
     """Two services, or two tasks of a service, have the same name."""
 

@@ -1,4 +1,4 @@
-"""Params: the pydantic model of what a task takes, made from its signature and docstring.
+"""Params: the pydantic model of what a task takes, from its signature or its declaration.
 
 One model serves the command line, the queue and later the forms. pydantic is imported when a
 model is made, not before.
@@ -7,7 +7,7 @@ model is made, not before.
 from __future__ import annotations
 
 import inspect
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from dama.broker.errors import InvalidDefinitionError, InvalidParamsError, ParamProblem
 from dama.broker.signature import annotations_of, params_of
@@ -19,10 +19,24 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+class ParamField(NamedTuple):
+    """One param, for the model.
+
+    Attributes:
+        annotation: Its type.
+        default: Its value when it is not given; `...` when it must be.
+        description: What it is; None for what the annotation says.
+    """
+
+    annotation: Any
+    default: Any
+    description: str | None
+
+
 def params_model(
     task: str, function: Callable[..., object], descriptions: Mapping[str, str]
 ) -> type[BaseModel]:
-    """Make the model of a task's params. Unknown names are refused, and so are NaN and infinity.
+    """Make the model of a task's params, of the signature of its function.
 
     Args:
         task: The full name of the task.
@@ -32,19 +46,37 @@ def params_model(
     Raises:
         InvalidDefinitionError: An annotation is not a type that can be validated.
     """
-    from pydantic import BaseModel, ConfigDict, create_model  # noqa: PLC0415 - 27 to 89 ms
-
     params = params_of(task, function)
     types = annotations_of(task, function, {n: p.annotation for n, p in params.items()})
+    fields = {
+        name: ParamField(
+            types.get(name, _type_of_default(param)),
+            ... if param.default is inspect.Parameter.empty else param.default,
+            descriptions.get(name),
+        )
+        for name, param in params.items()
+    }
+    return fields_model(task, fields)
+
+
+def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]:
+    """Make the model of a task's params. Unknown names are refused, and so are NaN and infinity.
+
+    Args:
+        task: The full name of the task.
+        params: They become fields.
+
+    Raises:
+        InvalidDefinitionError: A type can not be validated.
+    """
+    from pydantic import BaseModel, ConfigDict, create_model  # noqa: PLC0415 - 27 to 89 ms
+
     config = ConfigDict(
         title=task, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
     taken = {*params, *dir(BaseModel)}
     fields: dict[str, Any] = {
-        _field_name(name, taken): _field(
-            name, types.get(name, _type_of_default(param)), param, descriptions.get(name)
-        )
-        for name, param in params.items()
+        _field_name(name, taken): _field(name, param) for name, param in params.items()
     }
     try:
         return create_model(f"{task} params", __config__=config, **fields)
@@ -96,16 +128,14 @@ def _field_name(name: str, taken: set[str]) -> str:
     return name
 
 
-def _field(
-    name: str, annotation: object, parameter: inspect.Parameter, description: str | None
-) -> tuple[object, object]:
+def _field(name: str, param: ParamField) -> tuple[object, object]:
     from pydantic import Field  # noqa: PLC0415 - loaded with the model
 
+    annotation = param.annotation
     base, *metadata = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     # Later metadata wins: a description in the annotation is nearer than the docstring's.
-    annotated = Annotated[(base, Field(description=description), *metadata, Field(alias=name))]
-    required = parameter.default is inspect.Parameter.empty
-    return annotated, ... if required else parameter.default
+    description = Field(description=param.description)
+    return Annotated[(base, description, *metadata, Field(alias=name))], param.default
 
 
 def _type_of_default(parameter: inspect.Parameter) -> object:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.adhoc import adhoc
 from dama.broker.errors import (
     DuplicateNameError,
+    InvalidDefinitionError,
     ModuleLoadError,
     UnknownServiceError,
     UnknownTaskError,
@@ -19,7 +22,7 @@ from dama.broker.service import Service
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from traceback import StackSummary
     from types import ModuleType
 
@@ -80,10 +83,35 @@ class Registry:
             UnknownTaskError: There is none; the nearest names are in the hint.
         """
         service, _, short_name = name.partition(".")
+        if name == adhoc.name:
+            return adhoc
         if service in self._services and short_name in (tasks := self._services[service].tasks):
             return tasks[short_name]
         hint = _nearest(name, self.tasks, "dama services")
         raise UnknownTaskError(f"There is no task {name!r}.", hint)
+
+    def add_programs(self, programs: Mapping[str, object], source: str, root: Path) -> None:
+        """Add the programs that a file of settings declares; each joins the service of its name.
+
+        Args:
+            programs: The declarations by full name, such as `flights.import`.
+            source: The name of the file.
+            root: Its folder, where relative paths begin.
+
+        Raises:
+            InvalidDefinitionError: A name or a key can not be used; the message names it.
+            DuplicateNameError: A module has a task of this name.
+        """
+        for name, values in programs.items():
+            service, _, short_name = name.partition(".")
+            if not short_name:
+                raise InvalidDefinitionError(
+                    f"{source}: programs.{name}: wanted the name of a service, a dot and a name.",
+                    _quoted(name, values),
+                )
+            found = self._services.get(service) or Service(service)
+            found.declare(short_name, values, place=source, base=root)
+            self.add(found)
 
     def load_modules(self, names: Iterable[str], root: Path) -> None:
         """Import modules and add the services that they have at their top level.
@@ -108,6 +136,17 @@ class Registry:
                 )
             for service in services:
                 self.add(service)
+
+
+def _quoted(name: str, values: object) -> str:
+    """What was meant: TOML takes a dot without quotes for a table within a table."""
+    below: Mapping[str, object] = {}
+    if isinstance(values, Mapping):
+        below = cast("Mapping[str, object]", values)
+    inner = next((key for key, value in below.items() if isinstance(value, dict)), None)
+    if inner and "command" not in below:
+        return f'Names with a dot need quotes: [programs."{name}.{inner}"].'
+    return f'Write [programs."SERVICE.{name}"].'
 
 
 def _nearest(name: str, known: Iterable[str], lister: str) -> str:

@@ -12,6 +12,7 @@ import inspect
 import re
 import sys
 from functools import cached_property
+from pathlib import Path
 from string import Formatter
 from typing import (
     TYPE_CHECKING,
@@ -22,19 +23,23 @@ from typing import (
     Protocol,
     TypeVar,
     Unpack,
+    cast,
     final,
     overload,
 )
 
+from dama.broker.declaration import ProgramSettings, read_program
 from dama.broker.docstring import Docstring, parse_docstring
 from dama.broker.errors import DuplicateNameError, InvalidDefinitionError
 from dama.broker.options import TaskOptions, TaskSettings, read_options
 from dama.broker.params import arguments_of, params_model, validate_params
+from dama.broker.program import ProgramSpec, program_model
 from dama.broker.result import ResultType
 from dama.broker.signature import params_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from types import FrameType
 
     from pydantic import BaseModel
 
@@ -55,17 +60,26 @@ class TaskDefinition(Generic[R]):
         name: The full name, such as `flights.load`.
         function: What was decorated; its first parameter is the task itself.
         options: How it is queued, timed and tried again.
+        program: What the worker starts instead of the function; None for a task in Python.
     """
 
     def __init__(
-        self, service: str, name: str, function: Callable[..., object], options: TaskOptions
+        self,
+        service: str,
+        name: str,
+        function: Callable[..., object],
+        options: TaskOptions,
+        program: ProgramSpec | None = None,
     ) -> None:
         self.service = service
         self.name = f"{service}.{name}"
         self.function = function
         self.options = options
-        params = params_of(self.name, function)  # refuses here what could never be called
-        _refuse_unknown_fields(self.name, options.concurrency_key, params)
+        self.program = program
+        # Refuses here what could never be called.
+        params = program.params if program else params_of(self.name, function)
+        where = f"{program.place}: {self.name}" if program else self.name
+        _refuse_unknown_fields(where, options.concurrency_key, params)
 
     @property
     def short_name(self) -> str:
@@ -87,6 +101,11 @@ class TaskDefinition(Generic[R]):
         """The paragraphs of the docstring after the summary, up to the first section."""
         return self._docstring.description
 
+    @property
+    def place(self) -> str:
+        """Where it is defined: a file, with the line if it is known."""
+        return self.program.place if self.program else _place(self.function)
+
     @cached_property
     def params(self) -> type[BaseModel]:
         """The model of the params.
@@ -94,6 +113,8 @@ class TaskDefinition(Generic[R]):
         Raises:
             InvalidDefinitionError: An annotation is not a type that can be validated.
         """
+        if self.program:
+            return program_model(self.name, self.program.params)
         return params_model(self.name, self.function, self._docstring.params)
 
     @cached_property
@@ -103,7 +124,7 @@ class TaskDefinition(Generic[R]):
 
     @cached_property
     def _docstring(self) -> Docstring:
-        return parse_docstring(self.function.__doc__)
+        return parse_docstring(self.program.help if self.program else self.function.__doc__)
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
         """Validate params, all at once.
@@ -210,8 +231,10 @@ class Service:
         """What it is, in a sentence; empty when nobody said."""
         if self._description or not self._tasks:
             return self._description
-        first = next(iter(self._tasks.values()))
-        module = sys.modules.get(first.function.__module__)
+        in_python = [task for task in self._tasks.values() if task.program is None]
+        if not in_python:
+            return f"Programs of {next(iter(self._tasks.values())).place.partition(':')[0]}."
+        module = sys.modules.get(in_python[0].function.__module__)
         return parse_docstring(module.__doc__ if module else None).summary
 
     @overload
@@ -254,24 +277,76 @@ class Service:
 
         return define if function is None else define(function)
 
+    def program(
+        self,
+        name: str,
+        *,
+        command: Sequence[str | Sequence[str]],
+        **settings: Unpack[ProgramSettings],
+    ) -> TaskDefinition[Any]:
+        """Make a task of a program, with the keys that `[programs]` of `dama.toml` has.
+
+        Args:
+            name: Within the service.
+            command: Its arguments, each a text; `{year}` is the value of a param. No shell.
+            **settings: params, cwd, env, secrets, exit_codes, retries, timeout and so on. Relative
+                paths begin at the folder of the module that calls this.
+
+        Raises:
+            InvalidDefinitionError: The name or a setting can not be used; the message names it.
+            DuplicateNameError: The service has another task of this name.
+        """
+        caller = cast("FrameType", cast("FrameType", inspect.currentframe()).f_back)
+        file = Path(caller.f_code.co_filename)
+        return self.declare(
+            name,
+            {"command": command, **settings},
+            place=f"{file.name}:{caller.f_lineno}",
+            base=file.absolute().parent,
+        )
+
+    def declare(self, name: str, values: object, *, place: str, base: Path) -> TaskDefinition[Any]:
+        """Make a task of a program's declaration; the same one again changes nothing.
+
+        Args:
+            name: Within the service.
+            values: The keys, as `dama.toml` has them.
+            place: Where they are: a file, with a line if there is one.
+            base: The folder that relative paths begin at.
+
+        Raises:
+            InvalidDefinitionError: The name or a key can not be used.
+            DuplicateNameError: The service has another task of this name.
+        """
+        in_file = ":" not in place
+        where = f'programs."{self.name}.{name}"' if in_file else f"{self.name}.{name}"
+        spec, options = read_program(f"{place}: {where}", values, place=place, base=base)
+        known = self._tasks.get(name)
+        if known and (known.program, known.options) == (spec, options):
+            return known
+        definition = TaskDefinition[Any](self.name, name, _only_the_worker, options, spec)
+        return self._keep(name, definition)
+
     def _define(
         self, name: str, function: Callable[..., object], settings: TaskSettings
     ) -> TaskDefinition[Any]:
-        full_name = f"{self.name}.{name}"
+        options = read_options(f"{self.name}.{name}", settings)
+        return self._keep(name, TaskDefinition[Any](self.name, name, function, options))
+
+    def _keep(self, name: str, definition: TaskDefinition[Any]) -> TaskDefinition[Any]:
+        way = "@service.task(name=...)" if definition.program is None else "its declaration"
         if not _TASK_NAME.fullmatch(name):
             raise InvalidDefinitionError(
                 f"{name!r} can not be the name of a task of {self.name}.",
                 "Names are lower-case letters, digits, - and _, and begin with a letter. "
-                "Give another with @service.task(name=...).",
+                f"Give another with {way}.",
             )
         if name in self._tasks:
             raise DuplicateNameError(
-                f"{full_name} is defined twice: in {_place(self._tasks[name].function)} "
-                f"and in {_place(function)}.",
-                "Give one of them another name with @service.task(name=...).",
+                f"{definition.name} is defined twice: in {self._tasks[name].place} "
+                f"and in {definition.place}.",
+                f"Give one of them another name with {way}.",
             )
-        options = read_options(full_name, settings)
-        definition = TaskDefinition[Any](self.name, name, function, options)
         self._tasks[name] = definition
         return definition
 
@@ -296,6 +371,11 @@ def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str
                 f"{task}: concurrency_key names {field!r}, which is no param of it.",
                 f"It has {', '.join(params) or 'none'}.",
             )
+
+
+async def _only_the_worker(_: object, **__: object) -> NoReturn:
+    """Stand in for the function of a program: no worker calls it."""
+    raise InvalidDefinitionError("This task is a program: a worker starts it, nobody can call it.")
 
 
 def _place(function: Callable[..., object]) -> str:

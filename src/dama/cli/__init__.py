@@ -8,8 +8,8 @@ which knows the exit codes. What commands say to the rest of the program goes th
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `dama` with these arguments (by default the process's); return the exit code."""
+    import os
+
+    from dama.cli.tell import is_telling, tell
+
+    arguments = sys.argv[1:] if argv is None else argv
+    if is_telling(arguments, os.environ):
+        return tell(arguments[1:], os.environ["DAMA_EVENTS"])
     from dama.cli.root import root
 
     return _invoke(root, "dama", argv)

@@ -18,6 +18,8 @@ ENDED = {"done", "failed", "cancelled"}
 _STATUS_AFTER = {
     "INITIAL": "queued",
     "STARTED": "running",
+    "ADOPTED": "running",
+    "LOST": "retrying",
     "RETRYING": "retrying",
     "RESUMED": "queued",
     "ERROR": "failed",

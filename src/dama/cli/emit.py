@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         "dama emit 42 approved",
         """dama emit 42 rows/month_loaded --payload '{"month": 3, "rows": 28834}'""",
         "dama emit 42 approved --payload - < approval.json",
+        "dama emit :PROGRESS done=3 total=10     within a program",
     )
 )
 @click.argument("context_id", metavar="CONTEXT", type=int)
@@ -45,7 +46,11 @@ def emit(  # noqa: PLR0913 - one argument an option
     expect: int | None,
     as_json: bool,
 ) -> None:
-    """Append an event to a context."""
+    """Append an event to a context.
+
+    Within a program, where $DAMA_EVENTS is set, `dama emit TYPE name=value ...` is an event of its
+    own context: a value that is JSON is taken as JSON, and the worker ships it.
+    """
     event = _event(type_, payload, meta, error=error)
 
     async def append() -> list[int]:

@@ -89,6 +89,8 @@ def _of_status(suffix: str, row: Row, payload: Mapping[str, Any]) -> str:
     words = {
         "INITIAL": "queued",
         "STARTED": f"started{again}",
+        "ADOPTED": "goes on under another worker",
+        "LOST": _red(f"lost: {_message(payload)}"),
         "RETRYING": f"failed, will be tried again: {_message(payload)}",
         "RESUMED": "resumed",
         "CANCELLED": click.style("cancelled", fg=COLOURS["cancelled"]),

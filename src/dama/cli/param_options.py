@@ -83,7 +83,7 @@ class ParamOption:
             parts.append("(may be repeated)")
         if self.required:
             parts.append("[required]")
-        elif (default := self.schema.get("default")) is not None:
+        elif (default := self.schema.get("default")) not in (None, []):
             parts.append(f"[default: {_shown(default)}]")
         return " ".join(filter(None, parts))
 

@@ -15,11 +15,13 @@ SECTIONS = {
         "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),
+        "import": ("dama.cli.import_:import_", "Draft declarations for existing programs."),
     },
     "Look at what ran": {
         "ls": ("dama.cli.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.tree:tree", "Show a context with its subtasks."),
+        "logs": ("dama.cli.logs:logs", "Show what a program printed."),
         "events": ("dama.cli.events:events", "Show the events of a context or of all."),
         "queue": ("dama.cli.queue:queue", "Pause, resume and limit queues."),
         "schedule": ("dama.cli.schedule:schedule", "Start tasks by the clock."),

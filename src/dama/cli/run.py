@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dama.broker.adhoc import adhoc
 from dama.broker.errors import InvalidParamsError
 from dama.cli.group import add_shared_options, examples, override, shared_options
 from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from dama.broker.service import Service, TaskDefinition
 
 _META = "dama.run"
+_COMMAND = "dama.command"
 
 
 @dataclass
@@ -36,6 +41,7 @@ class RunOptions:
         expires: Seconds in which it must start.
         deadline: Seconds in which it must end.
         label: What its worker must offer.
+        is_own_label: Whether only this process offers it.
     """
 
     detach: bool = False
@@ -48,6 +54,7 @@ class RunOptions:
     expires: float | None = None
     deadline: float | None = None
     label: tuple[str, ...] = ()
+    is_own_label: bool = False
 
     def wishes(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
@@ -77,6 +84,17 @@ class TaskGroup(click.Group):
         return ctx.ensure_object(Session).registry().tasks
 
     @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What comes after `--` without a task before it is a program of its own."""
+        if "--" in args:
+            place = args.index("--")
+            before, command = args[:place], args[place + 1 :]
+            if command and not self.make_parser(ctx).parse_args(list(before))[1]:
+                ctx.meta[_COMMAND] = command
+                args = [*before, adhoc.name]
+        return super().parse_args(ctx, args)
+
+    @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name the tasks."""
         return list(self.tasks(ctx))
@@ -84,6 +102,8 @@ class TaskGroup(click.Group):
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """Make the command of a task."""
+        if _COMMAND in ctx.meta:
+            return _program_command(ctx.meta[_COMMAND])
         found = self.tasks(ctx).get(cmd_name)
         if found is None:
             # By its full name, or with the error that names the nearest ones.
@@ -97,6 +117,25 @@ class TaskGroup(click.Group):
         if tasks := self.tasks(ctx):
             with formatter.section("Tasks"):
                 formatter.write_dl([(name, task.summary) for name, task in tasks.items()])
+
+
+def _program_command(command: list[str]) -> click.Command:
+    """The command of a program that nobody declared; all its arguments are known already."""
+
+    @click.pass_context
+    def call(ctx: click.Context) -> int:
+        chosen = _chosen(ctx)
+        if not chosen.enqueue and not chosen.label:
+            # No other worker has the environment of this terminal.
+            chosen.label = (f"terminal/{platform.node()}/{os.getpid()}",)
+            chosen.is_own_label = True
+        return _begin(ctx, adhoc.name, {"command": command, "cwd": str(Path.cwd())})
+
+    return click.Command(adhoc.name, callback=call)
+
+
+def _chosen(ctx: click.Context) -> RunOptions:
+    return ctx.meta.setdefault(_META, RunOptions())
 
 
 def task_command(definition: TaskDefinition[Any], path: str) -> click.Command:
@@ -163,21 +202,24 @@ def _call(
     options: list[ParamOption],
     typed: Mapping[str, object],
 ) -> int:
-    from dama.cli.follow import enqueue, run_here, start_detached
-
     params = typed_params(options, typed)
     try:
         definition.validate(params)
     except InvalidParamsError as error:
         raise with_flags(error, options, ctx.command_path) from None
-    session = ctx.ensure_object(Session)
-    chosen: RunOptions = ctx.meta[_META]
-    if chosen.detach or chosen.enqueue or chosen.label:
-        begin = start_detached if chosen.detach and not chosen.label else enqueue
-        return asyncio.run(
-            begin(session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json)
-        )
-    return run_here(session, definition.name, params, wishes=chosen.wishes(), as_json=chosen.json)
+    return _begin(ctx, definition.name, params)
+
+
+def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
+    from dama.cli.follow import enqueue, run_here, start_detached
+
+    session, chosen = ctx.ensure_object(Session), _chosen(ctx)
+    is_for_others = bool(chosen.label) and not chosen.is_own_label
+    wishes = chosen.wishes()
+    if chosen.detach or chosen.enqueue or is_for_others:
+        begin = start_detached if chosen.detach and not is_for_others else enqueue
+        return asyncio.run(begin(session, name, params, wishes=wishes, as_json=chosen.json))
+    return run_here(session, name, params, wishes=wishes, as_json=chosen.json)
 
 
 def _example(path: str, options: list[ParamOption]) -> str:
@@ -193,13 +235,15 @@ run = TaskGroup(
     The task is a context of its own in the database, and each of its steps is kept. Ctrl-C stops
     it, and `dama resume` lets it go on from its last step.
 
-    Its options come from its signature: `dama run NAME --help`.
+    Its options come from its signature: `dama run NAME --help`. What follows `--` is a program that
+    needs no declaration; Ctrl-C lets it go on, and `dama cancel` ends it.
     """,
     epilog=examples(
         "dama run flights.load --help",
         "dama run flights.load --year 2013",
         "dama run flights.load --detach",
         "dama run flights.load --json | jq .result",
+        "dama run -- ./legacy.sh --year 2013",
     ),
     subcommand_metavar="NAME [OPTIONS]",
 )

@@ -31,6 +31,7 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
         return
     if not found:
         click.echo('No module with services is named. In dama.toml: services = ["my_project"]')
+        click.echo("It may have programs, too: `dama import FOLDER` drafts them.")
         return
     for number, service in enumerate(found):
         click.echo("\n" * bool(number), nl=False)
@@ -54,6 +55,7 @@ def _service_document(service: Service) -> dict[str, object]:
 
 
 def _task_document(task: TaskDefinition[Any]) -> dict[str, object]:
+    command = task.program and {"command": task.program.command, "cwd": task.program.cwd}
     return {
         "name": task.name,
         "summary": task.summary,
@@ -62,5 +64,6 @@ def _task_document(task: TaskDefinition[Any]) -> dict[str, object]:
         "priority": task.options.priority,
         "retries": task.options.retries,
         "timeout": task.options.timeout,
+        "program": command,
         "params": task.params.model_json_schema(),
     }

@@ -45,15 +45,23 @@ class Session:
         return load_config(pg_env=self.pg_env)
 
     def registry(self) -> Registry:
-        """Load the modules of the project, once."""
+        """Load the modules of the project and read its programs, once."""
         if self._registry is None:
             from dama.broker.registry import Registry
 
             config = self.config()
             registry = Registry(self._services)
             registry.load_modules(config.services, config.project)
+            registry.add_programs(config.programs, config.source, config.project)
             self._registry = registry
         return self._registry
+
+    def is_program(self, task: str) -> bool:
+        """Whether a task is a program, which goes on without its worker."""
+        from dama.broker.adhoc import adhoc
+
+        found = self.registry().tasks.get(task)
+        return task == adhoc.name or bool(found and found.program)
 
     def embedded(self) -> EmbeddedPostgres | None:
         """The embedded database; None when another one is configured."""

@@ -25,6 +25,8 @@ KEYS = ("type", "payload", "error", "meta")
 KINDS = (
     "INITIAL",
     "STARTED",
+    "ADOPTED",
+    "LOST",
     "PROGRESS",
     "RETRYING",
     "RESUMED",

@@ -35,7 +35,8 @@ class Attempt:
         worker: Who ran it: `host:pid`.
         started_at: By the clock of the database.
         ended_at: When it failed, was cancelled or ended; None while it runs or when it was lost.
-        outcome: done, failed or cancelled; None while it runs or when it was lost.
+        outcome: done, failed, cancelled, or lost for a program that nobody knows the end of; None
+            while it runs or when its worker died.
     """
 
     epoch: int
@@ -106,8 +107,8 @@ def live(state: Lifecycle, event: Event) -> Lifecycle:  # noqa: PLR0911 - a case
         case "INITIAL":
             task = event.type.rpartition(":")[0] or None
             return replace(state, task=task, params=_value(event))
-        case "STARTED":
-            return replace(state, error=None, attempts=(*state.attempts, _attempt(event)))
+        case "STARTED" | "ADOPTED" | "LOST":
+            return _begun(state, event, kind)
         case "PROGRESS":
             return replace(state, progress=_object(event))
         case "RETRYING" | "ERROR":
@@ -161,6 +162,17 @@ def _attempt(event: Event) -> Attempt:
         worker=worker if isinstance(worker, str) else None,
         started_at=_at(event),
     )
+
+
+def _begun(state: Lifecycle, event: Event, kind: str) -> Lifecycle:
+    """An attempt begins, goes on with another worker and epoch, or was lost."""
+    if kind == "LOST":
+        return replace(_ended(state, event, "lost"), error=_object(event))
+    by = _attempt(event)
+    if kind == "STARTED" or not state.attempts or state.attempts[-1].outcome is not None:
+        return replace(state, error=None, attempts=(*state.attempts, by))
+    latest = replace(state.attempts[-1], epoch=by.epoch, worker=by.worker)
+    return replace(state, attempts=(*state.attempts[:-1], latest))
 
 
 def _ended(state: Lifecycle, event: Event, outcome: str) -> Lifecycle:

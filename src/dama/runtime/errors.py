@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dama.errors import DamaError, UsageError
+from dama.errors import DamaError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +52,42 @@ class WaitTimeoutError(DamaError):
             f"Context {context_id} waited {timeout:g} s for an event {type_}, and none came.",
             f"`dama emit {context_id} {type_}` would have been it.",
         )
+
+
+class ProgramError(DamaError):
+    """A program did not do its work.
+
+    Attributes:
+        data: How it ended, and the last lines of its standard error.
+        is_final: Whether another attempt is of no use.
+    """
+
+    code = "PROGRAM"
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        is_final: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint or "`dama logs CONTEXT --stderr` shows what it said.")
+        self.data = dict(data or {})
+        self.is_final = is_final
+
+
+class ProgramLostError(ProgramError):
+    """Nobody knows how a program ended."""
+
+    code = "PROGRAM_LOST"
+
+
+class NoLogsError(NotFoundError):
+    """There are no files of a program, or none on this host."""
+
+    code = "NO_LOGS"
 
 
 class ParkSignal(BaseException):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
@@ -35,6 +36,24 @@ if TYPE_CHECKING:
     from dama.store import Store
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """The event that begins a run.
+
+    Attributes:
+        kind: STARTED; ADOPTED and LOST are those of a program that an earlier run has started.
+        payload: Of the event.
+        meta: Besides that of the worker.
+    """
+
+    kind: str = "STARTED"
+    payload: object = ABSENT
+    meta: Mapping[str, Any] | None = None
+
+
+STARTED = Beginning()
+
+
 class Execution:
     """One run.
 
@@ -53,6 +72,7 @@ class Execution:
         waits: What it waits for.
         signals_taken: How many events of each type its waits have used up.
         park_after: Seconds after which it leaves memory while it waits.
+        facts: What the meta of its last event tells besides who and why.
     """
 
     def __init__(
@@ -76,6 +96,7 @@ class Execution:
         self.signals_taken: Counter[str] = Counter()
         self.park_after = endings.park_after
         self.busy = 0
+        self.facts: dict[str, Any] = {}
         self._commits = commits
         self._endings = endings
         self._on_waiting = on_waiting
@@ -89,7 +110,9 @@ class Execution:
         """What its connections are called in `pg_stat_activity`."""
         return f"dama:{self.claim.context_id}:{self.claim.epoch}"
 
-    async def begin(self, worker: str, meta: dict[str, Any]) -> None:
+    async def begin(
+        self, worker: str, meta: Mapping[str, Any], beginning: Beginning = STARTED
+    ) -> None:
         """Write STARTED, which fences earlier runs, and read what they did.
 
         A first run has no earlier ones: it goes on at once, and its first events share a commit
@@ -98,8 +121,10 @@ class Execution:
         Raises:
             LostSignal: A later run has started already.
         """
-        key = f"STARTED#{self.claim.epoch}"
-        started = replace(self.event(":STARTED", key=key, worker=worker, **meta), is_checked=True)
+        key = f"{beginning.kind}#{self.claim.epoch}"
+        meta = {**meta, **(beginning.meta or {})}
+        event = self.event(f":{beginning.kind}", beginning.payload, key=key, worker=worker, **meta)
+        started = replace(event, is_checked=True)
         self._started = self._commits.submit([started])
         self._started.add_done_callback(_look_at)
         if self.claim.epoch > 1:
@@ -154,13 +179,17 @@ class Execution:
 
     async def append(self, item: Append) -> Appended:
         """Append an event that was made before; see `write`."""
+        (appended,) = await self.append_all([item])
+        return appended
+
+    async def append_all(self, items: Sequence[Append]) -> list[Appended]:
+        """Append events in their order, all or none; see `write`."""
         if self._closed:
             raise LostSignal
         try:
-            (appended,) = await self._commits.submit([item])
+            return await self._commits.submit(items)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
-        return appended
 
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""
@@ -260,18 +289,20 @@ class Execution:
 
     async def finish(self, result: object) -> None:
         """Write the FINAL."""
-        final = self.event(":FINAL", result, key=f"FINAL#{self.claim.epoch}")
+        final = self.event(":FINAL", result, key=f"FINAL#{self.claim.epoch}", **self.facts)
         await self.append(replace(final, is_checked=result is None))
 
     async def fail(self, error: Exception) -> None:
         """Write the ERROR: the task failed for good."""
         payload = error_payload(error)
-        await self.write(":ERROR", payload, key=f"ERROR#{self.claim.epoch}", error=True)
+        key = f"ERROR#{self.claim.epoch}"
+        await self.write(":ERROR", payload, key=key, error=True, **self.facts)
 
     async def will_retry(self, error: Exception, delay: float) -> None:
         """Write that this attempt failed and another one follows."""
         payload = {**error_payload(error), "delay": round(delay, 3)}
-        await self.write(":RETRYING", payload, key=f"RETRYING#{self.claim.epoch}", error=True)
+        key = f"RETRYING#{self.claim.epoch}"
+        await self.write(":RETRYING", payload, key=key, error=True, **self.facts)
 
 
 def _look_at(started: asyncio.Future[list[Appended]]) -> None:

@@ -11,31 +11,32 @@ import asyncio
 import getpass
 import logging
 import os
-import platform
 import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.adhoc import adhoc
+from dama.config import home_of
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.claims import Claims
-from dama.runtime.errors import LostSignal, ParkSignal
-from dama.runtime.execution import Execution
+from dama.runtime.errors import LostSignal, ParkSignal, ProgramError
+from dama.runtime.execution import STARTED, Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
+from dama.runtime.process import identity_of_this_process, process_start
+from dama.runtime.program import ProgramRun, Programs
 from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.sync_task import SyncTask
 from dama.runtime.task import Task
-from dama.store.queue import WorkerIdentity
 from dama.store.renewal import Renewer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from pathlib import Path
 
     from dama.broker.registry import Registry
     from dama.broker.service import TaskDefinition
@@ -60,9 +61,10 @@ class Worker:
         slots: How many runs it performs at once.
         labels: What it offers to runs that need it.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
+        home: The folder of dama's files; that of the environment by default.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of its own
         self,
         store: Store,
         registry: Registry,
@@ -72,11 +74,12 @@ class Worker:
         slots: int = SLOTS,
         labels: Sequence[str] = (),
         park_after: float = PARK_AFTER,
+        home: Path | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._tasks = list(registry.tasks)
-        own = sorted({task.options.queue for task in registry.tasks.values()})
+        self._tasks = [*registry.tasks, adhoc.name]
+        own = sorted({task.options.queue for task in (*registry.tasks.values(), adhoc)})
         self._queues = own if queues is None else queues
         self._root = root
         self._slots = slots
@@ -86,6 +89,9 @@ class Worker:
         self._id = 0
         self._wake = asyncio.Event()
         self._claims = Claims(store.queue, self._queues, self._tasks, root, self._labels)
+        self._programs = Programs(
+            store, home or home_of(os.environ), self._identity.host, lambda: self._id
+        )
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
@@ -110,6 +116,7 @@ class Worker:
                 self._claim_always(),
                 self._store.hints.listen(self._hear),
                 self._scheduler.fire_always(),
+                self._programs.end_always(),
             )
         ]
         self._lease.start()
@@ -122,10 +129,14 @@ class Worker:
     async def drain(self, grace: float) -> bool:
         """Claim no more, and let what runs come to its end; whether it did within the grace."""
         self._draining = True
-        running = list(self._running.values())
+        running = [
+            task
+            for context_id, task in self._running.items()
+            if context_id not in self._programs.followed  # they go on without the worker
+        ]
         if running:
             await asyncio.wait(running, timeout=grace)
-        return not self._running
+        return not any(not task.done() for task in running)
 
     async def idle(self) -> None:
         """Wait until nothing is queued for this worker and nothing runs."""
@@ -223,6 +234,8 @@ class Worker:
         for context_id in contexts:
             if (task := self._running.get(context_id)) is not None:
                 task.cancel()
+        if contexts:
+            self._programs.look()
 
     def _start_over(self) -> None:
         """Others took this worker for dead: its runs are theirs now."""
@@ -242,8 +255,10 @@ class Worker:
             on_waiting=self._count_waiting,
         )
         try:
-            await execution.begin(self._identity_text(), self._start_meta(claim))
-            outcome = await self._attempt(execution)
+            program = await self._programs.find(execution, self._registry.task(claim.task))
+            beginning = program.beginning if program else STARTED
+            await execution.begin(self._identity_text(), self._start_meta(claim), beginning)
+            outcome = await self._attempt(execution, program)
             self._settling += 1
             self._wake.set()
             try:
@@ -261,11 +276,11 @@ class Worker:
             self._endings.ended()
             self._wake.set()
 
-    async def _attempt(self, execution: Execution) -> Outcome:
+    async def _attempt(self, execution: Execution, program: ProgramRun | None) -> Outcome:
         claim = execution.claim
         task = self._registry.task(claim.task)
         try:
-            return Done(await _call(task, execution))
+            return Done(await (program.perform() if program else _call(task, execution)))
         except ParkSignal:
             return execution.parked()
         except LostSignal:
@@ -323,28 +338,8 @@ async def _call(task: TaskDefinition[Any], execution: Execution) -> object:
 def _after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> Outcome:
     options = task.options
     hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
+    hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
     if hopeless or attempt > options.retries:
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
-
-
-def identity_of_this_process() -> WorkerIdentity:
-    """Which process this is."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return WorkerIdentity(
-        host=platform.node(),
-        boot_id=boot.read_text().strip() if boot.exists() else "",
-        pid=os.getpid(),
-        pid_started=process_start(os.getpid()) or "",
-        version=version("dama-controller"),
-    )
-
-
-def process_start(pid: int) -> str | None:
-    """When a process started, in ticks after boot; None when there is none, zombies included."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]

@@ -82,6 +82,11 @@ class Database:
         async with database._pool:
             yield database
 
+    async def identity(self) -> str:
+        """What tells it from all other databases."""
+        ((system, oid),) = await self.rows("read_identity")
+        return f"{system}-{oid}"
+
     async def rows(
         self, name: str, params: Params | None = None, *, again: bool = True
     ) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from dama.store.rows import Claim
 
@@ -226,7 +226,24 @@ class RunQueue:
         }
         # Never sent again: a claim whose answer was lost is handed back by the worker.
         rows = await self._database.rows("claim_runs", params, again=False)
-        return [Claim(*row[:8], params=json.loads(row[9]) if row[8] else {}) for row in rows]
+        return [
+            Claim(*row[:8], params=json.loads(row[9]) if row[8] else {}, program_epoch=row[10])
+            for row in rows
+        ]
+
+    async def bind_program(self, context_id: int, worker_id: int, epoch: int) -> bool:
+        """Bind a run to this host, before its program starts; False when it is no longer its own.
+
+        From then on only workers of this host claim it, until theirs have been gone for minutes.
+        """
+        params = {"context_id": context_id, "worker_id": worker_id, "epoch": epoch}
+        return bool(await self._database.rows("bind_program", params))
+
+    async def bound_programs(self, contexts: Sequence[int], host: str) -> dict[int, int]:
+        """The epochs of the programs that still belong to their contexts on a host."""
+        params = {"contexts": list(contexts), "host": host}
+        rows = await self._database.rows("find_bound_programs", params)
+        return dict(cast("list[tuple[int, int]]", rows))
 
     async def park(self, context_id: int, worker_id: int, waiting: Waiting) -> bool:
         """Let a run wait without a worker; False when it is no longer its own."""

@@ -135,6 +135,7 @@ class Claim:
         queue: Where it was.
         priority: In its queue.
         params: The payload of the INITIAL.
+        program_epoch: The one that started a program on this host, which may still run.
     """
 
     context_id: int
@@ -146,6 +147,7 @@ class Claim:
     queue: str
     priority: int
     params: Any
+    program_epoch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@
 --        DM002 unknown context                 DM005 another version than expected
 --        DM003 key known with another body     DM006 the life cycle forbids it
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
+-- A run begins with STARTED; with ADOPTED when its program goes on, with LOST when that is gone. Each
+-- of them raises the epoch of the context.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
 -- tables were when a session first called it, and no call pays for planning.
 -- dama.appending tells the guards of both tables that the rules were held here.
@@ -125,9 +127,10 @@ BEGIN
     END IF;
 
     IF item.meta ? 'epoch' THEN
-      IF item.type LIKE '%:STARTED' AND (item.meta ->> 'epoch')::bigint > now_epoch THEN
+      IF (item.meta ->> 'epoch')::bigint > now_epoch
+         AND (right(item.type, 8) IN (':STARTED', ':ADOPTED') OR right(item.type, 5) = ':LOST') THEN
         now_epoch := (item.meta ->> 'epoch')::bigint;
-      ELSIF (item.meta ->> 'epoch')::bigint <> now_epoch OR item.type LIKE '%:STARTED' THEN
+      ELSIF (item.meta ->> 'epoch')::bigint <> now_epoch OR right(item.type, 8) IN (':STARTED', ':ADOPTED') THEN
         RAISE EXCEPTION USING ERRCODE = 'DM004',
           MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', now_id, now_epoch, item.meta ->> 'epoch'),
           DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);

@@ -16,7 +16,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            (array_agg(e.event_id ORDER BY e.version))[1] AS first,
            (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
            _data_manager_admin.status_after((array_agg(e.type ORDER BY e.version DESC))[1]) AS status,
-           coalesce(max((e.meta ->> 'epoch')::bigint) FILTER (WHERE e.type LIKE '%:STARTED'), 0) AS epoch,
+           coalesce(max((e.meta ->> 'epoch')::bigint) FILTER (WHERE e.type ~ ':(STARTED|ADOPTED|LOST)$'), 0) AS epoch,
            max(e.meta ->> 'start_key') FILTER (WHERE e.version = 1) AS start_key
       FROM _data_manager_admin.event_store_prototype e GROUP BY e.etl_context_id),
   lost AS (
@@ -67,7 +67,7 @@ BEGIN
   DELETE FROM _data_manager_admin.run_queue;
   INSERT INTO _data_manager_admin.run_queue
     (context_id, root_context_id, parent_id, task, queue, priority, epoch, attempt, state, due_at,
-     expires_at, deadline_at, labels, limit_key, key_limit)
+     expires_at, deadline_at, labels, limit_key, key_limit, host, program_epoch, host_until)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
          coalesce(i.meta ->> 'queue', 'default'), coalesce((i.meta ->> 'priority')::int, 0),
          greatest(c.epoch, k.epoch), coalesce((s.meta ->> 'attempt')::int, 0),
@@ -84,13 +84,17 @@ BEGIN
                 THEN i.created_at + (i.meta ->> 'expires')::double precision * interval '1 second' END,
          r.created_at + (i.meta ->> 'deadline')::double precision * interval '1 second',
          ARRAY(SELECT jsonb_array_elements_text(i.meta -> 'labels') WHERE i.meta ? 'labels'),
-         i.meta ->> 'limit_key', (i.meta ->> 'key_limit')::int
+         i.meta ->> 'limit_key', (i.meta ->> 'key_limit')::int,
+         -- A program may still run there; nobody else starts it before that host had its time.
+         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN s.meta ->> 'program_host' END,
+         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN (s.meta ->> 'program_epoch')::bigint END,
+         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.end_of_grace(s.meta ->> 'program_host') END
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype i ON i.event_id = c.initial_event_id
     JOIN LATERAL (  -- the last event of its life cycle
       SELECT e.type, e.created_at, e.payload FROM _data_manager_admin.event_store_prototype e
         WHERE e.etl_context_id = c.context_id
-          AND e.type ~ ':(INITIAL|RESUMED|STARTED|RETRYING|ERROR|CANCELLED|FINAL)$'
+          AND e.type ~ ':(INITIAL|RESUMED|STARTED|ADOPTED|LOST|RETRYING|ERROR|CANCELLED|FINAL)$'
         ORDER BY e.version DESC LIMIT 1) l ON TRUE
     JOIN LATERAL (  -- where its attempts began to count
       SELECT e.version, e.created_at FROM _data_manager_admin.event_store_prototype e

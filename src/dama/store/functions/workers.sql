@@ -4,12 +4,12 @@
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
---        labels of the worker; who works on one tree alone was told to, whatever its labels are.
+--        labels of the worker, which matter no more once a program runs on its host; who works on one tree alone was told to, whatever its labels are.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
   root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
-               attempt int, queue text, priority int, has_params boolean, params text)
+               attempt int, queue text, priority int, has_params boolean, params text, program_epoch bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
@@ -19,21 +19,24 @@ DECLARE
   ids   bigint[] := '{}';
   more  bigint[];
   place int;
+  here  text;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims.
-  PERFORM 1 FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
+  SELECT w.host INTO here FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
   IF NOT FOUND THEN
     RETURN;
   END IF;
   IF root IS NOT NULL THEN
     ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
+        AND (q.host IS NULL OR q.host = here OR q.host_until < clock_timestamp())
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOR place IN 1 .. cardinality(queues) LOOP
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
-          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
+          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND (q.labels <@ offered OR q.host = here)
+          AND (q.host IS NULL OR q.host = here OR q.host_until < clock_timestamp())
         ORDER BY -q.priority::bigint, q.context_id
         LIMIT _data_manager_admin.allowed_starts(queues[place], demand - cardinality(ids))
         FOR NO KEY UPDATE SKIP LOCKED);
@@ -48,24 +51,34 @@ BEGIN
   END IF;
   RETURN QUERY
     UPDATE _data_manager_admin.run_queue q
-      SET state = 'running', worker_id = worker, epoch = q.epoch + 1, attempt = q.attempt + 1,
+      SET state = 'running', worker_id = worker, epoch = q.epoch + 1,
+          -- A program that may still run here is adopted: it is the same attempt.
+          attempt = CASE WHEN q.host = here THEN q.attempt ELSE q.attempt + 1 END,
+          host = CASE WHEN q.host = here THEN here END,
+          program_epoch = CASE WHEN q.host = here THEN q.program_epoch END, host_until = NULL,
           due_at = NULL, expires_at = NULL, pending = 0, wake_types = NULL
       FROM _data_manager_admin.etl_context c
       JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
       WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id
       RETURNING q.context_id, q.parent_id, q.root_context_id, q.task, q.epoch, q.attempt,
-                q.queue, q.priority, e.payload IS NOT NULL, e.payload::text;
+                q.queue, q.priority, e.payload IS NOT NULL, e.payload::text, q.program_epoch;
 END
 $$;
 
 -- The runs of workers that are gone are queued again. Their epochs are fenced when they start anew.
+-- A program goes on without its worker, so other hosts leave it to the next worker of its own for a while.
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_of_grace(host text) RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+  SELECT CASE WHEN host IS NOT NULL THEN clock_timestamp() + interval '5 minutes' END
+$$;
+
 CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[]) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   released int;
 BEGIN
   DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (gone);
-  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL, host_until = _data_manager_admin.end_of_grace(q.host)
     WHERE q.worker_id = ANY (gone) AND q.state = 'running';
   GET DIAGNOSTICS released = ROW_COUNT;
   RETURN released;
@@ -87,10 +100,11 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 DECLARE
   before  timestamptz;
+  here    text;
   moment  timestamptz := clock_timestamp();
   dead    bigint[];
 BEGIN
-  SELECT w.lease_until INTO before FROM _data_manager_admin.worker w
+  SELECT w.lease_until, w.host INTO before, here FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision, NULL::double precision;
@@ -124,7 +138,8 @@ BEGIN
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
     EXISTS (SELECT FROM _data_manager_admin.run_queue q
               WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
-                AND q.labels <@ offered),
+                AND (q.labels <@ offered OR q.host = here)
+                AND (q.host IS NULL OR q.host = here OR q.host_until < moment)),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
     (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision

@@ -3,5 +3,6 @@
 -- Out:   nothing
 -- Locks: the row of the run
 UPDATE _data_manager_admin.run_queue
-  SET state = 'retrying', worker_id = NULL, due_at = clock_timestamp() + %(delay)s::interval
+  SET state = 'retrying', worker_id = NULL, host = NULL, program_epoch = NULL,
+      due_at = clock_timestamp() + %(delay)s::interval
   WHERE context_id = %(context_id)s::bigint AND worker_id = %(worker_id)s::bigint

@@ -1,0 +1,24 @@
+"""The task of programs that nobody declared: `dama run -- ./legacy.sh --year 2013`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dama.broker.errors import InvalidDefinitionError
+from dama.broker.service import Service
+
+_service = Service("programs", description="Programs that nobody declared.")
+
+
+@_service.task(name="run")
+async def adhoc(
+    _: object, command: list[str], cwd: str | None = None, env: dict[str, str] | None = None
+) -> Any:  # noqa: ANN401 - what the program leaves as its result
+    """Run a program.
+
+    Args:
+        command: Its arguments, the program first. No shell reads them.
+        cwd: Where it is started.
+        env: Further environment variables.
+    """
+    raise InvalidDefinitionError(f"{command} is a program: a worker starts it.", f"{cwd}, {env}")

@@ -1,0 +1,83 @@
+"""`dama emit TYPE name=value ...` within a program: one line for `$DAMA_EVENTS`, and nothing else.
+
+It is called in loops of shell scripts, so it imports next to nothing; the worker ships the line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+USAGE = 2
+UNWRITABLE = 3
+
+
+def is_telling(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
+    """Whether a program calls, and names no context: what follows `emit` is a type."""
+    if len(arguments) < 2 or arguments[0] != "emit" or not environ.get("DAMA_EVENTS"):  # noqa: PLR2004
+        return False
+    first = arguments[1]
+    return not first.startswith("-") and not first.isdecimal()
+
+
+def tell(arguments: Sequence[str], path: str) -> int:
+    """Append the line; give the exit code."""
+    type_, *pairs = arguments
+    parts: list[str] = []
+    for pair in pairs:
+        name, found, text = pair.partition("=")
+        if not found or not name:
+            print(  # noqa: T201 - click is not there
+                f"Error: {pair!r} is no name=value.\n"
+                "Write dama emit TYPE name=value ..., such as: dama emit :PROGRESS done=3 total=10",
+                file=sys.stderr,
+            )
+            return USAGE
+        parts.append(f"{_quoted(name)}: {_as_json(text)}")
+    payload = f', "payload": {{{", ".join(parts)}}}' if parts else ""
+    line = f'{{"type": {_quoted(type_)}{payload}}}\n'
+    try:
+        # One write to the end: lines of processes side by side do not mix.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(descriptor, line.encode())
+        os.close(descriptor)
+    except OSError as error:
+        print(f"Error: {path} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
+        return UNWRITABLE
+    return 0
+
+
+def _as_json(text: str) -> str:
+    """A text as JSON where it is JSON, such as 3, true or {"a": 1}; else as a string."""
+    if text in ("true", "false", "null") or _is_integer(text):
+        return text
+    if text and text[0] in '{["-0123456789':
+        import json
+
+        try:
+            return json.dumps(json.loads(text, parse_constant=_refuse))
+        except ValueError:
+            pass
+    return _quoted(text)
+
+
+def _is_integer(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdecimal() and (digits == "0" or digits[0] != "0")
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)  # NaN and Infinity are not JSON
+
+
+def _quoted(text: str) -> str:
+    """A string of JSON."""
+    try:
+        from _json import encode_basestring_ascii  # json imports re, which takes a while
+    except ImportError:
+        from json.encoder import encode_basestring_ascii
+    return encode_basestring_ascii(text)

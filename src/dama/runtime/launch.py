@@ -1,0 +1,160 @@
+"""Launching: from what is declared of a program to a shim that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dama.runtime import shim
+from dama.runtime.errors import ProgramError
+
+if TYPE_CHECKING:
+    from dama.broker.service import TaskDefinition
+    from dama.runtime.run_directory import RunDirectory
+
+OWN = ("DAMA_HOME", "DAMA_DATABASE_URL")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a shim is told.
+
+    Attributes:
+        argv: The program and its arguments.
+        environment: Of the program; never written to a file.
+        cwd: Where it is started.
+        timeout: Seconds that it may take; None for no limit.
+        grace: Seconds between TERM and KILL.
+        log_cap: Bytes that are kept of each log.
+        pty: Whether its output goes to a terminal.
+        nice: Added to the niceness.
+        memory: Bytes of address space of each process.
+    """
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: str
+    timeout: float | None = None
+    grace: float = 10.0
+    log_cap: int = 256 * 1024 * 1024
+    pty: bool = False
+    nice: int | None = None
+    memory: int | None = None
+
+    def spec(self, epoch: int) -> dict[str, Any]:
+        """What the shim reads; nothing in it is secret."""
+        return {
+            "argv": list(self.argv),
+            "cwd": self.cwd,
+            "epoch": epoch,
+            "timeout": self.timeout,
+            "grace": self.grace,
+            "log_cap": self.log_cap,
+            "pty": self.pty,
+            "nice": self.nice,
+            "memory": self.memory,
+        }
+
+
+def launch_of(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    workdir: str,
+    protocol: Mapping[str, str],
+) -> Launch:
+    """What is declared of a program, for these params.
+
+    Its environment is the worker's, then what is declared, then the protocol: the later ones win.
+
+    Args:
+        task: A program.
+        params: As they are stored.
+        workdir: Where it is started if nothing is declared.
+        protocol: The variables that dama gives.
+
+    Raises:
+        ProgramError: A secret is not in the environment of the worker.
+        ProgramEnvironmentError: A file of variables can not be read.
+    """
+    spec = task.program
+    base = inherited(os.environ)
+    if spec is None:
+        environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
+        cwd = params.get("cwd") or workdir
+        return Launch(params["command"], environment, cwd, task.options.timeout)
+    return Launch(
+        spec.argv(params),
+        {**base, **spec.environment(params), **_secrets(spec.secrets), **protocol},
+        spec.cwd or workdir,
+        task.options.timeout,
+        grace=spec.grace,
+        log_cap=spec.log_cap,
+        pty=spec.pty,
+        nice=spec.nice,
+        memory=spec.memory,
+    )
+
+
+def _secrets(names: Sequence[str]) -> dict[str, str]:
+    if missing := [name for name in names if name not in os.environ]:
+        raise ProgramError(
+            f"The worker has no {', '.join(missing)} in its environment to pass on.",
+            hint="Set it where the worker is started.",
+        )
+    return {name: os.environ[name] for name in names}
+
+
+def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
+    """Start the shim, which owns the lock from now on; give its pid.
+
+    It is not waited for here, and must be: it is a child of this process.
+    """
+    directory.write("spec.json", launch.spec(directory.epoch))
+    copy = directory.path / "shim.py"
+    shutil.copyfile(shim.__file__, copy)
+    with tempfile.TemporaryFile(dir=_memory()) as environment:
+        environment.write(json.dumps(dict(launch.environment)).encode() + b"\n")
+        environment.flush()
+        environment.seek(0)
+        log = os.open(directory.path / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # -X utf8: arguments are bytes, whatever the locale of the worker is.
+            argv = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(copy), str(directory.path)]
+            return os.posix_spawn(
+                sys.executable,
+                argv,
+                {},
+                file_actions=[  # the lock last: its place may be that of one of the others
+                    (os.POSIX_SPAWN_DUP2, environment.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, lock, shim.LOCK),
+                ],
+                setsid=True,
+            )
+        finally:
+            os.close(log)
+
+
+def _memory() -> str | None:
+    """Where a file is not on a disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unnamed
+
+
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a program gets of the worker's environment: all but what belongs to another run."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("DAMA_") or name in OWN
+    }
+    beside = str(Path(sys.executable).parent)
+    path = kept.get("PATH", os.defpath)
+    return kept | {"PATH": path if beside in path.split(":") else f"{path}:{beside}"}

@@ -1,0 +1,171 @@
+"""The lines of a growing file, read with bounded memory whatever a program writes into it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHUNK = 256 * 1024
+LONGEST = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a file was read.
+
+    Attributes:
+        offset: Of the next byte.
+        is_within: Whether it lies within a line of which nothing is wanted.
+        generation: How often the file was begun anew.
+    """
+
+    offset: int = 0
+    is_within: bool = False
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that is wanted, or what is wrong with a part of the file.
+
+    Attributes:
+        offset: Of its first byte.
+        text: Without the mark and the end of the line.
+        problem: Why there is no text; empty when there is.
+    """
+
+    offset: int
+    text: bytes
+    problem: str = ""
+
+
+class LineReader:
+    """Reads the lines that begin with a mark.
+
+    Args:
+        path: The file.
+        mark: How they begin; empty for all lines.
+        place: Where to go on.
+
+    Attributes:
+        place: Behind the last line that was given.
+    """
+
+    def __init__(self, path: Path, mark: bytes, place: Place) -> None:
+        self._path = path
+        self._mark = mark
+        self._kept = b""  # the beginning of a line that is wanted, and begins at the place
+        self.place = place
+
+    def read(self, *, is_last: bool = False) -> list[Line] | None:
+        """The lines of the next part; None at the end of the file.
+
+        Args:
+            is_last: Nothing comes any more: a line without its end is one, too.
+        """
+        chunk, lost = self._chunk()
+        if lost is not None:
+            return [lost]
+        if chunk:
+            return self._split(chunk)
+        kept, self._kept = (self._kept, b"") if is_last else (b"", self._kept)
+        if not kept:
+            return None
+        offset = self.place.offset
+        self.place = replace(self.place, offset=offset + len(kept))
+        text = kept.removeprefix(self._mark)
+        return [Line(offset, text)] if kept.startswith(self._mark) else []
+
+    def _chunk(self) -> tuple[bytes, Line | None]:
+        """The next bytes; or what happened to them."""
+        at = self.place.offset + len(self._kept)
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError:
+            return b"", None
+        try:
+            size = os.fstat(descriptor).st_size
+            if size < at:
+                self._kept = b""
+                self.place = Place(generation=self.place.generation + 1)
+                return b"", Line(0, b"", "The file was begun anew; what was in it may be missing.")
+            if size == at:
+                return b"", None
+            begin = _data_at(descriptor, at, size)
+            if begin > at:
+                self._kept = b""
+                self.place = replace(self.place, offset=begin, is_within=True)
+                what = f"{begin - at} bytes went beyond the cap before they were read."
+                return b"", Line(at, b"", what)
+            return os.pread(descriptor, CHUNK, at), None
+        finally:
+            os.close(descriptor)
+
+    def _split(self, chunk: bytes) -> list[Line]:
+        data = self._kept + chunk
+        base = self.place.offset
+        begin = 0
+        if self.place.is_within:
+            begin = data.find(b"\n") + 1
+            if not begin:
+                return self._stop(base + len(data), b"", is_within=True)
+        lines: list[Line] = []
+        while begin < len(data):
+            if data.startswith(self._mark, begin):
+                end = data.find(b"\n", begin)
+                if end < 0:
+                    break
+                lines.append(self._line(base + begin, data[begin + len(self._mark) : end]))
+                begin = end + 1
+            else:
+                following = data.find(b"\n" + self._mark, begin)
+                if following < 0:
+                    begin = max(data.rfind(b"\n") + 1, begin)
+                    break
+                begin = following + 1
+        rest = data[begin:]
+        if not rest or self._may_be_wanted(rest):
+            return lines + self._keep(base + begin, rest)
+        return lines + self._stop(base + len(data), b"", is_within=True)
+
+    def _line(self, offset: int, text: bytes) -> Line:
+        if len(text) > LONGEST:
+            return _too_long(offset)
+        return Line(offset, text)
+
+    def _may_be_wanted(self, rest: bytes) -> bool:
+        return rest.startswith(self._mark) or self._mark.startswith(rest)
+
+    def _keep(self, offset: int, rest: bytes) -> list[Line]:
+        if len(rest) <= LONGEST:
+            return self._stop(offset, rest, is_within=False)
+        self._stop(offset + len(rest), b"", is_within=True)
+        return [_too_long(offset)]
+
+    def _stop(self, offset: int, kept: bytes, *, is_within: bool) -> list[Line]:
+        self._kept = kept
+        self.place = replace(self.place, offset=offset, is_within=is_within)
+        return []
+
+
+def _too_long(offset: int) -> Line:
+    return Line(offset, b"", f"A line of more than {LONGEST:,} bytes was left out.")
+
+
+def _data_at(descriptor: int, at: int, size: int) -> int:
+    """Where the data goes on; the oldest bytes of a large log were given back to the disk."""
+    try:
+        return os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError:  # nothing but a hole, or a file system that knows of none
+        return at if not _is_hole(descriptor, at) else size
+
+
+def _is_hole(descriptor: int, at: int) -> bool:
+    try:
+        return os.lseek(descriptor, at, os.SEEK_HOLE) == at
+    except OSError:
+        return False

@@ -1,0 +1,395 @@
+"""Programs: a worker starts them, follows them, and says how they ended. They outlive it.
+
+The program belongs to its shim (`shim.py`), what it tells is shipped (`shipping.py`). A worker
+that claims a run whose program another one has started adopts it, whatever became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from dama import clock
+from dama.broker.adhoc import adhoc
+from dama.broker.program import ExitCodes
+from dama.domain.errors import InvalidEventError
+from dama.domain.event import Event, check_event
+from dama.domain.lifecycle import lifecycle
+from dama.errors import DamaError
+from dama.runtime.adoption import end, stop_bound_elsewhere
+from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
+from dama.runtime.execution import Beginning
+from dama.runtime.launch import Launch, launch_of, spawn
+from dama.runtime.run_directory import RunDirectories, RunDirectory, State
+from dama.runtime.shipping import Shipper
+from dama.runtime.tail import tail
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from dama.broker.service import TaskDefinition
+    from dama.runtime.execution import Execution
+    from dama.store import Store
+
+_log = logging.getLogger("dama.worker")
+
+SHORTEST_PAUSE = 0.02
+LONGEST_PAUSE = 0.25
+LARGEST_RESULT = 1024 * 1024
+MOST_ARTIFACTS = 1000
+STDERR_LINES = 20
+
+
+async def directories_of(store: Store, home: Path) -> RunDirectories:
+    """Where the programs of a database are on this host."""
+    return RunDirectories(home / "runs" / await store.database.identity())
+
+
+class Programs:
+    """The programs of one worker.
+
+    Args:
+        store: Where their contexts are.
+        home: The folder of dama's files.
+        host: This one.
+        worker_id: Gives the worker's id, as it is now.
+
+    Attributes:
+        followed: The contexts whose programs go on without the worker.
+    """
+
+    def __init__(self, store: Store, home: Path, host: str, worker_id: Callable[[], int]) -> None:
+        self.store = store
+        self.host = host
+        self.worker_id = worker_id
+        self._home = home
+        self._directories: RunDirectories | None = None
+        self._children: set[int] = set()
+        self.followed: set[int] = set()
+        self._look = asyncio.Event()
+        self._look.set()
+
+    async def directories(self) -> RunDirectories:
+        """Where they are."""
+        if self._directories is None:
+            self._directories = await directories_of(self.store, self._home)
+        return self._directories
+
+    async def find(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
+        """The program of a run; None for a function."""
+        if task.program is None and task is not adhoc:
+            return None
+        claim = execution.claim
+        epoch = claim.program_epoch or claim.epoch
+        directory = (await self.directories()).of(claim.context_id, epoch)
+        state = State.UNSTARTED
+        if claim.program_epoch is not None:
+            state = directory.state() if directory.path.exists() else State.LOST
+        return ProgramRun(self, execution, task, directory, state)
+
+    def look(self) -> None:
+        """Some context was cancelled or taken over: its program may have to end."""
+        self._look.set()
+
+    async def end_always(self) -> None:
+        """End the programs of this host that no context wants any more, whenever there may be."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            try:
+                await stop_bound_elsewhere(self.store, await self.directories(), self.host)
+            except Exception as error:  # noqa: BLE001 - nothing else would look again
+                _log.warning("programs that nobody wants are not ended yet: %s", error)
+                await clock.sleep(1.0)
+                self._look.set()
+            self.reap()
+
+    def started(self, pid: int) -> None:
+        """A shim is a child of this process."""
+        self._children.add(pid)
+
+    def reap(self) -> None:
+        """Let the kernel forget the shims that have ended."""
+        for pid in list(self._children):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._children.discard(pid)
+
+
+class ProgramRun:
+    """One run of a program.
+
+    Args:
+        programs: Those of the worker.
+        execution: The run.
+        task: What is declared.
+        directory: Its files.
+        state: What they said when the run was claimed.
+    """
+
+    def __init__(
+        self,
+        programs: Programs,
+        execution: Execution,
+        task: TaskDefinition[Any],
+        directory: RunDirectory,
+        state: State,
+    ) -> None:
+        self._programs = programs
+        self._execution = execution
+        self._task = task
+        self._directory = directory
+        self._state = state
+        self._codes = task.program.exit_codes if task.program else ExitCodes()
+        self._shipper = Shipper(execution, directory)
+        self._over = asyncio.Event()
+
+    @property
+    def beginning(self) -> Beginning:
+        """The event that begins the run."""
+        host = {"program_host": self._programs.host, "program_epoch": self._directory.epoch}
+        if self._state is State.UNSTARTED:
+            return Beginning(meta=host)
+        if self._state is State.LOST:
+            return Beginning("LOST", {"message": LOST}, host)
+        pid = (self._directory.read("pid.json") or {}).get("pid")
+        return Beginning("ADOPTED", {"state": self._state.value, "pid": pid}, host)
+
+    async def perform(self) -> object:
+        """Run or adopt the program, until it has ended; give its result.
+
+        Raises:
+            ProgramError: It did not do its work.
+            LostSignal: The run was taken over, or its context has ended.
+        """
+        await self._execution.is_started()
+        if self._state is State.LOST:
+            await end(self._directory)
+            self._directory.settle()
+            raise ProgramLostError(LOST)
+        if self._state is State.UNSTARTED:
+            await self._start()
+        context_id = self._execution.claim.context_id
+        self._programs.followed.add(context_id)
+        try:
+            told = await self._follow()
+        finally:
+            self._programs.followed.discard(context_id)
+        await self._shipper.ship_rest()
+        await self._ship_artifacts()
+        result = await self._result()
+        self._note(told)
+        self._directory.settle()
+        return self._judged(told, result)
+
+    async def _start(self) -> None:
+        self._directory.make()
+        lock = self._directory.lock()
+        if lock is None:
+            return  # somebody else is about to start it
+        try:
+            if self._directory.state() is not State.HELD or self._directory.read("pid.json"):
+                return
+            launch = await self._launch()
+            if not await self._bound():
+                raise LostSignal
+            # Nothing is awaited from here on: the shim has the lock, or there is none.
+            pid = spawn(self._directory, launch, lock)
+            self._programs.started(pid)
+            self._wake_at_end_of(pid)
+        except DamaError:
+            self._directory.settle()
+            raise
+        finally:
+            os.close(lock)
+
+    async def _bound(self) -> bool:
+        claim = self._execution.claim
+        if claim.program_epoch is not None:
+            return True
+        worker_id = self._programs.worker_id()
+        queue = self._programs.store.queue
+        return await queue.bind_program(claim.context_id, worker_id, self._directory.epoch)
+
+    def _wake_at_end_of(self, pid: int) -> None:
+        """A program that takes a moment is not waited for any longer than that."""
+        try:
+            descriptor = os.pidfd_open(pid)
+        except (AttributeError, OSError):
+            return
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            self._over.set()
+
+        loop.add_reader(descriptor, ended)
+
+    async def _follow(self) -> Mapping[str, Any] | None:
+        """Ship what it tells until it has ended; give how, None when nobody knows."""
+        pause = SHORTEST_PAUSE
+        while True:
+            state = self._directory.state()
+            has_news = await self._shipper.ship()
+            match state:
+                case State.ENDED:
+                    self._programs.reap()
+                    return self._directory.exit()
+                case State.LOST:
+                    self._programs.reap()
+                    await end(self._directory)
+                    return None
+                case State.UNSTARTED:
+                    await self._start()
+                case State.UNSUPERVISED if self._is_overdue():
+                    await end(self._directory)
+                    raise ProgramError("It took longer than its time-out allows.")
+                case _:
+                    pass
+            pause = SHORTEST_PAUSE if has_news else min(pause * 2, LONGEST_PAUSE)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._over.wait()
+            self._over.clear()
+
+    def _is_overdue(self) -> bool:
+        timeout = (self._directory.read("spec.json") or {}).get("timeout")
+        since = (self._directory.path / "pid.json").stat().st_mtime
+        return bool(timeout) and time.time() > since + timeout
+
+    async def _launch(self) -> Launch:
+        claim = self._execution.claim
+        self._directory.write("params.json", dict(claim.params))
+        state = await self._programs.store.state(claim.context_id, lifecycle)
+        plain = cast("dict[str, Any]", lifecycle.encode_state(state))
+        self._directory.write("state.json", plain | {"attempt": claim.attempt})
+        workdir = str(self._directory.path / "work")
+        return launch_of(self._task, claim.params, workdir, self._protocol())
+
+    def _protocol(self) -> dict[str, str]:
+        claim, path = self._execution.claim, self._directory.path
+        return {
+            "DAMA_CONTEXT_ID": str(claim.context_id),
+            "DAMA_EPOCH": str(claim.epoch),
+            "DAMA_PARAMS": str(path / "params.json"),
+            "DAMA_STATE": str(path / "state.json"),
+            "DAMA_EVENTS": str(self._directory.events),
+            "DAMA_RESULT": str(self._directory.result),
+            "DAMA_ARTIFACTS": str(self._directory.artifacts),
+            "DAMA_WORKDIR": str(path / "work"),
+            "PGAPPNAME": self._execution.application_name,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    async def _ship_artifacts(self) -> None:
+        """Each file that it left and did not tell of itself."""
+        found = await asyncio.to_thread(self._artifacts)
+        items = [
+            self._shipper.item(":ARTIFACT", {"path": name, "bytes": size}, f"artifact/{name}")
+            for name, size in found
+        ]
+        if items:
+            await self._shipper.append(items)
+
+    def _artifacts(self) -> list[tuple[str, int]]:
+        folder = self._directory.artifacts
+        found: list[tuple[str, int]] = []
+        for path in sorted(folder.rglob("*"))[:MOST_ARTIFACTS]:
+            name = str(path.relative_to(folder))
+            told = {name, str(path)} & self._shipper.artifacts
+            if path.is_file() and not path.is_symlink() and not told:
+                found.append((name, path.stat().st_size))
+        return found
+
+    async def _result(self) -> object:
+        """What it left as its result; None when it left none that can be used."""
+        path = self._directory.result
+        try:
+            if path.stat().st_size > LARGEST_RESULT:
+                raise ValueError(f"it has more than {LARGEST_RESULT:,} bytes")  # noqa: TRY301
+            text = path.read_bytes()
+            if not text.strip():
+                return None
+            result: object = msgspec.json.decode(text)
+            check_event(Event("result", result))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, InvalidEventError) as error:
+            await self._shipper.warn(
+                "result/warn", f"The result of the program is left out: {error}"
+            )
+            return None
+        return result
+
+    def _note(self, told: Mapping[str, Any] | None) -> None:
+        """What the last event says of the run besides its result."""
+        sizes = {
+            name: path.stat().st_size
+            for name, path in (
+                ("stdout", self._directory.stdout),
+                ("stderr", self._directory.stderr),
+            )
+        }
+        facts = {**(told or {}), "logs": {"path": str(self._directory.path), **sizes}}
+        self._execution.facts = {"program": facts}
+
+    def _judged(self, told: Mapping[str, Any] | None, result: object) -> object:
+        """The result of a program that did its work.
+
+        Raises:
+            ProgramError: It did not.
+        """
+        if told is None:
+            if result is not None:
+                return result
+            raise ProgramLostError(UNKNOWN, self._how({}))
+        code: int | None = told["code"]
+        if told["why"] == "" and "error" not in told and code in self._codes.done:
+            return {"exit_code": code} if result is None else result
+        raise ProgramError(self._complaint(told), self._how(told), is_final=self._is_final(told))
+
+    def _is_final(self, told: Mapping[str, Any]) -> bool:
+        code = told["code"]
+        if told["why"] or code is None:
+            return False
+        codes = self._codes
+        return code in codes.fail or (codes.retry is not None and code not in codes.retry)
+
+    def _complaint(self, told: Mapping[str, Any]) -> str:
+        program = (self._directory.read("spec.json") or {}).get("argv", ["it"])[0]
+        if told["why"] == "timed out":
+            return f"{program} took longer than its time-out allows, and was ended."
+        if told["why"]:
+            return f"{program} was told to end."
+        if "error" in told:
+            return f"{program} could not be started: {told['error']}"
+        last = next(iter(tail(self._directory.stderr, 1)), "")
+        words = f"{program} was killed by signal {told['signal']}"
+        if told["signal"] is None:
+            words = f"{program} ended with exit code {told['code']}"
+        return f"{words}: {self._clean(last)[:300]}" if last else f"{words}."
+
+    def _how(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        lines = [self._clean(line) for line in tail(self._directory.stderr, STDERR_LINES)]
+        known = {"exit_code": told.get("code"), "signal": told.get("signal"), "stderr": lines}
+        return {name: value for name, value in known.items() if value not in (None, [])}
+
+    def _clean(self, text: str) -> str:
+        """Without the secrets that this worker knows of, and what PostgreSQL can not keep."""
+        for name in self._task.program.secrets if self._task.program else ():
+            if value := os.environ.get(name):
+                text = text.replace(value, "***")
+        return text.replace("\0", "")
+
+
+LOST = "The program and its shim are gone, and nobody knows how it ended."
+UNKNOWN = "The shim of the program was killed, so nobody knows how it ended, and it left no result."

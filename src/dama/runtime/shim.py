@@ -1,0 +1,393 @@
+"""The shim: the small process that owns one external run. It is a program of its own.
+
+`python -I -S -B shim.py DIRECTORY`, in a copy of this file inside the run's directory, so that a
+deploy never changes the code under a running program. Standard library only, and little of it.
+
+It gets the lock of the directory, held, as descriptor 3 and the program's environment on standard
+input, so that no secret is written to a disk. It starts the program in a session of its own with
+its output straight to files, and owns its time-out and the kill ladder: TERM to its group, a grace,
+KILL to all that descends from it. `exit.json` says how it ended, and comes when nothing is left.
+SIGTERM tells it to end the program. It knows nothing of the database; see `dama.runtime.program`.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import sys
+import time
+
+TYPE_CHECKING = False  # as in typing, which takes memory
+if TYPE_CHECKING:
+    from ctypes import CDLL
+    from types import FrameType
+    from typing import Any
+
+LOCK = 3
+PR_SET_CHILD_SUBREAPER = 36
+LOOK_SECONDS = 1.0
+KILL_SECONDS = 0.02
+PATIENCE_SECONDS = 30.0  # for what is killed and does not go: it hangs in the kernel
+OOM_SCORE = 500  # the kernel takes the program before its shim
+CHUNK = 65536
+LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+KEEP_SIZE_PUNCH_HOLE = 3
+TRIM_BYTES = 1 << 20
+HANDLED = (signal.SIGCHLD, signal.SIGTERM)
+IGNORED = (signal.SIGINT, signal.SIGHUP)
+NOT_FOUND, NOT_STARTED = 127, 126
+
+
+def write_json(name: str, document: object) -> None:
+    """Write a file as a whole or not at all, durably."""
+    with open(f"{name}.new", "w", opener=private) as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{name}.new", name)
+    folder = os.open(".", os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def private(path: str, flags: int) -> int:
+    """Open for nobody else."""
+    return os.open(path, flags, 0o600)
+
+
+def stat_of(pid: int) -> list[str]:
+    """State, parent and so on of a process; empty when there is none."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def boot_id() -> str:
+    """Of the host; empty where it has none."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def descendants() -> set[int]:
+    """All below this process, whatever their session; the shim inherits those without a parent."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if name.isdigit() and (stat := stat_of(int(name))) and stat[0] not in "ZX":
+            children.setdefault(int(stat[1]), []).append(int(name))
+    found: set[int] = set()
+    front = [os.getpid()]
+    while front:
+        below = children.get(front.pop(), [])
+        front += below
+        found.update(below)
+    return found
+
+
+def send(pid: int, number: int) -> None:
+    """Signal one process, which may be gone."""
+    if pid > 1:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            pass
+
+
+def libc() -> CDLL | None:
+    """The C library, for what Python has no call for; None where it is not Linux."""
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    library.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+    return library
+
+
+def woken(_number: int, _frame: FrameType | None) -> None:
+    """Look again: without a handler of its own the signal would wake nobody."""
+
+
+class Shim:
+    """One run.
+
+    Args:
+        spec: What to start; see `dama.runtime.run_directory`.
+        environment: Of the program.
+    """
+
+    def __init__(self, spec: dict[str, Any], environment: dict[str, str]) -> None:
+        self.library = libc()
+        if self.library is not None:
+            self.library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.spec = spec
+        self.environment = environment
+        self.pid = 0
+        self.master = -1
+        self.status: int | None = None
+        self.usage: resource.struct_rusage | None = None
+        self.why = ""
+        self.kill_at: float | None = None
+        self.killed = False
+        self.give_up_at = 0.0
+        self.trimmed = 0
+        self.end_at = time.monotonic() + (spec.get("timeout") or float("inf"))
+        self.started_at = time.time()
+        self.logs = [private(name, LOG) for name in ("stdout", "stderr")]
+        reader, self.waker = os.pipe()
+        os.set_blocking(self.waker, False)
+        signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+        self.poll = select.poll()
+        self.poll.register(reader, select.POLLIN)
+        signal.signal(signal.SIGCHLD, woken)
+        signal.signal(signal.SIGTERM, self.cancel)
+        for number in IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+
+    def start(self) -> str:
+        """Start the program behind a gate that opens when its pid is on record; give the error."""
+        gate, opener = os.pipe()
+        errors, report = os.pipe()
+        slave = -1
+        if self.spec.get("pty"):
+            self.master, slave = os.openpty()
+            os.set_blocking(self.master, False)
+        self.pid = os.fork()
+        if self.pid == 0:
+            self.become(gate, opener, report, slave)
+        for descriptor in (gate, report, slave):
+            if descriptor >= 0:
+                os.close(descriptor)
+        stat = stat_of(self.pid)
+        write_json(
+            "pid.json",
+            {
+                "pid": self.pid,
+                "started": stat[19] if stat else "",
+                "boot_id": boot_id(),
+                "epoch": self.spec["epoch"],
+                "shim": os.getpid(),
+                "shim_started": (stat_of(os.getpid()) or [""] * 20)[19],
+            },
+        )
+        try:
+            os.write(opener, b"!")
+        except BrokenPipeError:  # it was ended before it began
+            pass
+        os.close(opener)
+        with os.fdopen(errors) as file:
+            return file.read()
+
+    def become(self, gate: int, opener: int, report: int, slave: int) -> None:
+        """In the child: become the program, or say why not."""
+        code = NOT_STARTED
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (*HANDLED, *IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
+                signal.signal(number, signal.SIG_DFL)
+            os.setsid()
+            os.close(opener)
+            if os.read(gate, 1) != b"!":  # the shim is gone, and nobody knows of this process
+                os._exit(NOT_STARTED)
+            self.take_files(slave)
+            self.take_limits()
+            os.chdir(self.spec["cwd"])
+            self.execute(self.spec["argv"])
+        except FileNotFoundError as error:
+            code = NOT_FOUND
+            os.write(report, f"{error.strerror}: {error.filename or self.spec['argv'][0]}".encode())
+        except BaseException as error:  # noqa: BLE001 - nobody else can say it
+            os.write(report, f"{type(error).__name__}: {error}".encode())
+        finally:
+            os._exit(code)
+
+    def execute(self, argv: list[str]) -> None:
+        """Become the program; a script that names no interpreter is one for sh, as in a shell."""
+        try:
+            os.execvpe(argv[0], argv, self.environment)
+        except OSError as error:
+            if error.errno != errno.ENOEXEC:
+                raise
+            os.execve("/bin/sh", ["/bin/sh", *argv], self.environment)
+
+    def take_files(self, slave: int) -> None:
+        """Standard input, output and error."""
+        null = os.open(os.devnull, os.O_RDONLY)
+        outputs = [slave, slave] if slave >= 0 else self.logs
+        for number, descriptor in enumerate([slave if slave >= 0 else null, *outputs]):
+            os.dup2(descriptor, number)
+        if slave >= 0:
+            import termios
+
+            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    def take_limits(self) -> None:
+        """Niceness, memory, and its place in the kernel's list."""
+        if self.spec.get("nice"):
+            os.nice(self.spec["nice"])
+        if self.spec.get("memory"):
+            resource.setrlimit(resource.RLIMIT_AS, (self.spec["memory"],) * 2)
+        try:
+            with open("/proc/self/oom_score_adj", "r+") as file:
+                score = int(file.read())
+                file.seek(0)
+                file.write(str(min(score + OOM_SCORE, 1000)))
+        except OSError:
+            pass
+
+    def watch(self) -> None:
+        """Until the program has ended and nothing of it is left."""
+        if self.master >= 0:
+            self.poll.register(self.master, select.POLLIN)
+        look_at = 0.0
+        while not self.is_over():
+            now = time.monotonic()
+            if now >= self.end_at:
+                self.end("timed out")
+            if self.kill_at is not None and now >= self.kill_at:
+                self.kill_all()
+                self.kill_at = now + KILL_SECONDS
+            if now >= look_at:
+                self.trim()
+                look_at = now + LOOK_SECONDS
+            until = min(look_at, self.end_at, self.kill_at or look_at)
+            for descriptor, _ in self.poll.poll(max(until - now, 0) * 1000 + 1):
+                self.read(descriptor)
+        while self.master >= 0:  # what the terminal still holds
+            self.read(self.master)
+        self.trim()
+
+    def is_over(self) -> bool:
+        """Take in what has ended; whether nothing is left."""
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if pid == 0:
+                break
+            if pid == self.pid:
+                self.status, self.usage = status, usage
+        if self.status is not None and self.kill_at is None:
+            self.end("")  # it went and left others behind
+        return self.killed and time.monotonic() > self.give_up_at
+
+    def cancel(self, _number: int, _frame: FrameType | None) -> None:
+        """Somebody wants the program to end."""
+        self.end("cancelled")
+
+    def end(self, why: str) -> None:
+        """Begin the ladder, once: TERM to all that descends from the program, then a grace."""
+        self.end_at = float("inf")
+        if self.status is None and not self.why:
+            self.why = why
+        if self.kill_at is None:
+            self.kill_at = time.monotonic() + self.spec["grace"]
+            self.tell_group(signal.SIGTERM)
+            for pid in descendants():
+                send(pid, signal.SIGTERM)
+                send(pid, signal.SIGCONT)
+
+    def tell_group(self, number: int) -> None:
+        """Signal the program's group, while its number is its own."""
+        if self.status is None and self.pid > 1:
+            try:
+                os.killpg(self.pid, number)
+            except OSError:
+                pass
+
+    def kill_all(self) -> None:
+        """KILL to all that descends from it; stopped first, so that none starts another."""
+        if not self.killed:
+            self.killed = True
+            self.give_up_at = time.monotonic() + PATIENCE_SECONDS
+        known: set[int] = set()
+        while found := descendants() - known:
+            for pid in found:
+                send(pid, signal.SIGSTOP)
+            known |= found
+        self.tell_group(signal.SIGKILL)
+        for pid in known:
+            send(pid, signal.SIGKILL)
+
+    def read(self, descriptor: int) -> None:
+        """A signal came, or the terminal has output."""
+        try:
+            data = os.read(descriptor, CHUNK)
+        except OSError:  # how a terminal says that nobody has it open
+            data = b""
+        if descriptor != self.master:
+            return
+        if data:
+            os.write(self.logs[0], data)
+        else:
+            self.poll.unregister(self.master)
+            os.close(self.master)
+            self.master = -1
+
+    def trim(self) -> None:
+        """Give the disk back what is older than the cap; the places of the rest do not change."""
+        sizes = [os.fstat(descriptor).st_size for descriptor in self.logs]
+        excess = max(sizes) - self.spec["log_cap"]
+        if excess < self.trimmed + TRIM_BYTES or self.library is None:
+            return
+        self.trimmed = excess
+        for descriptor, size in zip(self.logs, sizes, strict=True):
+            if size > self.spec["log_cap"]:
+                length = size - self.spec["log_cap"]
+                self.library.fallocate(descriptor, KEEP_SIZE_PUNCH_HOLE, 0, length)
+
+    def report(self, error: str) -> dict[str, Any]:
+        """How it ended."""
+        status = 0 if self.status is None else self.status
+        document: dict[str, Any] = {
+            "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "why": self.why,
+            "killed": self.killed,
+            "left": len(descendants()),
+            "started_at": self.started_at,
+            "ended_at": time.time(),
+        }
+        if error:
+            document["error"] = error
+        if self.usage is not None:
+            document["usage"] = {
+                "user": round(self.usage.ru_utime, 3),
+                "system": round(self.usage.ru_stime, 3),
+                "max_rss": self.usage.ru_maxrss * 1024,
+                "blocks_in": self.usage.ru_inblock,
+                "blocks_out": self.usage.ru_oublock,
+            }
+        return document
+
+
+def main() -> int:
+    """Run what the directory says."""
+    os.chdir(sys.argv[1])
+    os.set_inheritable(LOCK, False)  # noqa: FBT003 - it takes no names
+    fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open("spec.json") as file:
+        spec = json.load(file)
+    with open(0, closefd=False) as file:
+        text = file.read()
+    if not text.endswith("\n"):
+        return 1  # the worker died while it told; nobody has started anything
+    shim = Shim(spec, json.loads(text))
+    error = shim.start()
+    shim.watch()
+    write_json("exit.json", shim.report(error))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

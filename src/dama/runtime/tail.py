@@ -1,0 +1,106 @@
+"""Logs of programs as a person would see them: a progress bar is its last state.
+
+Whatever a program wrote is read in parts, so a log of any size costs no memory.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PART = 64 * 1024
+LONGEST_LINE = 1024 * 1024
+TAIL_BYTES = 64 * 1024
+LONGEST_SHOWN = 500
+
+
+def collapsed(line: bytes) -> str:
+    """What is left of a line when each carriage return went back to its begin."""
+    return line.rstrip(b"\r").rpartition(b"\r")[2].decode(errors="replace")
+
+
+def tail(path: Path, count: int) -> list[str]:
+    """The last lines of a file that are not empty, each cut where it is long."""
+    try:
+        size = path.stat().st_size
+        data = b"".join(read_range(path, max(size - TAIL_BYTES, 0), size))
+    except OSError:
+        return []
+    lines = [collapsed(line)[:LONGEST_SHOWN] for line in data.split(b"\n")]
+    return [line for line in lines if line.strip()][-count:]
+
+
+def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
+    """The bytes of a range, without those that the cap has taken.
+
+    Raises:
+        OSError: The file can not be read.
+    """
+    with path.open("rb") as file:
+        at = _data_at(file.fileno(), begin)
+        while at < end and (data := os.pread(file.fileno(), min(PART, end - at), at)):
+            at += len(data)
+            yield data
+
+
+def first_byte(path: Path) -> int:
+    """Where the log begins: 0 until the cap has taken something."""
+    with path.open("rb") as file:
+        return _data_at(file.fileno(), 0)
+
+
+def _data_at(descriptor: int, at: int) -> int:
+    try:
+        return os.lseek(descriptor, at, os.SEEK_DATA)
+    except OSError:  # behind the end, or a file system without holes
+        return at
+
+
+def place_of_last_lines(path: Path, count: int) -> int:
+    """The offset where the last lines begin."""
+    with path.open("rb") as file:
+        at = size = file.seek(0, os.SEEK_END)
+        begin = _data_at(file.fileno(), 0)
+        wanted = count + 1  # the end of the line before them
+        while at > begin:
+            part = max(at - PART, begin)
+            data = os.pread(file.fileno(), at - part, part)
+            if at == size and data and not data.endswith(b"\n"):
+                wanted -= 1  # the last one has no end yet
+            found = data.count(b"\n")
+            if found >= wanted:
+                place = len(data)
+                for _ in range(wanted):
+                    place = data.rindex(b"\n", 0, place)
+                return part + place + 1
+            wanted -= found
+            at = part
+        return begin
+
+
+class Screen:
+    """Lines as they come, in parts of any size."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+
+    def show(self, data: bytes) -> Iterator[str]:
+        """The lines that end in this part."""
+        *lines, rest = (self._kept + data).split(b"\n")
+        for line in lines:
+            yield collapsed(line)
+        # Of a progress bar only what follows its last return is of use.
+        place = rest.rstrip(b"\r").rfind(b"\r")
+        self._kept = rest[place + 1 :]
+        if len(self._kept) > LONGEST_LINE:
+            yield collapsed(self._kept)
+            self._kept = b""
+
+    def rest(self) -> str:
+        """The last line, which has no end."""
+        kept, self._kept = self._kept, b""
+        return collapsed(kept)

@@ -1,0 +1,85 @@
+"""Programs under a real shim, and ways to wait for what they do."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from dama.runtime.launch import Launch, inherited, spawn
+from dama.runtime.run_directory import RunDirectories, RunDirectory
+
+PATIENCE = 30.0
+
+
+def wait_until(condition: Callable[[], object], what: str = "it") -> None:
+    """Ask again and again until it holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen"
+        time.sleep(0.005)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """As `wait_until`, while the loop goes on."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():  # noqa: ASYNC110 - other processes set no event
+            await asyncio.sleep(0.005)
+
+
+def marked(mark: str) -> list[int]:
+    """The processes that have a mark in their environment, however they hid."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if f"MARK={mark}".encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
+
+
+class Shims:
+    """The shims that a test starts; `close` kills what is left of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.directories = RunDirectories(folder)
+        self.shims: dict[RunDirectory, int] = {}
+        self.mark = f"{folder}/"
+
+    def start(self, *argv: str, **options: object) -> RunDirectory:
+        """Start a program under a shim."""
+        directory = self.directories.of(len(self.shims) + 1, 1)
+        directory.make()
+        lock = directory.lock()
+        assert lock is not None
+        environment = inherited(os.environ) | {"MARK": self.mark}
+        launch = Launch(
+            argv,
+            **{
+                "environment": environment,
+                "cwd": str(directory.path / "work"),
+                "grace": 0.3,
+                **options,
+            },
+        )
+        self.shims[directory] = spawn(directory, launch, lock)
+        os.close(lock)
+        return directory
+
+    def ended(self, directory: RunDirectory) -> dict:
+        """Wait for the shim's end; how the program ended."""
+        os.waitpid(self.shims.pop(directory), 0)
+        told = directory.exit()
+        assert told is not None, (directory.path / "shim.log").read_text()
+        return told
+
+    def close(self) -> None:
+        """Kill what is left."""
+        for pid in [*self.shims.values(), *marked(self.mark)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in self.shims.values():
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)

@@ -1,0 +1,272 @@
+"""Programs as tasks: what they tell becomes events, and what they were told to do was done once."""
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from dama import Service
+from dama.broker.registry import Registry
+from dama.domain.lifecycle import lifecycle
+from dama.runtime.process import identity_of_this_process, process_start
+from dama.runtime.program import directories_of
+from dama.runtime.starts import start_of
+from dama.runtime.worker import Worker
+from tests.integration.programs import until
+
+
+class Bench:
+    """Programs, workers for them, and what became of them."""
+
+    def __init__(self, store, folder):
+        self.store = store
+        self.folder = folder
+        self.service = Service("p")
+        self.registry = Registry([self.service])
+
+    def declare(self, name, script, **settings):
+        """A bash script as a task."""
+        command = settings.pop("command", ["bash", "-c", script, "bash"])
+        values = {"command": command, **settings}
+        return self.service.declare(name, values, place="test", base=self.folder)
+
+    async def start(self, task, **params):
+        """Queue it; give its context."""
+        (context_id,) = await self.store.start([start_of(task, params)])
+        return context_id
+
+    @asynccontextmanager
+    async def worker(self):
+        """A worker."""
+        async with Worker(self.store, self.registry).working() as worker:
+            yield worker
+
+    async def performed(self, task, **params):
+        """Run it to its end; give its context."""
+        context_id = await self.start(task, **params)
+        async with self.worker():
+            await self.ended(context_id)
+        return context_id
+
+    async def ended(self, context_id):
+        """Wait for its end; how it ended."""
+        async with asyncio.timeout(40):
+            while True:
+                found = (await self.store.outcomes([context_id])).get(context_id)
+                if found is not None and found.status != "OPEN":
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def events(self, context_id, suffix=""):
+        """Its events, of one type."""
+        return [e for e in await self.store.events(context_id) if e.type.endswith(suffix)]
+
+    async def running(self, context_id):
+        """The files of its run, once the program is there."""
+        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
+        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
+        return runs.of_context(context_id)[-1]
+
+    async def directory(self, context_id):
+        """The files of its latest run."""
+        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
+        return runs.of_context(context_id)[-1]
+
+
+@pytest.fixture
+async def bench(store, tmp_path):
+    """Programs; none is left behind."""
+    bench = Bench(store, tmp_path)
+    yield bench
+    runs = await directories_of(store, Path(os.environ["DAMA_HOME"]))
+    for directory in runs.open():
+        for pid in (directory.shim(), directory.pid()):
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+
+
+async def test_a_program_without_any_change_is_a_task(bench):
+    """Level 0: the exit code, and its output in files."""
+    task = bench.declare("plain", "echo hello; echo oh >&2")
+    context = await bench.performed(task)
+    outcome = await bench.ended(context)
+    assert (outcome.status, outcome.result) == ("DONE", {"exit_code": 0})
+    directory = await bench.directory(context)
+    assert directory.stdout.read_text() == "hello\n"
+    assert directory.stderr.read_text() == "oh\n"
+    (final,) = await bench.events(context, ":FINAL")
+    assert final.meta["program"]["usage"]["max_rss"] > 0
+    assert final.meta["program"]["logs"]["stdout"] == 6
+
+
+async def test_an_exit_code_fails_the_task_with_the_last_words_of_the_program(bench):
+    task = bench.declare("broken", "echo nothing; seq 1 50 >&2; echo no disk >&2; exit 3")
+    outcome = await bench.ended(await bench.performed(task))
+    assert outcome.status == "ERROR"
+    assert outcome.error["message"] == "bash ended with exit code 3: no disk"
+    assert outcome.error["data"]["exit_code"] == 3
+    assert len(outcome.error["data"]["stderr"]) == 20
+
+
+@pytest.mark.parametrize(("code", "attempts"), [(1, 1), (75, 3), (2, 1)])
+async def test_exit_codes_say_whether_another_attempt_is_worth_it(bench, code, attempts):
+    task = bench.declare(
+        "coded", f"exit {code}", retries=2, backoff=0.01, exit_codes={"retry": [75], "fail": [2]}
+    )
+    context = await bench.performed(task)
+    assert len(await bench.events(context, ":STARTED")) == attempts
+
+
+async def test_a_program_gets_its_params_and_knows_who_it_is(bench, monkeypatch):
+    monkeypatch.setenv("TOKEN", "s3cret!")
+    script = """
+        printf '%s\\n' "$1" "$DAMA_PARAM_YEAR" "$DAMA_CONTEXT_ID" "$DAMA_EPOCH"
+        printf '%s\\n' "$TOKEN" "$PGAPPNAME"
+        cat "$DAMA_PARAMS"; pwd; echo "token $TOKEN" >&2; exit 1
+    """
+    params = {"year": {"type": "integer"}}
+    task = bench.declare(
+        "told", "", command=["bash", "-c", script, "bash", "{year}"], params=params,
+        secrets=["TOKEN"], cwd="."
+    )  # fmt: skip
+    context = await bench.performed(task, year=2013)
+    directory = await bench.directory(context)
+    lines = directory.stdout.read_text().splitlines()
+    assert lines[:6] == ["2013", "2013", str(context), "1", "s3cret!", f"dama:{context}:1"]
+    assert json.loads(lines[6].removesuffix(str(bench.folder))) == {"year": 2013}
+    kept = json.dumps([str(e.payload) + str(e.meta) for e in await bench.events(context)])
+    assert "s3cret!" not in kept
+    assert "***" in kept
+
+
+async def test_lines_and_the_file_of_events_become_events(bench):
+    """Lines, the file and the command; a result, and a file that it leaves."""
+    task = bench.declare(
+        "telling",
+        """
+        echo '{"type": "not/an/event"}'; echo 'x ::dama:: {"type": "nor/this"}'
+        echo '::dama:: {"type": "rows/read", "payload": {"rows": 3}}'
+        echo '::dama:: {"type": ":WARN", "payload": {"message": "late"}}'
+        echo '{"type": "rows/written", "payload": 4,'\
+'"meta": {"by": "me", "epoch": 99}}' >> $DAMA_EVENTS
+        echo '{"type": "/extract:DONE"}' >> $DAMA_EVENTS
+        dama emit rows/told rows=5 by=hand
+        echo '{"rows": 42}' > $DAMA_RESULT; echo data > $DAMA_ARTIFACTS/rows.csv
+        printf '{"type": "last", "payload": null}' >> $DAMA_EVENTS
+        """,
+    )
+    context = await bench.performed(task)
+    outcome = await bench.ended(context)
+    assert outcome.result == {"rows": 42}
+    found = {e.type: e for e in await bench.events(context)}
+    assert "not/an/event" not in found
+    assert "nor/this" not in found
+    assert found["rows/read"].payload == {"rows": 3}
+    assert found["p.telling:WARN"].payload == {"message": "late"}
+    assert found["rows/written"].meta["by"] == "me"
+    assert found["rows/written"].meta["epoch"] == 1
+    assert found["rows/written"].meta["idempotency_key"] == "ship/1/events/0"
+    assert found["rows/told"].payload == {"rows": 5, "by": "hand"}
+    assert found["last"].payload is None
+    assert found["p.telling:ARTIFACT"].payload == {"path": "rows.csv", "bytes": 5}
+    assert (await bench.store.state(context, lifecycle)).steps == ("extract",)
+
+
+async def test_a_program_may_not_write_what_the_controller_writes(bench):
+    task = bench.declare(
+        "forging",
+        """
+        for type in :FINAL :ERROR other.task:STARTED :CANCELLED :ADOPTED :LOST /x:SPAWNED; do
+            echo "::dama:: {\\"type\\": \\"$type\\", \\"payload\\": {}, \\"error\\": true}"
+        done
+        echo '::dama:: not json'; echo '::dama:: {"type": ""}'
+        echo '::dama:: {"type": "a", "x": 1}'
+        printf '::dama:: {"type": "nul", "payload": "\\\\u0000"}\\n'
+        printf '::dama:: {"type": "bytes", "payload": "\\377"}\\n'
+        """,
+    )
+    context = await bench.performed(task)
+    assert (await bench.ended(context)).status == "DONE"
+    types = [e.type.rpartition(":")[2] for e in await bench.events(context)]
+    assert types == ["INITIAL", "STARTED", *["WARN"] * 11, "bytes", "FINAL"]
+    (replaced,) = await bench.events(context, "bytes")
+    assert replaced.payload == "\ufffd"
+
+
+async def test_a_retry_finds_in_the_state_what_is_done(bench):
+    task = bench.declare(
+        "resuming",
+        """
+        cp $DAMA_STATE state.$DAMA_EPOCH
+        grep -q '"steps": \\["first"\\]' $DAMA_STATE && exit 0
+        echo '::dama:: {"type": "/first:DONE"}'; exit 1
+        """,
+        retries=1,
+        backoff=0.01,
+        cwd=".",
+    )
+    assert (await bench.ended(await bench.performed(task))).status == "DONE"
+    assert json.loads((bench.folder / "state.2").read_text())["attempt"] == 2
+
+
+async def test_a_time_out_is_told(bench):
+    task = bench.declare("late", "sleep 600", timeout=0.3)
+    outcome = await bench.ended(await bench.performed(task))
+    assert "time-out" in outcome.error["message"]
+
+
+async def test_cancelling_ends_the_program(bench):
+    task = bench.declare("long", "trap '' TERM; sleep 600 & setsid sleep 600 & wait", grace=0.2)
+    context = await bench.start(task)
+    async with bench.worker():
+        directory = await bench.running(context)
+        await bench.store.cancel([context], "enough", {})
+        await until(directory.exit)
+    assert (directory.exit()["why"], directory.exit()["left"]) == ("cancelled", 0)
+    assert directory.pid() is None
+
+
+async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(bench):
+    """Its worker died after the run was bound to the host, before there was a process."""
+    task = bench.declare("plain", "echo once >> $DAMA_WORKDIR/../count")
+    context = await bench.start(task)
+    queue = bench.store.queue
+    identity = replace(identity_of_this_process(), pid=1, pid_started="never")
+    dead = await queue.register(
+        identity, queues=["default"], root=None, slots=1, lease=timedelta(minutes=1)
+    )
+    (claim,) = await queue.claim(dead, queues=["default"], tasks=[task.name], root=None, demand=1)
+    runs = await directories_of(bench.store, Path(os.environ["DAMA_HOME"]))
+    runs.of(context, claim.epoch).make()
+    assert await queue.bind_program(context, dead, claim.epoch)
+    async with bench.worker():
+        assert (await bench.ended(context)).status == "DONE"
+    assert [e.type for e in await bench.events(context)] == [
+        "p.plain:INITIAL",
+        "p.plain:STARTED",
+        "p.plain:FINAL",
+    ]
+    assert (runs.of(context, claim.epoch).path / "count").read_text() == "once\n"
+
+
+async def test_a_program_whose_run_another_host_has_is_ended(bench, database_url):
+    """Two copies would do its work twice."""
+    context = await bench.start(bench.declare("long", "sleep 600"))
+    async with bench.worker():
+        directory = await bench.running(context)
+    pid = directory.pid()
+    assert pid is not None  # it outlived its worker
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("UPDATE _data_manager_admin.run_queue SET host = 'elsewhere'")
+    async with bench.worker():
+        await until(directory.exit)
+    assert directory.exit()["why"] == "cancelled"
+    assert process_start(pid) is None
+    assert [e.type for e in await bench.events(context)] == ["p.long:INITIAL", "p.long:STARTED"]

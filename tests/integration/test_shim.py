@@ -1,0 +1,211 @@
+"""The shim: it starts one program, ends it as a whole when told to, and says how it ended."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from dama.runtime.run_directory import State
+from tests.integration.programs import Shims, marked, wait_until
+
+FAMILY = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def stay(name):
+    open(name, "w").close()
+    while True: time.sleep(60)
+if os.fork() == 0:
+    stay("forked")
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        stay("daemon")
+    os._exit(0)
+if os.fork() == 0:
+    os.setsid()
+    stay("session")
+stay("main")
+"""
+
+
+@pytest.fixture
+def shims(tmp_path):
+    """Shims, and nothing left of them."""
+    shims = Shims(tmp_path / "runs")
+    yield shims
+    shims.close()
+
+
+def family(shims, **options):
+    """A program that forks, double-forks, makes sessions and ignores TERM; all of it is there."""
+    directory = shims.start(sys.executable, "-c", FAMILY, **options)
+    names = ("forked", "daemon", "session", "main")
+    wait_until(lambda: all((directory.path / "work" / name).exists() for name in names))
+    assert len(marked(shims.mark)) == 4
+    return directory
+
+
+@pytest.mark.parametrize("code", [0, 3, 255])
+def test_the_exit_code_and_the_output_are_kept(shims, code):
+    directory = shims.start("sh", "-c", f"echo out; echo err >&2; exit {code}")
+    told = shims.ended(directory)
+    assert (told["code"], told["signal"], told["why"]) == (code, None, "")
+    assert (directory.stdout.read_text(), directory.stderr.read_text()) == ("out\n", "err\n")
+    assert directory.state() is State.ENDED
+    assert not directory.is_held()
+    assert told["ended_at"] >= told["started_at"]
+    assert told["usage"]["max_rss"] > 0
+
+
+def test_a_signal_is_no_exit_code(shims):
+    told = shims.ended(shims.start("sh", "-c", "kill -SEGV $$"))
+    assert (told["code"], told["signal"]) == (None, signal.SIGSEGV)
+
+
+@pytest.mark.parametrize(
+    ("argv", "options", "code", "words"),
+    [
+        (["no-such-program"], {}, 127, "No such file"),
+        (["/etc/passwd"], {}, 126, "Permission denied"),
+        (["true"], {"cwd": "/no/such/folder"}, 127, "/no/such/folder"),
+    ],
+)
+def test_what_can_not_be_started_says_why(shims, argv, options, code, words):
+    told = shims.ended(shims.start(*argv, **options))
+    assert told["code"] == code
+    assert words in told["error"]
+
+
+def test_a_script_that_names_no_interpreter_is_one_for_sh(shims, tmp_path):
+    """As in a shell, which is where people have tried it."""
+    script = tmp_path / "script"
+    script.write_text("echo $1\n")
+    script.chmod(0o755)
+    directory = shims.start(str(script), "a b")
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_text() == "a b\n"
+
+
+def test_cancelling_leaves_no_process_of_a_program_that_hides_and_ignores_term(shims):
+    """Forks, daemons and sessions of their own descend from the shim, which inherits them."""
+    directory = family(shims)
+    os.kill(directory.shim(), signal.SIGTERM)
+    told = shims.ended(directory)
+    assert (told["why"], told["killed"], told["left"]) == ("cancelled", True, 0)
+    assert told["signal"] == signal.SIGKILL
+    assert marked(shims.mark) == []
+
+
+def test_a_time_out_ends_all_of_a_program(shims):
+    directory = family(shims, timeout=1.0)
+    told = shims.ended(directory)
+    assert (told["why"], told["killed"], told["left"]) == ("timed out", True, 0)
+    assert marked(shims.mark) == []
+
+
+def test_a_program_may_tidy_up_when_it_is_cancelled(shims):
+    """TERM comes first; within the grace the program's own exit code counts."""
+    script = "trap 'echo tidied; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
+    directory = shims.start("bash", "-c", script, grace=30.0)
+    wait_until(directory.stdout.read_text)
+    os.kill(directory.shim(), signal.SIGTERM)
+    told = shims.ended(directory)
+    assert (told["code"], told["why"], told["killed"]) == (7, "cancelled", False)
+    assert directory.stdout.read_text() == "ready\ntidied\n"
+
+
+def test_what_a_program_leaves_behind_ends_with_it(shims):
+    """The outcome is written when nothing goes on any more."""
+    directory = shims.start("bash", "-c", "setsid sleep 600 & sleep 600 & exit 4")
+    told = shims.ended(directory)
+    assert (told["code"], told["why"], told["left"]) == (4, "", 0)
+    assert marked(shims.mark) == []
+
+
+def test_the_shim_is_small(shims):
+    """There is one for each program that runs."""
+    directory = shims.start("sleep", "600")
+    wait_until(directory.pid)
+    status = Path(f"/proc/{directory.shim()}/status").read_text()
+    (resident,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    assert int(resident.split()[1]) <= 12 * 1024
+    os.kill(directory.shim(), signal.SIGTERM)
+    shims.ended(directory)
+
+
+def test_a_killed_shim_leaves_the_program_unsupervised(shims):
+    directory = shims.start("sleep", "600")
+    wait_until(directory.pid)
+    assert directory.state() is State.HELD
+    os.kill(directory.shim(), signal.SIGKILL)
+    os.waitpid(shims.shims.pop(directory), 0)
+    assert directory.state() is State.UNSUPERVISED
+    os.kill(directory.pid(), signal.SIGKILL)
+    wait_until(lambda: directory.state() is State.LOST)
+
+
+def test_a_pid_that_was_used_again_is_not_the_program(shims):
+    """The start time and the boot tell it from another process with its number."""
+    directory = shims.start("true")
+    shims.ended(directory)
+    (directory.path / "exit.json").unlink()
+    known = directory.read("pid.json")
+    mine = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    for wrong in ({"started": "1"}, {"started": mine, "boot_id": "another"}):
+        directory.write("pid.json", known | {"pid": os.getpid(), "started": mine} | wrong)
+        assert directory.state() is State.LOST
+    directory.write("pid.json", known | {"pid": os.getpid(), "started": mine})
+    assert directory.state() is State.UNSUPERVISED
+
+
+def test_secrets_are_in_no_file(shims):
+    """The environment goes to the shim without touching a disk."""
+    environment = {**os.environ, "SECRET": "hunter2", "MARK": shims.mark}
+    directory = shims.start("sh", "-c", "test ${#SECRET} = 7", environment=environment)
+    assert shims.ended(directory)["code"] == 0
+    files = [path for path in directory.path.rglob("*") if path.is_file()]
+    assert files
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
+    assert {path.stat().st_mode & 0o077 for path in files if path.suffix == ".json"} == {0}
+
+
+def test_a_terminal_is_given_to_who_wants_one(shims):
+    directory = shims.start("sh", "-c", "test -t 1 && echo yes", pty=True)
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_bytes() == b"yes\r\n"
+
+
+def test_limits_are_the_programs_own(shims):
+    directory = shims.start(
+        "sh", "-c", "ulimit -v; nice; cat /proc/self/oom_score_adj", memory=1 << 30, nice=5
+    )
+    shims.ended(directory)
+    memory, niceness, score = map(int, directory.stdout.read_text().split())
+    assert memory == (1 << 30) // 1024
+    assert niceness == os.nice(0) + 5
+    assert score > int(Path("/proc/self/oom_score_adj").read_text())
+
+
+def test_logs_give_the_disk_back_and_keep_their_places(shims):
+    """Beyond the cap the oldest bytes go; what is left is where it was."""
+    script = "head -c 30000000 /dev/zero | tr '\\0' x; echo end; sleep 600"
+    directory = shims.start("bash", "-c", script, log_cap=1_000_000)
+    wait_until(lambda: directory.stdout.stat().st_size == 30_000_004)
+    wait_until(lambda: directory.stdout.stat().st_blocks * 512 < 3_000_000)
+    assert directory.stdout.read_bytes()[-8:] == b"xxxxend\n"
+    os.kill(directory.shim(), signal.SIGTERM)
+    shims.ended(directory)
+
+
+def test_the_shim_reads_only_its_own_copy(shims):
+    """A deploy changes no code under a running program."""
+    directory = shims.start("sleep", "600")
+    wait_until(directory.shim)
+    command = Path(f"/proc/{directory.shim()}/cmdline").read_bytes().decode().split("\0")
+    assert str(directory.path / "shim.py") in command
+    assert json.loads((directory.path / "spec.json").read_text())["argv"] == ["sleep", "600"]
+    os.kill(directory.shim(), signal.SIGTERM)
+    assert shims.ended(directory)["signal"] == signal.SIGTERM
