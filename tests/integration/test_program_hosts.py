@@ -96,13 +96,22 @@ async def test_after_its_time_another_host_starts_it_anew(hosts):
 
 
 @pytest.mark.parametrize("kind", ["ADOPTED", "LOST"])
-async def test_adopting_fences_as_starting_does(hosts, kind):
+async def test_adopting_fences_the_worker_that_was_before(hosts, kind):
     worker = await hosts.worker("one")
     await hosts.claim(worker)
     await hosts.begun(worker, kind, epoch=2)
     with pytest.raises(StaleEpochError):
-        await hosts.store.append(hosts.context, [Event("x", meta={"epoch": 1})])
+        await hosts.store.append(hosts.context, [Event("a.b:FINAL", meta={"epoch": 1})])
     assert await hosts.store.append(hosts.context, [Event("x", meta={"epoch": 2})])
+
+
+async def test_an_adopted_program_may_still_write_with_the_epoch_that_it_knows(hosts):
+    """By SQL, or with steps of its own; a worker took it over, not another program."""
+    worker = await hosts.worker("one")
+    await hosts.claim(worker)
+    await hosts.begun(worker, "ADOPTED", epoch=2)
+    for type_ in ("x", "a.b/load:DONE"):
+        assert await hosts.store.append(hosts.context, [Event(type_, meta={"epoch": 1})])
 
 
 async def test_a_further_attempt_may_be_anywhere(hosts):

@@ -137,13 +137,13 @@ def test_the_shim_is_small(shims):
 
 
 def test_a_killed_shim_leaves_the_program_unsupervised(shims):
-    directory = shims.start("sleep", "600")
-    wait_until(directory.pid)
+    directory = shims.start("bash", "-c", "echo begun; sleep 600")
+    wait_until(directory.stdout.read_text)  # before that its beginning would not be on record
     assert directory.state() is State.HELD
     os.kill(directory.shim(), signal.SIGKILL)
     os.waitpid(shims.shims.pop(directory), 0)
     assert directory.state() is State.UNSUPERVISED
-    os.kill(directory.pid(), signal.SIGKILL)
+    os.killpg(directory.pid(), signal.SIGKILL)
     wait_until(lambda: directory.state() is State.LOST)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Exceptions = tuple[type[BaseException], ...]
 Singleton = Literal["refuse", "return", "queue"]
+Isolation = Literal["process"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TaskOptions:
         concurrency_key: Counts them apart for each value of some params, such as "{airport}".
         singleton: Only one run may be open. What becomes of another start: "refuse" raises,
             "return" gives the open one, "queue" lets it wait for its end.
+        isolation: "process" gives each run a process of its own, which outlives its worker; None
+            lets an `async def` run in the loop of the worker, and a `def` in a thread of it.
     """
 
     queue: str = "default"
@@ -51,6 +54,7 @@ class TaskOptions:
     concurrency: int | None = None
     concurrency_key: str | None = None
     singleton: Singleton | None = None
+    isolation: Isolation | None = None
 
 
 class TaskSettings(TypedDict, total=False):
@@ -69,6 +73,7 @@ class TaskSettings(TypedDict, total=False):
     concurrency: int | None
     concurrency_key: str | None
     singleton: Singleton | None
+    isolation: Isolation | None
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -96,6 +101,7 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         concurrency=settings.get("concurrency"),
         concurrency_key=settings.get("concurrency_key"),
         singleton=settings.get("singleton"),
+        isolation=settings.get("isolation"),
     )
     _refuse_senseless(task, options)
     return options
@@ -120,6 +126,11 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
     if options.timeout == 0:
         raise InvalidDefinitionError(
             f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
+        )
+    if options.isolation not in {None, "process"}:
+        raise InvalidDefinitionError(
+            f"{task}: isolation is {options.isolation!r}.",
+            "It may be 'process'. Leave it out for a run within the worker.",
         )
     _refuse_senseless_limit(task, options)
 

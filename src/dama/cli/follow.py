@@ -133,8 +133,8 @@ def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_js
         if board is None:
             raise
         click.echo(f"\nInterrupted. What is done of context {board.root} is kept.", err=True)
-        if session.is_program(board.rows[board.root].task if board.rows else ""):
-            click.echo(f"Its program goes on; end it with: dama cancel {board.root}", err=True)
+        if session.outlives_worker(board.rows[board.root].task if board.rows else ""):
+            click.echo(f"Its process goes on; end it with: dama cancel {board.root}", err=True)
             click.echo(f"Follow it with: dama resume {board.root}", err=True)
         else:
             click.echo(f"Let it go on with: dama resume {board.root}", err=True)

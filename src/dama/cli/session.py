@@ -56,12 +56,12 @@ class Session:
             self._registry = registry
         return self._registry
 
-    def is_program(self, task: str) -> bool:
-        """Whether a task is a program, which goes on without its worker."""
+    def outlives_worker(self, task: str) -> bool:
+        """Whether the runs of a task have a process of their own, which outlives its worker."""
         from dama.broker.adhoc import adhoc
 
         found = self.registry().tasks.get(task)
-        return task == adhoc.name or bool(found and found.program)
+        return task == adhoc.name or bool(found and (found.program or found.options.isolation))
 
     def embedded(self) -> EmbeddedPostgres | None:
         """The embedded database; None when another one is configured."""

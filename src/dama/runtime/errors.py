@@ -84,6 +84,18 @@ class ProgramLostError(ProgramError):
     code = "PROGRAM_LOST"
 
 
+class ToldError(Exception):
+    """An error that a run in a process of its own met.
+
+    Attributes:
+        payload: What its event tells.
+    """
+
+    def __init__(self, payload: Mapping[str, Any]) -> None:
+        super().__init__(payload["message"])
+        self.payload = dict(payload)
+
+
 class NoLogsError(NotFoundError):
     """There are no files of a program, or none on this host."""
 

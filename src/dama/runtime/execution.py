@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
-from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError
+from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError, ToldError
 from dama.runtime.waits import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import (
@@ -129,9 +129,13 @@ class Execution:
         self._started.add_done_callback(_look_at)
         if self.claim.epoch > 1:
             await self.is_started()
-            async for page in self.store.pages(self.claim.context_id):
-                for event in page:
-                    self.journal.take(event)
+            await self.remember()
+
+    async def remember(self) -> None:
+        """Read what earlier runs did."""
+        async for page in self.store.pages(self.claim.context_id):
+            for event in page:
+                self.journal.take(event)
 
     async def is_started(self) -> None:
         """Wait until STARTED is durable: before anything is written on another connection.
@@ -200,6 +204,10 @@ class Execution:
                 journal.take(event)
         self.journal.version = journal.version
         return journal
+
+    def count_waiting(self, change: int) -> None:
+        """The run begins (1) or ceases (-1) to wait, and holds no slot meanwhile."""
+        self._on_waiting(change)
 
     def close(self) -> None:
         """Nothing is written any more: the run is parked, and a later one goes on."""
@@ -294,15 +302,19 @@ class Execution:
 
     async def fail(self, error: Exception) -> None:
         """Write the ERROR: the task failed for good."""
-        payload = error_payload(error)
+        payload = _payload_of(error)
         key = f"ERROR#{self.claim.epoch}"
         await self.write(":ERROR", payload, key=key, error=True, **self.facts)
 
     async def will_retry(self, error: Exception, delay: float) -> None:
         """Write that this attempt failed and another one follows."""
-        payload = {**error_payload(error), "delay": round(delay, 3)}
+        payload = {**_payload_of(error), "delay": round(delay, 3)}
         key = f"RETRYING#{self.claim.epoch}"
         await self.write(":RETRYING", payload, key=key, error=True, **self.facts)
+
+
+def _payload_of(error: Exception) -> dict[str, Any]:
+    return error.payload if isinstance(error, ToldError) else error_payload(error)
 
 
 def _look_at(started: asyncio.Future[list[Appended]]) -> None:

@@ -21,10 +21,12 @@ from dama.broker.program import ExitCodes
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.lifecycle import lifecycle
+from dama.domain.outcome import Done
 from dama.errors import DamaError
 from dama.runtime.adoption import end, stop_bound_elsewhere
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
 from dama.runtime.execution import Beginning
+from dama.runtime.fork_server import ForkServer
 from dama.runtime.launch import Launch, launch_of, spawn
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 from dama.runtime.shipping import Shipper
@@ -34,7 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from dama.broker.registry import Registry
     from dama.broker.service import TaskDefinition
+    from dama.domain.outcome import Outcome
     from dama.runtime.execution import Execution
     from dama.store import Store
 
@@ -57,16 +61,26 @@ class Programs:
 
     Args:
         store: Where their contexts are.
+        registry: The tasks that it knows.
         home: The folder of dama's files.
         host: This one.
         worker_id: Gives the worker's id, as it is now.
 
     Attributes:
+        fork_server: Starts the tasks that have a process of their own.
         followed: The contexts whose programs go on without the worker.
     """
 
-    def __init__(self, store: Store, home: Path, host: str, worker_id: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        home: Path,
+        host: str,
+        worker_id: Callable[[], int],
+    ) -> None:
         self.store = store
+        self.fork_server = ForkServer(registry)
         self.host = host
         self.worker_id = worker_id
         self._home = home
@@ -84,15 +98,20 @@ class Programs:
 
     async def find(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
         """The program of a run; None for a function."""
-        if task.program is None and task is not adhoc:
-            return None
         claim = execution.claim
+        is_isolated = task.program is None and task is not adhoc
+        if is_isolated and task.options.isolation is None and claim.program_epoch is None:
+            return None
         epoch = claim.program_epoch or claim.epoch
         directory = (await self.directories()).of(claim.context_id, epoch)
         state = State.UNSTARTED
         if claim.program_epoch is not None:
             state = directory.state() if directory.path.exists() else State.LOST
-        return ProgramRun(self, execution, task, directory, state)
+        if not is_isolated:
+            return ProgramRun(self, execution, task, directory, state)
+        from dama.runtime.isolated import IsolatedRun  # noqa: PLC0415 - a kind of ProgramRun
+
+        return IsolatedRun(self, execution, task, directory, state)
 
     def look(self) -> None:
         """Some context was cancelled or taken over: its program may have to end."""
@@ -163,8 +182,8 @@ class ProgramRun:
         pid = (self._directory.read("pid.json") or {}).get("pid")
         return Beginning("ADOPTED", {"state": self._state.value, "pid": pid}, host)
 
-    async def perform(self) -> object:
-        """Run or adopt the program, until it has ended; give its result.
+    async def perform(self) -> Outcome:
+        """Run or adopt the program, until it has ended; give what became of it.
 
         Raises:
             ProgramError: It did not do its work.
@@ -185,10 +204,9 @@ class ProgramRun:
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
         await self._ship_artifacts()
-        result = await self._result()
         self._note(told)
         self._directory.settle()
-        return self._judged(told, result)
+        return await self._outcome(told)
 
     async def _start(self) -> None:
         self._directory.make()
@@ -202,14 +220,19 @@ class ProgramRun:
             if not await self._bound():
                 raise LostSignal
             # Nothing is awaited from here on: the shim has the lock, or there is none.
-            pid = spawn(self._directory, launch, lock)
-            self._programs.started(pid)
-            self._wake_at_end_of(pid)
+            if pid := await self._spawn(launch, lock):
+                self._wake_at_end_of(pid)
         except DamaError:
             self._directory.settle()
             raise
         finally:
             os.close(lock)
+
+    async def _spawn(self, launch: Launch, lock: int) -> int | None:
+        """Start the shim; give its pid. None when it has to be tried again."""
+        pid = spawn(self._directory, launch, lock)
+        self._programs.started(pid)
+        return pid
 
     async def _bound(self) -> bool:
         claim = self._execution.claim
@@ -240,6 +263,7 @@ class ProgramRun:
         while True:
             state = self._directory.state()
             has_news = await self._shipper.ship()
+            self._look_in()
             match state:
                 case State.ENDED:
                     self._programs.reap()
@@ -261,22 +285,25 @@ class ProgramRun:
                     await self._over.wait()
             self._over.clear()
 
+    def _look_in(self) -> None:
+        """Once in a while: what else there is to see."""
+
     def _is_overdue(self) -> bool:
         timeout = (self._directory.read("spec.json") or {}).get("timeout")
         since = (self._directory.path / "pid.json").stat().st_mtime
         return bool(timeout) and time.time() > since + timeout
 
     async def _launch(self) -> Launch:
-        claim = self._execution.claim
+        workdir = str(self._directory.path / "work")
+        return launch_of(self._task, self._execution.claim.params, workdir, await self._protocol())
+
+    async def _protocol(self) -> dict[str, str]:
+        """The variables that dama gives; the files that they name are there."""
+        claim, path = self._execution.claim, self._directory.path
         self._directory.write("params.json", dict(claim.params))
         state = await self._programs.store.state(claim.context_id, lifecycle)
         plain = cast("dict[str, Any]", lifecycle.encode_state(state))
         self._directory.write("state.json", plain | {"attempt": claim.attempt})
-        workdir = str(self._directory.path / "work")
-        return launch_of(self._task, claim.params, workdir, self._protocol())
-
-    def _protocol(self) -> dict[str, str]:
-        claim, path = self._execution.claim, self._directory.path
         return {
             "DAMA_CONTEXT_ID": str(claim.context_id),
             "DAMA_EPOCH": str(claim.epoch),
@@ -341,6 +368,14 @@ class ProgramRun:
         }
         facts = {**(told or {}), "logs": {"path": str(self._directory.path), **sizes}}
         self._execution.facts = {"program": facts}
+
+    async def _outcome(self, told: Mapping[str, Any] | None) -> Outcome:
+        """What becomes of the run.
+
+        Raises:
+            ProgramError: The program did not do its work.
+        """
+        return Done(self._judged(told, await self._result()))
 
     def _judged(self, told: Mapping[str, Any] | None, result: object) -> object:
         """The result of a program that did its work.

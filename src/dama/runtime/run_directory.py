@@ -80,6 +80,11 @@ class RunDirectory:
         """Where it may leave what it made."""
         return self.path / "artifacts"
 
+    @property
+    def waiting(self) -> Path:
+        """There while a task in Python waits, and needs no slot."""
+        return self.path / "waiting"
+
     def make(self) -> None:
         """Create it, for nobody else to read."""
         self.artifacts.mkdir(mode=PRIVATE, parents=True, exist_ok=True)

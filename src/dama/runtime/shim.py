@@ -24,6 +24,7 @@ import time
 
 TYPE_CHECKING = False  # as in typing, which takes memory
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from ctypes import CDLL
     from types import FrameType
     from typing import Any
@@ -201,7 +202,7 @@ class Shim:
             self.take_files(slave)
             self.take_limits()
             os.chdir(self.spec["cwd"])
-            self.execute(self.spec["argv"])
+            self.execute(self.spec["argv"], report)
         except FileNotFoundError as error:
             code = NOT_FOUND
             os.write(report, f"{error.strerror}: {error.filename or self.spec['argv'][0]}".encode())
@@ -210,8 +211,13 @@ class Shim:
         finally:
             os._exit(code)
 
-    def execute(self, argv: list[str]) -> None:
-        """Become the program; a script that names no interpreter is one for sh, as in a shell."""
+    def execute(self, argv: list[str], _report: int) -> None:
+        """Become the program; a script that names no interpreter is one for sh, as in a shell.
+
+        Args:
+            argv: The program and its arguments.
+            _report: Where the shim hears why it could not; closed when it could.
+        """
         try:
             os.execvpe(argv[0], argv, self.environment)
         except OSError as error:
@@ -371,22 +377,26 @@ class Shim:
         return document
 
 
+def own(make: Callable[[dict[str, Any]], Shim]) -> int:
+    """Own the run of the current folder, from its start to its end."""
+    with open("spec.json") as file:
+        shim = make(json.load(file))
+    error = shim.start()
+    shim.watch()
+    write_json("exit.json", shim.report(error))
+    return 0
+
+
 def main() -> int:
     """Run what the directory says."""
     os.chdir(sys.argv[1])
     os.set_inheritable(LOCK, False)  # noqa: FBT003 - it takes no names
     fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with open("spec.json") as file:
-        spec = json.load(file)
     with open(0, closefd=False) as file:
         text = file.read()
     if not text.endswith("\n"):
         return 1  # the worker died while it told; nobody has started anything
-    shim = Shim(spec, json.loads(text))
-    error = shim.start()
-    shim.watch()
-    write_json("exit.json", shim.report(error))
-    return 0
+    return own(lambda spec: Shim(spec, json.loads(text)))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import asyncio
 import getpass
 import logging
 import os
-import random
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
@@ -19,15 +18,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.adhoc import adhoc
 from dama.config import home_of
-from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting, backoff
+from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.claims import Claims
-from dama.runtime.errors import LostSignal, ParkSignal, ProgramError
+from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import STARTED, Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
 from dama.runtime.process import identity_of_this_process, process_start
 from dama.runtime.program import ProgramRun, Programs
+from dama.runtime.retries import after_failure
 from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.sync_task import SyncTask
@@ -90,7 +90,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._claims = Claims(store.queue, self._queues, self._tasks, root, self._labels)
         self._programs = Programs(
-            store, home or home_of(os.environ), self._identity.host, lambda: self._id
+            store, registry, home or home_of(os.environ), self._identity.host, lambda: self._id
         )
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
@@ -172,6 +172,7 @@ class Worker:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
+        await asyncio.to_thread(self._programs.fork_server.close)
         with suppress(DamaError):  # the database may be what stopped us; the lease runs out
             await self._store.queue.release([self._id])
 
@@ -280,7 +281,7 @@ class Worker:
         claim = execution.claim
         task = self._registry.task(claim.task)
         try:
-            return Done(await (program.perform() if program else _call(task, execution)))
+            return await program.perform() if program else Done(await _call(task, execution))
         except ParkSignal:
             return execution.parked()
         except LostSignal:
@@ -288,7 +289,7 @@ class Worker:
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            return _after_failure(task, claim.attempt, error)
+            return after_failure(task, claim.attempt, error)
 
     async def _settle(self, execution: Execution, outcome: Outcome) -> None:
         context_id = execution.claim.context_id
@@ -333,13 +334,3 @@ async def _call(task: TaskDefinition[Any], execution: Execution) -> object:
                 execution.threads, lambda: task.function(SyncTask(execution), **arguments)
             )
     return task.encode_result(value)
-
-
-def _after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> Outcome:
-    options = task.options
-    hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
-    hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
-    if hopeless or attempt > options.retries:
-        return Failed(error)
-    jitter = random.random()  # noqa: S311 - not a secret
-    return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))

@@ -41,10 +41,18 @@ class Database:
         is_pooled: Whether a pooler of transactions is in between: the next statement may go to
             another session, so nothing is prepared, and nobody can listen.
         patience: Seconds that an outage may last before it becomes an error.
+        connections: The least and the most of them.
+        name: What they are called in `pg_stat_activity`.
     """
 
     def __init__(
-        self, conninfo: str, *, is_pooled: bool = False, patience: float = PATIENCE
+        self,
+        conninfo: str,
+        *,
+        is_pooled: bool = False,
+        patience: float = PATIENCE,
+        connections: tuple[int, int] = (1, 8),
+        name: str = "dama",
     ) -> None:
         self.conninfo = conninfo
         self.is_pooled = is_pooled
@@ -52,12 +60,12 @@ class Database:
         self._patience = patience
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
             conninfo,
-            min_size=1,
-            max_size=8,
+            min_size=connections[0],
+            max_size=connections[1],
             open=False,
             kwargs={
                 "autocommit": True,
-                "application_name": "dama",
+                "application_name": name,
                 "prepare_threshold": self.prepare_threshold,
             },
         )
@@ -79,6 +87,14 @@ class Database:
         except psycopg.Error as error:
             raise translate(error) or error from error
         database = cls(conninfo, is_pooled=pooled)
+        async with database._pool:
+            yield database
+
+    @classmethod
+    @asynccontextmanager
+    async def joined(cls, conninfo: str, name: str, *, is_pooled: bool) -> AsyncGenerator[Database]:
+        """One that another process has checked; who asks nothing of it needs no connection."""
+        database = cls(conninfo, is_pooled=is_pooled, connections=(0, 2), name=name)
         async with database._pool:
             yield database
 

@@ -13,10 +13,19 @@
 --        DM003 key known with another body     DM006 the life cycle forbids it
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
 -- A run begins with STARTED; with ADOPTED when its program goes on, with LOST when that is gone. Each
--- of them raises the epoch of the context.
+-- of them raises the epoch of the context. A program that was adopted keeps its own, and may write with
+-- it what is not for the controller alone.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
 -- tables were when a session first called it, and no call pays for planning.
 -- dama.appending tells the guards of both tables that the rules were held here.
+
+-- Whether an event is of a program that a later run of its context has adopted.
+CREATE OR REPLACE FUNCTION _data_manager_admin.is_adopted(context bigint, epoch bigint, type text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT type !~ ':(INITIAL|STARTED|ADOPTED|LOST|RETRYING|RESUMED|ERROR|CANCELLED|FINAL)$'
+     AND EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                   WHERE q.context_id = context AND q.program_epoch = is_adopted.epoch)
+$$;
 
 -- Says which item of a batch is to blame when some context is not there.
 CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_unknown_context(batch jsonb) RETURNS void
@@ -130,7 +139,9 @@ BEGIN
       IF (item.meta ->> 'epoch')::bigint > now_epoch
          AND (right(item.type, 8) IN (':STARTED', ':ADOPTED') OR right(item.type, 5) = ':LOST') THEN
         now_epoch := (item.meta ->> 'epoch')::bigint;
-      ELSIF (item.meta ->> 'epoch')::bigint <> now_epoch OR right(item.type, 8) IN (':STARTED', ':ADOPTED') THEN
+      ELSIF right(item.type, 8) IN (':STARTED', ':ADOPTED')
+            OR ((item.meta ->> 'epoch')::bigint <> now_epoch
+                AND NOT _data_manager_admin.is_adopted(now_id, (item.meta ->> 'epoch')::bigint, item.type)) THEN
         RAISE EXCEPTION USING ERRCODE = 'DM004',
           MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', now_id, now_epoch, item.meta ->> 'epoch'),
           DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'epoch', item.meta -> 'epoch', 'found', now_epoch);

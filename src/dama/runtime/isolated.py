@@ -1,0 +1,96 @@
+"""Isolated runs: tasks in Python with a process of their own, followed as programs are.
+
+Its events it writes itself, with the epoch that it began with; the worker, whichever it is by then,
+writes its beginning and its end. See `fork_server` and `own_process`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from typing_extensions import override
+
+from dama.domain.outcome import Done, Outcome
+from dama.runtime.errors import ProgramError
+from dama.runtime.fork_server import ForkServerGoneError
+from dama.runtime.launch import Launch, inherited
+from dama.runtime.program import ProgramRun
+from dama.runtime.told import outcome_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MOST_DEATHS = 3
+
+
+class IsolatedRun(ProgramRun):
+    """One run of a task in a process of its own."""
+
+    _is_waiting = False
+    _deaths = 0
+
+    @override
+    async def _launch(self) -> Launch:
+        claim = self._execution.claim
+        self._directory.write("claim.json", msgspec.to_builtins(claim))
+        protocol = await self._protocol()
+        environment = {**inherited(os.environ), **protocol}
+        return Launch([claim.task], environment, str(Path.cwd()), self._task.options.timeout)
+
+    @override
+    async def _spawn(self, launch: Launch, lock: int) -> int | None:
+        self._directory.write("spec.json", launch.spec(self._directory.epoch))
+        database = self._programs.store.database
+        request = {
+            "task": self._execution.claim.task,
+            "directory": str(self._directory.path),
+            "environment": dict(launch.environment),
+            "conninfo": database.conninfo,
+            "is_pooled": database.is_pooled,
+            "park_after": self._execution.park_after,
+        }
+        # It goes on when this run is cancelled meanwhile, and needs the lock till then.
+        own = os.dup(lock)
+
+        def fork() -> int:
+            try:
+                return self._programs.fork_server.fork(request, own)
+            finally:
+                os.close(own)
+
+        try:
+            return await asyncio.to_thread(fork)
+        except ForkServerGoneError as error:
+            self._deaths += 1
+            if self._deaths > MOST_DEATHS:
+                raise ProgramError(f"{error} {MOST_DEATHS} others were, too.") from error
+            return None
+
+    @override
+    async def perform(self) -> Outcome:
+        try:
+            return await super().perform()
+        finally:
+            self._look_in(is_over=True)
+
+    @override
+    def _look_in(self, *, is_over: bool = False) -> None:
+        is_waiting = not is_over and self._directory.waiting.exists()
+        if is_waiting is not self._is_waiting:
+            self._is_waiting = is_waiting
+            self._execution.count_waiting(1 if is_waiting else -1)
+
+    @override
+    async def _outcome(self, told: Mapping[str, Any] | None) -> Outcome:
+        if (document := self._directory.read("outcome.json")) is not None:
+            return outcome_of(document)
+        if told is not None and told["why"] == "timed out":
+            raise TimeoutError(self._complaint(told))
+        outcome = await super()._outcome(told)
+        if isinstance(outcome, Done):  # it ended itself, as with os._exit(0)
+            raise ProgramError(f"{self._execution.claim.task} ended without a result.")
+        return outcome

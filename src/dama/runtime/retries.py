@@ -1,0 +1,23 @@
+"""Retries: what follows an attempt that failed."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from dama.domain.outcome import Failed, Outcome, Retry, backoff
+from dama.runtime.errors import ProgramError
+
+if TYPE_CHECKING:
+    from dama.broker.service import TaskDefinition
+
+
+def after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> Outcome:
+    """Another attempt, or the end."""
+    options = task.options
+    hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
+    hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
+    if hopeless or attempt > options.retries:
+        return Failed(error)
+    jitter = random.random()  # noqa: S311 - not a secret
+    return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))

@@ -1,0 +1,111 @@
+"""Tasks with a process of their own, as a project would have them: at the top level of a module."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from dama import Service
+
+jobs = Service("isolated")
+
+
+@jobs.task(isolation="process")
+def where(task) -> dict[str, object]:
+    """Say which process it is."""
+    print("printed by", task.name)  # noqa: T201 - it is what is shown
+    is_main = threading.current_thread() is threading.main_thread()
+    return {"pid": os.getpid(), "is_main": is_main, "context": os.environ["DAMA_CONTEXT_ID"]}
+
+
+@jobs.task(isolation="process")
+async def looping(task) -> int:
+    """Await."""
+    await asyncio.sleep(0)
+    return os.getpid()
+
+
+@jobs.task(isolation="process", retries=1, backoff=0.01)
+def twice(task, folder: Path) -> list[int]:
+    """Fail once, after a step."""
+
+    def count() -> int:
+        with (folder / "counted").open("a") as file:
+            file.write("x")
+        return 7
+
+    number = task.step("count", count)
+    if task.attempt == 1:
+        raise OSError("the first time")
+    return [number, task.attempt]
+
+
+@jobs.task(isolation="process", retries=3, retry_on=OSError)
+def wrong(task) -> None:
+    """Fail with something that another attempt does not mend."""
+    raise ValueError("it is wrong")
+
+
+@jobs.task(isolation="process")
+def square(task, number: int) -> int:
+    """A small subtask."""
+    return number * number
+
+
+@jobs.task(isolation="process")
+def squares(task, count: int) -> list[int]:
+    """Wait for subtasks."""
+    return task.map(square, [{"number": number} for number in range(count)])
+
+
+@jobs.task(isolation="process")
+def crash(task) -> None:
+    """Die."""
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+@jobs.task(isolation="process")
+def leave(task) -> None:
+    """End the process."""
+    sys.exit(3)
+
+
+@jobs.task(isolation="process", timeout=0.3)
+def slow(task) -> None:
+    """Take too long."""
+    time.sleep(60)
+
+
+@jobs.task(isolation="process")
+def tidy(task, folder: Path) -> None:
+    """Clean up when it is told to end."""
+    try:
+        (folder / "begun").touch()
+        time.sleep(60)
+    finally:
+        (folder / "cleaned").touch()
+
+
+@jobs.task(isolation="process")
+async def tidy_loop(task, folder: Path) -> None:
+    """Clean up when it is told to end, in a loop."""
+    try:
+        (folder / "begun").touch()
+        await asyncio.sleep(60)
+    finally:
+        (folder / "cleaned").touch()
+
+
+@jobs.task(isolation="process")
+def patient(task, folder: Path) -> list[int]:
+    """Do steps, each when it is let."""
+
+    def part(number: int) -> int:
+        while not (folder / f"go{number}").exists():
+            time.sleep(0.01)
+        return os.getpid()
+
+    return [task.step(f"part{number}", part, number) for number in range(3)]

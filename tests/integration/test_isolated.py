@@ -1,0 +1,205 @@
+"""Tasks with a process of their own: recorded as those in the worker, and they outlive it."""
+
+import asyncio
+import os
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dama import Service
+from dama.broker.registry import Registry
+from dama.runtime.process import process_start
+from dama.runtime.program import directories_of
+from dama.runtime.starts import start_of
+from dama.runtime.worker import Worker
+from tests.integration import isolated_jobs as jobs
+from tests.integration.programs import until
+
+
+class Bench:
+    """Isolated runs, workers for them, and what became of them."""
+
+    def __init__(self, store):
+        self.store = store
+        self.registry = Registry([jobs.jobs])
+
+    @asynccontextmanager
+    async def worker(self, **settings):
+        """A worker."""
+        async with Worker(self.store, self.registry, **settings).working() as worker:
+            yield worker
+
+    async def start(self, task, **params):
+        """Queue it; give its context."""
+        (context_id,) = await self.store.start([start_of(task, params)])
+        return context_id
+
+    async def ended(self, context_id):
+        """Wait for its end; how it ended."""
+        async with asyncio.timeout(40):
+            while True:
+                found = (await self.store.outcomes([context_id])).get(context_id)
+                if found is not None and found.status != "OPEN":
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def performed(self, task, *, worker=None, **params):
+        """Run it to its end; how it ended."""
+        context_id = await self.start(task, **params)
+        async with self.worker(**(worker or {})):
+            return await self.ended(context_id)
+
+    async def kinds(self, context_id):
+        """The types of its events."""
+        events = await self.store.events(context_id)
+        return [event.type.rpartition(":")[2] for event in events]
+
+    async def directory(self, context_id):
+        """The files of its latest run, once they are there."""
+        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
+        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
+        return runs.of_context(context_id)[-1]
+
+
+@pytest.fixture
+def bench(store):
+    return Bench(store)
+
+
+async def test_a_blocking_task_has_the_main_thread_of_a_process(bench):
+    """So it may use signals, and what it prints is in the log of its run."""
+    context_id = await bench.start(jobs.where)
+    async with bench.worker():
+        directory = await bench.directory(context_id)
+        outcome = await bench.ended(context_id)
+    assert outcome.result["is_main"]
+    assert outcome.result["pid"] != os.getpid()
+    assert outcome.result["context"] == str(context_id)
+    assert directory.stdout.read_text() == "printed by isolated.where\n"
+
+
+async def test_an_async_task_has_a_loop_in_its_process(bench):
+    outcome = await bench.performed(jobs.looping)
+    assert outcome.result != os.getpid()
+
+
+async def test_a_later_attempt_goes_on_from_the_last_step(bench, tmp_path):
+    outcome = await bench.performed(jobs.twice, folder=str(tmp_path))
+    assert outcome.result == [7, 2]
+    assert (tmp_path / "counted").read_text() == "x"
+
+
+async def test_an_error_is_told_as_it_was_raised(bench):
+    """With the stack of its process; whether it is worth another attempt depends on its class."""
+    context_id = await bench.start(jobs.wrong)
+    async with bench.worker():
+        outcome = await bench.ended(context_id)
+    assert (outcome.error["name"], outcome.error["message"]) == ("ValueError", "it is wrong")
+    assert "isolated_jobs.py" in outcome.error["stack"]
+    assert "RETRYING" not in await bench.kinds(context_id)
+
+
+@pytest.mark.parametrize("park_after", [60.0, 0.0])
+async def test_who_waits_for_subtasks_holds_no_slot(bench, park_after):
+    """With a worker of one slot they would wait for each other for ever; parked or not."""
+    settings = {"slots": 1, "park_after": park_after}
+    outcome = await bench.performed(jobs.squares, worker=settings, count=3)
+    assert outcome.result == [0, 1, 4]
+
+
+async def test_a_crash_ends_the_run_and_nothing_else(bench):
+    outcome = await bench.performed(jobs.crash)
+    assert outcome.error["message"] == "isolated.crash was killed by signal 11."
+
+
+async def test_sys_exit_is_no_result(bench):
+    outcome = await bench.performed(jobs.leave)
+    assert outcome.error["message"] == "isolated.leave ended with exit code 3."
+
+
+async def test_a_time_out_ends_the_process(bench):
+    context_id = await bench.start(jobs.slow)
+    async with bench.worker():
+        directory = await bench.directory(context_id)
+        outcome = await bench.ended(context_id)
+    assert outcome.error["name"] == "TimeoutError"
+    assert directory.pid() is None
+
+
+@pytest.mark.parametrize("task", [jobs.tidy, jobs.tidy_loop], ids=["blocking", "loop"])
+async def test_cancelling_ends_the_process_after_its_cleaning(bench, task, tmp_path):
+    context_id = await bench.start(task, folder=str(tmp_path))
+    async with bench.worker():
+        await until((tmp_path / "begun").exists)
+        directory = await bench.directory(context_id)
+        await bench.store.cancel([context_id], "not wanted", {})
+        await until(lambda: directory.pid() is None and directory.shim() is None)
+    assert (tmp_path / "cleaned").exists()
+
+
+async def test_it_outlives_its_worker_and_goes_on_with_its_steps(bench, tmp_path):
+    """The next worker adopts it: the same process, and steps that were done meanwhile are kept."""
+    context_id = await bench.start(jobs.patient, folder=str(tmp_path))
+    async with bench.worker():
+        directory = await bench.directory(context_id)
+        pid = directory.pid()
+    (tmp_path / "go0").touch()
+    async with asyncio.timeout(30):
+        while "DONE" not in await bench.kinds(context_id):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
+    async with bench.worker():
+        async with asyncio.timeout(30):
+            while "ADOPTED" not in await bench.kinds(context_id):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        (tmp_path / "go1").touch()
+        (tmp_path / "go2").touch()
+        outcome = await bench.ended(context_id)
+    assert outcome.result == [pid, pid, pid]
+    kinds = await bench.kinds(context_id)
+    assert kinds == ["INITIAL", "STARTED", "DONE", "ADOPTED", "DONE", "DONE", "FINAL"]
+
+
+async def test_its_outcome_is_known_though_its_shim_was_killed(bench, tmp_path):
+    context_id = await bench.start(jobs.patient, folder=str(tmp_path))
+    async with bench.worker():
+        directory = await bench.directory(context_id)
+        os.kill(directory.shim(), signal.SIGKILL)
+        for number in range(3):
+            (tmp_path / f"go{number}").touch()
+        outcome = await bench.ended(context_id)
+    assert outcome.status == "DONE"
+
+
+async def test_the_fork_server_ends_with_its_worker(bench):
+    worker = Worker(bench.store, bench.registry)
+    async with worker.working():
+        await bench.ended(await bench.start(jobs.looping))
+        process = worker._programs.fork_server._process
+        assert process_start(process.pid)
+    assert process_start(process.pid) is None
+
+
+async def test_a_killed_fork_server_is_started_anew(bench):
+    worker = Worker(bench.store, bench.registry)
+    async with worker.working():
+        await bench.ended(await bench.start(jobs.looping))
+        worker._programs.fork_server._process.kill()
+        worker._programs.fork_server._process.wait()
+        outcome = await bench.ended(await bench.start(jobs.looping))
+    assert outcome.status == "DONE"
+
+
+async def test_a_task_that_no_module_has_is_refused_with_a_way_out(bench):
+    """Its process could not find it."""
+    hidden = Service("hidden")
+
+    @hidden.task(isolation="process")
+    def inner(task) -> None:
+        """Nobody finds it."""
+
+    bench.registry.add(hidden)
+    outcome = await bench.performed(inner)
+    assert "hidden.inner" in outcome.error["message"]
+    assert "top level of a module" in outcome.error["message"]
