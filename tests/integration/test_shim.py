@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dama.runtime.adoption import end
 from dama.runtime.run_directory import State
 from tests.integration.programs import Shims, marked, wait_until
 
@@ -94,7 +95,7 @@ def test_cancelling_leaves_no_process_of_a_program_that_hides_and_ignores_term(s
     directory = family(shims)
     os.kill(directory.shim(), signal.SIGTERM)
     told = shims.ended(directory)
-    assert (told["why"], told["killed"], told["left"]) == ("cancelled", True, 0)
+    assert (told["why"], told["told"], told["killed"], told["left"]) == ("cancelled", 4, 4, 0)
     assert told["signal"] == signal.SIGKILL
     assert marked(shims.mark) == []
 
@@ -102,7 +103,7 @@ def test_cancelling_leaves_no_process_of_a_program_that_hides_and_ignores_term(s
 def test_a_time_out_ends_all_of_a_program(shims):
     directory = family(shims, timeout=1.0)
     told = shims.ended(directory)
-    assert (told["why"], told["killed"], told["left"]) == ("timed out", True, 0)
+    assert (told["why"], told["killed"] > 0, told["left"]) == ("timed out", True, 0)
     assert marked(shims.mark) == []
 
 
@@ -113,7 +114,7 @@ def test_a_program_may_tidy_up_when_it_is_cancelled(shims):
     wait_until(directory.stdout.read_text)
     os.kill(directory.shim(), signal.SIGTERM)
     told = shims.ended(directory)
-    assert (told["code"], told["why"], told["killed"]) == (7, "cancelled", False)
+    assert (told["code"], told["why"], told["killed"]) == (7, "cancelled", 0)
     assert directory.stdout.read_text() == "ready\ntidied\n"
 
 
@@ -145,6 +146,16 @@ def test_a_killed_shim_leaves_the_program_unsupervised(shims):
     assert directory.state() is State.UNSUPERVISED
     os.killpg(directory.pid(), signal.SIGKILL)
     wait_until(lambda: directory.state() is State.LOST)
+
+
+async def test_without_its_shim_all_of_a_program_is_ended_as_well(shims):
+    """Its processes know where its events go, whatever their session is."""
+    events = {"DAMA_EVENTS": str(shims.directories.of(1, 1).events), "MARK": shims.mark}
+    directory = family(shims, environment={**os.environ, **events})
+    os.kill(directory.shim(), signal.SIGKILL)
+    os.waitpid(shims.shims.pop(directory), 0)  # noqa: ASYNC222 - it is dead
+    await end(directory)
+    assert marked(shims.mark) == []
 
 
 def test_a_pid_that_was_used_again_is_not_the_program(shims):

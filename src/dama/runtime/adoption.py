@@ -7,6 +7,7 @@ context was cancelled, or whose run another host has, are ended, with or without
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -19,6 +20,8 @@ from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 
 if TYPE_CHECKING:
     from dama.store import Store
+
+_log = logging.getLogger("dama.worker")
 
 POLL_SECONDS = 0.02
 START_SECONDS = 10.0
@@ -49,6 +52,13 @@ async def _dispose(directory: RunDirectory, state: State) -> None:
         await end(directory)
     if directory.state() in (State.ENDED, State.LOST):
         directory.settle()
+        told = directory.exit() or {}
+        _log.info(
+            "context %s: its program was ended: %s processes were told to, %s were killed",
+            directory.context_id,
+            told.get("told", "some"),
+            told.get("killed", "some"),
+        )
 
 
 async def end(directory: RunDirectory) -> None:

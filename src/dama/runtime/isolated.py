@@ -7,6 +7,7 @@ writes its beginning and its end. See `fork_server` and `own_process`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,13 @@ from dama.runtime.told import outcome_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MOST_DEATHS = 3
+_log = logging.getLogger("dama.worker")
 
 
 class IsolatedRun(ProgramRun):
     """One run of a task in a process of its own."""
 
     _is_waiting = False
-    _deaths = 0
 
     @override
     async def _launch(self) -> Launch:
@@ -65,9 +65,7 @@ class IsolatedRun(ProgramRun):
         try:
             return await asyncio.to_thread(fork)
         except ForkServerGoneError as error:
-            self._deaths += 1
-            if self._deaths > MOST_DEATHS:
-                raise ProgramError(f"{error} {MOST_DEATHS} others were, too.") from error
+            _log.warning("context %s: %s", self._execution.claim.context_id, error)
             return None
 
     @override

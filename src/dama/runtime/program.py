@@ -49,6 +49,7 @@ LONGEST_PAUSE = 0.25
 LARGEST_RESULT = 1024 * 1024
 MOST_ARTIFACTS = 1000
 STDERR_LINES = 20
+MOST_STARTS = 3
 
 
 async def directories_of(store: Store, home: Path) -> RunDirectories:
@@ -170,6 +171,7 @@ class ProgramRun:
         self._codes = task.program.exit_codes if task.program else ExitCodes()
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
+        self._starts = 0
 
     @property
     def beginning(self) -> Beginning:
@@ -209,6 +211,10 @@ class ProgramRun:
         return await self._outcome(told)
 
     async def _start(self) -> None:
+        self._starts += 1
+        if self._starts > MOST_STARTS:
+            said = next(iter(tail(self._directory.path / "shim.log", 1)), "nothing")
+            raise ProgramError(f"Its shim could not begin, {MOST_STARTS} times. It said: {said}")
         self._directory.make()
         lock = self._directory.lock()
         if lock is None:
@@ -262,7 +268,7 @@ class ProgramRun:
         pause = SHORTEST_PAUSE
         while True:
             state = self._directory.state()
-            has_news = await self._shipper.ship()
+            has_news = await self._ship()
             self._look_in()
             match state:
                 case State.ENDED:
@@ -277,6 +283,9 @@ class ProgramRun:
                 case State.UNSUPERVISED if self._is_overdue():
                     await end(self._directory)
                     raise ProgramError("It took longer than its time-out allows.")
+                case State.UNSUPERVISED if self._state is not State.UNSUPERVISED:
+                    self._state = state
+                    await self._shipper.warn("unsupervised/warn", UNSUPERVISED)
                 case _:
                     pass
             pause = SHORTEST_PAUSE if has_news else min(pause * 2, LONGEST_PAUSE)
@@ -284,6 +293,14 @@ class ProgramRun:
                 async with asyncio.timeout(pause):
                     await self._over.wait()
             self._over.clear()
+
+    async def _ship(self) -> bool:
+        """Ship what is new; whether there was any."""
+        try:
+            return await self._shipper.ship()
+        except OSError as error:  # the program runs, whatever becomes of what it tells
+            _log.warning("context %s: %s", self._execution.claim.context_id, error)
+            return False
 
     def _look_in(self) -> None:
         """Once in a while: what else there is to see."""
@@ -426,5 +443,8 @@ class ProgramRun:
         return text.replace("\0", "")
 
 
+UNSUPERVISED = (
+    "The shim of the program was killed. The program goes on, and how it ends is unknown."
+)
 LOST = "The program and its shim are gone, and nobody knows how it ended."
 UNKNOWN = "The shim of the program was killed, so nobody knows how it ended, and it left no result."

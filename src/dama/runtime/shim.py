@@ -41,6 +41,7 @@ KEEP_SIZE_PUNCH_HOLE = 3
 TRIM_BYTES = 1 << 20
 HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 NOT_FOUND, NOT_STARTED = 127, 126
 
 
@@ -139,6 +140,7 @@ class Shim:
         self.why = ""
         self.kill_at: float | None = None
         self.killed = False
+        self.ended: dict[int, int] = {}
         self.give_up_at = 0.0
         self.trimmed = 0
         self.end_at = time.monotonic() + (spec.get("timeout") or float("inf"))
@@ -300,6 +302,7 @@ class Shim:
             self.kill_at = time.monotonic() + self.spec["grace"]
             self.tell_group(signal.SIGTERM)
             for pid in descendants():
+                self.ended[pid] = signal.SIGTERM
                 send(pid, signal.SIGTERM)
                 send(pid, signal.SIGCONT)
 
@@ -323,6 +326,7 @@ class Shim:
             known |= found
         self.tell_group(signal.SIGKILL)
         for pid in known:
+            self.ended[pid] = signal.SIGKILL
             send(pid, signal.SIGKILL)
 
     def read(self, descriptor: int) -> None:
@@ -359,7 +363,8 @@ class Shim:
             "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             "why": self.why,
-            "killed": self.killed,
+            "told": len(self.ended),
+            "killed": sum(number == signal.SIGKILL for number in self.ended.values()),
             "left": len(descendants()),
             "started_at": self.started_at,
             "ended_at": time.time(),
@@ -383,8 +388,16 @@ def own(make: Callable[[dict[str, Any]], Shim]) -> int:
         shim = make(json.load(file))
     error = shim.start()
     shim.watch()
-    write_json("exit.json", shim.report(error))
-    return 0
+    report = shim.report(error)
+    while True:  # a full disk is no reason to forget how it ended
+        try:
+            write_json("exit.json", report)
+        except OSError as problem:
+            if problem.errno not in FULL:
+                raise
+            time.sleep(LOOK_SECONDS)
+        else:
+            return 0
 
 
 def main() -> int:

@@ -202,7 +202,10 @@ class Shipper:
         self._saved_at = clock.monotonic()
         places = {name: asdict(reader.place) for name, reader in self._readers.items()}
         known = {"artifacts": sorted(self.artifacts), "warnings": self._warnings}
-        self._directory.write("shipped.json", {**places, **known})
+        try:
+            self._directory.write("shipped.json", {**places, **known})
+        except OSError as error:  # it is shipped again, which is harmless
+            _log.warning("context %s: %s", self._execution.claim.context_id, error)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -96,7 +96,7 @@ BEGIN
     PERFORM _data_manager_admin.append_events(batch);
     PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
       WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
-        AND split_part(a.application_name, ':', 2)::bigint = ANY (late);
+        AND substring(a.application_name FROM '^dama:([0-9]{1,18}):')::bigint = ANY (late);
   END IF;
 END
 $$;

@@ -74,7 +74,7 @@ BEGIN
         FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)));
     PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
       WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
-        AND split_part(a.application_name, ':', 2)::bigint = ANY (ids);
+        AND substring(a.application_name FROM '^dama:([0-9]{1,18}):')::bigint = ANY (ids);
   END IF;
   RETURN QUERY SELECT * FROM unnest(ids);
 END
