@@ -24,7 +24,7 @@ while [ ! -e "$1" ]; do
     printf '{"type": "tick", "payload": %d}\\n' $i >> "$DAMA_EVENTS"
     sleep 0.01
 done
-echo $i > "$DAMA_WORKDIR/../last"; exit 3
+echo $i > "$(dirname "$DAMA_EVENTS")/last"; exit 3
 """,
     "python": """
 import json, os, sys, time
@@ -34,15 +34,15 @@ while not os.path.exists(sys.argv[1]):
     print("line", i)
     print("::dama:: " + json.dumps({"type": "tick", "payload": i}))
     time.sleep(0.01)
-open(os.environ["DAMA_WORKDIR"] + "/../last", "w").write(str(i))
+open(os.path.dirname(os.environ["DAMA_EVENTS"]) + "/last", "w").write(str(i))
 sys.exit(4)
 """,
     "node": """
-const fs = require('fs');
+const fs = require('fs'), path = require('path');
 let i = 0;
 const timer = setInterval(() => {
   if (fs.existsSync(process.argv[1])) {
-    fs.writeFileSync(process.env.DAMA_WORKDIR + '/../last', String(i));
+    fs.writeFileSync(path.dirname(process.env.DAMA_EVENTS) + '/last', String(i));
     process.exit(5);
   }
   i += 1;

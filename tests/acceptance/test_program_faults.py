@@ -282,7 +282,7 @@ def test_a_full_disk_hurts_only_who_needs_it(project, tmp_path):
         assert project.types(context) == ["INITIAL", "STARTED"]
         assert worker.poll() is None
 
-        (directory.path / "work" / "big").unlink()
+        (directory.path.parents[1] / "work" / str(context) / "big").unlink()
         wait_until(lambda: project.types(context)[-1] == "ERROR")
         assert project.events(context)[-1][1]["data"]["exit_code"] == 7
         again = project.enqueue("small")

@@ -59,7 +59,7 @@ class Shims:
             argv,
             **{
                 "environment": environment,
-                "cwd": str(directory.path / "work"),
+                "cwd": str(directory.path),
                 "grace": 0.3,
                 **options,
             },

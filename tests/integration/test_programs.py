@@ -235,7 +235,7 @@ async def test_cancelling_ends_the_program(bench):
 
 async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(bench):
     """Its worker died after the run was bound to the host, before there was a process."""
-    task = bench.declare("plain", "echo once >> $DAMA_WORKDIR/../count")
+    task = bench.declare("plain", "echo once >> $(dirname $DAMA_EVENTS)/count")
     context = await bench.start(task)
     queue = bench.store.queue
     identity = replace(identity_of_this_process(), pid=1, pid_started="never")
@@ -270,3 +270,41 @@ async def test_a_program_whose_run_another_host_has_is_ended(bench, database_url
     assert directory.exit()["why"] == "cancelled"
     assert process_start(pid) is None
     assert [e.type for e in await bench.events(context)] == ["p.long:INITIAL", "p.long:STARTED"]
+
+
+async def test_a_tree_has_a_working_folder_for_its_programs_and_tasks(bench):
+    """Shared with subtasks and kept over retries; an older program is given it as an argument."""
+    fetch = bench.declare(
+        "fetch",
+        "",
+        command=["bash", "-c", 'echo "$1" > $1/rows; exit $(( DAMA_EPOCH < 2 ))', "bash",
+                 "{etl_work_dir}"],
+        retries=1,
+        backoff=0.01,
+    )  # fmt: skip
+
+    @bench.service.task
+    async def load(task) -> list[str]:
+        await task.run(fetch)
+        return [str(task.work_dir), (task.work_dir / "rows").read_text()]
+
+    context = await bench.start(load)
+    async with bench.worker():
+        outcome = await bench.ended(context)
+    assert outcome.status == "DONE", outcome.error
+    folder, written = outcome.result
+    assert written == f"{folder}\n"
+    assert Path(folder).name == str(context)
+
+
+async def test_a_param_of_the_name_takes_the_place_of_the_working_folder(bench, tmp_path):
+    task = bench.declare(
+        "older",
+        "",
+        command=["bash", "-c", 'echo "\\"$1\\"" > $DAMA_RESULT', "bash", "{etl_work_dir}"],
+        params={"etl_work_dir": {"required": False}},
+    )
+    given = await bench.ended(await bench.performed(task, etl_work_dir=str(tmp_path)))
+    assert given.result == str(tmp_path)
+    context = await bench.performed(task)
+    assert (await bench.ended(context)).result.endswith(f"work/{context}")

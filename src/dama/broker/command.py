@@ -4,7 +4,8 @@ An element of a command is one argument, whatever the value has in it. `{year}` 
 param; an element drops out when its param has none, and is repeated for each item of a list.
 Elements in brackets do so together: `["--airport", "{airport}"]`. `{?check}` adds no text: its
 element stays only when the param is true or given, that of `{!check}` when it is not. `{{year}}`
-is the text `{year}`; `${year}` and all other braces mean nothing here.
+is the text `{year}`; `${year}` and all other braces mean nothing here. `{etl_work_dir}` needs no
+param: it is the working folder of the tree.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 Command = tuple[str | tuple[str, ...], ...]
 """Elements, and groups of elements that drop out or are repeated together."""
+
+WORK_DIR = "etl_work_dir"
 
 _TOKEN = re.compile(
     r"\{(\{[?!]?[A-Za-z_][\w-]*\})\}|(?<!\$)\{(?P<mark>[?!]?)(?P<name>[A-Za-z_][\w-]*)\}"

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from dama.broker.command import Command, placeholders
+from dama.broker.command import WORK_DIR, Command, placeholders
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError
 from dama.broker.options import Singleton, TaskOptions, TaskSettings, read_options
@@ -178,7 +178,7 @@ def _check_placeholders(
                 "which would be seen in `ps` and in events.",
                 f"Leave it out: the program finds {name} in its environment.",
             )
-        if name not in params:
+        if name not in params and name != WORK_DIR:
             raise InvalidDefinitionError(
                 f"{table.where}.{key} has the placeholder {{{found.mark}{name}}} in {text!r}, "
                 f"but no param {name!r} is declared.",
@@ -214,7 +214,7 @@ def _refuse_dangling(table: Table, command: Command, params: Mapping[str, Progra
     for option, value in pairwise(command):
         if not isinstance(option, str) or not isinstance(value, str):
             continue
-        alone = [f for f in placeholders(value) if _may_drop_out(params[f.name], f.mark)]
+        alone = [f for f in placeholders(value) if _may_drop_out(params.get(f.name), f.mark)]
         if option.startswith("-") and "=" not in option and not placeholders(option) and alone:
             raise InvalidDefinitionError(
                 f"{table.where}.command has {option!r} before {value!r}, "
@@ -224,7 +224,9 @@ def _refuse_dangling(table: Table, command: Command, params: Mapping[str, Progra
             )
 
 
-def _may_drop_out(param: ProgramParam, mark: str) -> bool:
+def _may_drop_out(param: ProgramParam | None, mark: str) -> bool:
+    if param is None:  # the working folder is always there
+        return bool(mark)
     return bool(mark) or param.list or (not param.required and param.default is None)
 
 
@@ -232,7 +234,7 @@ def _refuse_two_lists(table: Table, command: Command, params: Mapping[str, Progr
     for part in command:
         texts = (part,) if isinstance(part, str) else part
         names = {f.name for t in texts for f in placeholders(t) if not f.mark}
-        lists = sorted(name for name in names if params[name].list)
+        lists = sorted(name for name in names if name in params and params[name].list)
         if len(lists) > 1:
             raise InvalidDefinitionError(
                 f"{table.where}.command repeats {list(texts)!r} for the lists "

@@ -373,7 +373,7 @@ def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str
             )
 
 
-async def _only_the_worker(_: object, **__: object) -> NoReturn:
+async def _only_the_worker(_: object, **__: object) -> Any:  # noqa: ANN401 - what it leaves
     """Stand in for the function of a program: no worker calls it."""
     raise InvalidDefinitionError("This task is a program: a worker starts it, nobody can call it.")
 

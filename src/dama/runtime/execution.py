@@ -28,6 +28,7 @@ from dama.store.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from concurrent.futures import ThreadPoolExecutor
+    from pathlib import Path
 
     from dama.broker.registry import Registry
     from dama.domain.outcome import Waiting
@@ -65,6 +66,7 @@ class Execution:
         registry: Finds the tasks of subtasks.
         threads: Where blocking functions run.
         on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
+        work_dir: The working folder of the tree, which need not be there.
 
     Attributes:
         claim: What is run.
@@ -75,7 +77,7 @@ class Execution:
         facts: What the meta of its last event tells besides who and why.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a part of its own
         self,
         claim: Claim,
         *,
@@ -85,6 +87,7 @@ class Execution:
         registry: Registry,
         threads: ThreadPoolExecutor,
         on_waiting: Callable[[int], None],
+        work_dir: Path,
     ) -> None:
         self.claim = claim
         self.store = store
@@ -100,6 +103,7 @@ class Execution:
         self._commits = commits
         self._endings = endings
         self._on_waiting = on_waiting
+        self._work_dir = work_dir
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
@@ -149,6 +153,11 @@ class Execution:
             await asyncio.shield(self._started)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
+
+    def work_dir(self) -> Path:
+        """The working folder of the tree on this host; it is there."""
+        self._work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._work_dir
 
     def key(self, name: str) -> str:
         """A name that comes again gets #2, #3: the same in every run of the same code.

@@ -45,13 +45,15 @@ class IsolatedRun(ProgramRun):
     async def _spawn(self, launch: Launch, lock: int) -> int | None:
         self._directory.write("spec.json", launch.spec(self._directory.epoch))
         database = self._programs.store.database
+        claim = self._execution.claim
         request = {
-            "task": self._execution.claim.task,
+            "task": claim.task,
             "directory": str(self._directory.path),
             "environment": dict(launch.environment),
             "conninfo": database.conninfo,
             "is_pooled": database.is_pooled,
             "park_after": self._execution.park_after,
+            "work_dir": str(self._programs.directories.work(claim.root_context_id)),
         }
         # It goes on when this run is cancelled meanwhile, and needs the lock till then.
         own = os.dup(lock)

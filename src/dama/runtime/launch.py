@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dama.broker.command import WORK_DIR
 from dama.runtime import shim
 from dama.runtime.errors import ProgramError
 
@@ -66,7 +67,6 @@ class Launch:
 def launch_of(
     task: TaskDefinition[Any],
     params: Mapping[str, Any],
-    workdir: str,
     protocol: Mapping[str, str],
 ) -> Launch:
     """What is declared of a program, for these params.
@@ -76,7 +76,6 @@ def launch_of(
     Args:
         task: A program.
         params: As they are stored.
-        workdir: Where it is started if nothing is declared.
         protocol: The variables that dama gives.
 
     Raises:
@@ -85,14 +84,17 @@ def launch_of(
     """
     spec = task.program
     base = inherited(os.environ)
+    work_dir = protocol["DAMA_WORKDIR"]
     if spec is None:
         environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
-        cwd = params.get("cwd") or workdir
+        cwd = params.get("cwd") or work_dir
         return Launch(params["command"], environment, cwd, task.options.timeout)
+    given = {name: value for name, value in params.items() if value is not None}
+    values = {WORK_DIR: work_dir, **given}
     return Launch(
-        spec.argv(params),
-        {**base, **spec.environment(params), **_secrets(spec.secrets), **protocol},
-        spec.cwd or workdir,
+        spec.argv(values),
+        {**base, **spec.environment(values), **_secrets(spec.secrets), **protocol},
+        spec.cwd or work_dir,
         task.options.timeout,
         grace=spec.grace,
         log_cap=spec.log_cap,

@@ -53,8 +53,8 @@ def own(request: Mapping[str, Any], registry: Registry, lock: int) -> NoReturn:
     """Be the shim of a run; ends the process.
 
     Args:
-        request: `task`, `directory` and `environment` of the run; `conninfo`, `is_pooled` and
-            `park_after` of the worker.
+        request: `task`, `directory` and `environment` of the run; `conninfo`, `is_pooled`,
+            `park_after` and `work_dir` of the worker.
         registry: The services.
         lock: Of the directory.
     """
@@ -144,6 +144,7 @@ async def _opened(
             registry=registry,
             threads=ThreadPoolExecutor(THREADS, thread_name_prefix="dama"),
             on_waiting=Flag(store, endings, directory).count,
+            work_dir=Path(request["work_dir"]),
         )
         if claim.epoch > 1:
             await execution.remember()

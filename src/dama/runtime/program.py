@@ -69,6 +69,7 @@ class Programs:
 
     Attributes:
         fork_server: Starts the tasks that have a process of their own.
+        directories: Where the programs are on this host.
         followed: The contexts whose programs go on without the worker.
     """
 
@@ -85,26 +86,24 @@ class Programs:
         self.host = host
         self.worker_id = worker_id
         self._home = home
-        self._directories: RunDirectories | None = None
+        self.directories = RunDirectories(home)
         self._children: set[int] = set()
         self.followed: set[int] = set()
         self._look = asyncio.Event()
         self._look.set()
 
-    async def directories(self) -> RunDirectories:
-        """Where they are."""
-        if self._directories is None:
-            self._directories = await directories_of(self.store, self._home)
-        return self._directories
+    async def find_directories(self) -> None:
+        """Find out which database it is; before anything else."""
+        self.directories = await directories_of(self.store, self._home)
 
-    async def find(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
+    def find(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
         """The program of a run; None for a function."""
         claim = execution.claim
         is_isolated = task.program is None and task is not adhoc
         if is_isolated and task.options.isolation is None and claim.program_epoch is None:
             return None
         epoch = claim.program_epoch or claim.epoch
-        directory = (await self.directories()).of(claim.context_id, epoch)
+        directory = self.directories.of(claim.context_id, epoch)
         state = State.UNSTARTED
         if claim.program_epoch is not None:
             state = directory.state() if directory.path.exists() else State.LOST
@@ -124,7 +123,7 @@ class Programs:
             await self._look.wait()
             self._look.clear()
             try:
-                await stop_bound_elsewhere(self.store, await self.directories(), self.host)
+                await stop_bound_elsewhere(self.store, self.directories, self.host)
             except Exception as error:  # noqa: BLE001 - nothing else would look again
                 _log.warning("programs that nobody wants are not ended yet: %s", error)
                 await clock.sleep(1.0)
@@ -311,8 +310,8 @@ class ProgramRun:
         return bool(timeout) and time.time() > since + timeout
 
     async def _launch(self) -> Launch:
-        workdir = str(self._directory.path / "work")
-        return launch_of(self._task, self._execution.claim.params, workdir, await self._protocol())
+        protocol = await self._protocol()
+        return launch_of(self._task, self._execution.claim.params, protocol)
 
     async def _protocol(self) -> dict[str, str]:
         """The variables that dama gives; the files that they name are there."""
@@ -329,7 +328,7 @@ class ProgramRun:
             "DAMA_EVENTS": str(self._directory.events),
             "DAMA_RESULT": str(self._directory.result),
             "DAMA_ARTIFACTS": str(self._directory.artifacts),
-            "DAMA_WORKDIR": str(path / "work"),
+            "DAMA_WORKDIR": str(self._execution.work_dir()),
             "PGAPPNAME": self._execution.application_name,
             "PYTHONUNBUFFERED": "1",
         }

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PRIVATE = 0o700
 OPEN = "open"
+WORK = "work"
 
 
 class State(Enum):
@@ -88,7 +89,6 @@ class RunDirectory:
     def make(self) -> None:
         """Create it, for nobody else to read."""
         self.artifacts.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-        (self.path / "work").mkdir(mode=PRIVATE, exist_ok=True)
         for file in (self.events, self.stdout, self.stderr):
             file.touch(mode=0o600)
         self._mark.parent.mkdir(mode=PRIVATE, exist_ok=True)
@@ -195,6 +195,10 @@ class RunDirectories:
             epochs = sorted(int(name) for name in names)
             return [self.of(context_id, epoch) for epoch in epochs]
         return []
+
+    def work(self, root: int) -> Path:
+        """The working folder of a tree, which need not be there."""
+        return self.path / WORK / str(root)
 
     def open(self) -> Iterator[RunDirectory]:
         """Those that are not settled."""

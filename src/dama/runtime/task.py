@@ -21,6 +21,8 @@ from dama.runtime.waits import sleep, wait_for
 from dama.store import Append, Outcome, Start
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dama.broker.service import TaskDefinition
     from dama.domain.slice import Slice
     from dama.runtime.execution import Execution
@@ -65,6 +67,11 @@ class RunFacts:
     def attempt(self) -> int:
         """1 for the first, one more after each failure."""
         return self._execution.claim.attempt
+
+    @property
+    def work_dir(self) -> Path:
+        """A folder of the whole tree on this host, kept over retries and cleaned when it ended."""
+        return self._execution.work_dir()
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -145,6 +145,7 @@ class Worker:
             await self._looked.wait()
 
     async def _register(self) -> None:
+        await self._programs.find_directories()
         await self._bury_the_dead()
         self._id = await self._store.queue.register(
             self._identity,
@@ -254,9 +255,10 @@ class Worker:
             registry=self._registry,
             threads=self._threads,
             on_waiting=self._count_waiting,
+            work_dir=self._programs.directories.work(claim.root_context_id),
         )
         try:
-            program = await self._programs.find(execution, self._registry.task(claim.task))
+            program = self._programs.find(execution, self._registry.task(claim.task))
             beginning = program.beginning if program else STARTED
             await execution.begin(self._identity_text(), self._start_meta(claim), beginning)
             outcome = await self._attempt(execution, program)
