@@ -21,6 +21,7 @@ from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
 from dama.runtime.adoption import stop_bound_elsewhere
+from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
 from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.errors import NoLogsError
 from dama.runtime.program import directories_of
@@ -52,9 +53,17 @@ class App:
         store: Its contexts and events.
         registry: The services of this process.
         home: The folder of dama's files.
+        keep: How long things stay on this host.
     """
 
-    def __init__(self, store: Store, registry: Registry, home: Path | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        home: Path | None = None,
+        keep: Keep = Keep(),  # noqa: B008 - it is frozen
+    ) -> None:
+        self.keep = keep
         self.store = store
         self.registry = registry
         self.home = home or home_of(os.environ)
@@ -67,8 +76,9 @@ class App:
         Raises:
             UnavailableError: It can not be used; the message says why.
         """
+        keep = read_keep(config.keep, config.source)
         async with Store.opened(await _conninfo(config)) as store:
-            yield cls(store, registry, config.home)
+            yield cls(store, registry, config.home, keep)
 
     async def start(
         self,
@@ -113,6 +123,7 @@ class App:
             slots=slots,
             labels=labels,
             home=self.home,
+            keep=self.keep,
         )
         return worker.working()
 
@@ -178,6 +189,11 @@ class App:
         await stop_bound_elsewhere(self.store, runs, platform.node())
         return cancelled
 
+    async def clean(self, *, dry_run: bool = False) -> Cleaned:
+        """Remove what old runs have left on this host."""
+        directories = await directories_of(self.store, self.home)
+        return await clean(self.store, directories, self.keep, dry_run=dry_run)
+
     async def runs_of(self, context_id: int) -> list[RunDirectory]:
         """The files of the programs that a context ran on this host, the oldest run first.
 
@@ -193,6 +209,11 @@ class App:
         async for page in self.store.pages(context_id):
             metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
             hosts |= {str(meta["program_host"]) for meta in metas if "program_host" in meta}
+        if platform.node() in hosts:
+            raise NoLogsError(
+                f"The files of the program of context {context_id} were cleaned.",
+                "[keep] of dama.toml says how long they stay; its events are kept.",
+            )
         if hosts:
             raise NoLogsError(
                 f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from dama.errors import UsageError
 
-FILE_KEYS = ("services", "programs", "database_url")
+FILE_KEYS = ("services", "programs", "keep", "database_url")
 # Any of these says that a person meant libpq's own variables.
 PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 PG_NAMES = {
@@ -76,6 +76,7 @@ class Config:
         project: The folder of the file of settings, or the current one.
         programs: Declarations by task, as the file has them; `dama.broker.declaration` reads them.
         source: The name of the file of settings; empty when there is none.
+        keep: How long things stay, as the file has it; `dama.runtime.cleaning` reads it.
     """
 
     home: Path
@@ -84,6 +85,7 @@ class Config:
     project: Path
     programs: Mapping[str, object] = field(default_factory=dict[str, object])
     source: str = ""
+    keep: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 def load_config(
@@ -117,6 +119,7 @@ def load_config(
         project=project,
         programs=settings.get("programs", {}),
         source=source,
+        keep=settings.get("keep", {}),
     )
 
 
@@ -249,6 +252,10 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"programs of {path} must be a table.",
             'Write [programs."flights.import"] with command = ["./import.sh"].',
+        )
+    if not isinstance(settings.get("keep", {}), dict):
+        raise ConfigError(
+            f"keep of {path} must be a table.", 'Write [keep] with logs = "30d" and work = "1d".'
         )
     services: object = settings.get("services", [])
     if not isinstance(services, list) or not all(

@@ -33,6 +33,7 @@ SECTIONS = {
     },
     "Keep the database": {
         "doctor": ("dama.cli.doctor:doctor", "Look whether all is well, and say what to do."),
+        "clean": ("dama.cli.clean:clean", "Remove old logs and working folders of this host."),
         "archive": ("dama.cli.archive:archive", "Move closed trees out of the way, and back."),
         "log": ("dama.cli.log:log", "Show who reads all events, and what they could not handle."),
         "db": ("dama.cli.db:db", "Start, stop, migrate and open the database."),

@@ -94,6 +94,10 @@ class RunDirectory:
         self._mark.parent.mkdir(mode=PRIVATE, exist_ok=True)
         self._mark.touch()
 
+    def is_open(self) -> bool:
+        """Whether something is to be done for it."""
+        return self._mark.exists()
+
     def settle(self) -> None:
         """Nothing is to be done for it any more; the files stay, for who reads its logs."""
         self._mark.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from dama.config import home_of
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.claims import Claims
+from dama.runtime.cleaning import Keep, clean_always
 from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import STARTED, Execution
 from dama.runtime.group_commit import GroupCommit
@@ -62,6 +63,7 @@ class Worker:
         labels: What it offers to runs that need it.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.
+        keep: How long things stay on its host.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -75,6 +77,7 @@ class Worker:
         labels: Sequence[str] = (),
         park_after: float = PARK_AFTER,
         home: Path | None = None,
+        keep: Keep = Keep(),  # noqa: B008 - it is frozen
     ) -> None:
         self._store = store
         self._registry = registry
@@ -92,6 +95,7 @@ class Worker:
         self._programs = Programs(
             store, registry, home or home_of(os.environ), self._identity.host, lambda: self._id
         )
+        self._keep = keep
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
@@ -117,6 +121,7 @@ class Worker:
                 self._store.hints.listen(self._hear),
                 self._scheduler.fire_always(),
                 self._programs.end_always(),
+                clean_always(self._store, lambda: self._programs.directories, self._keep),
             )
         ]
         self._lease.start()

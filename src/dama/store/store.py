@@ -230,6 +230,11 @@ class Store:
                 found[context_id] = Outcome(status, error=error)
         return found
 
+    async def ends(self, context_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """The status of contexts, and seconds since their last events; without archived ones."""
+        rows = await self.database.rows("read_ends", {"context_ids": list(context_ids)})
+        return {context_id: (status, age) for context_id, status, age in rows}
+
     async def now(self) -> datetime:
         """What time it is, by the clock of the database."""
         ((now,),) = await self.database.rows("read_clock")
