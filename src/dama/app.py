@@ -24,6 +24,8 @@ from dama.runtime.adoption import stop_bound_elsewhere
 from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
 from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.errors import NoLogsError
+from dama.runtime.host import adrift, kill_mode, units_of
+from dama.runtime.process import process_start
 from dama.runtime.program import directories_of
 from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
@@ -256,12 +258,21 @@ class App:
                 health=health,
                 log_position=last,
                 now=datetime.now(UTC),
-                free_disk=_free_disk(config),
+                free_disk=_free_disk(config.home),
                 hints=self.store.hints.arrive,
                 behind=[(row.name, max(last - row.position, 0)) for row in subscriptions],
                 parked=len(await self.store.log.parked()),
+                adrift=adrift(await directories_of(self.store, self.home)),
+                kill_modes=await self._kill_modes(),
             )
         )
+
+    async def _kill_modes(self) -> list[tuple[str, str]]:
+        """The units of the workers of this host, and what systemd ends with them."""
+        workers = await self.store.queue.workers_of_host(platform.node())
+        units = units_of(pid for _, _, pid, started in workers if process_start(pid) == started)
+        modes = [(unit.name, await asyncio.to_thread(kill_mode, unit)) for unit in units]
+        return sorted((name, mode) for name, mode in modes if mode is not None)
 
     async def follow(self, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
         """All events of a context or of a tree, from the first, until the context has ended."""
@@ -341,8 +352,10 @@ async def start_many(
     return contexts
 
 
-def _free_disk(config: Config) -> int | None:
-    return disk_usage(config.home).free if isinstance(config.database, EmbeddedDatabase) else None
+def _free_disk(folder: Path) -> int:
+    while not folder.exists():  # it is made when something is put there
+        folder = folder.parent
+    return disk_usage(folder).free
 
 
 def _starter() -> dict[str, Any]:

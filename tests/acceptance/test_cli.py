@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -406,3 +407,33 @@ def test_the_doctor_and_a_rebuild_say_what_they_found(dama):
     assert (looked.returncode, "fail  durability" in looked.stdout) == (1, True), looked.stdout
     assert json.loads(dama("doctor", "--json").stdout)[0]["name"] == "server"
     assert "0 runs are in the queue" in dama("db", "rebuild").stdout
+
+
+def test_a_unit_of_systemd_is_printed_that_systemd_understands(dama, tmp_path):
+    """With options of the worker, and so that programs go on while it is deployed."""
+    printed = dama("unit", "worker", "--slots", "4").stdout
+    assert "KillMode=process" in printed
+    assert "worker --slots 4" in printed
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("THE UNIT IS NOT VERIFIED: systemd-analyze is not installed")
+    file = tmp_path / "dama-worker.service"
+    file.write_text(printed)
+    verified = subprocess.run(
+        [analyze, "verify", "--man=no", file], capture_output=True, text=True, check=False
+    )
+    problems = [line for line in verified.stderr.splitlines() if file.name in line]
+    assert problems == []
+
+
+def test_what_old_runs_left_is_cleaned(dama, project):
+    """As [keep] says; what is gone is told by who asks for it."""
+    dama("run", "--", "sh", "-c", "echo hello > $DAMA_WORKDIR/x")
+    assert "files of runs 0, working folders 0" in dama("clean").stdout
+    with (project / "dama.toml").open("a") as file:
+        file.write('[keep]\nlogs = "0s"\nwork = "0s"\n')
+    assert "Would remove: files of runs 1, working folders 1" in dama("clean", "--dry-run").stdout
+    assert dama("logs", "1").returncode == 0
+    assert json.loads(dama("clean", "--json").stdout)["runs"] == 1
+    gone = dama("logs", "1")
+    assert (gone.returncode, "were cleaned" in gone.stderr) == (4, True)

@@ -45,7 +45,7 @@ def sick(**changes):
 
 def test_what_is_well_needs_no_advice():
     """Every finding says what was found, and nothing is to be done."""
-    findings = examine(WELL)
+    findings = examine(sick(kill_modes=[("dama-worker.service", "process")]))
 
     assert {(finding.level, finding.advice) for finding in findings} == {("ok", "")}
     assert all(finding.found for finding in findings)
@@ -88,6 +88,14 @@ def test_what_is_well_needs_no_advice():
             "bloat", "warn", "vacuumed 10 min ago", "Autovacuum",
         ),
         ({"free_disk": 2**30}, "disk", "fail", "1.0 GiB free", "Make room"),
+        ({"adrift": [(42, "unsupervised")]}, "program", "warn", "42 is unsu", "dama logs 42"),
+        (
+            {"kill_modes": [("dama-worker.service", "control-group")]},
+            "systemd",
+            "warn",
+            "KillMode=control-group",
+            "KillMode=process",
+        ),
         ({"lapsed_workers": ["a:1"]}, "workers", "warn", "a:1", "takes its runs over"),
         (
             {"unclaimed": [{"queue": "etl", "labels": ["gpu"], "runs": 2,

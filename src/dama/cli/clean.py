@@ -35,7 +35,5 @@ def clean(session: Session, *, dry_run: bool, as_json: bool) -> None:
         print_json(done)
         return
     verb = "Would remove" if dry_run else "Removed"
-    click.echo(
-        f"{verb} the files of {done.runs} runs and {done.folders} working folders: "
-        f"{done.bytes / 2**20:,.1f} MiB."
-    )
+    size = f"{done.bytes / 2**20:,.1f} MiB"
+    click.echo(f"{verb}: files of runs {done.runs}, working folders {done.folders}, {size}.")

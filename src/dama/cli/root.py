@@ -32,6 +32,7 @@ SECTIONS = {
         ),
     },
     "Keep the database": {
+        "unit": ("dama.cli.unit:unit", "Print a unit of systemd for a worker of this project."),
         "doctor": ("dama.cli.doctor:doctor", "Look whether all is well, and say what to do."),
         "clean": ("dama.cli.clean:clean", "Remove old logs and working folders of this host."),
         "archive": ("dama.cli.archive:archive", "Move closed trees out of the way, and back."),

@@ -43,19 +43,23 @@ class Facts:
         health: What the database tells of itself.
         log_position: The last position of the log, after all events have theirs.
         now: The clock of this machine.
-        free_disk: Bytes that are free where the embedded database is; None when it is not ours.
+        free_disk: Bytes that are free where dama's files are, and the embedded database.
         hints: Whether a NOTIFY arrives.
         behind: The names of durable subscriptions, and by how many positions they are behind.
         parked: How many contexts subscriptions could not handle.
+        adrift: Contexts of programs of this host that nobody supervises, with their state.
+        kill_modes: The units of systemd that workers of this host are in, and what ends with them.
     """
 
     health: HealthRow
     log_position: int
     now: datetime
-    free_disk: int | None
+    free_disk: int
     hints: bool
     behind: Sequence[tuple[str, int]]
     parked: int
+    adrift: Sequence[tuple[int, str]] = ()
+    kill_modes: Sequence[tuple[str, str]] = ()
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -178,15 +182,15 @@ def _bloated(row: Mapping[str, Any]) -> str:
 
 
 def disk(facts: Facts) -> Iterator[Finding]:
-    """Whether the embedded database has room."""
-    if facts.free_disk is not None:
-        yield _judged(
-            "disk",
-            f"{facts.free_disk / 2**30:.1f} GiB free",
-            "Make room: without it the database stops.",
-            well=facts.free_disk > LEAST_DISK,
-            otherwise="fail",
-        )
+    """Whether logs, working folders and the embedded database have room."""
+    yield _judged(
+        "disk",
+        f"{facts.free_disk / 2**30:.1f} GiB free in DAMA_HOME",
+        "Make room: programs fail without it, and the embedded database stops. "
+        "`dama clean --dry-run` tells what old runs have left.",
+        well=facts.free_disk > LEAST_DISK,
+        otherwise="fail",
+    )
 
 
 def workers(facts: Facts) -> Iterator[Finding]:
@@ -198,6 +202,25 @@ def workers(facts: Facts) -> Iterator[Finding]:
         "Another worker takes its runs over; is one running?",
         well=not lapsed,
     )
+
+
+def programs(facts: Facts) -> Iterator[Finding]:
+    """Whether all programs of this host are supervised, and outlive their worker."""
+    for context_id, state in facts.adrift:
+        yield Finding(
+            "program",
+            "warn",
+            f"the program of context {context_id} is {state}: its shim was killed",
+            f"A worker of this host sees to it. `dama logs {context_id}` shows what it said.",
+        )
+    for unit, mode in facts.kill_modes:
+        yield _judged(
+            "systemd",
+            f"{unit} has KillMode={mode}",
+            "Its programs are killed when the worker is stopped. Set KillMode=process, as the "
+            "unit that `dama unit worker` prints.",
+            well=mode in ("process", "none"),
+        )
 
 
 def unclaimed(facts: Facts) -> Iterator[Finding]:
@@ -274,5 +297,5 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk,
-    workers, unclaimed, passed_over, schedules, hints, log, subscriptions,
+    workers, programs, unclaimed, passed_over, schedules, hints, log, subscriptions,
 )  # fmt: skip

@@ -42,6 +42,8 @@ TRIM_BYTES = 1 << 20
 HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
 FULL = (errno.ENOSPC, errno.EDQUOT)
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024
+BLOCK = 512  # of getrusage, whatever the file system has
 NOT_FOUND, NOT_STARTED = 127, 126
 
 
@@ -115,6 +117,18 @@ def libc() -> CDLL | None:
     return library
 
 
+def usage() -> dict[str, float]:
+    """Of the program and all that descended from it; `max_rss` is that of the largest of them."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "user": round(used.ru_utime, 3),
+        "system": round(used.ru_stime, 3),
+        "max_rss": used.ru_maxrss * RSS_UNIT,
+        "bytes_read": used.ru_inblock * BLOCK,
+        "bytes_written": used.ru_oublock * BLOCK,
+    }
+
+
 def woken(_number: int, _frame: FrameType | None) -> None:
     """Look again: without a handler of its own the signal would wake nobody."""
 
@@ -136,7 +150,6 @@ class Shim:
         self.pid = 0
         self.master = -1
         self.status: int | None = None
-        self.usage: resource.struct_rusage | None = None
         self.why = ""
         self.kill_at: float | None = None
         self.killed = False
@@ -278,13 +291,13 @@ class Shim:
         """Take in what has ended; whether nothing is left."""
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return True
             if pid == 0:
                 break
             if pid == self.pid:
-                self.status, self.usage = status, usage
+                self.status = status
         if self.status is not None and self.kill_at is None:
             self.end("")  # it went and left others behind
         return self.killed and time.monotonic() > self.give_up_at
@@ -368,17 +381,10 @@ class Shim:
             "left": len(descendants()),
             "started_at": self.started_at,
             "ended_at": time.time(),
+            "usage": usage(),
         }
         if error:
             document["error"] = error
-        if self.usage is not None:
-            document["usage"] = {
-                "user": round(self.usage.ru_utime, 3),
-                "system": round(self.usage.ru_stime, 3),
-                "max_rss": self.usage.ru_maxrss * 1024,
-                "blocks_in": self.usage.ru_inblock,
-                "blocks_out": self.usage.ru_oublock,
-            }
         return document
 
 
