@@ -6,7 +6,7 @@ Each prints its ratio and the target. None asserts: a shared machine is no judge
 import subprocess
 import sys
 
-ALL = ("append", "fold", "cli_start", "flights", "full_store", "worker", "peers")
+ALL = ("append", "fold", "cli_start", "flights", "full_store", "worker", "programs", "peers")
 
 
 def main(names: list[str]) -> int:
