@@ -166,6 +166,9 @@ async def test_its_outcome_is_known_though_its_shim_was_killed(bench, tmp_path):
     async with bench.worker():
         directory = await bench.directory(context_id)
         os.kill(directory.shim(), signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while "WARN" not in await bench.kinds(context_id):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
         for number in range(3):
             (tmp_path / f"go{number}").touch()
         outcome = await bench.ended(context_id)
