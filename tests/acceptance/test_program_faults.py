@@ -118,7 +118,9 @@ def test_a_live_worker_tells_that_a_shim_was_killed(project):
 
 
 def test_the_time_out_of_a_program_holds_without_its_shim(project):
-    project.declare("late", "sleep", "600", timeout=2)
+    script = """trap 'echo "{\\"type\\": \\"last word\\"}" >> $DAMA_EVENTS; exit 1' TERM
+        while :; do sleep 0.05; done"""
+    project.declare("late", "bash", "-c", script, timeout=2)
     context = project.enqueue("late")
     project.worker()
     directory = project.directory(context)
@@ -126,6 +128,7 @@ def test_the_time_out_of_a_program_holds_without_its_shim(project):
     os.kill(directory.shim(), signal.SIGKILL)
     wait_until(lambda: project.types(context)[-1] == "ERROR")
     assert "time-out" in project.events(context)[-1][1]["message"]
+    assert "last word" in project.types(context)
     assert process_start(pid) is None
 
 

@@ -108,13 +108,15 @@ def test_a_program_without_its_shim_is_not_started_again_and_can_be_cancelled(pr
 
 
 def test_without_shim_and_program_a_run_is_lost(project):
-    """Both were killed: nobody knows how it ended, and that is said."""
+    """Both were killed: nobody knows how it ended, and that is said. What it told is kept."""
     context = project.enqueue("bash")
     project.worker()
     directory = project.directory(context)
     wait_until(lambda: len(project.ticks(context)) > 2)
     project.kill_worker()
     pid = directory.pid()
+    size = directory.events.stat().st_size
+    wait_until(lambda: directory.events.stat().st_size > size + 500)
     os.kill(directory.shim(), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: process_start(pid) is None)
@@ -122,6 +124,8 @@ def test_without_shim_and_program_a_run_is_lost(project):
     project.worker()
     wait_until(lambda: project.types(context)[-1] == "ERROR")
     assert project.types(context) == ["INITIAL", "STARTED", "LOST", "ERROR"]
+    told = directory.events.read_text().count("\n")
+    assert project.ticks(context) == list(range(1, told + 1))
 
 
 def test_cancelling_ends_a_program_while_no_worker_is_there(project):

@@ -175,6 +175,21 @@ async def test_its_outcome_is_known_though_its_shim_was_killed(bench, tmp_path):
     assert outcome.status == "DONE"
 
 
+async def test_what_ended_while_nobody_looked_is_not_done_again(bench, tmp_path):
+    """Its outcome is on record, though its worker and its shim were killed before it ended."""
+    context_id = await bench.start(jobs.patient, folder=str(tmp_path))
+    async with bench.worker():
+        directory = await bench.directory(context_id)
+        pid = directory.pid()
+    os.kill(directory.shim(), signal.SIGKILL)
+    for number in range(3):
+        (tmp_path / f"go{number}").touch()
+    await until(lambda: process_start(pid) is None)
+    async with bench.worker():
+        outcome = await bench.ended(context_id)
+    assert outcome.result == [pid, pid, pid]
+
+
 async def test_the_fork_server_ends_with_its_worker(bench):
     worker = Worker(bench.store, bench.registry)
     async with worker.working():

@@ -20,6 +20,7 @@ from dama.runtime.errors import ProgramError
 from dama.runtime.fork_server import ForkServerGoneError
 from dama.runtime.launch import Launch, inherited
 from dama.runtime.program import ProgramRun
+from dama.runtime.shim import TIMED_OUT
 from dama.runtime.told import outcome_of
 
 if TYPE_CHECKING:
@@ -86,9 +87,9 @@ class IsolatedRun(ProgramRun):
 
     @override
     async def _outcome(self, told: Mapping[str, Any] | None) -> Outcome:
-        if (document := self._directory.read("outcome.json")) is not None:
+        if (document := self._directory.outcome()) is not None:
             return outcome_of(document)
-        if told is not None and told["why"] == "timed out":
+        if told is not None and told["why"] == TIMED_OUT:
             raise TimeoutError(self._complaint(told))
         outcome = await super()._outcome(told)
         if isinstance(outcome, Done):  # it ended itself, as with os._exit(0)

@@ -30,6 +30,7 @@ from dama.runtime.execution import Beginning
 from dama.runtime.fork_server import ForkServer
 from dama.runtime.launch import Launch, launch_of, spawn
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
+from dama.runtime.shim import TIMED_OUT
 from dama.runtime.shipping import Shipper
 from dama.runtime.tail import tail
 
@@ -192,9 +193,7 @@ class ProgramRun:
             LostSignal: The run was taken over, or its context has ended.
         """
         await self._execution.is_started()
-        if self._state is State.LOST:
-            await end(self._directory)
-            self._directory.settle()
+        if not self._directory.path.exists() and self._state is State.LOST:
             raise ProgramLostError(LOST)
         if self._state is State.UNSTARTED:
             await self._start()
@@ -282,7 +281,7 @@ class ProgramRun:
                     await self._start()
                 case State.UNSUPERVISED if self._is_overdue():
                     await end(self._directory)
-                    raise ProgramError("It took longer than its time-out allows.")
+                    return {"code": None, "signal": None, "why": TIMED_OUT}
                 case State.UNSUPERVISED if self._state is not State.UNSUPERVISED:
                     self._state = state
                     await self._shipper.warn("unsupervised/warn", UNSUPERVISED)
@@ -406,6 +405,8 @@ class ProgramRun:
         Raises:
             ProgramError: It did not.
         """
+        if self._state is State.LOST:
+            raise ProgramLostError(LOST, self._how({}))
         if told is None:
             if result is not None:
                 return result
@@ -424,7 +425,7 @@ class ProgramRun:
 
     def _complaint(self, told: Mapping[str, Any]) -> str:
         program = (self._directory.read("spec.json") or {}).get("argv", ["it"])[0]
-        if told["why"] == "timed out":
+        if told["why"] == TIMED_OUT:
             return f"{program} took longer than its time-out allows, and was ended."
         if told["why"]:
             return f"{program} was told to end."

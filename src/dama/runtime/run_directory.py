@@ -134,6 +134,10 @@ class RunDirectory:
         """How the program ended; None when that is not on record."""
         return self.read("exit.json")
 
+    def outcome(self) -> Mapping[str, Any] | None:
+        """What became of a task in Python; None when it did not come to that."""
+        return self.read("outcome.json")
+
     def pid(self) -> int | None:
         """The program's, while it lives; nobody who got its number later."""
         return self._living("pid", "started")
@@ -159,7 +163,9 @@ class RunDirectory:
             return State.ENDED
         if self.pid() is not None:
             return State.UNSUPERVISED
-        return State.UNSTARTED if self.read("pid.json") is None else State.LOST
+        if self.read("pid.json") is None:
+            return State.UNSTARTED
+        return State.LOST if self.outcome() is None else State.ENDED
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A file of it; None when it is not there or not whole."""

@@ -41,6 +41,7 @@ KEEP_SIZE_PUNCH_HOLE = 3
 TRIM_BYTES = 1 << 20
 HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
+TIMED_OUT = "timed out"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 BLOCK = 512  # of getrusage, whatever the file system has
@@ -273,7 +274,7 @@ class Shim:
         while not self.is_over():
             now = time.monotonic()
             if now >= self.end_at:
-                self.end("timed out")
+                self.end(TIMED_OUT)
             if self.kill_at is not None and now >= self.kill_at:
                 self.kill_all()
                 self.kill_at = now + KILL_SECONDS
