@@ -15,6 +15,7 @@ import pytest
 from dama import Service
 from dama.broker.registry import Registry
 from dama.domain.lifecycle import lifecycle
+from dama.runtime import adoption
 from dama.runtime.process import identity_of_this_process, process_start
 from dama.runtime.program import directories_of
 from dama.runtime.starts import start_of
@@ -308,3 +309,28 @@ async def test_a_param_of_the_name_takes_the_place_of_the_working_folder(bench, 
     assert given.result == str(tmp_path)
     context = await bench.performed(task)
     assert (await bench.ended(context)).result.endswith(f"work/{context}")
+
+
+async def test_a_run_that_never_began_leaves_nothing_to_be_seen_to(bench):
+    """Its worker was killed before the run was bound; the next one starts it in another folder."""
+    task = bench.declare("plain", "true")
+    context = await bench.start(task)
+    runs = await directories_of(bench.store, Path(os.environ["DAMA_HOME"]))
+    abandoned = runs.of(context, 99)
+    abandoned.make()
+    async with bench.worker():
+        await until(lambda: not abandoned.is_open())
+        assert (await bench.ended(context)).status == "DONE"
+
+
+async def test_a_run_that_somebody_is_about_to_start_is_left_alone(bench, monkeypatch):
+    """Who holds the lock will start it, or let go."""
+    (context,) = await bench.store.start([start_of(bench.declare("plain", "true"), {})])
+    runs = await directories_of(bench.store, Path(os.environ["DAMA_HOME"]))
+    begun = runs.of(context, 99)
+    begun.make()
+    lock = begun.lock()
+    monkeypatch.setattr(adoption, "START_SECONDS", 0.1)
+    await adoption.stop_bound_elsewhere(bench.store, runs, "host")
+    assert begun.is_open()
+    os.close(lock)

@@ -59,6 +59,9 @@ async def _dispose(directory: RunDirectory, state: State) -> None:
             told.get("told", "some"),
             told.get("killed", "some"),
         )
+    elif state is State.UNSTARTED and (lock := directory.lock()) is not None:
+        directory.settle()  # who wanted to start it is gone, or marks it anew
+        os.close(lock)
 
 
 async def end(directory: RunDirectory) -> None:

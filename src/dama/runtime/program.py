@@ -219,6 +219,7 @@ class ProgramRun:
         if lock is None:
             return  # somebody else is about to start it
         try:
+            self._directory.mark()  # who found it without a lock may have settled it
             if self._directory.state() is not State.HELD or self._directory.read("pid.json"):
                 return
             launch = await self._launch()
@@ -227,7 +228,7 @@ class ProgramRun:
             # Nothing is awaited from here on: the shim has the lock, or there is none.
             if pid := await self._spawn(launch, lock):
                 self._wake_at_end_of(pid)
-        except DamaError:
+        except (DamaError, OSError):
             self._directory.settle()
             raise
         finally:

@@ -91,6 +91,10 @@ class RunDirectory:
         self.artifacts.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
         for file in (self.events, self.stdout, self.stderr):
             file.touch(mode=0o600)
+        self.mark()
+
+    def mark(self) -> None:
+        """Something is to be done for it, until it is settled."""
         self._mark.parent.mkdir(mode=PRIVATE, exist_ok=True)
         self._mark.touch()
 
