@@ -31,6 +31,12 @@ class Host:
             await self.store.append(
                 context_id, [Event(f"a.b:{end}", {"message": "x"}, error=end == "ERROR")]
             )
+        self.age(context_id, days)
+        self.files(context_id, days, settled=settled)
+        return context_id
+
+    def age(self, context_id, days):
+        """Let its events be so old."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("SET dama.rewrite_history = 'on'")
             connection.execute(
@@ -38,8 +44,6 @@ class Host:
                 " SET created_at = created_at - %s * interval '1 day' WHERE etl_context_id = %s",
                 [days, context_id],
             )
-        self.files(context_id, days, settled=settled)
-        return context_id
 
     def files(self, context_id, days, *, settled=True):
         """What a run leaves."""
@@ -124,3 +128,19 @@ def test_the_policy_is_read_from_the_settings():
     for wrong in ({"log": "1d"}, {"logs": "long"}, {"work": True}, {"work": []}):
         with pytest.raises(InvalidDefinitionError, match=r"dama.toml: keep\."):
             read_keep(wrong, "dama.toml")
+
+
+async def test_a_working_folder_stays_while_anything_of_its_tree_is_open(host):
+    """A subtask that nobody waited for may still read what its root has left there."""
+    (root,) = await host.store.start([Start("a.b", {})])
+    spawned = Event("a.b/part:SPAWNED")
+    (child,) = await host.store.start([Start("a.c", {})], parent=root, spawned=spawned)
+    await host.store.append(root, [Event("a.b:FINAL")])
+    for context in (root, child):
+        host.age(context, 90)
+    host.files(root, 90)
+    await clean(host.store, host.directories, KEEP)
+    assert root in host.left()[1]
+    await host.store.append(child, [Event("a.c:FINAL")])
+    await clean(host.store, host.directories, KEEP)
+    assert root in host.left()[1]  # it was of use a moment ago

@@ -104,13 +104,14 @@ async def clean(
         dry_run: Only say what would be removed.
     """
     done = Cleaned()
-    for begin in (_Runs(directories, keep), _Folders(directories, keep)):
-        found = await asyncio.to_thread(begin.candidates)
+    runs, folders = _Runs(directories, keep), _Folders(directories, keep)
+    for kind, read_ends in ((runs, store.ends), (folders, store.tree_ends)):
+        found = await asyncio.to_thread(kind.candidates)
         for place in range(0, len(found), BATCH):
             part = found[place : place + BATCH]
-            ends = await store.ends(part)
-            chosen = [number for number in part if begin.is_over(ends.get(number))]
-            await asyncio.to_thread(begin.remove, chosen, done, dry_run=dry_run)
+            ends = await read_ends(part)
+            chosen = [number for number in part if kind.is_over(ends.get(number))]
+            await asyncio.to_thread(kind.remove, chosen, done, dry_run=dry_run)
     return done
 
 

@@ -235,6 +235,11 @@ class Store:
         rows = await self.database.rows("read_ends", {"context_ids": list(context_ids)})
         return {context_id: (status, age) for context_id, status, age in rows}
 
+    async def tree_ends(self, roots: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """As `ends`, of whole trees: their status is OPEN while anything in them is."""
+        rows = await self.database.rows("read_tree_ends", {"roots": list(roots)})
+        return {root: (status, age) for root, status, age in rows}
+
     async def now(self) -> datetime:
         """What time it is, by the clock of the database."""
         ((now,),) = await self.database.rows("read_clock")
