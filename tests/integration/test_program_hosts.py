@@ -134,3 +134,35 @@ async def test_a_rebuild_forgets_no_program_that_may_run(hosts):
     hosts.sql("DELETE FROM _data_manager_admin.run_queue")
     await hosts.store.rebuild()
     assert hosts.sql(QUEUE) == [("one", 1, True, 1)]
+
+
+async def test_while_its_host_has_a_live_worker_no_other_takes_a_program(hosts):
+    """However long it takes until that one has a free slot: two copies are worse than none."""
+    busy = await hosts.worker("one")
+    other = await hosts.worker("two")
+    hosts.sql(LATER)
+    assert await hosts.claim(other) is None
+    assert await hosts.claim(other, root=hosts.context) is None
+    told = {"held": [], "lease": timedelta(minutes=1), "queues": ["default"], "tasks": ["a.b"]}
+    assert not renew(hosts.store, other, **told).work
+    await hosts.store.queue.release([busy])
+    assert (await hosts.claim(other, root=hosts.context)).epoch == 2
+
+
+async def test_programs_that_go_on_are_adopted_before_anything_else_is_claimed(hosts):
+    """They run already: neither free slots nor a paused queue keeps them from being followed."""
+    await hosts.store.start([Start("a.b", {}, priority=9) for _ in range(3)])
+    await hosts.store.queue.set_queue("default", paused=True)
+    worker = await hosts.worker("one")
+    claims = await hosts.store.queue.claim(
+        worker, queues=["default"], tasks=["a.b"], root=None, demand=1
+    )
+    assert [(claim.context_id, claim.program_epoch) for claim in claims] == [(hosts.context, 1)]
+
+
+async def test_who_works_on_one_tree_adopts_its_program_whatever_its_queue_is(hosts):
+    worker = await hosts.worker("one")
+    (claim,) = await hosts.store.queue.claim(
+        worker, queues=["another"], tasks=["a.b"], root=hosts.context, demand=1
+    )
+    assert (claim.context_id, claim.program_epoch) == (hosts.context, 1)

@@ -73,7 +73,8 @@ class Claims:
             labels=self._labels,
             after=after,
         )
-        for name in {claim.queue for claim in claims}:
-            places = [Place(c.priority, c.context_id) for c in claims if c.queue == name]
+        queued = [claim for claim in claims if claim.program_epoch is None]  # others come first
+        for name in {claim.queue for claim in queued}:
+            places = [Place(c.priority, c.context_id) for c in queued if c.queue == name]
             self._places[name] = max(places, key=lambda place: (-place.priority, place.context_id))
         return claims

@@ -1,10 +1,20 @@
 -- workers: claims, leases, and what becomes of the runs of workers that died.
 
+-- Whether a host has a live worker that would adopt a program of a queue and a tree.
+CREATE OR REPLACE FUNCTION _data_manager_admin.has_worker(host text, queue text, root bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM _data_manager_admin.worker w
+    WHERE w.host = has_worker.host AND w.lease_until > clock_timestamp()
+      AND CASE WHEN w.root_context_id IS NULL THEN has_worker.queue = ANY (w.queues) ELSE w.root_context_id = root END)
+$$;
+
 -- claim_runs: reserve runs for a worker.
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
---        labels of the worker, which matter no more once a program runs on its host; who works on one tree alone was told to, whatever its labels are.
+--        labels of the worker; who works on one tree alone was told to, whatever its labels are.
+-- Programs that go on at its host come first, and beyond the demand: they run already, whatever limits
+-- a queue has now. Those of another host are left to it while it has a worker, and some minutes more.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
   root bigint, demand int)
@@ -26,23 +36,31 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
+  ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.host = here AND q.state = 'queued' AND q.task = ANY (tasks)
+      AND CASE WHEN root IS NULL THEN q.queue = ANY (queues) ELSE q.root_context_id = root END
+    ORDER BY q.context_id FOR NO KEY UPDATE SKIP LOCKED);
+  demand := greatest(demand - cardinality(ids), 0);
   IF root IS NOT NULL THEN
-    ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
-        AND (q.host IS NULL OR q.host = here OR q.host_until < clock_timestamp())
+        AND (q.host IS NULL OR (q.host <> here AND q.host_until < clock_timestamp()
+             AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOR place IN 1 .. cardinality(queues) LOOP
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
-          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND (q.labels <@ offered OR q.host = here)
-          AND (q.host IS NULL OR q.host = here OR q.host_until < clock_timestamp())
+          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
+          AND (q.host IS NULL OR (q.host <> here AND q.host_until < clock_timestamp()
+               AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
         ORDER BY -q.priority::bigint, q.context_id
-        LIMIT _data_manager_admin.allowed_starts(queues[place], demand - cardinality(ids))
+        LIMIT _data_manager_admin.allowed_starts(queues[place], demand)
         FOR NO KEY UPDATE SKIP LOCKED);
       IF more <> '{}' THEN
         PERFORM _data_manager_admin.spend_allowance(queues[place], cardinality(more));
         ids := ids || more;
+        demand := demand - cardinality(more);
       END IF;
     END LOOP;
   END IF;
@@ -139,7 +157,8 @@ BEGIN
     EXISTS (SELECT FROM _data_manager_admin.run_queue q
               WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
                 AND (q.labels <@ offered OR q.host = here)
-                AND (q.host IS NULL OR q.host = here OR q.host_until < moment)),
+                AND (q.host IS NULL OR q.host = here OR (q.host_until < moment
+                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
     (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision
