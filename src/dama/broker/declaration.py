@@ -52,12 +52,22 @@ class ProgramSettings(TypedDict, total=False):
 
 PROGRAM_KEYS = ("command", *ProgramSettings.__annotations__)
 PARAM_KEYS = tuple(field.name for field in fields(ProgramParam))
-# Where a text is code, a value within it could become code: these and their options.
+# Where a text is code, a value within it could become code. Of these programs: the options that
+# code follows, and those that it is attached to; the letters before are of flags without values.
 CODE_OPTIONS = {
-    re.compile(r"(ba|da|k|z|fi)?sh"): re.compile(r"-[a-zA-Z]*c"),
-    re.compile(r"python[\d.]*"): re.compile(r"-[a-zA-Z]*c"),
-    re.compile(r"node|ruby|perl|Rscript"): re.compile(r"-[a-z]*e|-p|--eval|--print"),
-    re.compile(r"psql"): re.compile(r"-c|--command"),
+    re.compile(r"(ba|da|k|z|fi)?sh"): (re.compile(r"-[a-zA-Z]*c"), re.compile(r"(?!)")),
+    re.compile(r"python[\d.]*"): (
+        re.compile(r"-[a-zA-Z]*c"),
+        re.compile(r"-[bBdEiIOPqsSuvx]*c"),
+    ),
+    re.compile(r"node|ruby|perl|Rscript"): (
+        re.compile(r"-[a-z]*[eE]|-p|--eval|--print"),
+        re.compile(r"-[acnpswltTuUWX0]*[eE]|--(eval|print)="),
+    ),
+    re.compile(r"psql"): (
+        re.compile(r"-[a-zA-Z1]*c|--command"),
+        re.compile(r"-[aAbeEHlnqsStwWxXz1]*c|--command="),
+    ),
 }
 _PARAM_NAME = re.compile(r"[a-z][a-z0-9_]*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -196,11 +206,15 @@ def _check_placeholders(
 
 def _refuse_code(table: Table, command: Command) -> None:
     """A value must never become code of a shell or of another language."""
-    texts = list(_texts(command))
-    program = Path(texts[0]).name
-    options = [o for name, o in CODE_OPTIONS.items() if name.fullmatch(program)]
-    for option, code in pairwise(texts):
-        if placeholders(code) and any(o.fullmatch(option) for o in options):
+    program, before, attached = "", None, None  # another one may start it, as env and nice do
+    for option, code in pairwise(("", *_texts(command))):
+        name = Path(code).name
+        for known, (alone, beginning) in CODE_OPTIONS.items():
+            if known.fullmatch(name):
+                program, before, attached = name, alone, beginning
+        if before is None or attached is None or not placeholders(code):
+            continue
+        if before.fullmatch(option) or attached.match(code):
             name = placeholders(code)[0].name
             raise InvalidDefinitionError(
                 f"{table.where}.command has a placeholder in {code!r}, which {program} runs as "

@@ -295,6 +295,14 @@ def test_a_secret_has_no_placeholder(place):
         ["python3", "-c", "print('{year}')"],
         ["node", "-e", "f({year})"],
         ["psql", "-c", "SELECT load({year})"],
+        ["psql", "-Atc", "SELECT load({year})"],
+        ["psql", "-AtcSELECT load({year})"],
+        ["psql", "--command=SELECT load({year})"],
+        ["python", "-cload({year})"],
+        ["node", "--eval=load({year})"],
+        ["perl", "-ne", "load({year})"],
+        ["env", "TZ=UTC", "bash", "-c", "load {year}"],
+        ["nice", "-n", "5", "/bin/sh", "-ec", "load {year}"],
     ],
 )
 def test_a_value_never_becomes_code(command):
@@ -304,6 +312,20 @@ def test_a_value_never_becomes_code(command):
 
     assert "DAMA_PARAM_YEAR" in caught.value.hint
     assert declared("command = ['bash', '-c', 'load \"$1\"', 'bash', '{year}']")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["python", "load.py", "--config={year}"],
+        ["psql", "-v", "year={year}", "-f", "load.sql"],
+        ["psql", "--host=db-{year}", "-f", "load.sql"],
+        ["node", "run.mjs", "--table={year}"],
+        ["bash", "load.sh", "--year", "{year}"],
+    ],
+)
+def test_a_value_may_be_an_argument_of_a_script(command):
+    assert declared(f"command = {command}")
 
 
 @pytest.mark.parametrize(
