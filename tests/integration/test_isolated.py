@@ -221,3 +221,13 @@ async def test_a_task_that_no_module_has_is_refused_with_a_way_out(bench):
     outcome = await bench.performed(inner)
     assert "hidden.inner" in outcome.error["message"]
     assert "top level of a module" in outcome.error["message"]
+
+
+async def test_a_fork_server_that_hangs_keeps_no_worker_from_stopping(bench):
+    """A module that waits while it is imported, or a server that is stopped."""
+    worker = Worker(bench.store, bench.registry)
+    async with worker.working():
+        await bench.ended(await bench.start(jobs.looping))
+        process = worker._programs.fork_server._process
+        process.send_signal(signal.SIGSTOP)
+    assert process_start(process.pid) is None

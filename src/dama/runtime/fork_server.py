@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 START_SECONDS = 120.0
+END_SECONDS = 2.0
 LENGTH_BYTES = 4
 MAIN = "__dama_main__"
 
@@ -115,7 +116,11 @@ class ForkServer:
             self._channel.close()
             self._channel = None
         if self._process is not None:
-            self._process.wait()
+            try:
+                self._process.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:  # it loads, or hangs; what it forked goes on
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
 
