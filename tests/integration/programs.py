@@ -5,11 +5,14 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from dama.runtime.launch import Launch, inherited, spawn
+from dama.runtime.program import directories_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory
+from dama.runtime.starts import start_of
+from dama.runtime.worker import Worker
 
 PATIENCE = 30.0
 
@@ -38,6 +41,40 @@ def marked(mark: str) -> list[int]:
                 if f"MARK={mark}".encode() in (entry / "environ").read_bytes():
                     found.append(int(entry.name))
     return found
+
+
+class Bench:
+    """Tasks of a registry, workers for them, and what became of them."""
+
+    def __init__(self, store, registry):
+        self.store = store
+        self.registry = registry
+
+    @asynccontextmanager
+    async def worker(self, **settings):
+        """A worker."""
+        async with Worker(self.store, self.registry, **settings).working() as worker:
+            yield worker
+
+    async def start(self, task, **params):
+        """Queue it; give its context."""
+        (context_id,) = await self.store.start([start_of(task, params)])
+        return context_id
+
+    async def ended(self, context_id):
+        """Wait for its end; how it ended."""
+        async with asyncio.timeout(40):
+            while True:
+                found = (await self.store.outcomes([context_id])).get(context_id)
+                if found is not None and found.status != "OPEN":
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def running(self, context_id):
+        """The files of its latest run, once its process is there."""
+        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
+        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
+        return runs.of_context(context_id)[-1]
 
 
 class Shims:

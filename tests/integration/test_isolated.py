@@ -3,47 +3,19 @@
 import asyncio
 import os
 import signal
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
 from dama import Service
 from dama.broker.registry import Registry
 from dama.runtime.process import process_start
-from dama.runtime.program import directories_of
-from dama.runtime.starts import start_of
 from dama.runtime.worker import Worker
 from tests.integration import isolated_jobs as jobs
-from tests.integration.programs import until
+from tests.integration.programs import Bench, until
 
 
-class Bench:
-    """Isolated runs, workers for them, and what became of them."""
-
-    def __init__(self, store):
-        self.store = store
-        self.registry = Registry([jobs.jobs])
-
-    @asynccontextmanager
-    async def worker(self, **settings):
-        """A worker."""
-        async with Worker(self.store, self.registry, **settings).working() as worker:
-            yield worker
-
-    async def start(self, task, **params):
-        """Queue it; give its context."""
-        (context_id,) = await self.store.start([start_of(task, params)])
-        return context_id
-
-    async def ended(self, context_id):
-        """Wait for its end; how it ended."""
-        async with asyncio.timeout(40):
-            while True:
-                found = (await self.store.outcomes([context_id])).get(context_id)
-                if found is not None and found.status != "OPEN":
-                    return found
-                await asyncio.sleep(0.01)
+class Isolated(Bench):
+    """Isolated runs."""
 
     async def performed(self, task, *, worker=None, **params):
         """Run it to its end; how it ended."""
@@ -56,23 +28,17 @@ class Bench:
         events = await self.store.events(context_id)
         return [event.type.rpartition(":")[2] for event in events]
 
-    async def directory(self, context_id):
-        """The files of its latest run, once they are there."""
-        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
-        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
-        return runs.of_context(context_id)[-1]
-
 
 @pytest.fixture
 def bench(store):
-    return Bench(store)
+    return Isolated(store, Registry([jobs.jobs]))
 
 
 async def test_a_blocking_task_has_the_main_thread_of_a_process(bench):
     """So it may use signals, and what it prints is in the log of its run."""
     context_id = await bench.start(jobs.where)
     async with bench.worker():
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         outcome = await bench.ended(context_id)
     assert outcome.result["is_main"]
     assert outcome.result["pid"] != os.getpid()
@@ -122,7 +88,7 @@ async def test_sys_exit_is_no_result(bench):
 async def test_a_time_out_ends_the_process(bench):
     context_id = await bench.start(jobs.slow)
     async with bench.worker():
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         outcome = await bench.ended(context_id)
     assert outcome.error["name"] == "TimeoutError"
     assert directory.pid() is None
@@ -133,7 +99,7 @@ async def test_cancelling_ends_the_process_after_its_cleaning(bench, task, tmp_p
     context_id = await bench.start(task, folder=str(tmp_path))
     async with bench.worker():
         await until((tmp_path / "begun").exists)
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         await bench.store.cancel([context_id], "not wanted", {})
         await until(lambda: directory.pid() is None and directory.shim() is None)
     assert (tmp_path / "cleaned").exists()
@@ -143,7 +109,7 @@ async def test_it_outlives_its_worker_and_goes_on_with_its_steps(bench, tmp_path
     """The next worker adopts it: the same process, and steps that were done meanwhile are kept."""
     context_id = await bench.start(jobs.patient, folder=str(tmp_path))
     async with bench.worker():
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         pid = directory.pid()
     (tmp_path / "go0").touch()
     async with asyncio.timeout(30):
@@ -164,7 +130,7 @@ async def test_it_outlives_its_worker_and_goes_on_with_its_steps(bench, tmp_path
 async def test_its_outcome_is_known_though_its_shim_was_killed(bench, tmp_path):
     context_id = await bench.start(jobs.patient, folder=str(tmp_path))
     async with bench.worker():
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         os.kill(directory.shim(), signal.SIGKILL)
         async with asyncio.timeout(30):
             while "WARN" not in await bench.kinds(context_id):  # noqa: ASYNC110 - another process
@@ -179,7 +145,7 @@ async def test_what_ended_while_nobody_looked_is_not_done_again(bench, tmp_path)
     """Its outcome is on record, though its worker and its shim were killed before it ended."""
     context_id = await bench.start(jobs.patient, folder=str(tmp_path))
     async with bench.worker():
-        directory = await bench.directory(context_id)
+        directory = await bench.running(context_id)
         pid = directory.pid()
     os.kill(directory.shim(), signal.SIGKILL)
     for number in range(3):

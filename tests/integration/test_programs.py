@@ -1,10 +1,8 @@
 """Programs as tasks: what they tell becomes events, and what they were told to do was done once."""
 
-import asyncio
 import json
 import os
 import signal
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -19,35 +17,22 @@ from dama.runtime import adoption
 from dama.runtime.process import identity_of_this_process, process_start
 from dama.runtime.program import directories_of
 from dama.runtime.starts import start_of
-from dama.runtime.worker import Worker
-from tests.integration.programs import until
+from tests.integration.programs import Bench, until
 
 
-class Bench:
-    """Programs, workers for them, and what became of them."""
+class Programs(Bench):
+    """Programs."""
 
     def __init__(self, store, folder):
-        self.store = store
         self.folder = folder
         self.service = Service("p")
-        self.registry = Registry([self.service])
+        super().__init__(store, Registry([self.service]))
 
     def declare(self, name, script, **settings):
         """A bash script as a task."""
         command = settings.pop("command", ["bash", "-c", script, "bash"])
         values = {"command": command, **settings}
         return self.service.declare(name, values, place="test", base=self.folder)
-
-    async def start(self, task, **params):
-        """Queue it; give its context."""
-        (context_id,) = await self.store.start([start_of(task, params)])
-        return context_id
-
-    @asynccontextmanager
-    async def worker(self):
-        """A worker."""
-        async with Worker(self.store, self.registry).working() as worker:
-            yield worker
 
     async def performed(self, task, **params):
         """Run it to its end; give its context."""
@@ -56,24 +41,9 @@ class Bench:
             await self.ended(context_id)
         return context_id
 
-    async def ended(self, context_id):
-        """Wait for its end; how it ended."""
-        async with asyncio.timeout(40):
-            while True:
-                found = (await self.store.outcomes([context_id])).get(context_id)
-                if found is not None and found.status != "OPEN":
-                    return found
-                await asyncio.sleep(0.01)
-
     async def events(self, context_id, suffix=""):
         """Its events, of one type."""
         return [e for e in await self.store.events(context_id) if e.type.endswith(suffix)]
-
-    async def running(self, context_id):
-        """The files of its run, once the program is there."""
-        runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
-        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
-        return runs.of_context(context_id)[-1]
 
     async def directory(self, context_id):
         """The files of its latest run."""
@@ -84,7 +54,7 @@ class Bench:
 @pytest.fixture
 async def bench(store, tmp_path):
     """Programs; none is left behind."""
-    bench = Bench(store, tmp_path)
+    bench = Programs(store, tmp_path)
     yield bench
     runs = await directories_of(store, Path(os.environ["DAMA_HOME"]))
     for directory in runs.open():
