@@ -7,8 +7,6 @@ may succeed later. Errors that belong to one noun live beside that noun and deri
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class DamaError(Exception):
     """The root of all errors that the product raises on purpose.
@@ -21,9 +19,9 @@ class DamaError(Exception):
         hint: What to do next, where the message does not say it already.
     """
 
-    code: ClassVar[str] = "DAMA_ERROR"
-    exit_code: ClassVar[int] = 70
-    retryable: ClassVar[bool] = False
+    code: str = "DAMA_ERROR"
+    exit_code: int = 70
+    retryable: bool = False
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dama.errors import DamaError, UsageError
@@ -64,12 +64,14 @@ class ParamProblem:
         path: Where inside its value, such as `[3].month`; empty for the value itself.
         rule: What was wanted, as part of a sentence.
         kind: pydantic's name of the problem, such as `missing` or `int_parsing`.
+        actual: What was found there; None when it is missing.
     """
 
     name: str
     path: str
     rule: str
     kind: str
+    actual: object = field(default=None, compare=False)
 
     @property
     def text(self) -> str:

@@ -159,7 +159,8 @@ def _invalid_params(
 def _problem(details: ErrorDetails) -> ParamProblem:
     name, *path = details["loc"] or ("params",)
     inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    return ParamProblem(str(name), inside, _rule(details), details["type"])
+    actual = None if details["type"] == "missing" else details["input"]
+    return ParamProblem(str(name), inside, _rule(details), details["type"], actual)
 
 
 def _rule(details: ErrorDetails) -> str:
@@ -168,7 +169,7 @@ def _rule(details: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "extra_forbidden":
-            return "is not a param of this task"
+            return "is no param of it"
         case _:
             rule = details["msg"].removeprefix("Value error, ")
             rule = rule.replace("Input should be", "should be").removeprefix("Assertion failed, ")

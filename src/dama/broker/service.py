@@ -1,4 +1,4 @@
-"""Services: named sets of tasks. Defining one imports neither pydantic nor the database driver.
+"""Services: named sets of tasks and actions. Defining one imports no pydantic and no driver.
 
 A decorated function becomes a `TaskDefinition`: its name, params, result and options in one place.
 Who runs it is `dama.runtime`; who finds it by its name is `dama.broker.registry`.
@@ -33,6 +33,7 @@ from dama.broker.docstring import Docstring, parse_docstring
 from dama.broker.errors import DuplicateNameError, InvalidDefinitionError
 from dama.broker.options import TaskOptions, TaskSettings, read_options
 from dama.broker.params import arguments_of, params_model, validate_params
+from dama.broker.part import Part, PartSettings
 from dama.broker.program import ProgramSpec, program_model
 from dama.broker.result import ResultType
 from dama.broker.signature import params_of
@@ -49,6 +50,7 @@ LONGEST_KEY = 200
 
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
+_INTERNAL = ("$node",)
 
 
 @final
@@ -202,24 +204,44 @@ class TaskDecorator(Protocol):
 
 
 @final
-class Service:
-    """A named set of tasks.
+class Service(Part):
+    """A named set of tasks, actions and event handlers.
 
     Args:
         name: Lower case, such as `flights` or `warehouse/flights`.
         description: One sentence; by default the first line of the module with its first task.
+        version: Of its actions: `2` makes them `v2.flights.count`, a text goes before them as it
+            is.
+        **shared: What a part has as well: settings, metadata, dependencies, parts.
     """
 
-    def __init__(self, name: str, *, description: str = "") -> None:
-        if not _SERVICE_NAME.fullmatch(name):
+    def __init__(
+        self,
+        name: str,
+        *,
+        description: str = "",
+        version: int | str | None = None,
+        **shared: Unpack[PartSettings],
+    ) -> None:
+        super().__init__(**shared)
+        if not _SERVICE_NAME.fullmatch(name) and name not in _INTERNAL:
             raise InvalidDefinitionError(
                 f"{name!r} can not be the name of a service.",
                 "Names are lower-case letters, digits, - and _, and begin with a letter; "
                 "parts may be joined by /.",
             )
         self.name = name
+        self.version = version
         self._description = description
         self._tasks: dict[str, TaskDefinition[Any]] = {}
+
+    @property
+    def full_name(self) -> str:
+        """The name with the version, as in `v2.flights`."""
+        if self.version is None or self.settings.get("$noVersionPrefix"):
+            return self.name
+        prefix = f"v{self.version}" if isinstance(self.version, int) else self.version
+        return f"{prefix}.{self.name}"
 
     @property
     def tasks(self) -> Mapping[str, TaskDefinition[Any]]:

@@ -27,8 +27,17 @@ def read_signature(function: Callable[..., object]) -> inspect.Signature:
     return inspect.signature(function)
 
 
-def params_of(task: str, function: Callable[..., object]) -> dict[str, inspect.Parameter]:
-    """Find the params of a task: all parameters after the first.
+def params_of(
+    task: str,
+    function: Callable[..., object],
+    first: str = "`task: Task` (or `task: SyncTask` without async)",
+) -> dict[str, inspect.Parameter]:
+    """Find the params of a task or an action: all parameters after the first.
+
+    Args:
+        task: The name, for errors.
+        function: What was decorated.
+        first: What the first parameter should be, for errors.
 
     Raises:
         InvalidDefinitionError: There is no first parameter, or one that has no name of its own.
@@ -39,8 +48,8 @@ def params_of(task: str, function: Callable[..., object]) -> dict[str, inspect.P
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
     }:
         raise InvalidDefinitionError(
-            f"The function of {task} has no first parameter for the task itself.",
-            "Begin its parameters with `task: Task` (or `task: SyncTask` without async).",
+            f"The function of {task} has no first parameter for the {first[1:5]} itself.",
+            f"Begin its parameters with {first}.",
         )
     for parameter in parameters[1:]:
         if parameter.kind not in _BY_NAME:

@@ -1,0 +1,690 @@
+"""The broker: holds services, routes calls and events, here or to other nodes.
+
+Without a transporter it works in memory. With one it is a node of a cluster: what it does not have
+itself it asks of others, and what they ask for it performs (`dama.broker.transit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import secrets
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+from uuid import uuid4
+
+from dama.broker.action import ABSENT_FALLBACK, retry_policy
+from dama.broker.cache import Cache
+from dama.broker.call import Call, CallOptions, EmitOptions
+from dama.broker.call_errors import (
+    RequestTimeoutError,
+    ServiceNotAvailableError,
+    ServiceNotFoundError,
+)
+from dama.broker.catalog import Catalog, Endpoint, Listener, Node, Strategy
+from dama.broker.discovery import client
+from dama.broker.errors import DuplicateNameError
+from dama.broker.local import LocalService, called
+from dama.broker.node_service import node_service
+from dama.broker.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
+from dama.broker.stream import as_stream
+from dama.broker.transit import Transit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from dama.broker.middleware import Middleware, Perform
+    from dama.broker.service import Service
+    from dama.broker.transporter import Transporter
+
+_log = logging.getLogger("dama.broker")
+
+
+@dataclass(frozen=True)
+class BrokerOptions:
+    """How a broker works; the defaults are those of Moleculer.
+
+    Attributes:
+        request_timeout: Seconds that a call may take when neither it nor its action say; 0 for no
+            limit.
+        max_call_level: How deep calls may call on; 0 for no limit.
+        retries: How calls that failed in a way that may pass are tried again; None for not.
+        breaker: When an endpoint that fails gets no calls for a while; None for never.
+        bulkhead: How many calls of each action run at once; None for no limit.
+        strategy: How one of several nodes is chosen.
+        prefer_local: What this node has is not asked of others.
+        balancer: This node chooses who gets a call or event; otherwise the bus does.
+        stop_timeout: Seconds that running calls have to end when the broker stops.
+        dependency_timeout: Seconds that a service waits for those that it needs; 0 for no limit.
+        node_service: The service `$node` tells of this node.
+        metadata: Any JSON, which other nodes see.
+        cache_entries: Results that are kept.
+        namespace: Nodes of other namespaces are not seen.
+        protocol: The version that this node speaks: 4 for Moleculer 0.14, 5 for 0.15.
+        accept_other_protocol: Packets of the other version are taken, too.
+        heartbeat_interval: Seconds between two signs of life.
+        heartbeat_timeout: Seconds of silence after which a node is taken for dead.
+        wait_for_neighbours: Seconds in which others may tell of themselves before services start.
+    """
+
+    request_timeout: float = 0.0
+    max_call_level: int = 0
+    retries: RetryPolicy | None = None
+    breaker: BreakerPolicy | None = None
+    bulkhead: BulkheadPolicy | None = None
+    strategy: Strategy = "round_robin"
+    prefer_local: bool = True
+    balancer: bool = True
+    stop_timeout: float = 5.0
+    dependency_timeout: float = 0.0
+    node_service: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    cache_entries: int = 10_000
+    namespace: str = ""
+    protocol: Literal[4, 5] = 4
+    accept_other_protocol: bool = False
+    heartbeat_interval: float = 10.0
+    heartbeat_timeout: float = 30.0
+    wait_for_neighbours: float = 0.5
+
+
+class Broker:
+    """A node: services, and the way to those of others.
+
+    Args:
+        services: Those to begin with.
+        node_id: Its name in the cluster; by default of the host and the process.
+        options: How it works.
+        middleware: Code around all actions, calls and events, the outermost first.
+        transporter: The way to other nodes; None for this one alone.
+
+    Attributes:
+        catalog: What there is, here and elsewhere.
+        cache: Results of actions that have one.
+        services: Those of this node by their full names.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service] = (),
+        *,
+        node_id: str | None = None,
+        options: BrokerOptions | None = None,
+        middleware: Sequence[Middleware] = (),
+        transporter: Transporter | None = None,
+    ) -> None:
+        self.options = options or BrokerOptions()
+        self.node_id = node_id or f"{platform.node()}-{os.getpid()}"
+        self.instance_id = str(uuid4())
+        self.middleware = tuple(middleware)
+        self.cache = Cache(self.options.cache_entries)
+        self.services: dict[str, LocalService] = {}
+        self.calls = 0
+        self.is_started = False
+        self._ids = count(1)
+        self._id_base = secrets.token_hex(8)
+        node = Node(self.node_id, self.instance_id, seq=1, is_local=True)
+        self.catalog = Catalog(
+            node,
+            self._changed,
+            strategy=self.options.strategy,
+            prefer_local=self.options.prefer_local,
+            breaker=self.options.breaker,
+        )
+        self.transit = Transit(self, transporter) if transporter else None
+        self._changes = asyncio.Event()
+        self._background: set[asyncio.Task[Any]] = set()
+        self._is_plain = not (
+            self.options.request_timeout
+            or self.options.retries
+            or (transporter and not self.options.balancer)
+        )
+        self._perform, self._send, self._deliver = self._chains()
+        for service in (*([node_service()] if self.options.node_service else []), *services):
+            self._take(service)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def next_id(self) -> str:
+        """An id for a call, which no other call has, on this node or another."""
+        return f"{self._id_base}-{next(self._ids):x}"
+
+    async def start(self) -> None:
+        """Connect with the other nodes, if there is a way to them, and start the services.
+
+        Raises:
+            DisconnectedError: The way to other nodes can not be opened.
+        """
+        if self.transit:
+            await self.transit.connect()
+        for service in list(self.services.values()):
+            await service.created()
+        # Side by side: they may wait for each other.
+        async with asyncio.TaskGroup() as group:
+            for service in list(self.services.values()):
+                group.create_task(self._start(service))
+        self.is_started = True
+        if self.transit:
+            await self.transit.ready()
+        for middleware in self.middleware:
+            await middleware.started(self)
+        await self.raise_local("$broker.started")
+
+    async def stop(self) -> None:
+        """Take no more calls, stop the services, and leave the other nodes."""
+        self.is_started = False
+        if self.transit:
+            await self.transit.leave()
+        for service in reversed(list(self.services.values())):
+            await self._stop(service)
+        for middleware in reversed(self.middleware):
+            await middleware.stopped(self)
+        await self.raise_local("$broker.stopped")
+        for task in tuple(self._background):
+            task.cancel()
+        if self.transit:
+            await self.transit.disconnect()
+
+    async def add(self, service: Service) -> LocalService:
+        """Add a service, and start it when the broker runs.
+
+        Raises:
+            DuplicateNameError: There is one of its name and version.
+        """
+        taken = self._take(service)
+        if self.is_started:
+            await taken.created()
+            await self._start(taken)
+        return taken
+
+    async def remove(self, full_name: str) -> None:
+        """Stop a service of this node and forget it.
+
+        Raises:
+            ServiceNotFoundError: There is none of this name.
+        """
+        if full_name not in self.services:
+            raise ServiceNotFoundError(
+                f"This node has no service {full_name!r}.", data={"service": full_name}
+            )
+        service = self.services[full_name]
+        await self._stop(service)
+        del self.services[full_name]
+        self.catalog.local.services = self._descriptions()
+
+    async def call(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action, here or on another node.
+
+        Args:
+            action: The full name, such as `flights.count`.
+            params: What it takes: a mapping, for most.
+            **options: See `CallOptions`.
+
+        Raises:
+            ServiceNotFoundError: No node has it.
+            ServiceNotAvailableError: No node that has it takes calls now.
+            ValidationError: The params do not fit.
+            RequestTimeoutError: It took too long.
+            CallError: What the action failed with on another node; here its own exception.
+        """
+        return await self.call_from(None, action, params, options)
+
+    async def call_from(
+        self,
+        parent: Call | None,
+        action: str,
+        params: Any,  # noqa: ANN401 - any JSON
+        options: CallOptions,
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action as a part of another call, whose meta gets what the action puts in."""
+        call = self.new_call(parent, action, params, options)
+        try:
+            return await self._perform(call, options)
+        finally:
+            if parent is not None:
+                parent.meta.update(call.meta)
+
+    async def call_private(
+        self,
+        parent: Call,
+        action: str,
+        params: Any,  # noqa: ANN401 - any JSON
+        options: CallOptions,
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action of the service that performs another call, by its short name."""
+        found = parent.service.actions.get(action) if parent.service else None
+        if found is None:
+            raise ServiceNotFoundError(
+                f"{parent.name} has no action {action!r} beside it.", data={"action": action}
+            )
+        call = self.new_call(parent, found.name, params, options)
+        call.timeout = options.get("timeout")
+        try:
+            return await self._timed(call, found.perform)
+        finally:
+            parent.meta.update(call.meta)
+
+    def new_call(
+        self,
+        parent: Call | None,
+        name: str,
+        params: Any,  # noqa: ANN401 - any JSON
+        options: CallOptions | EmitOptions,
+    ) -> Call:
+        """Make a call, or a delivery, without performing it."""
+        meta = options.get("meta")
+        if parent is None:
+            call = Call(self, name, params)
+            if meta:
+                call.meta = dict(meta)
+        else:
+            call = parent.child(name, params, meta)
+        if options:
+            call.headers = dict(options.get("headers") or {})
+            if request_id := options.get("request_id"):
+                call.request_id = cast("str", request_id)
+            stream = cast("CallOptions", options).get("stream")
+            call.stream = as_stream(stream) if stream is not None else None
+        return call
+
+    async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call that `new_call` has made; its meta then has what the action put in."""
+        return await self._perform(call, options)
+
+    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call of another node, which tries again itself if it wants to."""
+        self.calls += 1
+        options: CallOptions = {"timeout": call.timeout, "retries": 0, "node_id": self.node_id}
+        return await self._guarded(call, endpoint, options)
+
+    def info(self) -> dict[str, Any]:
+        """What this node tells of itself and its services."""
+        return {
+            "services": self.catalog.local.services,
+            "ipList": _addresses(),
+            "hostname": platform.node(),
+            "client": client(),
+            "config": {},
+            "instanceID": self.instance_id,
+            "metadata": dict(self.options.metadata),
+            "seq": self.catalog.local.seq,
+        }
+
+    async def mcall(
+        self,
+        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
+        *,
+        settled: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
+        """Make several calls at once.
+
+        Args:
+            calls: Actions and params, in order or by name.
+            settled: Give an error in the place of a result; otherwise the first error is raised and
+                the other calls are cancelled.
+            **options: For each of them: see `CallOptions`.
+
+        Returns:
+            The results, in the same order or by the same names.
+
+        Raises:
+            CallError: The first that a call failed with.
+        """
+        return await self.mcall_from(None, calls, options, settled=settled)
+
+    async def mcall_from(
+        self,
+        parent: Call | None,
+        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
+        options: CallOptions,
+        *,
+        settled: bool,
+    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
+        """Make several calls at once, as parts of another call."""
+        wanted = list(calls.values()) if isinstance(calls, Mapping) else list(calls)
+
+        async def one(action: str, params: Any) -> Any:  # noqa: ANN401 - any JSON
+            own = cast("CallOptions", dict(options))
+            make = parent.call if parent else self.call
+            return await make(action, params, **own)
+
+        tasks = [asyncio.ensure_future(one(action, params)) for action, params in wanted]
+        try:
+            results = await asyncio.gather(*tasks, return_exceptions=settled)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+        return dict(zip(calls, results, strict=True)) if isinstance(calls, Mapping) else results
+
+    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:  # noqa: ANN401 - any JSON
+        """Emit an event: of each group one handler gets it, on this node or another.
+
+        Handlers of this node have ended when this returns. No handler at all is no error.
+        """
+        await self.emit_from(None, event, payload, options)
+
+    async def broadcast(
+        self,
+        event: str,
+        payload: Any = None,  # noqa: ANN401 - any JSON
+        **options: Unpack[EmitOptions],
+    ) -> None:
+        """Broadcast an event: all handlers of all nodes get it."""
+        await self.emit_from(None, event, payload, options, event_type="broadcast")
+
+    async def broadcast_local(
+        self,
+        event: str,
+        payload: Any = None,  # noqa: ANN401 - any JSON
+        **options: Unpack[EmitOptions],
+    ) -> None:
+        """Broadcast an event to all handlers of this node."""
+        call = self.new_call(None, event, payload, options)
+        call.groups, call.event_type = options.get("groups"), "broadcast"
+        await self.deliver(call)
+
+    async def raise_local(self, event: str, payload: Any = None) -> None:  # noqa: ANN401 - any JSON
+        """Tell the handlers of this node what the broker has to tell, such as `$node.connected`."""
+        call = Call(self, event, payload)
+        call.event_type = "broadcast"
+        await self.deliver(call)
+
+    async def emit_from(
+        self,
+        parent: Call | None,
+        event: str,
+        payload: Any,  # noqa: ANN401 - any JSON
+        options: EmitOptions,
+        *,
+        event_type: str = "emit",
+    ) -> None:
+        """Emit or broadcast an event, as a part of a call if there is one."""
+        call = self.new_call(parent, event, payload, options)
+        call.groups, call.event_type = options.get("groups"), event_type
+        await self._send(call)
+
+    async def deliver(self, call: Call, *, groups: Sequence[str] | None = None) -> None:
+        """Deliver an event to the handlers of this node that it is for, and wait for them."""
+        wanted = groups or call.groups
+        found = [
+            listener
+            for (_, group), listeners in self.catalog.matching(call.name).items()
+            if not wanted or group in wanted
+            for listener in listeners
+            if listener.handler
+        ]
+        if call.event_type == "emit":
+            # One for each pattern and group, even when several services of this node listen.
+            first: dict[tuple[str, str], Listener] = {}
+            for listener in found:
+                first.setdefault((listener.pattern, listener.group), listener)
+            found = list(first.values())
+        await self._handle(call, found)
+
+    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of Moleculer's words
+        """Wait until services are there, on this node or another, by name or full name.
+
+        Raises:
+            ServiceNotFoundError: They did not come in time.
+        """
+        limit = self.options.dependency_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(limit or None):
+                while missing := [n for n in names if not self.catalog.has_service(n)]:
+                    self._changes.clear()
+                    await self._changes.wait()
+        except TimeoutError:
+            missing = [n for n in names if not self.catalog.has_service(n)]
+            raise ServiceNotFoundError(
+                f"After {limit:g} s there is no service {', '.join(missing)}.",
+                "`dama nodes` lists who is there.",
+                data={"service": missing},
+            ) from None
+
+    async def ping(self, node_id: str, timeout: float = 2.0) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
+        """Ask a node for a sign of life; None when none came in time.
+
+        Returns:
+            `nodeID`, and in milliseconds `elapsedTime` and the `timeDiff` of its clock.
+        """
+        if node_id == self.node_id:
+            return {"nodeID": node_id, "elapsedTime": 0, "timeDiff": 0}
+        return await self.transit.ping(node_id, timeout) if self.transit else None
+
+    def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
+        """Let something go on beside all else; it is held until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    def _take(self, definition: Service) -> LocalService:
+        if definition.full_name in self.services:
+            raise DuplicateNameError(
+                f"This node has a service {definition.full_name!r} already.",
+                "Give one of them another name or version.",
+            )
+        service = LocalService(self, definition)
+        self.services[service.full_name] = service
+        return service
+
+    async def _start(self, service: LocalService) -> None:
+        await service.start()
+        # Only now: a service that is not started gets no calls.
+        self.catalog.local.services = self._descriptions()
+        self.catalog.add_local(service)
+        for middleware in self.middleware:
+            await middleware.service_started(service)
+
+    async def _stop(self, service: LocalService) -> None:
+        was_started = service.is_started
+        self.catalog.remove_local(service)
+        await service.stop(self.options.stop_timeout)
+        self.catalog.local.services = self._descriptions()
+        if was_started:
+            for middleware in self.middleware:
+                await middleware.service_stopped(service)
+
+    def _descriptions(self) -> list[dict[str, Any]]:
+        return [s.description() for s in self.services.values() if s.is_started]
+
+    def _changed(self, local: bool) -> None:  # noqa: FBT001 - as the catalog tells it
+        if local:
+            self.catalog.local.seq += 1
+        self._changes.set()
+        with suppress(RuntimeError):  # no loop yet: nobody can listen
+            self.spawn(self.raise_local("$services.changed", {"localService": local}))
+            if local and self.transit and self.is_started:
+                self.spawn(self.transit.announce())
+
+    def _chains(self) -> tuple[Any, Any, Any]:
+        """What performs calls and emits events, with the middleware around it."""
+        perform: Any = self._call
+        if any(_overrides(m, "call") for m in self.middleware):
+            perform = self._through_middleware()
+        send: Perform = self._emit
+        for middleware in reversed(self.middleware):
+            send = middleware.emit(send)
+        remote: Perform = self._request
+        for middleware in reversed(self.middleware):
+            remote = middleware.remote_action(remote)
+        return perform, send, remote
+
+    def _through_middleware(self) -> Any:  # noqa: ANN401 - performs a call with options
+        async def innermost(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+            return await self._call(call, call.locals.pop("$options"))
+
+        perform: Perform = innermost
+        for middleware in reversed(self.middleware):
+            perform = middleware.call(perform)
+
+        async def outermost(call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+            call.locals["$options"] = options
+            return await perform(call)
+
+        return outermost
+
+    async def _call(self, call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+        self.calls += 1
+        endpoint = self.catalog.choose(call.name, options.get("node_id"))
+        action = endpoint.action if endpoint else None
+        if action and action.is_plain and self._is_plain and not options:
+            return await action.perform(call)
+        return await self._guarded(call, endpoint, options)
+
+    async def _guarded(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call with all that it or its action asks for: time, tries, another answer."""
+        action = endpoint.action.definition.options if endpoint and endpoint.action else None
+        fallback = options.get("fallback", action.fallback if action else ABSENT_FALLBACK)
+        policy = (
+            retry_policy(options.get("retries"))
+            or (action and action.retries)
+            or self.options.retries
+        )
+        tries = 0
+        while True:
+            try:
+                return await self._once(call, endpoint, options)
+            except Exception as error:
+                tries += 1
+                if policy and tries <= policy.retries and policy.check(error) and not call.stream:
+                    await asyncio.sleep(policy.wait(tries))
+                    call.id = self.next_id()  # a late answer to the try before is none to this one
+                    endpoint = self.catalog.choose(call.name, options.get("node_id"))
+                    continue
+                if fallback is ABSENT_FALLBACK:
+                    raise
+                _log.info("%s failed and gives its fallback: %s", call.name, error)
+                return await called(fallback, call, error) if callable(fallback) else fallback
+
+    async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+        if endpoint is None:
+            raise self._nobody(call.name, options.get("node_id"))
+        given = options.get("timeout")
+        if given is None:
+            given = self.options.request_timeout if endpoint.timeout is None else endpoint.timeout
+        call.timeout = given or None
+        is_pinned = options.get("node_id") is not None
+        if endpoint.action and (self.options.balancer or is_pinned or not self.transit):
+            perform: Perform = endpoint.action.perform
+        else:
+            call.node_id = endpoint.node.id
+            call.locals["$pinned"] = is_pinned
+            perform = self._deliver
+        if endpoint.breaker:
+            inner, breaker = perform, endpoint.breaker
+
+            async def broken(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+                return await breaker.perform(call, lambda c: self._timed(c, inner))
+
+            return await broken(call)
+        return await self._timed(call, perform)
+
+    async def _timed(self, call: Call, perform: Perform) -> Any:  # noqa: ANN401 - what the action gives
+        if not call.timeout:
+            return await perform(call)
+        call.start_clock()
+        limit = asyncio.timeout(call.timeout)
+        try:
+            async with limit:
+                return await perform(call)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise RequestTimeoutError(
+                f"{call.name} did not answer within {call.timeout:g} s.",
+                data={"action": call.name, "nodeID": call.node_id},
+            ) from None
+
+    async def _request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        if self.transit is None:  # the catalog has no other nodes then
+            raise self._nobody(call.name, call.node_id)
+        return await self.transit.request(call)
+
+    def _nobody(self, action: str, node_id: str | None) -> Exception:
+        data = {"action": action, **({"nodeID": node_id} if node_id else {})}
+        where = f" on node {node_id!r}" if node_id else ""
+        known = self.catalog.actions.get(action)
+        if known and (node_id is None or any(e.node.id == node_id for e in known.all)):
+            return ServiceNotAvailableError(
+                f"The action {action!r} takes no calls now{where}.",
+                "Its node is gone, or failed too often of late. Try again later.",
+                data=data,
+            )
+        return ServiceNotFoundError(f"There is no action {action!r}{where}.", data=data)
+
+    async def _emit(self, call: Call) -> None:
+        if call.event_type == "broadcast":
+            found = [e for each in self.catalog.matching(call.name).values() for e in each]
+            found = [e for e in found if not call.groups or e.group in call.groups]
+        else:
+            found = self.catalog.balanced(call.name, call.groups)
+            if self.transit and not self.options.balancer:
+                groups = sorted({listener.group for listener in found})
+                await self.transit.exchange.send_balanced_event(call, groups)
+                return
+        remote: dict[str, list[str]] = {}
+        for listener in found:
+            if listener.handler is None:
+                remote.setdefault(listener.node.id, []).append(listener.group)
+        if remote and self.transit:
+            await self.transit.send_event(call, remote)
+        await self._handle(call, found)
+
+    async def _handle(self, call: Call, listeners: Sequence[Listener]) -> None:
+        handlers = [each.handler for each in listeners if each.handler]
+        if len(handlers) == 1:
+            await handlers[0].deliver(call)
+        elif handlers:
+            await asyncio.gather(*(handler.deliver(_copy(call)) for handler in handlers))
+
+
+@cache
+def _addresses() -> list[str]:
+    """The addresses of this machine that others might know it by."""
+    try:
+        found = socket.getaddrinfo(platform.node(), None, socket.AF_INET)
+    except OSError:
+        return []
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+def _overrides(middleware: Middleware, method: str) -> bool:
+    from dama.broker.middleware import Middleware as Base  # noqa: PLC0415 - only its methods are looked at
+
+    return getattr(type(middleware), method) is not getattr(Base, method)
+
+
+def _copy(call: Call) -> Call:
+    """A delivery of its own for each handler, since each belongs to another service."""
+    made = Call(call.broker, call.name, call.params)
+    for name in ("id", "request_id", "parent_id", "level", "caller", "node_id", "event_type"):
+        setattr(made, name, getattr(call, name))
+    made.groups, made.meta, made.headers = call.groups, dict(call.meta), dict(call.headers)
+    return made

@@ -1,0 +1,288 @@
+"""The catalog: which nodes there are, and which of them have which actions and event handlers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from dama.broker.breaker import Breaker
+from dama.broker.local import LocalHandler
+from dama.broker.pattern import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dama.broker.local import LocalAction, LocalService
+    from dama.broker.policies import BreakerPolicy
+
+Strategy = Literal["round_robin", "random"]
+HIDDEN = ("protected", "private")
+
+
+@dataclass
+class Node:
+    """A node, this one or another.
+
+    Attributes:
+        id: Its name in the cluster.
+        instance_id: Of its process.
+        seq: Rises with every change of its services.
+        is_available: It is heard of.
+        is_local: It is this one.
+        info: What it told of itself.
+        services: What it told of its services.
+        cpu: Its load in percent, if it told.
+        heard_at: When it was last heard of, by the monotonic clock.
+        offline_at: When it went, by the same clock; None while it is there.
+    """
+
+    id: str
+    instance_id: str = ""
+    seq: int = 0
+    is_available: bool = True
+    is_local: bool = False
+    info: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    services: Sequence[Mapping[str, Any]] = ()
+    cpu: float | None = None
+    heard_at: float = field(default_factory=monotonic)
+    offline_at: float | None = None
+
+
+class Endpoint:
+    """An action on a node.
+
+    Attributes:
+        node: Where.
+        action: What performs it here; None on another node.
+        description: What its node tells of it.
+        breaker: Counts its failures, if it has one.
+    """
+
+    __slots__ = ("action", "breaker", "description", "node", "timeout")
+
+    def __init__(
+        self,
+        node: Node,
+        description: Mapping[str, Any],
+        action: LocalAction | None = None,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        self.node = node
+        self.action = action
+        self.description = description
+        self.breaker = Breaker(breaker) if breaker else None
+        timeout = description.get("timeout")
+        is_number = isinstance(timeout, int | float)
+        self.timeout: float | None = timeout / 1000 if is_number else None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it takes a call now."""
+        return self.node.is_available and (self.breaker is None or self.breaker.lets_pass)
+
+
+class Endpoints:
+    """All endpoints of an action, and whose turn it is."""
+
+    __slots__ = ("_turn", "all", "local")
+
+    def __init__(self) -> None:
+        self.all: list[Endpoint] = []
+        self.local: Endpoint | None = None
+        self._turn = 0
+
+    def add(self, endpoint: Endpoint) -> None:
+        """Add one; one of the same node goes."""
+        self.remove(endpoint.node)
+        self.all.append(endpoint)
+        if endpoint.action:
+            self.local = endpoint
+
+    def remove(self, node: Node) -> None:
+        """Remove the one of a node."""
+        self.all = [e for e in self.all if e.node is not node]
+        if self.local and self.local.node is node:
+            self.local = None
+
+    def choose(self, strategy: Strategy, *, prefer_local: bool) -> Endpoint | None:
+        """Choose one that takes a call now; None when none does."""
+        if prefer_local and self.local and self.local.is_available:
+            return self.local
+        found = [e for e in self.all if e.is_available]
+        if not found:
+            return None
+        if strategy == "random":
+            return random.choice(found)  # noqa: S311 - no secret
+        self._turn += 1
+        return found[self._turn % len(found)]
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A handler of events on a node.
+
+    Attributes:
+        node: Where.
+        pattern: The names of its events.
+        group: Of all listeners of a group one gets an event that is emitted.
+        handler: What handles it here; None on another node.
+    """
+
+    node: Node
+    pattern: str
+    group: str
+    handler: LocalHandler | None = None
+
+
+class Catalog:
+    """Nodes, actions and event handlers.
+
+    Args:
+        local: This node.
+        strategy: How one of several endpoints is chosen.
+        prefer_local: This node's own comes first.
+        breaker: For endpoints whose action has none of its own.
+        changed: Called after a change, with whether it was of this node.
+    """
+
+    def __init__(
+        self,
+        local: Node,
+        changed: Callable[[bool], object],
+        *,
+        strategy: Strategy = "round_robin",
+        prefer_local: bool = True,
+        breaker: BreakerPolicy | None = None,
+    ) -> None:
+        self.nodes = {local.id: local}
+        self.local = local
+        self.actions: dict[str, Endpoints] = {}
+        self.listeners: list[Listener] = []
+        self._changed = changed
+        self._strategy: Strategy = strategy
+        self._prefer_local = prefer_local
+        self._breaker = breaker
+        self._matching: dict[str, dict[tuple[str, str], list[Listener]]] = {}
+        self._turns: dict[tuple[str, str], int] = {}
+
+    def add_local(self, service: LocalService) -> None:
+        """Add the actions and handlers of a service of this node; private ones stay out."""
+        for action in service.actions.values():
+            options = action.definition.options
+            if options.visibility != "private":
+                endpoint = Endpoint(
+                    self.local, action.description(), action, options.breaker or self._breaker
+                )
+                self._endpoints(action.name).add(endpoint)
+        for handler in service.handlers:
+            self.listeners.append(Listener(self.local, handler.pattern, handler.group, handler))
+        self._told(local=True)
+
+    def remove_local(self, service: LocalService) -> None:
+        """Remove the actions and handlers of a service of this node."""
+        for action in service.actions.values():
+            found = self.actions.get(action.name)
+            if found and found.local and found.local.action is action:
+                found.remove(self.local)
+                self._drop_empty(action.name)
+        self.listeners = [
+            each
+            for each in self.listeners
+            if each.handler is None or each.handler.service is not service
+        ]
+        self._told(local=True)
+
+    def set_services(self, node: Node, services: Sequence[Mapping[str, Any]]) -> None:
+        """Take what another node tells of its services in place of what it told before."""
+        self._forget(node)
+        node.services = services
+        for service in services:
+            for name, action in _mapping(service.get("actions")).items():
+                described = _mapping(action)
+                if described.get("visibility") not in HIDDEN:
+                    self._endpoints(name).add(Endpoint(node, described, None, self._breaker))
+            for pattern, event in _mapping(service.get("events")).items():
+                described = _mapping(event)
+                group = str(described.get("group") or service.get("name") or "")
+                self.listeners.append(Listener(node, str(described.get("name") or pattern), group))
+        self._told(local=False)
+
+    def take_offline(self, node: Node) -> None:
+        """Note that a node is gone: nothing of it is chosen any more."""
+        node.is_available = False
+        node.offline_at = monotonic()
+        node.seq += 1
+        self._forget(node)
+        node.services = ()
+        self._told(local=False)
+
+    def has_service(self, name: str) -> bool:
+        """Whether a node that is there has a service, by its name or full name."""
+        return any(
+            name in (service.get("name"), service.get("fullName"))
+            for node in self.nodes.values()
+            if node.is_available
+            for service in node.services
+        )
+
+    def choose(self, action: str, node_id: str | None = None) -> Endpoint | None:
+        """Choose who performs a call; None when nobody does now."""
+        found = self.actions.get(action)
+        if found is None:
+            return None
+        if node_id is not None:
+            return next((e for e in found.all if e.node.id == node_id and e.is_available), None)
+        return found.choose(self._strategy, prefer_local=self._prefer_local)
+
+    def balanced(self, event: str, groups: Sequence[str] | None) -> list[Listener]:
+        """Who gets an event that is emitted: one listener for each pattern and group."""
+        return [
+            self._next(key, found)
+            for key, found in self.matching(event).items()
+            if not groups or key[1] in groups
+        ]
+
+    def matching(self, event: str) -> Mapping[tuple[str, str], list[Listener]]:
+        """The listeners of an event, by pattern and group."""
+        found = self._matching.get(event)
+        if found is None:
+            found = dict[tuple[str, str], list[Listener]]()
+            for listener in self.listeners:
+                if matches(event, listener.pattern):
+                    found.setdefault((listener.pattern, listener.group), []).append(listener)
+            if len(self._matching) > 10_000:  # noqa: PLR2004 - names of events may be made of data
+                self._matching.clear()
+            self._matching[event] = found
+        return found
+
+    def _next(self, key: tuple[str, str], found: Sequence[Listener]) -> Listener:
+        if self._prefer_local:
+            for listener in found:
+                if listener.handler:
+                    return listener
+        turn = self._turns[key] = self._turns.get(key, -1) + 1
+        return found[turn % len(found)]
+
+    def _endpoints(self, action: str) -> Endpoints:
+        return self.actions.setdefault(action, Endpoints())
+
+    def _forget(self, node: Node) -> None:
+        for name, endpoints in list(self.actions.items()):
+            endpoints.remove(node)
+            self._drop_empty(name)
+        self.listeners = [each for each in self.listeners if each.node is not node]
+
+    def _drop_empty(self, action: str) -> None:
+        if not self.actions[action].all:
+            del self.actions[action]
+
+    def _told(self, *, local: bool) -> None:
+        self._matching.clear()
+        self._changed(local)
+
+
+def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a packet has
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -1,0 +1,318 @@
+"""Local services: definitions that a broker has taken, with what it made around each function.
+
+Around an action are, from the outside in: the counting of running calls, the cache, the bulkhead,
+the validation of params, the hooks, the middleware. They are put together once, when the service
+is registered; what an action does not use costs its calls nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.broker.action import ABSENT_FALLBACK
+from dama.broker.breaker import Bulkhead
+from dama.broker.cache import cache_key
+from dama.broker.call_errors import GracefulStopTimeoutError, ValidationError, invalid_params
+from dama.broker.errors import InvalidParamsError
+from dama.broker.pattern import matches
+from dama.broker.schema import describe_action, describe_service
+from dama.broker.stream import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+
+    from dama.broker.action import ActionDefinition, EventHandler
+    from dama.broker.broker import Broker
+    from dama.broker.call import Call
+    from dama.broker.middleware import Perform
+    from dama.broker.policies import CachePolicy
+    from dama.broker.service import Service
+
+_log = logging.getLogger("dama.broker")
+
+POLL_SECONDS = 0.02
+
+
+class LocalAction:
+    """An action of this node.
+
+    Attributes:
+        name: The full name, such as `flights.count`.
+        definition: What it is.
+        service: Whose it is.
+        perform: Performs a call of it.
+        is_plain: Nothing has to be done around a call of it.
+    """
+
+    def __init__(self, service: LocalService, definition: ActionDefinition[Any]) -> None:
+        self.service = service
+        self.definition = definition
+        self.name = service.action_name(definition.name)
+        self.perform = _pipeline(self)
+        options = definition.options
+        self.is_plain = (
+            options.timeout is None
+            and options.retries is None
+            and options.fallback is ABSENT_FALLBACK
+            and not (options.breaker or service.broker.options.breaker)
+        )
+
+    def description(self) -> dict[str, Any]:
+        """What other nodes are told."""
+        return describe_action(self.name, self.definition)
+
+
+class LocalHandler:
+    """A handler of events of this node.
+
+    Attributes:
+        group: Of all handlers of a group one gets an event that is emitted.
+    """
+
+    def __init__(self, service: LocalService, handler: EventHandler) -> None:
+        self.service = service
+        self.pattern = handler.pattern
+        self.group = handler.group or service.name
+        self.given_group = handler.group
+        perform = _handle(handler)
+        for middleware in reversed(service.broker.middleware):
+            perform = middleware.local_event(perform, handler)
+        self._perform = perform
+        self._name = handler.name
+
+    async def deliver(self, call: Call) -> None:
+        """Handle an event; a failure is logged, and nobody else hears of it."""
+        call.service = self.service
+        self.service.running += 1
+        try:
+            await self._perform(call)
+        except Exception:  # noqa: BLE001 - whatever it is, the node goes on
+            _log.exception("%s of %s failed on %s", self._name, self.service.full_name, call.name)
+        finally:
+            self.service.running -= 1
+
+
+class LocalService:
+    """A service of this node.
+
+    Attributes:
+        broker: The node.
+        definition: What it is.
+        name: Without the version.
+        full_name: With the version: `v2.flights`.
+        settings: All, the secure ones too.
+        actions: Its actions by their short names, private ones too.
+        handlers: Its handlers of events.
+        running: Calls and deliveries that go on now.
+    """
+
+    def __init__(self, broker: Broker, definition: Service) -> None:
+        self.broker = broker
+        self.definition = definition
+        self.name = definition.name
+        self.version = definition.version
+        self.settings: Mapping[str, Any] = definition.settings
+        self.full_name = definition.full_name
+        self.running = 0
+        self.is_started = False
+        self.actions = {name: LocalAction(self, a) for name, a in definition.actions.items()}
+        self.handlers = [LocalHandler(self, handler) for handler in definition.handlers]
+
+    def action_name(self, name: str) -> str:
+        """The full name of an action."""
+        return name if self.settings.get("$noServiceNamePrefix") else f"{self.full_name}.{name}"
+
+    def description(self) -> dict[str, Any]:
+        """What other nodes are told."""
+        return describe_service(self)
+
+    async def created(self) -> None:
+        """Call what wants to know that a broker has taken it."""
+        await _call_all(self.definition.moments("created"), self)
+
+    async def start(self) -> None:
+        """Wait for the services that it needs, and call what is to be done at the start."""
+        if needed := self.definition.dependencies:
+            await self.broker.wait_for_services(*needed)
+        await _call_all(self.definition.moments("started"), self)
+        self.is_started = True
+
+    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it stops without them then
+        """Wait for its calls to end, and call what is to be done at the stop."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self.running:  # noqa: ASYNC110 - counted, not signalled: calls are many
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            error = GracefulStopTimeoutError(
+                f"{self.full_name} stops with {self.running} calls still running.",
+                data={"name": self.name, "version": self.version},
+            )
+            _log.warning("%s", error)
+        self.is_started = False
+        await _call_all(self.definition.moments("stopped"), self)
+
+
+async def _call_all(functions: Sequence[Callable[..., Any]], *arguments: object) -> None:
+    for function in functions:
+        await called(function, *arguments)
+
+
+async def called(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - what it gives
+    """Call a function that may be asynchronous."""
+    found = function(*arguments)
+    return await found if inspect.isawaitable(found) else found
+
+
+def _pipeline(action: LocalAction) -> Perform:
+    definition, broker = action.definition, action.service.broker
+    perform = _function(definition)
+    for middleware in reversed(broker.middleware):
+        perform = middleware.local_action(perform, action)
+    perform = _with_hooks(perform, action)
+    perform = _validated(perform, action)
+    bulkhead = definition.options.bulkhead or broker.options.bulkhead
+    if bulkhead:
+        perform = partial(Bulkhead(bulkhead, broker.node_id).perform, perform=perform)
+    if definition.options.cache:
+        perform = _cached(perform, definition.options.cache)
+    return _counted(perform, action.service)
+
+
+def _counted(perform: Perform, service: LocalService) -> Perform:
+    async def counted(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        call.service = service
+        service.running += 1
+        try:
+            return await perform(call)
+        finally:
+            service.running -= 1
+
+    return counted
+
+
+def _cached(perform: Perform, policy: CachePolicy) -> Perform:
+    async def cached(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        cache = call.broker.cache
+        key = None if call.meta.get("$cache") is False or call.stream else cache_key(call, policy)
+        if key is None:
+            return await perform(call)
+        found, value = cache.get(key)
+        if found:
+            call.cached = True
+            return value
+        result = await perform(call)
+        if not isinstance(result, Stream):
+            cache.put(key, result, policy.ttl)
+        return result
+
+    return cached
+
+
+def _validated(perform: Perform, action: LocalAction) -> Perform:
+    definition, node_id = action.definition, action.service.broker.node_id
+    if definition.takes_any:
+        return perform
+
+    def validated(call: Call) -> Any:  # noqa: ANN401 - an awaitable of what the action gives
+        try:
+            call.params = definition.arguments(call.params)
+        except InvalidParamsError as error:
+            raise invalid_params(error, action.name, node_id) from None
+        return perform(call)
+
+    return validated
+
+
+def _function(definition: ActionDefinition[Any]) -> Perform:
+    function = cast("Callable[..., Any]", definition.function)
+    takes_any = definition.takes_any
+    if definition.is_stream:
+
+        async def streamed(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+            chunks: AsyncIterable[Any] = function(call, **({} if takes_any else call.params))
+            return Stream(chunks)
+
+        return streamed
+    if not definition.is_async:
+
+        async def threaded(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+            arguments: dict[str, Any] = {} if takes_any else call.params
+            return await asyncio.to_thread(function, call, **arguments)
+
+        return threaded
+    if takes_any:
+        return function
+    return lambda call: function(call, **call.params)
+
+
+def _with_hooks(perform: Perform, action: LocalAction) -> Perform:
+    name, options = action.definition.name, action.definition.options
+    hooks = action.service.definition.hooks
+    before = [*(h.function for h in hooks("before") if matches(name, h.pattern)), *options.before]
+    after = [*options.after, *(h.function for h in hooks("after") if matches(name, h.pattern))]
+    failed = [
+        *options.on_error,
+        *(h.function for h in hooks("on_error") if matches(name, h.pattern)),
+    ]
+    if not before and not after and not failed:
+        return perform
+
+    async def hooked(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        try:
+            await _call_all(before, call)
+            result = await perform(call)
+            for hook in after:
+                changed = await called(hook, call, result)
+                result = result if changed is None else changed
+        except Exception as error:  # noqa: BLE001 - what to do with it is said by the hooks
+            return await _failed(failed, call, error)
+        return result
+
+    return hooked
+
+
+async def _failed(hooks: Sequence[Callable[..., Any]], call: Call, error: Exception) -> Any:  # noqa: ANN401 - what a hook gives
+    """Let the hooks of errors decide: the first that returns a value makes it the result."""
+    for hook in hooks:
+        try:
+            found = await called(hook, call, error)
+        except Exception as another:  # noqa: BLE001 - it takes the place of the first
+            error = another
+        else:
+            if found is not None:
+                return found
+    raise error
+
+
+def _handle(handler: EventHandler) -> Perform:
+    function = cast("Callable[..., Any]", handler.function)
+    is_async = inspect.iscoroutinefunction(function)
+
+    async def handle(call: Call) -> Any:  # noqa: ANN401 - nobody looks at it
+        arguments: list[object] = [call]
+        if handler.payload_name is not None:
+            arguments.append(_payload(handler, call))
+        if is_async:
+            return await function(*arguments)
+        return await asyncio.to_thread(function, *arguments)
+
+    return handle
+
+
+def _payload(handler: EventHandler, call: Call) -> Any:  # noqa: ANN401 - as the handler wants it
+    if handler.payload_type is None:
+        return call.params
+    from pydantic import ValidationError as Invalid  # noqa: PLC0415 - loaded with the type
+
+    try:
+        return handler.payload_type.validate_python(call.params)
+    except Invalid as error:
+        problems = error.errors(include_url=False, include_input=False)
+        raise ValidationError(
+            f"The payload of {call.name} does not fit: {error}", data=problems
+        ) from None

@@ -1,0 +1,141 @@
+"""The transporter over NATS. Its client is an extra: `pip install "dama-controller[nats]"`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dama.broker.call_errors import DisconnectedError
+from dama.broker.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dama.broker.transporter import Receive
+
+_log = logging.getLogger("dama.broker")
+
+CONNECT_SECONDS = 5
+BUFFERED_BYTES = 64 * 1024 * 1024
+PING_SECONDS = 20
+
+
+class NatsTransporter:
+    """Packets over a NATS server, or a cluster of them.
+
+    Args:
+        url: `nats://[user:password@]host:port`, several joined by commas.
+
+    Attributes:
+        longest_packet: As the server allows; known when connected.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._servers = [part.strip() for part in url.split(",")]
+        self.longest_packet = 1024 * 1024
+        self._client: Any = None
+        self._is_closing = False
+
+    async def connect(
+        self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]
+    ) -> None:
+        """Open the way to the bus; it comes back by itself, however long it is away.
+
+        Raises:
+            DisconnectedError: The server can not be reached now.
+            InvalidDefinitionError: The client of NATS is not installed.
+        """
+        try:
+            from nats.aio.client import Client  # noqa: PLC0415 - an extra
+            from nats.errors import Error  # noqa: PLC0415
+        except ImportError as error:
+            raise InvalidDefinitionError(
+                "The client of NATS is not installed.", 'pip install "dama-controller[nats]"'
+            ) from error
+
+        async def on_reconnected() -> None:
+            self.longest_packet = self._client.max_payload
+            _log.info("the bus is back")
+            reconnected()
+
+        async def on_disconnected() -> None:
+            if not self._is_closing:
+                _log.warning("the bus is away; it is looked for again")
+                disconnected()
+
+        async def on_error(error: Exception) -> None:
+            _log.warning("the bus: %s", error or type(error).__name__)
+
+        self._is_closing = False
+        self._client = Client()
+        try:
+            # Once connected it looks for the bus for ever; not before.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._client.connect(
+                    self._servers,
+                    name=name,
+                    connect_timeout=CONNECT_SECONDS,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.5,
+                    ping_interval=PING_SECONDS,
+                    pending_size=BUFFERED_BYTES,
+                    reconnected_cb=on_reconnected,
+                    disconnected_cb=on_disconnected,
+                    error_cb=on_error,
+                )
+        except (OSError, Error) as error:
+            await self.close()
+            raise DisconnectedError(
+                f"NATS can not be reached at {self._shown()}: {error or type(error).__name__}.",
+                "Start it, or correct the address.",
+            ) from error
+        self.longest_packet = self._client.max_payload
+
+    async def subscribe(
+        self, topic: str, kind: str, receive: Receive, group: str | None = None
+    ) -> Callable[[], object]:
+        """Receive the packets of a topic."""
+
+        async def take(message: Any) -> None:  # noqa: ANN401 - of the client
+            receive(kind, message.data)
+
+        # Without limits of its own: the client drops what is over them, and says so to nobody.
+        made = await self._client.subscribe(
+            topic, queue=group or "", cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        return made.unsubscribe
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        """Send a packet.
+
+        Raises:
+            DisconnectedError: The bus was left, or is away for so long that no more can be kept.
+        """
+        from nats.errors import Error  # noqa: PLC0415 - an extra
+
+        try:
+            await self._client.publish(topic, body)
+        except Error as error:
+            raise DisconnectedError(f"The bus takes nothing now: {error}.") from error
+
+    async def flush(self) -> None:
+        """Wait until all that was sent has reached the bus."""
+        from nats.errors import Error  # noqa: PLC0415 - an extra
+
+        try:
+            await self._client.flush(CONNECT_SECONDS)
+        except (Error, TimeoutError) as error:
+            raise DisconnectedError(f"The bus does not answer: {error}.") from error
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        self._is_closing = True
+        with suppress(OSError):  # it was away just then
+            await self._client.close()
+
+    def _shown(self) -> str:
+        """The addresses without passwords."""
+        return ", ".join(server.rpartition("@")[2] for server in self._servers)

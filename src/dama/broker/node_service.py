@@ -1,0 +1,228 @@
+"""The service `$node`: what a node knows of itself and of the others, as in Moleculer."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from dama.broker.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.broker.call import Call
+    from dama.broker.catalog import Node
+
+NAME = "$node"
+_BEGAN = time.monotonic()
+
+
+def node_service() -> Service:
+    """Make the service; each broker has one of its own."""
+    service = Service(NAME, description="What this node knows of itself and of the others.")
+    service.action(name="list")(_list)
+    service.action(name="services")(_services)
+    service.action(name="actions")(_actions)
+    service.action(name="events")(_events)
+    service.action(name="health")(_health)
+    service.action(name="options")(_options)
+    service.action(name="metrics")(_metrics)
+    return service
+
+
+async def _list(
+    call: Call,
+    *,
+    withServices: bool = False,  # noqa: N803 - Moleculer's names
+    onlyAvailable: bool = False,  # noqa: N803
+) -> list[dict[str, Any]]:
+    """List the nodes."""
+    nodes = [n for n in call.broker.catalog.nodes.values() if n.is_available or not onlyAvailable]
+    return [_node(call, node, with_services=withServices) for node in nodes]
+
+
+async def _services(
+    call: Call,
+    *,
+    onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
+    skipInternal: bool = False,  # noqa: N803
+    withActions: bool = False,  # noqa: N803
+    withEvents: bool = False,  # noqa: N803
+    onlyAvailable: bool = False,  # noqa: N803, ARG001 - what is gone has no services here
+    grouping: bool = True,
+) -> list[dict[str, Any]]:
+    """List the services."""
+    found: dict[str, dict[str, Any]] = {}
+    for node, service in _each_service(call, only_local=onlyLocal, skip_internal=skipInternal):
+        full_name = str(service.get("fullName") or service.get("name"))
+        entry: dict[str, Any] = {
+            "name": service.get("name"),
+            "version": service.get("version"),
+            "fullName": full_name,
+            "settings": service.get("settings", {}),
+            "metadata": service.get("metadata", {}),
+            "local": node.is_local,
+            "available": node.is_available,
+            "nodes": [],
+        }
+        if withActions:
+            entry["actions"] = service.get("actions", {})
+        if withEvents:
+            entry["events"] = service.get("events", {})
+        key = full_name if grouping else f"{full_name}@{node.id}"
+        known = found.setdefault(key, entry)
+        known["nodes"].append(node.id)
+        known["local"] = known["local"] or node.is_local
+    return list(found.values())
+
+
+async def _actions(
+    call: Call,
+    *,
+    onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
+    skipInternal: bool = False,  # noqa: N803
+    withEndpoints: bool = False,  # noqa: N803
+    onlyAvailable: bool = False,  # noqa: N803
+) -> list[dict[str, Any]]:
+    """List the actions."""
+    listed: list[dict[str, Any]] = []
+    for name, endpoints in sorted(call.broker.catalog.actions.items()):
+        if (skipInternal and name.startswith("$")) or (onlyLocal and not endpoints.local):
+            continue
+        available = any(e.is_available for e in endpoints.all)
+        if onlyAvailable and not available:
+            continue
+        entry: dict[str, Any] = {
+            "name": name,
+            "count": len(endpoints.all),
+            "action": endpoints.all[0].description,
+            "hasLocal": endpoints.local is not None,
+            "available": available,
+        }
+        if withEndpoints:
+            entry["endpoints"] = [
+                {
+                    "nodeID": e.node.id,
+                    "state": e.breaker.state if e.breaker else "closed",
+                    "available": e.is_available,
+                }
+                for e in endpoints.all
+            ]
+        listed.append(entry)
+    return listed
+
+
+async def _events(
+    call: Call,
+    *,
+    onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
+    skipInternal: bool = False,  # noqa: N803
+    withEndpoints: bool = False,  # noqa: N803
+) -> list[dict[str, Any]]:
+    """List the patterns of events that somebody listens to."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for listener in call.broker.catalog.listeners:
+        internal = listener.pattern.startswith("$")
+        if (onlyLocal and not listener.handler) or (skipInternal and internal):
+            continue
+        entry: dict[str, Any] = {
+            "name": listener.pattern,
+            "group": listener.group,
+            "count": 0,
+            "hasLocal": False,
+            "available": True,
+        }
+        known = found.setdefault((listener.pattern, listener.group), entry)
+        known["count"] += 1
+        known["hasLocal"] = known["hasLocal"] or listener.handler is not None
+        if withEndpoints:
+            endpoint = {"nodeID": listener.node.id, "available": listener.node.is_available}
+            known.setdefault("endpoints", []).append(endpoint)
+    return list(found.values())
+
+
+async def _health(_: Call) -> dict[str, Any]:
+    """Tell how the process and its machine are."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "cpu": {"load1": os.getloadavg()[0], "cores": os.cpu_count(), "utilization": None},
+        "os": {
+            "type": platform.system(),
+            "release": platform.release(),
+            "hostname": platform.node(),
+        },
+        "process": {
+            "pid": os.getpid(),
+            "memory": {"rss": usage.ru_maxrss * 1024},
+            "uptime": time.monotonic() - _BEGAN,
+            "argv": sys.argv[:1],
+        },
+        "client": {"type": "python", "langVersion": platform.python_version()},
+        "time": {
+            "now": time.time() * 1000,
+            "iso": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+    }
+
+
+async def _options(call: Call) -> dict[str, Any]:
+    """Tell the options of the broker that are plain values."""
+    options = vars(call.broker.options)
+    plain = {k: v for k, v in options.items() if isinstance(v, str | int | float | bool | None)}
+    return {"nodeID": call.broker.node_id, **plain}
+
+
+async def _metrics(call: Call) -> list[dict[str, Any]]:
+    """Tell what is counted."""
+    broker = call.broker
+    running = sum(service.running for service in broker.services.values())
+    pending = broker.transit.pending_count if broker.transit else 0
+    counted = {
+        "moleculer.request.total": ("counter", broker.calls),
+        "moleculer.request.active": ("gauge", running),
+        "moleculer.transit.requests.active": ("gauge", pending),
+        "moleculer.cacher.entries": ("gauge", len(broker.cache)),
+        "moleculer.registry.nodes.total": ("gauge", len(broker.catalog.nodes)),
+        "moleculer.registry.services.total": ("gauge", len(broker.services)),
+    }
+    return [
+        {"type": kind, "name": name, "values": [{"value": value, "labels": {}}]}
+        for name, (kind, value) in counted.items()
+    ]
+
+
+def _each_service(
+    call: Call, *, only_local: bool, skip_internal: bool
+) -> list[tuple[Node, Mapping[str, Any]]]:
+    return [
+        (node, service)
+        for node in call.broker.catalog.nodes.values()
+        if node.is_local or not only_local
+        for service in node.services
+        if not (skip_internal and str(service.get("name", "")).startswith("$"))
+    ]
+
+
+def _node(call: Call, node: Node, *, with_services: bool) -> dict[str, Any]:
+    info = call.broker.info() if node.is_local else node.info
+    described: dict[str, Any] = {
+        "id": node.id,
+        "instanceID": node.instance_id,
+        "available": node.is_available,
+        "local": node.is_local,
+        "hostname": info.get("hostname"),
+        "ipList": info.get("ipList", []),
+        "client": info.get("client", {}),
+        "metadata": info.get("metadata", {}),
+        "seq": node.seq,
+        "cpu": node.cpu,
+        "offlineSince": None if node.offline_at is None else time.monotonic() - node.offline_at,
+        "lastHeartbeatTime": None if node.is_local else time.monotonic() - node.heard_at,
+    }
+    if with_services:
+        described["services"] = node.services
+    return described

@@ -1,0 +1,113 @@
+"""Schemas of services, as a node tells them to the others and `$node` lists them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.broker.action import ActionDefinition
+    from dama.broker.local import LocalHandler, LocalService
+
+_SECURE = "$secureSettings"
+_TYPES = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
+
+
+def describe_service(service: LocalService) -> dict[str, Any]:
+    """A service with its actions and events; what is private is left out."""
+    actions = [a for a in service.actions.values() if a.definition.options.visibility != "private"]
+    described: dict[str, Any] = {
+        "name": service.name,
+        "fullName": service.full_name,
+        "settings": public_settings(service.settings),
+        "metadata": service.definition.metadata,
+        "dependencies": list(service.definition.dependencies),
+        "actions": {action.name: action.description() for action in actions},
+        "events": {h.pattern: _describe_handler(h) for h in service.handlers},
+    }
+    if service.version is not None:
+        described["version"] = service.version
+    if service.definition.summary:
+        described["metadata"] = {
+            "description": service.definition.summary,
+            **described["metadata"],
+        }
+    return described
+
+
+def describe_action(name: str, definition: ActionDefinition[Any]) -> dict[str, Any]:
+    """An action, with its params in the words of Moleculer's validator."""
+    options = definition.options
+    described: dict[str, Any] = {
+        "name": name,
+        "rawName": definition.name,
+        "visibility": options.visibility,
+        "cache": bool(options.cache),
+    }
+    if definition.summary:
+        described["description"] = definition.summary
+    if not definition.takes_any:
+        described["params"] = describe_params(definition.params.model_json_schema())
+    if options.timeout is not None:
+        described["timeout"] = options.timeout * 1000
+    if options.rest:
+        described["rest"] = options.rest[0] if len(options.rest) == 1 else list(options.rest)
+    if options.metadata:
+        described["metadata"] = dict(options.metadata)
+    return described
+
+
+def describe_params(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Params of a JSON schema in the words of Moleculer's validator, for people to read."""
+    required = set(schema.get("required", ()))
+    return {
+        name: _describe_param(found, schema, is_required=name in required)
+        for name, found in schema.get("properties", {}).items()
+    }
+
+
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without those that are secure, and without what JSON can not hold."""
+    hidden = {*settings.get(_SECURE, ()), _SECURE}
+    return {key: v for key, v in settings.items() if key not in hidden and _is_json(v)}
+
+
+def _describe_handler(handler: LocalHandler) -> dict[str, Any]:
+    described = {"name": handler.pattern}
+    if handler.given_group:
+        described["group"] = handler.given_group
+    return described
+
+
+def _describe_param(
+    found: Mapping[str, Any], schema: Mapping[str, Any], *, is_required: bool
+) -> dict[str, Any]:
+    reference = str(found.get("$ref", "")).rpartition("/")[2]
+    kind = {**schema.get("$defs", {}).get(reference, {}), **found}
+    choices = [c for c in kind.get("anyOf", ()) if c.get("type") != "null"]
+    if len(choices) == 1:
+        kind = {**choices[0], **kind}
+    type_ = kind.get("type")
+    described: dict[str, Any] = {
+        "type": "enum" if "enum" in kind else _TYPES.get(str(type_), type_ or "any")
+    }
+    if "enum" in kind:
+        described["values"] = kind["enum"]
+    if not is_required:
+        described["optional"] = True
+    if kind.get("default") is not None:
+        described["default"] = kind["default"]
+    if type_ == "integer":
+        described["integer"] = True
+    return described
+
+
+def _is_json(value: object) -> bool:
+    try:
+        msgspec.json.encode(value)
+    except (TypeError, ValueError):
+        return False
+    return True

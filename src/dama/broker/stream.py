@@ -1,0 +1,120 @@
+"""Streams: chunks that go with a call or come as its result.
+
+A stream is read once, with `async for`. One that comes from another node has a bounded buffer:
+the wire knows no way to slow a sender, so a reader that falls too far behind gets an error, and
+the memory of the node stays its own.
+"""
+
+from __future__ import annotations
+
+from asyncio import Queue
+from typing import TYPE_CHECKING, Any
+
+from dama.broker.call_errors import QueueIsFullError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, AsyncIterator, Callable
+
+BUFFERED_BYTES = 64 * 1024 * 1024
+OBJECT_BYTES = 1024  # what a chunk that is no text and no bytes counts for
+
+
+class Stream:
+    """Chunks, from wherever they come.
+
+    Args:
+        source: Where they come from.
+        object_mode: The chunks are JSON values; otherwise they are bytes or texts.
+    """
+
+    def __init__(self, source: AsyncIterable[Any], *, object_mode: bool = False) -> None:
+        self._source = source
+        self.object_mode = object_mode
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(self._source)
+
+    async def read(self) -> bytes:
+        """All that is left, as bytes; texts as UTF-8."""
+        parts = [c.encode() if isinstance(c, str) else bytes(c) async for c in self]
+        return b"".join(parts)
+
+
+def as_stream(source: AsyncIterable[Any]) -> Stream:
+    """Take chunks as a stream; one that is a stream already stays what it is."""
+    return source if isinstance(source, Stream) else Stream(source)
+
+
+class Inbox:
+    """The chunks that another node sends, in the order of their numbers.
+
+    Args:
+        sender: The node, for messages.
+        at_end: Called once when nothing more can come.
+    """
+
+    def __init__(self, sender: str, at_end: Callable[[], object]) -> None:
+        self.sender = sender
+        self._at_end = at_end
+        self._queue: Queue[tuple[Any, BaseException | None, bool]] = Queue()
+        self._early: dict[int, tuple[Any, BaseException | None, bool]] = {}
+        self._next = 1
+        self._bytes = 0
+        self.closed = False
+
+    def put(
+        self,
+        number: int,
+        chunk: Any,  # noqa: ANN401 - any JSON
+        error: BaseException | None = None,
+        *,
+        last: bool,
+    ) -> None:
+        """Take a chunk, whichever came before; the last one has no data."""
+        if self.closed or number < self._next or number in self._early:
+            return
+        self._bytes += _size(chunk)
+        self._early[number] = (chunk, error, last)
+        while not self.closed and (found := self._early.pop(self._next, None)):
+            self._next += 1
+            self._queue.put_nowait(found)
+            if found[2]:
+                self._close()
+        if self._bytes > BUFFERED_BYTES:
+            self.fail(
+                QueueIsFullError(
+                    f"A stream of {self.sender} was not read, and more than "
+                    f"{BUFFERED_BYTES >> 20} MiB of it came.",
+                    data={"nodeID": self.sender, "limit": BUFFERED_BYTES},
+                )
+            )
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error; nothing more is taken."""
+        if not self.closed:
+            self._queue.put_nowait((None, error, True))
+            self._close()
+
+    async def chunks(self) -> AsyncIterator[Any]:
+        """The chunks in their order.
+
+        Raises:
+            CallError: What the stream ended with, if it failed.
+        """
+        while True:
+            chunk, error, last = await self._queue.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            self._bytes -= _size(chunk)
+            yield chunk
+
+    def _close(self) -> None:
+        self.closed = True
+        self._early.clear()
+        self._at_end()
+
+
+def _size(chunk: object) -> int:
+    return len(chunk) if isinstance(chunk, bytes | str) else OBJECT_BYTES

@@ -1,0 +1,256 @@
+"""The transit: this node among the others, in packets of Moleculer's protocol, version 4 or 5.
+
+It receives packets, knows which are meant, and hands them on: those of nodes to `discovery`, calls,
+answers and events to `exchange`. A packet that makes no sense is logged and dropped: none of them
+may end the node.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from dama.broker.call_errors import CallError, DisconnectedError
+from dama.broker.discovery import Discovery
+from dama.broker.exchange import Exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dama.broker.broker import Broker
+    from dama.broker.call import Call
+    from dama.broker.transporter import Transporter
+
+_log = logging.getLogger("dama.broker")
+
+OWN = ("REQ", "RES", "EVENT")
+"""Packets that a node may send to itself, by way of the bus."""
+
+
+class PacketTooLargeError(CallError):
+    """A packet is larger than the bus allows."""
+
+    name = "PacketTooLargeError"
+    status = 413
+    code = "PACKET_TOO_LARGE"
+
+
+class Transit:
+    """This node among the others.
+
+    Args:
+        broker: The node.
+        transporter: The bus.
+
+    Attributes:
+        is_connected: Packets can be sent.
+        is_leaving: No calls are taken any more.
+    """
+
+    def __init__(self, broker: Broker, transporter: Transporter) -> None:
+        options = broker.options
+        self.broker = broker
+        self.is_connected = False
+        self.is_leaving = False
+        self.version = str(options.protocol)
+        self._transporter = transporter
+        self._prefix = f"MOL-{options.namespace}" if options.namespace else "MOL"
+        self._balanced: dict[tuple[str, str], Callable[[], Any]] = {}
+        self.discovery = Discovery(self)
+        self.exchange = Exchange(self)
+        self._receivers: dict[str, Callable[[dict[str, Any]], object]] = {
+            "DISCOVER": self.discovery.on_discover,
+            "INFO": self.discovery.on_info,
+            "HEARTBEAT": self.discovery.on_heartbeat,
+            "DISCONNECT": self.discovery.on_disconnect,
+            "PING": self.discovery.on_ping,
+            "PONG": self.discovery.on_pong,
+            "REQ": self.exchange.on_request,
+            "RES": self.exchange.on_response,
+            "EVENT": self.exchange.on_event,
+        }
+
+    @property
+    def pending_count(self) -> int:
+        """How many calls wait for an answer of another node."""
+        return len(self.exchange.pending)
+
+    async def connect(self) -> None:
+        """Join the bus, ask who is there and wait a little for answers.
+
+        Raises:
+            DisconnectedError: The bus can not be reached.
+        """
+        node_id = self.broker.node_id
+        await self._transporter.connect(node_id, self._reconnected, self._disconnected)
+        own = ("EVENT", "REQ", "RES", "PONG", "DISCOVER", "INFO", "PING")
+        for kind in own:
+            await self._subscribe(f"{kind}.{node_id}", kind)
+        for kind in ("DISCOVER", "INFO", "PING", "DISCONNECT", "HEARTBEAT"):
+            await self._subscribe(kind, kind)
+        await self._transporter.flush()
+        self.is_connected = True
+        await self.broker.raise_local("$transporter.connected", {"wasReconnect": False})
+        await self.discovery.begin()
+
+    async def ready(self) -> None:
+        """Tell the others that the services are up."""
+        await self.discovery.announce()
+        await self.subscribe_balanced()
+
+    async def announce(self) -> None:
+        """Tell the others that the services have changed."""
+        await self.discovery.announce()
+        await self.subscribe_balanced()
+
+    async def leave(self) -> None:
+        """Tell the others to send no more calls."""
+        self.is_leaving = True
+        try:
+            await self.discovery.leave()
+        except CallError as error:  # the bus is away: they find out by themselves
+            _log.warning("%s", error)
+
+    async def disconnect(self) -> None:
+        """Leave the bus; calls that wait for an answer fail."""
+        try:
+            await self.discovery.goodbye()
+            await self._transporter.flush()
+        except CallError as error:
+            _log.warning("%s", error)
+        self.exchange.reject_all(DisconnectedError("This node leaves the others."))
+        self.is_connected = False
+        await self._transporter.close()
+
+    async def request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call on the node that it names."""
+        return await self.exchange.request(call)
+
+    async def send_event(self, call: Call, targets: Mapping[str, Sequence[str]]) -> None:
+        """Send an event to nodes, each with the groups of its listeners."""
+        await self.exchange.send_event(call, targets)
+
+    async def ping(self, node_id: str, timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
+        """Ask a node for a sign of life."""
+        return await self.discovery.ping(node_id, timeout)
+
+    async def publish(self, topic: str, packet: Mapping[str, Any]) -> None:
+        """Send a packet.
+
+        Raises:
+            PacketTooLargeError: The bus would not take it.
+            CallError: It can not be written as JSON, or the bus is away.
+        """
+        whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
+        try:
+            body = msgspec.json.encode(whole, enc_hook=_plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise CallError(f"It can not be sent as JSON: {error}", code="NOT_JSON") from error
+        if len(body) > self._transporter.longest_packet:
+            raise PacketTooLargeError(
+                f"A packet has {len(body):,} bytes, and the bus takes "
+                f"{self._transporter.longest_packet:,}.",
+                "Send it as a stream, or raise max_payload of the NATS server.",
+                data={"size": len(body), "limit": self._transporter.longest_packet},
+            )
+        await self._transporter.publish(f"{self._prefix}.{topic}", body)
+
+    async def flush(self) -> None:
+        """Wait until all that was sent has reached the bus."""
+        await self._transporter.flush()
+
+    def receive(self, kind: str, body: bytes) -> None:
+        """Take a packet; one that makes no sense is logged."""
+        try:
+            found: object = msgspec.json.decode(body)
+            if not isinstance(found, dict):
+                raise TypeError(f"wanted an object, found {type(found).__name__}")  # noqa: TRY301 - logged with the others
+            packet = cast("dict[str, Any]", found)
+            sender = packet.get("sender")
+            if not isinstance(sender, str) or not sender:
+                raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301
+            if self._is_meant(kind, packet, sender):
+                self._receivers[kind](packet)
+        except Exception:  # noqa: BLE001 - whatever somebody sends, the node goes on
+            _log.warning("a %s packet was dropped: %.200r", kind, body, exc_info=True)
+
+    async def subscribe_balanced(self) -> None:
+        """Listen to what the bus gives to one node of many; only when no node chooses itself."""
+        if self.broker.options.balancer:
+            return
+        wanted = self._balanced_topics()
+        for key in [key for key in self._balanced if key not in wanted]:
+            await self._balanced.pop(key)()
+        for (topic, group), kind in wanted.items():
+            if (topic, group) not in self._balanced:
+                self._balanced[topic, group] = await self._transporter.subscribe(
+                    f"{self._prefix}.{topic}", kind, self.receive, group
+                )
+        await self._transporter.flush()
+
+    def _balanced_topics(self) -> dict[tuple[str, str], str]:
+        """The topics of the actions and events of this node, with their groups and packets."""
+        catalog = self.broker.catalog
+        found = {(f"REQB.{n}", n): "REQ" for n, e in catalog.actions.items() if e.local}
+        for listener in catalog.listeners:
+            if listener.handler and not listener.pattern.startswith("$"):
+                name = listener.pattern
+                name = f"{name[:-2]}>" if name.endswith("**") else name
+                found[f"EVENTB.{listener.group}.{name}", listener.group] = "EVENT"
+        return found
+
+    def _is_meant(self, kind: str, packet: Mapping[str, Any], sender: str) -> bool:
+        version = packet.get("ver")
+        known = ("4", "5") if self.broker.options.accept_other_protocol else (self.version,)
+        if version not in known:
+            _log.error(
+                "%s speaks version %s of the protocol, this node %s: its %s packet is dropped",
+                sender,
+                version,
+                self.version,
+                kind,
+            )
+            return False
+        return sender != self.broker.node_id or kind in OWN or self._is_twin(kind, packet)
+
+    def _is_twin(self, kind: str, packet: Mapping[str, Any]) -> bool:
+        """Another process has the id of this node: say so, since calls would go to either."""
+        other = packet.get("instanceID")
+        if kind == "INFO" and other and other != self.broker.instance_id:
+            _log.critical(
+                "another node has the id %s of this one; this one leaves. Give it another node_id.",
+                self.broker.node_id,
+            )
+            self.broker.spawn(self._step_aside())
+        return False
+
+    async def _step_aside(self) -> None:
+        self.is_leaving, self.is_connected = True, False
+        self.exchange.reject_all(DisconnectedError("Another node has the id of this one."))
+        await self.discovery.end()
+        await self._transporter.close()
+
+    async def _subscribe(self, topic: str, kind: str) -> None:
+        await self._transporter.subscribe(f"{self._prefix}.{topic}", kind, self.receive)
+
+    def _reconnected(self) -> None:
+        self.is_connected = True
+        self.broker.spawn(self._rejoin())
+
+    async def _rejoin(self) -> None:
+        await self.discovery.announce()
+        await self.discovery.discover()
+        await self.broker.raise_local("$transporter.connected", {"wasReconnect": True})
+
+    def _disconnected(self) -> None:
+        self.is_connected = False
+        self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
+
+
+def _plain(value: object) -> object:
+    """What JSON has no word for, as pydantic writes it: models, sets, paths."""
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
+
+    return to_jsonable_python(value)

@@ -1,0 +1,146 @@
+"""A cluster of the real parts: a NATS server, and nodes of the real Moleculer from npm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+MODULES = Path(sys.prefix) / "interop"
+VERSIONS = {4: "moleculer", 5: "moleculer15"}
+
+
+def nats_server() -> str:
+    """The program; it comes with the environment of the tests."""
+    beside = Path(sys.prefix, "bin", "nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        pytest.skip("LOUD: there is no nats-server here, so nothing of the wire is tested")
+    return found
+
+
+def install_moleculer() -> Path:
+    """The folder with the packages; they are installed once, as package-lock.json has them."""
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.skip("LOUD: there is no Node.js here, so nothing is tested against real Moleculer")
+    lock = (HERE / "package-lock.json").read_bytes()
+    stamp = MODULES / "installed"
+    if not stamp.exists() or stamp.read_bytes() != lock:
+        MODULES.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / name, MODULES / name)
+        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
+        subprocess.run(command, cwd=MODULES, check=True, timeout=300)
+        stamp.write_bytes(lock)
+    return MODULES / "node_modules"
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+class Bus:
+    """A NATS server of our own, which can be killed and started again at its address."""
+
+    def __init__(self, max_payload: int = 1 << 20) -> None:
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+        self._config = f"max_payload: {max_payload}\n"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, folder: Path) -> None:
+        config = folder / f"nats-{self.port}.conf"
+        config.write_text(self._config)
+        self._process = await asyncio.create_subprocess_exec(
+            nats_server(), "-a", "127.0.0.1", "-p", str(self.port), "-c", str(config),
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await self._listens()
+
+    async def kill(self) -> None:
+        assert self._process
+        self._process.kill()
+        await self._process.wait()
+
+    async def _listens(self) -> None:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    return
+
+
+class JsNode:
+    """A process with a node of the real Moleculer."""
+
+    def __init__(self, process: asyncio.subprocess.Process, node_id: str) -> None:
+        self.process = process
+        self.node_id = node_id
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+        self.process.kill()
+        await self.process.wait()
+
+    async def stop(self) -> None:
+        """End it as an operator does."""
+        if self.process.returncode is None:
+            self.process.terminate()
+            try:
+                async with asyncio.timeout(10):
+                    await self.process.wait()
+            except TimeoutError:
+                await self.kill()
+
+
+async def start_js(url: str, node_id: str = "js-1", protocol: int = 4, **more: Any) -> JsNode:
+    modules = install_moleculer()
+    told = {"package": VERSIONS[protocol], "nodeID": node_id, "url": url, **more}
+    process = await asyncio.create_subprocess_exec(
+        "node", str(HERE / "node.js"), json.dumps(told),
+        env={**os.environ, "NODE_PATH": str(modules)}, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout
+    async with asyncio.timeout(30):
+        while (line := await process.stdout.readline()) != b"ready\n":
+            assert line, f"{node_id} ended before it was ready"
+    # Nobody reads on: what it logs must not fill the pipe.
+    return JsNode(process, node_id)
+
+
+@asynccontextmanager
+async def js_node(url: str, node_id: str = "js-1", protocol: int = 4, **more: Any):
+    node = await start_js(url, node_id, protocol, **more)
+    try:
+        yield node
+    finally:
+        await node.stop()
+
+
+async def until(condition: Any, seconds: float = 15) -> Any:
+    """Wait until a condition, which may be asynchronous, holds; gives its value."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = condition()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.02)

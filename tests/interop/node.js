@@ -1,0 +1,130 @@
+// A real Moleculer node, told by its argument what to be. It prints "ready" when it is.
+"use strict";
+
+const { Readable } = require("stream");
+
+const given = JSON.parse(process.argv[2]);
+const moleculer = require(given.package);
+const { ServiceBroker, Errors } = moleculer;
+
+const broker = new ServiceBroker({
+    nodeID: given.nodeID,
+    namespace: given.namespace || "",
+    transporter: given.url,
+    logger: given.log ? true : false,
+    heartbeatInterval: 1,
+    heartbeatTimeout: 4,
+    disableBalancer: given.disableBalancer || false,
+    transit: { disableVersionCheck: given.bothVersions || false },
+    requestTimeout: 0,
+    metadata: { made: "by node" },
+});
+
+const heard = [];
+const IS_NEW = given.package === "moleculer15";
+
+function hear(ctx) {
+    heard.push({
+        event: ctx.eventName, payload: ctx.params, type: ctx.eventType, meta: ctx.meta,
+        level: ctx.level, requestID: ctx.requestID, caller: ctx.caller, sender: ctx.nodeID,
+    });
+}
+
+async function collect(stream) {
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    return chunks;
+}
+
+async function tried(work, ctx) {
+    try {
+        return { result: await work(), meta: ctx.meta };
+    } catch (error) {
+        const { name, message, code, type, data, retryable, nodeID } = error;
+        return { error: { name, message, code, type, data, retryable, nodeID }, meta: ctx.meta };
+    }
+}
+
+broker.createService({
+    name: given.service || "js",
+    settings: { $secureSettings: ["password"], password: "secret", shown: 1 },
+    metadata: { team: "data" },
+    actions: {
+        echo: ctx => ctx.params,
+        who: () => broker.nodeID,
+        add: {
+            params: { a: "number", b: "number" },
+            handler: ctx => ctx.params.a + ctx.params.b,
+        },
+        hidden: { visibility: "protected", handler: () => "hidden" },
+        context: ctx => ({
+            level: ctx.level, requestID: ctx.requestID, parentID: ctx.parentID, caller: ctx.caller,
+            nodeID: ctx.nodeID, meta: ctx.meta, timeout: ctx.options.timeout, headers: ctx.headers,
+        }),
+        leave(ctx) { ctx.meta.left = "by node"; return true; },
+        failLeaving(ctx) {
+            ctx.meta.left = "by node";
+            throw new Errors.MoleculerClientError("no", 409, "IN_USE", { table: "flights" });
+        },
+        fail() { throw new Errors.MoleculerRetryableError("later", 503, "BUSY", [1, 2]); },
+        plain() { throw new TypeError("a bug"); },
+        odd() { const e = new Error("odd"); e.name = "OddError"; e.code = 418; throw e; },
+        slow: { handler: ctx => new Promise(r => setTimeout(r, ctx.params.ms)) },
+        // Makes a call from here, and tells how it went.
+        call: { timeout: 0, handler: ctx => tried(
+            () => ctx.call(ctx.params.action, ctx.params.params, ctx.params.options || {}), ctx) },
+        many: { timeout: 0, handler: async ctx => {
+            const calls = [];
+            for (let i = 0; i < ctx.params.count; i++)
+                calls.push(ctx.call(ctx.params.action, { i }));
+            return Promise.all(calls);
+        } },
+        // n steps down: here, there, here ...
+        chain: ctx => ctx.params.n === 0 ? [ctx.level]
+            : ctx.call(ctx.params.other, { n: ctx.params.n - 1 }).then(below => [ctx.level, ...below]),
+        emit: ctx => ctx.emit(ctx.params.event, ctx.params.payload, ctx.params.options),
+        broadcast: ctx => ctx.broadcast(ctx.params.event, ctx.params.payload, ctx.params.options),
+        heard: () => heard.splice(0),
+        big: ctx => "x".repeat(ctx.params.bytes),
+        numbers: ctx => Readable.from((function* () {
+            for (let i = 0; i < ctx.params.count; i++) yield Buffer.from(`${i}\n`);
+        })(), { objectMode: false }),
+        rows: ctx => Readable.from((function* () {
+            for (let i = 0; i < ctx.params.count; i++) yield { i };
+        })()),
+        breaks: () => Readable.from((function* () {
+            yield Buffer.from("one");
+            throw new Errors.MoleculerError("broken", 500, "BROKEN", { at: 1 });
+        })(), { objectMode: false }),
+        upload: async ctx => {
+            const stream = IS_NEW ? ctx.stream : ctx.params;
+            const chunks = await collect(stream);
+            return { text: Buffer.concat(chunks.map(c => Buffer.from(c))).toString(), meta: ctx.meta };
+        },
+        uploadTo: { timeout: 0, handler: ctx => {
+            const stream = Readable.from(ctx.params.chunks.map(c => Buffer.from(c)), { objectMode: false });
+            if (IS_NEW) return ctx.call(ctx.params.action, {}, { stream, meta: ctx.params.meta });
+            return ctx.call(ctx.params.action, stream, { meta: ctx.params.meta });
+        } },
+        download: { timeout: 0, handler: ctx => tried(async () => {
+            const stream = await ctx.call(ctx.params.action, ctx.params.params);
+            const chunks = await collect(stream);
+            return chunks.map(c => Buffer.isBuffer(c) ? c.toString() : c);
+        }, ctx) },
+        ping: ctx => broker.ping(ctx.params.nodeID),
+        nodes: () => broker.registry.getNodeList({ onlyAvailable: true }).map(n => n.id),
+        services: () => broker.registry.getServiceList({ withActions: true, withEvents: true })
+            .map(s => ({ ...s, nodes: undefined })),
+    },
+    events: {
+        "thing.*": { handler: hear },
+        "deep.**": { group: "others", handler: hear },
+        "grouped": { group: "js-group", handler: hear },
+        "shared": { group: "shared-group", handler: hear },
+        "$node.disconnected": { handler: hear },
+        "$node.connected": { handler: hear },
+    },
+});
+
+broker.start().then(() => console.log("ready"));
+process.on("SIGTERM", () => broker.stop().then(() => process.exit(0)));

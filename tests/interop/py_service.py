@@ -1,0 +1,132 @@
+"""The service in Python that the nodes of Moleculer call."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from dama import Service
+from dama.broker.call_errors import CallError, ClientCallError
+from dama.broker.stream import Stream
+
+if TYPE_CHECKING:
+    from dama.broker.call import Call
+
+
+def py_service(  # noqa: C901, PLR0915 - a list of actions
+    heard: list[dict[str, Any]], name: str = "py"
+) -> Service:
+    """A service as that of node.js."""
+    service = Service(
+        name,
+        settings={"shown": 1, "password": "secret", "$secureSettings": ["password"]},
+        metadata={"team": "data"},
+    )
+
+    @service.action
+    async def echo(call: Call) -> Any:
+        return call.params
+
+    @service.action
+    async def who(call: Call) -> str:
+        return call.broker.node_id
+
+    @service.action(rest="POST /add", timeout=5)
+    async def add(call: Call, a: float, b: float = 1) -> float:
+        """Add two numbers."""
+        return a + b
+
+    @service.action(visibility="protected")
+    async def hidden(call: Call) -> str:
+        return "hidden"
+
+    @service.action
+    async def context(call: Call) -> dict[str, Any]:
+        return {
+            "level": call.level,
+            "requestID": call.request_id,
+            "parentID": call.parent_id,
+            "caller": call.caller,
+            "nodeID": call.node_id,
+            "meta": call.meta,
+            "timeout": call.timeout,
+            "headers": call.headers,
+        }
+
+    @service.action
+    async def leave(call: Call) -> bool:
+        call.meta["left"] = "by python"
+        return True
+
+    @service.action(name="failLeaving")
+    async def fail_leaving(call: Call) -> None:
+        call.meta["left"] = "by python"
+        raise ClientCallError("no", status=409, code="IN_USE", data={"table": "flights"})
+
+    @service.action
+    async def plain(call: Call) -> None:
+        raise TypeError("a bug")
+
+    @service.action
+    async def slow(call: Call) -> None:
+        await asyncio.sleep(call.params["ms"] / 1000)
+
+    @service.action
+    async def chain(call: Call) -> list[int]:
+        n, other = call.params["n"], "js.chain"
+        if n == 0:
+            return [call.level]
+        below = await call.call(other, {"n": n - 1, "other": f"{name}.chain"})
+        return [call.level, *below]
+
+    @service.action
+    async def big(call: Call) -> str:
+        return "x" * call.params["bytes"]
+
+    @service.action
+    async def numbers(call: Call):
+        for i in range(call.params["count"]):
+            yield f"{i}\n".encode()
+
+    @service.action
+    async def rows(call: Call) -> Stream:
+        async def each():
+            for i in range(call.params["count"]):
+                yield {"i": i}
+
+        return Stream(each(), object_mode=True)
+
+    @service.action
+    async def breaks(call: Call):
+        yield b"one"
+        raise CallError("broken", code="BROKEN", data={"at": 1})
+
+    @service.action
+    async def upload(call: Call) -> dict[str, Any]:
+        assert call.stream is not None
+        return {"text": (await call.stream.read()).decode(), "meta": call.meta}
+
+    @service.action
+    async def unsendable(call: Call) -> object:
+        return {"at": object()}
+
+    def hear(call: Call) -> None:
+        heard.append(
+            {
+                "event": call.name,
+                "payload": call.params,
+                "type": call.event_type,
+                "meta": call.meta,
+                "level": call.level,
+                "requestID": call.request_id,
+                "caller": call.caller,
+                "sender": call.node_id,
+                "by": call.broker.node_id,
+            }
+        )
+
+    service.on("thing.*")(hear)
+    service.on("deep.**", group="others")(hear)
+    service.on("shared", group="shared-group")(hear)
+    service.on("$node.*")(hear)
+    return service
