@@ -21,6 +21,7 @@ from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
 from dama.runtime.adoption import stop_bound_elsewhere
+from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
 from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.errors import NoLogsError
@@ -56,6 +57,7 @@ class App:
         registry: The services of this process.
         home: The folder of dama's files.
         keep: How long things stay on this host.
+        broker: Gives what calls actions, once `dama.services` has put it there.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class App:
         keep: Keep = Keep(),  # noqa: B008 - it is frozen
     ) -> None:
         self.keep = keep
+        self.broker: BrokerSource = no_broker
         self.store = store
         self.registry = registry
         self.home = home or home_of(os.environ)
@@ -88,6 +91,7 @@ class App:
         params: Mapping[str, Any],
         *,
         key: str | None = None,
+        by: Mapping[str, Any] | None = None,
         **wishes: Unpack[Wishes],
     ) -> int:
         """Queue a task; gives its context.
@@ -96,6 +100,7 @@ class App:
             name: The full name, such as `flights.load`.
             params: What it takes.
             key: A second start with the same key gives the first context.
+            by: Who starts it; by default the user of this process.
             **wishes: Another queue, a delay: see `Wishes`.
 
         Raises:
@@ -104,7 +109,7 @@ class App:
             IdempotencyConflictError: The key was used with other params.
             SingletonError: Only one run of it may be open, and one is.
         """
-        start = start_of(self.registry.task(name), params, _starter(), key=key, **wishes)
+        start = start_of(self.registry.task(name), params, by or _starter(), key=key, **wishes)
         (context_id,) = await self.store.start([start])
         return context_id
 
@@ -126,6 +131,7 @@ class App:
             labels=labels,
             home=self.home,
             keep=self.keep,
+            broker=self.broker,
         )
         return worker.working()
 
@@ -172,7 +178,7 @@ class App:
             contexts += await self.store.start(starts[place : place + START_BATCH])
         return contexts
 
-    async def cancel(self, context_id: int) -> list[int]:
+    async def cancel(self, context_id: int, by: Mapping[str, Any] | None = None) -> list[int]:
         """Cancel a context and all below it that have not ended; gives their ids.
 
         Raises:
@@ -180,7 +186,8 @@ class App:
             LifeCycleError: It has ended already.
         """
         context = await self.store.context(context_id)
-        cancelled = await self.store.cancel([context_id], "cancelled by an operator", _starter())
+        why = "cancelled by an operator"
+        cancelled = await self.store.cancel([context_id], why, by or _starter())
         if not cancelled:
             raise LifeCycleError(
                 f"Context {context_id} is {context.status}; there is nothing to cancel.",
@@ -226,7 +233,7 @@ class App:
             f"`dama events {context_id}` shows what it did.",
         )
 
-    async def resume(self, context_id: int) -> None:
+    async def resume(self, context_id: int, by: Mapping[str, Any] | None = None) -> None:
         """Let a context go on: one that failed is reopened; one that was interrupted waits already.
 
         Raises:
@@ -246,7 +253,7 @@ class App:
             )
         self.registry.task(context.task)  # raises, where nobody here could run it
         if context.run is None:
-            await self.store.resume(context_id, _starter())
+            await self.store.resume(context_id, by or _starter())
 
     async def examine(self, config: Config) -> list[Finding]:
         """Look whether the database, the queue, the workers and the log are well."""

@@ -17,7 +17,18 @@ from typing import Any, cast
 
 from dama.errors import UsageError
 
-FILE_KEYS = ("services", "programs", "keep", "database_url")
+FILE_KEYS = ("services", "programs", "keep", "database_url", "broker", "gateway")
+TABLES = {
+    "programs": '[programs."flights.import"] with command = ["./import.sh"]',
+    "keep": '[keep] with logs = "30d" and work = "1d"',
+    "broker": '[broker] with url = "nats://127.0.0.1:4222"',
+    "gateway": "[gateway] with port = 8080",
+}
+BROKER_NAMES = {
+    "DAMA_BROKER_URL": "url",
+    "DAMA_NAMESPACE": "namespace",
+    "DAMA_NODE_ID": "node_id",
+}
 # Any of these says that a person meant libpq's own variables.
 PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
 PG_NAMES = {
@@ -77,6 +88,8 @@ class Config:
         programs: Declarations by task, as the file has them; `dama.broker.declaration` reads them.
         source: The name of the file of settings; empty when there is none.
         keep: How long things stay, as the file has it; `dama.runtime.cleaning` reads it.
+        broker: How calls are made, as the file has it; `dama.services.node` reads it.
+        gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
     """
 
     home: Path
@@ -86,6 +99,8 @@ class Config:
     programs: Mapping[str, object] = field(default_factory=dict[str, object])
     source: str = ""
     keep: Mapping[str, object] = field(default_factory=dict[str, object])
+    broker: Mapping[str, object] = field(default_factory=dict[str, object])
+    gateway: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 def load_config(
@@ -120,6 +135,8 @@ def load_config(
         programs=settings.get("programs", {}),
         source=source,
         keep=settings.get("keep", {}),
+        broker=_with_environment(settings.get("broker", {}), environ),
+        gateway=settings.get("gateway", {}),
     )
 
 
@@ -153,6 +170,14 @@ def _chosen(
 def _from_file(settings: Mapping[str, Any], source: str) -> ExternalDatabase | None:
     url: str | None = settings.get("database_url")
     return ExternalDatabase(url, source) if url else None
+
+
+def _with_environment(
+    table: Mapping[str, object], environ: Mapping[str, str]
+) -> Mapping[str, object]:
+    """What the file says of the broker, under what the environment says."""
+    given = {key: environ.get(name) for name, key in BROKER_NAMES.items()}
+    return {**table, **{key: value for key, value in given.items() if value}}
 
 
 def _env_file(project: Path, name: str) -> Path:
@@ -248,15 +273,9 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
             f"database_url of {path} must be a string.",
             'Write database_url = "postgresql://host/database".',
         )
-    if not isinstance(settings.get("programs", {}), dict):
-        raise ConfigError(
-            f"programs of {path} must be a table.",
-            'Write [programs."flights.import"] with command = ["./import.sh"].',
-        )
-    if not isinstance(settings.get("keep", {}), dict):
-        raise ConfigError(
-            f"keep of {path} must be a table.", 'Write [keep] with logs = "30d" and work = "1d".'
-        )
+    for key, example in TABLES.items():
+        if not isinstance(settings.get(key, {}), dict):
+            raise ConfigError(f"{key} of {path} must be a table.", f"Write {example}.")
     services: object = settings.get("services", [])
     if not isinstance(services, list) or not all(
         isinstance(module, str) for module in cast("list[object]", services)

@@ -59,6 +59,18 @@ class CallError(DamaError):
         self.code = details.get("code", self.code)
         self.retryable = details.get("retryable", self.retryable)
 
+    @property
+    def event_fields(self) -> dict[str, Any]:
+        """What an event tells of it: with the names of the wire, since others read it there."""
+        return {
+            "name": self.name,
+            "code": self.status,
+            "type": self.code,
+            "retryable": self.retryable,
+            **({"data": self.data} if self.data is not None else {}),
+            **({"node_id": self.node_id} if self.node_id else {}),
+        }
+
 
 class RetryableCallError(CallError):
     """An action failed in a way that may pass."""

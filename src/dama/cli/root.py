@@ -15,6 +15,11 @@ SECTIONS = {
         "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),
+        "call": ("dama.cli.call:call", "Call an action, here or on another node."),
+        "emit-event": ("dama.cli.call:emit_event", "Emit an event to the handlers of services."),
+        "actions": ("dama.cli.call:actions", "List the actions that can be called."),
+        "nodes": ("dama.cli.call:nodes", "List the nodes of the cluster."),
+        "repl": ("dama.cli.repl:repl", "Call actions from a prompt, with completion."),
         "import": ("dama.cli.import_:import_", "Draft declarations for existing programs."),
     },
     "Look at what ran": {

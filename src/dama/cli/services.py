@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with schemas.")
 @click.pass_obj
 def services(session: Session, name: str | None, *, as_json: bool) -> None:
-    """List services and their tasks; only one service when it is named."""
+    """List services, their tasks and their actions; only one service when it is named."""
     registry = session.registry()
     found = [registry.service(name)] if name else list(registry.services.values())
     if as_json:
@@ -41,16 +41,27 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
 
 def _print_service(service: Service) -> None:
     click.echo(f"{click.style(service.name, bold=True)}  {service.summary}".rstrip())
-    width = max((len(task.name) for task in service.tasks.values()), default=0)
-    for task in service.tasks.values():
-        click.echo(f"  {task.name.ljust(width)}  {task.summary}".rstrip())
+    listed = [(task.name, task.summary) for task in service.tasks.values()]
+    listed += [
+        (f"{service.full_name}.{name}", f"{action.summary} (action)".lstrip())
+        for name, action in service.actions.items()
+    ]
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, summary in listed:
+        click.echo(f"  {name.ljust(width)}  {summary}".rstrip())
 
 
 def _service_document(service: Service) -> dict[str, object]:
+    from dama.broker.schema import describe_action
+
     return {
         "name": service.name,
         "summary": service.summary,
         "tasks": [_task_document(task) for task in service.tasks.values()],
+        "actions": [
+            describe_action(f"{service.full_name}.{name}", action)
+            for name, action in service.actions.items()
+        ],
     }
 
 

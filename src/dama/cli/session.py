@@ -30,11 +30,13 @@ class Session:
     Attributes:
         debug: Show tracebacks.
         pg_env: The name of a file config/postgres.NAME.env.
+        is_in_cluster: The app that was opened last is a node of a cluster.
     """
 
     def __init__(self, services: tuple[Service, ...] = ()) -> None:
         self.debug = False
         self.pg_env: str | None = None
+        self.is_in_cluster = False
         self._services = services
         self._registry: Registry | None = None
 
@@ -91,8 +93,18 @@ class Session:
         from dama.app import App
         from dama.broker.registry import Registry
 
-        registry = self.registry() if with_services else Registry(self._services)
-        async with App.open(self.config(), registry) as app:
+        config = self.config()
+        if not with_services:
+            async with App.open(config, Registry(self._services)) as app:
+                yield app
+            return
+        from dama.services.node import node_of
+
+        async with (
+            App.open(config, self.registry()) as app,
+            node_of(app, config.broker, config.source) as node,
+        ):
+            self.is_in_cluster = node.is_in_cluster
             yield app
 
 

@@ -62,6 +62,8 @@ async def _work(session: Session, options: WorkerOptions, *, migrate: bool) -> i
             click.echo('No task is there yet. In dama.toml: services = ["my_project"]')
 
     async with session.app(with_services=True) as app:
+        if session.is_in_cluster:
+            await app.broker()  # others may call its actions
         return await work_until_told(app, options, say)
 
 

@@ -97,6 +97,8 @@ def worker(session: Session, /, **chosen: Any) -> int:
 
     async def work() -> int:
         async with session.app(with_services=True) as app:
+            if session.is_in_cluster:
+                await app.broker()  # others may call its actions
             return await work_until_told(app, options, say)
 
     return asyncio.run(work())

@@ -273,7 +273,10 @@ def kind_of(type_: str) -> str | None:
 
 
 def error_payload(error: BaseException) -> dict[str, Any]:
-    """An exception as the payload of an error event: name, message, stack, code, data."""
+    """An exception as the payload of an error event: name, message, stack, code, data.
+
+    An exception may say itself what some of these are, and more, in a mapping `event_fields`.
+    """
     payload: dict[str, Any] = {
         "name": type(error).__name__,
         "message": _legal_text(_text_of(error)),
@@ -283,6 +286,10 @@ def error_payload(error: BaseException) -> dict[str, Any]:
         value = _attribute_of(error, name)
         if value is not None and _is_json(value):
             payload[name] = value
+    told = _attribute_of(error, "event_fields")
+    if isinstance(told, Mapping):
+        fields = cast("Mapping[str, Any]", told)
+        payload |= fields if _is_json(fields) else {}
     return payload
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
+from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError, ToldError
 from dama.runtime.waits import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
@@ -67,6 +68,7 @@ class Execution:
         threads: Where blocking functions run.
         on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
         work_dir: The working folder of the tree, which need not be there.
+        broker: Gives what calls actions.
 
     Attributes:
         claim: What is run.
@@ -88,6 +90,7 @@ class Execution:
         threads: ThreadPoolExecutor,
         on_waiting: Callable[[int], None],
         work_dir: Path,
+        broker: BrokerSource = no_broker,
     ) -> None:
         self.claim = claim
         self.store = store
@@ -104,6 +107,7 @@ class Execution:
         self._endings = endings
         self._on_waiting = on_waiting
         self._work_dir = work_dir
+        self.broker = broker
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
@@ -169,6 +173,11 @@ class Execution:
             raise LostSignal
         self._seen[name] += 1
         count = self._seen[name]
+        return name if count == 1 else f"{name}#{count}"
+
+    def peek(self, name: str) -> str:
+        """What `key` will make of a name."""
+        count = self._seen[name] + 1
         return name if count == 1 else f"{name}#{count}"
 
     def event(

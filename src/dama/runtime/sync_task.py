@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from dama.domain.event import ABSENT, Event
 from dama.runtime.task import RunFacts, Task
@@ -11,6 +11,7 @@ from dama.runtime.task import RunFacts, Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from dama.broker.call import CallOptions
     from dama.broker.service import TaskDefinition
     from dama.domain.slice import Slice
     from dama.runtime.execution import Execution
@@ -53,6 +54,17 @@ class SyncTask(RunFacts):
         return self._wait(
             self._task.step(name, function, *args, transactional=transactional, **kwargs)
         )
+
+    def call(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        *,
+        name: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """See `Task.call`."""
+        return self._wait(self._task.call(action, params, name=name, **options))
 
     def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
         """See `Task.run`."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
+from dama.runtime.calls import call_action
 from dama.runtime.errors import SubtaskError, TaskUsageError
 from dama.runtime.starts import start_of
 from dama.runtime.steps import do_step
@@ -23,6 +24,7 @@ from dama.store import Append, Outcome, Start
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from dama.broker.call import CallOptions
     from dama.broker.service import TaskDefinition
     from dama.domain.slice import Slice
     from dama.runtime.execution import Execution
@@ -111,6 +113,30 @@ class Task(RunFacts):
         return await do_step(
             self._execution, name, function, *args, transactional=transactional, **kwargs
         )
+
+    async def call(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        *,
+        name: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action of a service, here or on another node, as a step.
+
+        Once it has answered, later runs get the answer from its event. It may be called again
+        when the worker dies before; `idempotency_key` in the meta of the call is the same then.
+
+        Args:
+            action: The full name, such as `mailer.send`.
+            params: What it takes.
+            name: Of the step; by default that of the action.
+            **options: timeout, retries, meta and so on: see `dama.broker.call.CallOptions`.
+
+        Raises:
+            CallError: What the action failed with; the event of the step has the same.
+        """
+        return await call_action(self._execution, action, params, name, **options)
 
     async def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
         """Start a subtask, wait for its end and give its result.

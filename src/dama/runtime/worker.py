@@ -20,6 +20,7 @@ from dama.broker.adhoc import adhoc
 from dama.config import home_of
 from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting
 from dama.errors import DamaError, UnavailableError
+from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.claims import Claims
 from dama.runtime.cleaning import Keep, clean_always
 from dama.runtime.errors import LostSignal, ParkSignal
@@ -64,6 +65,7 @@ class Worker:
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.
         keep: How long things stay on its host.
+        broker: Gives what calls actions.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -78,6 +80,7 @@ class Worker:
         park_after: float = PARK_AFTER,
         home: Path | None = None,
         keep: Keep = Keep(),  # noqa: B008 - it is frozen
+        broker: BrokerSource = no_broker,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -96,6 +99,7 @@ class Worker:
             store, registry, home or home_of(os.environ), self._identity.host, lambda: self._id
         )
         self._keep = keep
+        self._broker = broker
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
@@ -261,6 +265,7 @@ class Worker:
             threads=self._threads,
             on_waiting=self._count_waiting,
             work_dir=self._programs.directories.work(claim.root_context_id),
+            broker=self._broker,
         )
         try:
             program = self._programs.find(execution, self._registry.task(claim.task))

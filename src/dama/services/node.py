@@ -1,0 +1,136 @@
+"""The node: the broker of a process, with the services of the project and those of the product."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from dama.broker.broker import Broker, BrokerOptions
+from dama.broker.nats import NatsTransporter
+from dama.broker.table import Table
+from dama.services.contexts import contexts_service, events_service
+from dama.services.ends import Ends
+from dama.services.operations import queues_service, schedules_service, workers_service
+from dama.services.tasks import tasks_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from dama.app import App
+    from dama.broker.service import Service
+    from dama.broker.transporter import Transporter
+
+SETTINGS = (
+    "url",
+    "namespace",
+    "node_id",
+    "protocol",
+    "accept_other_protocol",
+    "balancer",
+    "request_timeout",
+    "max_call_level",
+    "heartbeat_interval",
+    "heartbeat_timeout",
+)
+
+
+class NodeSource:
+    """Starts the broker of a process when somebody first asks for it.
+
+    Args:
+        app: What the services of the product work on.
+        settings: `[broker]` of the file of settings.
+        source: The name of that file.
+    """
+
+    def __init__(self, app: App, settings: Mapping[str, object], source: str) -> None:
+        self._app = app
+        self._ends = Ends(app)
+        self._node_id, self._options, self._transporter = _read(settings, source)
+        self._broker: Broker | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def is_in_cluster(self) -> bool:
+        """Whether there are other nodes."""
+        return self._transporter is not None
+
+    async def broker(self) -> Broker:
+        """The broker, started.
+
+        Raises:
+            DisconnectedError: The other nodes can not be reached.
+        """
+        async with self._lock:
+            if self._broker is None:
+                broker = Broker(
+                    [
+                        *self._app.registry.services.values(),
+                        *product_services(self._app, self._ends),
+                    ],
+                    node_id=self._node_id,
+                    options=self._options,
+                    transporter=self._transporter,
+                )
+                await broker.start()
+                self._broker = broker
+            return self._broker
+
+    async def close(self) -> None:
+        """Stop the broker, if it was started."""
+        await self._ends.close()
+        if self._broker:
+            await self._broker.stop()
+
+
+@asynccontextmanager
+async def node_of(
+    app: App, settings: Mapping[str, object], source: str
+) -> AsyncGenerator[NodeSource]:
+    """Give an app its broker, until the end of the block."""
+    node = NodeSource(app, settings, source)
+    app.broker = node.broker
+    try:
+        yield node
+    finally:
+        await node.close()
+
+
+def product_services(app: App, ends: Ends) -> list[Service]:
+    """The services that are there without being written; one of the project's with a name wins."""
+    made = [
+        tasks_service(app, ends),
+        contexts_service(app),
+        events_service(app),
+        schedules_service(app),
+        queues_service(app),
+        workers_service(app),
+    ]
+    return [service for service in made if service.name not in app.registry.services]
+
+
+def _read(
+    settings: Mapping[str, object], source: str
+) -> tuple[str | None, BrokerOptions, Transporter | None]:
+    table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
+    url, node_id = table.text("url"), table.text("node_id")
+    if url is not None and not url.startswith(("nats://", "tls://")):
+        table.wrong("url", 'the address of a NATS server, such as "nats://127.0.0.1:4222"')
+    protocol = table.number("protocol", 4, 5) or 4
+    defaults = BrokerOptions()
+
+    def seconds(key: str, default: float) -> float:
+        return float(table.value(key, (int, float), "a number of seconds", default))
+
+    options = BrokerOptions(
+        namespace=table.text("namespace", ""),
+        protocol=5 if protocol == 5 else 4,  # noqa: PLR2004 - the two that there are
+        accept_other_protocol=table.flag("accept_other_protocol"),
+        balancer=table.flag("balancer", default=True),
+        max_call_level=table.number("max_call_level", 0) or 0,
+        request_timeout=seconds("request_timeout", defaults.request_timeout),
+        heartbeat_interval=seconds("heartbeat_interval", defaults.heartbeat_interval),
+        heartbeat_timeout=seconds("heartbeat_timeout", defaults.heartbeat_timeout),
+    )
+    return node_id, options, NatsTransporter(url) if url else None

@@ -1,0 +1,166 @@
+"""Tasks and Moleculer: a service in Node.js starts tasks, and tasks call actions in Node.js."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import psycopg
+
+from tests.interop.cluster import until
+from tests.interop.conftest import py_node
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+PROJECT = '''
+"""Tasks that work together with Node.js."""
+import asyncio, pathlib
+from dama import Service, Task
+
+etl = Service("etl")
+
+@etl.task
+async def part(task: Task, n: int) -> int:
+    """Double a number."""
+    return n * 2
+
+@etl.task
+async def whole(task: Task, count: int) -> int:
+    """Add up the parts."""
+    return sum(await task.map(part, [{"n": n} for n in range(count)]))
+
+@etl.task
+async def counted(task: Task, gate: str) -> dict:
+    """Call an action of Node.js, and wait for a file."""
+    number = await task.call("counter.next", {"step": 1})
+    while not pathlib.Path(gate).exists():
+        await asyncio.sleep(0.02)
+    return {"number": number, "again": await task.call("counter.next", {"step": 2})}
+'''
+COUNTER = """
+const { ServiceBroker } = require("moleculer");
+const broker = new ServiceBroker({
+    nodeID: "counter", transporter: process.argv[2], logger: false, heartbeatInterval: 1,
+});
+let calls = 0;
+broker.createService({
+    name: "counter",
+    actions: {
+        next: ctx => (
+            { call: ++calls, key: ctx.meta.idempotency_key, context: ctx.meta.context_id }),
+        calls: () => calls,
+        // As a service of Node.js would use it.
+        total: async ctx => {
+            const { context_id } = await ctx.call("tasks.start",
+                { name: "etl.whole", params: { count: ctx.params.count }, key: ctx.params.key });
+            return { context_id, total: await ctx.call("tasks.wait", { context_id }) };
+        },
+        wrong: ctx => ctx.call("tasks.start", { name: "etl.whole", params: { count: "x" } })
+            .catch(e => (
+                { name: e.name, code: e.code, type: e.type, fields: e.data.map(d => d.field) })),
+    },
+});
+broker.start().then(() => console.log("ready"));
+"""
+
+
+class Worker:
+    """`dama worker` as a node of the cluster."""
+
+    def __init__(self, folder: Path, database: str, bus: str) -> None:
+        self._folder = folder
+        self._environ = {
+            **os.environ,
+            "DAMA_DATABASE_URL": database,
+            "DAMA_BROKER_URL": bus,
+            "PYTHONPATH": str(folder),
+        }
+        (folder / "etl.py").write_text(PROJECT)
+        (folder / "dama.toml").write_text('services = ["etl"]\n[broker]\nheartbeat_interval = 1\n')
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            DAMA, "worker", cwd=self._folder, env=self._environ, stderr=asyncio.subprocess.DEVNULL
+        )
+
+    async def kill(self) -> None:
+        assert self._process
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def start_counter(folder: Path, url: str) -> asyncio.subprocess.Process:
+    from tests.interop.cluster import install_moleculer
+
+    script = folder / "counter.js"
+    script.write_text(COUNTER)
+    process = await asyncio.create_subprocess_exec(
+        "node", str(script), url, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "NODE_PATH": str(install_moleculer())},
+    )  # fmt: skip
+    assert process.stdout
+    async with asyncio.timeout(30):
+        assert await process.stdout.readline() == b"ready\n"
+    return process
+
+
+async def test_node_starts_a_task_with_subtasks_and_gets_its_result(bus, tmp_path, database_url):
+    worker = Worker(tmp_path, database_url, bus.url)
+    counter = await start_counter(tmp_path, bus.url)
+    try:
+        async with py_node(bus.url) as py:
+            await worker.start()
+            await py.wait_for_services("tasks", "counter", timeout=30)
+            await asyncio.sleep(0.2)  # the other node in Node.js hears of it, too
+            first = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
+            assert first["total"] == 90
+            again = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
+            assert again == first
+            wrong = await py.call("counter.wrong", timeout=10)
+            assert wrong == {
+                "name": "ValidationError",
+                "code": 422,
+                "type": "VALIDATION_ERROR",
+                "fields": ["count"],
+            }
+    finally:
+        counter.kill()
+        await counter.wait()
+        await worker.kill()
+
+
+async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_path, database_url):
+    worker = Worker(tmp_path, database_url, bus.url)
+    counter = await start_counter(tmp_path, bus.url)
+    gate = tmp_path / "gate"
+    query = "SELECT count(*) FROM _data_manager_admin.event_store_prototype WHERE type LIKE %s"
+
+    def has_answered():
+        with psycopg.connect(database_url) as connection:
+            rows = connection.execute(query, ["%/counter.next:DONE"]).fetchone()
+        return rows and rows[0]
+
+    try:
+        async with py_node(bus.url) as py:
+            await worker.start()
+            await py.wait_for_services("tasks", "counter", timeout=30)
+            params = {"name": "etl.counted", "params": {"gate": str(gate)}}
+            started = await py.call("tasks.start", params)
+            await until(has_answered)
+            await worker.kill()
+            gate.touch()
+            await worker.start()
+            await until(lambda: py.catalog.has_service("tasks"))
+            result = await py.call("tasks.wait", started, timeout=40, retries=20)
+            assert result["number"]["call"] == 1
+            assert result["again"]["call"] == 2
+            assert result["number"]["context"] == started["context_id"]
+            assert result["number"]["key"] != result["again"]["key"]
+            assert await py.call("counter.calls") == 2
+    finally:
+        counter.kill()
+        await counter.wait()
+        await worker.kill()
