@@ -203,6 +203,16 @@ class App:
         directories = await directories_of(self.store, self.home)
         return await clean(self.store, directories, self.keep, dry_run=dry_run)
 
+    async def work_dir_of(self, context_id: int) -> Path:
+        """The working folder of a context's tree on this host, which need not be there.
+
+        Raises:
+            UnknownContextError: There is no such context.
+        """
+        context = await self.store.context(context_id)
+        directories = await directories_of(self.store, self.home)
+        return directories.work(context.root_context_id)
+
     async def runs_of(self, context_id: int) -> list[RunDirectory]:
         """The files of the programs that a context ran on this host, the oldest run first.
 

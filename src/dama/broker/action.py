@@ -44,6 +44,8 @@ class ActionSettings(TypedDict, total=False):
     cache: CachePolicy | bool
     fallback: Any
     rest: str | Sequence[str] | None
+    status: int
+    response_type: str | None
     scope: str | None
     before: Callable[..., Any] | Sequence[Callable[..., Any]]
     after: Callable[..., Any] | Sequence[Callable[..., Any]]
@@ -65,6 +67,8 @@ class ActionOptions:
         cache: How results are kept; None for not at all.
         fallback: What to answer instead of an error: a value, or a function of the call and error.
         rest: Its routes over HTTP, such as "GET /flights/:id"; without one only its name.
+        status: Of its answers over HTTP, when it did what it should.
+        response_type: The Content-Type of its answers; None for JSON, or bytes for streams.
         scope: What a token must allow: viewer, operator or admin; None for operator.
         before: Called with the call before the action.
         after: Called with the call and the result; what they return is the result.
@@ -81,6 +85,8 @@ class ActionOptions:
     cache: CachePolicy | None = None
     fallback: Any = ABSENT_FALLBACK
     rest: tuple[str, ...] = ()
+    status: int = 200
+    response_type: str | None = None
     scope: str | None = None
     before: tuple[Callable[..., Any], ...] = ()
     after: tuple[Callable[..., Any], ...] = ()
@@ -113,6 +119,11 @@ class ActionDefinition(Generic[R]):
     def is_stream(self) -> bool:
         """Whether the function yields chunks, which go to the caller as a stream."""
         return inspect.isasyncgenfunction(self.function)
+
+    @property
+    def gives_nothing(self) -> bool:
+        """Whether its annotation says that it never gives a result."""
+        return read_signature(self.function).return_annotation in {None, "None"}
 
     @property
     def summary(self) -> str:
@@ -228,6 +239,8 @@ def read_action(name: str, settings: ActionSettings) -> ActionOptions:
         cache=_policy(CachePolicy, settings.get("cache")),
         fallback=settings.get("fallback", ABSENT_FALLBACK),
         rest=(rest,) if isinstance(rest, str) else tuple(rest or ()),
+        status=settings.get("status", 200),
+        response_type=settings.get("response_type"),
         scope=_scope(name, settings.get("scope")),
         before=as_hooks(settings.get("before")),
         after=as_hooks(settings.get("after")),

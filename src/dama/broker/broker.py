@@ -503,10 +503,10 @@ class Broker:
             await middleware.service_started(service)
 
     async def _stop(self, service: LocalService) -> None:
-        was_started = service.is_started
+        was_started, service.is_started = service.is_started, False
+        self.catalog.local.services = self._descriptions()
         self.catalog.remove_local(service)
         await service.stop(self.options.stop_timeout)
-        self.catalog.local.services = self._descriptions()
         if was_started:
             for middleware in self.middleware:
                 await middleware.service_stopped(service)

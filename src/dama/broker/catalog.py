@@ -140,6 +140,13 @@ class Listener:
 class Catalog:
     """Nodes, actions and event handlers.
 
+    Attributes:
+        nodes: By id.
+        local: This node.
+        actions: Their endpoints by full name.
+        listeners: All handlers of events.
+        changes: How often something has changed.
+
     Args:
         local: This node.
         strategy: How one of several endpoints is chosen.
@@ -161,6 +168,7 @@ class Catalog:
         self.local = local
         self.actions: dict[str, Endpoints] = {}
         self.listeners: list[Listener] = []
+        self.changes = 0
         self._changed = changed
         self._strategy: Strategy = strategy
         self._prefer_local = prefer_local
@@ -281,6 +289,7 @@ class Catalog:
 
     def _told(self, *, local: bool) -> None:
         self._matching.clear()
+        self.changes += 1
         self._changed(local)
 
 

@@ -153,7 +153,6 @@ class LocalService:
                 data={"name": self.name, "version": self.version},
             )
             _log.warning("%s", error)
-        self.is_started = False
         await _call_all(self.definition.moments("stopped"), self)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from dama.broker.action import ActionDefinition
     from dama.broker.local import LocalHandler, LocalService
 
+OK = 200
 _SECURE = "$secureSettings"
 _TYPES = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
 
@@ -55,9 +56,13 @@ def describe_action(name: str, definition: ActionDefinition[Any]) -> dict[str, A
         described["timeout"] = options.timeout * 1000
     if options.rest:
         described["rest"] = options.rest[0] if len(options.rest) == 1 else list(options.rest)
-    if options.metadata:
-        described["metadata"] = dict(options.metadata)
-    return described
+    told = {
+        "status": options.status if options.status != OK else None,
+        "responseType": options.response_type,
+        "scope": options.scope,
+        "metadata": dict(options.metadata),
+    }
+    return described | {key: value for key, value in told.items() if value}
 
 
 def describe_params(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ SECTIONS = {
         "cancel": ("dama.cli.cancel:cancel", "Cancel a context with its subtasks."),
         "up": ("dama.cli.up:up", "Start the database and a worker, until told to stop."),
         "worker": ("dama.cli.worker:worker", "Perform what is queued, until told to stop."),
+        "gateway": ("dama.cli.gateway:gateway", "Serve actions, tasks and contexts over HTTP."),
         "emit": ("dama.cli.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.services:services", "List services and their tasks."),
         "call": ("dama.cli.call:call", "Call an action, here or on another node."),
@@ -38,6 +39,7 @@ SECTIONS = {
     },
     "Keep the database": {
         "unit": ("dama.cli.unit:unit", "Print a unit of systemd for a worker of this project."),
+        "token": ("dama.cli.token:token", "Make, list and revoke tokens for the gateway."),
         "doctor": ("dama.cli.doctor:doctor", "Look whether all is well, and say what to do."),
         "clean": ("dama.cli.clean:clean", "Remove old logs and working folders of this host."),
         "archive": ("dama.cli.archive:archive", "Move closed trees out of the way, and back."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dama.cli.gateway import gateway_settings
 from dama.cli.group import examples
 from dama.cli.output import print_fields
 from dama.cli.worker import WorkerOptions, work_until_told, worker_options, worker_text
@@ -14,6 +15,7 @@ from dama.cli.worker import WorkerOptions, work_until_told, worker_options, work
 if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
+    from dama.gateway.settings import GatewaySettings
     from dama.store.embedded import EmbeddedPostgres
 
 
@@ -26,10 +28,24 @@ if TYPE_CHECKING:
     )
 )
 @worker_options
+@click.option("--host", metavar="ADDRESS", help="Where the gateway listens.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="There; 8080 by default, 0 for any that is free."
+)
+@click.option("--no-gateway", is_flag=True, help="Serve no HTTP.")
 @click.option("--migrate", is_flag=True, help="Bring a database that is configured up to date.")
 @click.pass_obj
-def up(session: Session, /, *, migrate: bool, **chosen: Any) -> int:
-    """Run all that this project needs on one machine: the database, and a worker with schedules.
+def up(
+    session: Session,
+    /,
+    *,
+    host: str | None,
+    port: int | None,
+    no_gateway: bool,
+    migrate: bool,
+    **chosen: Any,
+) -> int:
+    """Run all that this project needs on one machine: database, worker, schedules, gateway.
 
     The database is the embedded PostgreSQL, started and brought up to date, unless another one is
     configured: that is used as it is, or brought up to date with --migrate.
@@ -39,24 +55,29 @@ def up(session: Session, /, *, migrate: bool, **chosen: Any) -> int:
     database stops with the command that started it, unless somebody else is connected.
     """
     options = WorkerOptions(**chosen)
+    settings = None if no_gateway else gateway_settings(session, host, port)
     server = session.embedded()
     if server is None:
-        return asyncio.run(_work(session, options, migrate=migrate))
+        return asyncio.run(_work(session, options, settings, migrate=migrate))
     ran_before = server.status().running
     try:
-        return asyncio.run(_work(session, options, migrate=False))
+        return asyncio.run(_work(session, options, settings, migrate=False))
     finally:
         _leave(server, ran_before=ran_before)
 
 
-async def _work(session: Session, options: WorkerOptions, *, migrate: bool) -> int:
+async def _work(
+    session: Session, options: WorkerOptions, settings: GatewaySettings | None, *, migrate: bool
+) -> int:
     if migrate:
         from dama.store import schema
 
         await schema.migrate(session.url())
 
+    addresses: list[str] = []
+
     def say(app: App) -> None:
-        print_fields(_what_runs(session, app, options))
+        print_fields([*_what_runs(session, app, options), ("gateway", "".join(addresses))])
         click.echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
         if not app.registry.tasks:
             click.echo('No task is there yet. In dama.toml: services = ["my_project"]')
@@ -64,7 +85,13 @@ async def _work(session: Session, options: WorkerOptions, *, migrate: bool) -> i
     async with session.app(with_services=True) as app:
         if session.is_in_cluster:
             await app.broker()  # others may call its actions
-        return await work_until_told(app, options, say)
+        if settings is None:
+            return await work_until_told(app, options, say)
+        from dama.gateway.server import serving
+
+        async with serving(app, settings) as address:
+            addresses.append(address)
+            return await work_until_told(app, options, say)
 
 
 def _what_runs(session: Session, app: App, options: WorkerOptions) -> list[tuple[str, object]]:

@@ -121,7 +121,7 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
         say: Called when the worker runs.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    told, again = _signals()
+    told, again = signals()
     async with app.working(
         queues=options.queues or None, slots=options.slots, labels=options.labels
     ) as running:
@@ -138,7 +138,7 @@ async def _stopped(running: Worker, grace: float, again: asyncio.Event) -> int:
     return STOPPED_AT_ONCE if again.is_set() else 0
 
 
-def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+def signals() -> tuple[asyncio.Event, asyncio.Event]:
     """Set by the first signal that tells to stop, and by the second."""
     told, again = asyncio.Event(), asyncio.Event()
 

@@ -8,14 +8,13 @@ from pydantic import Field
 
 from dama.broker.service import Service
 from dama.domain.event import ABSENT, parse_event
-from dama.services.documents import document, starter
+from dama.services.documents import Id, document, permit_context, starter
 
 if TYPE_CHECKING:
     from dama.app import App
     from dama.broker.call import Call
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
 Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Status = Literal["OPEN", "DONE", "ERROR", "CANCELLED"]
 
@@ -24,7 +23,7 @@ def contexts_service(app: App) -> Service:
     """Make the service `contexts`."""
     service = Service("contexts", description="Read contexts: their trees, events and states.")
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /")
     async def list(  # noqa: A001 - Moleculer's name
         call: Call,  # noqa: ARG001 - all actions have it
         *,
@@ -49,9 +48,10 @@ def contexts_service(app: App) -> Service:
         following = found[-1].context_id if len(found) == limit else None
         return {"contexts": document(found), "next_before": following}
 
-    @service.action(scope="viewer")
-    async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401, ARG001 - a document
+    @service.action(scope="viewer", rest="GET /:context_id")
+    async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
         """Read one context: status, life cycle, params, result or error."""
+        await permit_context(app, call, context_id)
         context = await app.store.context(context_id)
         outcome = await app.outcome(context_id)
         state = await app.state(context_id, "lifecycle")
@@ -63,14 +63,15 @@ def contexts_service(app: App) -> Service:
             "lifecycle": document(state),
         }
 
-    @service.action(scope="viewer")
-    async def tree(call: Call, context_id: Id) -> Any:  # noqa: ANN401, ARG001 - documents
+    @service.action(scope="viewer", rest="GET /:context_id/tree")
+    async def tree(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
         """Read the whole tree that a context is in, depth first."""
+        await permit_context(app, call, context_id)
         return document(await app.store.tree(context_id))
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         context_id: Id,
         after_version: Version = 0,
         limit: Limit = 1000,
@@ -82,14 +83,15 @@ def contexts_service(app: App) -> Service:
             after_version: Only later ones, to read on.
             limit: How many at most.
         """
+        await permit_context(app, call, context_id)
         await app.store.context(context_id)
         found = await app.store.events(context_id, after_version=after_version, limit=limit)
         following = found[-1].version if len(found) == limit else None
         return {"events": document(found), "next_after_version": following}
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /:context_id/state")
     async def state(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         context_id: Id,
         slice: str = "lifecycle",  # noqa: A002 - as the option of the command line
         at: Id | None = None,
@@ -101,6 +103,7 @@ def contexts_service(app: App) -> Service:
             slice: The slice that folds them.
             at: The last event that counts; by default the latest.
         """
+        await permit_context(app, call, context_id)
         return document(await app.state(context_id, slice, at))
 
     return service
@@ -110,7 +113,7 @@ def events_service(app: App) -> Service:
     """Make the service `events`."""
     service = Service("events", description="Append events, and read the log of all of them.")
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:context_id")
     async def dispatch(
         call: Call,
         context_id: Id,
@@ -124,15 +127,16 @@ def events_service(app: App) -> Service:
             event: A Flux Standard Action: type, and payload, error, meta if it has them.
             expected: Refuse when the context has another version.
         """
+        await permit_context(app, call, context_id)
         meta: dict[str, Any] = event.get("meta") or {}
         parsed = parse_event({**event, "meta": {**starter(call), **meta}})
         (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
         return {"context_id": context_id, "event_id": event_id}
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /")
     async def read(
         call: Call,  # noqa: ARG001 - all actions have it
-        after: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0,
+        after: Annotated[int, Field(ge=0, le=2**62)] = 0,
         limit: Limit = 1000,
     ) -> Any:  # noqa: ANN401 - documents
         """Read the log: all events in one order without gaps.

@@ -18,17 +18,17 @@ def schedules_service(app: App) -> Service:
     service = Service("schedules", description="Start tasks by the clock.")
     schedules = app.store.schedules
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the schedules."""
         return document(await schedules.all())
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /:name")
     async def get(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
         """Read one schedule."""
         return document(await schedules.get(name))
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /")
     async def add(  # noqa: PLR0913 - what a schedule has
         call: Call,  # noqa: ARG001 - all actions have it
         *,
@@ -56,17 +56,17 @@ def schedules_service(app: App) -> Service:
         schedule = Schedule(name, task, cron, zone, params or {}, catch_up, overlap, jitter)
         return {"next_at": document(await app.add_schedule(schedule))}
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:name/pause")
     async def pause(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
         """Start nothing by a schedule until it is resumed."""
         await schedules.set(name, paused=True)
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:name/resume")
     async def resume(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
         """Let a paused schedule go on from now; gives the next firing."""
         return {"next_at": document(await app.resume_schedule(name))}
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="DELETE /:name")
     async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
         """Remove a schedule."""
         await schedules.remove(name)
@@ -78,17 +78,17 @@ def queues_service(app: App) -> Service:
     """Make the service `queues`."""
     service = Service("queues", description="Pause, resume and limit queues.")
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the queues, with how much waits in them and since when."""
         return document(await app.store.queue.queues())
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:queue/pause")
     async def pause(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
         """Start nothing of a queue until it is resumed."""
         await app.store.queue.set_queue(queue, paused=True)
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:queue/resume")
     async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
         """Let a paused queue go on."""
         await app.store.queue.set_queue(queue, paused=False)
@@ -100,7 +100,7 @@ def workers_service(app: App) -> Service:
     """Make the service `workers`."""
     service = Service("workers", description="Who performs what is queued.")
 
-    @service.action(scope="viewer")
+    @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the workers and how busy they are."""
         return document(await app.store.queue.workers())

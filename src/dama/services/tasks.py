@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.call_errors import CallError
 from dama.broker.service import Service
 from dama.domain.event import ABSENT
-from dama.services.documents import document, starter
+from dama.services.documents import Id, document, permit_context, permit_task, starter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +30,12 @@ def tasks_service(app: App, ends: Ends) -> Service:
     """Make the service."""
     service = Service("tasks", description="Start tasks, wait for them, cancel them.")
 
-    @service.action(scope="viewer", rest="GET /tasks")
+    @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the tasks that can be started, with the schemas of their params."""
         return [describe_task(task) for task in app.registry.tasks.values()]
 
-    @service.action(scope="operator")
+    @service.action(scope="operator", rest="POST /:name", status=202)
     async def start(  # noqa: PLR0913 - what a start may say
         call: Call,
         name: str,
@@ -62,17 +62,26 @@ def tasks_service(app: App, ends: Ends) -> Service:
             deadline: Seconds in which it must end.
             labels: What its worker must offer besides the task's own.
         """
+        permit_task(call, name)
         wishes: dict[str, Any] = {"queue": queue, "priority": priority, "delay": delay}
         if deadline is not None:
             wishes["deadline"] = deadline
         context_id = await app.start(
-            name, params or {}, key=key, by=starter(call), expires=expires, labels=labels, **wishes
+            name,
+            params or {},
+            key=key or call.meta.get("$idempotencyKey"),
+            by=starter(call),
+            expires=expires,
+            labels=labels,
+            **wishes,
         )
+        call.meta["$location"] = f"/api/contexts/{context_id}"
         return {"context_id": context_id}
 
-    @service.action(scope="viewer", timeout=0)
-    async def wait(call: Call, context_id: int) -> Any:  # noqa: ANN401, ARG001 - the result
+    @service.action(scope="viewer", timeout=0, rest="GET /:context_id/result")
+    async def wait(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - the result
         """Wait for the end of a context and give its result, or fail with its error."""
+        await permit_context(app, call, context_id)
         return result_of(context_id, await ends.wait(context_id))
 
     @service.action(scope="operator", timeout=0)
@@ -86,18 +95,22 @@ def tasks_service(app: App, ends: Ends) -> Service:
             params: What it takes.
             key: A second start with the same key waits for the first context.
         """
+        permit_task(call, name)
+        key = key or call.meta.get("$idempotencyKey")
         context_id = await app.start(name, params or {}, key=key, by=starter(call))
         call.meta["context_id"] = context_id
         return result_of(context_id, await ends.wait(context_id))
 
-    @service.action(scope="operator")
-    async def cancel(call: Call, context_id: int) -> dict[str, Any]:
+    @service.action(scope="operator", rest="POST /:context_id/cancel")
+    async def cancel(call: Call, context_id: Id) -> dict[str, Any]:
         """Cancel a context and all below it that have not ended; gives their ids."""
+        await permit_context(app, call, context_id)
         return {"cancelled": await app.cancel(context_id, starter(call))}
 
-    @service.action(scope="operator")
-    async def resume(call: Call, context_id: int) -> dict[str, int]:
+    @service.action(scope="operator", rest="POST /:context_id/resume")
+    async def resume(call: Call, context_id: Id) -> dict[str, int]:
         """Let a context go on that failed or was cancelled, from its last step."""
+        await permit_context(app, call, context_id)
         await app.resume(context_id, starter(call))
         return {"context_id": context_id}
 

@@ -103,6 +103,15 @@ class Database:
         ((system, oid),) = await self.rows("read_identity")
         return f"{system}-{oid}"
 
+    def pool_use(self) -> dict[str, int]:
+        """How many connections there are, how many are free, and how many wait for one."""
+        told = self._pool.get_stats()
+        return {
+            "open": told.get("pool_size", 0),
+            "free": told.get("pool_available", 0),
+            "waited_for": told.get("requests_waiting", 0),
+        }
+
     async def rows(
         self, name: str, params: Params | None = None, *, again: bool = True
     ) -> list[Row]:

@@ -68,6 +68,24 @@ class ScheduleExistsError(RefusedError):
     code = "SCHEDULE_EXISTS"
 
 
+class InvalidValueError(UsageError):
+    """A value is of the right kind, and PostgreSQL can not hold it."""
+
+    code = "INVALID_VALUE"
+
+
+class TokenExistsError(RefusedError):
+    """There is a token of this name."""
+
+    code = "TOKEN_EXISTS"
+
+
+class UnknownTokenError(NotFoundError):
+    """There is no token of this name."""
+
+    code = "UNKNOWN_TOKEN"
+
+
 class UnknownScheduleError(NotFoundError):
     """There is no schedule of this name."""
 
@@ -139,6 +157,11 @@ CLASSES: dict[str, type[DamaError]] = {
 def translate(error: psycopg.Error) -> DamaError | None:
     """The error of the product for an error of the driver; None for one that is not ours."""
     state = error.sqlstate or ""
+    if isinstance(error, psycopg.DataError) and state not in CLASSES:
+        return InvalidValueError(
+            f"The database has no room for a value: {error.diag.message_primary or error}.",
+            "Numbers have at most 64 bits, and texts no zero bytes.",
+        )
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
         return CLASSES[state](message, error.diag.message_hint or HINTS.get(state))

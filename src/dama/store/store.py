@@ -24,6 +24,7 @@ from dama.store.log import Log
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, RunRow, Start
 from dama.store.schedules import Schedules
+from dama.store.tokens import Tokens
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -46,6 +47,7 @@ class Store:
         log: All events of the same database in one order.
         schedules: What starts tasks by itself.
         archive: Closed trees, out of the way.
+        tokens: Who may call over HTTP.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,6 +57,7 @@ class Store:
         self.log = Log(database)
         self.schedules = Schedules(database)
         self.archive = Archive(database)
+        self.tokens = Tokens(database)
 
     @classmethod
     @asynccontextmanager

@@ -1,0 +1,58 @@
+"""`dama gateway`: actions, tasks and contexts over HTTP. `dama up` serves them, too."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.worker import signals
+
+if TYPE_CHECKING:
+    from dama.cli.session import Session
+    from dama.gateway.settings import GatewaySettings
+
+
+@click.command(
+    epilog=examples(
+        "dama gateway",
+        "dama gateway --port 8090",
+        "dama gateway --host 0.0.0.0        wants tokens: dama token add ada",
+    )
+)
+@click.option("--host", metavar="ADDRESS", help="Where it listens; loopback by default.")
+@click.option("--port", type=click.IntRange(0, 65535), help="There; 8080 by default, 0 for any.")
+@click.pass_obj
+def gateway(session: Session, *, host: str | None, port: int | None) -> int:
+    """Serve actions, tasks and contexts over HTTP, until told to stop.
+
+    It knows nothing that is not in the database: any number of copies may serve behind any proxy.
+    On loopback everybody may call, unless `tokens = true` is in [gateway] of dama.toml; beyond it
+    every request needs a token.
+    """
+    settings = gateway_settings(session, host, port)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+
+    async def serve() -> int:
+        from dama.gateway.server import serving
+
+        told, _ = signals()
+        async with session.app(with_services=True) as app, serving(app, settings) as address:
+            click.echo(
+                f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True
+            )
+            await told.wait()
+        return 0
+
+    return asyncio.run(serve())
+
+
+def gateway_settings(session: Session, host: str | None, port: int | None) -> GatewaySettings:
+    """The settings of the project, under what the command line says."""
+    from dama.gateway.settings import read_settings
+
+    config = session.config()
+    return read_settings(config.gateway, config.source or "dama.toml", host=host, port=port)

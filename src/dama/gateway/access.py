@@ -1,0 +1,135 @@
+"""Access: who calls, what they may do, and how often."""
+
+from __future__ import annotations
+
+import math
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dama.gateway.errors import ForbiddenError, RateLimitExceededError, UnauthorizedError
+from dama.store.tokens import Identity
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from dama.gateway.settings import GatewaySettings
+    from dama.store.tokens import Tokens
+
+REMEMBER_SECONDS = 1.0
+REMEMBERED = 10_000
+ANYBODY = Identity("anybody", "admin")
+
+
+class Access:
+    """Says who calls.
+
+    Args:
+        tokens: Those that are good.
+        settings: Whether one is needed.
+    """
+
+    def __init__(self, tokens: Tokens, settings: GatewaySettings) -> None:
+        self._tokens = tokens
+        self._settings = settings
+        self._known: dict[str, tuple[Identity, float]] = {}
+
+    async def identify(self, request: Request) -> Identity:
+        """Who makes a request.
+
+        A token that was found good is so for a second: a revoked one no longer than that.
+
+        Raises:
+            UnauthorizedError: It shows no token and needs one, or one that is not good.
+        """
+        header = request.headers.get("authorization")
+        if header is None:
+            if self._settings.needs_tokens:
+                raise UnauthorizedError(
+                    "The request has no token.",
+                    "Send the header Authorization: Bearer TOKEN; `dama token add` makes one.",
+                    code="NO_TOKEN",
+                )
+            return ANYBODY
+        kind, _, text = header.partition(" ")
+        found = await self._find(text.strip()) if kind.lower() == "bearer" else None
+        if found is None:
+            raise UnauthorizedError(
+                "The token is not good: unknown, expired or revoked.",
+                "`dama token ls` lists those that are.",
+            )
+        return found
+
+    async def _find(self, text: str) -> Identity | None:
+        now = monotonic()
+        known = self._known.get(text)
+        if known and known[1] > now:
+            return known[0]
+        found = await self._tokens.find(text)
+        if found is None:
+            self._known.pop(text, None)
+            return None
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[text] = (found, now + REMEMBER_SECONDS)
+        return found
+
+
+def demand(identity: Identity, scope: str, service: str, what: str) -> None:
+    """Refuse what a token does not allow.
+
+    Raises:
+        ForbiddenError: Its scope is not as wide, or it is for other services.
+    """
+    if not identity.may(scope):
+        raise ForbiddenError(
+            f"{what} needs a token with the scope {scope}; that of {identity.name} is "
+            f"{identity.scope}.",
+            data={"needed": scope, "scope": identity.scope},
+        )
+    if identity.services is not None and service not in identity.services:
+        raise ForbiddenError(
+            f"{what} is of the service {service}, and the token of {identity.name} is for "
+            f"{', '.join(identity.services) or 'none'}.",
+            data={"service": service, "services": list(identity.services)},
+        )
+
+
+class RateLimit:
+    """Counts the requests of each client, on this copy of the gateway.
+
+    Args:
+        limit: How many are allowed in a window; 0 for any number.
+        window: Its seconds.
+    """
+
+    def __init__(self, limit: int, window: float) -> None:
+        self._limit = limit
+        self._window = window
+        self._counts: dict[str, int] = {}
+        self._ends = 0.0
+
+    def count(self, client: str) -> dict[str, str]:
+        """Count a request; give the headers that tell how many are left.
+
+        Raises:
+            RateLimitExceededError: None are.
+        """
+        if not self._limit:
+            return {}
+        now = monotonic()
+        if now >= self._ends:
+            self._counts.clear()
+            self._ends = now + self._window
+        count = self._counts[client] = self._counts.get(client, 0) + 1
+        wait = math.ceil(self._ends - now)
+        if count > self._limit:
+            raise RateLimitExceededError(
+                f"{self._limit} requests in {self._window:g} s are allowed.",
+                f"Ask again in {wait} s.",
+                data={"limit": self._limit, "retry_after": wait},
+            )
+        return {
+            "X-Rate-Limit-Limit": str(self._limit),
+            "X-Rate-Limit-Remaining": str(self._limit - count),
+            "X-Rate-Limit-Reset": str(wait),
+        }

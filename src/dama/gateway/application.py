@@ -1,0 +1,392 @@
+"""The application: routes, and what is around each request: its id, who calls, limits, errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from http import HTTPStatus
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from dama.broker.call_errors import CallError
+from dama.errors import DamaError
+from dama.gateway import files, openapi
+from dama.gateway.access import Access, RateLimit, demand
+from dama.gateway.aliases import Aliases, Match
+from dama.gateway.errors import (
+    BadRequestError,
+    ForbiddenError,
+    MethodNotAllowedError,
+    PathNotFoundError,
+    PayloadTooLargeError,
+    RateLimitExceededError,
+    UnauthorizedError,
+    error_document,
+    error_response,
+)
+from dama.gateway.invoke import read_params, respond
+from dama.gateway.metrics import Metrics
+from dama.gateway.streams import stream
+from dama.services.documents import PERMITTED, permit_context
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from dama.app import App
+    from dama.broker.broker import Broker
+    from dama.broker.call import Call
+    from dama.gateway.settings import GatewaySettings
+    from dama.store.tokens import Identity
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+# With these the services of the product look themselves at whose tasks are meant.
+OF_ONE_TASK = frozenset(
+    {
+        "tasks.start",
+        "tasks.run",
+        "tasks.wait",
+        "tasks.cancel",
+        "tasks.resume",
+        "contexts.get",
+        "contexts.tree",
+        "contexts.events",
+        "contexts.state",
+        "events.dispatch",
+    }
+)
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_log = logging.getLogger("dama.gateway")
+
+Endpoint = Callable[["Request", "Identity"], Awaitable[Response]]
+BeforeCall = Callable[["Call", "Request"], Any]
+AfterCall = Callable[["Call", "Request", Any], Any]
+
+
+class Gateway:
+    """What all requests share.
+
+    Args:
+        app: The database.
+        broker: The services.
+        settings: How HTTP is served.
+        before_call: Called with a call and its request before it is made; may change it, or raise.
+        after_call: Called with a call, its request and the result; what it returns is the result.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        broker: Broker,
+        settings: GatewaySettings,
+        *,
+        before_call: BeforeCall | None = None,
+        after_call: AfterCall | None = None,
+    ) -> None:
+        self.app = app
+        self.broker = broker
+        self.settings = settings
+        self.access = Access(app.store.tokens, settings)
+        self.aliases = Aliases(broker.catalog)
+        self.metrics = Metrics()
+        self._limit = RateLimit(settings.rate_limit, settings.rate_window)
+        self._before_call = before_call
+        self._after_call = after_call
+
+    def application(self) -> Starlette:
+        """The ASGI application."""
+        context = "/api/contexts/{context_id:int}"
+        routes = [
+            Route("/health", self._health),
+            Route("/ready", self._ready),
+            Route("/metrics", self._guarded(self._metrics)),
+            Route("/openapi.json", self._guarded(self._openapi)),
+            Route("/api", self._guarded(self._page)),
+            Route("/api/stream", self._guarded(self._stream_all)),
+            Route(f"{context}/stream", self._guarded(self._stream_context)),
+            Route(f"{context}/tree/stream", self._guarded(self._stream_tree)),
+            Route(f"{context}/logs", self._guarded(self._logs)),
+            Route(f"{context}/artifacts", self._guarded(self._artifacts)),
+            Route(f"{context}/artifacts/{{name:path}}", self._guarded(self._artifact)),
+            Route(f"{context}/files/{{name}}", self._guarded(self._upload), methods=["PUT"]),
+            Route("/{path:path}", self._guarded(self._call), methods=METHODS),
+        ]
+        middleware = [Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)]
+        if self.settings.origins:
+            cors = Middleware(
+                CORSMiddleware,
+                allow_origins=self.settings.origins,
+                allow_methods=METHODS,
+                allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID"],
+                expose_headers=["X-Request-Id", "Location", "ETag"],
+            )
+            middleware.insert(0, cors)
+        return Starlette(
+            routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route}
+        )
+
+    def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def guarded(request: Request) -> Response:
+            began = perf_counter()
+            told = request.headers.get("x-request-id", "")
+            request_id = told if _REQUEST_ID.fullmatch(told) else secrets.token_hex(8)
+            request.state.request_id = request_id
+            request.state.action = "-"
+            try:
+                self._check_where_from(request)
+                limits = self._limit.count(request.client.host if request.client else "")
+                request.state.identity = await self.access.identify(request)
+                response = await endpoint(request, request.state.identity)
+                response.headers.update(limits)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+                response = self._refused(error, request_id)
+            response.headers["X-Request-Id"] = request_id
+            response.headers.setdefault("X-Content-Type-Options", "nosniff")
+            spent = perf_counter() - began
+            labels = (request.state.action, str(response.status_code))
+            self.metrics.requests.labels(*labels).observe(spent)
+            _log.info(
+                "%s %s %s %.1f ms request=%s",
+                request.method,
+                request.url.path,
+                response.status_code,
+                spent * 1000,
+                request_id,
+            )
+            return response
+
+        return guarded
+
+    def _refused(self, error: Exception, request_id: str) -> Response:
+        _, document = error_document(error, request_id) if isinstance(error, DamaError) else (0, {})
+        if document:
+            self.metrics.refused.labels(str(document.get("type"))).inc()
+        headers: dict[str, str] = {}
+        match error:
+            case MethodNotAllowedError(data={"allowed": allowed}):
+                headers["Allow"] = ", ".join(allowed)
+            case RateLimitExceededError(data={"retry_after": wait}):
+                headers["Retry-After"] = str(wait)
+            case PayloadTooLargeError():
+                headers["Connection"] = "close"  # the rest of it is not waited for
+            case UnauthorizedError():
+                headers["WWW-Authenticate"] = 'Bearer realm="dama"'
+            case _:
+                pass
+        return error_response(error, request_id, headers)
+
+    def _check_where_from(self, request: Request) -> None:
+        """Refuse what a page of somebody else makes a browser ask.
+
+        Raises:
+            BadRequestError: The request calls this server by a name that is not its own.
+            ForbiddenError: It comes from a page of another origin.
+        """
+        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        names = {*self.settings.allowed_hosts, self.settings.host}
+        if self.settings.is_loopback:
+            names |= LOOPBACK_NAMES
+        elif not self.settings.allowed_hosts:
+            names.add(host)  # tokens are needed then, and no page of somebody else has one
+        if host not in names:
+            raise BadRequestError(
+                f"This server is not called {host!r}.",
+                "Name it in allowed_hosts of [gateway] if it is.",
+                code="WRONG_HOST",
+            )
+        origin = request.headers.get("origin")
+        is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        is_cross_site = request.headers.get("sec-fetch-site") == "cross-site"
+        if origin in self.settings.origins or (is_own and not is_cross_site):
+            return
+        raise ForbiddenError(
+            f"The request comes from a page of {origin or 'another site'}.",
+            "Name it in origins of [gateway] if that is right.",
+            code="ORIGIN_NOT_ALLOWED",
+        )
+
+    async def _call(self, request: Request, identity: Identity) -> Response:
+        """Make a call of a request."""
+        path = request.url.path
+        if not path.startswith("/api/"):
+            raise PathNotFoundError(f"There is nothing at {path}.", "GET /api lists what there is.")
+        match = self._match(request, path.removeprefix("/api"))
+        endpoints = self.broker.catalog.actions.get(match.action)
+        if endpoints is None:  # it has just gone
+            raise PathNotFoundError(f"There is no action {match.action!r} now.")
+        description = endpoints.all[0].description
+        request.state.action = match.action
+        call = await self._new_call(request, identity, match, description)
+        if self._before_call:
+            await _awaited(self._before_call(call, request))
+        perform = self.broker.perform(call)
+        if description.get("timeout") == 0:
+            perform = _until_gone(request, perform)
+        result = await perform
+        if self._after_call:
+            changed = await _awaited(self._after_call(call, request, result))
+            result = result if changed is None else changed
+        return respond(request, call, result, endpoints.all[0])
+
+    def _match(self, request: Request, path: str) -> Match:
+        method = "GET" if request.method == "HEAD" else request.method
+        match = self.aliases.find(method, path)
+        if isinstance(match, Match):
+            allowed = self._methods_of(match)
+            if match.is_alias or method in allowed or self.settings.any_method:
+                return match
+            match = allowed
+        if match:
+            raise MethodNotAllowedError(
+                f"{path} does not take {request.method}.",
+                f"It takes {', '.join(match)}.",
+                data={"allowed": list(match)},
+            )
+        raise PathNotFoundError(
+            f"There is no action at /api{path}.", "GET /api lists what there is.",
+        )  # fmt: skip
+
+    def _methods_of(self, match: Match) -> tuple[str, ...]:
+        """GET changes nothing: it is for actions that say so."""
+        endpoints = self.broker.catalog.actions.get(match.action)
+        reads = endpoints and endpoints.all[0].description.get("scope") == "viewer"
+        return ("GET", "POST") if reads else ("POST",)
+
+    async def _new_call(
+        self,
+        request: Request,
+        identity: Identity,
+        match: Match,
+        description: Any,  # noqa: ANN401 - what a node tells
+    ) -> Call:
+        scope = description.get("scope") or "operator"
+        meta: dict[str, Any] = {"user": identity.name}
+        if match.action in OF_ONE_TASK:
+            own = identity.services[0] if identity.services else ""
+            demand(identity, scope, own, match.action)
+            if identity.services is not None:
+                meta[PERMITTED] = list(identity.services)
+        else:
+            demand(identity, scope, match.action.rpartition(".")[0], match.action)
+        if key := request.headers.get("idempotency-key"):
+            meta["$idempotencyKey"] = key[:200]
+        traceparent = request.headers.get("traceparent", "")
+        if _TRACEPARENT.fullmatch(traceparent):
+            meta["traceparent"] = traceparent
+        params = await read_params(request, match.params, self.settings.body_limit)
+        options: Any = {"meta": meta, "request_id": request.state.request_id}
+        return self.broker.new_call(None, match.action, params, options)
+
+    async def _health(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok", "node": self.broker.node_id})
+
+    async def _ready(self, _: Request) -> Response:
+        """Whether it can serve: the database answers, and the bus is there."""
+        checks: dict[str, str] = {}
+        try:
+            async with asyncio.timeout(5):
+                await self.app.store.now()
+            checks["database"] = "ok"
+        except (DamaError, TimeoutError) as error:
+            checks["database"] = getattr(error, "code", "TIMEOUT")
+        if self.broker.transit:
+            checks["bus"] = "ok" if self.broker.transit.is_connected else "away"
+        is_ready = set(checks.values()) == {"ok"}
+        return JSONResponse(checks, 200 if is_ready else 503)
+
+    async def _metrics(self, _: Request, identity: Identity) -> Response:
+        demand(identity, "viewer", "", "/metrics")
+        text = await self.metrics.text(self.app, self.broker)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _openapi(self, _: Request, __: Identity) -> Response:
+        return JSONResponse(openapi.document(self.broker, self.aliases))
+
+    async def _page(self, _: Request, __: Identity) -> Response:
+        return HTMLResponse(openapi.page(openapi.document(self.broker, self.aliases)))
+
+    async def _stream_all(self, request: Request, identity: Identity) -> Response:
+        demand(identity, "viewer", "events", "/api/stream")
+        return await stream(request, self.app, self.access, context=None, tree=False)
+
+    async def _stream_context(self, request: Request, identity: Identity) -> Response:
+        context_id = await self._permitted(request, identity)
+        return await stream(request, self.app, self.access, context=context_id, tree=False)
+
+    async def _stream_tree(self, request: Request, identity: Identity) -> Response:
+        context_id = await self._permitted(request, identity)
+        return await stream(request, self.app, self.access, context=context_id, tree=True)
+
+    async def _logs(self, request: Request, identity: Identity) -> Response:
+        return await files.log(request, self.app, await self._permitted(request, identity))
+
+    async def _artifacts(self, request: Request, identity: Identity) -> Response:
+        return JSONResponse(
+            await files.artifacts(self.app, await self._permitted(request, identity))
+        )
+
+    async def _artifact(self, request: Request, identity: Identity) -> Response:
+        context_id = await self._permitted(request, identity)
+        return await files.artifact(self.app, context_id, request.path_params["name"])
+
+    async def _upload(self, request: Request, identity: Identity) -> Response:
+        context_id = await self._permitted(request, identity, "operator")
+        name, limit = request.path_params["name"], self.settings.upload_limit
+        return JSONResponse(await files.upload(request, self.app, context_id, name, limit), 201)
+
+    async def _permitted(self, request: Request, identity: Identity, scope: str = "viewer") -> int:
+        """The context of a path, when the token is for it."""
+        context_id: int = request.path_params["context_id"]
+        if context_id >= 2**63:
+            raise PathNotFoundError(f"There is no context {context_id}.")
+        services = identity.services
+        demand(identity, scope, services[0] if services else "", request.url.path)
+        meta = {} if services is None else {PERMITTED: list(services)}
+        call = self.broker.new_call(None, "contexts.get", None, {"meta": meta})
+        await permit_context(self.app, call, context_id)
+        return context_id
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    """What Starlette itself refuses: a path that no route fits, a method of a fixed route."""
+    request_id = secrets.token_hex(8)
+    if getattr(error, "status_code", None) == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers: dict[str, str] = getattr(error, "headers", None) or {}
+        refused = MethodNotAllowedError(f"The path does not take {request.method}.")
+        return error_response(refused, request_id, headers)
+    return error_response(PathNotFoundError("There is nothing at this path."), request_id)
+
+
+async def _awaited(value: Any) -> Any:  # noqa: ANN401 - what a hook gives
+    return await value if hasattr(value, "__await__") else value
+
+
+async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:  # noqa: ANN401 - what the action gives
+    """Perform a call that may take for ever, as long as its client is there."""
+    performing = asyncio.ensure_future(perform)
+    leaving = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait([performing, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if not performing.done():
+            raise CallError("The client has gone.", status=499, code="CLIENT_GONE")
+        return performing.result()
+    finally:
+        for task in (performing, leaving):
+            if not task.done():
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task

@@ -1,0 +1,150 @@
+"""Errors over HTTP: JSON with the names of moleculer-web, and a hint.
+
+What an exception says that nobody raised on purpose stays in the log: it may hold anything. The
+answer has the id of the request, by which it is found there.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from starlette.responses import JSONResponse
+
+from dama.broker.call_errors import (
+    CLASSES,
+    DEFAULT_STATUS,
+    CallError,
+    ClientCallError,
+    encode_error,
+)
+from dama.broker.table import shown
+from dama.errors import DamaError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,200}", re.ASCII)
+_PLAIN = " !#$&'()*+,/:;=?@[]~"
+_log = logging.getLogger("dama.gateway")
+
+
+class BadRequestError(ClientCallError):
+    """A request is not what HTTP or this server wants."""
+
+    name = "BadRequestError"
+    code = "BAD_REQUEST"
+
+
+class InvalidRequestBodyError(ClientCallError):
+    """A body is not what its Content-Type says."""
+
+    name = "InvalidRequestBodyError"
+    code = "INVALID_REQUEST_BODY"
+
+
+class UnauthorizedError(ClientCallError):
+    """A request shows no good token."""
+
+    name = "UnAuthorizedError"
+    status = 401
+    code = "INVALID_TOKEN"
+
+
+class ForbiddenError(ClientCallError):
+    """The token of a request does not allow it."""
+
+    name = "ForbiddenError"
+    status = 403
+    code = "FORBIDDEN"
+
+
+class PathNotFoundError(ClientCallError):
+    """Nothing has this path."""
+
+    name = "NotFoundError"
+    status = 404
+    code = "NOT_FOUND"
+
+
+class MethodNotAllowedError(ClientCallError):
+    """The path takes other methods."""
+
+    name = "MethodNotAllowedError"
+    status = 405
+    code = "METHOD_NOT_ALLOWED"
+
+
+class PayloadTooLargeError(ClientCallError):
+    """A body is longer than allowed."""
+
+    name = "PayloadTooLarge"
+    status = 413
+    code = "PAYLOAD_TOO_LARGE"
+
+
+class RateLimitExceededError(ClientCallError):
+    """A client asks too often."""
+
+    name = "RateLimitExceeded"
+    status = 429
+    code = "RATE_LIMIT_EXCEEDED"
+
+
+def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, Any]]:
+    """The status and the document of an error."""
+    if _is_hidden(error):
+        _log.error("request %s failed", request_id, exc_info=error)
+        return DEFAULT_STATUS, {
+            "name": "InternalServerError",
+            "message": "The action failed in a way that it did not foresee.",
+            "code": DEFAULT_STATUS,
+            "type": "INTERNAL",
+            "hint": "The log of the server has the reason, under the id of the request.",
+            "request_id": request_id,
+        }
+    encoded = encode_error(error, "")
+    document = {key: encoded.get(key) for key in ("name", "message", "code", "type", "data")}
+    status = document["code"]
+    if not isinstance(status, int) or not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last of HTTP
+        status = DEFAULT_STATUS
+    if hint := getattr(error, "hint", None):
+        document["hint"] = hint
+    return status, {**document, "request_id": request_id}
+
+
+def error_response(
+    error: Exception, request_id: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """The response of an error."""
+    status, document = error_document(error, request_id)
+    return JSONResponse(document, status, headers=dict(headers or {}))
+
+
+def header_name(name: object) -> str:
+    """The name of a header that an action gives.
+
+    Raises:
+        CallError: It can not be one.
+    """
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise CallError(f"An action gave the header {shown(name)}, which can not be one.")
+    return name.lower()
+
+
+def header_value(value: object) -> str:
+    """The value of a header that an action gives; what no header may hold is percent-encoded."""
+    text = str(value)
+    return text if text.isascii() and text.isprintable() else quote(text, safe=_PLAIN)
+
+
+def _is_hidden(error: Exception) -> bool:
+    """Whether nobody raised it for the caller to read."""
+    if not isinstance(error, DamaError):
+        return True
+    if type(error) is not CallError:
+        return False
+    return error.name not in CLASSES and error.status == DEFAULT_STATUS

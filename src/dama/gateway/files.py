@@ -1,0 +1,174 @@
+"""Files of runs: what a program printed, by byte ranges; what it left; what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from starlette.responses import FileResponse, Response, StreamingResponse
+
+from dama.broker.table import shown
+from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
+from dama.runtime.tail import first_byte, read_range
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+
+    from dama.app import App
+    from dama.runtime.run_directory import RunDirectory
+
+STREAMS = ("stdout", "stderr")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_NAME = re.compile(r"[^/\\\0]{1,200}")
+
+
+async def log(request: Request, app: App, context_id: int) -> Response:
+    """What a program printed; a range of bytes when the request asks for one.
+
+    Raises:
+        NoLogsError: It ran no program, or not on this host.
+        BadRequestError: The stream, the run or the range is none.
+    """
+    run = _chosen(await app.runs_of(context_id), request.query_params.get("run"))
+    name = request.query_params.get("stream", "stdout")
+    if name not in STREAMS:
+        raise BadRequestError(f"There is no stream {shown(name)}.", "It may be stdout or stderr.")
+    path = run.stdout if name == "stdout" else run.stderr
+    size = path.stat().st_size if path.exists() else 0
+    headers = {
+        "Accept-Ranges": "bytes",
+        "X-Content-Type-Options": "nosniff",
+        "X-First-Byte": str(first_byte(path) if size else 0),
+    }
+    wanted = _range(request.headers.get("range"), size)
+    begin, end = wanted or (0, size)
+    status = 200
+    if wanted:
+        if begin >= size:
+            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        status, headers["Content-Range"] = 206, f"bytes {begin}-{end - 1}/{size}"
+    return StreamingResponse(
+        _parts(path, begin, end), status, headers, media_type="text/plain; charset=utf-8"
+    )
+
+
+async def artifacts(app: App, context_id: int) -> list[dict[str, Any]]:
+    """The files that a program left, of its last run that left any."""
+    for run in reversed(await app.runs_of(context_id)):
+        if found := await asyncio.to_thread(_listed, run.artifacts):
+            return [{"run": run.epoch, **each} for each in found]
+    return []
+
+
+async def artifact(app: App, context_id: int, name: str) -> FileResponse:
+    """One of the files that a program left.
+
+    Raises:
+        PathNotFoundError: There is none of this name, or it is not among what the program left.
+    """
+    for run in reversed(await app.runs_of(context_id)):
+        folder = run.artifacts.resolve()
+        try:
+            # After links were followed: one may lead out of the folder.
+            path = (folder / name).resolve()
+            is_there = path.is_relative_to(folder) and path.is_file()
+        except (OSError, ValueError):  # too long, or a zero byte
+            continue
+        if is_there:
+            headers = {"X-Content-Type-Options": "nosniff"}
+            return FileResponse(
+                path, filename=path.name, media_type="application/octet-stream", headers=headers
+            )
+    raise PathNotFoundError(
+        f"Context {context_id} has no artifact {shown(name)}.",
+        f"GET /api/contexts/{context_id}/artifacts lists them.",
+    )
+
+
+async def upload(
+    request: Request, app: App, context_id: int, name: str, limit: int
+) -> dict[str, Any]:
+    """Write the body into a file of the working folder of the context's tree.
+
+    Raises:
+        BadRequestError: The name is none, or the disk is full.
+        PayloadTooLargeError: The body is longer than the limit; nothing is kept of it.
+        UnknownContextError: There is no such context.
+    """
+    if not _NAME.fullmatch(name) or name in {".", ".."}:
+        raise BadRequestError(f"{shown(name)} can not be the name of a file.")
+    folder = await app.work_dir_of(context_id)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part = folder / f".{uuid4().hex}.part"
+    size = 0
+    try:
+        with part.open("xb") as file:
+            async for data in request.stream():
+                size += len(data)
+                if size > limit:
+                    raise PayloadTooLargeError(
+                        f"The file has more than {limit:,} bytes.",
+                        "Send less, or raise upload_limit of [gateway].",
+                        data={"limit": limit},
+                    )
+                await asyncio.to_thread(file.write, data)
+        part.replace(folder / name)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            raise
+        raise BadRequestError(
+            "The disk is full.", "`dama clean` makes room.", status=507, code="DISK_FULL"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return {"name": name, "bytes": size}
+
+
+def _chosen(runs: list[RunDirectory], epoch: str | None) -> RunDirectory:
+    if epoch is None:
+        return runs[-1]
+    for run in runs:
+        if str(run.epoch) == epoch:
+            return run
+    known = ", ".join(str(run.epoch) for run in runs)
+    raise BadRequestError(f"There is no run {shown(epoch)}, only {known}.")
+
+
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """The first byte and the one behind the last; None for all."""
+    found = _RANGE.fullmatch(header.strip()) if header else None
+    if found is None or found.groups() == ("", ""):
+        return None  # HTTP: what is not understood is as if it were not there
+    first, last = found.groups()
+    if not first:
+        return max(size - int(last), 0), size
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+async def _parts(path: Path, begin: int, end: int) -> AsyncIterator[bytes]:
+    if begin >= end:
+        return
+    parts = read_range(path, begin, end)
+    while (part := await asyncio.to_thread(next, parts, None)) is not None:
+        yield part
+
+
+def _listed(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            path = Path(place, name)
+            if path.is_file() and not path.is_symlink():
+                found.append(
+                    {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
+                )
+    return sorted(found, key=lambda each: each["path"])

@@ -1,0 +1,245 @@
+"""Invocations: a call made of a request, and a response made of its result."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+
+from dama.gateway.errors import (
+    BadRequestError,
+    InvalidRequestBodyError,
+    PayloadTooLargeError,
+    header_name,
+    header_value,
+)
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from dama.broker.call import Call
+    from dama.broker.catalog import Endpoint
+
+JSON = "application/json; charset=utf-8"
+FORM = "application/x-www-form-urlencoded"
+DEEPEST = 64
+NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body of a request.
+
+    Raises:
+        PayloadTooLargeError: It is longer than the limit; no more of it is read than that.
+    """
+    told = request.headers.get("content-length", "")
+    if told.isdigit() and int(told) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def read_params(request: Request, path: Mapping[str, str], limit: int) -> Any:  # noqa: ANN401 - any JSON
+    """The params of a call: of the body, under those of the query, under those of the path.
+
+    Raises:
+        InvalidRequestBodyError: The body is not what its Content-Type says.
+        BadRequestError: The body is of another type, or the query nests too deep.
+        PayloadTooLargeError: The body is longer than the limit.
+    """
+    params: dict[str, Any] = {}
+    body = await read_body(request, limit)
+    if body:
+        found = _decode(request.headers.get("content-type", ""), body)
+        if not isinstance(found, dict):
+            if request.query_params or path:
+                raise InvalidRequestBodyError(
+                    "The body is no object, so it can not be merged with params of the path.",
+                    "Send an object.",
+                )
+            return found
+        params |= cast("dict[str, Any]", found)
+    merge_pairs(params, request.query_params.multi_items())
+    return params | dict(path)
+
+
+def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
+    """Put the pairs of a query into params: `a=1&a=2` and `a[]=1` are lists, `a[b]=1` is nested.
+
+    Raises:
+        BadRequestError: They nest too deep, or contradict each other.
+    """
+    fresh: dict[str, Any] = {}
+    for name, value in pairs:
+        *outer, last = name.replace("]", "").split("[")
+        if len(outer) > DEEPEST:
+            raise BadRequestError(f"The query nests deeper than {DEEPEST}.")
+        place = fresh
+        is_list = bool(outer) and last == ""
+        if is_list:
+            *outer, last = outer
+        for part in outer:
+            within: object = place.setdefault(part, {})
+            if not isinstance(within, dict):
+                raise BadRequestError(f"The query has {name!r} and something else under its name.")
+            place = cast("dict[str, Any]", within)
+        known: object = place.get(last)
+        if known is None:
+            place[last] = [value] if is_list else value
+        elif isinstance(known, dict):
+            raise BadRequestError(f"The query has {name!r} and something else under its name.")
+        else:
+            before = cast("list[Any]", known) if isinstance(known, list) else [known]
+            place[last] = [*before, value]
+    params |= fresh
+
+
+def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind == FORM:
+        from urllib.parse import parse_qsl  # noqa: PLC0415 - only forms need it
+
+        params: dict[str, Any] = {}
+        try:
+            pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise InvalidRequestBodyError(f"The body is no form: {error}.") from None
+        merge_pairs(params, pairs)
+        return params
+    if kind not in ("", "application/json") and not kind.endswith("+json"):
+        raise BadRequestError(
+            f"The body is of the type {kind!r}.",
+            f"Send application/json or {FORM}.",
+            status=415,
+            code="UNSUPPORTED_MEDIA_TYPE",
+        )
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidRequestBodyError(
+            f"The body is no JSON: {error}.",
+            data={"error": str(error)},
+        ) from None
+
+
+def respond(
+    request: Request,
+    call: Call,
+    result: Any,  # noqa: ANN401 - any JSON
+    endpoint: Endpoint,
+) -> Response:
+    """The response of a result, as its action and the meta of its call say.
+
+    `$statusCode`, `$location`, `$responseType` and `$responseHeaders` are those of moleculer-web.
+    """
+    meta = call.meta
+    status = _status(meta.get("$statusCode"), endpoint.description.get("status"))
+    headers = _headers(meta, status)
+    told = endpoint.description.get("responseType")
+    kind = headers.pop("content-type", None) or (told if isinstance(told, str) else None)
+    if result is None and endpoint.action and not endpoint.action.definition.gives_nothing:
+        return Response(b"null", status, headers, media_type=JSON)  # one of its results
+    if isinstance(result, AsyncIterable):
+        source = cast("AsyncIterable[Any]", result)
+        return StreamingResponse(
+            _chunks(source), status, headers, media_type=kind or "application/octet-stream"
+        )
+    body, kind = _encode(result, kind)
+    tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+    if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
+        headers.setdefault("etag", tag)
+        if _is_known(request.headers.get("if-none-match"), headers["etag"]):
+            return Response(status_code=NOT_MODIFIED, headers=headers)
+    if status in {NO_CONTENT, NOT_MODIFIED}:
+        return Response(status_code=status, headers=headers)
+    return Response(body, status, headers, media_type=kind)
+
+
+def _status(*told: object) -> int:
+    for status in told:
+        if isinstance(status, int) and 200 <= status < 600:  # noqa: PLR2004 - those of HTTP
+            return status
+    return 200
+
+
+def _headers(meta: Mapping[str, Any], status: int) -> dict[str, str]:
+    found: dict[str, str] = {}
+    told: object = meta.get("$responseHeaders")
+    if isinstance(told, Mapping):
+        for name, value in cast("Mapping[str, Any]", told).items():
+            found[header_name(name)] = header_value(value)
+    if kind := meta.get("$responseType"):
+        found["content-type"] = header_value(kind)
+    location = meta.get("$location")
+    # 202 as well: where to look for what was only begun.
+    if location and (status in REDIRECTS or status in {CREATED, 202}):
+        found["location"] = quote(str(location), safe="/:?#[]@!$&'()*+,;=%~")
+    return found
+
+
+def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
+    if result is None:
+        return b"", kind
+    data = _bytes_of(result)
+    if data is not None:
+        return data, kind or "application/octet-stream"
+    if kind is not None and isinstance(result, str | int | float):
+        text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        return text.encode(), kind
+    return msgspec.json.encode(_finite(result), enc_hook=_plain), kind or JSON
+
+
+def _bytes_of(result: object) -> bytes | None:
+    """Bytes as they are, or as Node.js writes a buffer in JSON."""
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, Mapping):
+        told = cast("Mapping[str, Any]", result)
+        data: object = told.get("data")
+        if told.get("type") == "Buffer" and isinstance(data, list):
+            return bytes(cast("list[int]", data))
+    return None
+
+
+async def _chunks(source: AsyncIterable[Any]) -> AsyncIterator[bytes | str]:
+    async for chunk in source:
+        if isinstance(chunk, bytes | str):
+            yield chunk
+        else:
+            yield msgspec.json.encode(chunk, enc_hook=_plain) + b"\n"
+
+
+def _is_known(told: str | None, tag: str) -> bool:
+    if not told:
+        return False
+    known = {each.strip().removeprefix("W/") for each in told.split(",")}
+    return "*" in known or tag in known
+
+
+def _plain(value: object) -> object:
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
+
+    return to_jsonable_python(value)
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _too_large(limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"The body has more than {limit:,} bytes.",
+        "Send less, or raise body_limit of [gateway].",
+        data={"limit": limit},
+    )

@@ -1,0 +1,79 @@
+"""Metrics: what Prometheus reads. Of the database as it is now, and of this copy since it began."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.broker.broker import Broker
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+STATES = ("queued", "delayed", "blocked", "running", "waiting")
+
+
+class Metrics:
+    """The metrics of one copy of the gateway."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Histogram(
+            "dama_http_request_seconds",
+            "Requests by action and status.",
+            ["action", "status"],
+            buckets=BUCKETS,
+            registry=self._registry,
+        )
+        self.refused = Counter(
+            "dama_http_refused", "Requests that were refused, by reason.", ["type"],
+            registry=self._registry,
+        )  # fmt: skip
+        self._runs = self._gauge("dama_runs", "Runs by queue and state.", "queue", "state")
+        self._oldest = self._gauge(
+            "dama_queue_oldest_seconds", "How long the oldest queued run waits.", "queue"
+        )
+        self._workers = self._gauge("dama_workers", "Workers whose lease holds.")
+        self._slots = self._gauge("dama_worker_slots", "Slots of these workers.")
+        self._position = self._gauge("dama_log_position", "The newest position of the log.")
+        self._lag = self._gauge(
+            "dama_subscription_lag", "Events that a subscription is behind.", "subscription"
+        )
+        self._nodes = self._gauge("dama_nodes", "Nodes of the cluster that are there.")
+        self._pending = self._gauge("dama_calls_pending", "Calls that wait for other nodes.")
+        self._calls = self._gauge("dama_calls", "Calls that this node has made or performed.")
+        self._pool = self._gauge("dama_pool_connections", "Connections to the database.", "state")
+
+    async def text(self, app: App, broker: Broker) -> bytes:
+        """All of them, as Prometheus reads them.
+
+        Raises:
+            UnavailableError: The database does not answer.
+        """
+        self._runs.clear()
+        self._oldest.clear()
+        self._lag.clear()
+        now = datetime.now(UTC)
+        for queue in await app.store.queue.queues():
+            for state in STATES:
+                self._runs.labels(queue.queue, state).set(getattr(queue, state))
+            age = (now - queue.oldest).total_seconds() if queue.oldest else 0
+            self._oldest.labels(queue.queue).set(max(age, 0))
+        workers = [worker for worker in await app.store.queue.workers() if worker.alive]
+        self._workers.set(len(workers))
+        self._slots.set(sum(worker.slots for worker in workers))
+        position = await app.store.log.position()
+        self._position.set(position)
+        for row in await app.store.log.subscriptions():
+            self._lag.labels(row.name).set(max(position - row.position, 0))
+        self._nodes.set(sum(node.is_available for node in broker.catalog.nodes.values()))
+        self._pending.set(broker.transit.pending_count if broker.transit else 0)
+        self._calls.set(broker.calls)
+        for state, number in app.store.database.pool_use().items():
+            self._pool.labels(state).set(number)
+        return generate_latest(self._registry)
+
+    def _gauge(self, name: str, help_: str, *labels: str) -> Gauge:
+        return Gauge(name, help_, labels, registry=self._registry)

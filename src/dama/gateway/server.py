@@ -1,0 +1,108 @@
+"""The server: runs the application until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+import uvicorn
+from typing_extensions import override
+
+from dama.broker.errors import InvalidDefinitionError
+from dama.errors import RefusedError
+from dama.gateway.application import Gateway
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from dama.app import App
+    from dama.gateway.settings import GatewaySettings
+
+KEEP_ALIVE_SECONDS = 30
+SHUTDOWN_SECONDS = 5
+CONNECTIONS = 2000
+
+
+class NoTokensError(RefusedError):
+    """The gateway would be open to a network."""
+
+    code = "NO_TOKENS"
+
+
+@asynccontextmanager
+async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
+    """Serve HTTP until the end of the block; gives the address.
+
+    Raises:
+        NoTokensError: It would listen beyond loopback, and there is no token.
+        InvalidDefinitionError: It can not listen there.
+    """
+    await _check_tokens(app, settings)
+    gateway = Gateway(app, await app.broker(), settings)
+    listening = _listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        gateway.application(),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        limit_concurrency=CONNECTIONS,
+        server_header=False,
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        host, port = listening.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to the command that runs it."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Capture none."""
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket at an address.
+
+    Raises:
+        InvalidDefinitionError: Nothing can listen there.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise InvalidDefinitionError(
+            f"Nothing can listen at {host}:{port}: {error.strerror or error}.",
+            "Another program may do so already: choose another port with --port.",
+        ) from error
+    return listening
+
+
+async def _check_tokens(app: App, settings: GatewaySettings) -> None:
+    if settings.is_loopback:
+        return
+    tokens = await app.store.tokens.all()
+    if not any(token.revoked_at is None for token in tokens):
+        raise NoTokensError(
+            f"There is no token, and at {settings.host} anybody who reaches it could call.",
+            "Make one first: dama token add NAME --scope operator",
+        )

@@ -1,0 +1,328 @@
+"""The gateway and those who mean no good: tokens, scopes, paths, headers, bodies, slow clients."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from dama.gateway.server import NoTokensError, serving
+from dama.gateway.settings import GatewaySettings
+from dama.store.errors import TokenExistsError, UnknownTokenError
+from tests.integration.served import ended, served
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+async def tokens(store):
+    made = {
+        scope: await store.tokens.add(scope, scope, "tests")
+        for scope in ("viewer", "operator", "admin")
+    }
+    made["shop"] = await store.tokens.add("shop", "operator", "tests", services=["shop"])
+    made["other"] = await store.tokens.add("other", "operator", "tests", services=["other"])
+    return made
+
+
+@pytest.fixture
+async def client(store, tokens, tmp_path):
+    async with served(store, tmp_path, tokens=True) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/shop/who", "/api/contexts", "/api/stream", "/openapi.json", "/api", "/metrics"]
+)
+async def test_without_a_token_nothing_is_told(client, path):
+    answer = await client.get(path)
+    assert (answer.status_code, answer.json()["type"]) == (401, "NO_TOKEN")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert (await client.get("/health")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Bearer x",
+        "Bearer dama_",
+        "Bearer dama_000000000000_x",
+        "Basic dXNlcjpwYXNz",
+        "Bearer",
+        "Bearer dama_é_x",
+        "Bearer " + "x" * 5000,
+    ],
+)
+async def test_a_token_that_is_none_is_refused(client, header):
+    answer = await client.get("/api/shop/who", headers={"Authorization": header.encode()})
+    assert (answer.status_code, answer.json()["type"]) == (401, "INVALID_TOKEN")
+
+
+async def test_a_token_with_another_secret_is_refused(client, tokens):
+    token_id = tokens["admin"].split("_")[1]
+    secret = tokens["viewer"].split("_", 2)[2]
+    answer = await client.get("/api/shop/who", headers=bearer(f"dama_{token_id}_{secret}"))
+    assert answer.status_code == 401
+
+
+async def test_who_did_it_is_in_the_events(client, tokens):
+    assert (await client.get("/api/shop/who", headers=bearer(tokens["viewer"]))).json()[
+        "user"
+    ] == "viewer"
+    headers = bearer(tokens["operator"])
+    started = await client.post(
+        "/api/tasks/shop.double", json={"params": {"n": 1}}, headers=headers
+    )
+    id_ = started.json()["context_id"]
+    events = await client.get(f"/api/contexts/{id_}/events", headers=headers)
+    assert events.json()["events"][0]["meta"]["user"] == "operator"
+
+
+async def test_a_viewer_reads_and_does_nothing_else(client, tokens):
+    headers = bearer(tokens["viewer"])
+    assert (await client.get("/api/contexts", headers=headers)).status_code == 200
+    for method, path in (
+        ("POST", "/api/tasks/shop.double"),
+        ("POST", "/api/shop/echo"),
+        ("POST", "/api/queues/default/pause"),
+        ("PUT", "/api/contexts/1/files/x"),
+        ("POST", "/api/events/1"),
+    ):
+        answer = await client.request(method, path, headers=headers, json={})
+        assert (answer.status_code, answer.json()["type"]) == (403, "FORBIDDEN"), path
+
+
+async def test_a_token_for_a_service_touches_no_other(client, tokens):
+    own, other = bearer(tokens["shop"]), bearer(tokens["other"])
+    body = {"params": {"n": 1}}
+    started = await client.post("/api/tasks/shop.double", json=body, headers=own)
+    assert started.status_code == 202
+    id_ = started.json()["context_id"]
+    assert (await client.get(f"/api/tasks/{id_}/result", headers=own)).json() == 2
+    assert (await client.post("/api/shop/echo", json={}, headers=own)).status_code == 200
+    for method, path in (
+        ("POST", "/api/tasks/shop.double"),
+        ("GET", f"/api/tasks/{id_}/result"),
+        ("GET", f"/api/contexts/{id_}"),
+        ("GET", f"/api/contexts/{id_}/events"),
+        ("GET", f"/api/contexts/{id_}/stream"),
+        ("GET", f"/api/contexts/{id_}/logs"),
+        ("GET", "/api/contexts"),
+        ("GET", "/api/stream"),
+        ("GET", "/api/events"),
+        ("POST", "/api/shop/echo"),
+        ("POST", f"/api/events/{id_}"),
+    ):
+        json = {"params": {"n": 1}, "event": {"type": "x"}} if method == "POST" else None
+        if path.endswith("double"):
+            json = body
+        elif path.startswith("/api/events/"):
+            json = {"event": {"type": "x"}}
+        answer = await client.request(method, path, headers=other, json=json)
+        assert answer.status_code == 403, (path, answer.text)
+    assert (await client.get("/api/contexts", headers=own)).status_code == 403
+
+
+async def test_a_revoked_token_is_good_no_more(client, tokens, store):
+    headers = bearer(tokens["viewer"])
+    assert (await client.get("/api/shop/who", headers=headers)).status_code == 200
+    await store.tokens.revoke("viewer")
+    async with asyncio.timeout(5):
+        while (await client.get("/api/shop/who", headers=headers)).status_code != 401:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    with pytest.raises(UnknownTokenError):
+        await store.tokens.revoke("viewer")
+    assert await store.tokens.add("viewer", "viewer", "tests")
+
+
+async def test_a_token_ends_when_it_was_to(store):
+    text = await store.tokens.add("short", "admin", "tests", lifetime=0)
+    assert await store.tokens.find(text) is None
+    assert await store.tokens.find(await store.tokens.add("long", "admin", "t", lifetime=60))
+    with pytest.raises(TokenExistsError):
+        await store.tokens.add("long", "admin", "tests")
+
+
+async def test_no_secret_is_in_the_database(store, tokens):
+    from psycopg import sql
+
+    assert sql
+    rows = await store.tokens.all()
+    text = repr(rows)
+    for token in tokens.values():
+        assert token.split("_", 2)[2] not in text
+    assert all(row.created_at <= datetime.now(UTC) for row in rows)
+
+
+async def test_beyond_loopback_it_wants_tokens(store, tmp_path):
+    from dama.app import App
+    from dama.broker.registry import Registry
+    from dama.services.node import node_of
+
+    settings = GatewaySettings(host="0.0.0.0", port=0)  # noqa: S104 - what is refused
+    app = App(store, Registry(), tmp_path)
+    async with node_of(app, {}, ""):
+        with pytest.raises(NoTokensError, match=r"0\.0\.0\.0"):
+            async with serving(app, settings):
+                pass
+        assert settings.needs_tokens
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../../../etc/passwd",
+        "..%2f..%2f..%2fetc%2fpasswd",
+        "%2e%2e/%2e%2e/params.json",
+        "/etc/passwd",
+        "link",
+        "sub/../../params.json",
+        "%00",
+        "x" * 5000,
+        "",
+    ],
+)
+async def test_no_path_leads_out_of_the_artifacts(client, tokens, name):
+    client.headers.update(bearer(tokens["operator"]))
+    id_ = await ended(client, "shop.report")
+    # httpx would tidy the path: a client that means no good does not.
+    address = client.base_url
+    request = f"GET /api/contexts/{id_}/artifacts/{name} HTTP/1.1\r\nHost: localhost\r\n"
+    request += f"Authorization: Bearer {tokens['operator']}\r\nConnection: close\r\n\r\n"
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(request.encode())
+    answer = (await reader.read()).decode(errors="replace")
+    writer.close()
+    assert answer.split()[1] in {"404", "400", "405", "307"}, answer
+    assert "root:" not in answer
+
+
+@pytest.mark.parametrize("name", ["..", "%2e%2e", "a%2fb", "%00", ".", "..%5cx"])
+async def test_no_upload_leads_out_of_its_folder(client, tokens, name, tmp_path):
+    client.headers.update(bearer(tokens["operator"]))
+    id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
+    answer = await client.put(f"/api/contexts/{id_}/files/{name}", content=b"x")
+    assert answer.status_code in {400, 404, 405}
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.read_bytes() == b"x"]
+
+
+async def test_an_upload_over_the_limit_leaves_nothing(store, tmp_path):
+    async with served(store, tmp_path, upload_limit=1000) as client:
+        id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
+        answer = await client.put(f"/api/contexts/{id_}/files/x", content=b"x" * 2000)
+        assert answer.status_code == 413
+        assert not [p for p in tmp_path.glob("runs/*/work/*/*") if p.is_file()]
+
+
+async def test_a_header_holds_no_second_header(store, tmp_path):
+    async with served(store, tmp_path, working=False) as client:
+        answer = await client.post("/api/shop/text", json={"crlf": "\r\nSet-Cookie: x=ü"})
+        assert "set-cookie" not in answer.headers
+        assert answer.headers["x-text"] == "a%0D%0ASet-Cookie: x=%C3%BCb"
+        answer = await client.get("/health", headers={"X-Request-Id": "a b\tc"})
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"{", "application/json", 400),
+        (b'{"a": NaN}', "application/json", 400),
+        (b"\xff\xfe", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", 400),
+        (b"<x/>", "application/xml", 415),
+        (b"a=%zz&b", "application/x-www-form-urlencoded", 400),
+        (b"x" * 2_000_000, "application/json", 413),
+        (b'{"a": ' + b"9" * 100_000 + b"}", "application/json", 400),
+    ],
+    ids=["cut", "nan", "not utf-8", "deep list", "deep object", "xml", "form", "long", "number"],
+)
+async def test_a_body_that_is_wrong_is_refused(store, tmp_path, body, kind, status):
+    async with served(store, tmp_path, working=False) as client:
+        answer = await client.post("/api/shop/echo", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == status, answer.text
+        assert (await client.get("/health")).status_code == 200
+
+
+async def test_a_body_without_a_length_is_not_read_beyond_the_limit(store, tmp_path):
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        while True:
+            sent += 100_000
+            yield b"x" * 100_000
+
+    async with served(store, tmp_path, working=False, body_limit=1_000_000) as client:
+        try:
+            answer = await client.post("/api/shop/echo", content=endless())
+        except httpx.TransportError:  # the server does not wait for the rest
+            answer = None
+        assert answer is None or answer.status_code == 413
+        assert sent < 100_000_000
+
+
+async def test_query_strings_do_not_nest_without_end(store, tmp_path):
+    async with served(store, tmp_path, working=False) as client:
+        answer = await client.post(f"/api/shop/echo?a{'[b]' * 1000}=1")
+        assert answer.status_code == 400
+        answer = await client.post("/api/shop/echo?a=1&a[b]=2")
+        assert answer.status_code == 400
+
+
+async def test_slow_clients_hold_up_nobody(store, tmp_path):
+    async with served(store, tmp_path, working=False) as client:
+        address = client.base_url
+        slow = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
+        for _, writer in slow:
+            writer.write(b"POST /api/shop/echo HTTP/1.1\r\nHost: localhost\r\nContent-Le")
+        async with asyncio.timeout(10):
+            assert (await client.get("/health")).status_code == 200
+        for _, writer in slow:
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 400),
+        ({"Host": "localhost:1"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://etl.example"}, 200),
+    ],
+)
+async def test_pages_of_others_can_not_make_a_browser_call(store, tmp_path, headers, status):
+    origins = ("https://etl.example",)
+    async with served(store, tmp_path, working=False, origins=origins) as client:
+        answer = await client.get("/api/shop/who", headers=headers)
+        assert answer.status_code == status
+
+
+async def test_a_client_that_asks_too_often_is_told_to_wait(store, tmp_path):
+    async with served(store, tmp_path, working=False, rate_limit=3) as client:
+        answers = [await client.get("/api/shop/who") for _ in range(4)]
+        assert [a.status_code for a in answers] == [200, 200, 200, 429]
+        assert [a.headers.get("x-rate-limit-remaining") for a in answers] == ["2", "1", "0", None]
+        assert int(answers[-1].headers["retry-after"]) > 0
+
+
+async def test_forwarded_headers_are_believed_of_trusted_proxies_only(store, tmp_path):
+    """Else a client could be another one at each request."""
+    headers = [{"X-Forwarded-For": f"10.0.0.{n}"} for n in range(3)]
+    async with served(store, tmp_path, working=False, rate_limit=1) as client:
+        statuses = [(await client.get("/api/shop/who", headers=h)).status_code for h in headers]
+        assert statuses == [200, 429, 429]
+    proxies = ("127.0.0.1",)
+    async with served(
+        store, tmp_path, working=False, rate_limit=1, trusted_proxies=proxies
+    ) as client:
+        statuses = [(await client.get("/api/shop/who", headers=h)).status_code for h in headers]
+        assert statuses == [200, 200, 200]
