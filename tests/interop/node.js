@@ -56,6 +56,19 @@ broker.createService({
             params: { a: "number", b: "number" },
             handler: ctx => ctx.params.a + ctx.params.b,
         },
+        rest: { rest: "GET /things/:id", handler: ctx => ctx.params },
+        made: { rest: "POST /things", handler(ctx) {
+            ctx.meta.$statusCode = 201;
+            ctx.meta.$location = "/things/5";
+            ctx.meta.$responseHeaders = { "X-Made": "yes" };
+            return { id: 5 };
+        } },
+        typed(ctx) { ctx.meta.$responseType = "text/csv"; return "a,b"; },
+        redirected(ctx) { ctx.meta.$statusCode = 302; ctx.meta.$location = "/there"; },
+        nothing() {},
+        number: () => 5,
+        bytes: () => Buffer.from([1, 2, 3]),
+        publicOnly: { visibility: "public", handler: () => "public" },
         hidden: { visibility: "protected", handler: () => "hidden" },
         context: ctx => ({
             level: ctx.level, requestID: ctx.requestID, parentID: ctx.parentID, caller: ctx.caller,

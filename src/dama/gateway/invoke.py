@@ -149,12 +149,11 @@ def respond(
     told = endpoint.description.get("responseType")
     kind = headers.pop("content-type", None) or (told if isinstance(told, str) else None)
     if result is None and endpoint.action and not endpoint.action.definition.gives_nothing:
-        return Response(b"null", status, headers, media_type=JSON)  # one of its results
+        return Response(b"null", status, _typed(headers, JSON))  # one of its results
     if isinstance(result, AsyncIterable):
         source = cast("AsyncIterable[Any]", result)
-        return StreamingResponse(
-            _chunks(source), status, headers, media_type=kind or "application/octet-stream"
-        )
+        kind = kind or "application/octet-stream"
+        return StreamingResponse(_chunks(source), status, _typed(headers, kind))
     body, kind = _encode(result, kind)
     tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
@@ -163,7 +162,12 @@ def respond(
             return Response(status_code=NOT_MODIFIED, headers=headers)
     if status in {NO_CONTENT, NOT_MODIFIED}:
         return Response(status_code=status, headers=headers)
-    return Response(body, status, headers, media_type=kind)
+    return Response(body, status, _typed(headers, kind))
+
+
+def _typed(headers: dict[str, str], kind: str | None) -> dict[str, str]:
+    """Headers with a type exactly as it was given: as `media_type` it would get a charset."""
+    return {**headers, "content-type": kind} if kind else headers
 
 
 def _status(*told: object) -> int:

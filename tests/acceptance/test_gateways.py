@@ -1,0 +1,138 @@
+"""Several gateways behind a proxy: one is killed, and who follows a stream misses nothing."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import sys
+from pathlib import Path
+
+import httpx
+
+from dama.domain.event import Event
+from dama.store import Append, Start, Store
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+EVENTS = 400
+
+
+class Copies:
+    """Two gateways, and a proxy before them that takes them in turn."""
+
+    def __init__(self, folder, url):
+        self.folder = folder
+        self.environ = {**os.environ, "DAMA_DATABASE_URL": url}
+        self.processes = []
+        self.ports = []
+        self.served = []
+
+    async def start(self):
+        """Start one; its port is in what it says."""
+        process = await asyncio.create_subprocess_exec(
+            DAMA, "gateway", "--port", "0",
+            cwd=self.folder, env=self.environ, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        self.processes.append(process)
+        async with asyncio.timeout(30):
+            while b"The gateway is at" not in (line := await process.stderr.readline()):
+                assert line, "the gateway ended"
+        self.ports.append(int(line.split(b";")[0].rpartition(b":")[2]))
+        process.reading = asyncio.create_task(process.stderr.read())
+
+    @contextlib.asynccontextmanager
+    async def proxy(self):
+        """Bytes in both directions; the next connection goes to the next copy that is there."""
+        turns = itertools.cycle(range(len(self.ports)))
+
+        async def pass_on(reader, writer):
+            with contextlib.suppress(OSError):
+                while data := await reader.read(65536):
+                    writer.write(data)
+                    await writer.drain()
+            writer.close()
+
+        async def connected(reader, writer):
+            for _ in self.ports:
+                number = next(turns)
+                try:
+                    there = await asyncio.open_connection("127.0.0.1", self.ports[number])
+                except OSError:
+                    continue
+                self.served.append(number)
+                await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+                return
+            writer.close()
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+
+    async def close(self):
+        """End what is left."""
+        for process in self.processes:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+            await process.reading
+
+
+async def test_a_client_misses_nothing_when_its_gateway_is_killed(tmp_path, database_url, store):
+    """It comes back with the id of the last event, to whichever copy the proxy gives it."""
+    copies = Copies(tmp_path, database_url)
+    try:
+        await copies.start()
+        await copies.start()
+        async with copies.proxy() as address:
+            received = asyncio.create_task(follow(address, EVENTS))
+            writing = asyncio.create_task(write(store, EVENTS))
+            async with asyncio.timeout(30):
+                while len(copies.served) < 1 or not following["count"] > 50:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            victim = copies.processes[copies.served[0]]
+            victim.kill()
+            await victim.wait()
+            await writing
+            async with asyncio.timeout(40):
+                positions, numbers = await received
+    finally:
+        await copies.close()
+    assert numbers == list(range(EVENTS))
+    assert positions == sorted(set(positions))
+    assert set(copies.served) == {0, 1}
+
+
+following = {"count": 0}
+
+
+async def write(store: Store, count: int) -> None:
+    """Append events, a few at a time, to a context of its own."""
+    (context_id,) = await store.start([Start("x.y", {})])
+    for number in range(0, count, 4):
+        events = [Event("number", n) for n in range(number, number + 4)]
+        await store.append_many([Append(context_id, event) for event in events])
+        await asyncio.sleep(0.005)
+
+
+async def follow(address: str, count: int) -> tuple[list[int], list[int]]:
+    """What a client gets that comes back whenever it is cut off."""
+    following["count"] = 0
+    positions, numbers = [], []
+    async with httpx.AsyncClient(timeout=10) as client:
+        while len(numbers) < count:
+            headers = {"Last-Event-ID": str(positions[-1])} if positions else {}
+            with contextlib.suppress(httpx.TransportError):
+                async with client.stream("GET", f"{address}/api/stream", headers=headers) as answer:
+                    position = 0
+                    async for line in answer.aiter_lines():
+                        if line.startswith("id: "):
+                            position = int(line[4:])
+                        elif line.startswith("data: "):
+                            event = json.loads(line[6:])
+                            positions.append(position)
+                            if event["type"] == "number":
+                                numbers.append(event["payload"])
+                                following["count"] = len(numbers)
+                        if len(numbers) >= count:
+                            break
+    return positions, numbers
