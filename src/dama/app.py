@@ -58,6 +58,7 @@ class App:
         home: The folder of dama's files.
         keep: How long things stay on this host.
         broker: Gives what calls actions, once `dama.services` has put it there.
+        gateway_url: Where programs reach the gateway; None when they are not told.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class App:
     ) -> None:
         self.keep = keep
         self.broker: BrokerSource = no_broker
+        self.gateway_url: str | None = None
         self.store = store
         self.registry = registry
         self.home = home or home_of(os.environ)
@@ -83,7 +85,10 @@ class App:
         """
         keep = read_keep(config.keep, config.source)
         async with Store.opened(await _conninfo(config)) as store:
-            yield cls(store, registry, config.home, keep)
+            app = cls(store, registry, config.home, keep)
+            url = config.gateway.get("url")
+            app.gateway_url = url if isinstance(url, str) else None
+            yield app
 
     async def start(
         self,
@@ -132,6 +137,7 @@ class App:
             home=self.home,
             keep=self.keep,
             broker=self.broker,
+            gateway_url=self.gateway_url,
         )
         return worker.working()
 

@@ -136,3 +136,28 @@ async def follow(address: str, count: int) -> tuple[list[int], list[int]]:
                         if len(numbers) >= count:
                             break
     return positions, numbers
+
+
+async def test_a_program_of_dama_up_is_told_where_and_with_which_token(tmp_path, database_url):
+    """A program that knows curl and nothing of dama tells what it does."""
+    script = (
+        'curl -sf -X POST "$DAMA_URL/api/run/events" -H "Authorization: Bearer $DAMA_TOKEN"'
+        ' -H "Content-Type: application/json" -d \'{"type": "told", "payload": {"rows": 5}}\''
+    )
+    (tmp_path / "dama.toml").write_text(
+        f'[programs."web.tell"]\ncommand = ["bash", "-c", {json.dumps(script)}]\n'
+    )
+    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
+    process = await asyncio.create_subprocess_exec(
+        DAMA, "run", "--enqueue", "web.tell", cwd=tmp_path, env=environ
+    )
+    assert await process.wait() == 0
+    up = await asyncio.create_subprocess_exec(
+        DAMA, "up", "--port", "0", "--until-idle", cwd=tmp_path, env=environ
+    )
+    async with asyncio.timeout(40):
+        assert await up.wait() == 0
+    async with Store.opened(database_url) as store:
+        types = {event.type: event.payload for event in await store.events(1)}
+    assert types["told"] == {"rows": 5}
+    assert "web.tell:FINAL" in types

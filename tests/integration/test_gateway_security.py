@@ -326,3 +326,47 @@ async def test_forwarded_headers_are_believed_of_trusted_proxies_only(store, tmp
     ) as client:
         statuses = [(await client.get("/api/shop/who", headers=h)).status_code for h in headers]
         assert statuses == [200, 200, 200]
+
+
+async def test_a_program_writes_into_its_own_context_and_nowhere_else(store, tmp_path, tokens):
+    """Level 4 of the protocol of programs: over HTTP, with the token of its run."""
+    async with served(store, tmp_path, tokens=True) as client:
+        headers = bearer(tokens["operator"])
+        started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
+        id_ = started.json()["context_id"]
+        async with asyncio.timeout(10):
+            while (await store.context(id_)).version < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        own = bearer(await store.tokens.of_run(id_, 1))
+
+        told = (await client.get("/api/run", headers=own)).json()
+        assert (told["context_id"], told["epoch"], told["task"]) == (id_, 1, "shop.approval")
+        events = [{"type": ":PROGRESS", "payload": {"done": 1}}, {"type": "rows", "payload": 5}]
+        answer = await client.post("/api/run/events", json=events, headers=own)
+        assert (answer.status_code, len(answer.json()["event_ids"])) == (201, 2)
+        stored = await store.events(id_)
+        assert [e.type for e in stored[-2:]] == ["shop.approval:PROGRESS", "rows"]
+        assert [e.meta["epoch"] for e in stored[-2:]] == [1, 1]
+
+        for event in ({"type": ":FINAL"}, {"type": ":ERROR"}, {"type": ""}, {"kind": "x"}, []):
+            answer = await client.post("/api/run/events", json=event, headers=own)
+            assert answer.status_code == 400, answer.text
+        for method, path in (
+            ("GET", f"/api/contexts/{id_}"),
+            ("POST", "/api/shop/echo"),
+            ("GET", "/api/stream"),
+            ("GET", "/metrics"),
+        ):
+            assert (await client.request(method, path, headers=own)).status_code == 403, path
+        assert (await client.get("/api/run", headers=headers)).status_code == 403
+
+        text = await store.tokens.of_run(id_, 1)
+        for forged in (
+            text.replace(f"_{id_}_1_", f"_{id_}_2_"),
+            text[:-1] + "0x",
+            "run_1_1_" + "0" * 64,
+        ):
+            assert (await client.get("/api/run", headers=bearer(forged))).status_code == 401
+        stale = bearer(await store.tokens.of_run(id_, 0))
+        answer = await client.post("/api/run/events", json={"type": "x"}, headers=stale)
+        assert (answer.status_code, answer.json()["type"]) == (409, "STALE_EPOCH")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from dama.broker.errors import InvalidParamsError
+from dama.domain.errors import InvalidEventError
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -238,6 +239,7 @@ CLASSES: Mapping[str, type[CallError]] = {
 
 _STATUSES: tuple[tuple[type[DamaError], int], ...] = (
     (InvalidParamsError, VALIDATION_FAILED),
+    (InvalidEventError, 400),
     (NotFoundError, 404),
     (RefusedError, 409),
     (UnavailableError, 503),

@@ -91,6 +91,7 @@ async def _work(
 
         async with serving(app, settings) as address:
             addresses.append(address)
+            app.gateway_url = app.gateway_url or address
             return await work_until_told(app, options, say)
 
 

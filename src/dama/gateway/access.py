@@ -7,7 +7,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dama.gateway.errors import ForbiddenError, RateLimitExceededError, UnauthorizedError
-from dama.store.tokens import Identity
+from dama.store.tokens import RUN, Identity
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -64,7 +64,8 @@ class Access:
         known = self._known.get(text)
         if known and known[1] > now:
             return known[0]
-        found = await self._tokens.find(text)
+        is_run = text.startswith(f"{RUN}_")
+        found = await (self._tokens.find_run(text) if is_run else self._tokens.find(text))
         if found is None:
             self._known.pop(text, None)
             return None

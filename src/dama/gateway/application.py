@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from dama.broker.call_errors import CallError
 from dama.errors import DamaError
-from dama.gateway import files, openapi
+from dama.gateway import files, openapi, runs
 from dama.gateway.access import Access, RateLimit, demand
 from dama.gateway.aliases import Aliases, Match
 from dama.gateway.errors import (
@@ -116,6 +116,8 @@ class Gateway:
             Route("/metrics", self._guarded(self._metrics)),
             Route("/openapi.json", self._guarded(self._openapi)),
             Route("/api", self._guarded(self._page)),
+            Route("/api/run", self._guarded(self._run)),
+            Route("/api/run/events", self._guarded(self._run_events), methods=["POST"]),
             Route("/api/stream", self._guarded(self._stream_all)),
             Route(f"{context}/stream", self._guarded(self._stream_context)),
             Route(f"{context}/tree/stream", self._guarded(self._stream_tree)),
@@ -330,6 +332,13 @@ class Gateway:
     async def _stream_tree(self, request: Request, identity: Identity) -> Response:
         context_id = await self._permitted(request, identity)
         return await stream(request, self.app, self.access, context=context_id, tree=True)
+
+    async def _run(self, _: Request, identity: Identity) -> Response:
+        return JSONResponse(await runs.read(self.app, identity))
+
+    async def _run_events(self, request: Request, identity: Identity) -> Response:
+        body = await read_params(request, {}, self.settings.body_limit)
+        return JSONResponse(await runs.append(self.app, identity, body), 201)
 
     async def _logs(self, request: Request, identity: Identity) -> Response:
         return await files.log(request, self.app, await self._permitted(request, identity))

@@ -68,6 +68,7 @@ class Programs:
         home: The folder of dama's files.
         host: This one.
         worker_id: Gives the worker's id, as it is now.
+        gateway_url: Where programs reach the gateway; None when they are not told.
 
     Attributes:
         fork_server: Starts the tasks that have a process of their own.
@@ -82,8 +83,10 @@ class Programs:
         home: Path,
         host: str,
         worker_id: Callable[[], int],
+        gateway_url: str | None = None,
     ) -> None:
         self.store = store
+        self.gateway_url = gateway_url
         self.fork_server = ForkServer(registry)
         self.host = host
         self.worker_id = worker_id
@@ -338,7 +341,16 @@ class ProgramRun:
             ),
             "PGAPPNAME": self._execution.application_name,
             "PYTHONUNBUFFERED": "1",
+            **await self._http(),
         }
+
+    async def _http(self) -> dict[str, str]:
+        """Where the gateway is, and a token of this run; nothing when nobody said where."""
+        claim, url = self._execution.claim, self._programs.gateway_url
+        if url is None:
+            return {}
+        token = await self._programs.store.tokens.of_run(claim.context_id, claim.epoch)
+        return {"DAMA_URL": url, "DAMA_TOKEN": token}
 
     async def _ship_artifacts(self) -> None:
         """Each file that it left and did not tell of itself."""

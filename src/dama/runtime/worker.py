@@ -66,6 +66,7 @@ class Worker:
         home: The folder of dama's files; that of the environment by default.
         keep: How long things stay on its host.
         broker: Gives what calls actions.
+        gateway_url: Where programs reach the gateway; None when they are not told.
     """
 
     def __init__(  # noqa: PLR0913 - each is a setting of its own
@@ -81,6 +82,7 @@ class Worker:
         home: Path | None = None,
         keep: Keep = Keep(),  # noqa: B008 - it is frozen
         broker: BrokerSource = no_broker,
+        gateway_url: str | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -96,7 +98,12 @@ class Worker:
         self._wake = asyncio.Event()
         self._claims = Claims(store.queue, self._queues, self._tasks, root, self._labels)
         self._programs = Programs(
-            store, registry, home or home_of(os.environ), self._identity.host, lambda: self._id
+            store,
+            registry,
+            home or home_of(os.environ),
+            self._identity.host,
+            lambda: self._id,
+            gateway_url,
         )
         self._keep = keep
         self._broker = broker

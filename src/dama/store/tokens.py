@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from dama.store.database import Database
 
 PREFIX = "dama"
+RUN = "run"
 SCOPES = ("viewer", "operator", "admin")
+
+
+_RUN_TOKEN = re.compile(r"run_([0-9]{1,18})_([0-9]{1,9})_([0-9a-f]{64})")
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,17 @@ class Identity:
         name: Of the token.
         scope: viewer reads, operator starts and changes, admin may do all.
         services: Only actions and tasks of these; None for all.
+        run: The context and the epoch of a program that calls for its own run; else None.
     """
 
     name: str
     scope: str
     services: tuple[str, ...] | None = None
+    run: tuple[int, int] | None = None
 
     def may(self, scope: str) -> bool:
         """Whether its scope is as wide as another."""
-        return SCOPES.index(self.scope) >= SCOPES.index(scope)
+        return self.run is None and SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Tokens:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._run_secret: bytes | None = None
 
     async def add(
         self,
@@ -115,6 +123,31 @@ class Tokens:
             return None
         name, _, scope, services = rows[0]
         return Identity(name, scope, None if services is None else tuple(services))
+
+    async def of_run(self, context_id: int, epoch: int) -> str:
+        """The token of a run, for the program that it starts: it writes into its own context."""
+        return f"{RUN}_{context_id}_{epoch}_{await self._signature(context_id, epoch)}"
+
+    async def find_run(self, text: str) -> Identity | None:
+        """The run that shows a token; None when it is not good.
+
+        Whether the run is still the one of its context the database says when it writes.
+        """
+        found = _RUN_TOKEN.fullmatch(text)
+        if found is None:
+            return None
+        context_id, epoch = int(found[1]), int(found[2])
+        signature = await self._signature(context_id, epoch)
+        if not hmac.compare_digest(signature, found[3]):
+            return None
+        return Identity(f"run {context_id}.{epoch}", RUN, (), run=(context_id, epoch))
+
+    async def _signature(self, context_id: int, epoch: int) -> str:
+        if self._run_secret is None:
+            ((secret,),) = await self._database.rows("read_run_secret")
+            self._run_secret = bytes(secret)
+        message = f"{context_id}.{epoch}".encode()
+        return hmac.new(self._run_secret, message, hashlib.sha256).hexdigest()
 
     async def all(self) -> list[TokenRow]:
         """All tokens, the newest first, revoked ones too."""

@@ -18,3 +18,13 @@ COMMENT ON COLUMN _data_manager_admin.token.services IS 'Only actions and tasks 
 
 -- A name is free again once its token was revoked.
 CREATE UNIQUE INDEX token_name ON _data_manager_admin.token (name) WHERE revoked_at IS NULL;
+
+-- What the tokens of runs are signed with. A run that ends takes nothing away, and none is stored.
+CREATE TABLE _data_manager_admin.run_secret (
+  only_one boolean PRIMARY KEY DEFAULT true CHECK (only_one),
+  secret   bytea NOT NULL
+);
+
+-- 244 bits of chance: what the server itself has without an extension.
+INSERT INTO _data_manager_admin.run_secret (secret) VALUES (sha256(
+  (gen_random_uuid()::text || gen_random_uuid()::text)::bytea));

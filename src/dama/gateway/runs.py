@@ -1,0 +1,74 @@
+"""Runs: what a program may do over HTTP with the token of its run, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.domain.event import Event, kind_of, parse_event
+from dama.domain.lifecycle import lifecycle, step_key
+from dama.gateway.errors import BadRequestError, ForbiddenError
+from dama.runtime.shipping import OWN_KINDS, OWN_META, OWN_STEPS
+from dama.services.documents import document
+from dama.store import Append
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.store.tokens import Identity
+
+MOST_EVENTS = 1000
+
+
+async def read(app: App, identity: Identity) -> dict[str, Any]:
+    """The context of a run: its task and its state."""
+    context_id, epoch = _run_of(identity)
+    context = await app.store.context(context_id)
+    state = await app.store.state(context_id, lifecycle)
+    return {
+        "context_id": context_id,
+        "epoch": epoch,
+        "task": context.task,
+        "state": document(lifecycle.encode_state(state)),
+    }
+
+
+async def append(app: App, identity: Identity, body: object) -> dict[str, list[int]]:
+    """Append an event, or a list of them, to the context of a run, all or none.
+
+    Raises:
+        BadRequestError: There are too many, or one belongs to the life cycle.
+        InvalidEventError: One is no event.
+        StaleEpochError: Another run has the context by now.
+    """
+    context_id, epoch = _run_of(identity)
+    given = cast("list[object]", body) if isinstance(body, list) else [body]
+    if not given or len(given) > MOST_EVENTS:
+        raise BadRequestError(
+            f"There are {len(given)} events; wanted 1 to {MOST_EVENTS}.", "Send them in parts."
+        )
+    task = (await app.store.context(context_id)).task or ""
+    items = [Append(context_id, _own(parse_event(each), task, epoch)) for each in given]
+    return {"event_ids": [each.event_id for each in await app.store.append_many(items)]}
+
+
+def _run_of(identity: Identity) -> tuple[int, int]:
+    if identity.run is None:
+        raise ForbiddenError(
+            "This path is for programs, with the token of their run.",
+            "A program finds it in $DAMA_TOKEN.",
+        )
+    return identity.run
+
+
+def _own(event: Event, task: str, epoch: int) -> Event:
+    type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
+    kind, step = kind_of(type_), step_key(type_)
+    if (kind and kind not in OWN_KINDS) or (step and step[1] not in OWN_STEPS):
+        raise BadRequestError(
+            f"{event.type} belongs to the life cycle, which the controller writes.",
+            "Choose another type, or end with an exit code.",
+        )
+    theirs: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
+    # Its own idempotency key may stay: with it a request can be sent again.
+    meta = {k: v for k, v in theirs.items() if k not in OWN_META or k == "idempotency_key"}
+    return Event(type_, event.payload, event.error, {**meta, "epoch": epoch})
