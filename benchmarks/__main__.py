@@ -6,7 +6,18 @@ Each prints its ratio and the target. None asserts: a shared machine is no judge
 import subprocess
 import sys
 
-ALL = ("append", "fold", "cli_start", "flights", "full_store", "worker", "programs", "peers")
+ALL = (
+    "append",
+    "fold",
+    "cli_start",
+    "flights",
+    "full_store",
+    "worker",
+    "programs",
+    "calls",
+    "http",
+    "peers",
+)
 
 
 def main(names: list[str]) -> int:

@@ -10,7 +10,7 @@ from dama.gateway.errors import ForbiddenError, RateLimitExceededError, Unauthor
 from dama.store.tokens import RUN, Identity
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import Mapping
 
     from dama.gateway.settings import GatewaySettings
     from dama.store.tokens import Tokens
@@ -33,15 +33,15 @@ class Access:
         self._settings = settings
         self._known: dict[str, tuple[Identity, float]] = {}
 
-    async def identify(self, request: Request) -> Identity:
-        """Who makes a request.
+    async def identify(self, headers: Mapping[str, str]) -> Identity:
+        """Who makes a request with these headers.
 
         A token that was found good is so for a second: a revoked one no longer than that.
 
         Raises:
             UnauthorizedError: It shows no token and needs one, or one that is not good.
         """
-        header = request.headers.get("authorization")
+        header = headers.get("authorization")
         if header is None:
             if self._settings.needs_tokens:
                 raise UnauthorizedError(

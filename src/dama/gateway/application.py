@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from time import perf_counter
@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
@@ -37,13 +38,13 @@ from dama.gateway.errors import (
     error_document,
     error_response,
 )
-from dama.gateway.invoke import read_params, respond
+from dama.gateway.invoke import headers_of, read_params, respond
 from dama.gateway.metrics import Metrics
 from dama.gateway.streams import stream
 from dama.services.documents import PERMITTED, permit_context
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from dama.app import App
     from dama.broker.broker import Broker
@@ -70,6 +71,11 @@ OF_ONE_TASK = frozenset(
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+# What is no call of an action; all else below /api is one.
+_FIXED = re.compile(
+    r"/(?!api/)|/api/(run|stream)(/|$)|/api/contexts/\d+/(tree/)?(stream|logs|artifacts|files)(/|$)"
+)
+MOST_HOSTS = 1000
 _log = logging.getLogger("dama.gateway")
 
 Endpoint = Callable[["Request", "Identity"], Awaitable[Response]]
@@ -106,8 +112,11 @@ class Gateway:
         self._limit = RateLimit(settings.rate_limit, settings.rate_window)
         self._before_call = before_call
         self._after_call = after_call
+        self._observed: dict[tuple[str, str], Any] = {}
+        self._hosts: set[str] = set()
+        self._names = _names_of(settings)
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """The ASGI application."""
         context = "/api/contexts/{context_id:int}"
         routes = [
@@ -137,41 +146,63 @@ class Gateway:
                 expose_headers=["X-Request-Id", "Location", "ETag"],
             )
             middleware.insert(0, cors)
-        return Starlette(
+        fixed = Starlette(
             routes=routes, middleware=middleware, exception_handlers={HTTPException: _no_route}
         )
+        calls = self._guarded(self._call)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            """Calls take the short way: they are most of what comes."""
+            if scope["type"] != "http" or self.settings.origins or _FIXED.match(scope["path"]):
+                await fixed(scope, receive, send)
+                return
+            response = await calls(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        return front
 
     def _guarded(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def guarded(request: Request) -> Response:
             began = perf_counter()
-            told = request.headers.get("x-request-id", "")
+            headers = headers_of(request)
+            told = headers.get("x-request-id", "")
             request_id = told if _REQUEST_ID.fullmatch(told) else secrets.token_hex(8)
-            request.state.request_id = request_id
-            request.state.action = "-"
+            state = request.scope["dama"]
+            state["request_id"], state["action"] = request_id, "-"
             try:
-                self._check_where_from(request)
+                self._check_where_from(headers)
                 limits = self._limit.count(request.client.host if request.client else "")
-                request.state.identity = await self.access.identify(request)
-                response = await endpoint(request, request.state.identity)
-                response.headers.update(limits)
+                response = await endpoint(request, await self.access.identify(headers))
+                if limits:
+                    response.headers.update(limits)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
                 response = self._refused(error, request_id)
-            response.headers["X-Request-Id"] = request_id
-            response.headers.setdefault("X-Content-Type-Options", "nosniff")
-            spent = perf_counter() - began
-            labels = (request.state.action, str(response.status_code))
-            self.metrics.requests.labels(*labels).observe(spent)
-            _log.info(
-                "%s %s %s %.1f ms request=%s",
-                request.method,
-                request.url.path,
-                response.status_code,
-                spent * 1000,
-                request_id,
-            )
+            response.raw_headers += [
+                (b"x-request-id", request_id.encode()),
+                (b"x-content-type-options", b"nosniff"),
+            ]
+            self._note(request, state, response.status_code, perf_counter() - began)
             return response
 
         return guarded
+
+    def _note(self, request: Request, state: dict[str, Any], status: int, spent: float) -> None:
+        key = (state["action"], str(status))
+        observed = self._observed.get(key)
+        if observed is None:
+            observed = self._observed[key] = self.metrics.requests.labels(*key)
+        observed.observe(spent)
+        level = logging.DEBUG if status < HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+        if _log.isEnabledFor(level):
+            _log.log(
+                level,
+                "%s %s %s %.1f ms request=%s",
+                request.method,
+                request.url.path,
+                status,
+                spent * 1000,
+                state["request_id"],
+            )
 
     def _refused(self, error: Exception, request_id: str) -> Response:
         _, document = error_document(error, request_id) if isinstance(error, DamaError) else (0, {})
@@ -191,29 +222,28 @@ class Gateway:
                 pass
         return error_response(error, request_id, headers)
 
-    def _check_where_from(self, request: Request) -> None:
+    def _check_where_from(self, headers: Mapping[str, str]) -> None:
         """Refuse what a page of somebody else makes a browser ask.
 
         Raises:
             BadRequestError: The request calls this server by a name that is not its own.
             ForbiddenError: It comes from a page of another origin.
         """
-        host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        names = {*self.settings.allowed_hosts, self.settings.host}
-        if self.settings.is_loopback:
-            names |= LOOPBACK_NAMES
-        elif not self.settings.allowed_hosts:
-            names.add(host)  # tokens are needed then, and no page of somebody else has one
-        if host not in names:
-            raise BadRequestError(
-                f"This server is not called {host!r}.",
-                "Name it in allowed_hosts of [gateway] if it is.",
-                code="WRONG_HOST",
-            )
-        origin = request.headers.get("origin")
-        is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-        is_cross_site = request.headers.get("sec-fetch-site") == "cross-site"
-        if origin in self.settings.origins or (is_own and not is_cross_site):
+        told = headers.get("host", "")
+        if told not in self._hosts:
+            host = urlsplit(f"//{told}").hostname or ""
+            if self._names is not None and host not in self._names:
+                raise BadRequestError(
+                    f"This server is not called {host!r}.",
+                    "Name it in allowed_hosts of [gateway] if it is.",
+                    code="WRONG_HOST",
+                )
+            if len(self._hosts) < MOST_HOSTS:
+                self._hosts.add(told)
+        origin = headers.get("origin")
+        is_own = origin is None or urlsplit(origin).netloc == told
+        is_cross_site = headers.get("sec-fetch-site") == "cross-site"
+        if (is_own and not is_cross_site) or origin in self.settings.origins:
             return
         raise ForbiddenError(
             f"The request comes from a page of {origin or 'another site'}.",
@@ -223,7 +253,7 @@ class Gateway:
 
     async def _call(self, request: Request, identity: Identity) -> Response:
         """Make a call of a request."""
-        path = request.url.path
+        path: str = request.scope["path"]
         if not path.startswith("/api/"):
             raise PathNotFoundError(f"There is nothing at {path}.", "GET /api lists what there is.")
         match = self._match(request, path.removeprefix("/api"))
@@ -231,7 +261,7 @@ class Gateway:
         if endpoints is None:  # it has just gone
             raise PathNotFoundError(f"There is no action {match.action!r} now.")
         description = endpoints.all[0].description
-        request.state.action = match.action
+        request.scope["dama"]["action"] = match.action
         call = await self._new_call(request, identity, match, description)
         if self._before_call:
             await _awaited(self._before_call(call, request))
@@ -284,13 +314,14 @@ class Gateway:
                 meta[PERMITTED] = list(identity.services)
         else:
             demand(identity, scope, match.action.rpartition(".")[0], match.action)
-        if key := request.headers.get("idempotency-key"):
+        headers = headers_of(request)
+        if key := headers.get("idempotency-key"):
             meta["$idempotencyKey"] = key[:200]
-        traceparent = request.headers.get("traceparent", "")
+        traceparent = headers.get("traceparent", "")
         if _TRACEPARENT.fullmatch(traceparent):
             meta["traceparent"] = traceparent
         params = await read_params(request, match.params, self.settings.body_limit)
-        options: Any = {"meta": meta, "request_id": request.state.request_id}
+        options: Any = {"meta": meta, "request_id": request.scope["dama"]["request_id"]}
         return self.broker.new_call(None, match.action, params, options)
 
     async def _health(self, _: Request) -> Response:
@@ -368,6 +399,15 @@ class Gateway:
         call = self.broker.new_call(None, "contexts.get", None, {"meta": meta})
         await permit_context(self.app, call, context_id)
         return context_id
+
+
+def _names_of(settings: GatewaySettings) -> frozenset[str] | None:
+    """The names that requests may call this server; None for any."""
+    names = {*settings.allowed_hosts, settings.host}
+    if settings.is_loopback:
+        return frozenset(names | LOOPBACK_NAMES)
+    # Without a list tokens are needed all the same, and no page of somebody else has one.
+    return frozenset(names) if settings.allowed_hosts else None
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import msgspec
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from dama.gateway.errors import (
@@ -28,7 +30,17 @@ if TYPE_CHECKING:
 JSON = "application/json; charset=utf-8"
 FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
+WORTH_COMPRESSING = 1000
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
+
+
+def headers_of(request: Request) -> Mapping[str, str]:
+    """The headers of a request by their names in small letters, read once."""
+    known = request.scope.get("dama")
+    if known is None:
+        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in request.scope["headers"]}
+        known = request.scope["dama"] = {"headers": headers}
+    return known["headers"]
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -37,16 +49,19 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         PayloadTooLargeError: It is longer than the limit; no more of it is read than that.
     """
-    told = request.headers.get("content-length", "")
+    told = headers_of(request).get("content-length", "")
     if told.isdigit() and int(told) > limit:
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+    except ClientDisconnect:
+        raise InvalidRequestBodyError("The client went before its body was whole.") from None
     return b"".join(parts)
 
 
@@ -61,17 +76,18 @@ async def read_params(request: Request, path: Mapping[str, str], limit: int) -> 
     params: dict[str, Any] = {}
     body = await read_body(request, limit)
     if body:
-        found = _decode(request.headers.get("content-type", ""), body)
+        found = _decode(headers_of(request).get("content-type", ""), body)
         if not isinstance(found, dict):
-            if request.query_params or path:
+            if request.scope["query_string"] or path:
                 raise InvalidRequestBodyError(
                     "The body is no object, so it can not be merged with params of the path.",
                     "Send an object.",
                 )
             return found
         params |= cast("dict[str, Any]", found)
-    merge_pairs(params, request.query_params.multi_items())
-    return params | dict(path)
+    if request.scope["query_string"]:
+        merge_pairs(params, request.query_params.multi_items())
+    return params | dict(path) if path else params
 
 
 def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
@@ -155,13 +171,17 @@ def respond(
         kind = kind or "application/octet-stream"
         return StreamingResponse(_chunks(source), status, _typed(headers, kind))
     body, kind = _encode(result, kind)
-    tag = f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
     if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
-        headers.setdefault("etag", tag)
-        if _is_known(request.headers.get("if-none-match"), headers["etag"]):
+        headers.setdefault("etag", f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
+        if _is_known(headers_of(request).get("if-none-match"), headers["etag"]):
             return Response(status_code=NOT_MODIFIED, headers=headers)
     if status in {NO_CONTENT, NOT_MODIFIED}:
         return Response(status_code=status, headers=headers)
+    if len(body) >= WORTH_COMPRESSING and "content-encoding" not in headers:
+        headers["vary"] = "Accept-Encoding"
+        if "gzip" in headers_of(request).get("accept-encoding", ""):
+            body = gzip.compress(body, 5)
+            headers["content-encoding"] = "gzip"
     return Response(body, status, _typed(headers, kind))
 
 

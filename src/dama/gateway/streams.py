@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 from dama.broker.table import shown
 from dama.errors import DamaError
 from dama.gateway.errors import BadRequestError
+from dama.gateway.invoke import headers_of
 from dama.store.rows import LogFilter
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ async def _lines(
                 yield b"id: %d\ndata: %b\n\n" % (event.position, msgspec.json.encode(event))
             else:
                 yield b":\n\n"  # so that proxies and the client see that it lives
-                await access.identify(request)
+                await access.identify(headers_of(request))
     except DamaError:
         return  # the token is good no more, or the database is away: the client comes again
     finally:
