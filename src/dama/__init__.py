@@ -11,6 +11,9 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
     from dama.app import start_many
+    from dama.broker.call import Call
+    from dama.broker.call_errors import CallError
+    from dama.broker.part import Part
     from dama.broker.service import Service, TaskDefinition
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ABSENT": "dama.domain.event",
+    "Call": "dama.broker.call",
+    "CallError": "dama.broker.call_errors",
     "DamaError": "dama.errors",
     "Event": "dama.domain.event",
+    "Part": "dama.broker.part",
     "Service": "dama.broker.service",
     "Slice": "dama.domain.slice",
     "StoredEvent": "dama.domain.event",
@@ -38,8 +44,11 @@ _HOMES = {
 
 __all__ = [
     "ABSENT",
+    "Call",
+    "CallError",
     "DamaError",
     "Event",
+    "Part",
     "Service",
     "Slice",
     "StoredEvent",

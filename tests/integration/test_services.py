@@ -133,6 +133,8 @@ async def test_an_action_knows_the_context_that_calls_it(broker):
     started = await broker.call("tasks.start", {"name": "office.letter", "params": {"text": "a"}})
     await broker.call("tasks.wait", started)
     id_ = started["context_id"]
+    trace = calls[0].pop("traceparent")
+    assert trace.startswith("00-")
     assert calls[0] == {
         "context_id": id_,
         "root_context_id": id_,
@@ -140,6 +142,15 @@ async def test_an_action_knows_the_context_that_calls_it(broker):
         "idempotency_key": f"{id_}/office.stamp",
     }
     assert calls[1]["idempotency_key"] == f"{id_}/again"
+
+
+async def test_a_trace_goes_on_through_tasks_and_the_actions_that_they_call(broker):
+    given = f"00-{'a' * 32}-{'b' * 16}-01"
+    params = {"name": "office.letter", "params": {"text": "a"}}
+    await broker.call("tasks.run", params, meta={"traceparent": given})
+    traces = {call["traceparent"] for call in calls}
+    assert [trace.split("-")[1] for trace in traces] == ["a" * 32]
+    assert given not in traces
 
 
 async def test_the_failure_of_an_action_is_that_of_its_step(broker):

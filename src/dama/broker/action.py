@@ -153,18 +153,23 @@ class ActionDefinition(Generic[R]):
     def _docstring(self) -> Docstring:
         return parse_docstring(self.function.__doc__)
 
-    def arguments(self, params: object) -> dict[str, Any]:
+    def arguments(self, params: object, full_name: str | None = None) -> dict[str, Any]:
         """Validate params; give them as keyword arguments of the function.
+
+        Args:
+            params: What was given.
+            full_name: With the service, for errors.
 
         Raises:
             InvalidParamsError: With every problem there is.
         """
+        name = full_name or self.name
         values: object = {} if params is None else params
         if not isinstance(values, dict):
             problem = ParamProblem("params", "", "should be an object", "dict_type", values)
-            raise InvalidParamsError(self.name, [problem])
+            raise InvalidParamsError(name, [problem])
         named = cast("dict[str, Any]", values)
-        return arguments_of(validate_params(self.name, self.params, named))
+        return arguments_of(validate_params(name, self.params, named))
 
 
 @final

@@ -20,6 +20,7 @@ from dama.broker.call_errors import (
     encode_error,
 )
 from dama.broker.stream import Inbox, Stream, as_stream
+from dama.telemetry import about
 
 if TYPE_CHECKING:
     from dama.broker.transit import Transit
@@ -275,6 +276,7 @@ class Exchange:
     async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
         """Perform a call for another node, and answer whatever happens."""
         sender, id_ = str(packet["sender"]), packet["id"]
+        about(request_id=packet.get("requestID"))
         call = self._incoming(packet, packet["action"], packet.get("params"))
         if inbox:
             call.stream = Stream(inbox.chunks(), object_mode=self._is_objects(packet))

@@ -219,7 +219,7 @@ def _validated(perform: Perform, action: LocalAction) -> Perform:
 
     def validated(call: Call) -> Any:  # noqa: ANN401 - an awaitable of what the action gives
         try:
-            call.params = definition.arguments(call.params)
+            call.params = definition.arguments(call.params, action.name)
         except InvalidParamsError as error:
             raise invalid_params(error, action.name, node_id) from None
         return perform(call)

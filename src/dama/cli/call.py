@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         "dama call tasks.list",
         "dama call contexts.get context_id=42",
         """dama call mailer.send --params '{"to": ["ada@example.org"]}' --timeout 5""",
-        "dama call $node.list",
+        "dama call '$node.list'",
     )
 )
 @click.argument("action", metavar="ACTION")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING
 
 import click
 
 from dama.cli.group import examples
 from dama.cli.worker import signals
+from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -34,7 +34,7 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     every request needs a token.
     """
     settings = gateway_settings(session, host, port)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    configure_log()
 
     async def serve() -> int:
         from dama.gateway.server import serving

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
+from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -120,7 +120,7 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
         options: What the worker is asked for.
         say: Called when the worker runs.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    configure_log()
     told, again = signals()
     async with app.working(
         queues=options.queues or None, slots=options.slots, labels=options.labels

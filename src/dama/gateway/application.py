@@ -42,6 +42,7 @@ from dama.gateway.invoke import headers_of, read_params, respond
 from dama.gateway.metrics import Metrics
 from dama.gateway.streams import stream
 from dama.services.documents import PERMITTED, permit_context
+from dama.telemetry import about
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -169,6 +170,7 @@ class Gateway:
             request_id = told if _REQUEST_ID.fullmatch(told) else secrets.token_hex(8)
             state = request.scope["dama"]
             state["request_id"], state["action"] = request_id, "-"
+            about(request_id=request_id)
             try:
                 self._check_where_from(headers)
                 limits = self._limit.count(request.client.host if request.client else "")

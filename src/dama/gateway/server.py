@@ -45,6 +45,7 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
     config = uvicorn.Config(
         gateway.application(),
         log_config=None,
+        log_level="warning",
         access_log=False,
         lifespan="off",
         proxy_headers=bool(settings.trusted_proxies),

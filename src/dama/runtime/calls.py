@@ -53,6 +53,7 @@ async def call_action(
         "root_context_id": claim.root_context_id,
         "task": claim.task,
         "idempotency_key": f"{claim.context_id}/{number}",
+        "traceparent": await execution.traceparent(),
     }
     options["meta"] = {**correlation, **(options.get("meta") or {})}
     options.setdefault("request_id", f"context-{claim.root_context_id}")

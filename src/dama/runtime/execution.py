@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
+from dama.domain.trace import traceparent
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError, ToldError
 from dama.runtime.waits import Wait, parking
@@ -108,6 +109,7 @@ class Execution:
         self._on_waiting = on_waiting
         self._work_dir = work_dir
         self.broker = broker
+        self._trace: str | None = None
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
@@ -179,6 +181,19 @@ class Execution:
         """What `key` will make of a name."""
         count = self._seen[name] + 1
         return name if count == 1 else f"{name}#{count}"
+
+    async def traceparent(self) -> str:
+        """The W3C trace context of this run: of the trace that its tree was started in, if any."""
+        if self._trace is None:
+            claim = self.claim
+            events = await self.store.events(claim.root_context_id, limit=1)
+            meta = events[0].meta if events else None
+            given = meta.get("traceparent") if isinstance(meta, Mapping) else None
+            name = await self.store.database.identity()
+            self._trace = traceparent(
+                name, claim.root_context_id, claim.context_id, claim.epoch, given
+            )
+        return self._trace
 
     def event(
         self, suffix: str, payload: object = ABSENT, *, key: str, error: bool = False, **meta: Any

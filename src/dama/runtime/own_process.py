@@ -36,6 +36,7 @@ from dama.runtime.told import told
 from dama.store.database import Database
 from dama.store.rows import Claim
 from dama.store.store import Store
+from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -110,7 +111,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
     """Perform a run, and leave its outcome; give the exit code."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(line_buffering=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    configure_log()
     directory = RunDirectory(Path(request["directory"]))
     claim = msgspec.json.decode((directory.path / "claim.json").read_bytes(), type=Claim)
     task = registry.task(claim.task)

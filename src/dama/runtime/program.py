@@ -22,7 +22,6 @@ from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
-from dama.domain.trace import traceparent
 from dama.errors import DamaError
 from dama.runtime.adoption import end, stop_bound_elsewhere
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
@@ -333,12 +332,7 @@ class ProgramRun:
             "DAMA_RESULT": str(self._directory.result),
             "DAMA_ARTIFACTS": str(self._directory.artifacts),
             "DAMA_WORKDIR": str(self._execution.work_dir()),
-            "TRACEPARENT": traceparent(
-                self._programs.directories.path.name,
-                claim.root_context_id,
-                claim.context_id,
-                claim.epoch,
-            ),
+            "TRACEPARENT": await self._execution.traceparent(),
             "PGAPPNAME": self._execution.application_name,
             "PYTHONUNBUFFERED": "1",
             **await self._http(),

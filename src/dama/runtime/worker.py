@@ -35,6 +35,7 @@ from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.sync_task import SyncTask
 from dama.runtime.task import Task
 from dama.store.renewal import Renewer
+from dama.telemetry import about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -263,6 +264,7 @@ class Worker:
             self._registering = asyncio.create_task(self._register())
 
     async def _perform(self, claim: Claim) -> None:
+        about(context_id=claim.context_id, epoch=claim.epoch, task=claim.task)
         execution = Execution(
             claim,
             store=self._store,

@@ -1,0 +1,57 @@
+"""Telemetry: what a process tells of itself in its log.
+
+Lines for people by default; with `DAMA_LOG=json` one JSON object a line, with the context, the run
+and the request that it is about, wherever in the code it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE = "DAMA_LOG"
+LINE = "%(asctime)s %(name)s %(message)s"
+
+_about: ContextVar[Mapping[str, Any] | None] = ContextVar("dama_log", default=None)
+
+
+def about(**facts: Any) -> None:
+    """Say what the lines of the current asyncio task are about, from now on."""
+    _about.set({**(_about.get() or {}), **facts})
+
+
+def configure_log() -> None:
+    """Send the log to standard error, as `DAMA_LOG` says."""
+    if os.environ.get(VARIABLE) != "json":
+        logging.basicConfig(level=logging.INFO, format=LINE)
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class JsonLines(logging.Formatter):
+    """A line of the log as one JSON object."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **(_about.get() or {}),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
