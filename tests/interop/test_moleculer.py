@@ -145,9 +145,9 @@ async def test_the_time_that_is_left_goes_with_a_call(cluster):
 
 async def test_what_is_not_there_is_told_by_name(cluster):
     with pytest.raises(ServiceNotFoundError) as raised:
-        await cluster.py.call("js.nothing")
-    assert raised.value.data == {"action": "js.nothing"}
-    error = (await from_js(cluster, "py.nothing"))["error"]
+        await cluster.py.call("js.absent")
+    assert raised.value.data == {"action": "js.absent"}
+    error = (await from_js(cluster, "py.absent"))["error"]
     assert (error["name"], error["code"]) == ("ServiceNotFoundError", 404)
 
 

@@ -44,6 +44,8 @@ class CallError(DamaError):
         retryable: Whether the same call may succeed later.
         node_id: The node where it was raised; None until an answer is made of it.
         stack: The traceback of the node where it was raised.
+        is_foreseen: Somebody raised it for the caller; False for what just happened on another
+            node, whose text may hold anything.
     """
 
     name: str = "MoleculerError"
@@ -56,6 +58,7 @@ class CallError(DamaError):
         self.data: Any = details.get("data")
         self.node_id = details.get("node_id")
         self.stack: str | None = None
+        self.is_foreseen = True
         self.status = details.get("status", self.status)
         self.code = details.get("code", self.code)
         self.retryable = details.get("retryable", self.retryable)
@@ -345,14 +348,15 @@ def decode_error(document: object, sender: str) -> CallError:
     node_id = str(found.get("nodeID") or sender)
     details: Details = {"data": found.get("data"), "node_id": node_id}
     status, code, retryable = found.get("code"), found.get("type"), found.get("retryable")
+    is_foreseen = False
     if isinstance(status, int) and not isinstance(status, bool):
-        details["status"] = status
+        details["status"], is_foreseen = status, True
     if isinstance(code, str):
         details["code"] = code
     if isinstance(retryable, bool):
         details["retryable"] = retryable
     error = CLASSES.get(name, CallError)(message, **details)
-    error.name = name
+    error.name, error.is_foreseen = name, is_foreseen
     error.stack = str(found["stack"]) if found.get("stack") else None
     if not isinstance(code, str) and name not in CLASSES:
         error.code = name

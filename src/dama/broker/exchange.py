@@ -92,12 +92,26 @@ class Exchange:
 
     async def send_event(self, call: Call, targets: Mapping[str, Sequence[str]]) -> None:
         """Send an event to nodes, each with the groups of its listeners."""
-        broadcast = call.event_type == "broadcast"
-        packet = {
+        packet = self._event_packet(call)
+        for node_id, groups in targets.items():
+            given = call.groups if packet["broadcast"] else list(dict.fromkeys(groups))
+            own = {"groups": list(given)} if given else {}
+            await self._transit.publish(f"EVENT.{node_id}", {**packet, **own})
+
+    async def send_balanced_event(self, call: Call, groups: Sequence[str]) -> None:
+        """Give an event to the bus, once for each group: it chooses who gets it."""
+        packet = self._event_packet(call)
+        for group in groups:
+            await self._transit.publish(
+                f"EVENTB.{group}.{call.name}", {**packet, "groups": [group]}
+            )
+
+    def _event_packet(self, call: Call) -> dict[str, Any]:
+        return {
             "id": call.id,
             "event": call.name,
             "data": call.params,
-            "broadcast": broadcast,
+            "broadcast": call.event_type == "broadcast",
             "meta": call.meta,
             "level": call.level,
             "tracing": None,
@@ -107,28 +121,6 @@ class Exchange:
             "needAck": None,
             **self._headers(call.headers),
         }
-        for node_id, groups in targets.items():
-            given = call.groups if broadcast else list(dict.fromkeys(groups))
-            own = {"groups": list(given)} if given else {}
-            await self._transit.publish(f"EVENT.{node_id}", {**packet, **own})
-
-    async def send_balanced_event(self, call: Call, groups: Sequence[str]) -> None:
-        """Give an event to the bus, once for each group: it chooses who gets it."""
-        for group in groups:
-            packet = {
-                "id": call.id,
-                "event": call.name,
-                "data": call.params,
-                "groups": [group],
-                "broadcast": False,
-                "meta": call.meta,
-                "level": call.level,
-                "parentID": call.parent_id,
-                "requestID": call.request_id,
-                "caller": call.caller,
-                **self._headers(call.headers),
-            }
-            await self._transit.publish(f"EVENTB.{group}.{call.name}", packet)
 
     def on_request(self, packet: dict[str, Any]) -> None:
         """Somebody asks for a call: serve it beside all others."""

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from starlette.responses import JSONResponse
 
 from dama.broker.call_errors import (
-    CLASSES,
     DEFAULT_STATUS,
     CallError,
     ClientCallError,
@@ -145,6 +144,4 @@ def _is_hidden(error: Exception) -> bool:
     """Whether nobody raised it for the caller to read."""
     if not isinstance(error, DamaError):
         return True
-    if type(error) is not CallError:
-        return False
-    return error.name not in CLASSES and error.status == DEFAULT_STATUS
+    return isinstance(error, CallError) and not error.is_foreseen
