@@ -108,8 +108,13 @@ async def test_a_token_for_a_service_touches_no_other(client, tokens):
         ("POST", "/api/tasks/shop.double"),
         ("GET", f"/api/tasks/{id_}/result"),
         ("GET", f"/api/contexts/{id_}"),
+        ("GET", f"/api/contexts/{id_}/tree"),
         ("GET", f"/api/contexts/{id_}/events"),
+        ("GET", f"/api/contexts/{id_}/state"),
+        ("POST", f"/api/tasks/{id_}/cancel"),
+        ("POST", f"/api/tasks/{id_}/resume"),
         ("GET", f"/api/contexts/{id_}/stream"),
+        ("GET", f"/api/contexts/{id_}/artifacts"),
         ("GET", f"/api/contexts/{id_}/logs"),
         ("GET", "/api/contexts"),
         ("GET", "/api/stream"),
@@ -117,10 +122,8 @@ async def test_a_token_for_a_service_touches_no_other(client, tokens):
         ("POST", "/api/shop/echo"),
         ("POST", f"/api/events/{id_}"),
     ):
-        json = {"params": {"n": 1}, "event": {"type": "x"}} if method == "POST" else None
-        if path.endswith("double"):
-            json = body
-        elif path.startswith("/api/events/"):
+        json = None if method == "GET" else body if path.endswith("double") else {}
+        if path.startswith("/api/events/"):
             json = {"event": {"type": "x"}}
         answer = await client.request(method, path, headers=other, json=json)
         assert answer.status_code == 403, (path, answer.text)

@@ -107,6 +107,11 @@ def py_service(  # noqa: C901, PLR0915 - a list of actions
         return {"text": (await call.stream.read()).decode(), "meta": call.meta}
 
     @service.action
+    async def ignore(call: Call) -> int:
+        heard.append({"event": "ignored"})
+        return len(heard)
+
+    @service.action
     async def unsendable(call: Call) -> object:
         return {"at": object()}
 

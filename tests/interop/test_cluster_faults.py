@@ -33,6 +33,20 @@ async def test_calls_to_a_node_that_is_killed_fail_and_others_take_over(bus):
         assert lost[0]["payload"]["unexpected"] is True
 
 
+async def test_calls_to_a_node_that_came_back_before_anybody_missed_it_fail_at_once(bus):
+    async with py_node(bus.url, heartbeat_timeout=3600) as py:
+        killed = await start_js(bus.url, "js-1")
+        await until(lambda: "js-1" in py.catalog.nodes)
+        waiting = asyncio.ensure_future(py.call("js.slow", {"ms": 60_000}))
+        await until(lambda: py.transit.pending_count)
+        await killed.kill()
+        async with js_node(bus.url, "js-1"):
+            with pytest.raises(RequestRejectedError):
+                async with asyncio.timeout(15):
+                    await waiting
+            assert await py.call("js.who") == "js-1"
+
+
 async def test_a_node_that_stops_leaves_at_once_and_without_an_error(bus):
     """No heartbeat has to be missed for it, and no call goes to it while it stops."""
     async with js_node(bus.url, "js-2"), py_node(bus.url, heartbeat_timeout=3600) as py:

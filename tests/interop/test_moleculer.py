@@ -299,6 +299,16 @@ async def test_a_stream_is_sent_with_a_call(cluster):
     assert told["meta"]["name"] == "g.csv"
 
 
+async def test_a_stream_that_nobody_reads_calls_its_action_once(cluster):
+    """Its chunks come after the answer: they are no calls of their own."""
+    told = {"action": "py.ignore", "chunks": ["x" * 1000] * 50, "meta": {}}
+    await cluster.py.call("js.uploadTo", told)
+    assert await cluster.py.call("js.who") == "js-1"
+    pong = await cluster.py.call("js.ping", {"nodeID": "py-1"})  # behind all that was sent before
+    assert pong["nodeID"] == "py-1"
+    assert cluster.heard == [{"event": "ignored"}]
+
+
 async def test_each_node_answers_a_ping_of_the_other(cluster):
     pong = await cluster.py.ping("js-1")
     assert pong

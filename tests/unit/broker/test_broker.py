@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from dama import Service
+from dama.broker.breaker import Bulkhead
 from dama.broker.broker import Broker, BrokerOptions
 from dama.broker.call_errors import (
     CallError,
@@ -380,6 +381,29 @@ async def test_a_bulkhead_lets_some_run_some_wait_and_refuses_the_rest():
     assert raised.value.data == {"action": "s.do", "nodeID": "n1", "size": 3, "limit": 3}
     assert [r for r in results if r is True] == [True] * 4
     assert most == 2
+
+
+async def test_a_place_is_not_lost_when_who_gets_it_has_just_gone():
+    bulkhead = Bulkhead(BulkheadPolicy(concurrency=1, max_queue=1), "n1")
+    gate = asyncio.Event()
+
+    async def perform(call):
+        await gate.wait()
+        return "performed"
+
+    async with node() as broker:
+        call = broker.new_call(None, "s.do", None, {})
+        first = asyncio.ensure_future(bulkhead.perform(call, perform))
+        await asyncio.sleep(0)
+        gone = asyncio.ensure_future(bulkhead.perform(call, perform))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        gone.cancel()  # it has the place by now, and does not know yet
+        await asyncio.gather(first, gone, return_exceptions=True)
+        gate.set()
+        async with asyncio.timeout(5):
+            assert await bulkhead.perform(call, perform) == "performed"
 
 
 async def test_a_result_is_kept_by_the_params_that_count():
