@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 import pytest_asyncio
 
-from dama.broker.broker import Broker, BrokerOptions
+from dama.broker.broker import Broker
+from dama.broker.broker_options import BrokerOptions
 from dama.broker.nats import NatsTransporter
 from tests.interop.cluster import Bus, JsNode, js_node, until
 from tests.interop.py_service import py_service

@@ -7,33 +7,28 @@ itself it asks of others, and what they ask for it performs (`dama.broker.transi
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import platform
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import count
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 from uuid import uuid4
 
-from dama.broker.action import ABSENT_FALLBACK, retry_policy
+from dama.broker.broker_options import BrokerOptions
 from dama.broker.cache import Cache
 from dama.broker.call import Call, CallOptions, EmitOptions
-from dama.broker.call_errors import (
-    RequestTimeoutError,
-    ServiceNotAvailableError,
-    ServiceNotFoundError,
-)
-from dama.broker.catalog import Catalog, Endpoint, Listener, Node, Strategy
+from dama.broker.call_errors import ServiceNotFoundError
+from dama.broker.caller import Caller
+from dama.broker.catalog import Catalog, Endpoint, Node
 from dama.broker.discovery import client
+from dama.broker.emitter import Emitter
 from dama.broker.errors import DuplicateNameError
-from dama.broker.local import LocalService, called
+from dama.broker.local import LocalService
 from dama.broker.node_service import node_service
-from dama.broker.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
 from dama.broker.stream import as_stream
 from dama.broker.transit import Transit
 
@@ -41,59 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
-    from dama.broker.middleware import Middleware, Perform
+    from dama.broker.middleware import Middleware
     from dama.broker.service import Service
     from dama.broker.transporter import Transporter
-
-_log = logging.getLogger("dama.broker")
-
-
-@dataclass(frozen=True)
-class BrokerOptions:
-    """How a broker works; the defaults are those of Moleculer.
-
-    Attributes:
-        request_timeout: Seconds that a call may take when neither it nor its action say; 0 for no
-            limit.
-        max_call_level: How deep calls may call on; 0 for no limit.
-        retries: How calls that failed in a way that may pass are tried again; None for not.
-        breaker: When an endpoint that fails gets no calls for a while; None for never.
-        bulkhead: How many calls of each action run at once; None for no limit.
-        strategy: How one of several nodes is chosen.
-        prefer_local: What this node has is not asked of others.
-        balancer: This node chooses who gets a call or event; otherwise the bus does.
-        stop_timeout: Seconds that running calls have to end when the broker stops.
-        dependency_timeout: Seconds that a service waits for those that it needs; 0 for no limit.
-        node_service: The service `$node` tells of this node.
-        metadata: Any JSON, which other nodes see.
-        cache_entries: Results that are kept.
-        namespace: Nodes of other namespaces are not seen.
-        protocol: The version that this node speaks: 4 for Moleculer 0.14, 5 for 0.15.
-        accept_other_protocol: Packets of the other version are taken, too.
-        heartbeat_interval: Seconds between two signs of life.
-        heartbeat_timeout: Seconds of silence after which a node is taken for dead.
-        wait_for_neighbours: Seconds in which others may tell of themselves before services start.
-    """
-
-    request_timeout: float = 0.0
-    max_call_level: int = 0
-    retries: RetryPolicy | None = None
-    breaker: BreakerPolicy | None = None
-    bulkhead: BulkheadPolicy | None = None
-    strategy: Strategy = "round_robin"
-    prefer_local: bool = True
-    balancer: bool = True
-    stop_timeout: float = 5.0
-    dependency_timeout: float = 0.0
-    node_service: bool = True
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    cache_entries: int = 10_000
-    namespace: str = ""
-    protocol: Literal[4, 5] = 4
-    accept_other_protocol: bool = False
-    heartbeat_interval: float = 10.0
-    heartbeat_timeout: float = 30.0
-    wait_for_neighbours: float = 0.5
 
 
 class Broker:
@@ -142,12 +87,8 @@ class Broker:
         self.transit = Transit(self, transporter) if transporter else None
         self._changes = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
-        self._is_plain = not (
-            self.options.request_timeout
-            or self.options.retries
-            or (transporter and not self.options.balancer)
-        )
-        self._perform, self._send, self._deliver = self._chains()
+        self._caller = Caller(self)
+        self._emitter = Emitter(self)
         for service in (*([node_service()] if self.options.node_service else []), *services):
             self._take(service)
 
@@ -262,7 +203,7 @@ class Broker:
         """Call an action as a part of another call, whose meta gets what the action puts in."""
         call = self.new_call(parent, action, params, options)
         try:
-            return await self._perform(call, options)
+            return await self._caller.perform(call, options)
         finally:
             if parent is not None:
                 parent.meta.update(call.meta)
@@ -283,7 +224,7 @@ class Broker:
         call = self.new_call(parent, found.name, params, options)
         call.timeout = options.get("timeout")
         try:
-            return await self._timed(call, found.perform)
+            return await self._caller.timed(call, found.perform)
         finally:
             parent.meta.update(call.meta)
 
@@ -312,13 +253,13 @@ class Broker:
 
     async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:  # noqa: ANN401 - what the action gives
         """Perform a call that `new_call` has made; its meta then has what the action put in."""
-        return await self._perform(call, options)
+        return await self._caller.perform(call, options)
 
     async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
         """Perform a call of another node, which tries again itself if it wants to."""
         self.calls += 1
         options: CallOptions = {"timeout": call.timeout, "retries": 0, "node_id": self.node_id}
-        return await self._guarded(call, endpoint, options)
+        return await self._caller.guarded(call, endpoint, options)
 
     def info(self) -> dict[str, Any]:
         """What this node tells of itself and its services."""
@@ -427,25 +368,11 @@ class Broker:
         """Emit or broadcast an event, as a part of a call if there is one."""
         call = self.new_call(parent, event, payload, options)
         call.groups, call.event_type = options.get("groups"), event_type
-        await self._send(call)
+        await self._emitter.send(call)
 
-    async def deliver(self, call: Call, *, groups: Sequence[str] | None = None) -> None:
+    async def deliver(self, call: Call) -> None:
         """Deliver an event to the handlers of this node that it is for, and wait for them."""
-        wanted = groups or call.groups
-        found = [
-            listener
-            for (_, group), listeners in self.catalog.matching(call.name).items()
-            if not wanted or group in wanted
-            for listener in listeners
-            if listener.handler
-        ]
-        if call.event_type == "emit":
-            # One for each pattern and group, even when several services of this node listen.
-            first: dict[tuple[str, str], Listener] = {}
-            for listener in found:
-                first.setdefault((listener.pattern, listener.group), listener)
-            found = list(first.values())
-        await self._handle(call, found)
+        await self._emitter.deliver(call)
 
     async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of Moleculer's words
         """Wait until services are there, on this node or another, by name or full name.
@@ -523,147 +450,6 @@ class Broker:
             if local and self.transit and self.is_started:
                 self.spawn(self.transit.announce())
 
-    def _chains(self) -> tuple[Any, Any, Any]:
-        """What performs calls and emits events, with the middleware around it."""
-        perform: Any = self._call
-        if any(_overrides(m, "call") for m in self.middleware):
-            perform = self._through_middleware()
-        send: Perform = self._emit
-        for middleware in reversed(self.middleware):
-            send = middleware.emit(send)
-        remote: Perform = self._request
-        for middleware in reversed(self.middleware):
-            remote = middleware.remote_action(remote)
-        return perform, send, remote
-
-    def _through_middleware(self) -> Any:  # noqa: ANN401 - performs a call with options
-        async def innermost(call: Call) -> Any:  # noqa: ANN401 - what the action gives
-            return await self._call(call, call.locals.pop("$options"))
-
-        perform: Perform = innermost
-        for middleware in reversed(self.middleware):
-            perform = middleware.call(perform)
-
-        async def outermost(call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
-            call.locals["$options"] = options
-            return await perform(call)
-
-        return outermost
-
-    async def _call(self, call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
-        self.calls += 1
-        endpoint = self.catalog.choose(call.name, options.get("node_id"))
-        action = endpoint.action if endpoint else None
-        if action and action.is_plain and self._is_plain and not options:
-            return await action.perform(call)
-        return await self._guarded(call, endpoint, options)
-
-    async def _guarded(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
-        """Perform a call with all that it or its action asks for: time, tries, another answer."""
-        action = endpoint.action.definition.options if endpoint and endpoint.action else None
-        fallback = options.get("fallback", action.fallback if action else ABSENT_FALLBACK)
-        policy = (
-            retry_policy(options.get("retries"))
-            or (action and action.retries)
-            or self.options.retries
-        )
-        tries = 0
-        while True:
-            try:
-                return await self._once(call, endpoint, options)
-            except Exception as error:
-                tries += 1
-                if policy and tries <= policy.retries and policy.check(error) and not call.stream:
-                    await asyncio.sleep(policy.wait(tries))
-                    call.id = self.next_id()  # a late answer to the try before is none to this one
-                    endpoint = self.catalog.choose(call.name, options.get("node_id"))
-                    continue
-                if fallback is ABSENT_FALLBACK:
-                    raise
-                _log.info("%s failed and gives its fallback: %s", call.name, error)
-                return await called(fallback, call, error) if callable(fallback) else fallback
-
-    async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
-        if endpoint is None:
-            raise self._nobody(call.name, options.get("node_id"))
-        given = options.get("timeout")
-        if given is None:
-            given = self.options.request_timeout if endpoint.timeout is None else endpoint.timeout
-        call.timeout = given or None
-        is_pinned = options.get("node_id") is not None
-        if endpoint.action and (self.options.balancer or is_pinned or not self.transit):
-            perform: Perform = endpoint.action.perform
-        else:
-            call.node_id = endpoint.node.id
-            call.locals["$pinned"] = is_pinned
-            perform = self._deliver
-        if endpoint.breaker:
-            inner, breaker = perform, endpoint.breaker
-
-            async def broken(call: Call) -> Any:  # noqa: ANN401 - what the action gives
-                return await breaker.perform(call, lambda c: self._timed(c, inner))
-
-            return await broken(call)
-        return await self._timed(call, perform)
-
-    async def _timed(self, call: Call, perform: Perform) -> Any:  # noqa: ANN401 - what the action gives
-        if not call.timeout:
-            return await perform(call)
-        call.start_clock()
-        limit = asyncio.timeout(call.timeout)
-        try:
-            async with limit:
-                return await perform(call)
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise RequestTimeoutError(
-                f"{call.name} did not answer within {call.timeout:g} s.",
-                data={"action": call.name, "nodeID": call.node_id},
-            ) from None
-
-    async def _request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
-        if self.transit is None:  # the catalog has no other nodes then
-            raise self._nobody(call.name, call.node_id)
-        return await self.transit.request(call)
-
-    def _nobody(self, action: str, node_id: str | None) -> Exception:
-        data = {"action": action, **({"nodeID": node_id} if node_id else {})}
-        where = f" on node {node_id!r}" if node_id else ""
-        known = self.catalog.actions.get(action)
-        if known and (node_id is None or any(e.node.id == node_id for e in known.all)):
-            return ServiceNotAvailableError(
-                f"The action {action!r} takes no calls now{where}.",
-                "Its node is gone, or failed too often of late. Try again later.",
-                data=data,
-            )
-        return ServiceNotFoundError(f"There is no action {action!r}{where}.", data=data)
-
-    async def _emit(self, call: Call) -> None:
-        if call.event_type == "broadcast":
-            found = [e for each in self.catalog.matching(call.name).values() for e in each]
-            found = [e for e in found if not call.groups or e.group in call.groups]
-        else:
-            found = self.catalog.balanced(call.name, call.groups)
-            if self.transit and not self.options.balancer:
-                groups = sorted({listener.group for listener in found})
-                await self.transit.exchange.send_balanced_event(call, groups)
-                return
-        remote: dict[str, list[str]] = {}
-        for listener in found:
-            if listener.handler is None:
-                remote.setdefault(listener.node.id, []).append(listener.group)
-        if remote and self.transit:
-            await self.transit.send_event(call, remote)
-        await self._handle(call, found)
-
-    async def _handle(self, call: Call, listeners: Sequence[Listener]) -> None:
-        handlers = [each.handler for each in listeners if each.handler]
-        if len(handlers) == 1:
-            await handlers[0].deliver(call)
-        elif handlers:
-            await asyncio.gather(*(handler.deliver(_copy(call)) for handler in handlers))
-
 
 @cache
 def _addresses() -> list[str]:
@@ -673,18 +459,3 @@ def _addresses() -> list[str]:
     except OSError:
         return []
     return list(dict.fromkeys(str(address[4][0]) for address in found))
-
-
-def _overrides(middleware: Middleware, method: str) -> bool:
-    from dama.broker.middleware import Middleware as Base  # noqa: PLC0415 - only its methods are looked at
-
-    return getattr(type(middleware), method) is not getattr(Base, method)
-
-
-def _copy(call: Call) -> Call:
-    """A delivery of its own for each handler, since each belongs to another service."""
-    made = Call(call.broker, call.name, call.params)
-    for name in ("id", "request_id", "parent_id", "level", "caller", "node_id", "event_type"):
-        setattr(made, name, getattr(call, name))
-    made.groups, made.meta, made.headers = call.groups, dict(call.meta), dict(call.headers)
-    return made

@@ -6,7 +6,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from dama.broker.broker import Broker, BrokerOptions
+from dama.broker.broker import Broker
+from dama.broker.broker_options import BrokerOptions
 from dama.broker.nats import NatsTransporter
 from dama.broker.table import Table
 from dama.services.contexts import contexts_service, events_service

@@ -8,7 +8,8 @@ import pytest
 
 from dama import Service
 from dama.broker.breaker import Bulkhead
-from dama.broker.broker import Broker, BrokerOptions
+from dama.broker.broker import Broker
+from dama.broker.broker_options import BrokerOptions
 from dama.broker.call_errors import (
     CallError,
     ClientCallError,
