@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+from types import ModuleType
 
 import pytest
 
+from dama.broker.errors import InvalidDefinitionError
 from tests.integration.served import began, ended, events_of, left, served
 
 
@@ -148,29 +151,28 @@ async def test_a_trace_goes_on_through_a_call(client):
     assert told.json()["traceparent"] == traceparent
 
 
-async def test_hooks_go_around_each_call(store, tmp_path):
-    import httpx
+def before(call, request):
+    call.params["seen"] = request.method
 
-    from dama.app import App
-    from dama.broker.registry import Registry
-    from dama.gateway.application import Gateway
-    from dama.gateway.settings import GatewaySettings
-    from dama.services.node import node_of
-    from tests.integration.served import project
 
-    app = App(store, Registry([project()]), tmp_path)
-    async with node_of(app, {}, ""):
-        gateway = Gateway(
-            app,
-            await app.broker(),
-            GatewaySettings(),
-            before_call=lambda call, request: call.params.update(seen=request.method),
-            after_call=lambda call, request, result: {**result, "by": call.name},
-        )
-        transport = httpx.ASGITransport(gateway.application())
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            answer = await client.post("/api/shop/echo", json={"a": 1})
+async def after(call, request, result):
+    return {**result, "by": call.name}
+
+
+async def test_hooks_of_the_project_go_around_each_call(store, tmp_path, monkeypatch):
+    module = ModuleType("hooks_of_a_project")
+    module.before, module.after = before, after
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    hooks = {f"{moment}_call": f"{module.__name__}:{moment}" for moment in ("before", "after")}
+    async with served(store, tmp_path, working=False, **hooks) as client:
+        answer = await client.post("/api/shop/echo", json={"a": 1})
     assert answer.json() == {"a": 1, "seen": "POST", "by": "shop.echo"}
+
+
+async def test_a_hook_that_is_not_there_is_named(store, tmp_path):
+    with pytest.raises(InvalidDefinitionError, match="no_such:function"):
+        async with served(store, tmp_path, working=False, before_call="no_such:function"):
+            pass
 
 
 # Tasks and contexts

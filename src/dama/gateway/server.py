@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import socket
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from typing_extensions import override
@@ -40,7 +41,13 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         InvalidDefinitionError: It can not listen there.
     """
     await _check_tokens(app, settings)
-    gateway = Gateway(app, await app.broker(), settings)
+    gateway = Gateway(
+        app,
+        await app.broker(),
+        settings,
+        before_call=_hook(settings.before_call),
+        after_call=_hook(settings.after_call),
+    )
     listening = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         gateway.application(),
@@ -65,6 +72,24 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
     finally:
         server.should_exit = True
         await running
+
+
+def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project
+    """The function that `module:function` names.
+
+    Raises:
+        InvalidDefinitionError: There is none.
+    """
+    if name is None:
+        return None
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidDefinitionError(
+            f"[gateway] names the function {name!r}, which is not there: {error}.",
+            'Write it as "my_project.hooks:before".',
+        ) from error
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,8 @@ KEYS = (
     "rate_limit",
     "rate_window",
     "any_method",
+    "before_call",
+    "after_call",
 )
 MIB = 1024 * 1024
 
@@ -44,6 +46,9 @@ class GatewaySettings:
         upload_limit: Bytes that an uploaded file may have.
         rate_limit: Requests of one client in a window; 0 for no limit.
         rate_window: Seconds that are counted together.
+        before_call: A function of the project, as `my_project.hooks:before`, which is called with each
+            call and its request before it is made.
+        after_call: The same with the call, its request and the result; what it returns is sent.
         any_method: `/api/<service>/<action>` takes any method, as that of moleculer-web does.
     """
 
@@ -58,6 +63,8 @@ class GatewaySettings:
     rate_limit: int = 0
     rate_window: float = 60.0
     any_method: bool = False
+    before_call: str | None = None
+    after_call: str | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -106,4 +113,6 @@ def read_settings(
             table.value("rate_window", (int, float), "a number of seconds", defaults.rate_window)
         ),
         any_method=table.flag("any_method"),
+        before_call=table.text("before_call"),
+        after_call=table.text("after_call"),
     )

@@ -303,6 +303,25 @@ async def test_a_call_that_may_succeed_later_is_tried_again():
         assert len(calls) == 3
 
 
+async def test_each_try_gets_the_params_as_they_were_given():
+    service, seen = Service("s"), []
+
+    @service.before("do")
+    def spoil(call):
+        seen.append(call.params["days"])
+        call.params["days"] = "spoilt"
+
+    @service.action
+    async def do(call, days: list[int]):
+        raise RetryableCallError("not yet")
+
+    async with node(service) as broker:
+        retries = RetryPolicy(retries=1, delay=0.001)
+        with pytest.raises(RetryableCallError):
+            await broker.call("s.do", {"days": ["1"]}, retries=retries)
+    assert seen == [[1], [1]]
+
+
 async def test_an_error_of_the_caller_is_not_tried_again():
     service, calls = Service("s"), []
 
