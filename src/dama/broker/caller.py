@@ -98,9 +98,8 @@ class Caller:
                 if policy and tries <= policy.retries and policy.check(error) and not call.stream:
                     await asyncio.sleep(policy.wait(tries))
                     call.params = params
-                    call.id = (
-                        self._broker.next_id()
-                    )  # a late answer to the try before is none to this one
+                    # A late answer to the try before is none to this one.
+                    call.id = self._broker.next_id()
                     endpoint = self._catalog.choose(call.name, options.get("node_id"))
                     continue
                 if fallback is ABSENT_FALLBACK:

@@ -46,8 +46,8 @@ class GatewaySettings:
         upload_limit: Bytes that an uploaded file may have.
         rate_limit: Requests of one client in a window; 0 for no limit.
         rate_window: Seconds that are counted together.
-        before_call: A function of the project, as `my_project.hooks:before`, which is called with each
-            call and its request before it is made.
+        before_call: A function of the project, as `my_project.hooks:before`, which is called with
+            each call and its request before it is made.
         after_call: The same with the call, its request and the result; what it returns is sent.
         any_method: `/api/<service>/<action>` takes any method, as that of moleculer-web does.
     """
