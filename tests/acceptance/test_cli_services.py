@@ -1,0 +1,206 @@
+"""Services from the command line: calls, events, nodes, the prompt, tokens."""
+
+import json
+import os
+import pty
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+SERVICE = '''
+"""A service with actions."""
+from dama import Call, CallError, Service, Task
+
+stock = Service("stock", version=2)
+
+@stock.action
+async def item(call: Call, id: int, unit: str = "pieces") -> dict:
+    """Read an item."""
+    return {"id": id, "unit": unit, "user": call.meta.get("user")}
+
+@stock.action
+async def lines(call: Call, count: int):
+    """Give lines."""
+    for number in range(count):
+        yield f"{number}\\n"
+
+@stock.action
+async def sold_out(call: Call) -> None:
+    """Fail."""
+    raise CallError("it is sold out", "come again", code="SOLD_OUT")
+
+@stock.on("price.*")
+def noted(call: Call, payload: object) -> None:
+    """Note a price."""
+    with open("noted", "a") as file:
+        file.write(f"{call.name} {payload} {call.event_type}\\n")
+
+@stock.task
+async def order(task: Task, id: int) -> object:
+    """Order an item, by an action."""
+    return await task.call("v2.stock.item", {"id": id})
+'''
+
+
+@pytest.fixture
+def dama(tmp_path, database_url):
+    (tmp_path / "stock.py").write_text(SERVICE)
+    (tmp_path / "dama.toml").write_text('services = ["stock"]\n')
+    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
+
+    def run(*arguments, **more):
+        return subprocess.run(
+            [DAMA, *arguments],
+            cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, **more,
+        )  # fmt: skip
+
+    run.folder, run.environ = tmp_path, environ
+    return run
+
+
+def test_an_action_is_called_with_values_or_json(dama):
+    done = dama("call", "v2.stock.item", "id=7", "unit=kg", "--meta", '{"user": "ada"}')
+    assert json.loads(done.stdout) == {"id": 7, "unit": "kg", "user": "ada"}
+    done = dama("call", "v2.stock.item", "--params", "-", input='{"id": 8}')
+    assert json.loads(done.stdout)["id"] == 8
+    assert dama("call", "v2.stock.lines", "count=3").stdout == "0\n1\n2\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["v2.stock.item", "id=x"], 2, "id should be a valid integer"),
+        (["v2.stock.item", "7"], 2, "Write NAME=VALUE"),
+        (["v2.stock.item", "id=1", "--params", "{}"], 2, "not as both"),
+        (["v2.stock.item", "--params", "{"], 2, "--params"),
+        (["v2.stock.iten"], 4, "dama actions"),
+        (["v2.stock.sold_out"], 1, "come again"),
+        (["v2.stock.item", "id=1", "--node", "nobody"], 4, "nobody"),
+    ],
+)
+def test_a_call_that_can_not_be_made_says_why(dama, arguments, code, told):
+    done = dama("call", *arguments)
+    assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_event_reaches_its_handlers(dama):
+    assert dama("emit-event", "price.changed", "id=7").returncode == 0
+    assert dama("emit-event", "price.gone", "--payload", "[1]", "--broadcast").returncode == 0
+    assert dama("emit-event", "price.x", "--group", "other").returncode == 0
+    assert (dama.folder / "noted").read_text().splitlines() == [
+        "price.changed {'id': 7} emit",
+        "price.gone [1] broadcast",
+    ]
+
+
+def test_nodes_actions_and_services_are_listed(dama):
+    assert "(this one)" in dama("nodes").stdout
+    (node,) = json.loads(dama("nodes", "--json").stdout)
+    assert {"$node", "tasks", "v2.stock"} <= {s["fullName"] for s in node["services"]}
+    listed = dama("actions", "v2.stock").stdout
+    assert "v2.stock.item" in listed
+    assert "id unit?" in listed
+    assert "tasks.start" not in listed
+    assert "Read an item. (action)" in dama("services").stdout
+    (service,) = json.loads(dama("services", "--json").stdout)
+    assert service["actions"][0]["params"]["id"] == {"type": "number", "integer": True}
+
+
+def test_a_task_that_is_run_here_calls_actions(dama):
+    done = dama("run", "stock.order", "--id", "3")
+    assert done.returncode == 0, done.stderr
+    assert '"id": 3' in done.stdout
+
+
+def test_the_prompt_takes_lines_from_a_pipe_and_survives_mistakes(dama):
+    lines = 'v2.stock.item id=1\nno.thing\ncall\n"open\nactions stock\nnodes\nhelp\nexit\nnever\n'
+    done = dama("repl", input=lines)
+    assert done.returncode == 0
+    assert '"id": 1' in done.stdout
+    assert "v2.stock.item id unit?" in done.stdout
+    assert "There is no action 'no.thing'." in done.stderr
+    assert "call what?" in done.stderr
+    assert "never" not in done.stdout
+
+
+def test_the_prompt_completes_names(dama):
+    """On a real terminal: Tab after the beginning of a name."""
+    main, other = pty.openpty()
+    process = subprocess.Popen(
+        [DAMA, "repl"], cwd=dama.folder, env={**dama.environ, "TERM": "dumb"},
+        stdin=other, stdout=other, stderr=other,
+    )  # fmt: skip
+    os.close(other)
+    try:
+        shown = read_until(main, b"dama> ")
+        os.write(main, b"v2.stock.it\t id=5\n")
+        shown = read_until(main, b'"unit"')
+        assert b'"id": 5' in shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(main)
+
+
+def read_until(descriptor, text):
+    shown, end = b"", time.monotonic() + 20
+    while text not in shown:
+        assert time.monotonic() < end, shown
+        shown += os.read(descriptor, 4096)
+    return shown
+
+
+def test_tokens_are_made_listed_and_revoked(dama):
+    made = dama("token", "add", "ada", "--scope", "operator", "--service", "stock")
+    assert made.stdout.startswith("dama_")
+    assert "only its digest is stored" in made.stderr
+    assert dama("token", "add", "ada").returncode == 6
+    (listed,) = json.loads(dama("token", "ls", "--json").stdout)
+    assert (listed["name"], listed["scope"], listed["services"]) == ("ada", "operator", ["stock"])
+    assert made.stdout.strip().split("_", 2)[2] not in dama("token", "ls", "--json").stdout
+    assert dama("token", "revoke", "ada").returncode == 0
+    assert dama("token", "revoke", "ada").returncode == 4
+    assert dama("token", "add", "ada", "--expires", "soon").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ('[gateway]\nport = "x"', "gateway.port"),
+        ("[gateway]\nprot = 1", "Did you mean 'port'"),
+        ('[gateway]\nbefore_call = "no:where"', "no:where"),
+        ('[broker]\nurl = "redis://x"', "NATS"),
+        ('[broker]\nurl = "nats://127.0.0.1:1"', "NATS can not be reached"),
+        ("[broker]\nprotocol = 6", "from 4 to 5"),
+        ("broker = 5", "must be a table"),
+    ],
+)
+def test_settings_that_are_wrong_are_named(dama, settings, told):
+    (dama.folder / "dama.toml").write_text(f'services = ["stock"]\n{settings}\n')
+    if settings.startswith("broker"):
+        (dama.folder / "dama.toml").write_text(f'{settings}\nservices = ["stock"]\n')
+    done = dama("gateway") if "[gateway]" in settings else dama("nodes")
+    assert done.returncode in {2, 3}, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_gateway_says_when_its_port_is_taken(dama):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = dama("gateway", "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 2
+    assert "choose another port" in done.stderr
+
+
+def test_the_gateway_refuses_a_network_without_tokens(dama):
+    done = dama("gateway", "--host", "0.0.0.0", "--port", "0")  # noqa: S104 - what is refused
+    assert done.returncode == 6
+    assert "dama token add" in done.stderr
