@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.interop.cluster import until
+from tests.interop.cluster import js_node, until
 from tests.interop.conftest import py_node
 
 DAMA = str(Path(sys.executable).with_name("dama"))
@@ -29,6 +29,11 @@ async def part(task: Task, n: int) -> int:
 async def whole(task: Task, count: int) -> int:
     """Add up the parts."""
     return sum(await task.map(part, [{"n": n} for n in range(count)]))
+
+@etl.task
+async def held(task: Task) -> object:
+    """Wait for a signal that never comes."""
+    return await task.wait_for("never")
 
 @etl.task
 async def counted(task: Task, gate: str) -> dict:
@@ -163,4 +168,33 @@ async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_p
     finally:
         counter.kill()
         await counter.wait()
+        await worker.kill()
+
+
+async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
+    """What it waits for there fails, instead of waiting for ever; the task itself goes on later."""
+    worker = Worker(tmp_path, database_url, bus.url)
+    try:
+        async with js_node(bus.url), py_node(bus.url) as py:
+            await worker.start()
+            await py.wait_for_services("tasks", "js", timeout=30)
+
+            async def js_sees():
+                return "tasks" in {service["name"] for service in await py.call("js.services")}
+
+            await until(js_sees)
+            started = await py.call("tasks.start", {"name": "etl.held"})
+            told = {"action": "tasks.wait", "params": started}
+            waiting = asyncio.ensure_future(py.call("js.call", told, timeout=50))
+            await asyncio.sleep(0.5)  # it is on its way by then; earlier it would fail all the same
+            assert not waiting.done()
+
+            await worker.kill()
+
+            error = (await waiting)["error"]
+            assert (error["name"], error["data"]["action"]) == (
+                "RequestRejectedError",
+                "tasks.wait",
+            )
+    finally:
         await worker.kill()
