@@ -99,7 +99,9 @@ class Session:
                 yield app
             return
         from dama.services.node import node_of
+        from dama.spans import configure_spans
 
+        configure_spans("dama")
         async with (
             App.open(config, self.registry()) as app,
             node_of(app, config.broker, config.source) as node,

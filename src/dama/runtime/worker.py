@@ -34,6 +34,7 @@ from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
 from dama.runtime.sync_task import SyncTask
 from dama.runtime.task import Task
+from dama.spans import is_collecting, span
 from dama.store.renewal import Renewer
 from dama.telemetry import about
 
@@ -280,7 +281,9 @@ class Worker:
             program = self._programs.find(execution, self._registry.task(claim.task))
             beginning = program.beginning if program else STARTED
             await execution.begin(self._identity_text(), self._start_meta(claim), beginning)
-            outcome = await self._attempt(execution, program)
+            own = await execution.traceparent() if is_collecting() else None
+            with span(claim.task, own=own, context_id=claim.context_id, epoch=claim.epoch):
+                outcome = await self._attempt(execution, program)
             self._settling += 1
             self._wake.set()
             try:

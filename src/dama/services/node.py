@@ -10,10 +10,12 @@ from dama.broker.broker import Broker
 from dama.broker.broker_options import BrokerOptions
 from dama.broker.nats import NatsTransporter
 from dama.broker.table import Table
+from dama.broker.tracing import Tracing
 from dama.services.contexts import contexts_service, events_service
 from dama.services.ends import Ends
 from dama.services.operations import queues_service, schedules_service, workers_service
 from dama.services.tasks import tasks_service
+from dama.spans import is_collecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -72,6 +74,7 @@ class NodeSource:
                     ],
                     node_id=self._node_id,
                     options=self._options,
+                    middleware=[Tracing()] if is_collecting() else [],
                     transporter=self._transporter,
                 )
                 await broker.start()
