@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
-DOCUMENTED_PARTS = 4
+PARTS = 4  # of a traceparent
 
 _tracer: Any = None
 _ids: ContextVar[tuple[int, int] | None] = ContextVar("dama_span_ids", default=None)
@@ -120,4 +120,4 @@ def span(
 
 def _numbers(traceparent: str | None) -> tuple[int, int] | None:
     parts = traceparent.split("-") if traceparent else []
-    return (int(parts[1], 16), int(parts[2], 16)) if len(parts) == DOCUMENTED_PARTS else None
+    return (int(parts[1], 16), int(parts[2], 16)) if len(parts) == PARTS else None

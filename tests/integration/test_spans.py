@@ -54,6 +54,7 @@ class Kept(SpanExporter):
 @pytest.fixture
 def kept(monkeypatch):
     monkeypatch.setattr(spans, "_tracer", None)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
     exporter = Kept()
     assert spans.configure_spans("test", exporter)
     return exporter
@@ -62,7 +63,7 @@ def kept(monkeypatch):
 async def found(kept, *names):
     """The spans of these names; they are exported in batches, a little later."""
     async with asyncio.timeout(20):
-        while not set(names) <= {each.name for each in kept.spans}:
+        while not set(names) <= {each.name for each in kept.spans}:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return [next(s for s in kept.spans if s.name == name) for name in names]
 
