@@ -177,6 +177,7 @@ def test_tokens_are_made_listed_and_revoked(dama):
         ('[gateway]\nbefore_call = "no:where"', "no:where"),
         ('[broker]\nurl = "redis://x"', "NATS"),
         ('[broker]\nurl = "nats://127.0.0.1:1"', "NATS can not be reached"),
+        ('[broker]\nurl = "nats://host:port"', "NATS can not be reached"),
         ("[broker]\nprotocol = 6", "from 4 to 5"),
         ("broker = 5", "must be a table"),
     ],

@@ -7,12 +7,12 @@ itself it asks of others, and what they ask for it performs (`dama.broker.transi
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from dama.broker.middleware import Middleware
     from dama.broker.service import Service
     from dama.broker.transporter import Transporter
+
+
+TELL_SECONDS = 3.0
+
+_log = logging.getLogger("dama.broker")
 
 
 class Broker:
@@ -112,21 +117,22 @@ class Broker:
         """Connect with the other nodes, if there is a way to them, and start the services.
 
         Raises:
-            DisconnectedError: The way to other nodes can not be opened.
+            DisconnectedError: The way to other nodes can not be opened, or another one has the id.
+            ServiceNotFoundError: What a service needs did not come in time.
+            ServiceStartError: A service failed at its start; nothing goes on then.
         """
-        if self.transit:
-            await self.transit.connect()
-        for service in list(self.services.values()):
-            await service.created()
-        # Side by side: they may wait for each other.
-        async with asyncio.TaskGroup() as group:
-            for service in list(self.services.values()):
-                group.create_task(self._start(service))
-        self.is_started = True
-        if self.transit:
-            await self.transit.ready()
-        for middleware in self.middleware:
-            await middleware.started(self)
+        try:
+            if self.transit:
+                await self.transit.connect()
+            await self._start_services()
+            self.is_started = True
+            if self.transit:
+                await self.transit.ready()
+            for middleware in self.middleware:
+                await middleware.started(self)
+        except BaseException:
+            await self._give_up()
+            raise
         await self.raise_local("$broker.started")
 
     async def stop(self) -> None:
@@ -385,7 +391,7 @@ class Broker:
             async with asyncio.timeout(limit or None):
                 while missing := [n for n in names if not self.catalog.has_service(n)]:
                     self._changes.clear()
-                    await self._changes.wait()
+                    await self._changed_or_told(missing)
         except TimeoutError:
             missing = [n for n in names if not self.catalog.has_service(n)]
             raise ServiceNotFoundError(
@@ -393,6 +399,14 @@ class Broker:
                 "`dama nodes` lists who is there.",
                 data={"service": missing},
             ) from None
+
+    async def _changed_or_told(self, missing: Sequence[str]) -> None:
+        """Wait for a change of the catalog, and say from time to time what is still missing."""
+        try:
+            async with asyncio.timeout(TELL_SECONDS):
+                await self._changes.wait()
+        except TimeoutError:
+            _log.warning("%s waits for the service %s", self.node_id, ", ".join(missing))
 
     async def ping(self, node_id: str, timeout: float = 2.0) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
         """Ask a node for a sign of life; None when none came in time.
@@ -410,6 +424,27 @@ class Broker:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    async def _start_services(self) -> None:
+        for service in list(self.services.values()):
+            await service.created()
+        try:
+            # Side by side: they may wait for each other.
+            async with asyncio.TaskGroup() as group:
+                for service in list(self.services.values()):
+                    group.create_task(self._start(service))
+        except BaseExceptionGroup as failed:
+            # The first is the cause; the others were waiting for it, or failed beside it.
+            raise failed.exceptions[0] from None
+
+    async def _give_up(self) -> None:
+        """Leave nothing of a start that failed."""
+        self.is_started = False
+        for task in tuple(self._background):
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        if self.transit:
+            await self.transit.close()
 
     def _take(self, definition: Service) -> LocalService:
         if definition.full_name in self.services:
@@ -445,10 +480,9 @@ class Broker:
         if local:
             self.catalog.local.seq += 1
         self._changes.set()
-        with suppress(RuntimeError):  # no loop yet: nobody can listen
-            self.spawn(self.raise_local("$services.changed", {"localService": local}))
-            if local and self.transit and self.is_started:
-                self.spawn(self.transit.announce())
+        self.spawn(self.raise_local("$services.changed", {"localService": local}))
+        if local and self.transit and self.is_started:
+            self.spawn(self.transit.announce())
 
 
 @cache

@@ -41,6 +41,12 @@ class UnknownServiceError(UsageError):
     code = "UNKNOWN_SERVICE"
 
 
+class ServiceStartError(UsageError):
+    """What a service does at its start has failed."""
+
+    code = "SERVICE_START"
+
+
 class ModuleLoadError(UsageError):
     """A module that should have services can not be imported, or has none.
 

@@ -17,7 +17,7 @@ from dama.broker.action import ABSENT_FALLBACK
 from dama.broker.breaker import Bulkhead
 from dama.broker.cache import cache_key
 from dama.broker.call_errors import GracefulStopTimeoutError, ValidationError, invalid_params
-from dama.broker.errors import InvalidParamsError
+from dama.broker.errors import InvalidParamsError, ServiceStartError
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service
 from dama.broker.stream import Stream
@@ -135,10 +135,21 @@ class LocalService:
         await _call_all(self.definition.moments("created"), self)
 
     async def start(self) -> None:
-        """Wait for the services that it needs, and call what is to be done at the start."""
+        """Wait for the services that it needs, and call what is to be done at the start.
+
+        Raises:
+            ServiceNotFoundError: They did not come in time.
+            ServiceStartError: What is to be done has failed.
+        """
         if needed := self.definition.dependencies:
             await self.broker.wait_for_services(*needed)
-        await _call_all(self.definition.moments("started"), self)
+        try:
+            await _call_all(self.definition.moments("started"), self)
+        except Exception as error:
+            raise ServiceStartError(
+                f"The service {self.full_name} can not start: {type(error).__name__}: {error}.",
+                "Run with --debug to see the traceback.",
+            ) from error
         self.is_started = True
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it stops without them then

@@ -86,7 +86,7 @@ class NatsTransporter:
                     disconnected_cb=on_disconnected,
                     error_cb=on_error,
                 )
-        except (OSError, Error) as error:
+        except (OSError, Error, ValueError, AssertionError) as error:
             await self.close()
             raise DisconnectedError(
                 f"NATS can not be reached at {self._shown()}: {error or type(error).__name__}.",
@@ -133,7 +133,10 @@ class NatsTransporter:
     async def close(self) -> None:
         """Leave the bus."""
         self._is_closing = True
-        with suppress(OSError):  # it was away just then
+        if self._client is None:
+            return
+        # An outage just then, or nothing was opened yet, which the client asserts.
+        with suppress(OSError, AssertionError):
             await self._client.close()
 
     def _shown(self) -> str:

@@ -47,6 +47,7 @@ class Transit:
     Attributes:
         is_connected: Packets can be sent.
         is_leaving: No calls are taken any more.
+        has_twin: Another process has the id of this node.
     """
 
     def __init__(self, broker: Broker, transporter: Transporter) -> None:
@@ -54,6 +55,7 @@ class Transit:
         self.broker = broker
         self.is_connected = False
         self.is_leaving = False
+        self.has_twin = False
         self.version = str(options.protocol)
         self._transporter = transporter
         self._prefix = f"MOL-{options.namespace}" if options.namespace else "MOL"
@@ -81,7 +83,7 @@ class Transit:
         """Join the bus, ask who is there and wait a little for answers.
 
         Raises:
-            DisconnectedError: The bus can not be reached.
+            DisconnectedError: The bus can not be reached, or another node has the id of this one.
         """
         node_id = self.broker.node_id
         await self._transporter.connect(node_id, self._reconnected, self._disconnected)
@@ -94,11 +96,16 @@ class Transit:
         self.is_connected = True
         await self.broker.raise_local("$transporter.connected", {"wasReconnect": False})
         await self.discovery.begin()
+        self._refuse_twin()
 
     async def ready(self) -> None:
-        """Tell the others that the services are up."""
-        await self.discovery.announce()
-        await self.subscribe_balanced()
+        """Tell the others that the services are up.
+
+        Raises:
+            DisconnectedError: Another node has the id of this one.
+        """
+        self._refuse_twin()
+        await self.announce()
 
     async def announce(self) -> None:
         """Tell the others that the services have changed."""
@@ -121,7 +128,12 @@ class Transit:
         except CallError as error:
             _log.warning("%s", error)
         self.exchange.reject_all(DisconnectedError("This node leaves the others."))
+        await self.close()
+
+    async def close(self) -> None:
+        """Leave the bus without a word."""
         self.is_connected = False
+        await self.discovery.end()
         await self._transporter.close()
 
     async def request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
@@ -213,24 +225,35 @@ class Transit:
                 kind,
             )
             return False
-        return sender != self.broker.node_id or kind in OWN or self._is_twin(kind, packet)
+        return sender != self.broker.node_id or kind in OWN or self._is_for_a_twin(kind, packet)
 
-    def _is_twin(self, kind: str, packet: Mapping[str, Any]) -> bool:
-        """Another process has the id of this node: say so, since calls would go to either."""
+    def _is_for_a_twin(self, kind: str, packet: Mapping[str, Any]) -> bool:
+        """Whether a packet of its own id may be that of another process, which has to be told.
+
+        Who comes second asks before it tells of itself: it is answered, and steps aside.
+        """
         other = packet.get("instanceID")
-        if kind == "INFO" and other and other != self.broker.instance_id:
-            _log.critical(
-                "another node has the id %s of this one; this one leaves. Give it another node_id.",
-                self.broker.node_id,
-            )
-            self.broker.spawn(self._step_aside())
-        return False
+        if kind == "INFO" and other and other != self.broker.instance_id and not self.is_leaving:
+            self.has_twin = self.is_leaving = True
+            _log.critical("%s", self._twin_error())
+            if self.broker.is_started:
+                self.broker.spawn(self._step_aside())
+        return kind == "DISCOVER" and self.broker.is_started
+
+    def _refuse_twin(self) -> None:
+        if self.has_twin:
+            raise self._twin_error()
+
+    def _twin_error(self) -> DisconnectedError:
+        return DisconnectedError(
+            f"Another node has the id {self.broker.node_id} of this one, which stays away.",
+            "Give it another node_id in [broker] or DAMA_NODE_ID, or none: each process has its "
+            "own then.",
+        )
 
     async def _step_aside(self) -> None:
-        self.is_leaving, self.is_connected = True, False
-        self.exchange.reject_all(DisconnectedError("Another node has the id of this one."))
-        await self.discovery.end()
-        await self._transporter.close()
+        self.exchange.reject_all(self._twin_error())
+        await self.close()
 
     async def _subscribe(self, topic: str, kind: str) -> None:
         await self._transporter.subscribe(f"{self._prefix}.{topic}", kind, self.receive)
