@@ -12,6 +12,7 @@ import pytest
 from dama.broker.call_errors import (
     CallError,
     DisconnectedError,
+    InvalidPacketDataError,
     RequestRejectedError,
     ServiceNotFoundError,
 )
@@ -198,6 +199,7 @@ def packets():
     """Packets as a node with a fault, or somebody with bad intent, would send them."""
     chance = random.Random(7)  # noqa: S311 - no secret
     values = [None, 1, -1, 1e300, "", "x", [], {}, [[]], {"a": {}}, True, "\u0000", 2**70]
+    commands = ["a b", "x 1\r\nPUB MOL.DISCONNECT 2\r\n{}\r\n", ">", "*", "a\tb"]
     base = {"ver": "4", "sender": "evil"}
     yield from (
         b"",
@@ -219,14 +221,21 @@ def packets():
         chosen = chance.sample(fields, chance.randint(0, 10))
         packet = {**base, **{name: chance.choice(values) for name in chosen}}
         if chance.random() < 0.1:
-            packet["sender"] = chance.choice(values)
+            packet["sender"] = chance.choice([*values, *commands])
+        yield json.dumps(packet).encode()
+    for sender in commands:
+        packet = {"ver": "4", "sender": sender, "id": "1", "time": 1, "action": "py.who"}
         yield json.dumps(packet).encode()
 
 
 async def test_no_packet_ends_a_node(bus):
-    """Whatever comes on whatever topic, it is logged and dropped, and calls go on."""
+    """Whatever comes on whatever topic, it is logged and dropped, and calls go on.
+
+    Nor does it lose its connection: a sender whose name holds a command is not answered with it.
+    """
     async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="asking") as asking:
         await asking.wait_for_services("py")
+        connection = py.transit._transporter._client
         client = await nats.connect(bus.url)
         kinds = ["DISCOVER", "INFO", "HEARTBEAT", "DISCONNECT", "PING"]
         own = ["REQ", "RES", "EVENT", "PONG", "INFO", "DISCOVER", "PING"]
@@ -238,3 +247,7 @@ async def test_no_packet_ends_a_node(bus):
         await client.close()
         assert await asking.call("py.who", timeout=30) == "py-1"
         assert not py.transit.is_leaving
+        with pytest.raises(InvalidPacketDataError):
+            await py.ping("x 1\r\nPUB MOL.DISCONNECT")
+        assert connection.stats["reconnects"] == 0
+        assert connection.stats["errors_received"] == 0

@@ -216,6 +216,14 @@ class InvalidPacketDataError(CallError):
     code = "INVALID_PACKET_DATA"
 
 
+class PacketTooLargeError(CallError):
+    """A packet is larger than the bus allows; this one is not of Moleculer."""
+
+    name = "PacketTooLargeError"
+    status = 413
+    code = "PACKET_TOO_LARGE"
+
+
 CLASSES: Mapping[str, type[CallError]] = {
     class_.name: class_
     for class_ in (
@@ -237,6 +245,7 @@ CLASSES: Mapping[str, type[CallError]] = {
         GracefulStopTimeoutError,
         ProtocolVersionMismatchError,
         InvalidPacketDataError,
+        PacketTooLargeError,
     )
 }
 

@@ -8,11 +8,17 @@ may end the node.
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from dama.broker.call_errors import CallError, DisconnectedError
+from dama.broker.call_errors import (
+    CallError,
+    DisconnectedError,
+    InvalidPacketDataError,
+    PacketTooLargeError,
+)
 from dama.broker.discovery import Discovery
 from dama.broker.exchange import Exchange
 
@@ -25,16 +31,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.broker")
 
+_TOPIC = re.compile(r"[^\s*>\x00-\x20\x7f]{1,500}")
 OWN = ("REQ", "RES", "EVENT")
 """Packets that a node may send to itself, by way of the bus."""
-
-
-class PacketTooLargeError(CallError):
-    """A packet is larger than the bus allows."""
-
-    name = "PacketTooLargeError"
-    status = 413
-    code = "PACKET_TOO_LARGE"
 
 
 class Transit:
@@ -167,6 +166,9 @@ class Transit:
                 "Send it as a stream, or raise max_payload of the NATS server.",
                 data={"size": len(body), "limit": self._transporter.longest_packet},
             )
+        # Part of it may come from a packet, or from whoever names a node.
+        if not _TOPIC.fullmatch(topic):
+            raise InvalidPacketDataError(f"{topic!r} can not be the topic of a packet.")
         await self._transporter.publish(f"{self._prefix}.{topic}", body)
 
     async def flush(self) -> None:
@@ -181,7 +183,7 @@ class Transit:
                 raise TypeError(f"wanted an object, found {type(found).__name__}")  # noqa: TRY301 - logged with the others
             packet = cast("dict[str, Any]", found)
             sender = packet.get("sender")
-            if not isinstance(sender, str) or not sender:
+            if not isinstance(sender, str) or not _TOPIC.fullmatch(sender):
                 raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301
             if self._is_meant(kind, packet, sender):
                 self._receivers[kind](packet)
