@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
+from dama.domain.event import Event
 from dama.gateway.server import NoTokensError, serving
 from dama.gateway.settings import GatewaySettings
+from dama.store import Start
 from dama.store.errors import TokenExistsError, UnknownTokenError
 from tests.integration.served import ended, served
 
@@ -80,6 +82,46 @@ async def test_who_did_it_is_in_the_events(client, tokens):
     id_ = started.json()["context_id"]
     events = await client.get(f"/api/contexts/{id_}/events", headers=headers)
     assert events.json()["events"][0]["meta"]["user"] == "operator"
+
+
+async def test_nobody_can_say_that_another_did_it(client, tokens, store):
+    headers = bearer(tokens["operator"])
+    started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
+    id_ = started.json()["context_id"]
+    forged = {"type": "x", "meta": {"user": "ada", "request_id": "r", "note": "kept"}}
+    answer = await client.post(f"/api/events/{id_}", json={"event": forged}, headers=headers)
+    assert answer.status_code == 200
+    (event,) = [e for e in await store.events(id_) if e.type == "x"]
+    assert (event.meta["user"], event.meta["note"]) == ("operator", "kept")
+    assert event.meta["request_id"] != "r"
+    wrong = {"event": {"type": "x", "meta": [1]}}
+    answer = await client.post(f"/api/events/{id_}", json=wrong, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "INVALID_EVENT")
+
+
+async def test_a_stream_ends_when_its_token_is_revoked(client, tokens, store, monkeypatch):
+    """Also one that never pauses: events come all the while."""
+    monkeypatch.setattr("dama.gateway.streams.BEAT_SECONDS", 0.3)
+    task = asyncio.create_task(chatter(store))
+    try:
+        async with client.stream("GET", "/api/stream", headers=bearer(tokens["viewer"])) as stream:
+            lines = stream.aiter_lines()
+            while not (await anext(lines)).startswith("data: "):
+                pass
+            await store.tokens.revoke("viewer")
+            async with asyncio.timeout(10):
+                rest = [line async for line in lines]
+        assert rest
+        assert not task.done()
+    finally:
+        task.cancel()
+
+
+async def chatter(store):
+    (context_id,) = await store.start([Start("x.y", {})])
+    while True:
+        await store.append(context_id, [Event("said")])
+        await asyncio.sleep(0.02)
 
 
 async def test_a_viewer_reads_and_does_nothing_else(client, tokens):

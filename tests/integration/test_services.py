@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import psycopg
 import pytest
 
 from dama import Service, SyncTask, Task
@@ -204,6 +205,19 @@ async def test_many_wait_at_once_for_different_contexts(broker):
     starts = [{"name": "office.letter", "params": {"text": str(n)}} for n in range(50)]
     results = await asyncio.gather(*(broker.call("tasks.run", start) for start in starts))
     assert results == [f"[[{n}]]" for n in range(50)]
+
+
+async def test_who_waits_is_told_when_nobody_can_say_any_more(broker, store, database_url):
+    started = await broker.call("tasks.start", {"name": "office.approval"})
+    waiting = asyncio.ensure_future(broker.call("tasks.wait", started))
+    await asyncio.sleep(0.2)
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        await connection.execute("SET search_path = _data_manager_admin")
+        await connection.execute("ALTER TABLE event_store_prototype RENAME TO gone")
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            async with asyncio.timeout(10):
+                await waiting
+        await connection.execute("ALTER TABLE gone RENAME TO event_store_prototype")
 
 
 async def test_what_is_wrong_is_told_before_anything_is_done(broker):

@@ -255,7 +255,8 @@ class Gateway:
 
     async def _call(self, request: Request, identity: Identity) -> Response:
         """Make a call of a request."""
-        path: str = request.scope["path"]
+        # Not decoded yet: a slash within a param is not one between two of them.
+        path: str = request.scope["raw_path"].decode("latin-1")
         if not path.startswith("/api/"):
             raise PathNotFoundError(f"There is nothing at {path}.", "GET /api lists what there is.")
         match = self._match(request, path.removeprefix("/api"))

@@ -7,6 +7,7 @@ is cut off goes on at any of them, without a gap and without a double.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from dama.domain.event import LoggedEvent
     from dama.gateway.access import Access
 
-BEAT_SECONDS = 15.0
+BEAT_SECONDS = 5.0  # also the longest that a stream outlives its token
 RETRY_MILLISECONDS = 1000
 LATEST = "latest"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -82,8 +83,12 @@ async def _lines(
 ) -> AsyncIterator[bytes]:
     yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
     following: asyncio.Task[LoggedEvent] | None = None
+    looked = monotonic()
     try:
         while True:
+            if monotonic() - looked >= BEAT_SECONDS:
+                await access.identify(headers_of(request))
+                looked = monotonic()
             following = following or asyncio.ensure_future(anext(source))
             done, _ = await asyncio.wait([following], timeout=BEAT_SECONDS)
             if done:
@@ -92,7 +97,6 @@ async def _lines(
                 yield b"id: %d\ndata: %b\n\n" % (event.position, msgspec.json.encode(event))
             else:
                 yield b":\n\n"  # so that proxies and the client see that it lives
-                await access.identify(headers_of(request))
     except DamaError:
         return  # the token is good no more, or the database is away: the client comes again
     finally:

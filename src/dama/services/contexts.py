@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -128,8 +128,11 @@ def events_service(app: App) -> Service:
             expected: Refuse when the context has another version.
         """
         await permit_context(app, call, context_id)
-        meta: dict[str, Any] = event.get("meta") or {}
-        parsed = parse_event({**event, "meta": {**starter(call), **meta}})
+        meta: object = event.get("meta")
+        told = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
+        # Who did it is not for the caller to say; a meta that is no object is refused below.
+        known: object = {**told, **starter(call)} if isinstance(meta, dict | None) else meta
+        parsed = parse_event({**event, "meta": known})
         (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
         return {"context_id": context_id, "event_id": event_id}
 

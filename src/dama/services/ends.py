@@ -58,6 +58,14 @@ class Ends:
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self) -> None:
+        try:
+            await self._ask_always()
+        except Exception as error:  # noqa: BLE001 - who waits must not wait for ever
+            for end in [each for waiting in self._waiting.values() for each in waiting]:
+                if not end.done():
+                    end.set_exception(error)
+
+    async def _ask_always(self) -> None:
         """Ask as long as somebody waits: often at first, for most tasks are short."""
         pause = SOONEST
         while self._waiting:

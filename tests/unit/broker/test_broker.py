@@ -562,7 +562,7 @@ async def test_what_a_service_raises_at_its_start_is_told_and_nothing_goes_on():
     waiting = Service("waiting", dependencies=["bad"])
     waiting.started(seen.append)
     broker = node(bad, waiting)
-    with pytest.raises(ServiceStartError, match="The service bad can not start: .*no disk"):
+    with pytest.raises(ServiceStartError, match=r"The service bad can not start: .*no disk"):
         await broker.start()
     assert (broker.is_started, seen) == (False, [])
 
