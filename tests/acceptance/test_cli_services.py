@@ -174,6 +174,7 @@ def test_tokens_are_made_listed_and_revoked(dama):
     [
         ('[gateway]\nport = "x"', "gateway.port"),
         ("[gateway]\nprot = 1", "Did you mean 'port'"),
+        ("[gateway]\nrate_window = 0", "more than 0"),
         ('[gateway]\nbefore_call = "no:where"', "no:where"),
         ('[broker]\nurl = "redis://x"', "NATS"),
         ('[broker]\nurl = "nats://127.0.0.1:1"', "NATS can not be reached"),

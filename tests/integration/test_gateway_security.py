@@ -352,22 +352,39 @@ async def test_pages_of_others_can_not_make_a_browser_call(store, tmp_path, head
 
 
 async def test_a_client_that_asks_too_often_is_told_to_wait(store, tmp_path):
-    async with served(store, tmp_path, working=False, rate_limit=3) as client:
+    async with served(store, tmp_path, working=False, rate_limit=3, rate_window=3600) as client:
         answers = [await client.get("/api/shop/who") for _ in range(4)]
         assert [a.status_code for a in answers] == [200, 200, 200, 429]
         assert [a.headers.get("x-rate-limit-remaining") for a in answers] == ["2", "1", "0", None]
         assert int(answers[-1].headers["retry-after"]) > 0
 
 
+async def test_a_client_gets_no_more_by_asking_several_copies(store, tmp_path):
+    limits = {"rate_limit": 3, "rate_window": 3600, "working": False}
+    async with served(store, tmp_path, **limits) as one, served(store, tmp_path, **limits) as two:
+        clients = [one, two, one, two, one]
+        statuses = [(await client.get("/api/shop/who")).status_code for client in clients]
+    assert statuses == [200, 200, 200, 429, 429]
+
+
+async def test_a_client_may_ask_again_in_the_next_window(store):
+    counts = [await store.tokens.count_request("c", 0.05)]
+    async with asyncio.timeout(5):
+        while len(counts) < 3 or counts[-1][0] > 1:
+            counts.append(await store.tokens.count_request("c", 0.05))
+    assert max(count for count, _ in counts) > 1
+    assert all(0 <= left <= 0.05 for _, left in counts[:2])
+
+
 async def test_forwarded_headers_are_believed_of_trusted_proxies_only(store, tmp_path):
     """Else a client could be another one at each request."""
     headers = [{"X-Forwarded-For": f"10.0.0.{n}"} for n in range(3)]
-    async with served(store, tmp_path, working=False, rate_limit=1) as client:
+    async with served(store, tmp_path, working=False, rate_limit=1, rate_window=3600) as client:
         statuses = [(await client.get("/api/shop/who", headers=h)).status_code for h in headers]
         assert statuses == [200, 429, 429]
     proxies = ("127.0.0.1",)
     async with served(
-        store, tmp_path, working=False, rate_limit=1, trusted_proxies=proxies
+        store, tmp_path, working=False, rate_limit=1, rate_window=3600, trusted_proxies=proxies
     ) as client:
         statuses = [(await client.get("/api/shop/who", headers=h)).status_code for h in headers]
         assert statuses == [200, 200, 200]

@@ -96,20 +96,20 @@ def demand(identity: Identity, scope: str, service: str, what: str) -> None:
 
 
 class RateLimit:
-    """Counts the requests of each client, on this copy of the gateway.
+    """Counts the requests of each client, over all copies of the gateway.
 
     Args:
+        tokens: Keeps the counts.
         limit: How many are allowed in a window; 0 for any number.
         window: Its seconds.
     """
 
-    def __init__(self, limit: int, window: float) -> None:
+    def __init__(self, tokens: Tokens, limit: int, window: float) -> None:
+        self._tokens = tokens
         self._limit = limit
         self._window = window
-        self._counts: dict[str, int] = {}
-        self._ends = 0.0
 
-    def count(self, client: str) -> dict[str, str]:
+    async def count(self, client: str) -> dict[str, str]:
         """Count a request; give the headers that tell how many are left.
 
         Raises:
@@ -117,12 +117,8 @@ class RateLimit:
         """
         if not self._limit:
             return {}
-        now = monotonic()
-        if now >= self._ends:
-            self._counts.clear()
-            self._ends = now + self._window
-        count = self._counts[client] = self._counts.get(client, 0) + 1
-        wait = math.ceil(self._ends - now)
+        count, left = await self._tokens.count_request(client, self._window)
+        wait = max(math.ceil(left), 1)
         if count > self._limit:
             raise RateLimitExceededError(
                 f"{self._limit} requests in {self._window:g} s are allowed.",

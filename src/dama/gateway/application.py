@@ -110,7 +110,7 @@ class Gateway:
         self.access = Access(app.store.tokens, settings)
         self.aliases = Aliases(broker.catalog)
         self.metrics = Metrics()
-        self._limit = RateLimit(settings.rate_limit, settings.rate_window)
+        self._limit = RateLimit(app.store.tokens, settings.rate_limit, settings.rate_window)
         self._before_call = before_call
         self._after_call = after_call
         self._observed: dict[tuple[str, str], Any] = {}
@@ -173,7 +173,7 @@ class Gateway:
             about(request_id=request_id)
             try:
                 self._check_where_from(headers)
-                limits = self._limit.count(request.client.host if request.client else "")
+                limits = await self._limit.count(request.client.host if request.client else "")
                 response = await endpoint(request, await self.access.identify(headers))
                 if limits:
                     response.headers.update(limits)

@@ -109,10 +109,14 @@ def read_settings(
         body_limit=table.size("body_limit") or defaults.body_limit,
         upload_limit=table.size("upload_limit") or defaults.upload_limit,
         rate_limit=table.number("rate_limit", 0) or 0,
-        rate_window=float(
-            table.value("rate_window", (int, float), "a number of seconds", defaults.rate_window)
-        ),
+        rate_window=_window(table, defaults.rate_window),
         any_method=table.flag("any_method"),
         before_call=table.text("before_call"),
         after_call=table.text("after_call"),
     )
+
+
+def _window(table: Table, default: float) -> float:
+    wanted = "a number of seconds, more than 0"
+    seconds = table.value("rate_window", (int, float), wanted, default)
+    return float(seconds) if seconds > 0 else table.wrong("rate_window", wanted)

@@ -149,6 +149,18 @@ class Tokens:
         message = f"{context_id}.{epoch}".encode()
         return hmac.new(self._run_secret, message, hashlib.sha256).hexdigest()
 
+    async def count_request(self, client: str, seconds: float) -> tuple[int, float]:
+        """Count a request of a client, over all copies of the gateway.
+
+        Returns:
+            How many there were in the window of so many seconds, and how many are left of it.
+        """
+        params = {"client": client, "seconds": seconds}
+        ((count, left),) = await self._database.rows("count_request", params, again=False)
+        if count == 1:
+            await self._database.rows("forget_requests", again=False)
+        return count, left
+
     async def all(self) -> list[TokenRow]:
         """All tokens, the newest first, revoked ones too."""
         return [TokenRow(*row) for row in await self._database.rows("list_tokens")]
