@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PARTS = 4  # of a traceparent
+LONGEST_REASON = 500
 
 _tracer: Any = None
 _ids: ContextVar[tuple[int, int] | None] = ContextVar("dama_span_ids", default=None)
@@ -80,11 +81,36 @@ def is_collecting() -> bool:
     return _tracer is not None
 
 
+class Span:
+    """A span while it lasts.
+
+    Attributes:
+        traceparent: Its own; None when nobody collects.
+    """
+
+    def __init__(self, collected: Any = None) -> None:  # noqa: ANN401 - of the SDK
+        self._collected = collected
+        self.traceparent: str | None = None
+        if collected is not None:
+            made = collected.get_span_context()
+            self.traceparent = f"00-{made.trace_id:032x}-{made.span_id:016x}-{made.trace_flags:02x}"
+
+    def fail(self, error: BaseException) -> None:
+        """Say that what it is about has failed."""
+        if self._collected is None:
+            return
+        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
+
+        self._collected.record_exception(error)
+        self._collected.set_attribute("error.type", type(error).__name__)
+        self._collected.set_status(Status(StatusCode.ERROR, str(error)[:LONGEST_REASON]))
+
+
 @contextmanager
 def span(
     name: str, *, below: object = None, own: str | None = None, **attributes: Any
-) -> Generator[str | None]:
-    """Collect a span around the block; gives its `traceparent`, None when nobody collects.
+) -> Generator[Span]:
+    """Collect a span around the block, if anybody collects.
 
     Args:
         name: What it is called.
@@ -93,7 +119,7 @@ def span(
         **attributes: What else is known.
     """
     if _tracer is None:
-        yield None
+        yield Span()
         return
     from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - an extra
         TraceContextTextMapPropagator,
@@ -107,12 +133,11 @@ def span(
         started = _tracer.start_span(name, context=context, attributes=attributes)
     finally:
         _ids.reset(token)
-    made = started.get_span_context()
+    collected = Span(started)
     try:
-        yield f"00-{made.trace_id:032x}-{made.span_id:016x}-{made.trace_flags:02x}"
+        yield collected
     except BaseException as error:
-        started.record_exception(error)
-        started.set_attribute("error.type", type(error).__name__)
+        collected.fail(error)
         raise
     finally:
         started.end()

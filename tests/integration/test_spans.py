@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import StatusCode
 
 from dama import Service, Task, spans
 from dama.app import App
 from dama.broker.registry import Registry
 from dama.services.node import node_of
+from dama.services.tasks import TaskFailedError
 
 GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
 office = Service("office")
@@ -99,6 +101,18 @@ async def test_a_run_has_the_span_that_its_programs_are_told(kept, store):
     assert run.attributes["context_id"] == 1
 
 
+async def test_the_span_of_a_run_that_failed_says_so(kept, store):
+    app = App(store, Registry([office]))
+    async with node_of(app, {}, ""), app.working():
+        broker = await app.broker()
+        with pytest.raises(TaskFailedError):
+            await broker.call("tasks.run", {"name": "office.letter", "params": {"text": ""}})
+    (run,) = await found(kept, "office.letter")
+    assert run.status.status_code is StatusCode.ERROR
+    assert "nothing to ink" in run.status.description
+    assert run.attributes["error.type"] == "ValueError"
+
+
 async def test_spans_are_sent_to_a_collector(tmp_path, database_url):
     """The real exporter of a real command, to a server that takes what comes."""
     received = asyncio.Event()
@@ -137,4 +151,5 @@ def test_without_a_collector_nothing_is_imported(monkeypatch):
     monkeypatch.setattr(spans, "_tracer", None)
     assert not spans.configure_spans("test")
     with spans.span("x") as made:
-        assert made is None
+        assert made.traceparent is None
+        made.fail(ValueError("nobody collects"))

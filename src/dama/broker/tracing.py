@@ -37,7 +37,7 @@ def _traced(perform: Perform, name: str | None, kind: str) -> Perform:
         given = call.meta.get("traceparent")
         facts = {"moleculer.node": call.node_id, "moleculer.request": call.request_id}
         with span(name or call.name, below=given, kind=kind, **facts) as made:
-            call.meta["traceparent"] = made
+            call.meta["traceparent"] = made.traceparent
             try:
                 return await perform(call)
             finally:

@@ -282,8 +282,11 @@ class Worker:
             beginning = program.beginning if program else STARTED
             await execution.begin(self._identity_text(), self._start_meta(claim), beginning)
             own = await execution.traceparent() if is_collecting() else None
-            with span(claim.task, own=own, context_id=claim.context_id, epoch=claim.epoch):
+            facts = {"context_id": claim.context_id, "epoch": claim.epoch}
+            with span(claim.task, own=own, **facts) as collected:
                 outcome = await self._attempt(execution, program)
+                if isinstance(outcome, Failed | Retry):
+                    collected.fail(outcome.error)
             self._settling += 1
             self._wake.set()
             try:
