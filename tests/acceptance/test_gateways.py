@@ -14,7 +14,7 @@ from dama.domain.event import Event
 from dama.store import Append, Start, Store
 
 DAMA = str(Path(sys.executable).with_name("dama"))
-EVENTS = 400
+EVENTS, SOME = 400, 50
 
 
 class Copies:
@@ -84,11 +84,11 @@ async def test_a_client_misses_nothing_when_its_gateway_is_killed(tmp_path, data
         await copies.start()
         await copies.start()
         async with copies.proxy() as address:
-            received = asyncio.create_task(follow(address, EVENTS))
+            enough = asyncio.Event()
+            received = asyncio.create_task(follow(address, EVENTS, enough))
             writing = asyncio.create_task(write(store, EVENTS))
             async with asyncio.timeout(30):
-                while len(copies.served) < 1 or not following["count"] > 50:  # noqa: ASYNC110
-                    await asyncio.sleep(0.01)
+                await enough.wait()
             victim = copies.processes[copies.served[0]]
             victim.kill()
             await victim.wait()
@@ -102,9 +102,6 @@ async def test_a_client_misses_nothing_when_its_gateway_is_killed(tmp_path, data
     assert set(copies.served) == {0, 1}
 
 
-following = {"count": 0}
-
-
 async def write(store: Store, count: int) -> None:
     """Append events, a few at a time, to a context of its own."""
     (context_id,) = await store.start([Start("x.y", {})])
@@ -114,9 +111,8 @@ async def write(store: Store, count: int) -> None:
         await asyncio.sleep(0.005)
 
 
-async def follow(address: str, count: int) -> tuple[list[int], list[int]]:
-    """What a client gets that comes back whenever it is cut off."""
-    following["count"] = 0
+async def follow(address: str, count: int, enough: asyncio.Event) -> tuple[list[int], list[int]]:
+    """What a client gets that comes back whenever it is cut off; tells when it has some."""
     positions, numbers = [], []
     async with httpx.AsyncClient(timeout=10) as client:
         while len(numbers) < count:
@@ -132,7 +128,8 @@ async def follow(address: str, count: int) -> tuple[list[int], list[int]]:
                             positions.append(position)
                             if event["type"] == "number":
                                 numbers.append(event["payload"])
-                                following["count"] = len(numbers)
+                        if len(numbers) > SOME:
+                            enough.set()
                         if len(numbers) >= count:
                             break
     return positions, numbers

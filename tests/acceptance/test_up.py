@@ -39,7 +39,7 @@ class Ups:
     def start(self, *arguments, **environ):
         """Start one; return when it says that it runs, with what it said."""
         process = subprocess.Popen(
-            [DAMA, "up", *arguments],
+            [DAMA, "up", "--port", "0", *arguments],
             cwd=self.folder,
             env=self.environ | environ,
             stdout=subprocess.PIPE,

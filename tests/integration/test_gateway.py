@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 
 from dama.broker.errors import InvalidDefinitionError
+from dama.runtime.run_directory import WORK
 from tests.integration.served import began, ended, events_of, left, served
 
 
@@ -310,7 +311,10 @@ async def test_a_file_is_written_into_the_folder_of_a_tree(client, store, tmp_pa
 
     answer = await client.put(f"/api/contexts/{id_}/files/in.csv", content=body())
     assert (answer.status_code, answer.json()) == (201, {"name": "in.csv", "bytes": 1_000_000})
-    (written,) = tmp_path.glob(f"runs/*/work/{id_}/*")
+    (written,) = tmp_path.glob(f"runs/*/{WORK}/{id_}/*")
+    written.with_name("folder").mkdir()
+    refused = await client.put(f"/api/contexts/{id_}/files/folder", content=b"x")
+    assert refused.status_code == 400
     assert (written.name, written.stat().st_size) == ("in.csv", 1_000_000)
 
 

@@ -11,6 +11,7 @@ import pytest
 from dama.domain.event import Event
 from dama.gateway.server import NoTokensError, serving
 from dama.gateway.settings import GatewaySettings
+from dama.runtime.run_directory import WORK
 from dama.store import Start
 from dama.store.errors import TokenExistsError, UnknownTokenError
 from tests.integration.served import ended, served
@@ -260,7 +261,23 @@ async def test_an_upload_over_the_limit_leaves_nothing(store, tmp_path):
         id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
         answer = await client.put(f"/api/contexts/{id_}/files/x", content=b"x" * 2000)
         assert answer.status_code == 413
-        assert not [p for p in tmp_path.glob("runs/*/work/*/*") if p.is_file()]
+        assert not [p for p in tmp_path.glob(f"runs/*/{WORK}/*/*") if p.is_file()]
+
+
+async def test_an_upload_whose_client_goes_leaves_nothing(store, tmp_path, caplog):
+    async with served(store, tmp_path) as client:
+        id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
+        address = client.base_url
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        head = f"PUT /api/contexts/{id_}/files/x HTTP/1.1\r\nHost: localhost\r\n"
+        writer.write(f"{head}Content-Length: 1000\r\n\r\nhalf".encode())
+        async with asyncio.timeout(10):
+            while not [*tmp_path.glob(f"runs/*/{WORK}/*/.*.part")]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            writer.close()
+            while [*tmp_path.glob(f"runs/*/{WORK}/*/*")]:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_header_holds_no_second_header(store, tmp_path):

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,33 @@ def nats_server() -> str:
     return found
 
 
-def install_moleculer() -> Path:
-    """The folder with the packages; they are installed once, as package-lock.json has them."""
+@cache
+def why_not() -> str | None:
+    """Why the real Moleculer is not here, after an attempt to install it; None when it is.
+
+    In CI a registry that does not answer is an error, not a reason to test less.
+    """
     if not shutil.which("npm") or not shutil.which("node"):
-        pytest.skip("LOUD: there is no Node.js here, so nothing is tested against real Moleculer")
+        return "there is no Node.js here"
     lock = (HERE / "package-lock.json").read_bytes()
     stamp = MODULES / "installed"
-    if not stamp.exists() or stamp.read_bytes() != lock:
-        MODULES.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, MODULES / name)
-        command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
-        subprocess.run(command, cwd=MODULES, check=True, timeout=300)
-        stamp.write_bytes(lock)
+    if stamp.exists() and stamp.read_bytes() == lock:
+        return None
+    MODULES.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, MODULES / name)
+    command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
+    done = subprocess.run(command, cwd=MODULES, check=bool(os.environ.get("CI")), timeout=300)
+    if done.returncode:
+        return "npm could not install it"
+    stamp.write_bytes(lock)
+    return None
+
+
+def install_moleculer() -> Path:
+    """The folder with the packages; they are installed once, as package-lock.json has them."""
+    if reason := why_not():
+        pytest.skip(f"LOUD: {reason}, so nothing is tested against real Moleculer")
     return MODULES / "node_modules"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,8 +12,14 @@ import pytest_asyncio
 from dama.broker.broker import Broker
 from dama.broker.broker_options import BrokerOptions
 from dama.broker.nats import NatsTransporter
-from tests.interop.cluster import Bus, JsNode, js_node, until
+from tests.interop.cluster import Bus, JsNode, js_node, until, why_not
 from tests.interop.py_service import py_service
+
+
+def pytest_collection_finish(session):
+    """Install it before the first test, whose time it would take otherwise."""
+    if any(Path(__file__).parent in item.path.parents for item in session.items):
+        why_not()
 
 
 class Cluster(NamedTuple):

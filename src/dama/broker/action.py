@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, cast, final, get_args
 
@@ -21,6 +20,7 @@ from dama.broker.params import arguments_of, params_model, validate_params
 from dama.broker.policies import BreakerPolicy, BulkheadPolicy, CachePolicy, RetryPolicy
 from dama.broker.result import ResultType
 from dama.broker.signature import annotations_of, params_of, read_signature
+from dama.broker.table import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,8 @@ class ActionDefinition(Generic[R]):
     @property
     def gives_nothing(self) -> bool:
         """Whether its annotation says that it never gives a result."""
-        return read_signature(self.function).return_annotation in {None, "None"}
+        annotation = read_signature(self.function).return_annotation
+        return annotation is None or annotation == "None"
 
     @property
     def summary(self) -> str:
@@ -223,10 +224,9 @@ def read_action(name: str, settings: ActionSettings) -> ActionOptions:
     known = [each.name for each in fields(ActionOptions)]
     for key in settings:
         if key not in known:
-            near = get_close_matches(key, known, n=1)
             raise InvalidDefinitionError(
                 f"The action {name} has no option {key!r}.",
-                f"Did you mean {near[0]!r}?" if near else f"It may have {', '.join(known)}.",
+                nearest(key, known, verb="It may have"),
             )
     visibility = settings.get("visibility", "published")
     if visibility not in get_args(Visibility):

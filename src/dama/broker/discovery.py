@@ -9,6 +9,8 @@ import platform
 import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.broker")
 
-NEIGHBOURS_SECONDS = 0.5
 LEAVE_SECONDS = 0.1
 FORGET_SECONDS = 600.0
 
@@ -199,9 +200,11 @@ class Discovery:
         self._broker.spawn(sent())
 
 
+@cache
 def client() -> dict[str, str]:
     """What a node says of its program."""
-    return {"type": "python", "version": "1.0.0", "langVersion": platform.python_version()}
+    own = version("dama-controller")
+    return {"type": "python", "version": own, "langVersion": platform.python_version()}
 
 
 def _shown(node: Node) -> dict[str, Any]:

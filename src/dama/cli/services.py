@@ -66,15 +66,7 @@ def _service_document(service: Service) -> dict[str, object]:
 
 
 def _task_document(task: TaskDefinition[Any]) -> dict[str, object]:
+    from dama.services.tasks import describe_task
+
     command = task.program and {"command": task.program.command, "cwd": task.program.cwd}
-    return {
-        "name": task.name,
-        "summary": task.summary,
-        "description": task.description,
-        "queue": task.options.queue,
-        "priority": task.options.priority,
-        "retries": task.options.retries,
-        "timeout": task.options.timeout,
-        "program": command,
-        "params": task.params.model_json_schema(),
-    }
+    return {**describe_task(task), "program": command}

@@ -18,17 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from dama.broker.call_errors import CallError
 from dama.errors import DamaError
 from dama.gateway import files, openapi, runs
 from dama.gateway.access import Access, RateLimit, demand
 from dama.gateway.aliases import Aliases, Match
 from dama.gateway.errors import (
     BadRequestError,
+    ClientGoneError,
     ForbiddenError,
     MethodNotAllowedError,
     PathNotFoundError,
@@ -177,6 +177,8 @@ class Gateway:
                 response = await endpoint(request, await self.access.identify(headers))
                 if limits:
                     response.headers.update(limits)
+            except ClientDisconnect:
+                response = self._refused(ClientGoneError("The client has gone."), request_id)
             except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
                 response = self._refused(error, request_id)
             response.raw_headers += [
@@ -434,7 +436,7 @@ async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:  # noqa
     try:
         await asyncio.wait([performing, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not performing.done():
-            raise CallError("The client has gone.", status=499, code="CLIENT_GONE")
+            raise ClientGoneError("The client has gone.")
         return performing.result()
     finally:
         for task in (performing, leaving):

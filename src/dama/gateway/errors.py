@@ -85,6 +85,14 @@ class PayloadTooLargeError(ClientCallError):
     code = "PAYLOAD_TOO_LARGE"
 
 
+class ClientGoneError(ClientCallError):
+    """Nobody waits for the answer any more."""
+
+    name = "ClientGoneError"
+    status = 499
+    code = "CLIENT_GONE"
+
+
 class RateLimitExceededError(ClientCallError):
     """A client asks too often."""
 

@@ -102,9 +102,10 @@ async def upload(
         PayloadTooLargeError: The body is longer than the limit; nothing is kept of it.
         UnknownContextError: There is no such context.
     """
-    if not _NAME.fullmatch(name) or name in {".", ".."}:
-        raise BadRequestError(f"{shown(name)} can not be the name of a file.")
     folder = await app.work_dir_of(context_id)
+    is_name = _NAME.fullmatch(name) and name not in {".", ".."}
+    if not is_name or (folder / name).is_dir():
+        raise BadRequestError(f"{shown(name)} can not be the name of a file.")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = folder / f".{uuid4().hex}.part"
     size = 0
