@@ -36,7 +36,17 @@ KINDS = (
     "LOG",
 )
 EXACT_INTEGERS = 2**53
-LONGEST_INTEGER_BITS = 14_000  # Python writes and reads no integer of more than 4,300 digits
+
+# The profile: what an event may hold, the same at every door. functions/event_rules.sql has these
+# numbers too, and docs/reference/events.md says them to people.
+LONGEST_TYPE = 1_000  # bytes of UTF-8
+LONGEST_KEY = 1_000  # bytes of UTF-8 of meta.idempotency_key and of meta.start_key
+LARGEST_PAYLOAD = 1024 * 1024  # bytes of its JSON, as jsonb writes it
+LARGEST_META = 64 * 1024  # bytes of its JSON
+DEEPEST = 100  # arrays and objects within each other, in payload and in meta; [] is one
+LARGEST_NUMBER = 1.7976931348623157e308  # what a double holds, so that no reader gets infinity
+MOST_DECIMALS = 400  # digits after the point; as many as that are kept exactly
+LARGEST_EPOCH = 10**18 - 1
 
 if TYPE_CHECKING:
     Meta = Mapping[str, Any] | AbsentType
@@ -213,8 +223,8 @@ def _flaw(value: object) -> tuple[str, str] | None:
 
 def _flaw_of_number(value: float) -> tuple[str, str] | None:
     if isinstance(value, int):
-        is_long = value.bit_length() > LONGEST_INTEGER_BITS
-        return ("", "has too many digits for JSON. Send it as text.") if is_long else None
+        is_large = abs(value) > LARGEST_NUMBER
+        return ("", "has too many digits for JSON. Send it as text.") if is_large else None
     finite = math.isfinite(value)
     return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
 
