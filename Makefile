@@ -7,6 +7,9 @@ ARGS ?=
 
 BIN := .venv/bin
 SOURCES := src tests examples benchmarks tools
+# A process for each core, at least two, each with a PostgreSQL of its own. ARGS="-n 0" runs the
+# tests in one process, ARGS="-n 4" in four.
+PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test chaos coverage check lint types imports package tracked format bench lock clean rebuild
@@ -29,11 +32,11 @@ bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
 
 ##@ Change it
 
-test: .venv/dev .venv/project ## Run the tests (ARGS="-k name" picks some)
-	@$(BIN)/python -m pytest $(ARGS)
+test: .venv/dev .venv/project ## Run the tests side by side (ARGS="-k name" picks some)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 coverage: .venv/dev .venv/project ## Run the tests and list the branches that none of them takes
-	@$(BIN)/python -m coverage run -m pytest $(ARGS)
+	@$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
 

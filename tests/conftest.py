@@ -14,11 +14,20 @@ from dama.store import Store, schema
 from dama.store.embedded import EmbeddedPostgres
 
 TEMPLATE = "dama_template"
+FEWEST_PROCESSES = 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """One process for each core, and two on a machine of one: much of a test's time is waiting."""
+    if config.option.usepdb:
+        return None  # the debugger needs the terminal: xdist says how many
+    return max(FEWEST_PROCESSES, os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    """One server for the session, without fsync: nothing in it is worth a disk."""
+    """A server for each process of the tests, without fsync: nothing in it is worth a disk."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), fsync=False)
     server.start()
     yield server

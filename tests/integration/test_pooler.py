@@ -5,7 +5,6 @@ import getpass
 import logging
 import os
 import shutil
-import socket
 import subprocess
 import time
 
@@ -17,6 +16,7 @@ from dama.broker.registry import Registry
 from dama.runtime.subtasks import Endings
 from dama.runtime.worker import Worker
 from dama.store import Start, Store
+from tests.interop.cluster import free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 CONFIG = """
@@ -58,9 +58,7 @@ def pooler_url(database_url, tmp_path):
         info = connection.info
         host, port, database, user = info.host, info.port, info.dbname, info.user
     folder = tmp_path
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        listen = free.getsockname()[1]
+    listen = free_port()
     config = folder / "pgbouncer.ini"
     config.write_text(
         CONFIG.format(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pytest
 
 HERE = Path(__file__).parent
 MODULES = Path(sys.prefix) / "interop"
+PORTS = range(12_000, 32_000)  # below those of outgoing connections
 VERSIONS = {4: "moleculer", 5: "moleculer15"}
 
 
@@ -34,15 +37,22 @@ def nats_server() -> str:
 def why_not() -> str | None:
     """Why the real Moleculer is not here, after an attempt to install it; None when it is.
 
-    In CI a registry that does not answer is an error, not a reason to test less.
+    One process of the tests installs it, the others wait for that. In CI a registry that does not
+    answer is an error, not a reason to test less.
     """
     if not shutil.which("npm") or not shutil.which("node"):
         return "there is no Node.js here"
+    MODULES.mkdir(parents=True, exist_ok=True)
+    with MODULES.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install()
+
+
+def _install() -> str | None:
     lock = (HERE / "package-lock.json").read_bytes()
     stamp = MODULES / "installed"
     if stamp.exists() and stamp.read_bytes() == lock:
         return None
-    MODULES.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(HERE / name, MODULES / name)
     command = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
@@ -61,9 +71,12 @@ def install_moleculer() -> Path:
 
 
 def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+    """A port that nobody uses, and that the kernel gives to no connection until it is used."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listening, suppress(OSError):
+            listening.bind(("127.0.0.1", port))
+            return port
 
 
 class Bus:
