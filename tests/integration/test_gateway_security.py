@@ -100,6 +100,56 @@ async def test_nobody_can_say_that_another_did_it(client, tokens, store):
     assert (answer.status_code, answer.json()["type"]) == (400, "INVALID_EVENT")
 
 
+FORGED = [
+    *({"type": f"{prefix}:{kind}", **more}
+      for prefix in ("", "shop.approval", "x")
+      for kind, more in (
+          ("INITIAL", {}), ("STARTED", {"meta": {"epoch": 7}}), ("ADOPTED", {"meta": {"epoch": 7}}),
+          ("LOST", {"meta": {"epoch": 7}}), ("RETRYING", {}), ("RESUMED", {}), ("CANCELLED", {}),
+          ("FINAL", {"payload": "forged"}), ("ERROR", {"error": True, "payload": {"message": "m"}}),
+      )),
+    {"type": "shop.approval/wait:approved:DONE", "payload": "forged"},
+    {"type": "x.y/wait:approved:DONE", "payload": "forged"},
+    {"type": "shop.approval/a:SPAWNED", "payload": {"context_ids": [1]}},
+    {"type": "shop.approval/wait:approved:WAITING"},
+    {"type": "approved", "meta": {"epoch": 1}},
+    {"type": "x", "meta": {"idempotency_key": "FINAL#1"}},
+    {"type": "x", "meta": {"idempotency_key": "DONE/wait:approved"}},
+]  # fmt: skip
+
+
+async def test_nobody_forges_what_only_the_controller_writes(client, tokens, store):
+    """Each of them would end, fence, block or mislead a run that somebody waits for."""
+    headers = bearer(tokens["admin"])
+    started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
+    id_ = started.json()["context_id"]
+    for event in FORGED:
+        answer = await client.post(f"/api/events/{id_}", json={"event": event}, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (400, "RESERVED_EVENT"), event
+    signal = {"event": {"type": "approved", "payload": "true"}}
+    assert (await client.post(f"/api/events/{id_}", json=signal, headers=headers)).is_success
+    waiting = await client.get(f"/api/tasks/{id_}/result", headers=headers)
+    assert waiting.json() == "true"
+
+
+async def test_a_program_does_not_say_who_wrote(client, tokens, store):
+    """The token of a run speaks for the run, and for nobody else."""
+    headers = bearer(tokens["operator"])
+    started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
+    id_ = started.json()["context_id"]
+    async with asyncio.timeout(10):
+        while (await store.context(id_)).version < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    own = bearer(await store.tokens.of_run(id_, 1))
+    meta = {"user": "root", "token": "t", "node": "n", "caller": "c", "worker": "w", "note": "kept"}
+    event = {"type": "rows", "meta": meta}
+    assert (await client.post("/api/run/events", json=event, headers=own)).status_code == 201
+    assert (await store.events(id_))[-1].meta == {"note": "kept", "epoch": 1}
+    forged = {"type": "rows", "meta": {"idempotency_key": "FINAL#1"}}
+    answer = await client.post("/api/run/events", json=forged, headers=own)
+    assert (answer.status_code, "FINAL#1" in answer.json()["message"]) == (400, True)
+
+
 async def test_a_stream_ends_when_its_token_is_revoked(client, tokens, store, monkeypatch):
     """Also one that never pauses: events come all the while."""
     monkeypatch.setattr("dama.gateway.streams.BEAT_SECONDS", 0.3)

@@ -11,6 +11,12 @@ class InvalidEventError(RefusedError):
     code = "INVALID_EVENT"
 
 
+class ReservedEventError(InvalidEventError):
+    """Only the controller writes such an event, and somebody else tried to."""
+
+    code = "RESERVED_EVENT"
+
+
 class UnreadableEventError(DamaError):
     """The payload of a stored event does not have the type that a reducer declares."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from dama.domain.event import Event, kind_of, parse_event
-from dama.domain.lifecycle import lifecycle, step_key
+from dama.domain.event import Event, parse_event
+from dama.domain.lifecycle import lifecycle
+from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
 from dama.gateway.errors import BadRequestError, ForbiddenError
-from dama.runtime.shipping import OWN_KINDS, OWN_META, OWN_STEPS
 from dama.services.documents import document
 from dama.store import Append
 
@@ -62,13 +62,15 @@ def _run_of(identity: Identity) -> tuple[int, int]:
 
 def _own(event: Event, task: str, epoch: int) -> Event:
     type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
-    kind, step = kind_of(type_), step_key(type_)
-    if (kind and kind not in OWN_KINDS) or (step and step[1] not in OWN_STEPS):
+    if not is_for_programs(type_):
         raise BadRequestError(
             f"{event.type} belongs to the life cycle, which the controller writes.",
             "Choose another type, or end with an exit code.",
         )
     theirs: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
-    # Its own idempotency key may stay: with it a request can be sent again.
-    meta = {k: v for k, v in theirs.items() if k not in OWN_META or k == "idempotency_key"}
-    return Event(type_, event.payload, event.error, {**meta, "epoch": epoch})
+    if is_key_of_a_run(theirs.get("idempotency_key")):
+        raise BadRequestError(
+            f"The controller uses the key {theirs['idempotency_key']!r} for an event of its own.",
+            "Choose another idempotency_key, such as one with your own prefix.",
+        )
+    return Event(type_, event.payload, event.error, {**without_who(theirs), "epoch": epoch})

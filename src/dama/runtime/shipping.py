@@ -17,8 +17,8 @@ import msgspec
 
 from dama import clock
 from dama.domain.errors import InvalidEventError
-from dama.domain.event import ABSENT, Event, check_event, kind_of, parse_event
-from dama.domain.lifecycle import step_key
+from dama.domain.event import ABSENT, Event, check_event, parse_event
+from dama.domain.reserved import is_for_programs, without_who
 from dama.errors import RefusedError, UnavailableError
 from dama.runtime.lines import Line, LineReader, Place
 from dama.store import Append
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from dama.runtime.run_directory import RunDirectory
 
 MARK = b"::dama:: "
-OWN_KINDS = {"PROGRESS", "LOG"}  # of the life cycle, and a program may write them
-OWN_STEPS = {"DONE", "FAILED"}
 OWN_META = {"epoch", "idempotency_key"}
 PROGRESS_SECONDS = 1.0
 SAVE_SECONDS = 1.0
@@ -165,12 +163,11 @@ class Shipper:
             return Event(f"{task}:PROGRESS", found.get("payload", ABSENT), meta=own)
         event = parse_event(document)
         type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
-        kind, step = kind_of(type_), step_key(type_)
-        if (kind and kind not in OWN_KINDS) or (step and step[1] not in OWN_STEPS):
+        if not is_for_programs(type_):
             raise InvalidEventError(f"Only the controller writes events of the type {event.type}.")
         if event.type.endswith(":ARTIFACT"):
             self.artifacts.add(str(_mapping(event.payload).get("path")))
-        theirs = _mapping(event.meta)
+        theirs = without_who(_mapping(event.meta))
         meta = {name: value for name, value in theirs.items() if name not in OWN_META}
         return Event(type_, event.payload, event.error, {**meta, **own})
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from dama.broker.service import Service
 from dama.domain.event import ABSENT, parse_event
+from dama.domain.reserved import refuse_reserved, without_who
 from dama.services.documents import Id, document, permit_context, starter
 
 if TYPE_CHECKING:
@@ -129,10 +130,10 @@ def events_service(app: App) -> Service:
         """
         await permit_context(app, call, context_id)
         meta: object = event.get("meta")
-        told = cast("dict[str, Any]", meta) if isinstance(meta, dict) else {}
-        # Who did it is not for the caller to say; a meta that is no object is refused below.
-        known: object = {**told, **starter(call)} if isinstance(meta, dict | None) else meta
-        parsed = parse_event({**event, "meta": known})
+        if isinstance(meta, dict | None):  # what is no object is refused below
+            meta = without_who(cast("dict[str, Any]", meta or {})) | starter(call)
+        parsed = parse_event({**event, "meta": meta})
+        refuse_reserved(parsed)
         (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
         return {"context_id": context_id, "event_id": event_id}
 
