@@ -99,7 +99,8 @@ class Bus:
 
     async def kill(self) -> None:
         assert self._process
-        self._process.kill()
+        if self._process.returncode is None:
+            self._process.kill()
         await self._process.wait()
 
     async def _listens(self) -> None:

@@ -36,6 +36,13 @@ async function collect(stream) {
     return chunks;
 }
 
+function odd(what) {
+    if (what === "half") return { text: "\ud83d" };
+    let deep = {};
+    for (let i = 0; i < 3000; i++) deep = { deep };
+    return deep;
+}
+
 async function tried(work, ctx) {
     try {
         return { result: await work(), meta: ctx.meta };
@@ -124,6 +131,21 @@ broker.createService({
             const chunks = await collect(stream);
             return chunks.map(c => Buffer.isBuffer(c) ? c.toString() : c);
         }, ctx) },
+        // An emoji cut in half, and a nesting that no reader of JSON takes, in params and results.
+        sendOdd: { timeout: 0, handler: ctx => tried(
+            () => ctx.call(ctx.params.action, odd(ctx.params.what)), ctx) },
+        giveOdd: ctx => odd(ctx.params.what),
+        // Reads a stream, and tells how many bytes came.
+        weigh: { timeout: 0, handler: ctx => tried(async () => {
+            let bytes = 0;
+            for await (const chunk of await ctx.call(ctx.params.action, ctx.params.params))
+                bytes += chunk.length;
+            return bytes;
+        }, ctx) },
+        large: ctx => Readable.from((function* () {
+            for (let i = 0; i < ctx.params.count; i++) yield Buffer.alloc(65536, 1);
+        })(), { objectMode: false }),
+        traced: ctx => ctx.tracing,
         ping: ctx => broker.ping(ctx.params.nodeID),
         nodes: () => broker.registry.getNodeList({ onlyAvailable: true }).map(n => n.id),
         services: () => broker.registry.getServiceList({ withActions: true, withEvents: true })

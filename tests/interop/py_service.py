@@ -68,6 +68,38 @@ def py_service(  # noqa: C901, PLR0915 - a list of actions
         raise TypeError("a bug")
 
     @service.action
+    async def ends(call: Call) -> None:
+        """End with what is no Exception, which would end a task or the process."""
+        raise {"cancel": asyncio.CancelledError, "exit": SystemExit, "keys": KeyboardInterrupt}[
+            call.params["how"]
+        ]
+
+    @service.action
+    async def objects(call: Call) -> Any:
+        """JSON values; nobody says of what kind the stream is."""
+        for i in range(call.params["count"]):
+            yield {"i": i}
+
+    @service.action
+    async def mixed(call: Call) -> Any:
+        yield b"bytes"
+        yield {"and": "objects"}
+
+    @service.action(name="cancelledStream")
+    async def cancelled_stream(call: Call) -> Any:
+        yield b"one"
+        raise asyncio.CancelledError
+
+    @service.action
+    async def large(call: Call) -> Any:
+        for _ in range(call.params["count"]):
+            yield b"x" * 65536
+
+    @service.action
+    async def traced(call: Call) -> object:
+        return await call.call("js.traced") if call.params.get("on") else call.tracing
+
+    @service.action
     async def slow(call: Call) -> None:
         await asyncio.sleep(call.params["ms"] / 1000)
 

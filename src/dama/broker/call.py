@@ -81,6 +81,7 @@ class Call:
         event_type: `emit` or `broadcast` for an event; None for an action.
         groups: Of an event, when it was for some groups only.
         cached: The result came from a cache.
+        tracing: Whether the request is traced, as who began it says; passed on as it came.
     """
 
     __slots__ = (
@@ -103,6 +104,7 @@ class Call:
         "service",
         "stream",
         "timeout",
+        "tracing",
     )
 
     def __init__(self, broker: Broker, name: str, params: Any = None) -> None:  # noqa: ANN401 - any JSON
@@ -125,6 +127,7 @@ class Call:
         self.event_type: str | None = None
         self.groups: Sequence[str] | None = None
         self.cached = False
+        self.tracing: object = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -200,6 +203,7 @@ class Call:
         made.request_id = self.request_id
         made.parent_id = self.id
         made.level = self.level + 1
+        made.tracing = self.tracing
         made.caller = self.service.full_name if self.service else None
         made.meta = {**self.meta, **meta} if meta else dict(self.meta)
         return made

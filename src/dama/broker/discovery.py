@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
-from dama.broker.call_errors import CallError
+from dama.broker.call_errors import CallError, RequestRejectedError
 from dama.broker.catalog import Node
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ _log = logging.getLogger("dama.broker")
 
 LEAVE_SECONDS = 0.1
 FORGET_SECONDS = 600.0
+PACE_SECONDS = 5.0
+PACE = "pace:"
+"""Begins the id of a ping that asks whether a stream has room; the id of its call follows."""
 
 
 class Discovery:
@@ -78,9 +81,14 @@ class Discovery:
         await self.end()
         await self._transit.publish("DISCONNECT", {})
 
-    async def ping(self, node_id: str, timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
+    async def ping(
+        self,
+        node_id: str,
+        timeout: float,  # noqa: ASYNC109 - None after it
+        prefix: str = "",
+    ) -> dict[str, Any] | None:
         """Ask a node for a sign of life; times are in milliseconds."""
-        id_ = str(uuid4())
+        id_ = f"{prefix}{uuid4()}"
         answer = self._pings[id_] = asyncio.get_running_loop().create_future()
         try:
             await self._transit.publish(f"PING.{node_id}", {"time": _now(), "id": id_})
@@ -90,6 +98,28 @@ class Discovery:
             return None
         finally:
             del self._pings[id_]
+
+    async def keep_pace(self, node_id: str, call_id: str) -> None:
+        """Wait until a node has read what a stream has sent to it so far.
+
+        Packets keep their order, so a node that answers has taken all that came before. One in
+        Python answers when the stream has room again.
+
+        Raises:
+            RequestRejectedError: The node is gone.
+        """
+        while await self.ping(node_id, PACE_SECONDS, f"{PACE}{call_id}:") is None:
+            node = self._broker.catalog.nodes.get(node_id)
+            if node is None:
+                return  # it tells nothing of itself, so nothing of it can be waited for
+            if not node.is_available:
+                raise RequestRejectedError(f"Node {node_id}, which read a stream, is gone.")
+
+    def heard_of(self, node_id: str) -> None:
+        """A packet came: whatever it is, its node is alive."""
+        node = self._broker.catalog.nodes.get(node_id)
+        if node and node.is_available:
+            node.heard_at = monotonic()
 
     def on_discover(self, packet: Mapping[str, Any]) -> None:
         """Somebody asks who is there."""
@@ -129,7 +159,6 @@ class Discovery:
         if node is None or not node.is_available:
             self._send(self.discover(packet["sender"]))
             return
-        node.heard_at = monotonic()
         cpu = packet.get("cpu")
         node.cpu = float(cpu) if isinstance(cpu, int | float) else None
         seq, instance = packet.get("seq"), packet.get("instanceID")
@@ -143,9 +172,8 @@ class Discovery:
             self._lose(node, unexpected=False)
 
     def on_ping(self, packet: Mapping[str, Any]) -> None:
-        """Somebody asks for a sign of life."""
-        answer = {"time": packet.get("time"), "id": packet.get("id"), "arrived": _now()}
-        self._send(self._transit.publish(f"PONG.{packet['sender']}", answer))
+        """Somebody asks for a sign of life, or whether a stream has room."""
+        self._send(self._pong(str(packet["sender"]), packet))
 
     def on_pong(self, packet: Mapping[str, Any]) -> None:
         """A node gives a sign of life."""
@@ -156,6 +184,13 @@ class Discovery:
         if answer and not answer.done():
             answer.set_result(payload)
         self._send(self._broker.raise_local("$node.pong", payload))
+
+    async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
+        arrived, id_ = _now(), packet.get("id")
+        if isinstance(id_, str) and id_.startswith(PACE):
+            await self._transit.exchange.room(sender, id_[len(PACE) :].rpartition(":")[0])
+        answer = {"time": packet.get("time"), "id": id_, "arrived": arrived}
+        await self._transit.publish(f"PONG.{sender}", answer)
 
     async def _beat(self) -> None:
         """Tell from time to time that this node is alive."""

@@ -18,7 +18,10 @@ from dama.broker.call_errors import (
     ServiceNotFoundError,
     decode_error,
     encode_error,
+    is_told_to_end,
+    of_code,
 )
+from dama.broker.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
 from dama.broker.stream import Inbox, Stream, as_stream
 from dama.telemetry import about
 
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.broker")
 
-LONGEST_CHUNK = 256 * 1024
 PENDING_CALLS = 50_000
-SETTLE_SECONDS = 0.05  # Moleculer loses an error that comes before its reader listens
-OBJECT_MODE, STREAM_ERROR = "$streamObjectMode", "$streamError"
 
 
 @dataclass
@@ -64,6 +64,7 @@ class Exchange:
         self._transit = transit
         self._broker = transit.broker
         self._new = transit.version == "5"
+        self._outgoing = Outgoing(transit)
         self.pending: dict[str, Pending] = {}
         self._uploads: dict[tuple[str, str], Inbox] = {}
 
@@ -114,7 +115,7 @@ class Exchange:
             "broadcast": call.event_type == "broadcast",
             "meta": call.meta,
             "level": call.level,
-            "tracing": None,
+            "tracing": call.tracing,
             "parentID": call.parent_id,
             "requestID": call.request_id,
             "caller": call.caller,
@@ -187,6 +188,34 @@ class Exchange:
             error = RequestRejectedError(f"Node {node_id}, which sent a stream, is gone.")
             self._uploads[key].fail(error)
 
+    def break_streams(self) -> None:
+        """Fail the streams that are read: some of their packets may have gone with the bus."""
+        downloads = [each.inbox for each in self.pending.values() if each.inbox]
+        for inbox in (*downloads, *self._uploads.values()):
+            inbox.fail(broken())
+
+    def refuse(self, kind: str, packet: Mapping[str, Any], error: CallError) -> None:
+        """Fail a call whose packet could not be read; see `envelope`.
+
+        Args:
+            kind: REQ or RES.
+            packet: The plain values at its top.
+            error: What the caller gets.
+        """
+        if kind == "RES":
+            if pending := self.pending.get(str(packet["id"])):
+                self._reject(pending, error)
+            return
+        sender, action = str(packet["sender"]), str(packet.get("action"))
+        self._fail_upload(sender, str(packet["id"]), error)
+        if not packet.get("seq"):
+            call = Call(self._broker, action)
+            self._broker.spawn(self._answer_error(sender, call, error, packet["id"]))
+
+    def _fail_upload(self, sender: str, id_: str, error: CallError) -> None:
+        if inbox := self._uploads.get((sender, id_)):
+            inbox.fail(error)
+
     def reject_all(self, error: CallError) -> None:
         """Fail all calls that wait for an answer."""
         for pending in list(self.pending.values()):
@@ -201,11 +230,11 @@ class Exchange:
         packet = {
             "id": call.id,
             "action": call.name,
-            "params": call.params,
+            "params": dict[str, Any]() if call.params is None else call.params,
             "meta": _sendable(call.meta),
             "timeout": call.timeout * 1000 if call.timeout else None,
             "level": call.level,
-            "tracing": None,
+            "tracing": call.tracing,
             "parentID": call.parent_id,
             "requestID": call.request_id,
             "caller": call.caller,
@@ -222,48 +251,18 @@ class Exchange:
             )
         if not self._new:
             packet["params"] = None
-        flags = self._object_flag(call.stream)
-        opening = self._with_flags(packet, flags)
+        stream = await call.stream.typed()
+        opening = self._outgoing.with_flags(packet, object_flag(stream))
         await self._transit.publish(topic, {**opening, "seq": 0})
         base = {key: value for key, value in packet.items() if key not in {"params", "seq"}}
-        self._broker.spawn(self._pump(topic, {**base, "meta": {}}, call.stream, "params"))
+        self._broker.spawn(self._outgoing.send(topic, {**base, "meta": {}}, stream, "params"))
 
-    async def _pump(self, topic: str, base: Mapping[str, Any], stream: Stream, key: str) -> None:
-        """Send the chunks of a stream and its end, or the error that it broke with."""
-        number, flags = 0, self._object_flag(stream)
-        try:
-            async for chunk in stream:
-                for part in _parts(chunk):
-                    number += 1
-                    packet = self._with_flags({**base, key: part}, flags)
-                    await self._transit.publish(topic, {**packet, "stream": True, "seq": number})
-        except Exception as error:  # noqa: BLE001 - whatever it is, the reader is told
-            document = encode_error(error, self._broker.node_id)
-            await self._settle_then_fail(topic, base, key, number + 1, document)
-            return
-        packet = self._with_flags({**base, key: None}, flags)
-        await self._transit.publish(topic, {**packet, "stream": False, "seq": number + 1})
-
-    async def _settle_then_fail(
-        self,
-        topic: str,
-        base: Mapping[str, Any],
-        key: str,
-        number: int,
-        document: Mapping[str, Any],
-    ) -> None:
-        try:
-            await self._transit.flush()
-            await asyncio.sleep(SETTLE_SECONDS)
-            if key == "data":
-                failed: dict[str, Any] = {**base, "success": False, "error": document}
-            else:
-                failed = self._with_flags({**base}, {STREAM_ERROR: document})
-            await self._transit.publish(
-                topic, {**failed, key: None, "stream": False, "seq": number}
-            )
-        except CallError as error:
-            _log.warning("a stream ended and nobody could be told: %s", error)
+    async def room(self, sender: str, id_: str) -> None:
+        """Wait until the stream of a call, which a node sends, has room; at once if it has none."""
+        pending = self.pending.get(id_)
+        inbox = pending.inbox if pending else self._uploads.get((sender, id_))
+        if inbox:
+            await inbox.room()
 
     async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
         """Perform a call for another node, and answer whatever happens."""
@@ -281,10 +280,10 @@ class Exchange:
             else:
                 data = {**answer, "success": True, "data": result, "stream": False}
                 await self._transit.publish(f"RES.{sender}", data)
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller is told
-            await self._answer_error(sender, call, error)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_told_to_end():
+                raise
+            await self._answer_error(sender, call, of_code(error, call.name), id_)
         finally:
             self._uploads.pop((sender, str(id_)), None)
 
@@ -303,10 +302,12 @@ class Exchange:
             )
         return await self._broker.perform_here(call, endpoint)
 
-    async def _answer_error(self, sender: str, call: Call, error: BaseException) -> None:
+    async def _answer_error(
+        self, sender: str, call: Call, error: BaseException, id_: object
+    ) -> None:
         document = encode_error(error, self._broker.node_id)
         answer: dict[str, Any] = {
-            "id": call.id,
+            "id": id_,
             "success": False,
             "data": None,
             "error": document,
@@ -327,9 +328,10 @@ class Exchange:
     async def _answer_stream(self, sender: str, answer: Mapping[str, Any], stream: Stream) -> None:
         topic = f"RES.{sender}"
         base = {**answer, "success": True}
-        opening = self._with_flags({**base, "data": None}, self._object_flag(stream))
+        stream = await stream.typed()
+        opening = self._outgoing.with_flags({**base, "data": None}, object_flag(stream))
         await self._transit.publish(topic, {**opening, "stream": True, "seq": 0})
-        await self._pump(topic, {**base, "meta": {}}, stream, "data")
+        await self._outgoing.send(topic, {**base, "meta": {}}, stream, "data")
 
     def _incoming(self, packet: Mapping[str, Any], name: str, params: Any) -> Call:  # noqa: ANN401 - any JSON
         call = Call(self._broker, name, params)
@@ -337,6 +339,7 @@ class Exchange:
         call.node_id = str(packet["sender"])
         call.request_id = str(packet.get("requestID") or call.id)
         call.parent_id, call.caller = packet.get("parentID"), packet.get("caller")
+        call.tracing = packet.get("tracing")
         level, timeout = packet.get("level"), packet.get("timeout")
         call.level = level if isinstance(level, int) else 1
         call.timeout = timeout / 1000 if isinstance(timeout, int | float) and timeout > 0 else None
@@ -365,17 +368,6 @@ class Exchange:
     def _headers(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         return {"headers": headers} if self._new else {}
 
-    @staticmethod
-    def _object_flag(stream: Stream) -> dict[str, Any]:
-        return {OBJECT_MODE: True} if stream.object_mode else {}
-
-    def _with_flags(self, packet: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-        """Put flags of a stream where the version of the protocol has them."""
-        if not flags:
-            return dict(packet)
-        place = "headers" if self._new else "meta"
-        return {**packet, place: {**packet.get(place, {}), **flags}}
-
 
 def _settle(answer: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
     if answer.done():
@@ -391,15 +383,6 @@ def _sendable(meta: Mapping[str, Any]) -> Mapping[str, Any]:
     if OBJECT_MODE in meta or STREAM_ERROR in meta:
         return {k: v for k, v in meta.items() if k not in {OBJECT_MODE, STREAM_ERROR}}
     return meta
-
-
-def _parts(chunk: Any) -> list[Any]:  # noqa: ANN401 - any JSON
-    """A chunk as the wire has it, in parts that are not too long."""
-    if isinstance(chunk, bytes | bytearray | memoryview):
-        whole = bytes(cast("bytes", chunk))
-        pieces = [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
-        return [{"type": "Buffer", "data": list(piece)} for piece in pieces]
-    return [chunk]
 
 
 def _chunk(value: Any) -> Any:  # noqa: ANN401 - any JSON

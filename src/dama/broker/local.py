@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.broker.action import ABSENT_FALLBACK
 from dama.broker.breaker import Bulkhead
 from dama.broker.cache import cache_key
-from dama.broker.call_errors import GracefulStopTimeoutError, ValidationError, invalid_params
+from dama.broker.call_errors import (
+    GracefulStopTimeoutError,
+    ValidationError,
+    invalid_params,
+    is_told_to_end,
+    of_code,
+)
 from dama.broker.errors import InvalidParamsError, ServiceStartError
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service
@@ -90,7 +96,9 @@ class LocalHandler:
         self.service.running += 1
         try:
             await self._perform(call)
-        except Exception:  # noqa: BLE001 - whatever it is, the node goes on
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_told_to_end():
+                raise
             _log.exception("%s of %s failed on %s", self._name, self.service.full_name, call.name)
         finally:
             self.service.running -= 1
@@ -199,6 +207,12 @@ def _counted(perform: Perform, service: LocalService) -> Perform:
         service.running += 1
         try:
             return await perform(call)
+        except Exception:
+            raise
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_told_to_end():
+                raise
+            raise of_code(error, call.name) from error
         finally:
             service.running -= 1
 

@@ -1,13 +1,14 @@
 """Streams: chunks that go with a call or come as its result.
 
-A stream is read once, with `async for`. One that comes from another node has a bounded buffer:
-the wire knows no way to slow a sender, so a reader that falls too far behind gets an error, and
-the memory of the node stays its own.
+A stream is read once, with `async for`. One that comes from another node has a bounded buffer. A
+sender in Python waits while it is full; one in Node.js knows no way to, so a reader that falls too
+far behind it gets an error, and the memory of the node stays its own.
 """
 
 from __future__ import annotations
 
-from asyncio import Queue
+from asyncio import Event, Queue
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dama.broker.call_errors import QueueIsFullError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 BUFFERED_BYTES = 64 * 1024 * 1024
+FULL_BYTES = 16 * 1024 * 1024  # a sender that asks is answered when less than this is unread
+_TEXTS = (bytes, bytearray, memoryview, str)
 OBJECT_BYTES = 1024  # what a chunk that is no text and no bytes counts for
 
 
@@ -24,20 +27,46 @@ class Stream:
 
     Args:
         source: Where they come from.
-        object_mode: The chunks are JSON values; otherwise they are bytes or texts.
+        object_mode: The chunks are JSON values; False for bytes or strings; None for what the
+            first chunk is.
     """
 
-    def __init__(self, source: AsyncIterable[Any], *, object_mode: bool = False) -> None:
+    def __init__(self, source: AsyncIterable[Any], *, object_mode: bool | None = None) -> None:
         self._source = source
         self.object_mode = object_mode
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return aiter(self._source)
 
+    async def typed(self) -> Stream:
+        """The same stream with its mode known; waits for the first chunk where it has to.
+
+        Raises:
+            BaseException: What its source raises before the first chunk.
+        """
+        if self.object_mode is not None:
+            return self
+        source = aiter(self)
+        first = [chunk async for chunk in _first_of(source)]
+        is_text = all(isinstance(chunk, _TEXTS) for chunk in first)
+        return Stream(_joined(first, source), object_mode=not is_text)
+
     async def read(self) -> bytes:
         """All that is left, as bytes; texts as UTF-8."""
         parts = [c.encode() if isinstance(c, str) else bytes(c) async for c in self]
         return b"".join(parts)
+
+
+async def _first_of(source: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    with suppress(StopAsyncIteration):
+        yield await anext(source)
+
+
+async def _joined(first: list[Any], rest: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    for chunk in first:
+        yield chunk
+    async for chunk in rest:
+        yield chunk
 
 
 def as_stream(source: AsyncIterable[Any]) -> Stream:
@@ -60,6 +89,8 @@ class Inbox:
         self._early: dict[int, tuple[Any, BaseException | None, bool]] = {}
         self._next = 1
         self._bytes = 0
+        self._has_room = Event()
+        self._has_room.set()
         self.closed = False
 
     def put(
@@ -74,6 +105,8 @@ class Inbox:
         if self.closed or number < self._next or number in self._early:
             return
         self._bytes += _size(chunk)
+        if self._bytes > FULL_BYTES:
+            self._has_room.clear()
         self._early[number] = (chunk, error, last)
         while not self.closed and (found := self._early.pop(self._next, None)):
             self._next += 1
@@ -108,11 +141,18 @@ class Inbox:
             if last:
                 return
             self._bytes -= _size(chunk)
+            if self._bytes <= FULL_BYTES:
+                self._has_room.set()
             yield chunk
+
+    async def room(self) -> None:
+        """Wait until not much is unread; at once when nothing more can come."""
+        await self._has_room.wait()
 
     def _close(self) -> None:
         self.closed = True
         self._early.clear()
+        self._has_room.set()
         self._at_end()
 
 

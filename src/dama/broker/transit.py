@@ -7,6 +7,7 @@ may end the node.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from typing import TYPE_CHECKING, Any, cast
@@ -15,12 +16,15 @@ import msgspec
 
 from dama.broker.call_errors import (
     CallError,
+    ClientCallError,
     DisconnectedError,
     InvalidPacketDataError,
     PacketTooLargeError,
 )
 from dama.broker.discovery import Discovery
+from dama.broker.envelope import envelope
 from dama.broker.exchange import Exchange
+from dama.broker.seldom import Seldom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,6 +51,7 @@ class Transit:
         is_connected: Packets can be sent.
         is_leaving: No calls are taken any more.
         has_twin: Another process has the id of this node.
+        breaks: How often the bus went away, and perhaps packets with it.
     """
 
     def __init__(self, broker: Broker, transporter: Transporter) -> None:
@@ -56,6 +61,8 @@ class Transit:
         self.is_leaving = False
         self.has_twin = False
         self.version = str(options.protocol)
+        self.breaks = 0
+        self._seldom = Seldom(_log)
         self._transporter = transporter
         self._prefix = f"MOL-{options.namespace}" if options.namespace else "MOL"
         self._balanced: dict[tuple[str, str], Callable[[], Any]] = {}
@@ -147,8 +154,8 @@ class Transit:
         """Ask a node for a sign of life."""
         return await self.discovery.ping(node_id, timeout)
 
-    async def publish(self, topic: str, packet: Mapping[str, Any]) -> None:
-        """Send a packet.
+    async def publish(self, topic: str, packet: Mapping[str, Any]) -> int:
+        """Send a packet; returns its bytes.
 
         Raises:
             PacketTooLargeError: The bus would not take it.
@@ -170,13 +177,14 @@ class Transit:
         if not _TOPIC.fullmatch(topic):
             raise InvalidPacketDataError(f"{topic!r} can not be the topic of a packet.")
         await self._transporter.publish(f"{self._prefix}.{topic}", body)
+        return len(body)
 
     async def flush(self) -> None:
         """Wait until all that was sent has reached the bus."""
         await self._transporter.flush()
 
     def receive(self, kind: str, body: bytes) -> None:
-        """Take a packet; one that makes no sense is logged."""
+        """Take a packet; one that makes no sense is logged, and its sender gets an answer."""
         try:
             found: object = msgspec.json.decode(body)
             if not isinstance(found, dict):
@@ -186,9 +194,32 @@ class Transit:
             if not isinstance(sender, str) or not _TOPIC.fullmatch(sender):
                 raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301
             if self._is_meant(kind, packet, sender):
+                self.discovery.heard_of(sender)
                 self._receivers[kind](packet)
-        except Exception:  # noqa: BLE001 - whatever somebody sends, the node goes on
-            _log.warning("a %s packet was dropped: %.200r", kind, body, exc_info=True)
+        except Exception as error:  # noqa: BLE001 - whatever somebody sends, the node continues
+            self._drop(kind, body, error)
+
+    def _drop(self, kind: str, body: bytes, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        self._seldom.write(
+            logging.WARNING, kind, "a %s packet was dropped: %.300s: %.200r", kind, reason, body
+        )
+        if kind in ("REQ", "RES"):
+            self.broker.spawn(self._refuse(kind, body, reason))
+
+    async def _refuse(self, kind: str, body: bytes, reason: str) -> None:
+        # Beside the loop: a packet may have a megabyte of tokens.
+        packet = await asyncio.to_thread(envelope, body)
+        sender, id_ = packet.get("sender"), packet.get("id")
+        if isinstance(sender, str) and _TOPIC.fullmatch(sender) and isinstance(id_, str | int):
+            error = ClientCallError(
+                f"A packet of {sender} cannot be read: {reason[:300]}.",
+                "JSON of at most some hundred levels, without halves of surrogate pairs, is read.",
+                status=400,
+                code="INVALID_PACKET_DATA",
+                data={"action": packet.get("action"), "nodeID": self.broker.node_id},
+            )
+            self.exchange.refuse(kind, packet, error)
 
     async def subscribe_balanced(self) -> None:
         """Listen to what the bus gives to one node of many; only when no node chooses itself."""
@@ -219,7 +250,9 @@ class Transit:
         version = packet.get("ver")
         known = ("4", "5") if self.broker.options.accept_other_protocol else (self.version,)
         if version not in known:
-            _log.error(
+            self._seldom.write(
+                logging.ERROR,
+                f"version of {sender[:100]}" if sender in self.broker.catalog.nodes else "version",
                 "%s speaks version %s of the protocol, this node %s: its %s packet is dropped",
                 sender,
                 version,
@@ -271,6 +304,8 @@ class Transit:
 
     def _disconnected(self) -> None:
         self.is_connected = False
+        self.breaks += 1
+        self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
 
 

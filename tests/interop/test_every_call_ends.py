@@ -1,0 +1,163 @@
+"""Every call ends: whatever it holds and whatever happens, there is a result or an error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import nats
+import pytest
+
+from dama.broker.call_errors import CallError, DisconnectedError, QueueIsFullError
+from tests.interop.cluster import js_node, until
+from tests.interop.conftest import py_node, sees
+
+SHARED = pytest.mark.asyncio(loop_scope="module")
+TIMEOUT = 20
+
+
+async def to_the_end(chunks):
+    async for _ in chunks:
+        pass
+
+
+@SHARED
+@pytest.mark.parametrize("how", ["cancel", "exit", "keys"])
+async def test_an_action_that_ends_with_no_exception_fails_only_its_call(cluster, how):
+    """CancelledError, SystemExit and KeyboardInterrupt of an action end no node and no caller."""
+    with pytest.raises(CallError, match=r"py\.ends ended with") as raised:
+        await cluster.py.call("py.ends", {"how": how}, timeout=TIMEOUT)
+    assert raised.value.code == "ENDED_FROM_WITHIN"
+    seen = await cluster.py.call("js.call", {"action": "py.ends", "params": {"how": how}})
+    assert seen["error"]["type"] == "ENDED_FROM_WITHIN"
+    assert await cluster.py.call("py.who") == "py-1"
+
+
+@SHARED
+async def test_a_call_that_is_cancelled_by_its_caller_is_cancelled(cluster):
+    """That one was asked for: it is no outcome of the action."""
+    calling = asyncio.ensure_future(cluster.py.call("py.slow", {"ms": 60_000}))
+    await until(lambda: cluster.py.services["py"].running)
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+
+
+@SHARED
+@pytest.mark.parametrize("what", ["half", "deep"])
+async def test_a_packet_that_cannot_be_read_is_answered_with_an_error(cluster, what):
+    told = {"action": "py.echo", "what": what}
+    seen = await cluster.py.call("js.sendOdd", told, timeout=TIMEOUT)
+    assert "cannot be read" in seen["error"]["message"]
+    assert seen["error"]["type"] == "INVALID_PACKET_DATA"
+
+
+@SHARED
+@pytest.mark.parametrize("what", ["half", "deep"])
+async def test_an_answer_that_cannot_be_read_fails_its_call(cluster, what):
+    with pytest.raises(CallError, match="cannot be read"):
+        await cluster.py.call("js.giveOdd", {"what": what}, timeout=TIMEOUT)
+
+
+@SHARED
+async def test_a_call_without_params_arrives_as_an_empty_object(cluster):
+    assert await cluster.py.call("js.echo") == {}
+
+
+@SHARED
+async def test_the_flag_of_tracing_is_passed_on(cluster):
+    """Moleculer decides once for a request whether it is traced."""
+    call = cluster.py.new_call(None, "js.traced", None, {})
+    call.tracing = True
+    assert await cluster.py.perform(call) is True
+    call = cluster.py.new_call(None, "py.traced", {"on": True}, {})
+    call.tracing = True
+    assert await cluster.py.perform(call) is True
+
+
+@SHARED
+async def test_the_kind_of_a_stream_is_that_of_its_first_chunk(cluster):
+    told = await cluster.py.call("js.download", {"action": "py.objects", "params": {"count": 5}})
+    assert told["result"] == [{"i": i} for i in range(5)]
+    told = await cluster.py.call("js.download", {"action": "py.objects", "params": {"count": 0}})
+    assert told["result"] == []
+
+
+@SHARED
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [("mixed", "INVALID_CHUNK"), ("cancelledStream", "ENDED_FROM_WITHIN")],
+)
+async def test_a_stream_that_cannot_continue_ends_with_an_error(cluster, action, code):
+    told = await cluster.py.call("js.download", {"action": f"py.{action}", "params": {}})
+    assert told["error"]["type"] == code
+
+
+async def test_a_large_stream_is_read_whole_by_both(bus):
+    """The reader sets the pace, so that the bus does not cut it off."""
+    async with js_node(bus.url), py_node(bus.url) as py:
+        await py.wait_for_services("js")
+        await until(lambda: sees(py))
+        count = 1600
+        asked = {"action": "py.large", "params": {"count": count}}
+        told = await py.call("js.weigh", asked, timeout=55)
+        assert told.get("result") == count * 65536, told.get("error")
+
+
+async def test_a_sender_waits_for_a_reader_that_takes_its_time(bus):
+    """More than the buffer of a reader holds; nothing fails while it does something else."""
+    async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="reads") as reading:
+        await reading.wait_for_services("py")
+        stream = await reading.call("py.large", {"count": 1200})
+        chunks = aiter(stream)
+        read = len(await anext(chunks))
+        # It sends until the reader is full, and then no more.
+        pending = next(iter(reading.transit.exchange.pending.values()))
+        await until(lambda: not pending.inbox._has_room.is_set())
+        sent = py.transit._transporter._client.stats["out_bytes"]
+        await reading.call("py.who")
+        async for chunk in chunks:
+            read += len(chunk)
+        assert read == 1200 * 65536
+        assert py.transit._transporter._client.stats["out_bytes"] > sent
+
+
+async def test_a_stream_whose_bus_dies_ends_with_an_error(bus):
+    async with py_node(bus.url, "py-1"), py_node(bus.url, "py-2", name="reads") as reading:
+        await reading.wait_for_services("py")
+        stream = await reading.call("py.large", {"count": 10_000})
+        chunks = aiter(stream)
+        await anext(chunks)
+        await bus.kill()
+        with pytest.raises((DisconnectedError, QueueIsFullError)):
+            await asyncio.wait_for(to_the_end(chunks), TIMEOUT)
+
+
+async def test_a_node_whose_stream_is_read_is_not_missed(bus):
+    """Any packet is a sign of life, not only heartbeats."""
+    async with py_node(bus.url, "py-1") as py:
+        client = await nats.connect(bus.url)
+        node = {"ver": "4", "sender": "raw", "seq": 1, "instanceID": "x", "services": []}
+        await client.publish("MOL.INFO", json.dumps(node).encode())
+        await until(lambda: "raw" in py.catalog.nodes)
+        before = py.catalog.nodes["raw"].heard_at
+        packet = {"ver": "4", "sender": "raw", "id": "1", "success": True, "data": 1}
+        await client.publish("MOL.RES.py-1", json.dumps(packet).encode())
+        await until(lambda: py.catalog.nodes["raw"].heard_at > before)
+        await client.close()
+
+
+async def test_rubbish_is_logged_seldom(bus, caplog):
+    """Thousands of packets are a few lines, which say how many there were."""
+    async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="asking") as asking:
+        await asking.wait_for_services("py")
+        client = await nats.connect(bus.url)
+        for i in range(2000):
+            await client.publish("MOL.REQ.py-1", b"rubbish %d" % i)
+            await client.publish("MOL.EVENT.py-1", b'{"ver": "9", "sender": "s%d"}' % i)
+        await client.flush()
+        await client.close()
+        assert await asking.call("py.who", timeout=TIMEOUT) == "py-1"
+        assert py.is_started
+        lines = [r for r in caplog.records if r.name == "dama.broker" and r.levelname != "INFO"]
+        assert 0 < len(lines) < 20
