@@ -57,11 +57,24 @@ class ResultType(Generic[R]):
         return adapter
 
     def encode(self, value: R) -> object:
-        """Turn a result into JSON builtins.
+        """Turn a result into JSON builtins, which come back as what it was.
 
         Raises:
-            InvalidResultError: It is not what the annotation promises, or not JSON.
+            InvalidResultError: It is not what the annotation promises, not JSON, or would come back
+                as something else: the path to it is named.
         """
+        from dama.broker import kept  # noqa: PLC0415 - a definition needs no msgspec
+
+        adapter = self.adapter
+        if adapter is _plain() and kept.is_json(value):
+            encoded: object = value
+        else:
+            encoded = self._dumped(kept.without_foreign_scalars(value))
+        if flaw := kept.flaw_of_result(value, encoded, self.decode):
+            raise self._unfit(f"can not be kept: {flaw}")
+        return encoded
+
+    def _dumped(self, value: Any) -> object:  # noqa: ANN401 - any value
         from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
 
         try:
@@ -71,6 +84,11 @@ class ResultType(Generic[R]):
         try:
             plain = to_jsonable_python(value)
         except PydanticSerializationError as error:
+            from dama.broker import kept  # noqa: PLC0415 - as above
+
+            how = kept.flaw_of_result(value, value) or str(error)
+            raise self._unfit(f"can not be kept as JSON: {how}") from None
+        except (ValueError, RecursionError) as error:  # it refers to itself
             raise self._unfit(f"can not be kept as JSON: {error}") from None
         return self.adapter.dump_python(self.decode(plain), mode="json")
 
@@ -85,7 +103,7 @@ class ResultType(Generic[R]):
 
         try:
             # As JSON and not as Python: strict models take a list for a tuple only there.
-            return self.adapter.validate_json(to_json(value))
+            return self.adapter.validate_json(to_json(value, fallback=repr))
         except ValidationError as error:
             problems = "; ".join(
                 f"{'.'.join(map(str, e['loc'])) or 'it'}: {e['msg']}"

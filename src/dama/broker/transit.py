@@ -12,8 +12,6 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
 from dama.broker.call_errors import (
     CallError,
     ClientCallError,
@@ -25,6 +23,8 @@ from dama.broker.discovery import Discovery
 from dama.broker.envelope import envelope
 from dama.broker.exchange import Exchange
 from dama.broker.seldom import Seldom
+from dama.broker.wire import as_json
+from dama.domain.exact import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -162,10 +162,7 @@ class Transit:
             CallError: It can not be written as JSON, or the bus is away.
         """
         whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
-        try:
-            body = msgspec.json.encode(whole, enc_hook=_plain)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise CallError(f"It can not be sent as JSON: {error}", code="NOT_JSON") from error
+        body = as_json(whole, "packet")
         if len(body) > self._transporter.longest_packet:
             raise PacketTooLargeError(
                 f"A packet has {len(body):,} bytes, and the bus takes "
@@ -186,7 +183,7 @@ class Transit:
     def receive(self, kind: str, body: bytes) -> None:
         """Take a packet; one that makes no sense is logged, and its sender gets an answer."""
         try:
-            found: object = msgspec.json.decode(body)
+            found: object = decode(body)
             if not isinstance(found, dict):
                 raise TypeError(f"wanted an object, found {type(found).__name__}")  # noqa: TRY301 - logged with the others
             packet = cast("dict[str, Any]", found)
@@ -307,10 +304,3 @@ class Transit:
         self.breaks += 1
         self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
-
-
-def _plain(value: object) -> object:
-    """What JSON has no word for, as pydantic writes it: models, sets, paths."""
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
-
-    return to_jsonable_python(value)

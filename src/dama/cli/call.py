@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -175,8 +174,10 @@ def read_params(values: tuple[str, ...], text: str | None) -> Any:  # noqa: ANN4
 
 def value_of(text: str) -> Any:  # noqa: ANN401 - any JSON
     """JSON where it is JSON, else the text."""
+    from dama.domain.exact import decode
+
     try:
-        return json.loads(text)
+        return decode(text)
     except ValueError:
         return text
 
@@ -187,8 +188,10 @@ def read_json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
     Raises:
         click.BadParameter: It is none.
     """
+    from dama.domain.exact import decode
+
     try:
-        return json.loads(text)
+        return decode(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +78,10 @@ def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) ->
 
 
 def _json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
+    from dama.domain.exact import decode
+
     try:
-        return json.loads(text)
+        return decode(text)
     except ValueError as error:
         raise click.BadParameter(
             f"{error}. A text is JSON in quotes: '\"done\"'.", param_hint=option

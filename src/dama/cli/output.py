@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,10 @@ def json_text(value: object, *, indent: int = 2) -> str:
     import msgspec
 
     encoded = msgspec.json.encode(value, enc_hook=_plain)
-    return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+    if indent:
+        with suppress(RecursionError, msgspec.DecodeError):  # nested as deep as no reader takes it
+            return msgspec.json.format(encoded, indent=indent).decode()
+    return encoded.decode()
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -121,5 +125,9 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], edge: int | None) -> s
 
 def _plain(value: object) -> object:
     """What msgspec does not know: pydantic's models, and what has at least a text."""
+    from dama.domain.exact import Digits, Undecoded, encode_hook
+
+    if isinstance(value, Digits | Undecoded):
+        return encode_hook(value)
     dump = getattr(value, "model_dump", None)
     return dump(mode="json", by_alias=True) if dump else str(value)

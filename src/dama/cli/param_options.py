@@ -169,8 +169,10 @@ _WORDS = {"string": "text"}
 
 def _from_json(text: object) -> object:
     """What is no JSON stays a text, and the params model says what it wanted."""
+    from dama.domain.exact import decode
+
     try:
-        return json.loads(text) if isinstance(text, str) else text
+        return decode(text) if isinstance(text, str) else text
     except ValueError:
         return text
 

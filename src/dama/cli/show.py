@@ -34,9 +34,9 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
     if as_json:
         print_json({"context": context, "lifecycle": state})
         return
-    import msgspec
+    from dama.domain.exact import to_builtins
 
-    lifecycle: dict[str, Any] = msgspec.to_builtins(state)
+    lifecycle: dict[str, Any] = to_builtins(state)
     _print_context(context)
     _print_lifecycle(lifecycle)
     _print_next(context)

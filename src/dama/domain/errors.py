@@ -40,3 +40,9 @@ class InvalidScheduleError(UsageError):
     """A schedule is defined in a way that can not work."""
 
     code = "INVALID_SCHEDULE"
+
+
+class InvalidJsonError(UsageError, ValueError):
+    """A text is not JSON, or nested too deeply to be read."""
+
+    code = "INVALID_JSON"

@@ -7,8 +7,6 @@ survives a round trip through JSON and PostgreSQL unchanged.
 
 from __future__ import annotations
 
-import math
-import re
 import traceback
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,6 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from dama.domain.errors import InvalidEventError
+from dama.domain.profile import (
+    DEEPEST,
+    LARGEST_EPOCH,
+    LARGEST_META,
+    LARGEST_PAYLOAD,
+    LONGEST_KEY,
+    LONGEST_TYPE,
+    TooDeepError,
+    flaw_of,
+    is_too_large,
+    legal_text,
+)
 
 AbsentType = msgspec.UnsetType
 ABSENT = msgspec.UNSET
@@ -36,17 +46,9 @@ KINDS = (
     "LOG",
 )
 EXACT_INTEGERS = 2**53
-
-# The profile: what an event may hold, the same at every door. functions/event_rules.sql has these
-# numbers too, and docs/reference/events.md says them to people.
-LONGEST_TYPE = 1_000  # bytes of UTF-8
-LONGEST_KEY = 1_000  # bytes of UTF-8 of meta.idempotency_key and of meta.start_key
-LARGEST_PAYLOAD = 1024 * 1024  # bytes of its JSON, as jsonb writes it
-LARGEST_META = 64 * 1024  # bytes of its JSON
-DEEPEST = 100  # arrays and objects within each other, in payload and in meta; [] is one
-LARGEST_NUMBER = 1.7976931348623157e308  # what a double holds, so that no reader gets infinity
-MOST_DECIMALS = 400  # digits after the point; as many as that are kept exactly
-LARGEST_EPOCH = 10**18 - 1
+LONGEST_MESSAGE = 64 * 1024  # characters of an error; the middle of a longer one is left out
+LONGEST_STACK = 128 * 1024
+LARGEST_DATA = 256 * 1024  # bytes of JSON of what an error carries
 
 if TYPE_CHECKING:
     Meta = Mapping[str, Any] | AbsentType
@@ -63,7 +65,6 @@ _WORDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((list, tuple), "an array"),
     (Mapping, "an object"),
 )
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -151,7 +152,8 @@ def check_event(event: Event) -> None:
         raise InvalidEventError(f"type must be a string, found {_kind_of_json(event.type)}.")
     if not event.type:
         raise InvalidEventError("type must not be empty. Say what happened, such as rows/loaded.")
-    _check_json(event.type, "type")
+    check_json(event.type, "type")
+    check_length(event.type, "type", LONGEST_TYPE)
     if not isinstance(cast("object", event.error), bool | AbsentType):
         raise InvalidEventError(
             f"error must be true, false or absent, found {_shown(event.error)}."
@@ -159,22 +161,35 @@ def check_event(event: Event) -> None:
     if event.meta is not ABSENT:
         if not isinstance(cast("object", event.meta), Mapping):
             raise InvalidEventError(f"meta must be an object, found {_kind_of_json(event.meta)}.")
-        _check_json(event.meta, "meta")
+        check_json(event.meta, "meta")
         _check_meta(event.meta)
     if event.payload is not ABSENT:
-        _check_json(event.payload, "payload")
+        check_json(event.payload, "payload")
     _check_error(event)
 
 
 def _check_meta(meta: Mapping[str, object]) -> None:
     """What the store itself reads must be of its kind."""
     epoch = meta.get("epoch", 0)
-    if not isinstance(epoch, int) or isinstance(epoch, bool) or epoch < 0:
+    if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch <= LARGEST_EPOCH:
         raise InvalidEventError(f"meta.epoch must be the number of a run, found {_shown(epoch)}.")
     key = meta.get("idempotency_key", "-")
     if not isinstance(key, str) or not key:
         raise InvalidEventError(
             f"meta.idempotency_key must be a string that is not empty, found {_shown(key)}."
+        )
+    check_length(key, "meta.idempotency_key", LONGEST_KEY)
+
+
+def check_length(text: str, name: str, limit: int) -> None:
+    """Refuse a text that an index has no room for.
+
+    Raises:
+        InvalidEventError: It is longer than the limit, in bytes.
+    """
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        raise InvalidEventError(
+            f"{name} has {len(text.encode()):,} bytes; {limit:,} are the most: {text[:40]!r}..."
         )
 
 
@@ -191,61 +206,41 @@ def _check_error(event: Event) -> None:
         )
 
 
-def _check_json(value: object, name: str) -> None:
-    """Refuse what JSON or jsonb can not hold, with the path to it."""
+def check_json(value: object, name: str) -> None:
+    """Refuse what JSON or jsonb can not hold, with the path to it.
+
+    Raises:
+        InvalidEventError: There is something of the kind.
+    """
     try:
-        flaw = _flaw(value)
-    except RecursionError:
-        raise InvalidEventError(f"{name} is nested too deeply. Flatten it.") from None
+        flaw = flaw_of(value)
+    except TooDeepError:
+        raise InvalidEventError(
+            f"{name} is nested too deeply: more than {DEEPEST} arrays and objects within each "
+            "other. Flatten it."
+        ) from None
     if flaw:
         raise InvalidEventError(f"{name}{flaw[0]} {flaw[1]}")
 
 
-def _flaw(value: object) -> tuple[str, str] | None:
-    """The path to what can not be kept, and why; None when all can. Paths are made only then."""
-    match value:
-        case str():
-            return _flaw_of_text(value)
-        case None | bool():
-            return None
-        case int() | float():
-            return _flaw_of_number(value)
-        case dict():
-            return _flaw_of_object(cast("dict[object, object]", value))
-        case list() | tuple():
-            items = cast("list[object]", value)
-            flaws = ((place, _flaw(item)) for place, item in enumerate(items))
-            return next(((f"[{n}]{f[0]}", f[1]) for n, f in flaws if f), None)
-        case _:
-            kind = type(value).__name__
-            return "", f"is a {kind}: not JSON. Convert it to text, a number or an object."
+def check_sizes(event: Event) -> None:
+    """Hold the payload and the meta of an event against the sizes of the profile.
 
+    Apart from `check_event`, since it encodes them: what is small as a whole needs no look.
 
-def _flaw_of_number(value: float) -> tuple[str, str] | None:
-    if isinstance(value, int):
-        is_large = abs(value) > LARGEST_NUMBER
-        return ("", "has too many digits for JSON. Send it as text.") if is_large else None
-    finite = math.isfinite(value)
-    return None if finite else ("", f"is {value}: JSON has no such number. Use null.")
-
-
-def _flaw_of_text(text: str) -> tuple[str, str] | None:
-    if "\0" in text:
-        return "", "has the character U+0000, which jsonb can not hold."
-    if not text.isascii() and _SURROGATE.search(text):
-        return "", "has a lone surrogate, which is not Unicode text."
-    return None
-
-
-def _flaw_of_object(fields: dict[object, object]) -> tuple[str, str] | None:
-    for key, item in fields.items():
-        if not isinstance(key, str):
-            return "", f"has the key {key!r}: keys of JSON are strings."
-        if flaw := _flaw_of_text(key):
-            return f" (the key {key!r})", flaw[1]
-        if flaw := _flaw(item):
-            return f".{key}{flaw[0]}", flaw[1]
-    return None
+    Raises:
+        InvalidEventError: One is larger.
+    """
+    for name, value, limit in (
+        ("payload", event.payload, LARGEST_PAYLOAD),
+        ("meta", event.meta, LARGEST_META),
+    ):
+        size = None if value is ABSENT else is_too_large(value, limit)
+        if size is not None:
+            raise InvalidEventError(
+                f"{name} has {size:,} bytes of JSON; {limit:,} are the most. "
+                "Keep it in a table or a file, and its name in the event."
+            )
 
 
 def warnings_of(event: Event) -> list[str]:
@@ -289,18 +284,39 @@ def error_payload(error: BaseException) -> dict[str, Any]:
     """
     payload: dict[str, Any] = {
         "name": type(error).__name__,
-        "message": _legal_text(_text_of(error)),
-        "stack": _legal_text("".join(traceback.format_exception(error))),
+        "message": _shortened(legal_text(_text_of(error)), LONGEST_MESSAGE),
+        "stack": _shortened(legal_text(_stack_of(error)), LONGEST_STACK),
     }
+    left_out: dict[str, str] = {}
     for name in ("code", "data"):
         value = _attribute_of(error, name)
-        if value is not None and _is_json(value):
+        flaw = "" if value is None else _flaw_within(value, name)
+        if flaw:
+            left_out[name] = flaw
+        elif value is not None:
             payload[name] = value
     told = _attribute_of(error, "event_fields")
     if isinstance(told, Mapping):
         fields = cast("Mapping[str, Any]", told)
-        payload |= fields if _is_json(fields) else {}
-    return payload
+        flaw = _flaw_within(dict(fields), "event_fields")
+        left_out |= {"event_fields": flaw} if flaw else {}
+        payload |= {} if flaw else fields
+    return payload | ({"left_out": left_out} if left_out else {})
+
+
+def _shortened(text: str, limit: int) -> str:
+    """A text with its middle left out, and said so, when it is longer than that."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+
+
+def _stack_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001 - it asks the error for its text, which may raise anything
+        return "(its stack can not be made)"
 
 
 def _text_of(error: BaseException) -> str:
@@ -317,16 +333,14 @@ def _attribute_of(error: BaseException, name: str) -> object:
         return None
 
 
-def _is_json(value: object) -> bool:
+def _flaw_within(value: object, name: str) -> str:
+    """Why a part of an error can not be kept; empty when it can."""
     try:
-        _check_json(value, "")
-    except InvalidEventError:
-        return False
-    return True
-
-
-def _legal_text(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text.replace("\0", "\ufffd"))
+        check_json(value, name)
+    except InvalidEventError as error:
+        return str(error)
+    size = is_too_large(value, LARGEST_DATA)
+    return f"{name} has {size:,} bytes of JSON; {LARGEST_DATA:,} are the most." if size else ""
 
 
 def _kind_of_json(value: object) -> str:
@@ -337,4 +351,7 @@ def _kind_of_json(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    return f"{_kind_of_json(value)} ({value!r})"
+    try:
+        return f"{_kind_of_json(value)} ({value!r:.100})"
+    except ValueError:  # an integer of thousands of digits
+        return _kind_of_json(value)

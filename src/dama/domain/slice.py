@@ -18,6 +18,7 @@ import msgspec
 
 from dama.domain.errors import InvalidSliceError, UnknownSliceError, UnreadableEventError
 from dama.domain.event import ABSENT, Event, StoredEvent
+from dama.domain.exact import to_builtins
 from dama.domain.origin import caller
 
 S = TypeVar("S")
@@ -364,7 +365,7 @@ def _with_payload(function: Callable[[S, Any], S], creator: EventCreator[Any]) -
 
 
 def _plain(value: object) -> object:
-    return msgspec.to_builtins(value, str_keys=True, enc_hook=_plain_model)
+    return to_builtins(value, _plain_model)
 
 
 def _typed(value: object, wanted: Any) -> Any:  # noqa: ANN401 - any annotation

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-import msgspec
 from starlette.responses import Response, StreamingResponse
 
+from dama.broker.wire import as_json
+from dama.domain.errors import InvalidJsonError
+from dama.domain.exact import decode
 from dama.gateway.errors import (
     BadRequestError,
     InvalidRequestBodyError,
@@ -137,8 +138,8 @@ def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
             code="UNSUPPORTED_MEDIA_TYPE",
         )
     try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        return decode(body)
+    except InvalidJsonError as error:
         raise InvalidRequestBodyError(
             f"The body is no JSON: {error}.",
             data={"error": str(error)},
@@ -215,9 +216,9 @@ def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
     if data is not None:
         return data, kind or "application/octet-stream"
     if kind is not None and isinstance(result, str | int | float):
-        text = result if isinstance(result, str) else msgspec.json.encode(result).decode()
+        text = result if isinstance(result, str) else as_json(result, "result").decode()
         return text.encode(), kind
-    return msgspec.json.encode(_finite(result), enc_hook=_plain), kind or JSON
+    return as_json(result, "result"), kind or JSON
 
 
 def _bytes_of(result: object) -> bytes | None:
@@ -237,7 +238,7 @@ async def _chunks(source: AsyncIterable[Any]) -> AsyncIterator[bytes | str]:
         if isinstance(chunk, bytes | str):
             yield chunk
         else:
-            yield msgspec.json.encode(chunk, enc_hook=_plain) + b"\n"
+            yield as_json(chunk, "chunk") + b"\n"
 
 
 def _is_known(told: str | None, tag: str) -> bool:
@@ -245,16 +246,6 @@ def _is_known(told: str | None, tag: str) -> bool:
         return False
     known = {each.strip().removeprefix("W/") for each in told.split(",")}
     return "*" in known or tag in known
-
-
-def _plain(value: object) -> object:
-    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
-
-    return to_jsonable_python(value)
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:

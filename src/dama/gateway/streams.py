@@ -14,6 +14,7 @@ import msgspec
 from starlette.responses import StreamingResponse
 
 from dama.broker.table import shown
+from dama.domain.exact import encode_hook
 from dama.errors import DamaError
 from dama.gateway.errors import BadRequestError
 from dama.gateway.invoke import headers_of
@@ -94,7 +95,10 @@ async def _lines(
             if done:
                 event = following.result()
                 following = None
-                yield b"id: %d\ndata: %b\n\n" % (event.position, msgspec.json.encode(event))
+                yield b"id: %d\ndata: %b\n\n" % (
+                    event.position,
+                    msgspec.json.encode(event, enc_hook=encode_hook),
+                )
             else:
                 yield b":\n\n"  # so that proxies and the client see that it lives
     except DamaError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import msgspec
 from pydantic import Field
 
 from dama.broker.call_errors import ClientCallError
+from dama.domain.exact import to_builtins
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -30,7 +30,7 @@ class NotPermittedError(ClientCallError):
 
 def document(value: object) -> Any:  # noqa: ANN401 - any JSON
     """Dataclasses, structs and times as JSON builtins."""
-    return msgspec.to_builtins(value, str_keys=True, enc_hook=str)
+    return to_builtins(value, str)
 
 
 def permit_task(call: Call, task: str | None) -> None:

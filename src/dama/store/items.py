@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dama.domain.event import Event, check_event, event_dict
+from dama.domain.event import (
+    ABSENT,
+    Event,
+    check_event,
+    check_json,
+    check_length,
+    check_sizes,
+    event_dict,
+)
+from dama.domain.profile import LARGEST_META, LONGEST_KEY, exactly, write_hook
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from dama.store.rows import Append, Start
 
+NOTES = "notes"  # of the meta: what of the event was not kept as it was given
 
-def _plain(value: object) -> object:
-    """What json would have written for a subclass of a type that it knows."""
-    for type_ in (str, int, float):
-        if isinstance(value, type_):
-            return type_(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-_encoder = msgspec.json.Encoder(enc_hook=_plain)
+_encoder = msgspec.json.Encoder(enc_hook=write_hook)
+_RARE_NUMBER = re.compile(rb"[0-9]e[0-9]|-0\.0")  # or a piece of a text that looks like one
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -46,7 +49,15 @@ def encode(items: Iterable[Append]) -> str:
             check_event(item.event)
         expected = msgspec.UNSET if item.expected is None else item.expected
         batch.append(_Item(item.context_id, _only_an_event(item.event), expected))
-    return _encoder.encode(batch).decode()
+    text = _encoder.encode(batch)
+    if len(text) > LARGEST_META:
+        for each in batch:
+            check_sizes(each.event)
+    if _RARE_NUMBER.search(text):
+        text = _encoder.encode(
+            [_Item(i.context_id, _exact(i.event), i.expected_version) for i in batch]
+        )
+    return text.decode()
 
 
 def _only_an_event(event: Event) -> Event:
@@ -56,9 +67,24 @@ def _only_an_event(event: Event) -> Event:
     return Event(event.type, event.payload, event.error, event.meta)
 
 
+def _exact(event: Event) -> Event:
+    """An event in the form in which it comes back equal, with a note of what does not."""
+    notes: list[str] = []
+    payload = event.payload if event.payload is ABSENT else exactly(event.payload, "payload", notes)
+    meta = event.meta
+    if notes:
+        meta = {**({} if meta is ABSENT else meta), NOTES: notes}
+    return Event(event.type, payload, event.error, meta)
+
+
 def as_json(value: object) -> str:
-    """A value as JSON text; NaN and infinity are refused."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    """A value as JSON text.
+
+    Raises:
+        InvalidEventError: It is not JSON, or JSON that the store cannot hold.
+    """
+    check_json(value, "it")
+    return _encoder.encode(value).decode()
 
 
 def start_item(start: Start) -> dict[str, Any]:
@@ -76,9 +102,12 @@ def start_item(start: Start) -> dict[str, Any]:
         kept["labels"] = sorted(start.labels)
     meta = kept | dict(start.meta or {})
     if start.key is not None:
+        check_length(start.key, "The key of the start", LONGEST_KEY)
         meta["start_key"] = start.key  # not "idempotency_key": that is one of the event itself
     event = Event(f"{start.task}:INITIAL", start.params, meta=meta)
     check_event(event)
+    check_sizes(event)
+    event = _exact(event)
     item: dict[str, Any] = {
         "task": start.task,
         "event": event_dict(event),

@@ -7,10 +7,10 @@ whoever waits here calls; `head` waits, `subscription` remembers how far a reade
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dama import clock
+from dama.domain.exact import decode_stored
 from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.log_page import page_of, query
@@ -189,4 +189,5 @@ class Log:
 
 
 def _error(text: str) -> Mapping[str, object]:
-    return json.loads(text)
+    found = decode_stored(text)
+    return cast("Mapping[str, object]", found) if isinstance(found, dict) else {"message": text}

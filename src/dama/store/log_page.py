@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dama.domain.event import LoggedEvent
+from dama.domain.exact import reader
 from dama.store.rows import LogFilter, LogPage
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
     from dama.store.database import Row
 
-_decoder = msgspec.json.Decoder(LoggedEvent)
+_read = reader(LoggedEvent)
 
 
 def query(
@@ -34,5 +33,5 @@ def query(
 
 def page_of(rows: Sequence[Row]) -> LogPage:
     """The rows of `read_log`; the last one says how far the log was looked through."""
-    events = [_decoder.decode(text) for _, text in rows if text is not None]
+    events = [_read(text) for _, text in rows if text is not None]
     return LogPage(events, rows[-1][0])

@@ -6,11 +6,11 @@ transaction or a lock while a task runs.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from dama.domain.exact import decode_stored
 from dama.store.rows import Claim
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class RunQueue:
         # Never sent again: a claim whose answer was lost is handed back by the worker.
         rows = await self._database.rows("claim_runs", params, again=False)
         return [
-            Claim(*row[:8], params=json.loads(row[9]) if row[8] else {}, program_epoch=row[10])
+            Claim(*row[:8], params=decode_stored(row[9]) if row[8] else {}, program_epoch=row[10])
             for row in rows
         ]
 

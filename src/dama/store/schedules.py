@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dama.domain.exact import decode_stored
 from dama.domain.schedule import Schedule
 from dama.store.errors import ScheduleExistsError, UnknownScheduleError
 from dama.store.items import as_json, start_item
@@ -142,7 +143,7 @@ class Schedules:
 
 def _row(row: Sequence[Any]) -> ScheduleRow:
     name, task, cron, zone, params, catch_up, overlap, jitter, *rest = row
-    schedule = Schedule(name, task, cron, zone, params, catch_up, overlap, jitter)
+    schedule = Schedule(name, task, cron, zone, decode_stored(params), catch_up, overlap, jitter)
     return ScheduleRow(schedule, *rest)
 
 

@@ -8,16 +8,18 @@ number of processes share the lanes of a subscription and none waits for another
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
 
 from dama import clock
+from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, error_payload
+from dama.domain.exact import Undecoded
 from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
+from dama.store.items import as_json
 from dama.store.log_page import page_of, query
 from dama.store.statements import statement
 
@@ -190,6 +192,7 @@ class Lane:
         """Whether the event was handled. What a handler that failed has written is undone."""
         try:
             async with self._connection.transaction():
+                _refuse_undecoded(event)
                 await self._handler(self._connection, event)
         except Exception as error:  # whatever it is: it must not stop the other contexts
             # Not the event's fault, unless it happens each time.
@@ -203,7 +206,7 @@ class Lane:
             "context_id": event.context_id,
             "lane": lane,
             "position": event.position,
-            "error": json.dumps(error_payload(failure)),
+            "error": as_json(error_payload(failure)),
         }
         await self._rows("park_context", params)
         return False
@@ -211,6 +214,14 @@ class Lane:
     async def _rows(self, name: str, params: Params) -> Sequence[Row]:
         cursor = await self._connection.execute(statement(name), {"name": self._name, **params})
         return await cursor.fetchall() if cursor.description else []
+
+
+def _refuse_undecoded(event: LoggedEvent) -> None:
+    if isinstance(event.payload, Undecoded) or isinstance(cast("object", event.meta), Undecoded):
+        raise UnreadableEventError(
+            f"Event {event.event_id} ({event.type}) is nested too deeply to be read.",
+            "`dama events` shows it; `dama log resume --skip` leaves it out.",
+        )
 
 
 def _is_transient(error: Exception) -> bool:

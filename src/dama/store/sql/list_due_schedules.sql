@@ -2,7 +2,7 @@
 -- In:    tasks text[]: only of these
 -- Out:   as list_schedules; the longest overdue first
 -- Locks: none
-SELECT name, task, cron, zone, params, catch_up, overlap, jitter, paused, next_at, last_at, started,
+SELECT name, task, cron, zone, params::text, catch_up, overlap, jitter, paused, next_at, last_at, started,
        skipped, failure
   FROM _data_manager_admin.schedule
   WHERE NOT paused AND next_at <= clock_timestamp() AND task = ANY (%(tasks)s::text[])
