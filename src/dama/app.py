@@ -23,6 +23,7 @@ from dama.domain.slice import find_slice
 from dama.runtime.adoption import stop_bound_elsewhere
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
+from dama.runtime.commands import Commands
 from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.errors import NoLogsError
 from dama.runtime.host import adrift, kill_mode, units_of
@@ -97,6 +98,7 @@ class App:
         *,
         key: str | None = None,
         by: Mapping[str, Any] | None = None,
+        undeclared: bool = False,
         **wishes: Unpack[Wishes],
     ) -> int:
         """Queue a task; gives its context.
@@ -106,6 +108,7 @@ class App:
             params: What it takes.
             key: A second start with the same key gives the first context.
             by: Who starts it; by default the user of this process.
+            undeclared: It may be a command that nobody declared: by right of this process's user.
             **wishes: Another queue, a delay: see `Wishes`.
 
         Raises:
@@ -113,8 +116,11 @@ class App:
             InvalidParamsError: With all problems.
             IdempotencyConflictError: The key was used with other params.
             SingletonError: Only one run of it may be open, and one is.
+            UndeclaredCommandError: It is an undeclared command, and `undeclared` is not set.
         """
-        start = start_of(self.registry.task(name), params, by or _starter(), key=key, **wishes)
+        commands = Commands(self.home) if undeclared else None
+        task = self.registry.task(name)
+        start = start_of(task, params, by or _starter(), key=key, commands=commands, **wishes)
         (context_id,) = await self.store.start([start])
         return context_id
 
@@ -312,8 +318,11 @@ class App:
 
     async def outcome(self, context_id: int) -> Outcome:
         """How a context has ended; its status is OPEN when it has not."""
-        found = await self.store.outcomes([context_id])
-        return found.get(context_id) or Outcome((await self.store.context(context_id)).status)
+        while (found := (await self.store.outcomes([context_id])).get(context_id)) is None:
+            status = (await self.store.context(context_id)).status
+            if status in (None, "OPEN"):  # else it has ended between the two
+                return Outcome(status)
+        return found
 
     async def state(self, context_id: int, slice_name: str, at: int | None = None) -> object:
         """The state of a context in a slice, after an event or after the latest.

@@ -1,4 +1,7 @@
-"""The task of programs that nobody declared: `dama run -- ./legacy.sh --year 2013`."""
+"""The task of programs that nobody declared: `dama run -- ./legacy.sh --year 2013`.
+
+Who may start it, and how a worker knows, is in `dama.runtime.commands`.
+"""
 
 from __future__ import annotations
 

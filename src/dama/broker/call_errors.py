@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from dama.broker.errors import InvalidParamsError
+from dama.broker.errors import InvalidParamsError, UndeclaredCommandError
 from dama.domain.errors import InvalidEventError
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
@@ -253,6 +253,7 @@ CLASSES: Mapping[str, type[CallError]] = {
 _STATUSES: tuple[tuple[type[DamaError], int], ...] = (
     (InvalidParamsError, VALIDATION_FAILED),
     (InvalidEventError, 400),
+    (UndeclaredCommandError, 403),
     (NotFoundError, 404),
     (RefusedError, 409),
     (UnavailableError, 503),

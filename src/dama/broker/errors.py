@@ -17,6 +17,12 @@ class InvalidDefinitionError(UsageError):
     code = "INVALID_DEFINITION"
 
 
+class UndeclaredCommandError(UsageError):
+    """Somebody wants a command run that nobody declared, and has not proved the right to it."""
+
+    code = "UNDECLARED_COMMAND"
+
+
 class ProgramEnvironmentError(UsageError):
     """A program can not get the variables that its declaration promises."""
 

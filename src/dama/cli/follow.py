@@ -39,7 +39,9 @@ def run_here(
     as_json: bool,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
-    return _followed(session, lambda app: app.start(task, params, **wishes), as_json=as_json)
+    return _followed(
+        session, lambda app: app.start(task, params, undeclared=True, **wishes), as_json=as_json
+    )
 
 
 def resume_here(session: Session, context_id: int, *, as_json: bool) -> int:
@@ -62,7 +64,7 @@ async def enqueue(
 ) -> int:
     """Queue a task for whichever worker claims it."""
     async with session.app(with_services=True) as app:
-        context_id = await app.start(task, params, **wishes)
+        context_id = await app.start(task, params, undeclared=True, **wishes)
     if as_json:
         print_json({"context_id": context_id, "task": task})
     else:
@@ -83,7 +85,7 @@ async def start_detached(
 ) -> int:
     """Start a task in a process of its own, which outlives this one and its terminal."""
     async with session.app(with_services=True) as app:
-        context_id = await app.start(task, params, **wishes)
+        context_id = await app.start(task, params, undeclared=True, **wishes)
     log = _run_in_background(session, context_id)
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})

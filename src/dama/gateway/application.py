@@ -41,7 +41,7 @@ from dama.gateway.errors import (
 from dama.gateway.invoke import headers_of, read_params, respond
 from dama.gateway.metrics import Metrics
 from dama.gateway.streams import stream
-from dama.services.documents import PERMITTED, permit_context
+from dama.services.documents import COMMANDS, PERMITTED, permit_context
 from dama.telemetry import about
 
 if TYPE_CHECKING:
@@ -327,7 +327,10 @@ class Gateway:
             meta["traceparent"] = traceparent
         params = await read_params(request, match.params, self.settings.body_limit)
         options: Any = {"meta": meta, "request_id": request.scope["dama"]["request_id"]}
-        return self.broker.new_call(None, match.action, params, options)
+        call = self.broker.new_call(None, match.action, params, options)
+        if self.settings.undeclared_commands and identity.may_run_commands:
+            call.locals[COMMANDS] = True
+        return call
 
     async def _health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok", "node": self.broker.node_id})

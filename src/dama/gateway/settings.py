@@ -24,6 +24,7 @@ KEYS = (
     "rate_limit",
     "rate_window",
     "any_method",
+    "undeclared_commands",
     "before_call",
     "after_call",
 )
@@ -49,6 +50,8 @@ class GatewaySettings:
         before_call: A function of the project, as `my_project.hooks:before`, which is called with
             each call and its request before it is made.
         after_call: The same with the call, its request and the result; what it returns is sent.
+        undeclared_commands: A token with the scope admin, for all services, may have any command
+            run as the user of this process.
         any_method: `/api/<service>/<action>` takes any method, as that of moleculer-web does.
     """
 
@@ -63,6 +66,7 @@ class GatewaySettings:
     rate_limit: int = 0
     rate_window: float = 60.0
     any_method: bool = False
+    undeclared_commands: bool = False
     before_call: str | None = None
     after_call: str | None = None
 
@@ -111,6 +115,7 @@ def read_settings(
         rate_limit=table.number("rate_limit", 0) or 0,
         rate_window=_window(table, defaults.rate_window),
         any_method=table.flag("any_method"),
+        undeclared_commands=table.flag("undeclared_commands"),
         before_call=table.text("before_call"),
         after_call=table.text("after_call"),
     )

@@ -24,6 +24,7 @@ from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
 from dama.errors import DamaError
 from dama.runtime.adoption import end, stop_bound_elsewhere
+from dama.runtime.commands import Commands
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
 from dama.runtime.execution import Beginning
 from dama.runtime.fork_server import ForkServer
@@ -70,6 +71,7 @@ class Programs:
         gateway_url: Where programs reach the gateway; None when they are not told.
 
     Attributes:
+        commands: The right of its user to run undeclared commands.
         fork_server: Starts the tasks that have a process of their own.
         directories: Where the programs are on this host.
         followed: The contexts whose programs go on without the worker.
@@ -84,6 +86,7 @@ class Programs:
         worker_id: Callable[[], int],
         gateway_url: str | None = None,
     ) -> None:
+        self.commands = Commands(home)
         self.store = store
         self.gateway_url = gateway_url
         self.fork_server = ForkServer(registry)
@@ -313,8 +316,21 @@ class ProgramRun:
         return bool(timeout) and time.time() > since + timeout
 
     async def _launch(self) -> Launch:
+        if self._task is adhoc:
+            await self._prove()
         protocol = await self._protocol()
         return launch_of(self._task, self._execution.claim.params, protocol)
+
+    async def _prove(self) -> None:
+        """Refuse an undeclared command that was not started by right of this worker's user.
+
+        Raises:
+            UndeclaredCommandError: It was not.
+        """
+        claim, store = self._execution.claim, self._programs.store
+        meta, start_key = await store.started_how(claim.context_id)
+        context = f"context {claim.context_id} of {await store.database.identity()}"
+        self._programs.commands.check(claim.params, meta, start_key, context)
 
     async def _protocol(self) -> dict[str, str]:
         """The variables that dama gives; the files that they name are there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from dama.broker.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
 from dama.runtime.errors import ProgramError
 
@@ -17,6 +18,7 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> 
     options = task.options
     hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
     hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
+    hopeless = hopeless or isinstance(error, UndeclaredCommandError)
     if hopeless or attempt > options.retries:
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret

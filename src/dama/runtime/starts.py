@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from dama.broker.adhoc import adhoc
+from dama.broker.errors import UndeclaredCommandError
 from dama.store import Start
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from dama.broker.service import TaskDefinition
+    from dama.runtime.commands import Commands
 
 
 class Wishes(TypedDict, total=False):
@@ -38,6 +41,7 @@ def start_of(
     meta: Mapping[str, Any] | None = None,
     *,
     key: str | None = None,
+    commands: Commands | None = None,
     **wishes: Unpack[Wishes],
 ) -> Start:
     """The start of a task.
@@ -47,15 +51,23 @@ def start_of(
         params: What it takes.
         meta: Who starts it.
         key: An idempotency key: a second start with it gives the first context.
+        commands: The right of who starts it to run undeclared commands; None for no right.
         **wishes: See `Wishes`.
 
     Raises:
+        UndeclaredCommandError: It is an undeclared command, which the caller has no right to run.
         InvalidParamsError: With all problems.
     """
+    if task is adhoc and commands is None:
+        raise UndeclaredCommandError(
+            f"{task.name} runs any command, so only the user of a worker may start it.",
+            "Use `dama run -- COMMAND` as that user, or declare the command under [programs] of "
+            "dama.toml.",
+        )
     options = task.options
     encoded = task.encode_params(params)
     queue, priority = wishes.get("queue"), wishes.get("priority")
-    return Start(
+    start = Start(
         task.name,
         encoded,
         queue=options.queue if queue is None else queue,
@@ -70,3 +82,4 @@ def start_of(
         when_open=options.singleton or "queue",
         meta=meta,
     )
+    return commands.signed(start) if task is adhoc and commands else start

@@ -23,6 +23,7 @@ from dama.errors import DamaError, UnavailableError
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.claims import Claims
 from dama.runtime.cleaning import Keep, clean_always
+from dama.runtime.commands import Commands
 from dama.runtime.errors import LostSignal, ParkSignal
 from dama.runtime.execution import STARTED, Execution
 from dama.runtime.group_commit import GroupCommit
@@ -88,12 +89,15 @@ class Worker:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._tasks = [*registry.tasks, adhoc.name]
-        own = sorted({task.options.queue for task in (*registry.tasks.values(), adhoc)})
+        home = home or home_of(os.environ)
+        right = _right_to_commands(home)
+        tasks = [*registry.tasks.values(), *([adhoc] if right else [])]
+        self._tasks = [task.name for task in tasks]
+        own = sorted({task.options.queue for task in tasks})
         self._queues = own if queues is None else queues
         self._root = root
         self._slots = slots
-        self._labels = sorted(set(labels))
+        self._labels = sorted({*labels, *right})
         self._identity = identity_of_this_process()
         self._user = getpass.getuser()
         self._id = 0
@@ -102,7 +106,7 @@ class Worker:
         self._programs = Programs(
             store,
             registry,
-            home or home_of(os.environ),
+            home,
             self._identity.host,
             lambda: self._id,
             gateway_url,
@@ -349,6 +353,15 @@ class Worker:
             "user": self._user,
             "version": self._identity.version,
         }
+
+
+def _right_to_commands(home: Path) -> list[str]:
+    """The label of the key to undeclared commands; nothing where the key cannot be used."""
+    try:
+        return [Commands(home).label()]
+    except (DamaError, OSError) as error:
+        _log.warning("undeclared commands are left to others: %s", error)
+        return []
 
 
 async def _call(task: TaskDefinition[Any], execution: Execution) -> object:

@@ -20,6 +20,11 @@ PERMITTED = "$services"
 """Where the gateway says for which services a token is; none of the others may be touched."""
 
 
+COMMANDS = "$commands"
+"""Where the gateway leaves, in the locals of a call, that it may start undeclared commands. Locals
+stay in the process: no caller and no packet can say so."""
+
+
 class NotPermittedError(ClientCallError):
     """The token of the caller is for other services."""
 

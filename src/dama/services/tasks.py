@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.call_errors import CallError
 from dama.broker.service import Service
 from dama.domain.event import ABSENT
-from dama.services.documents import Id, document, permit_context, permit_task, starter
+from dama.services.documents import COMMANDS, Id, document, permit_context, permit_task, starter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
             params or {},
             key=key or call.meta.get("$idempotencyKey"),
             by=starter(call),
+            undeclared=COMMANDS in call.locals,
             expires=expires,
             labels=labels,
             **wishes,
@@ -97,7 +98,9 @@ def tasks_service(app: App, ends: Ends) -> Service:
         """
         permit_task(call, name)
         key = key or call.meta.get("$idempotencyKey")
-        context_id = await app.start(name, params or {}, key=key, by=starter(call))
+        context_id = await app.start(
+            name, params or {}, key=key, by=starter(call), undeclared=COMMANDS in call.locals
+        )
         call.meta["context_id"] = context_id
         return result_of(context_id, await ends.wait(context_id))
 

@@ -146,6 +146,13 @@ class Store:
             raise await self._unknown(context_id)
         return _context(rows[0])
 
+    async def started_how(self, context_id: int) -> tuple[Mapping[str, Any], str | None]:
+        """The meta of a context's INITIAL, and the idempotency key of its start."""
+        for text, key in await self.database.rows("read_start", {"context_id": context_id}):
+            meta = decode_stored(text or "{}")
+            return (cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}), key
+        return {}, None
+
     async def contexts(
         self,
         *,

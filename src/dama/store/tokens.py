@@ -45,6 +45,11 @@ class Identity:
         """Whether its scope is as wide as another."""
         return self.run is None and SCOPES.index(self.scope) >= SCOPES.index(scope)
 
+    @property
+    def may_run_commands(self) -> bool:
+        """Whether it may have undeclared commands run, where a setting allows that at all."""
+        return self.may("admin") and self.services is None
+
 
 @dataclass(frozen=True)
 class TokenRow:

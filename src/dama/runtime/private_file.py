@@ -1,0 +1,75 @@
+"""Private files: secrets of one user, below DAMA_HOME, that nobody else may read or put there."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dama.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class PrivateFileError(UsageError):
+    """A file that must be private is not: somebody else may have read it or put it there."""
+
+    code = "PRIVATE_FILE"
+
+
+def read_private(path: Path) -> bytes | None:
+    """Read a private file; None when it is not there.
+
+    Raises:
+        PrivateFileError: It is a link, belongs to another user, or others may read or write it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise PrivateFileError(
+            f"{path} cannot be read: {error.strerror}.", "Move it away; a new one is made."
+        ) from error
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise PrivateFileError(f"{path} is not a file.", "Move it away; a new one is made.")
+        if found.st_uid != os.geteuid():
+            raise PrivateFileError(
+                f"{path} belongs to the user {found.st_uid}, not to {os.geteuid()}, who reads it.",
+                "Give each user a DAMA_HOME of their own.",
+            )
+        if found.st_mode & 0o077:
+            raise PrivateFileError(
+                f"{path} has the mode {stat.S_IMODE(found.st_mode):04o}: others may know it.",
+                "Remove it, so that a new one is made; 0600 is expected.",
+            )
+        return file.read()
+
+
+def write_private(path: Path, content: bytes, *, replace: bool) -> bool:
+    """Write a private file as a whole; False when one is there and is not to be replaced."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask is
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        if replace:
+            fresh.replace(path)
+            return True
+        try:
+            path.hardlink_to(fresh)  # never over another one, and never half of it
+        except FileExistsError:
+            return False
+        return True
+    finally:
+        with suppress(FileNotFoundError):
+            fresh.unlink()
