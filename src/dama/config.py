@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from dama.env_file import read_variables
 from dama.errors import UsageError
 
 FILE_KEYS = ("services", "programs", "keep", "database_url", "broker", "gateway")
@@ -198,11 +199,9 @@ def _env_file(project: Path, name: str) -> Path:
 
 
 def _read_env_file(path: Path) -> str:
-    from dotenv import dotenv_values  # noqa: PLC0415 - only who asks for it pays for it
-
     try:
-        values = {name: value for name, value in dotenv_values(path).items() if value}
-    except (OSError, UnicodeDecodeError) as error:
+        values = {name: value for name, value in read_variables(path).items() if value}
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
     _check_names(path, values)
     if not any(name in PG_NAMES for name in values):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.command import Command, as_text, expand, fill, placeholders
 from dama.broker.errors import ProgramEnvironmentError
 from dama.broker.program_params import ProgramParam
+from dama.env_file import read_variables
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -117,8 +118,6 @@ def program_model(task: str, params: Mapping[str, ProgramParam]) -> type[BaseMod
 
 def _read(file: str, params: Mapping[str, Any]) -> dict[str, str]:
     """The variables of a file; none when a param in its name has no value."""
-    from dotenv import dotenv_values  # noqa: PLC0415 - only who has such files pays for it
-
     for name in (found.name for found in placeholders(Path(file).name)):
         if "/" in as_text(params.get(name)) or as_text(params.get(name)).startswith(".."):
             raise ProgramEnvironmentError(
@@ -134,7 +133,8 @@ def _read(file: str, params: Mapping[str, Any]) -> dict[str, str]:
             "Write it on every host that runs the program, or correct env_files.",
         )
     try:
-        found = dotenv_values(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProgramEnvironmentError(f"{path} can not be read: {error}.") from error
-    return {name: value for name, value in found.items() if value is not None}
+        return read_variables(Path(path))
+    except (OSError, ValueError) as error:
+        raise ProgramEnvironmentError(
+            f"{path} can not be read: {error}.", "Correct the file; nothing was started."
+        ) from error

@@ -53,7 +53,12 @@ def emit(  # noqa: PLR0913 - one argument an option
     event = _event(type_, payload, meta, error=error)
 
     async def append() -> list[int]:
+        from dama.domain.reserved import refuse_reserved
+
         async with session.app() as app:
+            # A context without a task is of a program of the first system, which ends it itself.
+            if (await app.store.context(context_id)).task is not None:
+                refuse_reserved(event)
             return await app.store.append(context_id, [event], expected=expect)
 
     (event_id,) = asyncio.run(append())

@@ -59,7 +59,9 @@ def _as_json(text: str) -> str:
         import json
 
         try:
-            return json.dumps(json.loads(text, parse_constant=_refuse))
+            json.loads(text, parse_constant=_refuse)
+            # As it is, with all its digits, on one line: a break in it is between two values.
+            return text.strip().replace("\n", " ").replace("\r", " ")
         except ValueError:
             pass
     return _quoted(text)

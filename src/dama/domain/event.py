@@ -179,6 +179,9 @@ def _check_meta(meta: Mapping[str, object]) -> None:
             f"meta.idempotency_key must be a string that is not empty, found {_shown(key)}."
         )
     check_length(key, "meta.idempotency_key", LONGEST_KEY)
+    start_key = meta.get("start_key")
+    if isinstance(start_key, str):
+        check_length(start_key, "meta.start_key", LONGEST_KEY)
 
 
 def check_length(text: str, name: str, limit: int) -> None:

@@ -1,0 +1,34 @@
+"""Files of variables: `NAME=value` lines, as python-dotenv reads them; none is passed over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_variables(path: Path) -> dict[str, str]:
+    """The variables of a file.
+
+    Raises:
+        OSError: It can not be read.
+        ValueError: It is not UTF-8, or has a line that is not `NAME=value`. The line is named by
+            its number only: it may hold a secret.
+    """
+    from dotenv import dotenv_values  # noqa: PLC0415 - only who has such files pays for it
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            blank = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
+            line = binding.original.line + binding.original.string[:blank].count("\n")
+            if binding.error:
+                raise ValueError(
+                    f"line {line} is not NAME=value; a value with spaces or quotes in it needs "
+                    "quotes around it"
+                )
+            if binding.key is not None and binding.value is None:
+                raise ValueError(f"line {line} is a name without a value: write {binding.key}=")
+    found = dotenv_values(path, encoding="utf-8")
+    return {name: value for name, value in found.items() if value is not None}
