@@ -1,6 +1,7 @@
 """`dama up` as it is run: what it starts, what it says, what is left when it ends."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def stopped(process, number=signal.SIGTERM):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_up_starts_a_database_and_a_worker_and_leaves_nothing_behind(ups, number):
+def test_up_starts_a_database_and_a_worker_and_leaves_only_the_database(ups, number):
     """One command says what runs, where, and how to stop it."""
     process, said = ups.start()
 
@@ -100,12 +101,14 @@ def test_up_starts_a_database_and_a_worker_and_leaves_nothing_behind(ups, number
     code, errors = stopped(process, number)
 
     assert code == 0, errors
-    assert "The database is stopped" in errors
+    assert "Stop it with: dama db stop" in errors
+    assert ups.server.status().running
+    assert "is stopped" in ups.dama("db", "stop").stdout
     assert not ups.server.status().running
 
 
 def test_up_may_end_when_nothing_is_left_to_do(ups):
-    """For a crontab: the database is there for as long as there is work."""
+    """For a crontab: the database stays for the next time."""
     assert ups.dama("db", "migrate").returncode == 0
     with psycopg.connect(ups.server.url) as connection:
         connection.execute(
@@ -119,7 +122,6 @@ def test_up_may_end_when_nothing_is_left_to_do(ups):
     process.communicate(timeout=60)
 
     assert process.returncode == 0
-    assert not ups.server.status().running
     assert '"result": 2' in ups.dama("show", "1", "--json").stdout
 
 
@@ -140,8 +142,25 @@ def test_a_database_that_others_use_stays(ups):
     with psycopg.connect(ups.server.url) as connection:
         _, errors = stopped(process)
 
-        assert "somebody else is connected" in errors
+        assert "The database stays" in errors
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.timeout(120)
+def test_ups_that_are_killed_again_and_again_leave_one_server(ups):
+    """Whoever started it: it is neither ended nor started again."""
+    pid = None
+    for _ in range(4):
+        process, _ = ups.start()
+        pid = pid or ups.server.status().pid
+        shutil.rmtree(ups.folder / "home" / "socket")
+        process.kill()
+        process.wait()
+        assert ups.dama("ls").returncode == 0
+    assert stopped(ups.start()[0])[0] == 0
+
+    assert ups.server.status().pid == pid
+    assert "shutdown" not in Path(ups.server.status().log).read_text()
 
 
 def test_a_configured_database_is_used_as_it_is_unless_asked(ups, empty_database_url):

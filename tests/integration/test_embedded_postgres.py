@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import re
+import resource
 import select
 import shutil
 import signal
@@ -17,6 +19,7 @@ import pytest
 from dama.store.embedded import EmbeddedPostgres, log, server
 from dama.store.embedded.binaries import binaries_within, copy_installation
 from dama.store.embedded.errors import (
+    LostSocketError,
     NoBinariesError,
     SlowStartError,
     SocketPathError,
@@ -262,14 +265,188 @@ def test_the_server_tells_where_its_socket_is(tmp_path, monkeypatch):
         shutil.rmtree(runtime)
 
 
-def test_a_socket_that_was_cleared_away_is_made_again(postgres):
-    """As folders of temporary files and sessions are."""
-    postgres.start()
-    Path(ask(postgres, "SHOW unix_socket_directories"), ".s.PGSQL.5432").unlink()
+def removed_socket(home):
+    """The file alone."""
+    (home / "socket" / ".s.PGSQL.5432").unlink()
 
-    postgres.start()
 
+def removed_socket_folder(home):
+    """With the lock file in it."""
+    shutil.rmtree(home / "socket")
+
+
+def removed_second_name(home):
+    """That by which the first would be made again."""
+    (home / "data" / "server.socket").unlink()
+
+
+def removed_locks(home):
+    """What says who starts it."""
+    (home / "lock").unlink(missing_ok=True)
+
+
+def removed_all_but_the_data(home):
+    """A folder that is being cleaned."""
+    for path in home.iterdir():
+        if path.is_dir() and path.name != "data":
+            shutil.rmtree(path)
+        elif path.name != "data":
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    "remove",
+    [
+        removed_socket,
+        removed_socket_folder,
+        removed_second_name,
+        removed_locks,
+        removed_all_but_the_data,
+    ],
+)
+def test_a_living_server_goes_on_when_its_files_are_cleared_away(postgres, tmp_path, remove):
+    """It is not ended for a new socket: the connections that there are stay."""
+    postgres.start()
+    pid = postgres.status().pid
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        for _ in range(3):
+            remove(tmp_path / "a home")
+            postgres.start()
+
+        assert connection.execute("SELECT 7").fetchone() == (7,)
     assert ask(postgres, "SELECT 7") == 7
+    assert postgres.status().pid == pid
+
+
+def test_a_living_server_without_any_name_of_its_socket_is_left_alone(postgres, tmp_path):
+    """Those who are connected need it; a person decides."""
+    postgres.start()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        removed_second_name(tmp_path / "a home")
+        removed_socket_folder(tmp_path / "a home")
+
+        with pytest.raises(LostSocketError, match="socket was removed") as caught:
+            postgres.start()
+
+        assert "dama db stop" in caught.value.hint
+        assert connection.execute("SELECT 7").fetchone() == (7,)
+    assert postgres.stop()
+    postgres.start()
+    assert ask(postgres, "SELECT 7") == 7
+
+
+def test_a_link_to_a_home_with_a_long_path_is_made_again(tmp_path):
+    """It is below the folder of temporary files, which is cleaned."""
+    server = EmbeddedPostgres(tmp_path / ("long" * 30))
+    try:
+        server.start()
+        pid = server.status().pid
+        link = Path(ask(server, "SHOW unix_socket_directories"))
+        assert link.is_symlink()
+        link.unlink()
+
+        server.start()
+
+        assert ask(server, "SELECT 7") == 7
+        assert server.status().pid == pid
+    finally:
+        server.stop()
+
+
+def test_who_stops_a_server_is_in_its_log(postgres):
+    """Pid and command; not the arguments, which may hold a secret."""
+    postgres.start()
+
+    postgres.stop()
+
+    log = Path(postgres.status().log).read_text()
+    assert re.search(rf"DAMA:  it was asked to stop by pid {os.getpid()} \(", log)
+    assert log.index("asked to stop") < log.index("received fast shutdown")
+
+
+STORM = f"""{START}
+import psycopg
+server = E(pathlib.Path(sys.argv[1]))
+with psycopg.connect(server.start()) as connection:
+    print(connection.execute("SELECT 7").fetchone()[0], server.status().pid)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_storm_of_commands_while_files_vanish_meets_one_server(postgres, tmp_path):
+    """Twenty commands at once, some killed, while socket, folder and lock are removed."""
+    home = tmp_path / "a home"
+    postgres.start()
+    pid = postgres.status().pid
+    command = [sys.executable, "-c", STORM, str(home)]
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        for remove in (removed_socket, removed_socket_folder, removed_locks):
+            processes = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                for _ in range(20)
+            ]
+            remove(home)
+            for process in processes[::4]:
+                process.kill()
+            answers = [process.communicate()[0].strip() for process in processes]
+            assert set(answers) <= {f"7 {pid}", ""}
+            postgres.start()
+        assert connection.execute("SELECT 7").fetchone() == (7,)
+    log = Path(postgres.status().log).read_text()
+    assert "shutdown" not in log
+    assert log.count("it was started") == 1
+
+
+IN_ANOTHER_NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
+if not ROOT:
+    IN_ANOTHER_NAMESPACE[1:1] = ["--user", "--map-root-user"]
+CAN_UNSHARE = not subprocess.run(
+    [*IN_ANOTHER_NAMESPACE, "true"], capture_output=True, check=False
+).returncode
+
+
+@pytest.mark.skipif(not CAN_UNSHARE, reason="this machine gives no PID namespace")
+def test_a_server_in_another_pid_namespace_is_used_and_left_alone(postgres, tmp_path):
+    """Two containers over one folder: a pid that is not to be seen is not dead."""
+    postgres.start()
+    pid = postgres.status().pid
+    home = tmp_path / "a home"
+    stop = f"{START}E(pathlib.Path(sys.argv[1])).stop()"
+
+    for remove in (lambda _: None, removed_socket, removed_socket_folder, removed_locks):
+        remove(home)
+        asked = subprocess.run(
+            [*IN_ANOTHER_NAMESPACE, sys.executable, "-c", STORM, str(home)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert asked.stdout.split() == ["7", str(pid)], asked.stderr
+    stopped = subprocess.run(
+        [*IN_ANOTHER_NAMESPACE, sys.executable, "-c", stop, str(home)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert "another PID namespace" in stopped.stderr
+    assert ask(postgres, "SELECT 7") == 7
+    assert postgres.status().pid == pid
+    assert "shutdown" not in Path(postgres.status().log).read_text()
+
+
+def test_the_server_has_nothing_of_the_program_that_started_it(postgres, monkeypatch):
+    """Neither its variables, which would mark it as part of the program, nor its low limits."""
+    monkeypatch.setenv("DAMA_EVENTS", "/nowhere")
+    monkeypatch.setenv("API_TOKEN", "hunter2")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+    try:
+        postgres.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    pid = postgres.status().pid
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"DAMA_" not in environment
+    assert b"hunter2" not in environment
+    assert resource.prlimit(pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 def test_a_socket_folder_that_is_not_ours_is_refused(open_folder):

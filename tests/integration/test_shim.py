@@ -10,6 +10,7 @@ import pytest
 
 from dama.runtime.adoption import end
 from dama.runtime.run_directory import State
+from dama.store.embedded import EmbeddedPostgres
 from tests.integration.programs import Shims, marked, wait_until
 
 FAMILY = """
@@ -47,6 +48,25 @@ def family(shims, **options):
     wait_until(lambda: all((directory.path / name).exists() for name in names))
     assert len(marked(shims.mark)) == 4
     return directory
+
+
+def test_the_database_of_the_home_outlives_a_program_whose_command_started_it(shims, tmp_path):
+    """It is nobody's child; another server that the program started is part of the program."""
+    ours, other = EmbeddedPostgres(tmp_path), EmbeddedPostgres(tmp_path / "other")
+    code = (
+        "import pathlib, sys; from dama.store.embedded import EmbeddedPostgres as E\n"
+        "for home in sys.argv[1:]: E(pathlib.Path(home)).start()"
+    )
+    try:
+        told = shims.ended(
+            shims.start(sys.executable, "-c", code, str(tmp_path), str(tmp_path / "other"))
+        )
+
+        assert (told["code"], told["why"]) == (0, "")
+        assert ours.status().running
+        assert not other.status().running
+    finally:
+        ours.stop()
 
 
 @pytest.mark.parametrize("code", [0, 3, 255])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
     from dama.gateway.settings import GatewaySettings
-    from dama.store.embedded import EmbeddedPostgres
 
 
 @click.command(
@@ -52,18 +51,18 @@ def up(
 
     SIGTERM and Ctrl-C let the worker claim no more and end when its runs have; a second one ends
     it at once. What is not done then is queued again and goes on with the next one. The embedded
-    database stops with the command that started it, unless somebody else is connected.
+    database stays, for programs that still run and for other commands: `dama db stop` stops it.
     """
     options = WorkerOptions(**chosen)
     settings = None if no_gateway else gateway_settings(session, host, port)
     server = session.embedded()
     if server is None:
         return asyncio.run(_work(session, options, settings, migrate=migrate))
-    ran_before = server.status().running
     try:
         return asyncio.run(_work(session, options, settings, migrate=False))
     finally:
-        _leave(server, ran_before=ran_before)
+        if server.status().running:
+            click.echo("The database stays. Stop it with: dama db stop", err=True)
 
 
 async def _work(
@@ -113,15 +112,3 @@ def _database_text(session: Session) -> str:
     server = session.embedded()
     status = server.status() if server else None
     return f"embedded PostgreSQL {status.version}, {status.data}" if status else "-"
-
-
-def _leave(server: EmbeddedPostgres, *, ran_before: bool) -> None:
-    """Stop the server that this command started, if nobody else needs it."""
-    if ran_before:
-        click.echo("The database stays, as it ran before. Stop it with: dama db stop", err=True)
-    elif server.stop(unless_used=True):
-        click.echo("The database is stopped.", err=True)
-    elif server.status().running:
-        click.echo(
-            "The database stays: somebody else is connected. Stop it with: dama db stop", err=True
-        )

@@ -84,7 +84,10 @@ def boot_id() -> str:
 
 
 def descendants() -> set[int]:
-    """All below this process, whatever their session; the shim inherits those without a parent."""
+    """All below this process, whatever their session; the shim inherits those without a parent.
+
+    But for the embedded database, which may have been started by a command of the program.
+    """
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
         if name.isdigit() and (stat := stat_of(int(name))) and stat[0] not in "ZX":
@@ -92,10 +95,22 @@ def descendants() -> set[int]:
     found: set[int] = set()
     front = [os.getpid()]
     while front:
-        below = children.get(front.pop(), [])
+        below = [pid for pid in children.get(front.pop(), []) if not is_database(pid)]
         front += below
         found.update(below)
     return found
+
+
+def is_database(pid: int) -> bool:
+    """Whether a process is the PostgreSQL of the home that this run's directory is in."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+        if os.path.basename(words[0]) != b"postgres" or words[1] != b"-D":
+            return False
+        return os.getcwdb().startswith(os.path.realpath(os.path.dirname(words[2])) + b"/")
+    except (OSError, IndexError):
+        return False
 
 
 def send(pid: int, number: int) -> None:
@@ -299,6 +314,8 @@ class Shim:
                 break
             if pid == self.pid:
                 self.status = status
+        if self.status is not None and not descendants():
+            return True  # a child that is no part of the program: the database
         if self.status is not None and self.kill_at is None:
             self.end("")  # it went and left others behind
         return self.killed and time.monotonic() > self.give_up_at

@@ -53,6 +53,18 @@ class SlowStartError(StartError):
     retryable = True
 
 
+class ServerElsewhereError(EmbeddedPostgresError):
+    """The server lives where no signal of this process reaches it."""
+
+    code = "EMBEDDED_POSTGRES_ELSEWHERE"
+
+
+class LostSocketError(EmbeddedPostgresError):
+    """The server lives, and both names of its socket are gone; it is left alone."""
+
+    code = "EMBEDDED_POSTGRES_LOST_SOCKET"
+
+
 class DiskFullError(EmbeddedPostgresError):
     """The disk of the home folder is full."""
 

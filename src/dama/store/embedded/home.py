@@ -1,9 +1,11 @@
 """The home: the folder that holds one server's data, log and locks.
 
 All that is made in it belongs to its owner, also when root works in the home of somebody else. Two
-locks are kept in it. `lock` is held by who starts or stops the server. `server.lock`, the fence, is
-inherited by the server and all of its processes: the kernel lets go of it when the last one has
-ended, so whoever holds it knows that nobody else uses the data, whatever a pid file says.
+locks are kept in it. `lock` is held by who starts or stops the server. `data/server.lock`, the
+fence, is inherited by the server and all of its processes: the kernel lets go of it when the last
+one has ended, so whoever holds it knows that nobody else uses the data, whatever a pid file says
+and whichever PID namespace the server lives in. It is among the data, so that what removes the
+lock of a living server has removed its data as well.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LOCK = "lock"
-FENCE = "server.lock"
+DATA = "data"
+FENCE = f"{DATA}/server.lock"
 POLL_SECONDS = 0.01
 
 
@@ -70,14 +73,16 @@ class Home:
             while not _try_lock(fence, fcntl.LOCK_EX):
                 if time.monotonic() > deadline:
                     raise SlowStartError(
-                        f"Processes of a former server still use {self.path / 'data'}.",
+                        f"Processes of a former server still use {self.path / DATA}.",
                         f"Find them with: fuser {self.path / FENCE}",
                     )
                 time.sleep(POLL_SECONDS)
             yield fence.fileno()
 
     def is_fenced(self) -> bool:
-        """Whether a process of a server is alive."""
+        """Whether a process of a server is alive, be it in another PID namespace."""
+        if not (self.path / FENCE).exists():
+            return False
         with self.open(FENCE, "a") as fence:
             return not _try_lock(fence, fcntl.LOCK_SH)
 

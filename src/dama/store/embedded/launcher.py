@@ -10,7 +10,9 @@ or `UID:GID`; without a program it only says whether the account can be had.
 
 import ctypes
 import os
+import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 CLONE_NEWUSER = 0x10000000
@@ -57,6 +59,20 @@ def detach() -> None:
     if os.fork():
         os._exit(0)
     os.setsid()
+    shed_limits()
+
+
+def shed_limits() -> None:
+    """Keep nothing of the limits of a program in which a command started the server."""
+    for name in ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_NOFILE"):
+        number = getattr(resource, name)
+        _, most = resource.getrlimit(number)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(number, (most, most))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,7 +1,9 @@
 """The postmaster: the first process of a server, as its pid file tells of it.
 
 A pid file outlives a server that was killed, and its pid may by then be a zombie's or another
-program's. So a pid counts only when it is a living `postgres` of this very data folder.
+program's. So a pid counts only when it is a living `postgres` of this very data folder. Nor does a
+pid that is not here tell that the server is dead: it may live in another PID namespace, such as
+that of a container. Then it counts when somebody holds its fence and takes connections.
 """
 
 from __future__ import annotations
@@ -11,6 +13,10 @@ import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PID_FILE = "postmaster.pid"
 LINES = 8  # pid, data, start, port, socket folder, address, shared memory, state
@@ -22,35 +28,36 @@ class Postmaster:
     """A living server.
 
     Attributes:
-        pid: Of its first process.
+        pid: Of its first process, in the PID namespace that it lives in.
+        is_here: Whether that is ours as well: else no signal of ours reaches it.
         started_at: When it started.
-        socket_folder: Where it listens, whatever the environment of who asks.
-        port: The number in the name of its socket.
-        ready: Whether it takes connections: not while it recovers, nor when its socket was removed.
+        socket_folder: Where it listens, as it was named when it started; empty before it listens.
+        is_open: Whether it takes connections: not while it recovers.
     """
 
     pid: int
+    is_here: bool
     started_at: datetime
-    socket_folder: Path
-    port: int
-    ready: bool
+    socket_folder: str
+    is_open: bool
 
 
-def find_postmaster(data: Path) -> Postmaster | None:
-    """The living server of a data folder; None when there is none."""
+def find_postmaster(data: Path, lives_elsewhere: Callable[[], bool]) -> Postmaster | None:
+    """The living server of a data folder; None when there is none.
+
+    Args:
+        data: Its folder.
+        lives_elsewhere: Asked when its pid is not here.
+    """
     lines = _lines(data)
-    if not lines or not lines[0].isdigit() or not _serves(int(lines[0]), data):
+    if not lines or not lines[0].isdigit():
         return None
-    pid, _, started, port, folder, _, _, state = (lines + [""] * LINES)[:LINES]
-    socket = Path(folder, f".s.PGSQL.{port}")
-    return Postmaster(
-        int(pid),
-        datetime.fromtimestamp(int(started or 0), UTC),
-        Path(folder),
-        int(port or 0),
-        # A socket below /tmp or the runtime folder may be cleared away under a living server.
-        state.strip() == "ready" and os.path.exists(socket),  # noqa: PTH110 - never raises
-    )
+    is_here = _serves(int(lines[0]), data)
+    if not is_here and not lives_elsewhere():
+        return None
+    pid, _, started, _, folder, _, _, state = (lines + [""] * LINES)[:LINES]
+    started_at = datetime.fromtimestamp(int(started or 0), UTC)
+    return Postmaster(int(pid), is_here, started_at, folder, state.strip() == "ready")
 
 
 def disown(data: Path, lock: Path) -> None:

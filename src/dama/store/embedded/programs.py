@@ -1,6 +1,8 @@
 """The programs of PostgreSQL, run under the account that the server has.
 
-They see nothing of libpq's environment and speak English, since their words are looked at.
+They are given little of the environment: no settings of libpq, no secrets, nothing by which a
+server would count as part of the program in which a command started it. They speak English, since
+their words are looked at.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.store.embedded.account import Account
+
+KEPT = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class Programs:
@@ -57,5 +61,5 @@ class Programs:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return kept | {"LC_ALL": "C"}

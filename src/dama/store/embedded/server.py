@@ -1,8 +1,9 @@
 """The server: start it when it is not there, tell how it is, stop it.
 
 Any number of processes may ask at once: a lock in the home makes one of them start the server, the
-others find it running. Where its data come from is told by `data`, what is believed of a pid file
-by `postmaster`.
+others find it running. Nothing but `stop` ends it, and who asked for that is in its log: a server
+whose socket was removed gets it back, one that cannot be seen is left alone. Where its data come
+from is told by `data`, what is believed of a pid file by `postmaster`.
 """
 
 from __future__ import annotations
@@ -19,18 +20,19 @@ from urllib.parse import quote
 from dama.store.embedded.account import choose_account
 from dama.store.embedded.binaries import find_binaries, major_version
 from dama.store.embedded.data import DATABASE, USER, DataMaker, check_version, version_of
-from dama.store.embedded.errors import NoBinariesError, SlowStartError, home_error, start_error
-from dama.store.embedded.home import POLL_SECONDS, Home
+from dama.store.embedded.errors import (
+    LostSocketError,
+    NoBinariesError,
+    ServerElsewhereError,
+    SlowStartError,
+    home_error,
+    start_error,
+)
+from dama.store.embedded.home import DATA, POLL_SECONDS, Home
 from dama.store.embedded.log import ServerLog
 from dama.store.embedded.postmaster import disown, find_postmaster
 from dama.store.embedded.programs import Programs
-from dama.store.embedded.sessions import is_used
-from dama.store.embedded.socket_folder import (
-    PORT,
-    SOCKET,
-    choose_socket_folder,
-    make_socket_folder,
-)
+from dama.store.embedded.socket_folder import PORT, SOCKET, Socket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +85,8 @@ class EmbeddedPostgres:
         self._home = Home(Path(os.path.abspath(home)))  # noqa: PTH100 - resolves no links
         self._fsync = fsync
         self._binaries = binaries
-        self._data = self._home.path / "data"
+        self._data = self._home.path / DATA
+        self._socket = Socket(self._home.path, self._data)
         self._passfile = self._home.path / "pgpass"
         self._log = ServerLog(self._home)
 
@@ -101,7 +104,7 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to connect, whether it runs or not."""
-        return self._url(find_postmaster(self._data))
+        return self._url(self._find())
 
     def start(self) -> str:
         """Make sure that the server runs, and give its URL.
@@ -111,35 +114,35 @@ class EmbeddedPostgres:
         """
         try:
             server = self._ready()
-            if server is None or self._log.is_large:
+            if server is None or self._log.is_large or not self._socket.is_whole:
                 with self._home.locked():
-                    server = self._ready() or self._bring_up()
+                    server = self._bring_up()
                     if self._log.is_large:
                         self._log.trim()
             return self._url(server)
         except OSError as error:
             raise home_error(self._home.path, error) from error
 
-    def stop(self, *, unless_used: bool = False) -> bool:
+    def stop(self) -> bool:
         """Stop the server, ending its connections; whether it was stopped.
 
-        Args:
-            unless_used: Not when somebody is connected.
+        A person asks for this: nobody else knows who may need the server in a moment.
 
         Raises:
             SlowStartError: It has not ended in a minute.
+            ServerElsewhereError: No signal of this process reaches it.
         """
         if not self._data.exists():
             return False
         with self._home.locked():
-            server = find_postmaster(self._data)
-            if server is None or (unless_used and is_used(self._url(server))):
-                return False
-            return self._end(server)
+            server = self._find()
+            return server is not None and self._end(server)
 
     def status(self) -> ServerStatus:
         """Look, and change nothing."""
-        server = self._ready()
+        server = self._find()
+        if server and not server.is_open:
+            server = None
         return ServerStatus(
             running=server is not None,
             pid=server.pid if server else None,
@@ -150,26 +153,54 @@ class EmbeddedPostgres:
             started_at=server.started_at if server else None,
         )
 
+    def _find(self) -> Postmaster | None:
+        return find_postmaster(self._data, self._lives_elsewhere)
+
+    def _lives_elsewhere(self) -> bool:
+        return self._home.is_fenced() and self._socket.accepts()
+
     def _ready(self) -> Postmaster | None:
-        server = find_postmaster(self._data)
-        return server if server and server.ready else None
+        """The server when it takes connections, and its socket is there to connect to."""
+        server = self._find()
+        return server if server and server.is_open and self._folder(server) else None
+
+    def _folder(self, server: Postmaster) -> Path | None:
+        """How its socket is reached from here: as we would name it, or as who started it did."""
+        named = [Path(server.socket_folder)] if server.socket_folder else []
+        for folder in (self._socket.folder, *named):
+            if os.path.exists(folder / SOCKET):  # noqa: PTH110 - never raises
+                return folder
+        return None
 
     def _url(self, server: Postmaster | None) -> str:
-        folder = server.socket_folder if server else choose_socket_folder(self._home.path)
-        port = server.port if server else PORT
-        url = f"postgresql://{USER}@/{DATABASE}?host={_quoted(folder)}&port={port}"
+        folder = (server and self._folder(server)) or self._socket.folder
+        url = f"postgresql://{USER}@/{DATABASE}?host={_quoted(folder)}&port={PORT}"
         return f"{url}&passfile={_quoted(self._passfile)}" if self._passfile.exists() else url
 
     def _bring_up(self) -> Postmaster:
         """Start the server, or wait for one that is on its way; gives it when it is ready."""
         check_version(self._data, self._version())
         place = self._log.path.stat().st_size if self._log.path.exists() else 0
-        server = find_postmaster(self._data)
-        if server and server.socket_folder.name and not (server.socket_folder / SOCKET).exists():
-            server = None if self._end(server) else server
+        server = self._find()
         if server is None:
             self._launch()
-        return self._wait_until_ready(place)
+        elif server.socket_folder:
+            self._mend(server)
+        server = self._wait_until_ready(place)
+        self._socket.mend(choose_account(self._data))
+        return server
+
+    def _mend(self, server: Postmaster) -> None:
+        """Give the server back the socket that somebody removed: it cannot make one itself."""
+        was_there = self._folder(server) is not None
+        if not self._socket.mend(choose_account(self._data)) and not was_there:
+            raise LostSocketError(
+                f"The embedded PostgreSQL (pid {server.pid}) runs, but its socket was removed.",
+                "When nobody needs its connections any more: dama db stop. The next command "
+                "starts it again.",
+            )
+        if not was_there:
+            self._log.note("its socket, which somebody had removed, was made again")
 
     def _version(self) -> str:
         version = major_version(self.binaries)
@@ -184,20 +215,20 @@ class EmbeddedPostgres:
         account = choose_account(self._data)
         account.check_reach(self._home.path)
         programs = Programs(account.readable(self.binaries, self._home.path), account)
-        folder = choose_socket_folder(self._home.path)
-        make_socket_folder(folder, account)
-        # With the fence in hand no process of a former server is alive.
-        with self._home.fenced(START_SECONDS) as fence, self._log.opened() as log:
-            self._prepare(programs, account)
-            disown(self._data, folder / f"{SOCKET}.lock")
-            options = self._options(folder)
-            programs.leave("postgres", "-D", self._data, *options, log=log, fence=fence)
-
-    def _prepare(self, programs: Programs, account: Account) -> None:
+        self._socket.make_folder(account)
         maker = DataMaker(self._data, programs, account, self._log.path)
         if not self._data.exists():
             maker.make(fsync=self._fsync)
-        elif self._data.stat().st_uid != account.uid:
+        # With the fence in hand no process of a former server is alive.
+        with self._home.fenced(START_SECONDS) as fence, self._log.opened() as log:
+            self._prepare(maker, account)
+            disown(self._data, self._socket.path.with_name(f"{SOCKET}.lock"))
+            options = self._options(self._socket.folder)
+            self._log.note("it was started")
+            programs.leave("postgres", "-D", self._data, *options, log=log, fence=fence)
+
+    def _prepare(self, maker: DataMaker, account: Account) -> None:
+        if self._data.stat().st_uid != account.uid:
             account.own(self._data)
         if account.shared and not self._passfile.exists():
             maker.ask_for_password(self._passfile)
@@ -219,7 +250,7 @@ class EmbeddedPostgres:
         """Wait as long as it lives; a recovery that takes longer is not disturbed."""
         deadline = time.monotonic() + START_SECONDS
         while (server := self._ready()) is None:
-            if find_postmaster(self._data) is None and not self._home.is_fenced():
+            if self._find() is None and not self._home.is_fenced():
                 raise start_error(
                     self._home.path, "it ended", self._log.tail(place), self._log.path
                 )
@@ -233,12 +264,19 @@ class EmbeddedPostgres:
         return server
 
     def _end(self, server: Postmaster) -> bool:
+        if not server.is_here:
+            raise ServerElsewhereError(
+                f"The embedded PostgreSQL (pid {server.pid} there) runs in another PID namespace, "
+                "such as that of a container.",
+                "Stop it there: dama db stop.",
+            )
+        self._log.note("it was asked to stop")
         try:
             os.kill(server.pid, signal.SIGINT)
         except ProcessLookupError:
             return False
         deadline = time.monotonic() + STOP_SECONDS
-        while find_postmaster(self._data) is not None:
+        while self._find() is not None:
             if time.monotonic() > deadline:
                 raise SlowStartError(
                     f"The server (pid {server.pid}) did not stop in {STOP_SECONDS:.0f} s.",
