@@ -146,6 +146,12 @@ broker.createService({
             for (let i = 0; i < ctx.params.count; i++) yield Buffer.alloc(65536, 1);
         })(), { objectMode: false }),
         traced: ctx => ctx.tracing,
+        reversed: ctx => Buffer.from(ctx.params.data.data).reverse(),
+        sendBytes: { timeout: 0, handler: async ctx => {
+            const answer = await ctx.call(ctx.params.action, { data: Buffer.from([1, 2, 255]) });
+            return [...Buffer.from(answer)];
+        } },
+        matches: ctx => ctx.params.pairs.map(([name, pattern]) => moleculer.Utils.match(name, pattern)),
         ping: ctx => broker.ping(ctx.params.nodeID),
         nodes: () => broker.registry.getNodeList({ onlyAvailable: true }).map(n => n.id),
         services: () => broker.registry.getServiceList({ withActions: true, withEvents: true })

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from dama import Service
 from dama.broker.call_errors import CallError, ClientCallError
@@ -98,6 +100,20 @@ def py_service(  # noqa: C901, PLR0915 - a list of actions
     @service.action
     async def traced(call: Call) -> object:
         return await call.call("js.traced") if call.params.get("on") else call.tracing
+
+    @service.action
+    async def optional(
+        call: Call,
+        sender: Annotated[str, Field(alias="from")],
+        limit: int = 5,
+        to: str | None = "x",
+    ) -> list[Any]:
+        """Params of which one has a name that Python keeps for itself."""
+        return [sender, limit, to]
+
+    @service.action(name="takesBytes")
+    async def takes_bytes(call: Call, data: bytes) -> bytes:
+        return data[::-1]
 
     @service.action
     async def slow(call: Call) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, cas
 from dama.broker.docstring import Docstring, parse_docstring
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError, InvalidParamsError, ParamProblem
-from dama.broker.params import arguments_of, params_model, validate_params
+from dama.broker.params import arguments_of, optional_names, params_model, validate_params
 from dama.broker.policies import BreakerPolicy, BulkheadPolicy, CachePolicy, RetryPolicy
 from dama.broker.result import ResultType
 from dama.broker.signature import annotations_of, params_of, read_signature
@@ -170,7 +170,16 @@ class ActionDefinition(Generic[R]):
             problem = ParamProblem("params", "", "should be an object", "dict_type", values)
             raise InvalidParamsError(name, [problem])
         named = cast("dict[str, Any]", values)
-        return arguments_of(validate_params(name, self.params, named))
+        try:
+            return arguments_of(validate_params(name, self.params, named))
+        except InvalidParamsError as error:
+            # Callers in JavaScript send null for what they leave out.
+            optional = optional_names(self.params)
+            wrong = {problem.name for problem in error.problems} & optional
+            given = {k: v for k, v in named.items() if v is not None or k not in wrong}
+            if len(given) == len(named):
+                raise
+        return arguments_of(validate_params(name, self.params, given))
 
 
 @final

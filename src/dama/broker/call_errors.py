@@ -7,7 +7,6 @@ exception goes over the wire with its own name, and comes back as a plain `CallE
 
 from __future__ import annotations
 
-import asyncio
 import math
 import traceback
 from collections.abc import Mapping
@@ -290,33 +289,6 @@ _RULES = {
     "datetime_parsing": "date",
     "datetime_from_date_parsing": "date",
 }
-
-
-def is_told_to_end() -> bool:
-    """Whether a CancelledError that arrives here was asked for, by a timeout or a stop.
-
-    One that nobody asked for is an outcome of the code that raised it, like any other error.
-    """
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-def of_code(error: BaseException, what: str) -> Exception:
-    """What code ended with as an error that its caller gets, and that ends nothing else.
-
-    Args:
-        error: What it raised; one that would end a task or the process becomes a CallError.
-        what: Which code, for the message.
-    """
-    if isinstance(error, Exception):
-        return error
-    return CallError(
-        f"{what} ended with {type(error).__name__}{f': {error}' if str(error) else ''}.",
-        "Raise an error instead: a call has a result or an error, and ends neither its node nor "
-        "its caller.",
-        code="ENDED_FROM_WITHIN",
-        data={"name": type(error).__name__},
-    )
 
 
 def status_of(error: BaseException) -> int:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.buffers import with_buffers
 from dama.broker.call import Call
 from dama.broker.call_errors import (
     CallError,
@@ -18,9 +19,8 @@ from dama.broker.call_errors import (
     ServiceNotFoundError,
     decode_error,
     encode_error,
-    is_told_to_end,
-    of_code,
 )
+from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
 from dama.broker.stream import Inbox, Stream, as_stream
 from dama.telemetry import about
@@ -111,7 +111,7 @@ class Exchange:
         return {
             "id": call.id,
             "event": call.name,
-            "data": call.params,
+            "data": with_buffers(call.params),
             "broadcast": call.event_type == "broadcast",
             "meta": call.meta,
             "level": call.level,
@@ -132,7 +132,7 @@ class Exchange:
         inbox = self._uploads.get(key)
         if inbox is not None:
             error = self._stream_error(packet)
-            inbox.put(_number(number), _chunk(packet.get("params")), error, last=not streams)
+            inbox.put(_number(number), packet.get("params"), error, last=not streams)
         elif not number:
             if streams:
                 inbox = self._uploads[key] = Inbox(key[0], lambda: None)
@@ -162,7 +162,7 @@ class Exchange:
             source = pending.inbox.chunks()
             _settle(pending.answer, Stream(source, object_mode=self._is_objects(packet)), error)
         else:
-            pending.inbox.put(_number(number), _chunk(packet.get("data")), error, last=not streams)
+            pending.inbox.put(_number(number), packet.get("data"), error, last=not streams)
 
     def on_event(self, packet: dict[str, Any]) -> None:
         """An event came: deliver it beside all others."""
@@ -230,7 +230,7 @@ class Exchange:
         packet = {
             "id": call.id,
             "action": call.name,
-            "params": dict[str, Any]() if call.params is None else call.params,
+            "params": dict[str, Any]() if call.params is None else with_buffers(call.params),
             "meta": _sendable(call.meta),
             "timeout": call.timeout * 1000 if call.timeout else None,
             "level": call.level,
@@ -278,7 +278,7 @@ class Exchange:
             if isinstance(result, AsyncIterable):
                 await self._answer_stream(sender, answer, as_stream(cast("Stream", result)))
             else:
-                data = {**answer, "success": True, "data": result, "stream": False}
+                data = {**answer, "success": True, "data": with_buffers(result), "stream": False}
                 await self._transit.publish(f"RES.{sender}", data)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_told_to_end():
@@ -383,15 +383,6 @@ def _sendable(meta: Mapping[str, Any]) -> Mapping[str, Any]:
     if OBJECT_MODE in meta or STREAM_ERROR in meta:
         return {k: v for k, v in meta.items() if k not in {OBJECT_MODE, STREAM_ERROR}}
     return meta
-
-
-def _chunk(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """A chunk of the wire as it was."""
-    if isinstance(value, dict) and cast("dict[str, Any]", value).get("type") == "Buffer":
-        data: object = cast("dict[str, Any]", value).get("data")
-        if isinstance(data, list):
-            return bytes(cast("list[int]", data))
-    return cast("Any", value)
 
 
 def _number(value: object) -> int:

@@ -20,9 +20,8 @@ from dama.broker.call_errors import (
     GracefulStopTimeoutError,
     ValidationError,
     invalid_params,
-    is_told_to_end,
-    of_code,
 )
+from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.errors import InvalidParamsError, ServiceStartError
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service

@@ -122,12 +122,15 @@ async def _events(
     onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
     skipInternal: bool = False,  # noqa: N803
     withEndpoints: bool = False,  # noqa: N803
+    onlyAvailable: bool = False,  # noqa: N803
 ) -> list[dict[str, Any]]:
     """List the patterns of events that somebody listens to."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for listener in call.broker.catalog.listeners:
         internal = listener.pattern.startswith("$")
         if (onlyLocal and not listener.handler) or (skipInternal and internal):
+            continue
+        if onlyAvailable and not listener.node.is_available:
             continue
         entry: dict[str, Any] = {
             "name": listener.pattern,

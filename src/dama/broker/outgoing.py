@@ -6,13 +6,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.buffers import with_buffers
 from dama.broker.call_errors import (
     CallError,
     DisconnectedError,
     encode_error,
-    is_told_to_end,
-    of_code,
 )
+from dama.broker.ended import is_told_to_end, of_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,5 +129,5 @@ def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:  # noqa: ANN401 - any
     if isinstance(chunk, bytes | bytearray | memoryview):
         whole = bytes(cast("bytes", chunk))
         pieces = [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
-        return [{"type": "Buffer", "data": list(piece)} for piece in pieces]
-    return [chunk]
+        return [with_buffers(piece) for piece in pieces]
+    return [with_buffers(chunk)]

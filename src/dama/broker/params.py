@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pydantic import BaseModel, ValidationError
+    from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
 
@@ -105,9 +106,27 @@ def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]
 def arguments_of(params: BaseModel) -> dict[str, Any]:
     """The validated values by the names of the function's parameters."""
     return {
-        field.alias or name: getattr(params, name)
+        _parameter_of(name, field): getattr(params, name)
         for name, field in type(params).model_fields.items()
     }
+
+
+class _Parameter(NamedTuple):
+    """The name of a parameter whose param has another one, such as `from`."""
+
+    name: str
+
+
+def _parameter_of(name: str, field: FieldInfo) -> str:
+    for each in field.metadata:
+        if isinstance(each, _Parameter):
+            return each.name
+    return field.alias or name
+
+
+def optional_names(model: type[BaseModel]) -> set[str]:
+    """The names of the params that may be left out."""
+    return {f.alias or n for n, f in model.model_fields.items() if not f.is_required()}
 
 
 def param_names(model: type[BaseModel]) -> list[str]:
@@ -130,12 +149,17 @@ def _field_name(name: str, taken: set[str]) -> str:
 
 def _field(name: str, param: ParamField) -> tuple[object, object]:
     from pydantic import Field  # noqa: PLC0415 - loaded with the model
+    from pydantic.fields import FieldInfo  # noqa: PLC0415
 
     annotation = param.annotation
     base, *metadata = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
     # Later metadata wins: a description in the annotation is nearer than the docstring's.
     description = Field(description=param.description)
-    return Annotated[(base, description, *metadata, Field(alias=name))], param.default
+    given = [each for each in (*metadata, param.default) if isinstance(each, FieldInfo)]
+    alias = next((each.alias for each in reversed(given) if each.alias), name)
+    if alias != name:
+        metadata.append(_Parameter(name))
+    return Annotated[(base, description, *metadata, Field(alias=alias))], param.default
 
 
 def _type_of_default(parameter: inspect.Parameter) -> object:

@@ -49,7 +49,8 @@ R = TypeVar("R")
 LONGEST_KEY = 200
 
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
-_SERVICE_NAME = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
+_NAME_WITH_TASKS = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
+_SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([/.][A-Za-z][A-Za-z0-9_-]*)*")
 _INTERNAL = ("$node",)
 
 
@@ -208,7 +209,8 @@ class Service(Part):
     """A named set of tasks, actions and event handlers.
 
     Args:
-        name: Lower case, such as `flights` or `warehouse/flights`.
+        name: Lower case, such as `flights` or `warehouse/flights`; without tasks also as the nodes
+            of a cluster have it, such as `orderService` or `mail.out`.
         description: One sentence; by default the first line of the module with its first task.
         version: Of its actions: `2` makes them `v2.flights.count`, a text goes before them as it
             is.
@@ -227,8 +229,8 @@ class Service(Part):
         if not _SERVICE_NAME.fullmatch(name) and name not in _INTERNAL:
             raise InvalidDefinitionError(
                 f"{name!r} can not be the name of a service.",
-                "Names are lower-case letters, digits, - and _, and begin with a letter; "
-                "parts may be joined by /.",
+                "Names are letters, digits, - and _, and begin with a letter; parts may be joined "
+                "by / or a dot.",
             )
         self.name = name
         self.version = version
@@ -362,6 +364,13 @@ class Service(Part):
                 f"{name!r} can not be the name of a task of {self.name}.",
                 "Names are lower-case letters, digits, - and _, and begin with a letter. "
                 f"Give another with {way}.",
+            )
+        if not _NAME_WITH_TASKS.fullmatch(self.name):
+            raise InvalidDefinitionError(
+                f"{self.name!r} can not be the name of a service with tasks.",
+                "Names are lower-case letters, digits, - and _, and begin with a letter; "
+                "parts may be joined by /. Only a service without tasks may have another, as the "
+                "nodes of a cluster do.",
             )
         if name in self._tasks:
             raise DuplicateNameError(

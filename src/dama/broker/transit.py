@@ -12,6 +12,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.buffers import MARK, without_buffers
 from dama.broker.call_errors import (
     CallError,
     ClientCallError,
@@ -186,7 +187,7 @@ class Transit:
             found: object = decode(body)
             if not isinstance(found, dict):
                 raise TypeError(f"wanted an object, found {type(found).__name__}")  # noqa: TRY301 - logged with the others
-            packet = cast("dict[str, Any]", found)
+            packet = cast("dict[str, Any]", without_buffers(found) if MARK in body else found)
             sender = packet.get("sender")
             if not isinstance(sender, str) or not _TOPIC.fullmatch(sender):
                 raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301

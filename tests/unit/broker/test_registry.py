@@ -134,9 +134,9 @@ def test_a_syntax_error_says_where(module, tmp_path):
 
 
 def test_a_wrong_definition_speaks_for_itself(module, tmp_path):
-    name = module("from dama.broker.service import Service\nService('No')")
+    name = module("from dama.broker.service import Service\nService('No!')")
 
-    with pytest.raises(InvalidDefinitionError, match="'No' can not be the name"):
+    with pytest.raises(InvalidDefinitionError, match="'No!' can not be the name"):
         Registry().load_modules([name], tmp_path)
 
 

@@ -66,10 +66,17 @@ def test_a_service_without_a_description_has_that_of_its_module():
     assert Service("flights", description="Departures.").summary == "Departures."
 
 
-@pytest.mark.parametrize("name", ["", "Flights", "flights.load", "2013", "a//b", "a/", "a b", "-a"])
+@pytest.mark.parametrize("name", ["", "2013", "a//b", "a/", "a b", "-a", "a..b", ".a", "a>"])
 def test_a_wrong_name_of_a_service_is_refused(name):
     with pytest.raises(InvalidDefinitionError, match="can not be the name of a service"):
         Service(name)
+
+
+@pytest.mark.parametrize("name", ["Flights", "flights.load"])
+def test_a_service_with_tasks_has_a_name_without_capitals_and_dots(name):
+    """Dots part a task from its service; only actions take the names that Moleculer has."""
+    with pytest.raises(InvalidDefinitionError, match="can not be the name of a service with tasks"):
+        Service(name).task(load)
 
 
 def test_a_wrong_name_of_a_task_is_refused():

@@ -1,0 +1,39 @@
+"""Bytes in JSON, as Node.js writes its Buffers: `{"type": "Buffer", "data": [1, 2, 3]}`."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+MARK = b'"Buffer"'
+"""A packet without it holds no bytes, and need not be looked through."""
+
+
+def with_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The same value with its bytes as Buffers; it is not copied where it has none."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"type": "Buffer", "data": list(bytes(cast("bytes", value)))}
+    return _changed(value, with_buffers)
+
+
+def without_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+    """The same value with its Buffers as bytes."""
+    if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 2:  # noqa: PLR2004 - type and data
+        found = cast("dict[str, Any]", value)
+        if found.get("type") == "Buffer" and isinstance(found.get("data"), list):
+            try:
+                return bytes(found["data"])
+            except (TypeError, ValueError):
+                return found  # somebody's own object, after all
+    return _changed(value, without_buffers)
+
+
+def _changed(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON
+    if isinstance(value, dict):
+        old = cast("dict[Any, Any]", value)
+        new = {key: change(each) for key, each in old.items()}
+        return new if any(new[key] is not old[key] for key in old) else old
+    if isinstance(value, list | tuple):
+        before = cast("list[Any]", value)
+        after = [change(each) for each in before]
+        return after if any(a is not b for a, b in zip(after, before, strict=True)) else before
+    return value

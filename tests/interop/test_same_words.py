@@ -1,0 +1,99 @@
+"""What a node in Python can be called, take and return is what one of Moleculer can."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+
+from dama import Service
+from dama.broker.broker import Broker
+from dama.broker.errors import InvalidDefinitionError
+from dama.broker.nats import NatsTransporter
+from dama.broker.pattern import matches
+from tests.interop.cluster import js_node, until
+from tests.interop.conftest import node_options
+
+SHARED = pytest.mark.asyncio(loop_scope="module")
+NAMES = [
+    "",
+    "a",
+    "a.b",
+    "a.b.c",
+    "ab",
+    "abc",
+    "a.",
+    ".a",
+    "user.created",
+    "userXcreated",
+    "$node.x",
+]
+PATTERNS = [
+    "", "a", "a.*", "a.**", "*", "**", "*.b", "**.c", "a.*.c", "a?", "a?b", "?.b", "user.c*", "a*",
+    "a**", "$node.*", "*b*", "u?er.*", "a.b*", "***", "a.?", ".*",
+]  # fmt: skip
+
+
+@SHARED
+async def test_patterns_match_what_they_match_in_moleculer(cluster):
+    """The sender chooses the readers, and the reader looks again: both have to agree."""
+    pairs = list(product(NAMES, PATTERNS))
+    wanted = await cluster.py.call("js.matches", {"pairs": pairs})
+    differ = [p for p, w in zip(pairs, wanted, strict=True) if matches(*p) is not w]
+    assert differ == []
+
+
+@SHARED
+async def test_bytes_and_buffers_are_the_same(cluster):
+    assert await cluster.py.call("js.reversed", {"data": b"\x00ab"}) == b"ba\x00"
+    assert await cluster.py.call("js.sendBytes", {"action": "py.takesBytes"}) == [255, 2, 1]
+    nested = {"rows": [{"b": b"x"}, {"type": "Buffer", "data": "no list"}], "type": "Buffer"}
+    assert await cluster.py.call("js.echo", nested) == nested
+
+
+@SHARED
+async def test_null_stands_for_a_param_that_is_left_out(cluster):
+    """Callers in JavaScript send null for undefined; where null is a value it stays one."""
+    params = {"from": "ada", "limit": None, "to": None}
+    told = {"action": "py.optional", "params": params}
+    assert (await cluster.py.call("js.call", told))["result"] == ["ada", 5, None]
+    told["params"] = {"from": None}
+    assert (await cluster.py.call("js.call", told))["error"]["name"] == "ValidationError"
+    told["params"] = {"sender": "ada"}
+    assert (await cluster.py.call("js.call", told))["error"]["name"] == "ValidationError"
+
+
+@pytest.mark.parametrize("name", ["orderService", "mail.out", "v1-Orders"])
+async def test_a_service_of_theirs_can_be_replaced_by_one_of_ours(bus, name):
+    service = Service(name)
+
+    @service.action(name="getAll.rows")
+    async def rows(call):
+        return [1]
+
+    async with (
+        js_node(bus.url),
+        Broker([service], options=node_options(), transporter=NatsTransporter(bus.url)) as py,
+    ):
+        await py.wait_for_services("js")
+        told = {"action": f"{name}.getAll.rows", "params": None}
+
+        async def answer():
+            return (await py.call("js.call", told)).get("result")
+
+        assert await until(answer) == [1]
+
+
+def test_a_service_with_dots_has_no_tasks():
+    """Dots part a task from its service."""
+    service = Service("mail.out")
+    with pytest.raises(InvalidDefinitionError, match="service with tasks"):
+
+        @service.task
+        async def send(task):
+            pass
+
+
+async def test_events_of_nodes_that_are_gone_can_be_left_out(bus):
+    async with Broker(options=node_options(), transporter=NatsTransporter(bus.url)) as py:
+        assert await py.call("$node.events", {"onlyAvailable": True}) == []
