@@ -30,9 +30,15 @@ async def lines(call: Call, count: int):
         yield f"{number}\\n"
 
 @stock.action
+async def rows(call: Call, count: int):
+    """Give objects."""
+    for number in range(count):
+        yield {"number": number}
+
+@stock.action
 async def sold_out(call: Call) -> None:
     """Fail."""
-    raise CallError("it is sold out", "come again", code="SOLD_OUT")
+    raise CallError("it is sold out", "come again", code="SOLD_OUT", status=410, data={"id": 7})
 
 @stock.on("price.*")
 def noted(call: Call, payload: object) -> None:
@@ -206,3 +212,16 @@ def test_the_gateway_refuses_a_network_without_tokens(dama):
     done = dama("gateway", "--host", "0.0.0.0", "--port", "0")  # noqa: S104 - what is refused
     assert done.returncode == 6
     assert "dama token add" in done.stderr
+
+
+def test_objects_of_a_stream_are_lines_of_json(dama):
+    done = dama("call", "v2.stock.rows", "count=2")
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [{"number": 0}, {"number": 1}]
+
+
+def test_an_error_is_printed_with_its_code_its_type_and_its_data(dama):
+    done = dama("call", "v2.stock.sold_out")
+    assert done.returncode == 1
+    assert "it is sold out" in done.stderr
+    answer = json.loads(done.stderr.partition("Answer: ")[2])
+    assert (answer["code"], answer["type"], answer["data"]) == (410, "SOLD_OUT", {"id": 7})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
-from dama.cli.output import print_json, print_table
+from dama.cli.output import json_text, print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,11 +53,19 @@ def call(
     told: dict[str, Any] = {} if meta is None else read_json(meta, "--meta")
 
     async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
-        result = await broker.call(action, given, meta=told, node_id=node_id, timeout=timeout)
+        from dama.broker.call_errors import CallError
+
+        try:
+            result = await broker.call(action, given, meta=told, node_id=node_id, timeout=timeout)
+        except CallError as error:
+            facts = {k: v for k, v in error.event_fields.items() if k != "retryable"}
+            error.hint = "\n".join(
+                [*filter(None, [error.hint]), f"Answer: {json_text(facts, indent=0)}"]
+            )
+            raise
         if hasattr(result, "__aiter__"):
             async for chunk in result:
-                data = chunk if isinstance(chunk, bytes) else str(chunk).encode()
-                sys.stdout.buffer.write(data)
+                sys.stdout.buffer.write(_chunk(chunk))
             sys.stdout.flush()
             return None
         print_json(result)
@@ -145,6 +153,13 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
         for action in found
     ]
     print_table(["action", "nodes", "params", "what it does"], rows)
+
+
+def _chunk(chunk: object) -> bytes:
+    """A chunk of a stream as it is printed: bytes and strings as they are, others as JSON lines."""
+    if isinstance(chunk, bytes):
+        return chunk
+    return chunk.encode() if isinstance(chunk, str) else f"{json_text(chunk, indent=0)}\n".encode()
 
 
 def with_broker(session: Session, work: Callable[[Broker], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what it gives
