@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import msgspec
+
 MARK = b'"Buffer"'
 """A packet without it holds no bytes, and need not be looked through."""
 
 
 def with_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The same value with its bytes as Buffers; it is not copied where it has none."""
+    """The same value with its bytes as Buffers, written already; itself where it has none."""
     if isinstance(value, bytes | bytearray | memoryview):
-        return {"type": "Buffer", "data": list(bytes(cast("bytes", value)))}
+        numbers = msgspec.json.encode(list(bytes(cast("bytes", value))))
+        return msgspec.Raw(b'{"type":"Buffer","data":' + numbers + b"}")
     return _changed(value, with_buffers)
 
 

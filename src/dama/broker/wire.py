@@ -16,6 +16,7 @@ from dama.domain.exact import Digits, Undecoded, encode_hook
 from dama.domain.profile import Flaw, flaw_of, plain_scalar
 
 DEEPEST = 900  # what the encoder takes
+HOLDING = (float, dict, list, tuple)
 
 
 class NotJsonError(CallError):
@@ -51,16 +52,14 @@ def _not_finite(value: object, levels: int) -> Flaw | None:
     if levels < 0:
         return "", "is nested too deeply to be written as JSON."
     if isinstance(value, dict):
-        fields = cast("dict[object, object]", value)
-        parts = ((f".{key}", item) for key, item in fields.items())
+        form, parts = ".{}", iter(cast("dict[object, object]", value).items())
     elif isinstance(value, list | tuple):
-        items = cast("list[object]", value)
-        parts = ((f"[{place}]", item) for place, item in enumerate(items))
+        form, parts = "[{}]", enumerate(cast("list[object]", value))
     else:
         return None
-    for path, item in parts:
-        if flaw := _not_finite(item, levels - 1):
-            return f"{path}{flaw[0]}", flaw[1]
+    for key, item in parts:
+        if isinstance(item, HOLDING) and (flaw := _not_finite(cast("object", item), levels - 1)):
+            return f"{form.format(key)}{flaw[0]}", flaw[1]
     return None
 
 
