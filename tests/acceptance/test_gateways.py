@@ -114,7 +114,10 @@ async def write(store: Store, count: int) -> None:
 async def follow(address: str, count: int, enough: asyncio.Event) -> tuple[list[int], list[int]]:
     """What a client gets that comes back whenever it is cut off; tells when it has some."""
     positions, numbers = [], []
-    async with httpx.AsyncClient(timeout=10) as client:
+    home = Path(os.environ["DAMA_HOME"])
+    text = (home / "gateway.token").read_text().strip()
+    token = {"Authorization": f"Bearer {text}"}
+    async with httpx.AsyncClient(timeout=10, headers=token) as client:
         while len(numbers) < count:
             headers = {"Last-Event-ID": str(positions[-1])} if positions else {}
             with contextlib.suppress(httpx.TransportError):

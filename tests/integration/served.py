@@ -143,6 +143,9 @@ async def served(store: Any, home: Path, *, working: bool = True, **settings: An
         serving(app, chosen) as address,
         httpx.AsyncClient(base_url=address, timeout=20) as client,
     ):
+        if "tokens" not in settings:  # as the user of the gateway
+            text = (home / "gateway.token").read_text().strip()
+            client.headers["Authorization"] = f"Bearer {text}"
         if not working:
             yield client
             return

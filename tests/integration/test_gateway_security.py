@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from dama.app import App
+from dama.broker.registry import Registry
 from dama.domain.event import Event
+from dama.gateway.own_token import ensure_token
 from dama.gateway.server import NoTokensError, serving
 from dama.gateway.settings import GatewaySettings
 from dama.runtime.run_directory import WORK
@@ -320,6 +324,7 @@ async def test_an_upload_whose_client_goes_leaves_nothing(store, tmp_path, caplo
         address = client.base_url
         _, writer = await asyncio.open_connection(address.host, address.port)
         head = f"PUT /api/contexts/{id_}/files/x HTTP/1.1\r\nHost: localhost\r\n"
+        head += f"Authorization: {client.headers['Authorization']}\r\n"
         writer.write(f"{head}Content-Length: 1000\r\n\r\nhalf".encode())
         async with asyncio.timeout(10):
             while not [*tmp_path.glob(f"runs/*/{WORK}/*/.*.part")]:  # noqa: ASYNC110
@@ -499,3 +504,206 @@ async def test_a_program_writes_into_its_own_context_and_nowhere_else(store, tmp
         stale = bearer(await store.tokens.of_run(id_, 0))
         answer = await client.post("/api/run/events", json={"type": "x"}, headers=stale)
         assert (answer.status_code, answer.json()["type"]) == (409, "STALE_EPOCH")
+
+
+async def test_the_token_of_a_run_ends_with_the_run(store, tmp_path, tokens):
+    """Neither its state nor its context are for whoever kept the token."""
+    async with served(store, tmp_path) as client:
+        started = await client.post("/api/tasks/shop.approval", json={})
+        id_ = started.json()["context_id"]
+        async with asyncio.timeout(10):
+            while (await store.context(id_)).version < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        own = bearer(await store.tokens.of_run(id_, 1))
+        assert (await client.get("/api/run", headers=own)).status_code == 200
+        await client.post(f"/api/events/{id_}", json={"event": {"type": "approved", "payload": 1}})
+        assert (await client.get(f"/api/tasks/{id_}/result")).status_code == 200
+        answer = await client.get("/api/run", headers=own)
+        assert (answer.status_code, "over" in answer.json()["message"]) == (401, True)
+        answer = await client.post("/api/run/events", json={"type": "x"}, headers=own)
+        assert (answer.status_code, answer.json()["type"]) == (409, "STALE_EPOCH")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "[",
+        "[::1",
+        "",
+        "]",
+        "a b",
+        "[::1]x",
+        "h\xe9",
+        "localhost:x",
+        "http://localhost",
+        "user@localhost",
+        "localhost/a",
+        "127.0.0.1:",
+    ],
+)
+async def test_a_host_that_is_none_is_a_bad_request(client, tokens, host, caplog):
+    """Not a bug of the server, and no traceback in its log."""
+    headers = {**bearer(tokens["admin"]), "Host": host.encode("latin-1")}
+    for path in ("/api/shop/who", "/api/contexts/1/logs", "/api/stream", "/nowhere"):
+        answer = await client.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (400, "WRONG_HOST"), path
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://[",
+        "[",
+        "http://",
+        "",
+        "null",
+        "http://[::1",
+        "\xe9",
+        "http://a b",
+        "https://evil.example",
+        "http://127.0.0.1@evil",
+    ],
+)
+async def test_an_origin_that_is_none_is_another_page(client, tokens, origin):
+    headers = {**bearer(tokens["admin"]), "Origin": origin.encode("latin-1")}
+    answer = await client.get("/api/shop/who", headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (403, "ORIGIN_NOT_ALLOWED")
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/api/stream", {"Last-Event-ID": "9" * 5000}, 400),
+        ("/api/stream?after=" + "9" * 5000, {}, 400),
+        ("/api/contexts/" + "9" * 5000 + "/stream", {}, 404),
+        ("/api/contexts/" + "9" * 19 + "/stream", {}, 404),
+        ("/api/contexts/" + "9" * 5000, {}, 422),
+        ("/api/contexts/1/stream/%", {}, 404),
+        ("/api/shop/who?" + "%" * 100, {}, 200),
+        ("/api/shop/who", {"Idempotency-Key": "k" * 201}, 400),
+        ("/api/shop/who", {"traceparent": "00-" + "f" * 5000}, 200),
+        ("/api/shop/who", {"If-None-Match": ", " * 10000 + "x"}, 200),
+        ("/api/shop/who", {"X-Request-Id": "\xe9"}, 200),
+        ("/api/shop/who", {"Accept-Encoding": "gzip;q=\xe9"}, 200),
+    ],
+)
+async def test_odd_headers_and_paths_are_no_bugs(client, tokens, path, headers, status):
+    sent = bearer(tokens["admin"]) | {k: v.encode("latin-1") for k, v in headers.items()}
+    answer = await client.get(path, headers=sent)
+    assert answer.status_code == status, answer.text
+    assert answer.json()
+
+
+async def test_what_is_private_is_kept_by_no_cache(client, tokens):
+    headers = bearer(tokens["admin"])
+    for path in ("/api/shop/who", "/api/contexts", "/openapi.json", "/api", "/metrics", "/nowhere"):
+        answer = await client.get(path, headers=headers)
+        assert answer.headers["cache-control"] == "no-store", path
+    assert (await client.get("/api/shop/who")).headers["cache-control"] == "no-store"
+
+
+async def test_health_names_nobody(client):
+    assert (await client.get("/health")).json() == {"status": "ok"}
+
+
+ODD_NAMES = ["-rf", ".bashrc", "..", ".", "a\nb", "\x1b[31m", "a\u202eb", "\u200b", "a" * 201,
+             "\u00e9" * 101, "~root", " a", "a ", "a.", "NUL", "com1.txt", "a\\b", "\x7f", "a\x85b",
+             "a\u2028b", "\ufffd", "\ufeffa"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+async def test_names_that_would_be_taken_for_something_else_are_refused(
+    client, tokens, store, tmp_path, name
+):
+    """Options, hidden files, escapes: whoever lists the folder or runs `cat *` in it meets them."""
+    (id_,) = await store.start([Start("shop.approval", {})])
+    path = f"/api/contexts/{id_}/files/{quote(name, safe='')}"
+    answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
+    assert answer.status_code in {400, 404, 405}, answer.text  # httpx takes `..` out of the path
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and WORK in p.parts]
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "\u00fcber 2013.csv", "_x", "1", "a-b", "\u65e5\u672c.txt"]
+)
+async def test_names_of_files_are_taken(client, tokens, store, name):
+    (id_,) = await store.start([Start("shop.approval", {})])
+    path = f"/api/contexts/{id_}/files/{quote(name)}"
+    answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
+    assert answer.status_code == 201, answer.text
+
+
+async def test_an_ended_context_takes_no_files(client, tokens, store):
+    """Nobody would read them."""
+    headers = bearer(tokens["admin"])
+    (id_,) = await store.start([Start("shop.approval", {})])
+    await client.post(f"/api/tasks/{id_}/cancel", headers=headers)
+    answer = await client.put(f"/api/contexts/{id_}/files/a.csv", content=b"x", headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (409, "LIFE_CYCLE")
+
+
+async def test_loopback_needs_a_token_which_its_user_has(store, tmp_path):
+    """Other people have accounts on the same machine."""
+    async with served(store, tmp_path, working=False) as client:
+        assert (await client.get("/api/shop/who")).json()["user"].count("@") == 1
+        del client.headers["Authorization"]
+        for path in ("/api/shop/who", "/api/tasks", "/api/stream", "/metrics", "/openapi.json"):
+            assert (await client.get(path)).status_code == 401
+        answer = await client.post("/api/tasks/shop.double", json={"params": {"n": 1}})
+        assert answer.status_code == 401
+    kept = tmp_path / "gateway.token"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    text = kept.read_text()
+    assert text.split("_")[2].strip() not in str(await store.tokens.all())
+    async with served(store, tmp_path, working=False) as client:  # started again: the same
+        assert (await client.get("/api/shop/who")).status_code == 200
+    assert kept.read_text() == text
+    async with served(store, tmp_path, working=False, tokens=False) as client:
+        assert (await client.get("/api/shop/who")).json()["user"] == "anybody"
+
+
+@pytest.mark.parametrize("spoil", ["revoked", "mode", "empty", "garbage", "link", "half"])
+async def test_a_token_of_the_gateway_that_is_no_good_is_replaced(store, tmp_path, spoil):
+    async with served(store, tmp_path, working=False):
+        pass
+    kept = tmp_path / "gateway.token"
+    first = kept.read_text()
+    (row,) = await store.tokens.all()
+    match spoil:
+        case "revoked":
+            await store.tokens.revoke(row.name)
+        case "mode":
+            kept.chmod(0o644)
+        case "link":
+            kept.rename(tmp_path / "elsewhere")
+            kept.symlink_to(tmp_path / "elsewhere")
+        case "half":
+            kept.write_text("dama_x\n")
+        case _:
+            kept.write_bytes(b"" if spoil == "empty" else b"\xff\x00")
+    async with served(store, tmp_path, working=False) as client:
+        assert (await client.get("/api/shop/who")).status_code == 200
+        assert kept.read_text() != first
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert not kept.is_symlink()
+        del client.headers["Authorization"]
+        answer = await client.get("/api/shop/who", headers=bearer(first.strip()))
+        assert answer.status_code == 401  # who may have read it has nothing
+
+
+async def test_gateways_that_start_at_once_leave_a_valid_token(store, tmp_path):
+    app = App(store, Registry([]), tmp_path)
+    await asyncio.gather(*(ensure_token(app) for _ in range(8)))
+    identity = await store.tokens.find((tmp_path / "gateway.token").read_text().strip())
+    assert identity.may("admin")
+    assert len([row for row in await store.tokens.all() if row.revoked_at is None]) == 1
+
+
+async def test_one_home_serves_several_databases(store, tmp_path):
+    """A token that another database does not know yet stays as it is."""
+    (tmp_path / "gateway.token").write_text("dama_" + "a" * 12 + "_" + "s" * 43 + "\n")
+    (tmp_path / "gateway.token").chmod(0o600)
+    async with served(store, tmp_path, working=False) as client:
+        assert (await client.get("/api/shop/who")).status_code == 200
+    assert (tmp_path / "gateway.token").read_text().startswith("dama_aaaaaaaaaaaa_ss")

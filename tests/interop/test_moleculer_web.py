@@ -82,7 +82,7 @@ async def both(server, template, tmp_path_factory):
             async with asyncio.timeout(30):
                 port = int(await web.stdout.readline())
             app = App(store, Registry(), folder)
-            settings = GatewaySettings(port=0, any_method=True)
+            settings = GatewaySettings(port=0, any_method=True, tokens=False)
             node: dict[str, object] = {"url": bus.url, "heartbeat_interval": 1}
             async with node_of(app, node, ""), serving(app, settings) as address:
                 await (await app.broker()).wait_for_services("js", timeout=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ from dama.cli.worker import signals
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
+    from dama.app import App
     from dama.cli.session import Session
     from dama.gateway.settings import GatewaySettings
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "dama gateway",
         "dama gateway --port 8090",
-        "dama gateway --host 0.0.0.0        wants tokens: dama token add ada",
+        "dama gateway --host 0.0.0.0        beyond loopback: dama token add ada first",
     )
 )
 @click.option("--host", metavar="ADDRESS", help="Where it listens; loopback by default.")
@@ -30,8 +32,9 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     """Serve actions, tasks and contexts over HTTP, until told to stop.
 
     It knows nothing that is not in the database: any number of copies may serve behind any proxy.
-    On loopback everybody may call, unless `tokens = true` is in [gateway] of dama.toml; beyond it
-    every request needs a token.
+    Every request needs a token. That of this user is in gateway.token of DAMA_HOME, and `dama token
+    add` makes others. With `tokens = false` in [gateway] of dama.toml a gateway on loopback needs
+    none: every account of the machine may do anything then.
     """
     settings = gateway_settings(session, host, port)
     configure_log()
@@ -44,10 +47,20 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
             click.echo(
                 f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True
             )
+            click.echo(token_text(app, settings), err=True)
             await told.wait()
         return 0
 
     return asyncio.run(serve())
+
+
+def token_text(app: App, settings: GatewaySettings) -> str:
+    """Where the token is with which the user of this process calls the gateway."""
+    from dama.gateway.own_token import NAME
+
+    if settings.needs_tokens:
+        return f"The token of {getpass.getuser()} is in {app.home / NAME}."
+    return "No token is needed: every account of this machine may call it and do anything."
 
 
 def gateway_settings(session: Session, host: str | None, port: int | None) -> GatewaySettings:

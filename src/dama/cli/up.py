@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.gateway import gateway_settings
+from dama.cli.gateway import gateway_settings, token_text
 from dama.cli.group import examples
 from dama.cli.output import print_fields
 from dama.cli.worker import WorkerOptions, work_until_told, worker_options, worker_text
@@ -77,6 +77,8 @@ async def _work(
 
     def say(app: App) -> None:
         print_fields([*_what_runs(session, app, options), ("gateway", "".join(addresses))])
+        if settings:
+            click.echo(token_text(app, settings))
         click.echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
         if not app.registry.tasks:
             click.echo('No task is there yet. In dama.toml: services = ["my_project"]')

@@ -46,7 +46,8 @@ class Access:
             if self._settings.needs_tokens:
                 raise UnauthorizedError(
                     "The request has no token.",
-                    "Send the header Authorization: Bearer TOKEN; `dama token add` makes one.",
+                    "Send the header Authorization: Bearer TOKEN. That of the gateway's user is in "
+                    "gateway.token of DAMA_HOME; `dama token add` makes others.",
                     code="NO_TOKEN",
                 )
             return ANYBODY

@@ -11,9 +11,9 @@ from contextlib import suppress
 from http import HTTPStatus
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from dama.broker.table import shown
 from dama.errors import DamaError
 from dama.gateway import files, openapi, runs
 from dama.gateway.access import Access, RateLimit, demand
@@ -70,14 +71,25 @@ OF_ONE_TASK = frozenset(
     }
 )
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[a-z0-9._~-]+))(?::[0-9]{1,5})?")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # What is no call of an action; all else below /api is one.
 _FIXED = re.compile(
-    r"/(?!api/)|/api/(run|stream)(/|$)|/api/contexts/\d+/(tree/)?(stream|logs|artifacts|files)(/|$)"
+    r"/(?!api/)|/api/(run|stream)(/|$)|/api/contexts/[0-9]{1,19}/(tree/)?(stream|logs|artifacts|files)(/|$)"
 )
 MOST_HOSTS = 1000
+LONGEST_KEY = 200
 _log = logging.getLogger("dama.gateway")
+
+
+class _IdConvertor(IntegerConvertor):
+    """The id of a context in a path, with no more digits than PostgreSQL has room for."""
+
+    regex = "[0-9]{1,19}"
+
+
+register_url_convertor("id", _IdConvertor())
 
 Endpoint = Callable[["Request", "Identity"], Awaitable[Response]]
 BeforeCall = Callable[["Call", "Request"], Any]
@@ -119,7 +131,7 @@ class Gateway:
 
     def application(self) -> ASGIApp:
         """The ASGI application."""
-        context = "/api/contexts/{context_id:int}"
+        context = "/api/contexts/{context_id:id}"
         routes = [
             Route("/health", self._health),
             Route("/ready", self._ready),
@@ -185,6 +197,8 @@ class Gateway:
                 (b"x-request-id", request_id.encode()),
                 (b"x-content-type-options", b"nosniff"),
             ]
+            if "cache-control" not in response.headers:  # it is for one caller
+                response.raw_headers.append((b"cache-control", b"no-store"))
             self._note(request, state, response.status_code, perf_counter() - began)
             return response
 
@@ -202,7 +216,7 @@ class Gateway:
                 level,
                 "%s %s %s %.1f ms request=%s",
                 request.method,
-                request.url.path,
+                request.scope["path"],
                 status,
                 spent * 1000,
                 state["request_id"],
@@ -230,12 +244,20 @@ class Gateway:
         """Refuse what a page of somebody else makes a browser ask.
 
         Raises:
-            BadRequestError: The request calls this server by a name that is not its own.
+            BadRequestError: The request calls this server by a name that is not its own, or by
+                none.
             ForbiddenError: It comes from a page of another origin.
         """
         told = headers.get("host", "")
         if told not in self._hosts:
-            host = urlsplit(f"//{told}").hostname or ""
+            found = _HOST.fullmatch(told.lower())
+            host = (found["v6"] or found["name"]) if found else ""
+            if not host:
+                raise BadRequestError(
+                    f"The header Host is {shown(told)}, which is no name of a server.",
+                    "Send the name or the address, and the port.",
+                    code="WRONG_HOST",
+                )
             if self._names is not None and host not in self._names:
                 raise BadRequestError(
                     f"This server is not called {host!r}.",
@@ -245,12 +267,12 @@ class Gateway:
             if len(self._hosts) < MOST_HOSTS:
                 self._hosts.add(told)
         origin = headers.get("origin")
-        is_own = origin is None or urlsplit(origin).netloc == told
+        is_own = origin is None or origin.partition("://")[2] == told
         is_cross_site = headers.get("sec-fetch-site") == "cross-site"
         if (is_own and not is_cross_site) or origin in self.settings.origins:
             return
         raise ForbiddenError(
-            f"The request comes from a page of {origin or 'another site'}.",
+            f"The request comes from a page of {shown(origin) if origin else 'another site'}.",
             "Name it in origins of [gateway] if that is right.",
             code="ORIGIN_NOT_ALLOWED",
         )
@@ -321,7 +343,12 @@ class Gateway:
             demand(identity, scope, match.action.rpartition(".")[0], match.action)
         headers = headers_of(request)
         if key := headers.get("idempotency-key"):
-            meta["$idempotencyKey"] = key[:200]
+            if len(key) > LONGEST_KEY:
+                raise BadRequestError(
+                    f"The Idempotency-Key has {len(key)} characters; {LONGEST_KEY} are the most.",
+                    "Send a shorter one, such as a digest.",
+                )
+            meta["$idempotencyKey"] = key
         traceparent = headers.get("traceparent", "")
         if _TRACEPARENT.fullmatch(traceparent):
             meta["traceparent"] = traceparent
@@ -333,7 +360,7 @@ class Gateway:
         return call
 
     async def _health(self, _: Request) -> Response:
-        return JSONResponse({"status": "ok", "node": self.broker.node_id})
+        return JSONResponse({"status": "ok"})
 
     async def _ready(self, _: Request) -> Response:
         """Whether it can serve: the database answers, and the bus is there."""
@@ -402,7 +429,7 @@ class Gateway:
         if context_id >= 2**63:
             raise PathNotFoundError(f"There is no context {context_id}.")
         services = identity.services
-        demand(identity, scope, services[0] if services else "", request.url.path)
+        demand(identity, scope, services[0] if services else "", request.scope["path"])
         meta = {} if services is None else {PERMITTED: list(services)}
         call = self.broker.new_call(None, "contexts.get", None, {"meta": meta})
         await permit_context(self.app, call, context_id)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,6 +16,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from dama.broker.table import shown
 from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
 from dama.runtime.tail import first_byte, read_range
+from dama.store.errors import LifeCycleError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,9 +26,13 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.runtime.run_directory import RunDirectory
 
+_ODD = "\u2028\u2029\ufffd"
 STREAMS = ("stdout", "stderr")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
-_NAME = re.compile(r"[^/\\\0]{1,200}")
+_BYTES_OF_A_NAME = 200
+# What a shell, a terminal or a person would take for something else: options, hidden files, paths.
+_NAME = re.compile(r"[^-./\\~\s][^/\\]*")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
 
 
 async def log(request: Request, app: App, context_id: int) -> Response:
@@ -99,13 +105,18 @@ async def upload(
 
     Raises:
         BadRequestError: The name is none, or the disk is full.
+        LifeCycleError: The context, or its tree, has ended: nobody would read the file.
         PayloadTooLargeError: The body is longer than the limit; nothing is kept of it.
         UnknownContextError: There is no such context.
     """
     folder = await app.work_dir_of(context_id)
-    is_name = _NAME.fullmatch(name) and name not in {".", ".."}
-    if not is_name or (folder / name).is_dir():
-        raise BadRequestError(f"{shown(name)} can not be the name of a file.")
+    if not _is_name(name) or (folder / name).is_dir():
+        raise BadRequestError(
+            f"{shown(name)} cannot be the name of a file here.",
+            "Begin it with a letter, a digit or an underscore; no control characters, no slashes, "
+            f"no blanks at its ends, and at most {_BYTES_OF_A_NAME} bytes.",
+        )
+    await _refuse_ended(app, context_id)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = folder / f".{uuid4().hex}.part"
     size = 0
@@ -120,6 +131,7 @@ async def upload(
                         data={"limit": limit},
                     )
                 await asyncio.to_thread(file.write, data)
+        await _refuse_ended(app, context_id)
         part.replace(folder / name)
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
@@ -130,6 +142,30 @@ async def upload(
     finally:
         part.unlink(missing_ok=True)
     return {"name": name, "bytes": size}
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file may be called so; U+FFFD stands for bytes that are not UTF-8."""
+    is_plain = all(unicodedata.category(c)[0] != "C" and c not in _ODD for c in name)
+    is_short = len(name.encode(errors="replace")) <= _BYTES_OF_A_NAME
+    ends = name[-1:].isspace() or name.endswith(".")
+    return (
+        bool(_NAME.fullmatch(name))
+        and is_plain
+        and is_short
+        and not ends
+        and (_DEVICE.fullmatch(name) is None)
+    )
+
+
+async def _refuse_ended(app: App, context_id: int) -> None:
+    context = await app.store.context(context_id)
+    for each in (context, await app.store.context(context.root_context_id)):
+        if each.status not in (None, "OPEN"):
+            raise LifeCycleError(
+                f"Context {each.context_id} is {each.status}: it takes no files any more.",
+                f"`dama resume {each.context_id}` reopens one that failed or was cancelled.",
+            )
 
 
 def _chosen(runs: list[RunDirectory], epoch: str | None) -> RunDirectory:

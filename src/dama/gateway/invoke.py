@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 JSON = "application/json; charset=utf-8"
 FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
+MOST_DIGITS = 18
 WORTH_COMPRESSING = 1000
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 
@@ -50,7 +51,7 @@ async def read_body(request: Request, limit: int) -> bytes:
         PayloadTooLargeError: It is longer than the limit; no more of it is read than that.
     """
     told = headers_of(request).get("content-length", "")
-    if told.isdigit() and int(told) > limit:
+    if told.isascii() and told.isdigit() and (len(told) > MOST_DIGITS or int(told) > limit):
         raise _too_large(limit)
     parts: list[bytes] = []
     size = 0

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.domain.event import Event, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
-from dama.gateway.errors import BadRequestError, ForbiddenError
+from dama.gateway.errors import BadRequestError, ForbiddenError, UnauthorizedError
 from dama.services.documents import document
 from dama.store import Append
+from dama.store.errors import StaleEpochError
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -20,8 +21,17 @@ MOST_EVENTS = 1000
 
 
 async def read(app: App, identity: Identity) -> dict[str, Any]:
-    """The context of a run: its task and its state."""
+    """The context of a run: its task and its state.
+
+    Raises:
+        UnauthorizedError: The run is over.
+    """
     context_id, epoch = _run_of(identity)
+    if not await app.store.tokens.is_running(context_id, epoch):
+        raise UnauthorizedError(
+            f"The run {context_id}.{epoch} is over, and its token with it.",
+            "A later run of the context has a token of its own.",
+        )
     context = await app.store.context(context_id)
     state = await app.store.state(context_id, lifecycle)
     return {
@@ -38,9 +48,14 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
     Raises:
         BadRequestError: There are too many, or one belongs to the life cycle.
         InvalidEventError: One is no event.
-        StaleEpochError: Another run has the context by now.
+        StaleEpochError: The run is over, or another one has the context by now.
     """
     context_id, epoch = _run_of(identity)
+    if not await app.store.tokens.is_running(context_id, epoch):
+        raise StaleEpochError(
+            f"The run {context_id}.{epoch} is over; nothing is written with its token any more.",
+            "A later run of the context has a token of its own.",
+        )
     given = cast("list[object]", body) if isinstance(body, list) else [body]
     if not given or len(given) > MOST_EVENTS:
         raise BadRequestError(

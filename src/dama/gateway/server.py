@@ -14,6 +14,7 @@ from typing_extensions import override
 from dama.broker.errors import InvalidDefinitionError
 from dama.errors import RefusedError
 from dama.gateway.application import Gateway
+from dama.gateway.own_token import ensure_token
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
@@ -37,10 +38,13 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
     """Serve HTTP until the end of the block; gives the address.
 
     Raises:
+        PrivateFileError: The token of this user cannot be kept in the home of the app.
         NoTokensError: It would listen beyond loopback, and there is no token.
         InvalidDefinitionError: It can not listen there.
     """
     await _check_tokens(app, settings)
+    if settings.needs_tokens:
+        await ensure_token(app)
     gateway = Gateway(
         app,
         await app.broker(),

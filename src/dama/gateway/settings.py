@@ -38,7 +38,8 @@ class GatewaySettings:
     Attributes:
         host: Where it listens. Beyond loopback it wants tokens.
         port: There; 0 for any that is free.
-        tokens: Every request needs a token, on loopback too.
+        tokens: Every request needs a token. False only on loopback, where other accounts of the
+            machine may call then.
         allowed_hosts: Names that requests may call this server; others are refused, since a page
             somewhere could let its own name lead here.
         origins: Pages of these origins may call, as `https://etl.example.org`.
@@ -57,7 +58,7 @@ class GatewaySettings:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    tokens: bool = False
+    tokens: bool = True
     allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
@@ -106,7 +107,7 @@ def read_settings(
     return GatewaySettings(
         host=host or table.text("host", defaults.host),
         port=port if port is not None else defaults.port if own_port is None else own_port,
-        tokens=table.flag("tokens"),
+        tokens=table.flag("tokens", default=True),
         allowed_hosts=table.texts("allowed_hosts"),
         origins=table.texts("origins"),
         trusted_proxies=table.texts("trusted_proxies"),

@@ -71,7 +71,7 @@ async def _place(request: Request, app: App, first: int) -> int:
         return first
     if told == LATEST:
         return await app.store.log.position()
-    if not told.isascii() or not told.isdigit() or int(told) > 2**62:
+    if not told.isascii() or not told.isdigit() or len(told) > 18:  # noqa: PLR2004
         raise BadRequestError(
             f"The stream can not go on from {shown(told)}.",
             f"Send the id of the last event that came, 0 for all, or {LATEST!r} for new ones only.",

@@ -114,12 +114,42 @@ class Tokens:
             )
         return f"{PREFIX}_{token_id}_{secret}"
 
+    async def renew(self, name: str, created_by: str, text: str | None) -> str:
+        """Make the token of a home valid in this database; returns its text.
+
+        Args:
+            name: What it is called; an earlier one of this name is revoked.
+            created_by: By whom.
+            text: The one that the home has. Another one is made when this database has revoked it,
+                or knows another secret under its id.
+        """
+        token_id, secret = _parts_of(text) or ("", "")
+        if not secret or token_id in {row.token_id for row in await self.all()}:
+            token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+        await self._database.rows("revoke_token", {"name": name}, again=False)
+        params = {
+            "token_id": token_id,
+            "name": name,
+            "digest": _digest(secret),
+            "scope": "admin",
+            "services": None,
+            "created_by": created_by,
+            "lifetime": None,
+        }
+        await self._database.rows("add_token", params, again=False)
+        return f"{PREFIX}_{token_id}_{secret}"
+
+    async def is_running(self, context_id: int, epoch: int) -> bool:
+        """Whether a run that has a token is still the one of its context."""
+        params = {"context_id": context_id, "epoch": epoch}
+        return bool(await self._database.rows("is_running", params))
+
     async def find(self, text: str) -> Identity | None:
         """Who shows a token; None when it is not good."""
-        prefix, _, rest = text.partition("_")
-        token_id, _, secret = rest.partition("_")
-        if prefix != PREFIX or not token_id or not text.isascii():
+        found = _parts_of(text)
+        if found is None:
             return None
+        token_id, secret = found
         rows = await self._database.rows("read_token", {"token_id": token_id})
         # Compared in any case, and in constant time: how long it takes tells nothing.
         known = bytes(rows[0][1]) if rows else bytes(32)
@@ -180,6 +210,15 @@ class Tokens:
             raise UnknownTokenError(
                 f"There is no token {name!r} that could be revoked.", "`dama token ls` lists all."
             )
+
+
+def _parts_of(text: str | None) -> tuple[str, str] | None:
+    """The id and the secret of a token; None when it is none."""
+    prefix, _, rest = (text or "").partition("_")
+    token_id, _, secret = rest.partition("_")
+    # No longer than any that was made: what is longer reaches no database.
+    is_token = prefix == PREFIX and 0 < len(token_id) <= 12 and 0 < len(secret) <= 64  # noqa: PLR2004
+    return (token_id, secret) if is_token and rest.isascii() and rest.isprintable() else None
 
 
 def _digest(secret: str) -> bytes:
