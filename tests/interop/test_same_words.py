@@ -8,9 +8,11 @@ import pytest
 
 from dama import Service
 from dama.broker.broker import Broker
+from dama.broker.call_errors import ServiceNotFoundError
 from dama.broker.errors import InvalidDefinitionError
 from dama.broker.nats import NatsTransporter
 from dama.broker.pattern import matches
+from dama.services.node import shared_names
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import node_options
 
@@ -97,3 +99,42 @@ def test_a_service_with_dots_has_no_tasks():
 async def test_events_of_nodes_that_are_gone_can_be_left_out(bus):
     async with Broker(options=node_options(), transporter=NatsTransporter(bus.url)) as py:
         assert await py.call("$node.events", {"onlyAvailable": True}) == []
+
+
+async def test_a_service_has_another_name_on_the_bus_than_at_home(bus):
+    """Others see and call only the name that they are offered, and nothing that they are not."""
+
+    def made():
+        services = [Service("stock"), Service("own")]
+        for service in services:
+            service.action(name="who")(who)
+        return services
+
+    async def who(call):
+        return call.broker.node_id
+
+    names = {"stock": "lab.stock", "own": None}
+    async with (
+        js_node(bus.url),
+        Broker(made(), node_id="a", options=node_options(), bus_names=names,
+               transporter=NatsTransporter(bus.url)) as home,
+        Broker(node_id="b", options=node_options(), transporter=NatsTransporter(bus.url)) as other,
+    ):  # fmt: skip
+        await other.wait_for_services("lab.stock", "js", timeout=10)
+        assert await home.call("stock.who") == await home.call("own.who") == "a"
+        assert await other.call("lab.stock.who") == "a"
+        for name in ("stock.who", "own.who", "lab.own.who"):
+            with pytest.raises(ServiceNotFoundError):
+                await other.call(name)
+            told = {"action": name, "params": None, "options": {"nodeID": "a"}}
+            assert "error" in await other.call("js.call", told)
+
+
+async def test_a_name_that_a_node_of_another_kind_has_too_is_found(bus):
+    async with (
+        js_node(bus.url, service="orderService"),
+        Broker([Service("orderService"), Service("free")], options=node_options(),
+               transporter=NatsTransporter(bus.url)) as py,
+    ):  # fmt: skip
+        await until(lambda: "js-1" in py.catalog.nodes)
+        assert await until(lambda: shared_names(py)) == {"orderService": ["js-1"]}

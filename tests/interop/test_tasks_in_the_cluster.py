@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import psycopg
+import pytest
 
+from dama.broker.call_errors import CallError
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import py_node
 
@@ -57,11 +59,11 @@ broker.createService({
         calls: () => calls,
         // As a service of Node.js would use it.
         total: async ctx => {
-            const { context_id } = await ctx.call("tasks.start",
+            const { context_id } = await ctx.call("dama.tasks.start",
                 { name: "etl.whole", params: { count: ctx.params.count }, key: ctx.params.key });
-            return { context_id, total: await ctx.call("tasks.wait", { context_id }) };
+            return { context_id, total: await ctx.call("dama.tasks.wait", { context_id }) };
         },
-        wrong: ctx => ctx.call("tasks.start", { name: "etl.whole", params: { count: "x" } })
+        wrong: ctx => ctx.call("dama.tasks.start", { name: "etl.whole", params: { count: "x" } })
             .catch(e => (
                 { name: e.name, code: e.code, type: e.type, fields: e.data.map(d => d.field) })),
     },
@@ -118,7 +120,7 @@ async def test_node_starts_a_task_with_subtasks_and_gets_its_result(bus, tmp_pat
     try:
         async with py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("tasks", "counter", timeout=30)
+            await py.wait_for_services("dama.tasks", "counter", timeout=30)
             await asyncio.sleep(0.2)  # the other node in Node.js hears of it, too
             first = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
             assert first["total"] == 90
@@ -151,15 +153,15 @@ async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_p
     try:
         async with py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("tasks", "counter", timeout=30)
+            await py.wait_for_services("dama.tasks", "counter", timeout=30)
             params = {"name": "etl.counted", "params": {"gate": str(gate)}}
-            started = await py.call("tasks.start", params)
+            started = await py.call("dama.tasks.start", params)
             await until(has_answered)
             await worker.kill()
             gate.touch()
             await worker.start()
-            await until(lambda: py.catalog.has_service("tasks"))
-            result = await py.call("tasks.wait", started, timeout=40, retries=20)
+            await until(lambda: py.catalog.has_service("dama.tasks"))
+            result = await py.call("dama.tasks.wait", started, timeout=40, retries=20)
             assert result["number"]["call"] == 1
             assert result["again"]["call"] == 2
             assert result["number"]["context"] == started["context_id"]
@@ -177,14 +179,14 @@ async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
     try:
         async with js_node(bus.url), py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("tasks", "js", timeout=30)
+            await py.wait_for_services("dama.tasks", "js", timeout=30)
 
             async def js_sees():
-                return "tasks" in {service["name"] for service in await py.call("js.services")}
+                return "dama.tasks" in {service["name"] for service in await py.call("js.services")}
 
             await until(js_sees)
-            started = await py.call("tasks.start", {"name": "etl.held"})
-            told = {"action": "tasks.wait", "params": started}
+            started = await py.call("dama.tasks.start", {"name": "etl.held"})
+            told = {"action": "dama.tasks.wait", "params": started}
             waiting = asyncio.ensure_future(py.call("js.call", told, timeout=50))
             await asyncio.sleep(0.5)  # it is on its way by then; earlier it would fail all the same
             assert not waiting.done()
@@ -194,7 +196,24 @@ async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
             error = (await waiting)["error"]
             assert (error["name"], error["data"]["action"]) == (
                 "RequestRejectedError",
-                "tasks.wait",
+                "dama.tasks.wait",
             )
+    finally:
+        await worker.kill()
+
+
+async def test_the_shipped_services_take_over_no_calls_of_a_cluster(bus, tmp_path, database_url):
+    """Nodes of a cluster may have had a service `tasks` for years; ours has a prefix there."""
+    worker = Worker(tmp_path, database_url, bus.url)
+    try:
+        async with js_node(bus.url, service="tasks"), py_node(bus.url) as py:
+            await worker.start()
+            await py.wait_for_services("tasks", "dama.tasks", timeout=30)
+            told = [await py.call("tasks.who") for _ in range(6)]
+            assert told == ["js-1"] * 6
+            with pytest.raises(CallError):
+                await py.call("tasks.list")
+            listed = await py.call("dama.tasks.list")
+            assert "etl.whole" in {task["name"] for task in listed}
     finally:
         await worker.kill()

@@ -55,6 +55,8 @@ class Broker:
         options: How it works.
         middleware: Code around all actions, calls and events, the outermost first.
         transporter: The way to other nodes; None for this one alone.
+        bus_names: What other nodes know services by, by their full names at home; None for those
+            that they are not offered. Services that are not in it keep their names.
 
     Attributes:
         catalog: What there is, here and elsewhere.
@@ -70,7 +72,9 @@ class Broker:
         options: BrokerOptions | None = None,
         middleware: Sequence[Middleware] = (),
         transporter: Transporter | None = None,
+        bus_names: Mapping[str, str | None] | None = None,
     ) -> None:
+        self._bus_names = bus_names or {}
         self.options = options or BrokerOptions()
         self.node_id = node_id or f"{platform.node()}-{os.getpid()}"
         self.instance_id = str(uuid4())
@@ -270,7 +274,9 @@ class Broker:
     def info(self) -> dict[str, Any]:
         """What this node tells of itself and its services."""
         return {
-            "services": self.catalog.local.services,
+            "services": [
+                s.bus_description() for s in self.services.values() if s.is_started and s.bus_name
+            ],
             "ipList": _addresses(),
             "hostname": platform.node(),
             "client": client(),
@@ -452,7 +458,8 @@ class Broker:
                 f"This node has a service {definition.full_name!r} already.",
                 "Give one of them another name or version.",
             )
-        service = LocalService(self, definition)
+        name = definition.full_name
+        service = LocalService(self, definition, self._bus_names.get(name, name))
         self.services[service.full_name] = service
         return service
 

@@ -144,6 +144,7 @@ class Catalog:
         nodes: By id.
         local: This node.
         actions: Their endpoints by full name.
+        offered: What this node performs for others, by the names that they know.
         listeners: All handlers of events.
         changes: How often something has changed.
 
@@ -167,6 +168,7 @@ class Catalog:
         self.nodes = {local.id: local}
         self.local = local
         self.actions: dict[str, Endpoints] = {}
+        self.offered: dict[str, Endpoint] = {}
         self.listeners: list[Listener] = []
         self.changes = 0
         self._changed = changed
@@ -185,6 +187,8 @@ class Catalog:
                     self.local, action.description(), action, options.breaker or self._breaker
                 )
                 self._endpoints(action.name).add(endpoint)
+                if action.bus_name:
+                    self.offered[action.bus_name] = endpoint
         for handler in service.handlers:
             self.listeners.append(Listener(self.local, handler.pattern, handler.group, handler))
         self._told(local=True)
@@ -196,6 +200,7 @@ class Catalog:
             if found and found.local and found.local.action is action:
                 found.remove(self.local)
                 self._drop_empty(action.name)
+                self.offered.pop(action.bus_name or "", None)
         self.listeners = [
             each
             for each in self.listeners

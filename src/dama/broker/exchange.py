@@ -288,8 +288,7 @@ class Exchange:
             self._uploads.pop((sender, str(id_)), None)
 
     async def _perform(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
-        found = self._broker.catalog.actions.get(call.name)
-        endpoint = found.local if found else None
+        endpoint = self._broker.catalog.offered.get(call.name)
         data = {"action": call.name, "nodeID": self._broker.node_id}
         if self._transit.is_leaving:
             raise ServiceNotAvailableError(

@@ -47,6 +47,7 @@ class LocalAction:
 
     Attributes:
         name: The full name, such as `flights.count`.
+        bus_name: What other nodes call it; None when they are not offered it.
         definition: What it is.
         service: Whose it is.
         perform: Performs a call of it.
@@ -57,6 +58,7 @@ class LocalAction:
         self.service = service
         self.definition = definition
         self.name = service.action_name(definition.name)
+        self.bus_name = service.bus_action_name(definition.name)
         self.perform = _pipeline(self)
         options = definition.options
         self.is_plain = (
@@ -66,9 +68,9 @@ class LocalAction:
             and not (options.breaker or service.broker.options.breaker)
         )
 
-    def description(self) -> dict[str, Any]:
-        """What other nodes are told."""
-        return describe_action(self.name, self.definition)
+    def description(self, name: str | None = None) -> dict[str, Any]:
+        """What it is, under another name if one is given."""
+        return describe_action(name or self.name, self.definition)
 
 
 class LocalHandler:
@@ -111,15 +113,17 @@ class LocalService:
         definition: What it is.
         name: Without the version.
         full_name: With the version: `v2.flights`.
+        bus_name: What other nodes know it by; None when they are not offered it.
         settings: All, the secure ones too.
         actions: Its actions by their short names, private ones too.
         handlers: Its handlers of events.
         running: Calls and deliveries that go on now.
     """
 
-    def __init__(self, broker: Broker, definition: Service) -> None:
+    def __init__(self, broker: Broker, definition: Service, bus_name: str | None) -> None:
         self.broker = broker
         self.definition = definition
+        self.bus_name = bus_name
         self.name = definition.name
         self.version = definition.version
         self.settings: Mapping[str, Any] = definition.settings
@@ -133,9 +137,24 @@ class LocalService:
         """The full name of an action."""
         return name if self.settings.get("$noServiceNamePrefix") else f"{self.full_name}.{name}"
 
+    def bus_action_name(self, name: str) -> str | None:
+        """What other nodes call an action; None when they are not offered it."""
+        if self.bus_name in (None, self.full_name):
+            return self.action_name(name) if self.bus_name else None
+        return f"{self.bus_name}.{name}"
+
     def description(self) -> dict[str, Any]:
-        """What other nodes are told."""
+        """What it is at home."""
         return describe_service(self)
+
+    def bus_description(self) -> dict[str, Any]:
+        """What other nodes are told of a service that they are offered."""
+        described = describe_service(self)
+        if self.bus_name in (None, self.full_name):
+            return described
+        offered = [a for a in self.actions.values() if a.name in described["actions"]]
+        actions = {str(a.bus_name): a.description(a.bus_name) for a in offered}
+        return {**described, "name": self.bus_name, "fullName": self.bus_name, "actions": actions}
 
     async def created(self) -> None:
         """Call what wants to know that a broker has taken it."""

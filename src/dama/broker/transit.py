@@ -236,7 +236,7 @@ class Transit:
     def _balanced_topics(self) -> dict[tuple[str, str], str]:
         """The topics of the actions and events of this node, with their groups and packets."""
         catalog = self.broker.catalog
-        found = {(f"REQB.{n}", n): "REQ" for n, e in catalog.actions.items() if e.local}
+        found = {(f"REQB.{name}", name): "REQ" for name in catalog.offered}
         for listener in catalog.listeners:
             if listener.handler and not listener.pattern.startswith("$"):
                 name = listener.pattern

@@ -116,13 +116,22 @@ def nodes(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    kinds: dict[str, set[str | None]] = {}
+    for node in found:
+        for name in map(_full_name, node["services"]):
+            kinds.setdefault(name, set()).add(node["client"].get("type"))
+
+    def shown(name: str) -> str:
+        is_shared = len(kinds[name]) > 1 and not name.startswith("$")
+        return f"{name} (of several kinds of nodes)" if is_shared else name
+
     rows = [
         [
             node["id"] + (" (this one)" if node["local"] else ""),
             "there" if node["available"] else "gone",
             node["client"].get("type"),
             node["hostname"],
-            ", ".join(sorted(s.get("fullName") or s["name"] for s in node["services"])),
+            ", ".join(shown(name) for name in sorted(map(_full_name, node["services"]))),
         ]
         for node in found
     ]
@@ -153,6 +162,10 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
         for action in found
     ]
     print_table(["action", "nodes", "params", "what it does"], rows)
+
+
+def _full_name(service: dict[str, Any]) -> str:
+    return service.get("fullName") or service["name"]
 
 
 def _chunk(chunk: object) -> bytes:

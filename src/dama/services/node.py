@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from dama.broker.broker import Broker
 from dama.broker.broker_options import BrokerOptions
 from dama.broker.nats import NatsTransporter
-from dama.broker.table import Table
+from dama.broker.table import Table, nearest
 from dama.broker.tracing import Tracing
 from dama.services.contexts import contexts_service, events_service
 from dama.services.ends import Ends
@@ -35,7 +36,13 @@ SETTINGS = (
     "max_call_level",
     "heartbeat_interval",
     "heartbeat_timeout",
+    "prefix",
+    "offer",
 )
+PREFIX = "dama"
+SHIPPED = ("tasks", "contexts", "events", "schedules", "queues", "workers")
+
+_log = logging.getLogger("dama.broker")
 
 
 class NodeSource:
@@ -51,6 +58,7 @@ class NodeSource:
         self._app = app
         self._ends = Ends(app)
         self._node_id, self._options, self._transporter = _read(settings, source)
+        self._bus_names = _bus_names(settings, source) if self._transporter else {}
         self._broker: Broker | None = None
         self._lock = asyncio.Lock()
 
@@ -67,11 +75,11 @@ class NodeSource:
         """
         async with self._lock:
             if self._broker is None:
+                own = self._app.registry.services
+                shipped = product_services(self._app, self._ends)
                 broker = Broker(
-                    [
-                        *self._app.registry.services.values(),
-                        *product_services(self._app, self._ends),
-                    ],
+                    [*own.values(), *shipped],
+                    bus_names={n: v for n, v in self._bus_names.items() if n not in own},
                     node_id=self._node_id,
                     options=self._options,
                     middleware=[Tracing()] if is_collecting() else [],
@@ -79,6 +87,12 @@ class NodeSource:
                 )
                 await broker.start()
                 self._broker = broker
+                for name, nodes in shared_names(broker).items():
+                    _log.warning(
+                        "%s is also a service of %s: calls of it go to any of them",
+                        name,
+                        ", ".join(nodes),
+                    )
             return self._broker
 
     async def close(self) -> None:
@@ -112,6 +126,31 @@ def product_services(app: App, ends: Ends) -> list[Service]:
         workers_service(app),
     ]
     return [service for service in made if service.name not in app.registry.services]
+
+
+def shared_names(broker: Broker) -> dict[str, list[str]]:
+    """The services of this node that nodes of another kind have as well, with these nodes."""
+    own = {str(service["fullName"]) for service in broker.info()["services"]} - {"$node"}
+    found: dict[str, list[str]] = {}
+    for node in broker.catalog.nodes.values():
+        if node.is_local or node.info.get("client", {}).get("type") == "python":
+            continue
+        for name in {str(each.get("fullName") or each.get("name")) for each in node.services}:
+            if name in own:
+                found.setdefault(name, []).append(node.id)
+    return found
+
+
+def _bus_names(settings: Mapping[str, object], source: str) -> dict[str, str | None]:
+    """What other nodes know the shipped services by; None for those that they are not offered."""
+    table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
+    prefix = table.text("prefix", PREFIX)
+    offered = table.texts("offer") if table.has("offer") else SHIPPED
+    for name in offered:
+        if name not in SHIPPED:
+            table.wrong("offer", f"some of {', '.join(SHIPPED)}", nearest(name, SHIPPED))
+    named = {name: f"{prefix}.{name}" if prefix else name for name in SHIPPED}
+    return {name: named[name] if name in offered else None for name in SHIPPED}
 
 
 def _read(
