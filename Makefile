@@ -24,7 +24,7 @@ help: ## Print this list
 demo: .venv/project ## Load a year of flights into a database of its own and show it
 	@$(BIN)/dama run flights.load $(ARGS)
 
-chaos: .venv/dev .venv/project ## Kill workers and the database while they work (ARGS=--help)
+chaos: .venv/dev .venv/project ## Outages, cancelled statements, dying workers (ARGS="--minutes 30")
 	@$(BIN)/python -m tests.acceptance.chaos $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
