@@ -11,10 +11,13 @@ from importlib import import_module
 TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
     from dama.app import start_many
+    from dama.broker.broker import Broker
+    from dama.broker.broker_options import BrokerOptions
     from dama.broker.call import Call
     from dama.broker.call_errors import CallError
     from dama.broker.part import Part
     from dama.broker.service import Service, TaskDefinition
+    from dama.broker.stream import Stream
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from dama.runtime.task import Task
 
 _HOMES = {
+    "Stream": "dama.broker.stream",
+    "BrokerOptions": "dama.broker.broker_options",
+    "Broker": "dama.broker.broker",
     "ABSENT": "dama.domain.event",
     "Call": "dama.broker.call",
     "CallError": "dama.broker.call_errors",
@@ -44,6 +50,8 @@ _HOMES = {
 
 __all__ = [
     "ABSENT",
+    "Broker",
+    "BrokerOptions",
     "Call",
     "CallError",
     "DamaError",
@@ -52,6 +60,7 @@ __all__ = [
     "Service",
     "Slice",
     "StoredEvent",
+    "Stream",
     "SubtaskError",
     "SyncTask",
     "Task",

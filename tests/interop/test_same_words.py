@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 
+import dama
 from dama import Service
 from dama.broker.broker import Broker
 from dama.broker.call_errors import ServiceNotFoundError
@@ -138,3 +139,16 @@ async def test_a_name_that_a_node_of_another_kind_has_too_is_found(bus):
     ):  # fmt: skip
         await until(lambda: "js-1" in py.catalog.nodes)
         assert await until(lambda: shared_names(py)) == {"orderService": ["js-1"]}
+
+
+async def test_a_script_of_ten_lines_is_a_node(bus):
+    """Names of the public API alone."""
+    async with js_node(bus.url), dama.Broker(transporter=bus.url) as broker:
+        await broker.wait_for_services("js", timeout=10)
+        answer = await broker.ask("js.leave", meta={"user": "ada"})
+        assert (answer.result, answer.node_id) == (True, "js-1")
+        assert answer.meta == {"user": "ada", "left": "by node"}
+        sums = await broker.mcall([("js.add", {"a": n, "b": 1}) for n in range(3)])
+        assert sums == [1, 2, 3]
+        pongs = await broker.ping_all()
+        assert pongs["js-1"]["nodeID"] == "js-1"

@@ -13,6 +13,7 @@ import platform
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
@@ -46,6 +47,21 @@ TELL_SECONDS = 3.0
 _log = logging.getLogger("dama.broker")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What an action answered.
+
+    Attributes:
+        result: What it gave.
+        meta: That of the call, with what the action put in.
+        node_id: The node that performed it.
+    """
+
+    result: Any
+    meta: Mapping[str, Any]
+    node_id: str
+
+
 class Broker:
     """A node: services, and the way to those of others.
 
@@ -54,7 +70,8 @@ class Broker:
         node_id: Its name in the cluster; by default of the host and the process.
         options: How it works.
         middleware: Code around all actions, calls and events, the outermost first.
-        transporter: The way to other nodes; None for this one alone.
+        transporter: The way to other nodes, or the URL of a NATS server, such as
+            `nats://127.0.0.1:4222`; None for this one alone.
         bus_names: What other nodes know services by, by their full names at home; None for those
             that they are not offered. Services that are not in it keep their names.
 
@@ -71,7 +88,7 @@ class Broker:
         node_id: str | None = None,
         options: BrokerOptions | None = None,
         middleware: Sequence[Middleware] = (),
-        transporter: Transporter | None = None,
+        transporter: Transporter | str | None = None,
         bus_names: Mapping[str, str | None] | None = None,
     ) -> None:
         self._bus_names = bus_names or {}
@@ -93,6 +110,10 @@ class Broker:
             prefer_local=self.options.prefer_local,
             breaker=self.options.breaker,
         )
+        if isinstance(transporter, str):
+            from dama.broker.nats import NatsTransporter  # noqa: PLC0415 - only who names one
+
+            transporter = NatsTransporter(transporter)
         self.transit = Transit(self, transporter) if transporter else None
         self._changes = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
@@ -202,6 +223,21 @@ class Broker:
             CallError: What the action failed with on another node; here its own exception.
         """
         return await self.call_from(None, action, params, options)
+
+    async def ask(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        **options: Unpack[CallOptions],
+    ) -> Answer:
+        """Call an action as `call` does; returns its result with its meta and who gave it.
+
+        Raises:
+            CallError: See `call`.
+        """
+        call = self.new_call(None, action, params, options)
+        result = await self._caller.perform(call, options)
+        return Answer(result, call.meta, call.node_id)
 
     async def call_from(
         self,
@@ -423,6 +459,12 @@ class Broker:
         if node_id == self.node_id:
             return {"nodeID": node_id, "elapsedTime": 0, "timeDiff": 0}
         return await self.transit.ping(node_id, timeout) if self.transit else None
+
+    async def ping_all(self, timeout: float = 2.0) -> dict[str, dict[str, Any] | None]:  # noqa: ASYNC109 - None after it
+        """Ask all other nodes for a sign of life; None for those that gave none in time."""
+        others = [n.id for n in self.catalog.nodes.values() if n.is_available and not n.is_local]
+        answers = await asyncio.gather(*(self.ping(node_id, timeout) for node_id in others))
+        return dict(zip(others, answers, strict=True))
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
         """Let something go on beside all else; it is held until it ends."""

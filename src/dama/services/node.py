@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ SETTINGS = (
     "offer",
 )
 PREFIX = "dama"
+_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
 SHIPPED = ("tasks", "contexts", "events", "schedules", "queues", "workers")
 
 _log = logging.getLogger("dama.broker")
@@ -144,7 +146,9 @@ def shared_names(broker: Broker) -> dict[str, list[str]]:
 def _bus_names(settings: Mapping[str, object], source: str) -> dict[str, str | None]:
     """What other nodes know the shipped services by; None for those that they are not offered."""
     table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
-    prefix = table.text("prefix", PREFIX)
+    prefix: str = table.value("prefix", str, "a name, or an empty text for none", PREFIX)
+    if prefix and not _PREFIX.fullmatch(prefix):
+        table.wrong("prefix", "letters, digits, -, _ and dots, the first a letter")
     offered = table.texts("offer") if table.has("offer") else SHIPPED
     for name in offered:
         if name not in SHIPPED:
