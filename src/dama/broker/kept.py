@@ -10,21 +10,25 @@ that is no loss. docs/reference/values.md has the table.
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.broker.errors import InvalidParamsError, ParamProblem
+from dama.broker.params import arguments_of, validate_params
 from dama.domain.profile import (
     DEEPEST,
     LARGEST_PAYLOAD,
     Flaw,
     TooDeepError,
+    fields_of,
     flaw_of,
     is_too_large,
     plain_scalar,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sized
+    from collections.abc import Callable, Iterator, Mapping, Sized
+
+    from pydantic import BaseModel
 
 
 def is_json(value: object) -> bool:
@@ -61,6 +65,51 @@ def flaw_of_result(
     return ""
 
 
+def encode_params(task: str, params: BaseModel, *, is_json: bool) -> dict[str, Any]:
+    """Validated params as JSON builtins, which a worker validates to the same params.
+
+    Args:
+        task: The full name of the task.
+        params: They are validated.
+        is_json: They were JSON before, so no more was made of them than their types say.
+
+    Raises:
+        InvalidParamsError: One cannot be kept; the path to it is named.
+    """
+    model = type(params)
+    flaws: list[ParamProblem] = []
+    try:
+        encoded = params.model_dump(mode="json", by_alias=True)
+    except Exception as error:  # noqa: BLE001 - a class that writes itself may raise anything
+        encoded = {}
+        flaws = [*_flaws(arguments_of(params))] or [_problem("params", "", str(error), None)]
+    flaws = flaws or [*_flaws(encoded)]
+    if not flaws and not is_json:
+        back = arguments_of(validate_params(task, model, encoded))
+        flaws = [
+            _problem(name, *flaw, value)
+            for name, value in arguments_of(params).items()
+            if (flaw := difference(value, back[name]))
+        ]
+    if flaws:
+        raise InvalidParamsError(task, flaws)
+    return encoded
+
+
+def _flaws(values: Mapping[str, Any]) -> Iterator[ParamProblem]:
+    for name, value in values.items():
+        try:
+            flaw = flaw_of(value, levels=DEEPEST - 1)
+        except TooDeepError:
+            flaw = "", f"is nested deeper than {DEEPEST} arrays and objects. Flatten it."
+        if flaw:
+            yield _problem(name, *flaw, value)
+
+
+def _problem(name: str, path: str, rule: str, value: object) -> ParamProblem:
+    return ParamProblem(name, path, rule.rstrip("."), "not_kept", value)
+
+
 def difference(value: object, back: object, *, is_declared: bool = False) -> Flaw | None:
     """Where a value comes back as another one, and what to do; None when nowhere.
 
@@ -78,20 +127,25 @@ def difference(value: object, back: object, *, is_declared: bool = False) -> Fla
         return _of_array(cast("list[object]", value), back, is_declared=is_declared)
     if isinstance(value, dict):
         return _of_object(cast("dict[object, object]", value), back, is_declared=is_declared)
-    within = _fields(value)
+    within = fields_of(value)
     return _of_instance(within, back) if within else _of_kind(value, back, is_declared=is_declared)
 
 
-def without_foreign_scalars(value: Any) -> Any:  # noqa: ANN401 - any value
+def without_foreign_scalars(value: Any, levels: int = DEEPEST) -> Any:  # noqa: ANN401 - any value
     """A value with the scalars of numpy in it as those of Python; the same one without any."""
+    if levels < 0:
+        return value  # too deep to be kept
     if isinstance(value, dict):
         found = cast("dict[Any, Any]", value)
-        made = {plain_scalar(key): without_foreign_scalars(item) for key, item in found.items()}
+        made = {
+            plain_scalar(key): without_foreign_scalars(item, levels - 1)
+            for key, item in found.items()
+        }
         is_same = all(made[plain_scalar(key)] is item for key, item in found.items())
         return cast("Any", value) if is_same else made
     if type(value) in (list, tuple):
         items = cast("list[Any]", value)
-        parts = [without_foreign_scalars(item) for item in items]
+        parts = [without_foreign_scalars(item, levels - 1) for item in items]
         is_same = all(part is item for part, item in zip(parts, items, strict=True))
         return value if is_same else type(value)(parts)
     return plain_scalar(value)
@@ -136,7 +190,7 @@ def _of_array(items: list[object], back: object, *, is_declared: bool) -> Flaw |
 
 def _of_object(value: dict[object, object], back: object, *, is_declared: bool) -> Flaw | None:
     is_dict = isinstance(back, dict)
-    others = cast("dict[object, object] | None", back if is_dict else _fields(back))
+    others = cast("dict[object, object] | None", back if is_dict else fields_of(back))
     if others is None:
         return _other(value, back)
     for key, item in value.items():
@@ -155,25 +209,13 @@ def _of_object(value: dict[object, object], back: object, *, is_declared: bool) 
 
 def _of_instance(within: Mapping[str, object], back: object) -> Flaw | None:
     """A dataclass or a model: its own form of its fields counts, but numbers stay numbers."""
-    others = cast("dict[str, object]", back) if isinstance(back, dict) else _fields(back) or {}
+    others = cast("dict[str, object]", back) if isinstance(back, dict) else fields_of(back) or {}
     for name, item in within.items():
         if name not in others:
             continue  # by an alias, or left out by the class itself
         if flaw := difference(item, others[name], is_declared=True):
             return f".{name}{flaw[0]}", flaw[1]
     return None
-
-
-def _fields(value: object) -> dict[str, object] | None:
-    """The fields of a dataclass, a pydantic model or a struct; None for other things."""
-    if isinstance(value, type):
-        return None
-    if is_dataclass(value):
-        names = [field.name for field in fields(value)]
-    else:
-        kind = type(value)
-        names = list(getattr(kind, "model_fields", None) or getattr(kind, "__struct_fields__", ()))
-    return {name: getattr(value, name, None) for name in names} if names else None
 
 
 def _is_equal(value: object, back: object) -> bool:

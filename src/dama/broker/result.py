@@ -66,10 +66,9 @@ class ResultType(Generic[R]):
         from dama.broker import kept  # noqa: PLC0415 - a definition needs no msgspec
 
         adapter = self.adapter
-        if adapter is _plain() and kept.is_json(value):
-            encoded: object = value
-        else:
-            encoded = self._dumped(kept.without_foreign_scalars(value))
+        encoded: object = kept.without_foreign_scalars(value)
+        if adapter is not _plain() or not kept.is_json(encoded):
+            encoded = self._dumped(encoded)
         if flaw := kept.flaw_of_result(value, encoded, self.decode):
             raise self._unfit(f"can not be kept: {flaw}")
         return encoded
@@ -81,15 +80,12 @@ class ResultType(Generic[R]):
             return self.adapter.dump_python(value, mode="json", warnings="error")
         except PydanticSerializationError:
             pass  # not exactly the type: a tuple for a list, a subclass; or wrong
+        except Exception as error:  # noqa: BLE001 - a class that writes itself may raise anything
+            raise self._not_json(value, error) from None
         try:
             plain = to_jsonable_python(value)
-        except PydanticSerializationError as error:
-            from dama.broker import kept  # noqa: PLC0415 - as above
-
-            how = kept.flaw_of_result(value, value) or str(error)
-            raise self._unfit(f"can not be kept as JSON: {how}") from None
-        except (ValueError, RecursionError) as error:  # it refers to itself
-            raise self._unfit(f"can not be kept as JSON: {error}") from None
+        except Exception as error:  # noqa: BLE001 - as above
+            raise self._not_json(value, error) from None
         return self.adapter.dump_python(self.decode(plain), mode="json")
 
     def decode(self, value: object) -> R:
@@ -110,6 +106,12 @@ class ResultType(Generic[R]):
                 for e in error.errors(include_url=False)
             )
             raise self._unfit(f"is not what its annotation says: {problems}") from None
+
+    def _not_json(self, value: object, error: Exception) -> InvalidResultError:
+        from dama.broker import kept  # noqa: PLC0415 - as above
+
+        how = kept.flaw_of_result(value, value) or str(error)
+        return self._unfit(f"can not be kept as JSON: {how}")
 
     def _unfit(self, how: str) -> InvalidResultError:
         return InvalidResultError(f"The result of {self._owner} {how}.")

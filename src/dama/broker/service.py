@@ -151,7 +151,11 @@ class TaskDefinition(Generic[R]):
         Raises:
             InvalidParamsError: With every problem there is.
         """
-        return self.validate(params).model_dump(mode="json", by_alias=True)
+        from dama.broker import kept  # noqa: PLC0415 - a definition needs no msgspec
+
+        given = kept.without_foreign_scalars(dict(params))
+        validated = self.validate(given)
+        return kept.encode_params(self.name, validated, is_json=kept.is_json(given))
 
     def limit_key(self, params: Mapping[str, Any]) -> str | None:
         """What a run is counted by, given its encoded params; None when there is no limit.

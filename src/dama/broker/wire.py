@@ -7,16 +7,17 @@ a NaN is not sent as null.
 from __future__ import annotations
 
 import math
+from os import PathLike, fspath
 from typing import Any, cast
 
 import msgspec
 
 from dama.broker.call_errors import CallError
 from dama.domain.exact import Digits, Undecoded, encode_hook
-from dama.domain.profile import Flaw, flaw_of, plain_scalar
+from dama.domain.profile import Flaw, fields_of, flaw_of, plain_scalar
 
 DEEPEST = 900  # what the encoder takes
-HOLDING = (float, dict, list, tuple)
+PLAIN = frozenset({str, int, bool, type(None), bytes})  # what holds no number, or only itself
 
 
 class NotJsonError(CallError):
@@ -53,12 +54,12 @@ def _not_finite(value: object, levels: int) -> Flaw | None:
         return "", "is nested too deeply to be written as JSON."
     if isinstance(value, dict):
         form, parts = ".{}", iter(cast("dict[object, object]", value).items())
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | set | frozenset):
         form, parts = "[{}]", enumerate(cast("list[object]", value))
     else:
-        return None
+        form, parts = ".{}", iter((fields_of(value) or {}).items())
     for key, item in parts:
-        if isinstance(item, HOLDING) and (flaw := _not_finite(cast("object", item), levels - 1)):
+        if type(item) not in PLAIN and (flaw := _not_finite(item, levels - 1)):
             return f"{form.format(key)}{flaw[0]}", flaw[1]
     return None
 
@@ -70,6 +71,8 @@ def _plain(value: object) -> object:
     scalar = plain_scalar(value)
     if scalar is not value:
         plain = scalar
+    elif isinstance(value, PathLike):
+        plain = fspath(cast("PathLike[str]", value))
     else:
         from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any, cast
 
@@ -47,6 +48,7 @@ _ADVICE = {
     "timedelta": "Use .total_seconds().",
     "Timedelta": "Use .total_seconds().",
     "UUID": "Use str().",
+    "PurePath": "Use str().",
     "set": "Use sorted() or list().",
     "frozenset": "Use sorted() or list().",
     "ndarray": "Use .tolist().",
@@ -96,6 +98,18 @@ def plain_scalar(value: object) -> object:
     return plain if type(plain) in (bool, int, float, str) else value
 
 
+def fields_of(value: object) -> dict[str, object] | None:
+    """The fields of a dataclass, a pydantic model or a struct; None for other things."""
+    if isinstance(value, type):
+        return None
+    if is_dataclass(value):
+        names = [field.name for field in fields(value)]
+    else:
+        kind = type(value)
+        names = list(getattr(kind, "model_fields", None) or getattr(kind, "__struct_fields__", ()))
+    return {name: getattr(value, name, None) for name in names} if names else None
+
+
 def is_too_large(value: object, limit: int) -> int | None:
     """How many bytes of JSON a value has, when they are more than the limit."""
     size = len(msgspec.json.encode(value, enc_hook=write_hook))
@@ -127,8 +141,8 @@ def exactly(value: Any, path: str, notes: list[str]) -> Any:  # noqa: ANN401 - a
     not equal to it. jsonb has no negative zero.
     """
     if isinstance(value, dict):
-        fields = cast("dict[str, Any]", value)
-        return {key: exactly(item, f"{path}.{key}", notes) for key, item in fields.items()}
+        members = cast("dict[str, Any]", value)
+        return {key: exactly(item, f"{path}.{key}", notes) for key, item in members.items()}
     if isinstance(value, list | tuple):
         items = cast("list[Any]", value)
         return [exactly(item, f"{path}[{place}]", notes) for place, item in enumerate(items)]
@@ -181,10 +195,10 @@ def _flaw_of_array(items: list[object], levels: int) -> Flaw | None:
     return None
 
 
-def _flaw_of_object(fields: dict[object, object], levels: int) -> Flaw | None:
+def _flaw_of_object(members: dict[object, object], levels: int) -> Flaw | None:
     if levels < 0:
         raise TooDeepError
-    for key, item in fields.items():
+    for key, item in members.items():
         if not isinstance(key, str):
             return "", f"has the key {key!r}: keys of JSON are strings. Use str()."
         if flaw := _flaw_of_text(key):
