@@ -1,14 +1,16 @@
 """Tasks with a process of their own, as a project would have them: at the top level of a module."""
 
 import asyncio
+import math
 import os
 import signal
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
-from dama import Service
+from dama import Service, Task
 
 jobs = Service("isolated")
 
@@ -109,3 +111,15 @@ def patient(task, folder: Path) -> list[int]:
         return os.getpid()
 
     return [task.step(f"part{number}", part, number) for number in range(3)]
+
+
+@jobs.task(isolation="process")
+async def echo(task: Task, value: Any) -> Any:
+    """Return what was given."""
+    return value
+
+
+@jobs.task(isolation="process")
+async def not_a_number(task: Task) -> Any:
+    """Return what JSON does not have."""
+    return {"rows": [{"price": math.nan}]}

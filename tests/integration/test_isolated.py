@@ -8,6 +8,7 @@ import pytest
 
 from dama import Service
 from dama.broker.registry import Registry
+from dama.domain.exact import Digits
 from dama.runtime.process import process_start
 from dama.runtime.worker import Worker
 from tests.integration import isolated_jobs as jobs
@@ -65,6 +66,23 @@ async def test_an_error_is_told_as_it_was_raised(bench):
     assert (outcome.error["name"], outcome.error["message"]) == ("ValueError", "it is wrong")
     assert "isolated_jobs.py" in outcome.error["stack"]
     assert "RETRYING" not in await bench.kinds(context_id)
+
+
+@pytest.mark.parametrize(
+    "value", [Digits("0.12345678901234567890"), 1e23, 10**30, 2.5, {"a": ["\u2028", None]}]
+)
+async def test_params_and_results_keep_their_digits_on_the_way(bench, value):
+    """They go through files, to the process and back."""
+    outcome = await bench.performed(jobs.echo, value=value)
+
+    assert (outcome.result, str(outcome.result)) == (value, str(value))
+
+
+async def test_what_json_does_not_have_fails_the_run_and_is_no_null(bench):
+    outcome = await bench.performed(jobs.not_a_number)
+
+    assert outcome.status == "ERROR"
+    assert "result.rows[0].price is nan" in outcome.error["message"]
 
 
 @pytest.mark.parametrize("park_after", [60.0, 0.0])

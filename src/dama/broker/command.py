@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from math import isfinite
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ def _is_list(value: object) -> bool:
 def as_text(value: object) -> str:
     """A value as a program gets it: as JSON has it, but texts without quotes."""
     match value:
-        case str():
-            return value
-        case None | bool() | int() | float() | list() | tuple():
+        case str() | float():
+            return str(value) if isinstance(value, str) or isfinite(value) else json.dumps(value)
+        case None | bool() | int() | list() | tuple():
             return json.dumps(value, ensure_ascii=False, default=as_text)
         case Mapping():
             return json.dumps(

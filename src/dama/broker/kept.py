@@ -12,8 +12,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from dama.broker.errors import InvalidParamsError, ParamProblem
 from dama.broker.params import arguments_of, validate_params
+from dama.domain.exact import Digits, decode_stored
 from dama.domain.profile import (
     DEEPEST,
     LARGEST_PAYLOAD,
@@ -23,6 +26,7 @@ from dama.domain.profile import (
     flaw_of,
     is_too_large,
     plain_scalar,
+    write_hook,
 )
 
 if TYPE_CHECKING:
@@ -65,13 +69,33 @@ def flaw_of_result(
     return ""
 
 
-def encode_params(task: str, params: BaseModel, *, is_json: bool) -> dict[str, Any]:
+def as_read(value: object) -> Any:  # noqa: ANN401 - any JSON
+    """JSON builtins as a reader of the store gets them: a tuple is a list, an IntEnum a number."""
+    return decode_stored(msgspec.json.encode(value, enc_hook=write_hook).decode())
+
+
+def with_digits(value: object, encoded: Any) -> Any:  # noqa: ANN401 - any JSON
+    """What pydantic made of a value, with the digits that a double does not hold."""
+    if isinstance(value, Digits) and isinstance(encoded, float):
+        return value
+    if isinstance(value, dict) and isinstance(encoded, dict):
+        items = cast("dict[Any, Any]", value)
+        members = cast("dict[Any, Any]", encoded)
+        return {key: with_digits(items.get(key), item) for key, item in members.items()}
+    if isinstance(value, list | tuple) and isinstance(encoded, list):
+        before, after = cast("list[Any]", value), cast("list[Any]", encoded)
+        if len(before) == len(after):
+            return [with_digits(*pair) for pair in zip(before, after, strict=True)]
+    return encoded
+
+
+def encode_params(task: str, given: Mapping[str, Any], params: BaseModel) -> dict[str, Any]:
     """Validated params as JSON builtins, which a worker validates to the same params.
 
     Args:
         task: The full name of the task.
-        params: They are validated.
-        is_json: They were JSON before, so no more was made of them than their types say.
+        given: What was given; of JSON no more is made than the types of the params say.
+        params: The same, validated.
 
     Raises:
         InvalidParamsError: One cannot be kept; the path to it is named.
@@ -84,7 +108,7 @@ def encode_params(task: str, params: BaseModel, *, is_json: bool) -> dict[str, A
         encoded = {}
         flaws = [*_flaws(arguments_of(params))] or [_problem("params", "", str(error), None)]
     flaws = flaws or [*_flaws(encoded)]
-    if not flaws and not is_json:
+    if not flaws and not is_json(given):
         back = arguments_of(validate_params(task, model, encoded))
         flaws = [
             _problem(name, *flaw, value)
@@ -93,7 +117,7 @@ def encode_params(task: str, params: BaseModel, *, is_json: bool) -> dict[str, A
         ]
     if flaws:
         raise InvalidParamsError(task, flaws)
-    return encoded
+    return with_digits(given, encoded)
 
 
 def _flaws(values: Mapping[str, Any]) -> Iterator[ParamProblem]:

@@ -68,7 +68,7 @@ class ResultType(Generic[R]):
         adapter = self.adapter
         encoded: object = kept.without_foreign_scalars(value)
         if adapter is not _plain() or not kept.is_json(encoded):
-            encoded = self._dumped(encoded)
+            encoded = kept.with_digits(value, self._dumped(encoded))
         if flaw := kept.flaw_of_result(value, encoded, self.decode):
             raise self._unfit(f"can not be kept: {flaw}")
         return encoded
@@ -97,6 +97,10 @@ class ResultType(Generic[R]):
         from pydantic import ValidationError  # noqa: PLC0415 - loaded with the adapter
         from pydantic_core import to_json  # noqa: PLC0415
 
+        if self.adapter is _plain():
+            from dama.broker import kept  # noqa: PLC0415 - as above
+
+            return kept.as_read(value)
         try:
             # As JSON and not as Python: strict models take a list for a tuple only there.
             return self.adapter.validate_json(to_json(value, fallback=repr))

@@ -155,7 +155,7 @@ class TaskDefinition(Generic[R]):
 
         given = kept.without_foreign_scalars(dict(params))
         validated = self.validate(given)
-        return kept.encode_params(self.name, validated, is_json=kept.is_json(given))
+        return kept.encode_params(self.name, given, validated)
 
     def limit_key(self, params: Mapping[str, Any]) -> str | None:
         """What a run is counted by, given its encoded params; None when there is no limit.

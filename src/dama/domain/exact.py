@@ -118,6 +118,15 @@ def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:
     return msgspec.to_builtins(value, builtin_types=kept, str_keys=True, enc_hook=hook)
 
 
+def encode(value: object) -> bytes:
+    """JSON of builtins and exact values, with all digits; with spaces, as `json` writes it."""
+    encoded = msgspec.json.encode(value, enc_hook=encode_hook)
+    try:
+        return msgspec.json.format(encoded, indent=0)
+    except RecursionError:
+        return encoded
+
+
 def encode_hook(value: object) -> object:
     """The exact values for an encoder of msgspec.
 

@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from typing_extensions import override
 
+from dama.domain.exact import to_builtins
 from dama.domain.outcome import Done, Outcome
 from dama.runtime.errors import ProgramError
 from dama.runtime.fork_server import ForkServerGoneError
@@ -37,7 +37,7 @@ class IsolatedRun(ProgramRun):
     @override
     async def _launch(self) -> Launch:
         claim = self._execution.claim
-        self._directory.write("claim.json", msgspec.to_builtins(claim))
+        self._directory.write("claim.json", to_builtins(claim))
         protocol = await self._protocol()
         environment = {**inherited(os.environ), **protocol}
         return Launch([claim.task], environment, str(Path.cwd()), self._task.options.timeout)

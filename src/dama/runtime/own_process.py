@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-import msgspec
 from typing_extensions import override
 
+from dama.domain.exact import encode, reader
 from dama.domain.outcome import Done, Lost, Outcome, Waiting
 from dama.errors import UnavailableError
 from dama.runtime import shim
@@ -107,13 +107,16 @@ class OwnShim(shim.Shim):
             os._exit(code)
 
 
+_claim = reader(Claim)
+
+
 def perform(request: Mapping[str, Any], registry: Registry) -> int:
     """Perform a run, and leave its outcome; give the exit code."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(line_buffering=True)
     configure_log()
     directory = RunDirectory(Path(request["directory"]))
-    claim = msgspec.json.decode((directory.path / "claim.json").read_bytes(), type=Claim)
+    claim = _claim((directory.path / "claim.json").read_text())
     task = registry.task(claim.task)
     perform_it = _in_loop if task.is_async else _beside_loop
     try:
@@ -122,7 +125,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return error.code if isinstance(error.code, int) else 1
     except asyncio.CancelledError:
         return TERMINATED
-    (directory.path / "outcome.json.new").write_bytes(msgspec.json.encode(told(outcome)))
+    (directory.path / "outcome.json.new").write_bytes(encode(told(outcome)))
     (directory.path / "outcome.json.new").rename(directory.path / "outcome.json")
     return 0
 

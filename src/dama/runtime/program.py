@@ -13,13 +13,12 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
 from dama import clock
 from dama.broker.adhoc import adhoc
 from dama.broker.program import ExitCodes
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
+from dama.domain.exact import decode
 from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
 from dama.errors import DamaError
@@ -391,7 +390,7 @@ class ProgramRun:
             text = path.read_bytes()
             if not text.strip():
                 return None
-            result: object = msgspec.json.decode(text)
+            result: object = decode(text)
             check_event(Event("result", result))
         except FileNotFoundError:
             return None

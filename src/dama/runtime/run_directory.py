@@ -8,7 +8,6 @@ there is no moment in which a program starts and nobody holds it.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.domain.exact import decode_stored, encode
 from dama.runtime.process import boot_id, process_start
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class RunDirectory:
     def read(self, name: str) -> dict[str, Any] | None:
         """A file of it; None when it is not there or not whole."""
         try:
-            found: object = json.loads((self.path / name).read_text())
+            found: object = decode_stored((self.path / name).read_text())
         except (OSError, ValueError):
             return None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
@@ -183,8 +183,8 @@ class RunDirectory:
         """Write a file of it as a whole or not at all."""
         new = self.path / f"{name}.new"
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(document, file)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(encode(document))  # programs read it, with tools of text, too
         new.rename(self.path / name)
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
 from dama import clock
-from dama.domain.errors import InvalidEventError
+from dama.domain.errors import InvalidEventError, InvalidJsonError
 from dama.domain.event import ABSENT, Event, check_event, parse_event
+from dama.domain.exact import decode
 from dama.domain.reserved import is_for_programs, without_who
 from dama.errors import RefusedError, UnavailableError
 from dama.runtime.lines import Line, LineReader, Place
@@ -210,13 +210,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 
 def _decoded(text: bytes) -> object:
+    with suppress(InvalidJsonError):
+        return decode(text)
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    try:
-        return msgspec.json.decode(text.decode(errors="replace").encode())
-    except msgspec.DecodeError as error:
+        return decode(text.decode(errors="replace"))
+    except InvalidJsonError as error:
         shown = text[:80].decode(errors="replace")
         raise InvalidEventError(
             f"An event is an object of JSON in one line: {error}. Found {shown!r}."
