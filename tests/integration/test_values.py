@@ -100,6 +100,8 @@ async def app(store, tmp_path):
         httpx.AsyncClient(base_url=address, timeout=20) as client,
         app.working(),
     ):
+        text = (tmp_path / "gateway.token").read_text().strip()
+        client.headers["Authorization"] = f"Bearer {text}"
         yield app, client
 
 

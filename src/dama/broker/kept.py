@@ -86,7 +86,7 @@ def with_digits(value: object, encoded: Any) -> Any:  # noqa: ANN401 - any JSON
         before, after = cast("list[Any]", value), cast("list[Any]", encoded)
         if len(before) == len(after):
             return [with_digits(*pair) for pair in zip(before, after, strict=True)]
-    return encoded
+    return cast("Any", encoded)
 
 
 def encode_params(task: str, given: Mapping[str, Any], params: BaseModel) -> dict[str, Any]:
