@@ -18,6 +18,7 @@ from pathlib import Path
 
 from _pytest.outcomes import Skipped
 
+from benchmarks import MISSED
 from dama import Service
 from dama.broker.broker import Broker
 from dama.broker.call import Call
@@ -56,7 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     is_good = asyncio.run(in_memory(arguments.rounds))
     try:
-        return 0 if asyncio.run(over_nats(arguments.calls, arguments.rounds)) and is_good else 1
+        return (
+            0 if asyncio.run(over_nats(arguments.calls, arguments.rounds)) and is_good else MISSED
+        )
     except Skipped as reason:
         print(reason)
         return 1

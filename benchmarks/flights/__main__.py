@@ -20,6 +20,8 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from benchmarks import MISSED
+
 TARGET = 3.0
 TABLES = ("airlines", "airports", "planes", "weather", "departures")
 BY_DAMA, BY_HAND = "flights_by_dama", "flights_by_hand"
@@ -37,9 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     ratio = statistics.median(by_dama) / statistics.median(by_hand)
     _print_times("psql script", by_hand)
     _print_times("flights.load", by_dama)
-    print(f"ratio         {ratio:.2f}  (at most {TARGET:.1f})")
+    print(f"ratio         {ratio:.2f}  (target: at most {TARGET:.1f})")
     _compare_and_drop(url)
-    return 0 if ratio <= TARGET else 1
+    return 0 if ratio <= TARGET else MISSED
 
 
 def _measure(url: str, rounds: int) -> tuple[list[float], list[float]]:
