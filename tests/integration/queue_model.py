@@ -134,12 +134,14 @@ class Model:
 
     def release(self, worker):
         self.workers.pop(worker, None)
-        self.hand_back(worker, ())
+        for context in self.runs(holder=worker):
+            context.run.state, context.run.holder = "queued", None
 
     def hand_back(self, worker, kept):
         for context in self.runs(holder=worker):
-            if context.context_id not in kept:
+            if context.context_id not in kept:  # it was no attempt
                 context.run.state, context.run.holder = "queued", None
+                context.run.attempt -= 1
 
     # ------------------------------------------------------------------ runs
 

@@ -23,6 +23,7 @@ WELL = Facts(
         idle_slots=[],
         bloated=[],
         lapsed_workers=[],
+        troubled_workers=[],
         unclaimed=[],
         passed_over=[],
         failed_schedules=[],
@@ -73,6 +74,11 @@ def test_what_is_well_needs_no_advice():
         (
             {"prepared": [{"gid": "two", "seconds": 7200.0}]},
             "prepared", "warn", "'two' was prepared 120 min ago", "ROLLBACK PREPARED 'two'",
+        ),
+        (
+            {"troubled_workers": [{"worker": "h:7", "trouble": "claiming runs: DataError: x"}]},
+            "worker", "fail", "h:7 cannot do a part of its work: claiming runs: DataError: x",
+            "ends when that goes on",
         ),
         (
             {"idle_slots": ["standby"]},

@@ -30,6 +30,8 @@ class TaskOptions:
         labels: Only a worker that offers all of them runs it, such as "gpu".
         backoff: Seconds before the second attempt; doubled for each one after it.
         max_backoff: The longest wait between two attempts, in seconds.
+        crashes: How many workers it may take down in a row (os._exit, a crash in C code, too
+            little memory) before it is set aside.
         retry_on: Only these errors are worth a further attempt.
         fail_on: These never are, whatever `retry_on` says.
         concurrency: How many runs may be begun and not ended at once, on all workers; None for no
@@ -49,6 +51,7 @@ class TaskOptions:
     labels: frozenset[str] = frozenset()
     backoff: float = 1.0
     max_backoff: float = 300.0
+    crashes: int = 3
     retry_on: Exceptions = (Exception,)
     fail_on: Exceptions = ()
     concurrency: int | None = None
@@ -68,6 +71,7 @@ class TaskSettings(TypedDict, total=False):
     labels: Collection[str]
     backoff: float | str
     max_backoff: float | str
+    crashes: int
     retry_on: Exceptions | type[BaseException]
     fail_on: Exceptions | type[BaseException]
     concurrency: int | None
@@ -96,6 +100,7 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         max_backoff=parse_duration(
             settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
         ),
+        crashes=settings.get("crashes", defaults.crashes),
         retry_on=_exceptions(settings.get("retry_on", defaults.retry_on)),
         fail_on=_exceptions(settings.get("fail_on", defaults.fail_on)),
         concurrency=settings.get("concurrency"),
@@ -123,6 +128,8 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
         raise InvalidDefinitionError(f"{task}: the name of its queue is empty.")
     if options.retries < 0:
         raise InvalidDefinitionError(f"{task}: retries is {options.retries}; 0 is the least.")
+    if options.crashes < 1:
+        raise InvalidDefinitionError(f"{task}: crashes is {options.crashes}; 1 is the least.")
     if options.timeout == 0:
         raise InvalidDefinitionError(
             f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."

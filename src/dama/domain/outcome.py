@@ -27,7 +27,7 @@ class Failed:
         error: The exception.
     """
 
-    error: Exception
+    error: BaseException
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Retry:
         delay: Seconds until it is queued again.
     """
 
-    error: Exception
+    error: BaseException
     delay: float
 
 
@@ -63,11 +63,22 @@ class Waiting:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """The attempt could not be completed, for a reason that is not the task's own; it was none.
+
+    Attributes:
+        error: The reason.
+    """
+
+    error: BaseException
+
+
+@dataclass(frozen=True)
 class Lost:
     """Another run took the context over; this one writes nothing any more."""
 
 
-Outcome = Done | Failed | Retry | Waiting | Lost
+Outcome = Done | Failed | Retry | Waiting | Interrupted | Lost
 
 
 def backoff(attempt: int, first: float, longest: float, jitter: float) -> float:

@@ -36,6 +36,9 @@ class Metrics:
             "dama_queue_oldest_seconds", "How long the oldest queued run waits.", "queue"
         )
         self._workers = self._gauge("dama_workers", "Workers whose lease holds.")
+        self._troubled = self._gauge(
+            "dama_workers_in_trouble", "Live workers that cannot do a part of their work."
+        )
         self._slots = self._gauge("dama_worker_slots", "Slots of these workers.")
         self._position = self._gauge("dama_log_position", "The newest position of the log.")
         self._lag = self._gauge(
@@ -63,6 +66,7 @@ class Metrics:
             self._oldest.labels(queue.queue).set(max(age, 0))
         workers = [worker for worker in await app.store.queue.workers() if worker.alive]
         self._workers.set(len(workers))
+        self._troubled.set(sum(worker.trouble is not None for worker in workers))
         self._slots.set(sum(worker.slots for worker in workers))
         position = await app.store.log.position()
         self._position.set(position)

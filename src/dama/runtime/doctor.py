@@ -202,6 +202,13 @@ def workers(facts: Facts) -> Iterator[Finding]:
         "Another worker takes its runs over; is one running?",
         well=not lapsed,
     )
+    for row in facts.health.troubled_workers:
+        yield Finding(
+            "worker",
+            "fail",
+            f"{row['worker']} cannot do a part of its work: {row['trouble']}",
+            "It tries again by itself, and ends when that goes on. Its log has the traceback.",
+        )
 
 
 def programs(facts: Facts) -> Iterator[Finding]:

@@ -7,21 +7,26 @@ key, so that an event whose answer was lost is not written twice.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dama import clock
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
 from dama.domain.trace import traceparent
+from dama.duty import in_words
+from dama.errors import UnavailableError
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError, ToldError
+from dama.runtime.patience import until_answered
+from dama.runtime.threads import Threads
 from dama.runtime.waits import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import (
-    DatabaseUnreachableError,
     IdempotencyConflictError,
     LifeCycleError,
     StaleEpochError,
@@ -29,7 +34,7 @@ from dama.store.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import Future, ThreadPoolExecutor
     from pathlib import Path
 
     from dama.broker.registry import Registry
@@ -55,6 +60,16 @@ class Beginning:
 
 
 STARTED = Beginning()
+SPAWN_PAUSE = 0.2
+MOST_WORDS = 2000
+WORDS = {
+    "CancelledError": "It was cancelled, and not by its worker: something that it awaited was.",
+    "GeneratorExit": "GeneratorExit was raised in the task.",
+    "MemoryError": "There was not enough memory.",
+    "TimeoutError": "Something took too long.",
+}
+
+_log = logging.getLogger("dama.worker")
 
 
 class Execution:
@@ -66,7 +81,7 @@ class Execution:
         commits: How they are written.
         endings: Tells when subtasks end.
         registry: Finds the tasks of subtasks.
-        threads: Where blocking functions run.
+        pool: Where blocking functions run.
         on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
         work_dir: The working folder of the tree, which need not be there.
         broker: Gives what calls actions.
@@ -78,6 +93,9 @@ class Execution:
         signals_taken: How many events of each type its waits have used up.
         park_after: Seconds after which it leaves memory while it waits.
         facts: What the meta of its last event tells besides who and why.
+        name: What the log calls it.
+        threads: Where its blocking functions run.
+        asked: What its threads wait for in the loop.
     """
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
@@ -88,7 +106,7 @@ class Execution:
         commits: GroupCommit,
         endings: Endings,
         registry: Registry,
-        threads: ThreadPoolExecutor,
+        pool: ThreadPoolExecutor,
         on_waiting: Callable[[int], None],
         work_dir: Path,
         broker: BrokerSource = no_broker,
@@ -96,7 +114,9 @@ class Execution:
         self.claim = claim
         self.store = store
         self.registry = registry
-        self.threads = threads
+        self.name = f"context {claim.context_id}"
+        self.threads = Threads(pool, self.name)
+        self.asked: set[Future[Any]] = set()
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
         self.waits: list[Wait] = []
@@ -113,6 +133,7 @@ class Execution:
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._closed = False
+        self._is_over = False
         self._parked: Waiting | None = None
 
     @property
@@ -123,7 +144,7 @@ class Execution:
     async def begin(
         self, worker: str, meta: Mapping[str, Any], beginning: Beginning = STARTED
     ) -> None:
-        """Write STARTED, which fences earlier runs, and read what they did.
+        """Write STARTED, which fences earlier runs.
 
         A first run has no earlier ones: it goes on at once, and its first events share a commit
         with its STARTED, since events of one context are written in their order.
@@ -139,13 +160,20 @@ class Execution:
         self._started.add_done_callback(_look_at)
         if self.claim.epoch > 1:
             await self.is_started()
-            await self.remember()
 
     async def remember(self) -> None:
         """Read what earlier runs did."""
+        self.journal = await self._read()
+
+    async def _read(self) -> Journal:
+        return await until_answered(self._read_once, self.name)
+
+    async def _read_once(self) -> Journal:
+        journal = Journal()
         async for page in self.store.pages(self.claim.context_id):
             for event in page:
-                self.journal.take(event)
+                journal.take(event)
+        return journal
 
     async def is_started(self) -> None:
         """Wait until STARTED is durable: before anything is written on another connection.
@@ -186,10 +214,12 @@ class Execution:
         """The W3C trace context of this run: of the trace that its tree was started in, if any."""
         if self._trace is None:
             claim = self.claim
-            events = await self.store.events(claim.root_context_id, limit=1)
+            events = await until_answered(
+                lambda: self.store.events(claim.root_context_id, limit=1), self.name
+            )
             meta = events[0].meta if events else None
             given = meta.get("traceparent") if isinstance(meta, Mapping) else None
-            name = await self.store.database.identity()
+            name = await until_answered(self.store.database.identity, self.name)
             self._trace = traceparent(
                 name, claim.root_context_id, claim.context_id, claim.epoch, given
             )
@@ -230,11 +260,8 @@ class Execution:
 
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""
-        journal = Journal()
         await self.is_started()
-        async for page in self.store.pages(self.claim.context_id):
-            for event in page:
-                journal.take(event)
+        journal = await self._read()
         self.journal.version = journal.version
         return journal
 
@@ -243,8 +270,21 @@ class Execution:
         self._on_waiting(change)
 
     def close(self) -> None:
-        """Nothing is written any more: the run is parked, and a later one goes on."""
+        """Nothing is written any more: the attempt is over, whatever still goes on in it."""
         self._closed = True
+        self.close_threads()
+
+    def close_threads(self) -> None:
+        """The function timed out: its threads do nothing more for it, and its end is still told."""
+        self._is_over = True
+        for future in list(self.asked):
+            future.cancel()
+        self.threads.tell()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the function is no longer waited for."""
+        return self._closed or self._is_over
 
     async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
         """Start subtasks once, recorded in the transaction that creates them; give their ids.
@@ -267,7 +307,9 @@ class Execution:
                 ids = (await self.recorded()).subtasks.get(key)
                 if ids is None:
                     raise
-            except DatabaseUnreachableError:
+            except UnavailableError as error:
+                _log.warning("%s starts subtasks later: %s", self.name, error)
+                await clock.sleep(SPAWN_PAUSE)
                 ids = (await self.recorded()).subtasks.get(key)
                 if ids is None:
                     continue
@@ -302,7 +344,10 @@ class Execution:
             why = "a task beside it failed, and all were started to succeed together"
             meta = {"epoch_of_parent": self.claim.epoch}
             # A singleton that was open belongs to whoever started it.
-            await self.store.cancel(ids, why, meta, parent=self.claim.context_id)
+            cancel = self.store.cancel
+            await until_answered(
+                lambda: cancel(ids, why, meta, parent=self.claim.context_id), self.name
+            )
 
     @contextmanager
     def waiting(self, wait: Wait) -> Generator[None]:
@@ -333,21 +378,37 @@ class Execution:
         final = self.event(":FINAL", result, key=f"FINAL#{self.claim.epoch}", **self.facts)
         await self.append(replace(final, is_checked=result is None))
 
-    async def fail(self, error: Exception) -> None:
+    async def fail(self, error: BaseException) -> None:
         """Write the ERROR: the task failed for good."""
-        payload = _payload_of(error)
         key = f"ERROR#{self.claim.epoch}"
-        await self.write(":ERROR", payload, key=key, error=True, **self.facts)
+        await self.write_failure(":ERROR", error, {}, key)
 
-    async def will_retry(self, error: Exception, delay: float) -> None:
+    async def will_retry(self, error: BaseException, delay: float) -> None:
         """Write that this attempt failed and another one follows."""
-        payload = {**_payload_of(error), "delay": round(delay, 3)}
         key = f"RETRYING#{self.claim.epoch}"
-        await self.write(":RETRYING", payload, key=key, error=True, **self.facts)
+        await self.write_failure(":RETRYING", error, {"delay": round(delay, 3)}, key)
+
+    async def write_failure(
+        self, suffix: str, error: BaseException, more: Mapping[str, Any], key: str
+    ) -> None:
+        """Write a failure as it is, or if the database refuses that, its bare words."""
+        try:
+            payload = {**_payload_of(error), **more}
+            await self.write(suffix, payload, key=key, error=True, **self.facts)
+        except Exception as refused:  # noqa: BLE001 - an error that is too odd must not hide itself
+            _log.warning("%s: its error is shortened: %s", self.name, refused)
+            message = in_words(error).encode("ascii", "backslashreplace").decode()[:MOST_WORDS]
+            payload = {"name": type(error).__name__, "message": message.replace("\0", ""), **more}
+            await self.write(suffix, payload, key=key, error=True)
 
 
-def _payload_of(error: Exception) -> dict[str, Any]:
-    return error.payload if isinstance(error, ToldError) else error_payload(error)
+def _payload_of(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, ToldError):
+        return error.payload
+    payload = error_payload(error)
+    if not payload["message"]:
+        payload["message"] = WORDS.get(type(error).__name__, f"{type(error).__name__}, no text.")
+    return payload
 
 
 def _look_at(started: asyncio.Future[list[Appended]]) -> None:

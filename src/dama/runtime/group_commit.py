@@ -2,19 +2,28 @@
 
 Whoever appends waits until its own events are durable, never less. While one commit is under way
 the next batch gathers, so the batches grow with the load and an idle writer adds no delay. An
-event that is refused fails only the caller who sent it.
+event that is refused fails only the caller who sent it. While the database is away, the events wait
+in their order, however long: a STARTED that was left out would turn all that follow it away.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dama.errors import DamaError, RefusedError
+from dama import clock
+from dama.errors import UnavailableError
 from dama.store import Append, Appended, Store
+from dama.store.errors import StatementEndedError
 
 LARGEST_BATCH = 500
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 5.0
+MOST_ENDED = 8  # of one commit, by a cancellation or a time limit of the database
+
+_log = logging.getLogger("dama.worker")
 
 
 @dataclass(frozen=True)
@@ -49,16 +58,15 @@ class GroupCommit:
         return answer
 
     async def _write(self) -> None:
+        requests: list[_Request] = []
         try:
             while self._requests:
                 requests = self._take()
-                try:
-                    await self._commit(requests)
-                except DamaError as error:
-                    await self._refused(requests, error)
-                except BaseException as error:
-                    _fail(requests, error)
-                    raise
+                await self._answer(requests)
+        except BaseException as error:
+            _fail([*requests, *self._requests], error)
+            self._requests.clear()
+            raise
         finally:
             self._writing = None
 
@@ -80,16 +88,41 @@ class GroupCommit:
             if not request.answer.done():
                 request.answer.set_result(part)
 
-    async def _refused(self, requests: Sequence[_Request], error: DamaError) -> None:
-        """One of them is to blame: each is sent by itself."""
-        if len(requests) == 1 or not isinstance(error, RefusedError):
+    async def _answer(self, requests: Sequence[_Request]) -> None:
+        """Commit them. An outage is waited for; when one of them is to blame, each goes alone."""
+        pause, ended = FIRST_PAUSE, 0
+        while True:
+            try:
+                await self._commit(requests)
+            except UnavailableError as error:
+                ended += isinstance(error, StatementEndedError)
+                requests = [request for request in requests if not request.answer.done()]
+                if not requests:
+                    return
+                if ended >= MOST_ENDED or not all(map(_may_be_repeated, requests)):
+                    await self._blame(requests, error)
+                    return
+                _log.warning("%s events wait: %s", sum(len(r.items) for r in requests), error)
+                await clock.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            except Exception as error:  # noqa: BLE001 - who sent it is told
+                await self._blame(requests, error)
+                return
+            else:
+                return
+
+    async def _blame(self, requests: Sequence[_Request], error: Exception) -> None:
+        if len(requests) == 1:
             _fail(requests, error)
             return
         for request in requests:
-            try:
-                await self._commit([request])
-            except DamaError as own:
-                _fail([request], own)
+            await self._answer([request])
+
+
+def _may_be_repeated(request: _Request) -> bool:
+    """Whether all its events have keys, so that none is written twice."""
+    metas = [item.event.meta for item in request.items]
+    return all(isinstance(meta, Mapping) and "idempotency_key" in meta for meta in metas)
 
 
 def _fail(requests: Sequence[_Request], error: BaseException) -> None:

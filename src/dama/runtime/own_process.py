@@ -146,7 +146,7 @@ async def _opened(
             commits=GroupCommit(store),
             endings=endings,
             registry=registry,
-            threads=ThreadPoolExecutor(THREADS, thread_name_prefix="dama"),
+            pool=ThreadPoolExecutor(THREADS, thread_name_prefix="dama"),
             on_waiting=Flag(store, endings, directory).count,
             work_dir=Path(request["work_dir"]),
         )

@@ -102,11 +102,14 @@ class Programs:
         """Find out which database it is; before anything else."""
         self.directories = await directories_of(self.store, self._home)
 
-    def find(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
-        """The program of a run; None for a function."""
+    def find(
+        self, execution: Execution, task: TaskDefinition[Any], *, isolated: bool = False
+    ) -> ProgramRun | None:
+        """The program of a run; None for a function, unless it is to have its own process."""
         claim = execution.claim
         is_isolated = task.program is None and task is not adhoc
-        if is_isolated and task.options.isolation is None and claim.program_epoch is None:
+        wants_one = isolated or task.options.isolation is not None
+        if is_isolated and not wants_one and claim.program_epoch is None:
             return None
         epoch = claim.program_epoch or claim.epoch
         directory = self.directories.of(claim.context_id, epoch)

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from dama.broker.service import TaskDefinition
 
 
-def after_failure(task: TaskDefinition[Any], attempt: int, error: Exception) -> Outcome:
+def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException) -> Outcome:
     """Another attempt, or the end."""
     options = task.options
-    hopeless = isinstance(error, options.fail_on) or not isinstance(error, options.retry_on)
+    # A CancelledError or the like that the task itself raised is a failure as any other.
+    is_odd = not isinstance(error, Exception) and Exception in options.retry_on
+    hopeless = isinstance(error, options.fail_on)
+    hopeless = hopeless or not (isinstance(error, options.retry_on) or is_odd)
     hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
     hopeless = hopeless or isinstance(error, UndeclaredCommandError)
     if hopeless or attempt > options.retries:

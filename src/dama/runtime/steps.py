@@ -11,9 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama.broker.result import ResultType
-from dama.domain.event import error_payload
+from dama.contained import contained
 from dama.errors import UnavailableError
 from dama.runtime.errors import LostSignal
+from dama.runtime.threads import BlockingCall
 from dama.store.errors import (
     DatabaseUnreachableError,
     IdempotencyConflictError,
@@ -60,6 +61,8 @@ async def do_step(
         await execution.append(_done(execution, key, encoded))
         return result.decode(encoded)
     except Exception as error:
+        if execution.is_closed:
+            raise LostSignal from error
         await _note_failure(execution, key, error)
         raise
     finally:
@@ -73,15 +76,15 @@ def _done(execution: Execution, key: str, encoded: object) -> Append:
 async def _note_failure(execution: Execution, key: str, error: Exception) -> None:
     if isinstance(error, UnavailableError):
         return  # nobody to tell
-    payload = error_payload(error)
     number = execution.claim.epoch
-    await execution.write(f"/{key}:FAILED", payload, key=f"FAILED/{key}#{number}", error=True)
+    await execution.write_failure(f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}")
 
 
 async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa: ANN401
     if inspect.iscoroutinefunction(getattr(call, "func", call)):
-        return await call()
-    return await execution.loop.run_in_executor(execution.threads, call)
+        with contained():
+            return await call()
+    return await execution.threads.call(BlockingCall(call))
 
 
 async def _transactional(
@@ -134,7 +137,9 @@ async def _one_commit(
     if inspect.iscoroutinefunction(getattr(call, "func", call)):
 
         async def in_loop(connection: object) -> list[Append]:
-            return recorded(await call(connection, *args))
+            with contained():
+                value = await call(connection, *args)
+            return recorded(value)
 
         await commit(database, name, in_loop)
     else:
@@ -142,6 +147,10 @@ async def _one_commit(
         def in_thread(connection: object) -> list[Append]:
             return recorded(call(connection, *args))
 
-        work = partial(commit_blocking, database, name, in_thread)
-        await execution.loop.run_in_executor(execution.threads, work)
+        blocking = BlockingCall(lambda: commit_blocking(database, name, in_thread, opened))
+
+        def opened(end: Callable[[], None]) -> None:
+            blocking.interrupt = end
+
+        await execution.threads.call(blocking)
     return encoded[0]

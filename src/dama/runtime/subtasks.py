@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
 from dama.runtime.errors import SubtaskError
+from dama.runtime.patience import until_answered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -109,7 +111,7 @@ class Endings:
         while True:
             changed = self._changed
             left = [context_id for context_id in ids if context_id not in found]
-            found |= await self._store.outcomes(left)
+            found |= await until_answered(partial(self._store.outcomes, left), "a parent")
             failed = fail_fast and any(outcome.status != "DONE" for outcome in found.values())
             if len(found) == len(set(ids)) or failed:
                 return found

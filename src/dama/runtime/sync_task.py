@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from dama.domain.event import ABSENT, Event
+from dama.runtime.errors import LostSignal
 from dama.runtime.task import RunFacts, Task
 
 if TYPE_CHECKING:
@@ -25,13 +27,13 @@ V = TypeVar("V")
 class SyncSubtask(Generic[R]):
     """A subtask that a blocking function started."""
 
-    def __init__(self, subtask: Subtask[R], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, subtask: Subtask[R], execution: Execution) -> None:
         self._subtask = subtask
-        self._loop = loop
+        self._execution = execution
 
     def result(self) -> R:
         """Wait for its end and give its result; see `Subtask.result`."""
-        return asyncio.run_coroutine_threadsafe(self._subtask.result(), self._loop).result()
+        return _answer(self._execution, self._subtask.result())
 
 
 class SyncTask(RunFacts):
@@ -74,7 +76,7 @@ class SyncTask(RunFacts):
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
     ) -> SyncSubtask[R]:
         """See `Task.start`."""
-        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution.loop)
+        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution)
 
     @overload
     def map(
@@ -141,4 +143,25 @@ class SyncTask(RunFacts):
         self._wait(self._task.log(message, **fields))
 
     def _wait(self, coroutine: Coroutine[Any, Any, V]) -> V:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._execution.loop).result()
+        return _answer(self._execution, coroutine)
+
+
+def _answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
+    """Let the loop do it, and wait.
+
+    Raises:
+        LostSignal: The attempt is over, as after a timeout.
+    """
+    if execution.is_closed:
+        coroutine.close()
+        raise LostSignal
+    future = asyncio.run_coroutine_threadsafe(coroutine, execution.loop)
+    execution.asked.add(future)
+    try:
+        return future.result()
+    except CancelledError:
+        if execution.is_closed:
+            raise LostSignal from None
+        raise
+    finally:
+        execution.asked.discard(future)

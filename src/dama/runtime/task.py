@@ -15,6 +15,7 @@ from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.runtime.calls import call_action
 from dama.runtime.errors import SubtaskError, TaskUsageError
+from dama.runtime.patience import until_answered
 from dama.runtime.starts import start_of
 from dama.runtime.steps import do_step
 from dama.runtime.subtasks import Ended, Subtask
@@ -239,7 +240,10 @@ class Task(RunFacts):
 
     async def state(self, slice_: Slice[S]) -> S:
         """The state of the own context in a slice, as of now."""
-        return await self._execution.store.state(self.context_id, slice_)
+        store = self._execution.store
+        return await until_answered(
+            lambda: store.state(self.context_id, slice_), self._execution.name
+        )
 
     async def sleep(self, seconds: float, name: str = "sleep") -> None:
         """Let a time pass, once: a later run sleeps only for what is left of it.

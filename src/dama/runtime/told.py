@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.event import error_payload
-from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting
+from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
 from dama.runtime.errors import ToldError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def told(outcome: Outcome) -> dict[str, Any]:
             return {"outcome": "retry", "error": error_payload(error), "delay": delay}
         case Waiting():
             return {"outcome": "waiting", **asdict(outcome)}
-        case Lost():
+        case Interrupted() | Lost():  # the worker looks again
             return {"outcome": "lost"}
 
 

@@ -16,6 +16,7 @@ from dama import clock
 from dama.domain.event import ABSENT
 from dama.domain.outcome import Waiting
 from dama.runtime.errors import ParkSignal, WaitTimeoutError
+from dama.runtime.patience import until_answered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +64,7 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
     until = begun + timedelta(seconds=seconds)
     wait = Wait(until=until)
     with execution.waiting(wait):
-        left = (until - await execution.store.now()).total_seconds()
+        left = (until - await until_answered(execution.store.now, execution.name)).total_seconds()
         if left > execution.park_after and execution.may_park():
             raise ParkSignal
         await clock.sleep(max(left, 0))
@@ -107,7 +108,7 @@ async def _signal(
         if len(found) > number:
             payload = found[number]
             return {} if payload is ABSENT else {"payload": payload}
-        now = await execution.store.now()
+        now = await until_answered(execution.store.now, execution.name)
         if until is not None and now >= until:
             return None
         if clock.monotonic() - begun >= execution.park_after and execution.may_park():

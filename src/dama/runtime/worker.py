@@ -14,45 +14,56 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dama import clock
 from dama.broker.adhoc import adhoc
 from dama.config import home_of
-from dama.domain.outcome import Done, Failed, Lost, Outcome, Retry, Waiting
-from dama.errors import DamaError, UnavailableError
+from dama.contained import contain_tasks
+from dama.duty import Duty, on_duty
+from dama.errors import DamaError
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.claims import Claims
 from dama.runtime.cleaning import Keep, clean_always
 from dama.runtime.commands import Commands
-from dama.runtime.errors import LostSignal, ParkSignal
-from dama.runtime.execution import STARTED, Execution
+from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.lease import LeaseKeeper
+from dama.runtime.performance import Crew, Performance
 from dama.runtime.process import identity_of_this_process, process_start
-from dama.runtime.program import ProgramRun, Programs
-from dama.runtime.retries import after_failure
+from dama.runtime.program import Programs
 from dama.runtime.scheduler import Scheduler
 from dama.runtime.subtasks import PARK_AFTER, Endings
-from dama.runtime.sync_task import SyncTask
-from dama.runtime.task import Task
-from dama.spans import is_collecting, span
 from dama.store.renewal import Renewer
-from dama.telemetry import about
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Sequence
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from dama.broker.registry import Registry
-    from dama.broker.service import TaskDefinition
     from dama.store import Claim, Store
     from dama.store.queue import Renewal
 
 LEASE = timedelta(seconds=3.5)
+RECONCILE_SECONDS = 5.0
+MOST_TROUBLE = 1000
 SLOTS = 16
 THREADS = 1000
 
 _log = logging.getLogger("dama.worker")
+
+
+class Held(NamedTuple):
+    """A run that the worker executes."""
+
+    performance: Performance
+    task: asyncio.Task[None]
+
+    def stopped(self) -> asyncio.Task[None]:
+        """Tell it to stop; gives what can be waited for."""
+        self.performance.stop()
+        self.task.cancel()
+        return self.task
 
 
 class Worker:
@@ -116,44 +127,75 @@ class Worker:
         self._commits = GroupCommit(store)
         self._endings = Endings(store, self._wake.set, park_after=park_after)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dama")
-        self._running: dict[int, asyncio.Task[None]] = {}
-        self._draining = False
-        self._found_nothing = False
+        self._running: dict[int, Held] = {}
+        self._is_unsure = True
+        self._draining = self._found_nothing = False
         self._looked = asyncio.Event()
         self._registering: asyncio.Task[None] | None = None
         renewer = Renewer(store.database, self._lease_params)
         self._lease = LeaseKeeper(renewer, self._learn, asyncio.get_running_loop())
         self._scheduler = Scheduler(store, registry, self._wake.set)
-        self._waiting = 0
-        self._settling = 0
+        self._claiming = Duty("claiming runs", self._claim_always, self._note)
+        self._duties = self._all_duties()
+        self._noting: set[asyncio.Task[None]] = set()
+        self._waiting = self._settling = 0
+        self._crew = Crew(
+            store.queue,
+            registry,
+            self._programs,
+            self._execution,
+            lambda: self._id,
+            self._identity_text(),
+            self._start_meta,
+            self._count_settling,
+            self._lease.look,
+        )
 
     @asynccontextmanager
     async def working(self) -> AsyncGenerator[Worker]:
         """Work until the end of the block; what is not done then is queued again."""
+        contain_tasks(asyncio.get_running_loop())
         await self._register()
-        duties = [
-            asyncio.create_task(duty)
-            for duty in (
-                self._claim_always(),
-                self._store.hints.listen(self._hear),
-                self._scheduler.fire_always(),
-                self._programs.end_always(),
-                clean_always(self._store, lambda: self._programs.directories, self._keep),
-            )
-        ]
         self._lease.start()
         try:
-            yield self
+            async with on_duty(*self._duties):
+                yield self
         finally:
             await asyncio.to_thread(self._lease.stop)
-            await self._stop(duties)
+            await self._stop()
+
+    def _all_duties(self) -> list[Duty]:
+        store, programs = self._store, self._programs
+        return [
+            self._claiming,
+            Duty("hearing of changes", lambda: store.hints.listen(self._hear), self._note),
+            Duty("firing schedules", self._scheduler.fire_always, self._note),
+            Duty("ending programs that nobody wants", programs.end_always, self._note),
+            Duty(
+                "cleaning",
+                lambda: clean_always(store, lambda: programs.directories, self._keep),
+                self._note,
+            ),
+        ]
+
+    def _note(self, _changed: Duty) -> None:
+        """Tell those who look from outside what fails here at the moment."""
+        troubles = [duty.trouble for duty in self._duties if duty.trouble]
+        noting = self._store.queue.set_trouble(self._id, "; ".join(troubles)[:MOST_TROUBLE] or None)
+
+        async def note() -> None:
+            with suppress(Exception):  # the database may be the trouble; the log has it
+                await noting
+
+        self._noting.add(task := asyncio.create_task(note()))
+        task.add_done_callback(self._noting.discard)
 
     async def drain(self, grace: float) -> bool:
         """Claim no more, and let what runs come to its end; whether it did within the grace."""
         self._draining = True
         running = [
-            task
-            for context_id, task in self._running.items()
+            held.task
+            for context_id, held in self._running.items()
             if context_id not in self._programs.followed  # they go on without the worker
         ]
         if running:
@@ -178,6 +220,12 @@ class Worker:
             lease=LEASE,
         )
 
+    async def _register_again(self) -> None:
+        try:
+            await self._register()
+        except Exception as error:  # noqa: BLE001 - the next renewal asks for it again
+            _log.warning("the worker is not registered again yet: %s", error)
+
     async def _bury_the_dead(self) -> None:
         """Earlier workers of this host whose process is gone: what they held is queued at once."""
         known = await self._store.queue.workers_of_host(self._identity.host)
@@ -189,24 +237,47 @@ class Worker:
         if dead:
             await self._store.queue.release(dead)
 
-    async def _stop(self, duties: Sequence[asyncio.Task[None]]) -> None:
-        tasks = [*duties, *self._running.values()]
-        for task in tasks:
-            task.cancel()
+    async def _stop(self) -> None:
+        tasks = [held.stopped() for held in self._running.values()]
+        tasks += [*self._noting]
         await asyncio.gather(*tasks, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._programs.fork_server.close)
-        with suppress(DamaError):  # the database may be what stopped us; the lease runs out
-            await self._store.queue.release([self._id])
+        try:
+            await self._store.queue.release([self._id], died=False)
+        except Exception as error:  # noqa: BLE001 - the database may be what stopped us
+            _log.warning("what is not done is queued again when the lease runs out: %s", error)
 
     async def _claim_always(self) -> None:
+        """Claim whenever there may be something, and see now and then whether all held is executed.
+
+        A claim whose answer was lost, and whatever nobody thought of, leave runs that the worker
+        holds and does not execute. They are handed back here, between two claims: then the queue
+        and this process must agree.
+        """
+        reconciled_at = clock.monotonic()
         while True:
             self._wake.clear()
+            if self._is_unsure or clock.monotonic() - reconciled_at > RECONCILE_SECONDS:
+                await self._reconcile()
+                reconciled_at = clock.monotonic()
             claimed = await self._claim_once()
+            self._claiming.well()
             self._found_nothing = not claimed
             self._looked.set()
             if not claimed:
-                await self._wake.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(RECONCILE_SECONDS):
+                        await self._wake.wait()
+
+    async def _reconcile(self) -> None:
+        # Later each time: what is handed back for the second time may come back a third.
+        dropped = await self._store.queue.hand_back(
+            self._id, kept=list(self._running), delay=None if self._is_unsure else RECONCILE_SECONDS
+        )
+        self._is_unsure = False
+        if dropped:
+            _log.warning("contexts %s were held and not executed; handed back", dropped)
 
     async def _claim_once(self) -> bool:
         # A run whose function is done needs no slot while its FINAL is written, so the next
@@ -215,15 +286,13 @@ class Worker:
         free = self._slots - (len(self._running) - self._waiting - settling)
         if free <= 0 or self._draining:
             return False
-        try:
-            claims = await self._claims.take(self._id, free)
-        except UnavailableError as error:
-            _log.warning("no claims: %s", error)
-            with suppress(UnavailableError):
-                await self._store.queue.hand_back(self._id, kept=list(self._running))
-            return False
+        self._is_unsure = True  # until the answer is here
+        claims = await self._claims.take(self._id, free)
         for claim in claims:
-            self._running[claim.context_id] = asyncio.create_task(self._perform(claim))
+            performance = Performance(self._crew, claim)
+            task = asyncio.create_task(self._perform(performance, claim))
+            self._running[claim.context_id] = Held(performance, task)
+        self._is_unsure = False
         return bool(claims)
 
     def _lease_params(self) -> dict[str, Any]:
@@ -256,8 +325,8 @@ class Worker:
     def _drop(self, contexts: Sequence[int]) -> None:
         """These were cancelled or taken over since they were held."""
         for context_id in contexts:
-            if (task := self._running.get(context_id)) is not None:
-                task.cancel()
+            if (held := self._running.get(context_id)) is not None:
+                held.stopped()
         if contexts:
             self._programs.look()
 
@@ -266,82 +335,39 @@ class Worker:
         if self._registering is None or self._registering.done():
             _log.warning("worker %s was taken for dead; its runs are left to others", self._id)
             self._drop(list(self._running))
-            self._registering = asyncio.create_task(self._register())
+            self._is_unsure = False  # what it held is no longer its own
+            self._registering = asyncio.create_task(self._register_again())
 
-    async def _perform(self, claim: Claim) -> None:
-        about(context_id=claim.context_id, epoch=claim.epoch, task=claim.task)
-        execution = Execution(
+    async def _perform(self, performance: Performance, claim: Claim) -> None:
+        try:
+            await performance.run()
+        finally:
+            self._running.pop(claim.context_id, None)
+            self._endings.ended()
+            self._wake.set()
+        if claim.parent_id is not None:
+            with suppress(Exception):  # a hint; who needs it looks by itself, too
+                await self._store.hints.send()
+
+    def _execution(self, claim: Claim) -> Execution:
+        return Execution(
             claim,
             store=self._store,
             commits=self._commits,
             endings=self._endings,
             registry=self._registry,
-            threads=self._threads,
+            pool=self._threads,
             on_waiting=self._count_waiting,
             work_dir=self._programs.directories.work(claim.root_context_id),
             broker=self._broker,
         )
-        try:
-            program = self._programs.find(execution, self._registry.task(claim.task))
-            beginning = program.beginning if program else STARTED
-            await execution.begin(self._identity_text(), self._start_meta(claim), beginning)
-            own = await execution.traceparent() if is_collecting() else None
-            facts = {"context_id": claim.context_id, "epoch": claim.epoch}
-            with span(claim.task, own=own, **facts) as collected:
-                outcome = await self._attempt(execution, program)
-                if isinstance(outcome, Failed | Retry):
-                    collected.fail(outcome.error)
-            self._settling += 1
-            self._wake.set()
-            try:
-                await self._settle(execution, outcome)
-            finally:
-                self._settling -= 1
-        except LostSignal:
-            _log.warning("context %s was taken over by another run", claim.context_id)
-        except UnavailableError as error:
-            _log.warning("context %s: %s", claim.context_id, error)
-        finally:
-            self._running.pop(claim.context_id, None)
-            if claim.parent_id is not None:
-                await self._store.hints.send()
-            self._endings.ended()
-            self._wake.set()
-
-    async def _attempt(self, execution: Execution, program: ProgramRun | None) -> Outcome:
-        claim = execution.claim
-        task = self._registry.task(claim.task)
-        try:
-            return await program.perform() if program else Done(await _call(task, execution))
-        except ParkSignal:
-            return execution.parked()
-        except LostSignal:
-            return Lost()
-        except UnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a task raises is its outcome
-            return after_failure(task, claim.attempt, error)
-
-    async def _settle(self, execution: Execution, outcome: Outcome) -> None:
-        context_id = execution.claim.context_id
-        match outcome:
-            case Done(result):
-                await execution.finish(result)
-            case Failed(error):
-                await execution.fail(error)
-            case Retry(error, delay):
-                await execution.will_retry(error, delay)
-                await self._store.queue.retry(context_id, self._id, delay)
-                self._lease.look()
-            case Waiting() as waiting:
-                execution.close()
-                await self._store.queue.park(context_id, self._id, waiting)
-                self._lease.look()
-            case Lost():
-                raise LostSignal
 
     def _count_waiting(self, change: int) -> None:
         self._waiting += change
+        self._wake.set()
+
+    def _count_settling(self, change: int) -> None:
+        self._settling += change
         self._wake.set()
 
     def _identity_text(self) -> str:
@@ -362,15 +388,3 @@ def _right_to_commands(home: Path) -> list[str]:
     except (DamaError, OSError) as error:
         _log.warning("undeclared commands are left to others: %s", error)
         return []
-
-
-async def _call(task: TaskDefinition[Any], execution: Execution) -> object:
-    arguments = task.arguments(execution.claim.params)
-    async with asyncio.timeout(task.options.timeout):
-        if task.is_async:
-            value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
-        else:
-            value = await execution.loop.run_in_executor(
-                execution.threads, lambda: task.function(SyncTask(execution), **arguments)
-            )
-    return task.encode_result(value)

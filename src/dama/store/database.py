@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
 from dama.store import schema
-from dama.store.errors import DatabaseUnreachableError, is_outage, translate
+from dama.store.errors import DatabaseUnreachableError, is_outage, translate, translate_own
 from dama.store.statements import statement
 
 Row = tuple[Any, ...]
@@ -67,6 +67,7 @@ class Database:
                 "autocommit": True,
                 "application_name": name,
                 "prepare_threshold": self.prepare_threshold,
+                "client_encoding": "UTF8",  # whatever the environment says: it takes any text
             },
         )
 
@@ -132,7 +133,12 @@ class Database:
                 async with self._pool.connection() as connection:
                     if not again:  # it may have died since: better seen before than after
                         await AsyncConnectionPool.check_connection(connection)
-                    cursor = await connection.execute(statement(name), params)
+                    try:
+                        cursor = await connection.execute(statement(name), params)
+                    except psycopg.errors.FeatureNotSupported:
+                        # What it prepared was replaced by a migration, and stays unusable.
+                        await connection.close()
+                        raise
                     return await cursor.fetchall() if cursor.description else []
             except (psycopg.Error, PoolTimeout) as error:
                 harmless = again and _is_outage(error)
@@ -153,13 +159,14 @@ def _is_outage(error: Exception) -> bool:
 
 
 def _was_undone(error: Exception) -> bool:
-    """Two transactions waited for each other, and this one gave way: nothing of it is left."""
-    return isinstance(error, psycopg.errors.DeadlockDetected)
+    """This one gave way to another transaction, or to a migration: nothing of it is left."""
+    undone = (psycopg.errors.DeadlockDetected, psycopg.errors.FeatureNotSupported)
+    return isinstance(error, undone)
 
 
 def _translated(error: Exception) -> Exception:
     if isinstance(error, psycopg.Error):
-        return translate(error) or error
+        return translate_own(error) or error
     return DatabaseUnreachableError(
         "The database does not answer, and no connection became free.",
         "Is it running? `dama db status` tells.",

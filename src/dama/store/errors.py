@@ -116,6 +116,12 @@ class DatabaseUnreachableError(UnavailableError):
     code = "DATABASE_UNREACHABLE"
 
 
+class StatementEndedError(UnavailableError):
+    """The server ended a statement of ours before it was done; nothing of it was kept."""
+
+    code = "STATEMENT_ENDED"
+
+
 class DiskFullError(UnavailableError):
     """The database has no room to write."""
 
@@ -131,6 +137,10 @@ class SchemaError(UnavailableError):
 
 DISK_FULL = "53100"
 UNIQUE = "23505"
+# Cancelled or timed out, waited too long for a lock, gave way to another transaction.
+ENDED = ("57014", "55P03", "25P03", "25P04", "40001", "40P01")
+# A schema, a table, a column or a function is not there: between two versions, for a moment.
+MISSING = ("3F000", "42P01", "42703", "42883")
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
     "DM003": "Use another key, or send the same body again.",
@@ -182,6 +192,25 @@ def translate(error: psycopg.Error) -> DamaError | None:
             "What was acknowledged is kept, and a run goes on with `dama resume`.",
         )
     return None
+
+
+def translate_own(error: psycopg.Error) -> DamaError | None:
+    """As `translate`, for a statement of the product: what may pass by itself is told apart.
+
+    In the SQL of a step the same errors are the step's own.
+    """
+    state = error.sqlstate or ""
+    if state in ENDED:
+        return StatementEndedError(
+            f"The server ended a statement before it was done: {first_line(error)}.",
+            "Somebody cancelled it, or a timeout of the database or its role is too short.",
+        )
+    if state in MISSING:
+        return SchemaError(
+            f"The schema of the database is not complete: {first_line(error)}.",
+            "Is it being migrated? `dama db status` tells.",
+        )
+    return translate(error)
 
 
 def is_outage(error: psycopg.Error) -> bool:

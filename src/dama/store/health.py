@@ -30,6 +30,8 @@ class HealthRow:
         bloated: Tables with many more dead rows than live ones: table, live, dead, and vacuumed:
             seconds since the last vacuum, or None.
         lapsed_workers: `host:pid` of those whose lease has run out.
+        troubled_workers: Those in which something fails in the background: worker (`host:pid`),
+            trouble.
         unclaimed: What is queued and no live worker would claim: queue, labels, runs, seconds.
         passed_over: What is queued though a live worker has room for it: task, queue, runs,
             seconds.
@@ -48,6 +50,7 @@ class HealthRow:
     idle_slots: Sequence[str]
     bloated: Sequence[dict[str, Any]]
     lapsed_workers: Sequence[str]
+    troubled_workers: Sequence[dict[str, Any]]
     unclaimed: Sequence[dict[str, Any]]
     passed_over: Sequence[dict[str, Any]]
     failed_schedules: Sequence[str]

@@ -6,18 +6,19 @@ transaction or a lock while a task runs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dama.domain.exact import decode_stored
 from dama.store.rows import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dama.domain.outcome import Waiting
-    from dama.store.database import Database
+    from dama.store.database import Database, Row
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class WorkerRow:
         running: How many it performs now.
         started_at: Since when.
         alive: Whether its lease holds.
+        trouble: What fails in its background at the moment; None when it is well.
     """
 
     worker_id: int
@@ -125,6 +127,7 @@ class WorkerRow:
     running: int
     started_at: datetime
     alive: bool
+    trouble: str | None
 
 
 class RunQueue:
@@ -187,9 +190,20 @@ class RunQueue:
         """The workers that are known, the oldest first."""
         return [WorkerRow(*row) for row in await self._database.rows("list_workers")]
 
-    async def release(self, worker_ids: Sequence[int]) -> None:
-        """Workers are gone: their runs are queued again."""
-        await self._database.rows("release_worker", {"worker_ids": list(worker_ids)})
+    async def release(self, worker_ids: Sequence[int], *, died: bool = True) -> None:
+        """Workers are gone: their runs are queued again.
+
+        Args:
+            worker_ids: Which.
+            died: Whether they were killed or lost, which is counted for each run that they held.
+        """
+        params = {"worker_ids": list(worker_ids), "died": died}
+        await self._database.rows("release_worker", params)
+
+    async def set_trouble(self, worker_id: int, trouble: str | None) -> None:
+        """Say what fails in the background of a worker; None when it is well again."""
+        params = {"worker_id": worker_id, "trouble": trouble}
+        await self._database.rows("set_trouble", params)
 
     async def claim(
         self,
@@ -226,10 +240,7 @@ class RunQueue:
         }
         # Never sent again: a claim whose answer was lost is handed back by the worker.
         rows = await self._database.rows("claim_runs", params, again=False)
-        return [
-            Claim(*row[:8], params=decode_stored(row[9]) if row[8] else {}, program_epoch=row[10])
-            for row in rows
-        ]
+        return [_claim(row) for row in rows]
 
     async def bind_program(self, context_id: int, worker_id: int, epoch: int) -> bool:
         """Bind a run to this host, before its program starts; False when it is no longer its own.
@@ -251,15 +262,59 @@ class RunQueue:
         ((parked,),) = await self._database.rows("park_run", params)
         return parked
 
-    async def retry(self, context_id: int, worker_id: int, delay: float) -> None:
-        """Queue a run again after some seconds."""
+    async def retry(
+        self, context_id: int, worker_id: int, delay: float, epoch: int | None = None
+    ) -> None:
+        """Queue a run again after some seconds; with its epoch it may be said twice."""
         params = {
             "context_id": context_id,
             "worker_id": worker_id,
+            "epoch": epoch,
             "delay": timedelta(seconds=delay),
         }
         await self._database.rows("retry_run", params)
 
-    async def hand_back(self, worker_id: int, *, kept: Sequence[int] = ()) -> None:
-        """Queue what a worker holds again, but for the contexts that it keeps."""
-        await self._database.rows("hand_back_runs", {"worker_id": worker_id, "kept": list(kept)})
+    async def hand_back(
+        self,
+        worker_id: int,
+        *,
+        kept: Sequence[int] = (),
+        only: Sequence[int] | None = None,
+        delay: float | None = None,
+    ) -> list[int]:
+        """Queue what a worker holds and does not execute again; gives the contexts.
+
+        Args:
+            worker_id: The worker.
+            kept: What it executes.
+            only: No others than these; None for all.
+            delay: Seconds before they are queued; None for at once.
+        """
+        params = {
+            "worker_id": worker_id,
+            "kept": list(kept),
+            "only": None if only is None else list(only),
+            "delay": None if delay is None else timedelta(seconds=delay),
+        }
+        return [context_id for (context_id,) in await self._database.rows("hand_back_runs", params)]
+
+
+def _claim(row: Row) -> Claim:
+    """A claimed run. One whose params cannot be read is a claim too: it fails alone."""
+    *facts, has_params, text, program_epoch, deaths, deaths_alone = row
+    params: Any = {}
+    flaw: str | None = None
+    try:
+        params = decode_stored(text) if has_params else {}
+    except (ValueError, RecursionError, MemoryError) as error:
+        flaw = f"{type(error).__name__}: {error}"
+    if not isinstance(params, Mapping | None):
+        flaw = f"they are no object with names, but {str(params)[:100]}"
+    return Claim(
+        *facts,
+        params=params,
+        program_epoch=program_epoch,
+        deaths=deaths,
+        deaths_alone=deaths_alone,
+        flaw=flaw,
+    )

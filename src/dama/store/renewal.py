@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from dama.errors import UnavailableError
-from dama.store.errors import translate
+from dama.store.errors import translate_own
 from dama.store.queue import Renewal
 from dama.store.statements import statement
 
@@ -42,14 +41,13 @@ class Renewer:
                     self._database.conninfo,
                     autocommit=True,
                     application_name="dama lease",
+                    client_encoding="UTF8",
                     prepare_threshold=self._database.prepare_threshold,
                 )
             row = self._connection.execute(statement("renew_lease"), self._params()).fetchone()
-        except psycopg.errors.DeadlockDetected as error:  # it was undone, and the next one will do
-            raise UnavailableError("Another transaction came first.") from error
         except psycopg.Error as error:
             self.close()
-            raise translate(error) or error from error
+            raise translate_own(error) or error from error
         if row is None:
             return Renewal(None, work=False, next_due=None, next_firing=None)
         return Renewal(*row)

@@ -136,6 +136,9 @@ class Claim:
         priority: In its queue.
         params: The payload of the INITIAL.
         program_epoch: The one that started a program on this host, which may still run.
+        deaths: How many workers died in a row while they held it and it got no further.
+        deaths_alone: Those of them that held nothing else.
+        flaw: Why its params cannot be read; None when they can.
     """
 
     context_id: int
@@ -148,6 +151,9 @@ class Claim:
     priority: int
     params: Any
     program_epoch: int | None = None
+    deaths: int = 0
+    deaths_alone: int = 0
+    flaw: str | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ last thing before the commit, so the locks of the contexts are held for a moment
 
 from __future__ import annotations
 
+import os
+import socket
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -21,11 +25,15 @@ if TYPE_CHECKING:
     from dama.store.rows import Append
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+CANCEL_SECONDS = 5.0
 AsyncConnection = psycopg.AsyncConnection[tuple[Any, ...]]
 
 
 def commit_blocking(
-    database: Database, name: str, function: Callable[[Connection], Sequence[Append]]
+    database: Database,
+    name: str,
+    function: Callable[[Connection], Sequence[Append]],
+    on_open: Callable[[Callable[[], None]], None],
 ) -> None:
     """Call a function inside a transaction and append its events in the same commit.
 
@@ -33,6 +41,8 @@ def commit_blocking(
         database: Where.
         name: What `pg_stat_activity` shows as the application.
         function: Gets the connection, gives the events.
+        on_open: Gets what ends the transaction from another thread: the statement that runs is
+            cancelled, and the server sees its client gone and lets go of all locks.
 
     Raises:
         DatabaseUnreachableError: The server went away; whether it committed is not known.
@@ -42,8 +52,12 @@ def commit_blocking(
     """
     try:
         with psycopg.connect(
-            database.conninfo, application_name=name, prepare_threshold=database.prepare_threshold
+            database.conninfo,
+            application_name=name,
+            prepare_threshold=database.prepare_threshold,
+            client_encoding="UTF8",
         ) as connection:
+            on_open(partial(_end, connection))
             batch = encode(function(connection))
             cursor = connection.execute(statement("append_events"), {"batch": batch})
             _refuse_repetitions(cursor.fetchall())
@@ -59,7 +73,10 @@ async def commit(
     """The same as `commit_blocking`, for a coroutine function."""
     try:
         opened = await psycopg.AsyncConnection.connect(
-            database.conninfo, application_name=name, prepare_threshold=database.prepare_threshold
+            database.conninfo,
+            application_name=name,
+            prepare_threshold=database.prepare_threshold,
+            client_encoding="UTF8",
         )
         async with opened as connection:
             batch = encode(await function(connection))
@@ -67,6 +84,17 @@ async def commit(
             _refuse_repetitions(await cursor.fetchall())
     except psycopg.Error as error:
         raise translate(error) or error from error
+
+
+def _end(connection: Connection) -> None:
+    """End a transaction whose thread may be anywhere: in Python, or waiting for the server."""
+    with suppress(psycopg.Error, OSError, ValueError):  # it has ended by itself
+        connection.cancel_safe(timeout=CANCEL_SECONDS)
+    with (
+        suppress(psycopg.Error, OSError, ValueError),
+        socket.socket(fileno=os.dup(connection.pgconn.socket)) as same,
+    ):
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def _refuse_repetitions(appended: Sequence[tuple[Any, ...]]) -> None:

@@ -31,6 +31,7 @@ BEGIN
                  WHERE e.etl_context_id = context AND e.version > seen AND e.type = ANY (types));
   UPDATE _data_manager_admin.run_queue q
     SET worker_id = NULL, pending = unfinished, wake_on_failure = on_failure, attempt = q.attempt - 1,
+        deaths = 0, deaths_alone = 0,
         host = NULL, program_epoch = NULL, wake_types = types,
         due_at = CASE WHEN ready THEN NULL
                       WHEN elsewhere THEN least(until, clock_timestamp() + interval '1 minute')

@@ -19,7 +19,8 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
   root bigint, demand int)
 RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task text, epoch bigint,
-               attempt int, queue text, priority int, has_params boolean, params text, program_epoch bigint)
+               attempt int, queue text, priority int, has_params boolean, params text, program_epoch bigint,
+               deaths int, deaths_alone int)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
@@ -79,7 +80,8 @@ BEGIN
       JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
       WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id
       RETURNING q.context_id, q.parent_id, q.root_context_id, q.task, q.epoch, q.attempt,
-                q.queue, q.priority, e.payload IS NOT NULL, e.payload::text, q.program_epoch;
+                q.queue, q.priority, e.payload IS NOT NULL, e.payload::text, q.program_epoch,
+                q.deaths, q.deaths_alone;
 END
 $$;
 
@@ -90,14 +92,27 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
   SELECT CASE WHEN host IS NOT NULL THEN clock_timestamp() + interval '5 minutes' END
 $$;
 
-CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[]) RETURNS int
+-- release_workers: workers are gone; what they held is queued again.
+-- In:    died: whether they were killed or lost. Each run that they held may have killed them, unless it
+--        got further meanwhile, or is in a process of its own: that is counted, for `dama.runtime.poison`.
+CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[], died boolean DEFAULT TRUE) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   released int;
 BEGIN
   DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (gone);
-  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL, host_until = _data_manager_admin.end_of_grace(q.host)
-    WHERE q.worker_id = ANY (gone) AND q.state = 'running';
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL,
+      host_until = _data_manager_admin.end_of_grace(q.host),
+      deaths = CASE WHEN f.got_further THEN 0 ELSE q.deaths END + f.counts,
+      deaths_alone = CASE WHEN f.got_further THEN 0 ELSE q.deaths_alone END + f.counts * f.alone
+    FROM (SELECT r.context_id, (died AND r.host IS NULL)::int AS counts,
+                 (count(*) OVER (PARTITION BY r.worker_id) = 1)::int AS alone,
+                 died AND EXISTS (SELECT FROM _data_manager_admin.event_store_prototype e
+                   WHERE e.etl_context_id = r.context_id AND e.type ~ '/.*:(DONE|SPAWNED)$'
+                     AND e.meta -> 'epoch' = to_jsonb(r.epoch)) AS got_further
+            FROM _data_manager_admin.run_queue r
+            WHERE r.worker_id = ANY (gone) AND r.state = 'running') f
+    WHERE q.context_id = f.context_id AND q.worker_id = ANY (gone) AND q.state = 'running';
   GET DIAGNOSTICS released = ROW_COUNT;
   RETURN released;
 END

@@ -4,7 +4,7 @@
 -- Out:   one row per claimed run; none when idle
 -- Locks: the worker's row, shared; runs with SKIP LOCKED, so workers never wait for each other
 SELECT context_id, parent_id, root_context_id, task, epoch, attempt, queue, priority, has_params, params,
-       program_epoch
+       program_epoch, deaths, deaths_alone
   FROM _data_manager_admin.claim_runs(
     %(worker_id)s::bigint, %(queues)s::text[], %(ranks)s::bigint[], %(marks)s::bigint[],
     %(tasks)s::text[], %(offered)s::text[], %(root)s::bigint, %(demand)s::int)

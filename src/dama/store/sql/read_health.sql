@@ -28,6 +28,8 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
           WHERE t.schemaname = '_data_manager_admin' AND t.n_dead_tup > 10000 + 2 * t.n_live_tup),
        (SELECT coalesce(jsonb_agg(format('%s:%s', w.host, w.pid)), '[]')
           FROM _data_manager_admin.worker w WHERE w.lease_until < clock_timestamp()),
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('worker', format('%s:%s', w.host, w.pid), 'trouble', w.trouble)), '[]')
+          FROM _data_manager_admin.worker w WHERE w.trouble IS NOT NULL),
        (SELECT coalesce(jsonb_agg(jsonb_build_object('queue', q.queue, 'labels', q.labels, 'runs', q.runs,
                'seconds', q.seconds)), '[]')
           FROM (SELECT r.queue, r.labels, count(*) AS runs,

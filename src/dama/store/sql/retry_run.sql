@@ -1,8 +1,9 @@
 -- retry_run: an attempt failed; the run is queued again after a delay.
--- In:    context_id, worker_id bigint; delay interval
--- Out:   nothing
+-- In:    context_id, worker_id bigint; epoch bigint or NULL; delay interval
+-- Out:   nothing; sent again with the epoch it does nothing
 -- Locks: the row of the run
 UPDATE _data_manager_admin.run_queue
-  SET state = 'retrying', worker_id = NULL, host = NULL, program_epoch = NULL,
+  SET state = 'retrying', worker_id = NULL, host = NULL, program_epoch = NULL, deaths = 0, deaths_alone = 0,
       due_at = clock_timestamp() + %(delay)s::interval
   WHERE context_id = %(context_id)s::bigint AND worker_id = %(worker_id)s::bigint
+    AND (epoch = %(epoch)s::bigint OR %(epoch)s::bigint IS NULL)

@@ -1,0 +1,73 @@
+"""Contained: what user code may not do to its process.
+
+`sys.exit()` and a KeyboardInterrupt that somebody raises are meant for a whole process. In one that
+does the work of many they end what called them and nothing else. asyncio takes both past every
+handler of a task and out of the loop, so they are replaced where user code is called, and for tasks
+that user code starts by itself in the loop's own factory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from dama.errors import DamaError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Generator
+
+V = TypeVar("V")
+
+
+class ExitError(DamaError):
+    """User code tried to end the process."""
+
+    code = "EXIT"
+    exit_code = 1
+
+    def __init__(self, error: BaseException) -> None:
+        what = f"{type(error).__name__} was raised"
+        if isinstance(error, SystemExit):
+            code = "" if error.code is None else repr(error.code)
+            what = f"sys.exit({code}) was called"
+        super().__init__(f"{what}. It fails what raised it; the process goes on.")
+
+
+@contextmanager
+def contained() -> Generator[None]:
+    """Call user code.
+
+    Raises:
+        ExitError: It tried to end the process.
+    """
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise ExitError(error) from error
+
+
+def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Contain every task that is started in a loop from now on, user code's own included."""
+    if loop.get_task_factory() is None:
+        loop.set_task_factory(_task)
+
+
+def _task(
+    loop: asyncio.AbstractEventLoop,
+    coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V],
+    **options: Any,
+) -> asyncio.Task[V]:
+    return asyncio.Task(_performed(coroutine), loop=loop, **options)
+
+
+async def _performed(coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V]) -> V:
+    this = asyncio.current_task()
+    try:
+        with contained():
+            return await cast("Coroutine[Any, Any, V]", coroutine)
+    except GeneratorExit as error:
+        if asyncio.current_task() is not this:  # somebody closes it
+            raise
+        # Raised by its own code. Whoever awaits the task would be closed by it, not told.
+        raise ExitError(error) from error
