@@ -29,6 +29,11 @@ BROKER_NAMES = {
     "DAMA_BROKER_URL": "url",
     "DAMA_NAMESPACE": "namespace",
     "DAMA_NODE_ID": "node_id",
+    "DAMA_BROKER_USER": "user",
+    "DAMA_BROKER_PASSWORD": "password",
+    "DAMA_BROKER_TOKEN": "token",
+    "DAMA_BROKER_CREDS": "creds_file",
+    "DAMA_BROKER_NKEY": "nkey_file",
 }
 # Any of these says that a person meant libpq's own variables.
 PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")

@@ -84,7 +84,8 @@ class Worker:
             "PYTHONPATH": str(folder),
         }
         (folder / "etl.py").write_text(PROJECT)
-        (folder / "dama.toml").write_text('services = ["etl"]\n[broker]\nheartbeat_interval = 1\n')
+        broker = 'heartbeat_interval = 1\nstartable = ["etl.*"]'
+        (folder / "dama.toml").write_text(f'services = ["etl"]\n[broker]\n{broker}\n')
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:

@@ -80,6 +80,7 @@ class Call:
         stream: What was sent with it; None when nothing was.
         event_type: `emit` or `broadcast` for an event; None for an action.
         groups: Of an event, when it was for some groups only.
+        is_remote: It came over the bus, from a node that says what it likes of itself.
         cached: The result came from a cache.
         tracing: Whether the request is traced, as who began it says; passed on as it came.
     """
@@ -93,6 +94,7 @@ class Call:
         "groups",
         "headers",
         "id",
+        "is_remote",
         "level",
         "locals",
         "meta",
@@ -127,6 +129,7 @@ class Call:
         self.event_type: str | None = None
         self.groups: Sequence[str] | None = None
         self.cached = False
+        self.is_remote = False
         self.tracing: object = None
 
     @property

@@ -336,6 +336,7 @@ class Exchange:
         call = Call(self._broker, name, params)
         call.id = str(packet["id"])
         call.node_id = str(packet["sender"])
+        call.is_remote = True
         call.request_id = str(packet.get("requestID") or call.id)
         call.parent_id, call.caller = packet.get("parentID"), packet.get("caller")
         call.tracing = packet.get("tracing")

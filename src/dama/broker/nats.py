@@ -7,8 +7,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from dama.broker.call_errors import DisconnectedError
 from dama.broker.errors import InvalidDefinitionError
+from dama.broker.nats_access import NatsAccess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,23 +23,30 @@ _log = logging.getLogger("dama.broker")
 CONNECT_SECONDS = 5
 BUFFERED_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 20
+NO_ACCESS = NatsAccess()
 
 
 class NatsTransporter:
     """Packets over a NATS server, or a cluster of them.
 
     Args:
-        url: `nats://[user:password@]host:port`, several joined by commas.
+        url: `nats://[user:password@]host:port`, several joined by commas; `tls://` wants TLS.
+        access: Credentials, and how the server is checked.
 
     Attributes:
         longest_packet: As the server allows; known when connected.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: NatsAccess = NO_ACCESS) -> None:
         self._servers = [part.strip() for part in url.split(",")]
+        self._access = access
+        self._wants_tls = access.tls is not None or any(
+            server.startswith("tls://") for server in self._servers
+        )
         self.longest_packet = 1024 * 1024
         self._client: Any = None
         self._is_closing = False
+        self._trouble: Exception | None = None
 
     async def connect(
         self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]
@@ -47,13 +57,7 @@ class NatsTransporter:
             DisconnectedError: The server can not be reached now.
             InvalidDefinitionError: The client of NATS is not installed.
         """
-        try:
-            from nats.aio.client import Client  # noqa: PLC0415 - an extra
-            from nats.errors import Error  # noqa: PLC0415
-        except ImportError as error:
-            raise InvalidDefinitionError(
-                "The client of NATS is not installed.", 'pip install "dama-controller[nats]"'
-            ) from error
+        client_of, errors = _library()
 
         async def on_reconnected() -> None:
             self.longest_packet = self._client.max_payload
@@ -66,10 +70,11 @@ class NatsTransporter:
                 disconnected()
 
         async def on_error(error: Exception) -> None:
+            self._trouble = error
             _log.warning("the bus: %s", error or type(error).__name__)
 
         self._is_closing = False
-        self._client = Client()
+        self._client = client_of(wants_tls=self._wants_tls)
         try:
             # Once connected it looks for the bus for ever; not before.
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -85,12 +90,20 @@ class NatsTransporter:
                     reconnected_cb=on_reconnected,
                     disconnected_cb=on_disconnected,
                     error_cb=on_error,
+                    tls=self._access.tls,
+                    **self._access.credentials,
                 )
-        except (OSError, Error, ValueError, AssertionError) as error:
+        except ImportError as error:
+            raise InvalidDefinitionError(
+                f"These credentials of NATS need {error.name}, which is not installed.",
+                "pip install nkeys",
+            ) from error
+        except (OSError, *errors, ValueError, AssertionError) as error:
             await self.close()
+            why = str(error) or str(self._trouble or "it does not answer")
             raise DisconnectedError(
-                f"NATS can not be reached at {self._shown()}: {error or type(error).__name__}.",
-                "Start it, or correct the address.",
+                f"NATS cannot be reached at {self._shown()}: {why}.",
+                "Start it, or correct the address and the credentials in [broker].",
             ) from error
         self.longest_packet = self._client.max_payload
 
@@ -142,3 +155,35 @@ class NatsTransporter:
     def _shown(self) -> str:
         """The addresses without passwords."""
         return ", ".join(server.rpartition("@")[2] for server in self._servers)
+
+
+def _library() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:
+    """What makes a client of NATS, and its errors.
+
+    Raises:
+        InvalidDefinitionError: It is not installed.
+    """
+    try:
+        from nats.aio.client import Client  # noqa: PLC0415 - an extra
+        from nats.errors import Error  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidDefinitionError(
+            "The client of NATS is not installed.", 'pip install "dama-controller[nats]"'
+        ) from error
+
+    class Checked(Client):
+        """The client alone would send its credentials in the clear to a server without TLS."""
+
+        def __init__(self, *, wants_tls: bool) -> None:
+            super().__init__()
+            self._wants_tls = wants_tls
+
+        @override
+        async def _process_info(
+            self, info: dict[str, Any], initial_connection: bool = False
+        ) -> None:
+            if self._wants_tls and initial_connection and not info.get("tls_required"):
+                raise Error("the server offers no TLS")
+            await super()._process_info(info, initial_connection)
+
+    return Checked, (Error,)

@@ -36,7 +36,17 @@ RESERVED_KINDS = frozenset(
 PROGRAM_STEPS = frozenset({"DONE", "FAILED"})
 # Who wrote an event and by which way it came: for the controller to say, never for the writer.
 WHO = frozenset(
-    {"user", "token", "node", "request_id", "caller", "worker", "program_host", "program_epoch"}
+    {
+        "user",
+        "user_as_said",
+        "token",
+        "node",
+        "request_id",
+        "caller",
+        "worker",
+        "program_host",
+        "program_epoch",
+    }
 )
 # The idempotency keys of runs: an event with one of them would take the place of the run's own.
 _KEYS_OF_RUNS = re.compile(

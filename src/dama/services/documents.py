@@ -65,10 +65,14 @@ async def permit_context(app: App, call: Call, context_id: int) -> None:
 
 
 def starter(call: Call) -> dict[str, Any]:
-    """Who does it, for the meta of events: the user that the gateway knows, and the node."""
+    """Who does it, for the meta of events: the user that the gateway knows, and the node.
+
+    Over the bus anybody can name anybody, so the user is only what the node says.
+    """
+    user = "user_as_said" if call.is_remote else "user"
     told = {
-        "user": call.meta.get("user"),
-        "token": call.meta.get("token"),
+        user: call.meta.get("user"),
+        "token": None if call.is_remote else call.meta.get("token"),
         "node": call.node_id,
         "request_id": call.request_id,
         "caller": call.caller,

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from dama.broker.broker import Broker
 from dama.broker.broker_options import BrokerOptions
+from dama.broker.errors import InvalidDefinitionError
 from dama.broker.nats import NatsTransporter
+from dama.broker.nats_access import read_access
 from dama.broker.table import Table, nearest
 from dama.broker.tracing import Tracing
+from dama.services.bus import BusRights, guarded
 from dama.services.contexts import contexts_service, events_service
 from dama.services.ends import Ends
 from dama.services.operations import queues_service, schedules_service, workers_service
@@ -28,6 +31,18 @@ if TYPE_CHECKING:
 
 SETTINGS = (
     "url",
+    "user",
+    "password",
+    "password_file",
+    "token",
+    "token_file",
+    "nkey_file",
+    "creds_file",
+    "ca_file",
+    "cert_file",
+    "key_file",
+    "startable",
+    "bus_actions",
     "namespace",
     "node_id",
     "protocol",
@@ -59,8 +74,10 @@ class NodeSource:
     def __init__(self, app: App, settings: Mapping[str, object], source: str) -> None:
         self._app = app
         self._ends = Ends(app)
-        self._node_id, self._options, self._transporter = _read(settings, source)
-        self._bus_names = _bus_names(settings, source) if self._transporter else {}
+        table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
+        self._node_id, self._options, self._transporter = _read(table)
+        self._rights = BusRights(table.texts("startable"), table.texts("bus_actions"))
+        self._bus_names = _bus_names(table) if self._transporter else {}
         self._broker: Broker | None = None
         self._lock = asyncio.Lock()
 
@@ -78,7 +95,7 @@ class NodeSource:
         async with self._lock:
             if self._broker is None:
                 own = self._app.registry.services
-                shipped = product_services(self._app, self._ends)
+                shipped = product_services(self._app, self._ends, self._rights)
                 broker = Broker(
                     [*own.values(), *shipped],
                     bus_names={n: v for n, v in self._bus_names.items() if n not in own},
@@ -117,7 +134,11 @@ async def node_of(
         await node.close()
 
 
-def product_services(app: App, ends: Ends) -> list[Service]:
+def product_services(
+    app: App,
+    ends: Ends,
+    rights: BusRights = BusRights(),  # noqa: B008 - it is frozen
+) -> list[Service]:
     """The services that are there without being written; one of the project's with a name wins."""
     made = [
         tasks_service(app, ends),
@@ -127,7 +148,8 @@ def product_services(app: App, ends: Ends) -> list[Service]:
         queues_service(app),
         workers_service(app),
     ]
-    return [service for service in made if service.name not in app.registry.services]
+    shipped = [service for service in made if service.name not in app.registry.services]
+    return [guarded(service, app, rights) for service in shipped]
 
 
 def shared_names(broker: Broker) -> dict[str, list[str]]:
@@ -143,9 +165,8 @@ def shared_names(broker: Broker) -> dict[str, list[str]]:
     return found
 
 
-def _bus_names(settings: Mapping[str, object], source: str) -> dict[str, str | None]:
+def _bus_names(table: Table) -> dict[str, str | None]:
     """What other nodes know the shipped services by; None for those that they are not offered."""
-    table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
     prefix: str = table.value("prefix", str, "a name, or an empty text for none", PREFIX)
     if prefix and not _PREFIX.fullmatch(prefix):
         table.wrong("prefix", "letters, digits, -, _ and dots, the first a letter")
@@ -157,13 +178,15 @@ def _bus_names(settings: Mapping[str, object], source: str) -> dict[str, str | N
     return {name: named[name] if name in offered else None for name in SHIPPED}
 
 
-def _read(
-    settings: Mapping[str, object], source: str
-) -> tuple[str | None, BrokerOptions, Transporter | None]:
-    table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
+def _read(table: Table) -> tuple[str | None, BrokerOptions, Transporter | None]:
     url, node_id = table.text("url"), table.text("node_id")
-    if url is not None and not url.startswith(("nats://", "tls://")):
-        table.wrong("url", 'the address of a NATS server, such as "nats://127.0.0.1:4222"')
+    if url is not None and not all(
+        part.strip().startswith(("nats://", "tls://")) for part in url.split(",")
+    ):
+        raise InvalidDefinitionError(  # without its value: it may have a password
+            f"{table.where}.url is not the address of a NATS server.",
+            'Write it as "nats://127.0.0.1:4222" or "tls://bus.example.org:4222".',
+        )
     protocol = table.number("protocol", 4, 5) or 4
     defaults = BrokerOptions()
 
@@ -180,4 +203,4 @@ def _read(
         heartbeat_interval=seconds("heartbeat_interval", defaults.heartbeat_interval),
         heartbeat_timeout=seconds("heartbeat_timeout", defaults.heartbeat_timeout),
     )
-    return node_id, options, NatsTransporter(url) if url else None
+    return node_id, options, NatsTransporter(url, read_access(table)) if url else None
