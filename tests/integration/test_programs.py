@@ -1,7 +1,10 @@
 """Programs as tasks: what they tell becomes events, and what they were told to do was done once."""
 
+import asyncio
 import json
 import os
+import resource
+import shutil
 import signal
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +17,7 @@ from dama import Service
 from dama.broker.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.runtime import adoption
-from dama.runtime.process import identity_of_this_process, process_start
+from dama.runtime.process import identity_of_this_process, members_of, process_start
 from dama.runtime.program import directories_of
 from dama.runtime.starts import start_of
 from tests.integration.programs import Bench, until
@@ -304,3 +307,134 @@ async def test_a_run_that_somebody_is_about_to_start_is_left_alone(bench, monkey
     await adoption.stop_bound_elsewhere(bench.store, runs, "host")
     assert begun.is_open()
     os.close(lock)
+
+
+async def test_a_log_that_is_truncated_is_read_from_its_beginning_and_said(bench):
+    """`> /dev/stderr` empties a file; whoever looks should know, and later events are kept."""
+    task = bench.declare(
+        "truncating",
+        """
+        for i in 1 2 3 4; do echo "a long line $i, which is more than one short one"; done
+        echo to stderr, also a long line that will be missed >&2
+        until grep -q '"stderr": {"offset": [1-9]' $(dirname $DAMA_EVENTS)/shipped.json; do
+            echo "::dama:: {\\"type\\": \\"seen/line\\"}"; sleep 0.1
+        done
+        echo short > /dev/stderr; echo x > /dev/stdout
+        echo '::dama:: {"type": "after/it"}'
+        """,
+    )
+    context = await bench.performed(task)
+    assert len(await bench.events(context, "after/it")) == 1
+    warnings = [e.payload for e in await bench.events(context, ":WARN")]
+    assert {w["stream"] for w in warnings} == {"stdout", "stderr"}
+    assert all("truncated" in w["message"] for w in warnings)
+
+
+async def test_a_folder_that_is_removed_starts_nothing_again(bench, tmp_path):
+    """Somebody frees a disk: the program goes on, once, and its end is known."""
+    task = bench.declare("kept", f"echo >> {tmp_path}/starts; read < {tmp_path}/go; exit 0")
+    os.mkfifo(tmp_path / "go")
+    context = await bench.start(task)
+    async with bench.worker():
+        directory = await bench.running(context)
+        shutil.rmtree(directory.path)
+        async with bench.worker():  # another one looks at it, too
+            await asyncio.sleep(0.5)  # the longest pause between two looks, twice
+        (tmp_path / "go").write_text("\n")
+        outcome = await bench.ended(context)
+    assert (outcome.status, (tmp_path / "starts").read_text()) == ("DONE", "\n")
+
+
+@pytest.mark.parametrize(
+    ("leave", "words"),
+    [
+        ("mkfifo $DAMA_RESULT", "not a regular file"),
+        ("ln -s /dev/zero $DAMA_RESULT", "not a regular file"),
+        ("head -c 1500000 /dev/zero | tr '\\0' 1 > $DAMA_RESULT", "1,500,000 bytes"),
+        ("echo NaN > $DAMA_RESULT", "JSON"),
+        ("printf '\"\\\\u0000\"' > $DAMA_RESULT", "0000"),
+        ("printf '[%.0s' $(seq 3000) > $DAMA_RESULT", ""),
+        ("mkdir $DAMA_RESULT", ""),
+    ],
+)
+async def test_a_result_that_cannot_be_kept_is_said_in_the_result(bench, leave, words):
+    outcome = await bench.ended(await bench.performed(bench.declare("left", leave)))
+    assert outcome.status == "DONE"
+    assert outcome.result["exit_code"] == 0
+    assert words in outcome.result["left_out"]["result"]
+
+
+async def test_events_in_a_fifo_block_nobody(bench):
+    script = "rm $DAMA_EVENTS; mkfifo $DAMA_EVENTS; sleep 0.6"
+    context = await bench.performed(bench.declare("fifo", script))
+    assert (await bench.ended(context)).status == "DONE"
+    (warning,) = await bench.events(context, ":WARN")
+    assert "not a regular file" in warning.payload["message"]
+
+
+@pytest.mark.parametrize("depth", [100, 1000, 100_000])
+async def test_a_deep_line_ends_neither_its_run_nor_what_is_read(bench, depth):
+    script = f"""
+        printf '::dama:: {{"type": "deep", "payload": '
+        head -c {depth} /dev/zero | tr '\\0' '['; head -c {depth} /dev/zero | tr '\\0' ']'
+        echo '}}'; echo '::dama:: {{"type": "after/it"}}'; echo >> runs
+    """
+    task = bench.declare("deep", script, retries=2, backoff=0.01, cwd=".")
+    context = await bench.performed(task)
+    assert (await bench.ended(context)).status == "DONE"
+    assert len(await bench.events(context, "after/it")) == 1
+    assert (bench.folder / "runs").read_text() == "\n"
+
+
+async def test_every_artifact_has_an_event_whatever_its_name_is(bench):
+    script = "cd $DAMA_ARTIFACTS; touch $(seq 1505) $(printf 'caf\\351')"
+    context = await bench.performed(bench.declare("many", script))
+    found = await bench.events(context, ":ARTIFACT")
+    assert len(found) == 1506
+    (odd,) = [e.payload for e in found if "path_hex" in e.payload]
+    assert bytes.fromhex(odd["path_hex"]) == b"caf\xe9"
+
+
+async def test_a_stopped_shim_and_children_that_hide_are_ended(bench):
+    script = "env -i sleep 611 & env -i setsid sleep 611 & trap '' TERM; echo up; wait; wait; wait"
+    context = await bench.start(bench.declare("hiding", script, grace=0.2))
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until(directory.stdout.read_text)
+        family = members_of(directory.path)
+        os.kill(directory.shim(), signal.SIGSTOP)
+        await bench.store.cancel([context], "enough", {})
+        await until(lambda: not any(map(process_start, family)))
+    assert len(family) >= 4
+
+
+async def test_without_a_shim_children_without_environment_are_ended(bench):
+    script = "env -i sleep 612 & sleep 612 & echo up; wait; wait"
+    context = await bench.start(bench.declare("cleared", script, grace=0.2))
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until(directory.stdout.read_text)
+        family = members_of(directory.path) - {directory.shim()}
+        os.kill(directory.shim(), signal.SIGKILL)
+        os.kill(directory.pid(), signal.SIGKILL)
+        assert (await bench.ended(context)).status == "ERROR"
+        await until(lambda: not any(map(process_start, family)))
+    assert len(family) == 3
+
+
+async def test_a_worker_without_descriptors_gives_no_verdict(bench):
+    """Nothing can be looked at; that says nothing of what runs."""
+    context = await bench.start(bench.declare("healthy", "sleep 1; exit 0"))
+    async with bench.worker():
+        await bench.running(context)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1, hard))
+        try:
+            await asyncio.sleep(2)  # it ends meanwhile
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert (await bench.ended(context)).result == {"exit_code": 0}
+    assert [e.type for e in await bench.events(context)][1:] == [
+        "p.healthy:STARTED",
+        "p.healthy:FINAL",
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from dama.runtime.adoption import end
 from dama.runtime.run_directory import State
+from dama.runtime.tail import first_byte, read_range
 from dama.store.embedded import EmbeddedPostgres
 from tests.integration.programs import Shims, marked, wait_until
 
@@ -240,3 +242,116 @@ def test_the_shim_reads_only_its_own_copy(shims):
     assert json.loads((directory.path / "spec.json").read_text())["argv"] == ["sleep", "600"]
     os.kill(directory.shim(), signal.SIGTERM)
     assert shims.ended(directory)["signal"] == signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    "filtering",
+    [
+        "exec > >(while read -r line; do echo $line; done)",
+        "exec > >(sed s/x/y/)",
+        "exec > >(tee copy)",
+        "exec > >(sleep 0.5; cat)",
+    ],
+)
+def test_a_filter_behind_the_output_ends_by_itself(shims, filtering):
+    """The main process ends first; what it wrote is in the filter's pipe, as in a shell."""
+    directory = shims.start("bash", "-c", f"{filtering}; seq 1 5001; echo last")
+    told = shims.ended(directory)
+    lines = directory.stdout.read_text().splitlines()
+    assert (len(lines), lines[-1], told["told"]) == (5002, "last", 0)
+
+
+def test_what_stays_longer_than_its_time_is_ended_and_named(shims):
+    directory = shims.start("bash", "-c", "sleep 600 & exit 4", linger=0.2)
+    told = shims.ended(directory)
+    assert (told["code"], told["why"], told["told"], told["left"]) == (4, "", 1, 0)
+    assert "outlived the program" in (directory.path / "shim.log").read_text()
+
+
+def test_the_time_out_holds_for_what_lingers(shims):
+    directory = shims.start("bash", "-c", "sleep 600 & exit 0", linger=600.0, timeout=0.5)
+    assert shims.ended(directory)["code"] == 0
+
+
+def test_each_log_has_a_cap_of_its_own_and_begins_with_whole_blocks(shims):
+    script = "yes 1234567 | head -c 8000000; yes abcdefg | head -c 4000000 >&2; sleep 600"
+    directory = shims.start("bash", "-c", script, log_cap=1_000_000)
+    wait_until(lambda: directory.stderr.stat().st_size == 4_000_000)
+    for log in (directory.stdout, directory.stderr):
+        wait_until(lambda log=log: log.stat().st_blocks * 512 < 2_500_000)
+        first = first_byte(log)
+        assert first > 0
+        (part,) = list(read_range(log, 0, first + 16))
+        assert part[:4] in (b"1234", b"abcd")
+    os.kill(directory.shim(), signal.SIGTERM)
+    shims.ended(directory)
+
+
+def test_standard_input_is_empty_on_a_terminal_too(shims):
+    directory = shims.start("sh", "-c", "cat; test -t 1; echo $?", pty=True)
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_bytes() == b"0\r\n"
+
+
+def test_a_script_without_an_interpreter_is_found_by_path(shims, tmp_path):
+    script = tmp_path / "bin" / "script"
+    script.parent.mkdir()
+    script.write_text("echo $1\n")
+    script.chmod(0o755)
+    environment = {"PATH": f"/no/such:{script.parent}:{os.environ['PATH']}"}
+    directory = shims.start("script", "a b", environment=environment)
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_text() == "a b\n"
+
+
+def test_nothing_of_the_starter_reaches_a_program(shims):
+    """Neither descriptors, such as a lock, nor signals that it ignores or blocks."""
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)  # noqa: FBT003 - it takes no names
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2, signal.SIGTERM])
+    try:
+        script = "ls /proc/self/fd | wc -l; grep -E 'Sig(Ign|Blk)' /proc/self/status; sleep 600"
+        directory = shims.start("sh", "-c", script)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2, signal.SIGTERM])
+        signal.signal(signal.SIGUSR1, before)
+        os.close(writer)
+    wait_until(lambda: directory.stdout.read_text().count("\n") == 3)
+    assert os.read(reader, 1) == b""  # the shim has it closed as well
+    os.close(reader)
+    count, *masks = directory.stdout.read_text().splitlines()
+    assert int(count) == 4
+    known = sum(1 << (number - 1) for number in signal.valid_signals())
+    assert [int(mask.split()[1], 16) & known for mask in masks] == [0, 0]
+    os.kill(directory.shim(), signal.SIGTERM)
+    assert shims.ended(directory)["why"] == "cancelled"
+
+
+def test_a_folder_that_is_removed_comes_back_with_the_exit_code_and_the_logs(shims):
+    directory = shims.start("bash", "-c", "echo begun; read < go; echo end; exit 7")
+    os.mkfifo(directory.path / "go")
+    wait_until(lambda: directory.stdout.read_text() and directory.pid())
+    shutil.rmtree(directory.path)
+    assert directory.state() is State.HELD
+    os.kill(process_below(shims.shims[directory]), signal.SIGKILL)
+    assert shims.ended(directory)["signal"] == signal.SIGKILL
+    assert directory.stdout.read_text() == "begun\n"
+    assert directory.state() is State.ENDED
+
+
+def process_below(pid):
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+
+
+def test_many_deaf_programs_end_at_once(shims):
+    """A shim looks at its own family, not at all that the host runs."""
+    started = [
+        shims.start("bash", "-c", "trap '' TERM; echo up; sleep 600 & sleep 600 & wait; wait")
+        for _ in range(30)
+    ]
+    for directory in started:
+        wait_until(directory.stdout.read_text)
+        os.kill(directory.shim(), signal.SIGTERM)
+    assert {shims.ended(directory)["left"] for directory in started} == {0}
+    assert marked(shims.mark) == []

@@ -44,6 +44,7 @@ class ProgramSettings(TypedDict, total=False):
     concurrency_key: str
     singleton: Singleton
     grace: float | str
+    linger: float | str
     pty: bool
     nice: int
     memory: int | str
@@ -101,6 +102,7 @@ def read_program(
         exit_codes=_read_exit_codes(table),
         pty=table.flag("pty"),
         grace=parse_duration(_duration(table, "grace", 10.0), of=f"{where}.grace"),
+        linger=parse_duration(_duration(table, "linger", 5.0), of=f"{where}.linger"),
         nice=table.number("nice", -20, 19),
         memory=table.size("memory"),
         log_cap=table.size("log_cap") or LOG_CAP,

@@ -50,6 +50,7 @@ class ProgramSpec:
         exit_codes: What they mean.
         pty: Whether its output goes to a pseudo-terminal.
         grace: Seconds between TERM and KILL.
+        linger: Seconds that what outlives its main process has to end by itself.
         nice: Added to the niceness of the worker.
         memory: Bytes of address space that each of its processes may have.
         log_cap: Bytes of output that are kept.
@@ -66,6 +67,7 @@ class ProgramSpec:
     exit_codes: ExitCodes = field(default_factory=ExitCodes)
     pty: bool = False
     grace: float = 10.0
+    linger: float = 5.0
     nice: int | None = None
     memory: int | None = None
     log_cap: int = LOG_CAP

@@ -5,6 +5,7 @@ It is called in loops of shell scripts, so it imports next to nothing; the worke
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -41,14 +42,33 @@ def tell(arguments: Sequence[str], path: str) -> int:
     payload = f', "payload": {{{", ".join(parts)}}}' if parts else ""
     line = f'{{"type": {_quoted(type_)}{payload}}}\n'
     try:
-        # One write to the end: lines of processes side by side do not mix.
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(descriptor, line.encode())
-        os.close(descriptor)
+        _append(path, line.encode())
     except OSError as error:
         print(f"Error: {path} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
         return UNWRITABLE
     return 0
+
+
+def _append(path: str, line: bytes) -> None:
+    """Append a line as a whole.
+
+    In one write, so that lines of processes side by side do not mix. Of a full disk, which takes
+    a part, a line end is made: the part is one bad line then, and the next event is whole.
+
+    Raises:
+        OSError: The line is not in the file.
+    """
+    # Only a regular file: opening a FIFO would wait for its reader.
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) not in (b"\n", b""):
+            line = b"\n" + line  # an earlier line was cut off
+        written = os.write(descriptor, line)
+        if written < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
 
 
 def _as_json(text: str) -> str:

@@ -34,6 +34,8 @@ Restart=always
 RestartSec=2
 # Only the worker is told to stop. Programs go on, and the next worker adopts them.
 KillMode=process
+# Some open files for each program that runs.
+LimitNOFILE=65536
 # Runs within the worker have its --grace to end.
 TimeoutStopSec=60
 # A program that takes too much memory is killed alone.

@@ -120,7 +120,10 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
         options: What the worker is asked for.
         say: Called when the worker runs.
     """
+    from dama.runtime.launch import raise_soft_limit
+
     configure_log()
+    raise_soft_limit()
     told, again = signals()
     async with app.working(
         queues=options.queues or None, slots=options.slots, labels=options.labels

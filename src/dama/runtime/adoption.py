@@ -12,10 +12,10 @@ import os
 import signal
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama import clock
+from dama.runtime.process import boot_id, members_of, process_start, session_of, shims_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _log = logging.getLogger("dama.worker")
 
 POLL_SECONDS = 0.02
 START_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0  # for what is killed and does not go
 DEFAULT_GRACE = 10.0
 
 
@@ -48,8 +49,11 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
 
 
 async def _dispose(directory: RunDirectory, state: State) -> None:
+    left: set[int] = set()
     if state in (State.HELD, State.UNSUPERVISED):
-        await end(directory)
+        left = await end(directory)
+    if left:
+        return  # it is tried again when something is to be looked at
     if directory.state() in (State.ENDED, State.LOST):
         directory.settle()
         told = directory.exit() or {}
@@ -64,51 +68,74 @@ async def _dispose(directory: RunDirectory, state: State) -> None:
         os.close(lock)
 
 
-async def end(directory: RunDirectory) -> None:
-    """End a program: by its shim, or where that is gone by what is left of it."""
+async def end(directory: RunDirectory) -> set[int]:
+    """End a program: by its shim, or where that is gone or deaf by what is left of it.
+
+    Returns:
+        The processes that could not be ended: they hang in the kernel, or belong to others.
+    """
     deadline = time.monotonic() + START_SECONDS
+    known: set[int] = set()
     while (state := directory.state()) is State.HELD and time.monotonic() < deadline:
-        if (shim := directory.shim()) is not None:
-            with suppress(ProcessLookupError):
-                os.kill(shim, signal.SIGTERM)
-            await _gone(directory)
-            return
+        shim = directory.shim()
+        if shim is None and (shims := shims_of(directory.path)):
+            shim = min(shims)
+        if shim is not None:
+            known = await asyncio.to_thread(members_of, directory.path) - {shim}
+            _signal(shim, signal.SIGTERM, signal.SIGCONT)
+            if await _gone(directory):
+                return set()
+            _log.warning("context %s: its shim does not answer", directory.context_id)
+            known |= await asyncio.to_thread(members_of, directory.path) - {shim}
+            _signal(shim, signal.SIGKILL)
+            return await _end_members(directory, known)
         await clock.sleep(POLL_SECONDS)  # it is about to start
-    if state in (State.UNSUPERVISED, State.LOST):
-        await _end_members(directory)
+    return await _end_members(directory, known) if state is not State.ENDED else set()
 
 
-async def _gone(directory: RunDirectory) -> None:
-    """Wait for the shim's ladder, and somewhat longer."""
+def _signal(pid: int, *numbers: int) -> None:
+    for number in numbers:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+async def _gone(directory: RunDirectory) -> bool:
+    """Wait for the shim's ladder, and somewhat longer; whether it came to its end."""
     deadline = time.monotonic() + _grace(directory) + START_SECONDS
-    while directory.state() is State.HELD and time.monotonic() < deadline:
+    while is_held := directory.state() is State.HELD:
+        if time.monotonic() > deadline:
+            break
         await clock.sleep(POLL_SECONDS)
+    return not is_held
 
 
-async def _end_members(directory: RunDirectory) -> None:
+async def _end_members(directory: RunDirectory, known: set[int]) -> set[int]:
     """The kill ladder without a shim."""
     kill_at = time.monotonic() + _grace(directory)
+    born = {pid: since for pid in known if (since := process_start(pid))}
     told: set[int] = set()
-    while members := await asyncio.to_thread(members_of, directory):
-        number = signal.SIGTERM if time.monotonic() < kill_at else signal.SIGKILL
-        for pid in members if number == signal.SIGKILL else members - told:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
+    while members := await asyncio.to_thread(_members, directory, born):
+        now = time.monotonic()
+        if now > kill_at + PATIENCE_SECONDS:
+            _log.error("context %s: %s cannot be ended", directory.context_id, sorted(members))
+            return members
+        is_late = now >= kill_at
+        for pid in members if is_late else members - told:
+            _signal(pid, *((signal.SIGKILL,) if is_late else (signal.SIGTERM, signal.SIGCONT)))
         told |= members
         await clock.sleep(POLL_SECONDS)
+    return set()
 
 
-def members_of(directory: RunDirectory) -> set[int]:
-    """The processes of a program: they know where its events go, whatever their session is."""
-    mark = b"\0DAMA_EVENTS=" + os.fsencode(directory.events) + b"\0"
-    found: set[int] = set()
-    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else ():
-        if entry.name.isdigit() and int(entry.name) > 1:
-            with suppress(OSError):
-                if mark in b"\0" + (entry / "environ").read_bytes():
-                    found.add(int(entry.name))
-    pid = directory.pid()
-    return found if pid is None else found | {pid}
+def _members(directory: RunDirectory, born: dict[int, str]) -> set[int]:
+    """What is left of a program, however it hides; those that were seen once stay known."""
+    found = members_of(directory.path)
+    known = directory.read("pid.json") or {}
+    if known.get("boot_id") == boot_id() and known.get("started"):
+        found |= session_of(known["pid"], known["started"])
+    for pid in found - born.keys():
+        born[pid] = process_start(pid) or ""
+    return {pid for pid, since in born.items() if since and process_start(pid) == since}
 
 
 def _grace(directory: RunDirectory) -> float:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from dama.broker.service import TaskDefinition
     from dama.runtime.run_directory import RunDirectory
 
+SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
+_SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 OWN = ("DAMA_HOME", "DAMA_DATABASE_URL")
 
 
@@ -33,6 +38,7 @@ class Launch:
         cwd: Where it is started.
         timeout: Seconds that it may take; None for no limit.
         grace: Seconds between TERM and KILL.
+        linger: Seconds that what outlives its main process has to end by itself.
         log_cap: Bytes that are kept of each log.
         pty: Whether its output goes to a terminal.
         nice: Added to the niceness.
@@ -44,6 +50,7 @@ class Launch:
     cwd: str
     timeout: float | None = None
     grace: float = 10.0
+    linger: float = 5.0
     log_cap: int = 256 * 1024 * 1024
     pty: bool = False
     nice: int | None = None
@@ -57,6 +64,8 @@ class Launch:
             "epoch": epoch,
             "timeout": self.timeout,
             "grace": self.grace,
+            "linger": self.linger,
+            "files": soft_limit(),
             "log_cap": self.log_cap,
             "pty": self.pty,
             "nice": self.nice,
@@ -97,6 +106,7 @@ def launch_of(
         spec.cwd or work_dir,
         task.options.timeout,
         grace=spec.grace,
+        linger=spec.linger,
         log_cap=spec.log_cap,
         pty=spec.pty,
         nice=spec.nice,
@@ -111,6 +121,20 @@ def _secrets(names: Sequence[str]) -> dict[str, str]:
             hint="Set it where the worker is started.",
         )
     return {name: os.environ[name] for name in names}
+
+
+def raise_soft_limit() -> None:
+    """Let this process open as many files as it may; programs get the limit that it had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        os.environ.setdefault(SOFT_LIMIT, str(soft))
+        with suppress(OSError, ValueError):  # macOS has a limit below the one that it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def soft_limit() -> int:
+    """How many files a program may open: what this process could before it raised its own."""
+    return int(os.environ.get(SOFT_LIMIT) or resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
@@ -140,6 +164,8 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
                     (os.POSIX_SPAWN_DUP2, lock, shim.LOCK),
                 ],
                 setsid=True,
+                setsigmask=(),
+                setsigdef=_SIGNALS,
             )
         finally:
             os.close(log)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,12 @@ if TYPE_CHECKING:
 
 CHUNK = 256 * 1024
 LONGEST = 1024 * 1024
+REMEMBERED = 64
+GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+TRUNCATED = (
+    "The file {name} was begun anew (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
+    " what was in it is lost, and some of its events may be. Append to it: `>&2`, `tee -a`."
+)
 
 
 @dataclass(frozen=True)
@@ -21,11 +29,14 @@ class Place:
         offset: Of the next byte.
         is_within: Whether it lies within a line of which nothing is wanted.
         generation: How often the file was begun anew.
+        before: The last bytes before the offset, in hexadecimal: where they are others, the file
+            was begun anew, whatever its size is now.
     """
 
     offset: int = 0
     is_within: bool = False
     generation: int = 0
+    before: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class LineReader:
         self._path = path
         self._mark = mark
         self._kept = b""  # the beginning of a line that is wanted, and begins at the place
+        self._is_told = False
         self.place = place
 
     def read(self, *, is_last: bool = False) -> list[Line] | None:
@@ -76,37 +88,58 @@ class LineReader:
         if not kept:
             return None
         offset = self.place.offset
-        self.place = replace(self.place, offset=offset + len(kept))
+        self.place = replace(self.place, offset=offset + len(kept), before=self._before(kept))
         text = kept.removeprefix(self._mark)
         return [Line(offset, text)] if kept.startswith(self._mark) else []
 
     def _chunk(self) -> tuple[bytes, Line | None]:
         """The next bytes; or what happened to them."""
         at = self.place.offset + len(self._kept)
-        try:
-            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError:
+        descriptor = opened(self._path)
+        if descriptor is None:
             return b"", None
         try:
-            size = os.fstat(descriptor).st_size
-            if size < at:
+            found = os.fstat(descriptor)
+            size = found.st_size
+            if not stat.S_ISREG(found.st_mode):
+                return b"", self._not_regular()
+            if size < at or is_other(descriptor, self.place):
                 self._kept = b""
                 self.place = Place(generation=self.place.generation + 1)
-                return b"", Line(0, b"", "The file was begun anew; what was in it may be missing.")
+                return b"", Line(0, b"", TRUNCATED.format(name=self._path.name))
+            if not self.place.before:
+                self.place = replace(self.place, before=before(descriptor, self.place.offset))
             if size == at:
                 return b"", None
             begin = _data_at(descriptor, at, size)
             if begin > at:
                 self._kept = b""
-                self.place = replace(self.place, offset=begin, is_within=True)
+                self.place = replace(self.place, offset=begin, is_within=True, before="")
                 what = f"{begin - at} bytes went beyond the cap before they were read."
                 return b"", Line(at, b"", what)
             return os.pread(descriptor, CHUNK, at), None
         finally:
             os.close(descriptor)
 
+    def _not_regular(self) -> Line | None:
+        if self._is_told:
+            return None
+        self._is_told = True
+        what = f"{self._path.name} is not a regular file, so nothing is read from it."
+        return Line(self.place.offset, b"", what)
+
     def _split(self, chunk: bytes) -> list[Line]:
-        data = self._kept + chunk
+        data, place = self._kept + chunk, self.place
+        lines = self._lines(data)
+        read = data[: self.place.offset - place.offset]
+        self.place = replace(self.place, before=self._before(read))
+        return lines
+
+    def _before(self, read: bytes) -> str:
+        """The last bytes before the place, once these were read."""
+        return (bytes.fromhex(self.place.before) + read[-REMEMBERED:])[-REMEMBERED:].hex()
+
+    def _lines(self, data: bytes) -> list[Line]:
         base = self.place.offset
         begin = 0
         if self.place.is_within:
@@ -150,6 +183,31 @@ class LineReader:
         self._kept = kept
         self.place = replace(self.place, offset=offset, is_within=is_within)
         return []
+
+
+def opened(path: Path) -> int | None:
+    """A descriptor for reading, which waits for nobody; None when there is no such file.
+
+    Raises:
+        OSError: It cannot be read now.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in GONE:
+            return None
+        raise
+
+
+def before(descriptor: int, at: int) -> str:
+    """The last bytes before a place, in hexadecimal."""
+    return os.pread(descriptor, min(REMEMBERED, at), max(at - REMEMBERED, 0)).hex()
+
+
+def is_other(descriptor: int, place: Place) -> bool:
+    """Whether what was read is not there any more; what the cap has taken reads as zeros."""
+    found = bytes.fromhex(before(descriptor, place.offset)).lstrip(b"\0")
+    return bool(place.before) and not bytes.fromhex(place.before).endswith(found)
 
 
 def _too_long(offset: int) -> Line:

@@ -7,9 +7,10 @@ that claims a run whose program another one has started adopts it, whatever beca
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
-import time
+import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,16 +22,17 @@ from dama.domain.event import Event, check_event
 from dama.domain.exact import decode
 from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
-from dama.errors import DamaError
+from dama.errors import DamaError, UnavailableError
 from dama.runtime.adoption import end, stop_bound_elsewhere
 from dama.runtime.commands import Commands
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
 from dama.runtime.execution import Beginning
 from dama.runtime.fork_server import ForkServer
 from dama.runtime.launch import Launch, launch_of, spawn
+from dama.runtime.process import age_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 from dama.runtime.shim import TIMED_OUT
-from dama.runtime.shipping import Shipper
+from dama.runtime.shipping import BATCH, Shipper
 from dama.runtime.tail import tail
 
 if TYPE_CHECKING:
@@ -48,7 +50,10 @@ _log = logging.getLogger("dama.worker")
 SHORTEST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
 LARGEST_RESULT = 1024 * 1024
-MOST_ARTIFACTS = 1000
+MOST_ARTIFACTS = 10_000
+AGAIN_SECONDS = 1.0
+# Of a host that is short of something for now: no verdict on a program.
+TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
 STDERR_LINES = 20
 MOST_STARTS = 3
 
@@ -115,7 +120,7 @@ class Programs:
         directory = self.directories.of(claim.context_id, epoch)
         state = State.UNSTARTED
         if claim.program_epoch is not None:
-            state = directory.state() if directory.path.exists() else State.LOST
+            state = _state_of(directory)
         if not is_isolated:
             return ProgramRun(self, execution, task, directory, state)
         from dama.runtime.isolated import IsolatedRun  # noqa: PLC0415 - a kind of ProgramRun
@@ -180,6 +185,7 @@ class ProgramRun:
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
         self._starts = 0
+        self._left_out: dict[str, str] = {}
 
     @property
     def beginning(self) -> Beginning:
@@ -200,7 +206,7 @@ class ProgramRun:
             LostSignal: The run was taken over, or its context has ended.
         """
         await self._execution.is_started()
-        if not self._directory.path.exists() and self._state is State.LOST:
+        if self._state is State.LOST and not self._directory.path.exists():
             raise ProgramLostError(LOST)
         if self._state is State.UNSTARTED:
             await self._start()
@@ -208,6 +214,11 @@ class ProgramRun:
         self._programs.followed.add(context_id)
         try:
             told = await self._follow()
+        except (LostSignal, UnavailableError):
+            raise  # others follow it
+        except Exception:  # no attempt ends while its program goes on: the next would be a second
+            await end(self._directory)
+            raise
         finally:
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
@@ -217,6 +228,18 @@ class ProgramRun:
         return await self._outcome(told)
 
     async def _start(self) -> None:
+        while True:
+            try:
+                return await self._start_once()
+            except OSError as error:
+                if error.errno not in TRANSIENT:
+                    self._directory.settle()
+                    raise
+                self._shipper.complain(error)
+                self._starts -= 1
+                await clock.sleep(AGAIN_SECONDS)
+
+    async def _start_once(self) -> None:
         self._starts += 1
         if self._starts > MOST_STARTS:
             said = next(iter(tail(self._directory.path / "shim.log", 1)), "nothing")
@@ -235,7 +258,7 @@ class ProgramRun:
             # Nothing is awaited from here on: the shim has the lock, or there is none.
             if pid := await self._spawn(launch, lock):
                 self._wake_at_end_of(pid)
-        except (DamaError, OSError):
+        except DamaError:
             self._directory.settle()
             raise
         finally:
@@ -274,7 +297,7 @@ class ProgramRun:
         """Ship what it tells until it has ended; give how, None when nobody knows."""
         pause = SHORTEST_PAUSE
         while True:
-            state = self._directory.state()
+            state = _state_of(self._directory)
             has_news = await self._ship()
             self._look_in()
             match state:
@@ -305,17 +328,19 @@ class ProgramRun:
         """Ship what is new; whether there was any."""
         try:
             return await self._shipper.ship()
-        except OSError as error:  # the program runs, whatever becomes of what it tells
-            _log.warning("context %s: %s", self._execution.claim.context_id, error)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the program runs, whatever its output is
+            self._shipper.complain(error)
             return False
 
     def _look_in(self) -> None:
         """Once in a while: what else there is to see."""
 
     def _is_overdue(self) -> bool:
-        timeout = (self._directory.read("spec.json") or {}).get("timeout")
-        since = (self._directory.path / "pid.json").stat().st_mtime
-        return bool(timeout) and time.time() > since + timeout
+        timeout: float | None = (self._directory.read("spec.json") or {}).get("timeout")
+        started: str | None = (self._directory.read("pid.json") or {}).get("started")
+        return started is not None and bool(timeout) and age_of(started) > timeout
 
     async def _launch(self) -> Launch:
         if self._task is adhoc:
@@ -368,16 +393,20 @@ class ProgramRun:
         """Each file that it left and did not tell of itself."""
         found = await asyncio.to_thread(self._artifacts)
         items = [
-            self._shipper.item(":ARTIFACT", {"path": name, "bytes": size}, f"artifact/{name}")
-            for name, size in found
+            self._shipper.item(":ARTIFACT", _described(name, size), _artifact_key(name))
+            for name, size in found[:MOST_ARTIFACTS]
         ]
-        if items:
-            await self._shipper.append(items)
+        for place in range(0, len(items), BATCH):
+            await self._shipper.append(items[place : place + BATCH])
+        if rest := len(found) - len(items):
+            self._left_out["artifacts"] = (
+                f"{rest} of {len(found)} files in {self._directory.artifacts} have no event"
+            )
 
     def _artifacts(self) -> list[tuple[str, int]]:
         folder = self._directory.artifacts
         found: list[tuple[str, int]] = []
-        for path in sorted(folder.rglob("*"))[:MOST_ARTIFACTS]:
+        for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
             told = {name, str(path)} & self._shipper.artifacts
             if path.is_file() and not path.is_symlink() and not told:
@@ -385,29 +414,26 @@ class ProgramRun:
         return found
 
     async def _result(self) -> object:
-        """What it left as its result; None when it left none that can be used."""
-        path = self._directory.result
+        """What it left as its result; None when it left none that can be used, which is told."""
         try:
-            if path.stat().st_size > LARGEST_RESULT:
-                raise ValueError(f"it has more than {LARGEST_RESULT:,} bytes")  # noqa: TRY301
-            text = path.read_bytes()
+            text = await asyncio.to_thread(_read_result, self._directory.result)
             if not text.strip():
                 return None
             result: object = decode(text)
             check_event(Event("result", result))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, InvalidEventError) as error:
-            await self._shipper.warn(
-                "result/warn", f"The result of the program is left out: {error}"
-            )
+        except (OSError, ValueError, RecursionError, InvalidEventError) as error:
+            why = f"{error} It is in {self._directory.result}."
+            self._left_out["result"] = why
+            await self._shipper.warn("result/warn", f"The result of the program is left out: {why}")
             return None
         return result
 
     def _note(self, told: Mapping[str, Any] | None) -> None:
         """What the last event says of the run besides its result."""
         sizes = {
-            name: path.stat().st_size
+            name: _size(path)
             for name, path in (
                 ("stdout", self._directory.stdout),
                 ("stderr", self._directory.stderr),
@@ -438,7 +464,13 @@ class ProgramRun:
             raise ProgramLostError(UNKNOWN, self._how({}))
         code: int | None = told["code"]
         if told["why"] == "" and "error" not in told and code in self._codes.done:
-            return {"exit_code": code} if result is None else result
+            if result is not None and not self._left_out:
+                return result
+            if isinstance(result, dict):
+                return {**cast("dict[str, Any]", result), "left_out": self._left_out}
+            if result is not None:
+                return {"result": result, "left_out": self._left_out}
+            return {"exit_code": code, **({"left_out": self._left_out} if self._left_out else {})}
         raise ProgramError(self._complaint(told), self._how(told), is_final=self._is_final(told))
 
     def _is_final(self, told: Mapping[str, Any]) -> bool:
@@ -449,7 +481,7 @@ class ProgramRun:
         return code in codes.fail or (codes.retry is not None and code not in codes.retry)
 
     def _complaint(self, told: Mapping[str, Any]) -> str:
-        program = (self._directory.read("spec.json") or {}).get("argv", ["it"])[0]
+        program = self._name()
         if told["why"] == TIMED_OUT:
             return f"{program} took longer than its time-out allows, and was ended."
         if told["why"]:
@@ -462,6 +494,11 @@ class ProgramRun:
             words = f"{program} ended with exit code {told['code']}"
         return f"{words}: {self._clean(last)[:300]}" if last else f"{words}."
 
+    def _name(self) -> str:
+        with suppress(OSError):
+            return (self._directory.read("spec.json") or {}).get("argv", [self._task.name])[0]
+        return self._task.name
+
     def _how(self, told: Mapping[str, Any]) -> dict[str, Any]:
         lines = [self._clean(line) for line in tail(self._directory.stderr, STDERR_LINES)]
         known = {"exit_code": told.get("code"), "signal": told.get("signal"), "stderr": lines}
@@ -473,6 +510,53 @@ class ProgramRun:
             if value := os.environ.get(name):
                 text = text.replace(value, "***")
         return text.replace("\0", "")
+
+
+def _state_of(directory: RunDirectory) -> State:
+    """What is the case; where that cannot be seen now, somebody is presumed to hold the run."""
+    try:
+        return directory.state()
+    except OSError as error:
+        _log.debug("%s cannot be looked at for now: %s", directory.path, error)
+        return State.HELD
+
+
+def _read_result(path: Path) -> bytes:
+    """A result of bounded size, of a regular file; nothing is waited for.
+
+    Raises:
+        ValueError: It is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("It is not a regular file.")
+        text = file.read(LARGEST_RESULT + 1)
+    if len(text) > LARGEST_RESULT:
+        raise ValueError(f"It has {found.st_size:,} bytes, and {LARGEST_RESULT:,} are kept.")
+    return text
+
+
+def _described(name: str, size: int) -> dict[str, Any]:
+    """An artifact; a name that is not UTF-8 is shown with replacements, and its bytes are kept."""
+    raw = os.fsencode(name)
+    try:
+        return {"path": raw.decode(), "bytes": size}
+    except UnicodeDecodeError:
+        return {"path": raw.decode(errors="replace"), "bytes": size, "path_hex": raw.hex()}
+
+
+def _artifact_key(name: str) -> str:
+    raw = os.fsencode(name)
+    shown = raw.decode(errors="replace")
+    return f"artifact/{shown}" if shown == name else f"artifact/{shown}/{raw.hex()}"
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 UNSUPERVISED = (

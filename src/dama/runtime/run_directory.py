@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.exact import decode_stored, encode
-from dama.runtime.process import boot_id, process_start
+from dama.runtime.process import boot_id, members_of, process_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +34,13 @@ class State(Enum):
     UNSUPERVISED = "unsupervised"  # its shim was killed, the program lives
     LOST = "lost"  # both are gone, and nobody knows how it ended
     UNSTARTED = "unstarted"  # there never was a process
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and those above it for nobody else, whatever the umask is."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=PRIVATE, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -88,14 +95,14 @@ class RunDirectory:
 
     def make(self) -> None:
         """Create it, for nobody else to read."""
-        self.artifacts.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        make_private(self.artifacts)
         for file in (self.events, self.stdout, self.stderr):
             file.touch(mode=0o600)
         self.mark()
 
     def mark(self) -> None:
         """Something is to be done for it, until it is settled."""
-        self._mark.parent.mkdir(mode=PRIVATE, exist_ok=True)
+        make_private(self._mark.parent)
         self._mark.touch()
 
     def is_open(self) -> bool:
@@ -158,13 +165,22 @@ class RunDirectory:
         return pid if process_start(pid) == known[started] else None
 
     def state(self) -> State:
-        """What is the case now; changes nothing."""
+        """What is the case now; changes nothing.
+
+        Raises:
+            OSError: It cannot be seen now, which says nothing of the program.
+        """
         if self.exit() is not None:
             return State.ENDED
         if self.is_held():
             return State.HELD
         if self.exit() is not None:  # it let go of the lock a moment ago
             return State.ENDED
+        if not self.path.exists():  # somebody removed it, which ends no program
+            return State.HELD if members_of(self.path) else State.LOST
+        return self._state_without_shim()
+
+    def _state_without_shim(self) -> State:
         if self.pid() is not None:
             return State.UNSUPERVISED
         if self.read("pid.json") is None:
@@ -172,10 +188,14 @@ class RunDirectory:
         return State.LOST if self.outcome() is None else State.ENDED
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A file of it; None when it is not there or not whole."""
+        """A file of it; None when it is not there or not whole.
+
+        Raises:
+            OSError: It cannot be read now.
+        """
         try:
             found: object = decode_stored((self.path / name).read_text())
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 

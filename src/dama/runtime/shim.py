@@ -6,7 +6,8 @@ deploy never changes the code under a running program. Standard library only, an
 It gets the lock of the directory, held, as descriptor 3 and the program's environment on standard
 input, so that no secret is written to a disk. It starts the program in a session of its own with
 its output straight to files, and owns its time-out and the kill ladder: TERM to its group, a grace,
-KILL to all that descends from it. `exit.json` says how it ended, and comes when nothing is left.
+KILL to all that descends from it. What outlives the main process, such as the filter behind its
+output, has some seconds to end by itself. `exit.json` comes when nothing is left.
 SIGTERM tells it to end the program. It knows nothing of the database; see `dama.runtime.program`.
 """
 
@@ -32,17 +33,20 @@ if TYPE_CHECKING:
 LOCK = 3
 PR_SET_CHILD_SUBREAPER = 36
 LOOK_SECONDS = 1.0
-KILL_SECONDS = 0.02
+KILL_SECONDS, SLOWEST_KILL = 0.02, 0.5
+LINGER_SECONDS = 5.0
+DRAIN_SECONDS = 0.02
 PATIENCE_SECONDS = 30.0  # for what is killed and does not go: it hangs in the kernel
 OOM_SCORE = 500  # the kernel takes the program before its shim
 CHUNK = 65536
 LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 KEEP_SIZE_PUNCH_HOLE = 3
 TRIM_BYTES = 1 << 20
+LARGEST_BACKLOG = 1 << 20
 HANDLED = (signal.SIGCHLD, signal.SIGTERM)
 IGNORED = (signal.SIGINT, signal.SIGHUP)
 TIMED_OUT = "timed out"
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 BLOCK = 512  # of getrusage, whatever the file system has
 NOT_FOUND, NOT_STARTED = 127, 126
@@ -88,16 +92,33 @@ def descendants() -> set[int]:
 
     But for the embedded database, which may have been started by a command of the program.
     """
-    children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if name.isdigit() and (stat := stat_of(int(name))) and stat[0] not in "ZX":
-            children.setdefault(int(stat[1]), []).append(int(name))
+    children = lister()
     found: set[int] = set()
     front = [os.getpid()]
     while front:
-        below = [pid for pid in children.get(front.pop(), []) if not is_database(pid)]
+        below = [pid for pid in children(front.pop()) if pid not in found and not is_database(pid)]
         front += below
         found.update(below)
+    return {pid for pid in found if (stat := stat_of(pid)) and stat[0] not in "ZX"}
+
+
+def lister() -> Callable[[int], list[int]]:
+    """What lists the children of a process; of one moment where the kernel does not."""
+    if os.path.exists(f"/proc/self/task/{os.getpid()}/children"):
+        return children_of
+    known = family()
+    return lambda pid: known.get(pid, [])
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of all threads of a process: a few reads, however many processes there are."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:  # it is gone, and its children are below somebody else
+        pass
     return found
 
 
@@ -111,6 +132,15 @@ def is_database(pid: int) -> bool:
         return os.getcwdb().startswith(os.path.realpath(os.path.dirname(words[2])) + b"/")
     except (OSError, IndexError):
         return False
+
+
+def family() -> dict[int, list[int]]:
+    """The children of every process, where the kernel does not list them by parent."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+        if name.isdigit() and (stat := stat_of(int(name))):
+            children.setdefault(int(stat[1]), []).append(int(name))
+    return children
 
 
 def send(pid: int, number: int) -> None:
@@ -169,9 +199,13 @@ class Shim:
         self.why = ""
         self.kill_at: float | None = None
         self.killed = False
+        self.pause = KILL_SECONDS
+        self.lingers_until: float | None = None
+        self.backlog = b""
+        self.is_full = False
         self.ended: dict[int, int] = {}
         self.give_up_at = 0.0
-        self.trimmed = 0
+        self.trimmed = [0, 0]
         self.end_at = time.monotonic() + (spec.get("timeout") or float("inf"))
         self.started_at = time.time()
         self.logs = [private(name, LOG) for name in ("stdout", "stderr")]
@@ -224,8 +258,7 @@ class Shim:
         code = NOT_STARTED
         try:
             signal.set_wakeup_fd(-1)
-            for number in (*HANDLED, *IGNORED, signal.SIGPIPE, signal.SIGXFSZ):
-                signal.signal(number, signal.SIG_DFL)
+            default_signals()
             os.setsid()
             os.close(opener)
             if os.read(gate, 1) != b"!":  # the shim is gone, and nobody knows of this process
@@ -249,18 +282,25 @@ class Shim:
             argv: The program and its arguments.
             _report: Where the shim hears why it could not; closed when it could.
         """
-        try:
-            os.execvpe(argv[0], argv, self.environment)
-        except OSError as error:
-            if error.errno != errno.ENOEXEC:
-                raise
-            os.execve("/bin/sh", ["/bin/sh", *argv], self.environment)
+        refused: OSError | None = None
+        for path in found_by(argv[0], self.environment.get("PATH", os.defpath)):
+            try:
+                os.execve(path, argv, self.environment)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except PermissionError as error:  # another folder may have one that can be started
+                refused = error
+            except OSError as error:
+                if error.errno != errno.ENOEXEC:
+                    raise
+                os.execve("/bin/sh", ["/bin/sh", path, *argv[1:]], self.environment)
+        raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
 
     def take_files(self, slave: int) -> None:
         """Standard input, output and error."""
         null = os.open(os.devnull, os.O_RDONLY)
         outputs = [slave, slave] if slave >= 0 else self.logs
-        for number, descriptor in enumerate([slave if slave >= 0 else null, *outputs]):
+        for number, descriptor in enumerate([null, *outputs]):
             os.dup2(descriptor, number)
         if slave >= 0:
             import termios
@@ -268,7 +308,10 @@ class Shim:
             fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     def take_limits(self) -> None:
-        """Niceness, memory, and its place in the kernel's list."""
+        """Niceness, memory, descriptors, and its place in the kernel's list."""
+        if self.spec.get("files"):  # the worker has raised its own; select() knows 1,024
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.spec["files"], hard))
         if self.spec.get("nice"):
             os.nice(self.spec["nice"])
         if self.spec.get("memory"):
@@ -288,20 +331,34 @@ class Shim:
         look_at = 0.0
         while not self.is_over():
             now = time.monotonic()
-            if now >= self.end_at:
-                self.end(TIMED_OUT)
-            if self.kill_at is not None and now >= self.kill_at:
-                self.kill_all()
-                self.kill_at = now + KILL_SECONDS
+            self.keep_times(now)
             if now >= look_at:
                 self.trim()
+                self.flush()
                 look_at = now + LOOK_SECONDS
-            until = min(look_at, self.end_at, self.kill_at or look_at)
+            until = min(look_at, self.end_at, self.kill_at or self.lingers_until or look_at)
             for descriptor, _ in self.poll.poll(max(until - now, 0) * 1000 + 1):
                 self.read(descriptor)
-        while self.master >= 0:  # what the terminal still holds
-            self.read(self.master)
+        self.drain()
         self.trim()
+
+    def keep_times(self, now: float) -> None:
+        """The time-out, and the next step of the ladder."""
+        if now >= self.end_at:
+            self.end(TIMED_OUT)
+        if self.kill_at is not None and now >= self.kill_at:
+            self.kill_all()
+            self.kill_at = now + self.pause
+            self.pause = min(self.pause * 2, SLOWEST_KILL)
+
+    def drain(self) -> None:
+        """Write what the terminal still holds, when nobody has it open any more."""
+        while self.master >= 0 or self.backlog:
+            if self.backlog:
+                time.sleep(DRAIN_SECONDS)
+                self.flush()
+            if self.master >= 0:
+                self.read(self.master)
 
     def is_over(self) -> bool:
         """Take in what has ended; whether nothing is left."""
@@ -314,11 +371,23 @@ class Shim:
                 break
             if pid == self.pid:
                 self.status = status
-        if self.status is not None and not descendants():
-            return True  # a child that is no part of the program: the database
+        if self.status is not None and all(map(is_database, lister()(os.getpid()))):
+            return True  # a child that is no part of the program
         if self.status is not None and self.kill_at is None:
-            self.end("")  # it went and left others behind
+            self.linger()  # it went and left others behind
         return self.killed and time.monotonic() > self.give_up_at
+
+    def linger(self) -> None:
+        """Let what outlives the main process end by itself, as a filter does at its end of input.
+
+        By hand and in cron it would: to end it at once would cut off what it has still to write.
+        """
+        now = time.monotonic()
+        until = self.lingers_until or now + self.spec.get("linger", LINGER_SECONDS)
+        self.lingers_until = until
+        if now >= until:
+            say(f"{sorted(descendants())} outlived the program, and are ended")
+            self.end("")
 
     def cancel(self, _number: int, _frame: FrameType | None) -> None:
         """Somebody wants the program to end."""
@@ -331,11 +400,12 @@ class Shim:
             self.why = why
         if self.kill_at is None:
             self.kill_at = time.monotonic() + self.spec["grace"]
-            self.tell_group(signal.SIGTERM)
-            for pid in descendants():
+            for pid in descendants():  # each once: a second TERM would disturb its tidying up
                 self.ended[pid] = signal.SIGTERM
                 send(pid, signal.SIGTERM)
                 send(pid, signal.SIGCONT)
+            if self.pid not in self.ended:
+                self.tell_group(signal.SIGTERM)
 
     def tell_group(self, number: int) -> None:
         """Signal the program's group, while its number is its own."""
@@ -369,23 +439,49 @@ class Shim:
         if descriptor != self.master:
             return
         if data:
-            os.write(self.logs[0], data)
+            self.backlog += data
+            self.flush()
         else:
             self.poll.unregister(self.master)
             os.close(self.master)
             self.master = -1
 
+    def flush(self) -> None:
+        """Write what came from the terminal; on a full disk it waits here, and then the program."""
+        try:
+            while self.backlog:
+                self.backlog = self.backlog[os.write(self.logs[0], self.backlog) :]
+        except OSError as problem:
+            if not self.is_full:
+                say(f"the log cannot be written for now: {problem.strerror}")
+        self.is_full = bool(self.backlog)
+        if self.master >= 0:  # the program waits, too, when there is no place for what it writes
+            wanted = select.POLLIN if len(self.backlog) < LARGEST_BACKLOG else 0
+            self.poll.register(self.master, wanted)
+
     def trim(self) -> None:
-        """Give the disk back what is older than the cap; the places of the rest do not change."""
-        sizes = [os.fstat(descriptor).st_size for descriptor in self.logs]
-        excess = max(sizes) - self.spec["log_cap"]
-        if excess < self.trimmed + TRIM_BYTES or self.library is None:
-            return
-        self.trimmed = excess
-        for descriptor, size in zip(self.logs, sizes, strict=True):
-            if size > self.spec["log_cap"]:
-                length = size - self.spec["log_cap"]
-                self.library.fallocate(descriptor, KEEP_SIZE_PUNCH_HOLE, 0, length)
+        """Give the disk back what is older than the cap; the places of the rest do not change.
+
+        Whole blocks only: of a part of one the kernel would leave zeros.
+        """
+        for number, descriptor in enumerate(self.logs):
+            stat = os.fstat(descriptor)
+            excess = stat.st_size - self.spec["log_cap"]
+            if excess < self.trimmed[number]:  # it was truncated
+                self.trimmed[number] = max(excess, 0)
+            if excess < self.trimmed[number] + TRIM_BYTES or self.library is None:
+                continue
+            self.trimmed[number] = excess
+            length = excess - excess % max(stat.st_blksize, 4096)
+            if self.library.fallocate(descriptor, KEEP_SIZE_PUNCH_HOLE, 0, length) < 0:
+                self.trimmed[number] = 1 << 62
+                say("this file system keeps all of a log, whatever the cap is")
+
+    def lingered(self) -> float:
+        """Seconds that others outlived the main process."""
+        linger = self.spec.get("linger", LINGER_SECONDS)
+        begun = (self.lingers_until or 0.0) - linger
+        return time.monotonic() - begun if self.lingers_until is not None else 0.0
 
     def report(self, error: str) -> dict[str, Any]:
         """How it ended."""
@@ -397,6 +493,7 @@ class Shim:
             "told": len(self.ended),
             "killed": sum(number == signal.SIGKILL for number in self.ended.values()),
             "left": len(descendants()),
+            "lingered": round(self.lingered(), 3),
             "started_at": self.started_at,
             "ended_at": time.time(),
             "usage": usage(),
@@ -406,8 +503,47 @@ class Shim:
         return document
 
 
+def say(text: str) -> None:
+    """For the log of the shim, which may be on a full disk."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        pass
+
+
+def default_signals() -> None:
+    """None ignored or blocked, whatever the starter of the worker did with them."""
+    for number in signal.valid_signals():
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except (OSError, ValueError):  # KILL and STOP
+            pass
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def found_by(name: str, path: str) -> list[str]:
+    """Where a program of this name may be."""
+    return [name] if "/" in name else [os.path.join(part, name) for part in path.split(":")]
+
+
+def come_back(folder: str, logs: list[int]) -> None:
+    """Make the folder again that somebody removed: how it ended and what it printed is not lost."""
+    os.makedirs(folder, 0o700, exist_ok=True)
+    os.chdir(folder)
+    for name, log in zip(("stdout", "stderr"), logs, strict=True):
+        if os.path.exists(name):
+            continue
+        copy, reader = private(name, LOG), os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
+        while data := os.read(reader, CHUNK):
+            os.write(copy, data)
+        os.close(copy)
+        os.close(reader)
+    say("the folder of the run was removed, and was made again")
+
+
 def own(make: Callable[[dict[str, Any]], Shim]) -> int:
     """Own the run of the current folder, from its start to its end."""
+    folder = os.getcwd()
     with open("spec.json") as file:
         shim = make(json.load(file))
     error = shim.start()
@@ -415,9 +551,11 @@ def own(make: Callable[[dict[str, Any]], Shim]) -> int:
     report = shim.report(error)
     while True:  # a full disk is no reason to forget how it ended
         try:
+            if not os.path.exists(folder):
+                come_back(folder, shim.logs)
             write_json("exit.json", report)
         except OSError as problem:
-            if problem.errno not in FULL:
+            if problem.errno not in (*FULL, errno.ENOENT):
                 raise
             time.sleep(LOOK_SECONDS)
         else:
@@ -427,6 +565,8 @@ def own(make: Callable[[dict[str, Any]], Shim]) -> int:
 def main() -> int:
     """Run what the directory says."""
     os.chdir(sys.argv[1])
+    os.closerange(LOCK + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    default_signals()
     os.set_inheritable(LOCK, False)  # noqa: FBT003 - it takes no names
     fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with open(0, closefd=False) as file:

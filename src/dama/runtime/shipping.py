@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,7 +21,15 @@ from dama.domain.event import ABSENT, Event, check_event, parse_event
 from dama.domain.exact import decode
 from dama.domain.reserved import is_for_programs, without_who
 from dama.errors import RefusedError, UnavailableError
-from dama.runtime.lines import Line, LineReader, Place
+from dama.runtime.lines import (
+    TRUNCATED,
+    Line,
+    LineReader,
+    Place,
+    before,
+    is_other,
+    opened,
+)
 from dama.store import Append
 
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ MARK = b"::dama:: "
 OWN_META = {"epoch", "idempotency_key"}
 PROGRESS_SECONDS = 1.0
 SAVE_SECONDS = 1.0
+COMPLAIN_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 BATCH = 500
 WARNINGS = 100
@@ -59,6 +69,8 @@ class Shipper:
         self.artifacts: set[str] = set(shipped.get("artifacts", ()))
         self._warnings: int = shipped.get("warnings", 0)
         self._progress: Append | None = None
+        self._stderr = Place(**shipped.get("stderr", {}))
+        self._complained_at = float("-inf")
         self._progress_at = float("-inf")
         self._saved_at = float("-inf")
 
@@ -69,14 +81,16 @@ class Shipper:
             LostSignal: The run was taken over, or its context has ended.
         """
         news = [await self._ship_part(name) for name in self._readers]
+        await self._look_at_stderr()
         await self._ship_progress()
         return any(news)
 
     async def ship_rest(self) -> None:
         """Ship all that is left, when nothing comes any more."""
         for name in self._readers:
-            while await self._ship_part(name, is_last=True):
+            while await self._has_part_of(name):
                 await self._ship_progress()
+        await self._look_at_stderr()
         self._progress_at = float("-inf")
         await self._ship_progress()
         self._save()
@@ -117,6 +131,38 @@ class Shipper:
         await asyncio.sleep(0)  # others have their turn, however much there is
         return True
 
+    async def _has_part_of(self, name: str) -> bool:
+        """Ship the next part of a file that has come to its end; whether there was one."""
+        while True:
+            try:
+                return await self._ship_part(name, is_last=True)
+            except OSError as error:  # what was told is not left out because of it
+                self.complain(error)
+                await clock.sleep(AGAIN_SECONDS)
+
+    async def _look_at_stderr(self) -> None:
+        """No events are in it, but whoever reads it should know that something is missing."""
+        descriptor = opened(self._directory.stderr)
+        if descriptor is None:
+            return
+        try:
+            size = os.fstat(descriptor).st_size
+            is_new = size < self._stderr.offset or is_other(descriptor, self._stderr)
+            generation = self._stderr.generation + is_new
+            self._stderr = Place(size, generation=generation, before=before(descriptor, size))
+        finally:
+            os.close(descriptor)
+        if is_new:
+            what = TRUNCATED.format(name="stderr")
+            await self.warn(f"stderr~{generation}/warn", what, stream="stderr")
+
+    def complain(self, error: Exception) -> None:
+        """Say in the worker's log what hinders, once a minute at most."""
+        now = clock.monotonic()
+        if now - self._complained_at >= COMPLAIN_SECONDS:
+            self._complained_at = now
+            _log.warning("context %s: %r", self._execution.claim.context_id, error)
+
     async def _ship_progress(self) -> None:
         now = clock.monotonic()
         if self._progress is None or now - self._progress_at < PROGRESS_SECONDS:
@@ -142,6 +188,9 @@ class Shipper:
             event = self._event(_decoded(line.text), place)
         except InvalidEventError as error:
             return self._warning(f"{place}/warn", str(error), where)
+        except Exception as error:  # noqa: BLE001 - one line ends neither the reading nor the run
+            what = f"A line cannot be read as an event: {type(error).__name__}: {error}"
+            return self._warning(f"{place}/warn", what[:500], where)
         item = Append(self._execution.claim.context_id, event)
         if event.type == f"{self._execution.claim.task}:PROGRESS":
             self._progress = item
@@ -198,11 +247,12 @@ class Shipper:
     def _save(self) -> None:
         self._saved_at = clock.monotonic()
         places = {name: asdict(reader.place) for name, reader in self._readers.items()}
+        places["stderr"] = asdict(self._stderr)
         known = {"artifacts": sorted(self.artifacts), "warnings": self._warnings}
         try:
             self._directory.write("shipped.json", {**places, **known})
         except OSError as error:  # it is shipped again, which is harmless
-            _log.warning("context %s: %s", self._execution.claim.context_id, error)
+            self.complain(error)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -41,7 +41,7 @@ def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
         OSError: The file can not be read.
     """
     with path.open("rb") as file:
-        at = _data_at(file.fileno(), begin)
+        at = _begin(file.fileno(), begin)
         while at < end and (data := os.pread(file.fileno(), min(PART, end - at), at)):
             at += len(data)
             yield data
@@ -50,7 +50,16 @@ def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
 def first_byte(path: Path) -> int:
     """Where the log begins: 0 until the cap has taken something."""
     with path.open("rb") as file:
-        return _data_at(file.fileno(), 0)
+        return _begin(file.fileno(), 0)
+
+
+def _begin(descriptor: int, at: int) -> int:
+    """Where a whole line begins, behind what the cap has taken."""
+    data = _data_at(descriptor, at)
+    if data == at:
+        return at
+    end = os.pread(descriptor, PART, data).find(b"\n")
+    return data + end + 1
 
 
 def _data_at(descriptor: int, at: int) -> int:
@@ -64,7 +73,7 @@ def place_of_last_lines(path: Path, count: int) -> int:
     """The offset where the last lines begin."""
     with path.open("rb") as file:
         at = size = file.seek(0, os.SEEK_END)
-        begin = _data_at(file.fileno(), 0)
+        begin = _begin(file.fileno(), 0)
         wanted = count + 1  # the end of the line before them
         while at > begin:
             part = max(at - PART, begin)
