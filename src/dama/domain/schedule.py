@@ -27,6 +27,16 @@ CatchUp = Literal["none", "one", "all"]
 Overlap = Literal["allow", "skip", "queue"]
 
 ON_TIME = timedelta(minutes=1)
+NICKNAMES = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+"""What cron calls some expressions."""
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 LARGEST_CATCH_UP = 1000
 LARGEST_BACKFILL = 10_000
@@ -40,7 +50,8 @@ class Schedule:
     Attributes:
         name: Its name.
         task: The full name of the task.
-        cron: Five fields: minute, hour, day of month, month, day of week.
+        cron: Five fields: minute, hour, day of month, month, day of week; or a name such as
+            `@daily`.
         zone: Whose clock it follows, such as `Europe/Berlin`.
         params: What the task takes. A text may hold `{time:%Y-%m-%d}`: when it was to fire.
         catch_up: What becomes of firings that were missed while nobody looked: "none" of them is
@@ -69,12 +80,8 @@ class Schedule:
             InvalidScheduleError: The expression or the zone is none.
         """
         zone = zone_of(self.zone)
-        if len(self.cron.split()) != len(FIELDS):  # cronsim would take seconds too
-            raise _no_cron(self.cron, "Wrong number of fields")
-        try:
-            yield from CronSim(self.cron, after.astimezone(zone))
-        except CronSimError as error:
-            raise _no_cron(self.cron, error) from error
+        check_cron(self.cron)  # cronsim would take seconds too
+        yield from CronSim(expanded(self.cron), after.astimezone(zone))
 
     def due(self, first: datetime, now: datetime) -> Due:
         """What to start now.
@@ -171,10 +178,31 @@ def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[
     )
 
 
+def expanded(cron: str) -> str:
+    """A cron expression in five fields, of a name such as `@daily` too."""
+    return NICKNAMES.get(cron.strip().lower(), cron)
+
+
+def check_cron(cron: str) -> None:
+    """Refuse what is not a cron expression.
+
+    Raises:
+        InvalidScheduleError: It is not one; a name such as `@reboot` has no times at all.
+    """
+    expression = expanded(cron)
+    if len(expression.split()) != len(FIELDS):
+        raise _no_cron(cron, "Wrong number of fields")
+    try:
+        CronSim(expression, datetime(2000, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise _no_cron(cron, error) from error
+
+
 def _no_cron(text: str, why: object) -> InvalidScheduleError:
     return InvalidScheduleError(
         f"{text!r} is no cron expression: {why}.",
-        f'It has five fields: {", ".join(FIELDS)}, such as "30 6 * * 1-5".',
+        f'It has five fields: {", ".join(FIELDS)}, such as "30 6 * * 1-5"; or it is one of '
+        f"{', '.join(NICKNAMES)}.",
     )
 
 

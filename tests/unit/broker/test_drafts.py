@@ -369,7 +369,7 @@ def test_the_scripts_of_a_package_become_programs(tmp_path, lock, manager):
     assert found["both"].options == ()
     text = write_toml(drafts)
     assert "hunter2" not in text
-    assert "postgresql://me:***@db/etl" in text
+    assert "an address with a password" in text
     accepted(text, tmp_path)
 
 
@@ -417,8 +417,8 @@ def test_the_lines_of_a_crontab_become_programs_with_their_schedules(tmp_path):
     ):
         assert line in text
     assert "hunter2" not in text
-    tasks = accepted(text, tmp_path)
-    assert tasks["cron.awk"].program.argv({})[2].startswith("awk '{print}' /tmp/x | sh")
+    assert "# Line 15 holds a value for TOKEN, so it is not repeated here." in text
+    accepted(text, tmp_path)
 
 
 def test_a_crontab_of_the_system_has_users():

@@ -1,42 +1,36 @@
 """A crontab: each line is a program, with its schedule in a comment.
 
 Its commands are shell. One that is plain words becomes arguments; another one stays a text for
-the shell that cron would have used. `cd FOLDER &&` becomes cwd, redirections of the output fall
-away, and values that look secret are never written.
+the shell that cron would have used. `cd FOLDER &&` becomes cwd, and the redirection of a log falls
+away. An entry that holds a secret is left to the person: its text is not repeated.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from dama.broker.drafts.draft import SECRET, Draft, Drafts, task_name, unique
+from dama.broker.drafts.draft import Draft, Drafts, task_name, unique
+from dama.broker.drafts.secret import NAME, secret_in
+from dama.broker.drafts.shell import Line, read_line
 from dama.broker.errors import InvalidDefinitionError
+from dama.domain.errors import InvalidScheduleError
+from dama.domain.schedule import NICKNAMES, check_cron
 
-NICKNAMES = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-    "@reboot": "",
-}
 # The clock of cron's host, which the crontab does not tell.
 UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
-_FIELD = r"[\d*,/A-Za-z~-]+"
-_ENTRY = re.compile(
-    rf"^\s*(?P<when>{'|'.join(NICKNAMES)}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$"
+_FIELD = r"[\d*?,/A-Za-z#~-]+"
+_WHEN = "|".join(["@reboot", *NICKNAMES])
+_ENTRY = re.compile(rf"^\s*(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$")
+# No command is called so: seconds or years, as other schedulers have them.
+_MORE_FIELDS = re.compile(
+    r"([*?](?:/\d+)?|\d[\d,/-]*|(?:SUN|MON|TUE|WED|THU|FRI|SAT)(?:[-,][A-Z]{3})*)\s+"
 )
 _SETTING = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
 # For cron itself; HOME, LOGNAME and SHELL are its words too.
 _OF_CRON = ("MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE")
-_OUTPUT = re.compile(r"(?<!\S)(?:[12]?>>?|&>>?)\s*(?P<file>[^\s;&|<>]+)|(?<!\S)2>&1(?!\S)")
-_SHELL = re.compile(r"[|&;<>()$`\\\"'*?\[\]#~!{}\n]")
-_ASSIGNED = re.compile(r"(?<![\w$-])(?P<name>[A-Za-z_]\w*)=(?P<value>'[^']*'|\"[^\"]*\"|\S*)\s*")
+_USERS = ("root", "www-data", "postgres", "nobody", "daemon", "mail", "backup", "nginx", "mysql")
 _WRAPPERS = ("bash", "sh", "env", "nice", "ionice", "nohup", "timeout", "flock", "sudo", "python",
              "python3", "node", "Rscript", "perl", "exec", "time", "chronic")  # fmt: skip
 
@@ -64,6 +58,10 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
     """
     with_user = bool(re.search(r"(?im)^#.*\bdow\s+user\b|^#.*\buser(-name)?\s+command", text))
     with_user = with_user or source.startswith(("/etc/crontab", "/etc/cron.d/"))
+    commands = [found["command"] for line in text.splitlines() if (found := _ENTRY.match(line))]
+    with_user = with_user or (
+        bool(commands) and all(command.split()[0] in _USERS for command in commands)
+    )
     shell = _Shell("/bin/sh", "", {}, ())
     programs: list[Draft] = []
     notes: list[str] = []
@@ -75,11 +73,21 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
         elif line.lstrip().startswith("#"):
             help_ = line.strip("# \t")
         elif entry := _ENTRY.match(line):
-            programs.append(_draft(entry, shell, service, taken, with_user=with_user, help_=help_))
+            found = _read_entry(entry, with_user=with_user)
+            if secret := secret_in(found.text):
+                notes.append(
+                    f"Line {number} holds {secret}, so it is not repeated here. Declare it by "
+                    "hand: put the value into a file of mode 0600, name that in env_files, and let "
+                    "the command read it from its environment."
+                )
+                continue
+            programs.append(_draft(found, shell, service, taken, help_))
         elif setting := _SETTING.match(line):
             _take_setting(shell, setting)
         else:
-            notes.append(f"Line {number} is no entry: {line.strip()[:60]}")
+            is_secret = secret_in(line) is not None
+            shown = "it holds a secret" if is_secret else line.strip()[:60]
+            notes.append(f"Line {number} is no entry: {shown}")
     if not programs:
         raise InvalidDefinitionError(
             f"{source} has no entry of a crontab.",
@@ -97,47 +105,94 @@ def _take_setting(shell: _Shell, setting: re.Match[str]) -> None:
         shell.zone = value
     elif name in _OF_CRON:
         return
-    elif SECRET.search(name):
+    elif NAME.search(name) or secret_in(value):
         shell.secrets = tuple(dict.fromkeys((*shell.secrets, name)))
     else:
         shell.env = {**shell.env, name: value}
 
 
-def _draft(
-    entry: re.Match[str],
-    shell: _Shell,
-    service: str,
-    taken: set[str],
-    *,
-    with_user: bool,
-    help_: str,
-) -> Draft:
-    text = entry["command"].rstrip()
-    notes: list[str] = []
+@dataclass
+class _Entry:
+    """An entry as it was read."""
+
+    when: str
+    text: str
+    line: Line
+    notes: list[str]
+
+
+def _read_entry(entry: re.Match[str], *, with_user: bool) -> _Entry:
+    when, text, notes = entry["when"], entry["command"].rstrip(), list[str]()
+    more: list[str] = []
+    while not when.startswith("@") and len(more) < 2 and (found := _MORE_FIELDS.match(text)):  # noqa: PLR2004 - seconds and years
+        more.append(found[1])
+        text = text[found.end() :]
+    if more:
+        when = _without_seconds([*when.split(), *more], notes)
     if with_user:
-        user, _, text = text.partition(" ")
+        user, *rest = text.split(None, 1)
+        text = rest[0] if rest else ""
         notes.append(f"cron ran it as the user {user}.")
     text = _without_percent(text.strip(), notes)
-    text, folder = _without_cd(text)
-    text = _without_output(text, notes)
-    text, env, secrets = _without_variables(text, notes)
-    name = f"{service}.{unique(_name(text), taken)}"
-    plain = not _SHELL.search(text)
+    line = read_line(text)
+    return _Entry(when, line.text, line, notes)
+
+
+def _draft(entry: _Entry, shell: _Shell, service: str, taken: set[str], help_: str) -> Draft:
+    line, notes = entry.line, entry.notes
+    if line.outputs:
+        logs = [file for file in line.outputs if file != "/dev/null"]
+        notes.append(f"Its output went to {', '.join(logs) or 'nowhere'}; dama keeps it.")
+    env = {**shell.env, **line.env}
+    home = env.pop("HOME", None)
+    folder = str(PurePosixPath(home or ".", line.folder or ""))
+    if home is None and not folder.startswith("/") and _is_relative(line):
+        notes.append("cron started it in the home folder of its user: set cwd to that.")
+    if line.secrets:
+        notes.append(
+            f"The crontab has a value for {', '.join(line.secrets)}, which is not repeated here: "
+            "put it into a file of mode 0600 and name that in env_files, or set it in the "
+            "environment of the workers."
+        )
+    name = f"{service}.{unique(_name(line.text), taken)}"
+    is_text = re.search(r"[*\d]\s+[*\d]", help_) is None and secret_in(help_) is None
     return Draft(
         name,
-        tuple(shlex.split(text)) if plain else (shell.path, "-c", text),
+        line.words or (shell.path, "-c", line.text),
         cwd=folder,
-        help=help_ if not re.search(r"[*\d]\s+[*\d]", help_) else "",
-        env={**shell.env, **env},
-        secrets=tuple(dict.fromkeys((*shell.secrets, *secrets))),
-        notes=(*notes, *_schedule(name, entry["when"], shell.zone)),
+        help=help_ if is_text else "",
+        env={**env, **({"HOME": home} if home else {})},
+        secrets=tuple(dict.fromkeys((*shell.secrets, *line.secrets))),
+        notes=(*notes, *_schedule(name, entry.when, shell.zone)),
     )
+
+
+def _is_relative(line: Line) -> bool:
+    """Whether it names something by where it is started."""
+    words = line.words or tuple(line.text.split())
+    return bool(line.folder) or any(
+        "/" in word and not word.startswith(("/", "-", "~")) and "://" not in word for word in words
+    )
+
+
+def _without_seconds(fields: list[str], notes: list[str]) -> str:
+    """Five fields of six or seven: seconds come first, years last."""
+    seconds, *rest = fields
+    if seconds != "0":
+        notes.append(f"It had the seconds {seconds!r}; schedules here have minutes.")
+    if len(rest) > 5 and rest[5] not in "*?":  # noqa: PLR2004 - minute to day of week
+        notes.append(f"It was for the years {rest[5]} only; schedules here have no years.")
+    return " ".join("*" if each == "?" else each for each in rest[:5])
 
 
 def _schedule(name: str, when: str, zone: str) -> tuple[str, ...]:
     if when == "@reboot":
         return ("cron ran it when the machine started; nothing here does so.",)
     fields = " ".join((NICKNAMES.get(when) or when).split())
+    try:
+        check_cron(fields)
+    except InvalidScheduleError as error:
+        return (f"Its times {fields!r} cannot be a schedule here: {error}",)
     short_name = name.partition(".")[2]
     return (
         f'dama schedule add {short_name} {name} --cron "{fields}" --zone {zone or UNKNOWN_ZONE}',
@@ -150,44 +205,6 @@ def _without_percent(text: str, notes: list[str]) -> str:
     if lines:
         notes.append("cron gave it lines on standard input (after %); they are left out here.")
     return command.replace(r"\%", "%").rstrip()
-
-
-def _without_cd(text: str) -> tuple[str, str]:
-    found = re.match(r"cd\s+(?P<folder>[\w./~+-]+)\s*(?:&&|;)\s*(?P<rest>\S.*)$", text)
-    return (found["rest"], found["folder"]) if found else (text, ".")
-
-
-def _without_output(text: str, notes: list[str]) -> str:
-    files = [found["file"] for found in _OUTPUT.finditer(text) if found["file"]]
-    # One in the middle belongs to a part of a pipe or a list.
-    at_end = re.search(rf"(?:\s*(?:{_OUTPUT.pattern.replace('?P<file>', '?:')}))+\s*$", text)
-    if not at_end or re.search(r"[|;]|&&", text):
-        return text
-    logs = [file for file in files if file != "/dev/null"]
-    notes.append(f"Its output went to {', '.join(logs) or 'nowhere'}; dama keeps it.")
-    return text[: at_end.start()].rstrip()
-
-
-def _without_variables(text: str, notes: list[str]) -> tuple[str, dict[str, str], tuple[str, ...]]:
-    """Take the variables before a command out, and secrets wherever they stand."""
-    env: dict[str, str] = {}
-    secrets: list[str] = []
-    while found := _ASSIGNED.match(text):
-        if SECRET.search(found["name"]):
-            secrets.append(found["name"])
-        elif re.search(r"[$`]", found["value"]):
-            break
-        else:
-            env[found["name"]] = found["value"].strip("\"'")
-        text = text[found.end() :]
-    secrets += [f["name"] for f in _ASSIGNED.finditer(text) if SECRET.search(f["name"])]
-    text = _ASSIGNED.sub(lambda f: "" if SECRET.search(f["name"]) else f[0], text)
-    if secrets:
-        notes.append(
-            f"The crontab has a value for {', '.join(secrets)}, which is not repeated here: "
-            "set it in the environment of the workers."
-        )
-    return text, env, tuple(secrets)
 
 
 def _name(text: str) -> str:

@@ -14,6 +14,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.command import Command, escape
+from dama.broker.drafts.secret import NAME, secret_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
 
 LONGEST_HELP = 100
 WIDTH = 96
-SECRET = re.compile(r"PASS(WORD|WD)?$|PASSWORD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
-MASK = "***"
-# In an address, or after an option: `://me:here@host`, `--password=here`.
-_CREDENTIAL = re.compile(
-    r"""(?P<before>://[^\s:/@"']*:|--?(?:password|passwd|token|secret|api-?key)[= ])[^\s@"'\\{]+""",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -105,15 +99,13 @@ def write_toml(drafts: Drafts) -> str:
         lines += _comment(note)
     for draft in drafts.programs:
         lines += ["", *_declaration(draft)]
-    text, count = _CREDENTIAL.subn(rf"\g<before>{MASK}", "\n".join(lines))
-    if count:
-        text = "\n".join([*_comment(f"What looks secret is left out: {MASK}."), text])
+    text = "\n".join(lines)
     return f"{text}\n"
 
 
 def _declaration(draft: Draft) -> list[str]:
     lines = [f"[programs.{toml(draft.name)}]"]
-    if draft.help:
+    if draft.help and not secret_in(draft.help):
         lines.append(f"help = {toml(draft.help)}")
     lines.append(f"command = {toml([escape(text) for text in draft.command])}")
     if draft.cwd != ".":
@@ -125,7 +117,7 @@ def _declaration(draft: Draft) -> list[str]:
         lines.append(f"secrets = {toml(list(draft.secrets))}")
     for note in draft.notes:
         lines += _comment(note)
-    hidden = [option.name for option in draft.options if SECRET.search(option.name)]
+    hidden = [option.name for option in draft.options if NAME.search(option.name)]
     if hidden:
         lines += _comment(f"It seems to take {', '.join(hidden)}: arguments are seen by others.")
     return lines + _suggestions(draft, [o for o in draft.options if o.name not in hidden])
@@ -149,9 +141,9 @@ def _param(option: Option) -> dict[str, object]:
         "type": option.type if option.type != "string" else None,
         "list": option.list or None,
         "choices": list(option.choices) or None,
-        "default": option.default,
+        "default": None if secret_in(str(option.default)) else option.default,
         "required": False if optional and option.type != "boolean" else None,
-        "help": option.help or None,
+        "help": None if secret_in(option.help) else option.help or None,
     }
     return {key: value for key, value in found.items() if value is not None}
 

@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from dama.broker.drafts.draft import (
-    SECRET,
     Draft,
     Drafts,
     relative,
@@ -16,6 +15,8 @@ from dama.broker.drafts.draft import (
     unique,
 )
 from dama.broker.drafts.options import find_options, find_variables
+from dama.broker.drafts.secret import NAME
+from dama.broker.drafts.sightings import find_sightings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,9 +77,10 @@ def draft_folder(folder: Path, service: str, base: Path) -> Drafts:
 def variables_of(language: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The secrets that a script seems to read, and a note on its other variables."""
     variables = find_variables(text)
-    secrets = tuple(name for name in variables if SECRET.search(name))
+    secrets = tuple(name for name in variables if NAME.search(name))
     others = [name for name in variables if name not in secrets]
     notes = (f"It seems to read the variables {', '.join(others)}.",) if others else ()
+    notes += find_sightings(language, text)
     if language == "psql" and re.search(r"(?<![:\w\]]):[A-Za-z_]", text):
         notes += ("Variables without quotes, as in :year, become SQL as they are: trust callers.",)
     return secrets, notes
@@ -144,7 +146,7 @@ def _help(language: str, text: str) -> str:
     if language == "python":
         try:
             return sentence(ast.get_docstring(ast.parse(text)) or "")
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             return ""
     words: list[str] = []
     for line in text.splitlines():

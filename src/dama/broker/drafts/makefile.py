@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dama.broker.drafts.draft import (
-    SECRET,
     Draft,
     Drafts,
     Option,
@@ -17,6 +16,7 @@ from dama.broker.drafts.draft import (
     task_name,
     unique,
 )
+from dama.broker.drafts.secret import NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,15 @@ class _Target:
     name: str
     help: str = ""
     text: str = ""
+    recipe: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it looks like a file that its recipe makes, not like a command."""
+        if not re.search(r"[./]", self.name):
+            return False
+        makes_it = re.search(r"\$(?:@|[({]@[DF]?[)}])", self.recipe) or self.name in self.recipe
+        return not self.recipe.strip() or bool(makes_it)
 
 
 @dataclass
@@ -48,6 +57,7 @@ class _Makefile:
     # Those that a caller may set have a text or None; those that make computes are not here.
     open: dict[str, str] = field(default_factory=dict[str, str])
     fixed: set[str] = field(default_factory=set[str])
+    computed: list[str] = field(default_factory=list[str])
 
 
 def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
@@ -64,7 +74,7 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
     programs: list[Draft] = []
     files: list[str] = []
     for target in found.targets.values():
-        if target.name not in found.phony and re.search(r"[./]", target.name):
+        if target.name not in found.phony and target.is_file:
             files.append(target.name)
             continue
         options, secrets = _variables(found, target)
@@ -80,6 +90,8 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
             )
         )
     notes = (f"Passed over, for they are files: {', '.join(files)}.",) if files else ()
+    if found.computed:
+        notes += (f"Passed over, for make computes their names: {', '.join(found.computed)}.",)
     return Drafts(str(path), tuple(programs), notes)
 
 
@@ -91,6 +103,7 @@ def _parse(text: str) -> _Makefile:
         if line.startswith("\t"):
             for target in current:
                 target.text += f"{line}\n"
+                target.recipe += f"{line}\n"
         elif variable := _VARIABLE.match(line):
             current = []
             _take_variable(found, variable)
@@ -125,7 +138,9 @@ def _take_variable(found: _Makefile, variable: re.Match[str]) -> None:
 
 def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[_Target]:
     prerequisites, _, described = rule["rest"].partition("##")
-    names = rule["targets"].split()
+    text, computed = _without_functions(rule["targets"])
+    found.computed += computed
+    names = text.split()
     if ".PHONY" in names:
         found.phony |= set(prerequisites.split())
         return
@@ -138,14 +153,31 @@ def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[
         target = found.targets.setdefault(name, _Target(name))
         target.help = target.help or described.strip() or comment
         target.text += f"{prerequisites}\n"
+        target.recipe += f"{prerequisites.partition(';')[2]}\n"
         yield target
+
+
+def _without_functions(text: str) -> tuple[str, list[str]]:
+    """Targets without those that make computes, such as `$(foreach x,a b,load-$(x))`."""
+    kept: list[str] = []
+    computed: list[str] = []
+    depth, word = 0, ""
+    for char in text:
+        if char.isspace() and depth == 0:
+            (computed if "$" in word else kept).append(word)
+            word = ""
+            continue
+        depth += (char in "({") - (char in ")}" and depth > 0)
+        word += char
+    (computed if "$" in word else kept).append(word)
+    return " ".join(kept), computed
 
 
 def _variables(found: _Makefile, target: _Target) -> tuple[tuple[Option, ...], tuple[str, ...]]:
     """What a caller may set for a target, and what of it looks secret."""
     names = re.findall(r"(?<!\$)\$[({]([A-Za-z_]\w*)[)}]", target.text)
     wanted = [n for n in dict.fromkeys(names) if n not in found.fixed and not _OWN.fullmatch(n)]
-    secrets = tuple(name for name in wanted if SECRET.search(name))
+    secrets = tuple(name for name in wanted if NAME.search(name))
     return tuple(_option(name, found.open.get(name)) for name in wanted if name not in secrets), (
         secrets
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.drafts.draft import Option, param_name
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from dama.broker.command import Command
 
+MOST_TABLES = 20
+LONGEST_TABLE = 50_000
 _PYTHON_TYPES = {
     "int": "integer", "INT": "integer", "float": "number", "FLOAT": "number", "Path": "path",
     "BOOL": "boolean", "DateTime": "timestamp",
@@ -63,7 +66,7 @@ def flagged(flag: str, name: str, *, boolean: bool = False, always: bool = False
 def _of_python(text: str) -> Iterator[Option]:
     try:
         tree = ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return
     for node in ast.walk(tree):
         match node:
@@ -172,16 +175,12 @@ _COMMANDER = re.compile(
     rf"\.(?P<kind>option|requiredOption)\(\s*{_QUOTED}(?:\s*,\s*{_QUOTED})?(?:\s*,\s*(?P<default>[^,)]+))?"
 )
 _YARGS = re.compile(r"""\.option\(\s*['"](?P<name>[A-Za-z][\w-]*)['"]\s*,\s*\{(?P<body>[^}]*)\}""")
+_MEMBER = re.compile(r"""[{}]|'[^'\n]*'|"[^"\n]*\"""")
 _FLAG = re.compile(r"(--[A-Za-z][\w-]*)(?:[ =]([<\[])[\w-]+(\.\.\.)?[>\]])?")
 
 
 def _of_javascript(text: str) -> Iterator[Option]:
-    for found in _COMMANDER.finditer(text):
-        flags = found[2] or found[3] or found[4] or ""
-        if flag := _FLAG.search(flags):
-            yield _of_commander(found, flag)
-    for found in _YARGS.finditer(text):
-        yield _of_yargs(found["name"], found["body"])
+    yield from _of_libraries(text)
     for found in re.findall(r"""['"](--[a-z][\w-]*)=?['"]""", text):
         name = param_name(found)
         if name not in {"help", "version"}:
@@ -189,6 +188,40 @@ def _of_javascript(text: str) -> Iterator[Option]:
     for number in re.findall(r"process\.argv\[(\d+)\]", text):
         if int(number) > 1:
             yield positional(int(number) - 1)
+
+
+def _of_libraries(text: str) -> Iterator[Option]:
+    for found in _COMMANDER.finditer(text):
+        flags = found[2] or found[3] or found[4] or ""
+        if flag := _FLAG.search(flags):
+            yield _of_commander(found, flag)
+    for found in _YARGS.finditer(text):
+        yield _of_yargs(found["name"], found["body"])
+    for table in islice(re.finditer(r"\.options\(\s{0,40}\{", text), MOST_TABLES):
+        for name, body in _members(text, table.end()):
+            yield _of_yargs(name, body)
+
+
+def _members(text: str, begin: int) -> Iterator[tuple[str, str]]:
+    """The members of an object that are objects, with what is in them."""
+    depth, start, name = 0, begin, ""
+    for found in _MEMBER.finditer(text, begin, begin + LONGEST_TABLE):
+        if found[0] == "{":
+            if depth == 0:
+                key = re.search(
+                    r"""['"]?([A-Za-z][\w-]{0,60})['"]?\s{0,20}:\s{0,20}$""",
+                    text[start : found.start()],
+                )
+                name, start = key[1] if key else "", found.end()
+            depth += 1
+        elif found[0] == "}":
+            depth -= 1
+            if depth < 0:
+                return
+            if depth == 0:
+                if name:
+                    yield name, text[start : found.start()]
+                start = found.end()
 
 
 def _of_commander(found: re.Match[str], flag: re.Match[str]) -> Option:

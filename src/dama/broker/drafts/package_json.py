@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.broker.drafts.draft import Draft, Drafts, Option, relative, task_name, unique
 from dama.broker.drafts.folder import LANGUAGES, variables_of
 from dama.broker.drafts.options import find_options
+from dama.broker.drafts.secret import secret_in
 from dama.broker.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -77,9 +78,18 @@ def _draft(path: Path, name: str, script: str, text: str, base: Path) -> Draft:
         (manager, "run", "--silent", script) if manager != "bun" else ("bun", "run", script),
         cwd=relative(path.parent, base),
         secrets=secrets,
-        notes=(f"It runs: {text}", *notes),
+        notes=(_what_it_runs(text), *notes),
         options=options,
     )
+
+
+def _what_it_runs(text: str) -> str:
+    if secret := secret_in(text):
+        return (
+            f"Its command holds {secret}, so it is not repeated here. Move the value into a file "
+            "of mode 0600, and name that in env_files."
+        )
+    return f"It runs: {text}"
 
 
 def _look(folder: Path, text: str) -> tuple[tuple[Option, ...], tuple[str, ...], tuple[str, ...]]:

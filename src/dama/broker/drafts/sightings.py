@@ -1,0 +1,66 @@
+"""Sightings: what a script seems to take that no option can be suggested for, in words."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_QUOTED = r"""['"`]([A-Za-z][\w-]{0,60})"""
+_PYTHON_GROUP = re.compile(r"@[\w.]{1,80}\.(?:command|callback)\b|\.add_typer\(|\.add_command\(")
+_PYTHON_COMMAND = re.compile(
+    r"@[\w.]{1,80}\.command\((?:\s{0,20}(?:name\s{0,5}=\s{0,5})?['\"]([\w-]{1,60}))?[^\n]{0,300}\)?\s{0,80}"
+    r"(?:@[^\n]{0,500}\n\s{0,80}){0,20}(?:async\s{1,5})?def\s{1,5}(\w{1,60})"
+)
+
+
+def find_sightings(language: str, text: str) -> tuple[str, ...]:
+    """Find what a person should know of a script's arguments, as notes.
+
+    Args:
+        language: python, node, sh, R or psql.
+        text: The script.
+    """
+    look = {"python": _of_python, "node": _of_javascript, "sh": _of_shell}.get(language)
+    return tuple(look(text)) if look else ()
+
+
+def _of_python(text: str) -> Iterator[str]:
+    names = re.findall(rf"\.add_parser\(\s{{0,40}}{_QUOTED}", text)
+    if "click.group" in text or ".group(" in text or _is_typer(text):
+        names += [
+            name or function.replace("_", "-") for name, function in _PYTHON_COMMAND.findall(text)
+        ]
+    yield from _commands(names)
+    if re.search(r"\bgetopt\.(?:gnu_)?getopt\(", text):
+        yield "It reads its options with getopt; they are not suggested here."
+
+
+def _is_typer(text: str) -> bool:
+    return "typer" in text and len(_PYTHON_GROUP.findall(text)) > 1
+
+
+def _of_javascript(text: str) -> Iterator[str]:
+    yield from _commands(
+        re.findall(
+            rf"\.command\(\s{{0,40}}(?:\{{\s{{0,20}}command\s{{0,5}}:\s{{0,20}})?{_QUOTED}", text
+        )
+    )
+    if re.search(r"\.commandDir\(|\.command\(\s{0,40}[A-Za-z_$]", text):
+        yield "It has sub-commands that stand elsewhere; put one into the command."
+    if re.search(r"\.(?:option|options|positional)\(\s{0,40}(?:[A-Za-z_$]|\.\.\.)", text):
+        yield "It takes options from a variable, which is not read here: look there for more."
+    if re.search(r"\bparseArgs\(|\bminimist\(|\bargs\(\s{0,5}\{", text):
+        yield "It reads its options with parseArgs or the like; not all are suggested here."
+
+
+def _of_shell(text: str) -> Iterator[str]:
+    if re.search(r"(?m)^[^#\n]{0,300}\bgetopt\s+-", text):
+        yield "It reads its options with getopt; not all are suggested here."
+
+
+def _commands(names: list[str]) -> Iterator[str]:
+    if names := list(dict.fromkeys(names)):
+        yield f"It has the sub-commands {', '.join(names[:20])}: put one into the command."
