@@ -105,6 +105,49 @@ def test_an_event_reaches_its_handlers(dama):
     ]
 
 
+NEEDY = '''
+"""It needs what nobody has."""
+from dama import Call, Service
+
+needy = Service("needy", dependencies=["absent"])
+
+@needy.action
+async def ask(call: Call) -> int:
+    """Answer."""
+    return 42
+'''
+
+
+@pytest.fixture
+def needy(dama, tmp_path):
+    """The project has a service that waits for another one, which never comes."""
+    (tmp_path / "needy.py").write_text(NEEDY)
+    (tmp_path / "dama.toml").write_text('services = ["stock", "needy"]\n')
+    return dama
+
+
+def test_a_listing_waits_for_no_service(needy):
+    """It lists what there is, and says what is not there, and why."""
+    for command in ("actions", "nodes"):
+        listed = needy(command)
+        assert "v2.stock" in listed.stdout
+        assert "needy is not started: it waits for the service absent" in listed.stderr
+    assert "needy" in needy("services").stdout
+    prompt = needy("repl", input="v2.stock.item id=1\nneedy.ask\nexit\n")
+    assert '"id": 1' in prompt.stdout
+    assert "waits for the service absent" in prompt.stderr
+
+
+@pytest.mark.parametrize("command", [["call", "needy.ask"], ["emit-event", "price.new"]])
+def test_a_call_says_after_seconds_what_is_missing(needy, command):
+    """Nobody sits before a silent terminal."""
+    done = needy(*command)
+
+    assert done.returncode not in (0, 70)
+    assert "no service absent" in done.stderr
+    assert "dama nodes" in done.stderr
+
+
 def test_nodes_actions_and_services_are_listed(dama):
     assert "(this one)" in dama("nodes").stdout
     (node,) = json.loads(dama("nodes", "--json").stdout)

@@ -32,6 +32,7 @@ from dama.broker.local import LocalService
 from dama.broker.node_service import node_service
 from dama.broker.stream import as_stream
 from dama.broker.transit import Transit
+from dama.errors import DamaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -138,8 +139,12 @@ class Broker:
         """An id for a call, which no other call has, on this node or another."""
         return f"{self._id_base}-{next(self._ids):x}"
 
-    async def start(self) -> None:
+    async def start(self, *, waits: bool = True) -> None:
         """Connect with the other nodes, if there is a way to them, and start the services.
+
+        Args:
+            waits: Return when all services are started; otherwise they start in the background,
+                each when those that it needs are there.
 
         Raises:
             DisconnectedError: The way to other nodes can not be opened, or another one has the id.
@@ -149,7 +154,7 @@ class Broker:
         try:
             if self.transit:
                 await self.transit.connect()
-            await self._start_services()
+            await (self._start_services() if waits else self._start_services_later())
             self.is_started = True
             if self.transit:
                 await self.transit.ready()
@@ -442,6 +447,18 @@ class Broker:
                 data={"service": missing},
             ) from None
 
+    def waiting_services(self) -> dict[str, list[str]]:
+        """The services of this node that are not started, with those that they wait for."""
+        return {
+            service.full_name: [
+                name
+                for name in service.definition.dependencies
+                if not self.catalog.has_service(name)
+            ]
+            for service in self.services.values()
+            if not service.is_started
+        }
+
     async def _changed_or_told(self, missing: Sequence[str]) -> None:
         """Wait for a change of the catalog, and say from time to time what is still missing."""
         try:
@@ -484,6 +501,20 @@ class Broker:
         except BaseExceptionGroup as failed:
             # The first is the cause; the others were waiting for it, or failed beside it.
             raise failed.exceptions[0] from None
+
+    async def _start_services_later(self) -> None:
+        for service in list(self.services.values()):
+            await service.created()
+            if service.definition.dependencies:
+                self.spawn(self._start_or_tell(service))
+            else:
+                await self._start(service)
+
+    async def _start_or_tell(self, service: LocalService) -> None:
+        try:
+            await self._start(service)
+        except DamaError as error:
+            _log.error("%s", error)
 
     async def _give_up(self) -> None:
         """Leave nothing of a start that failed."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dama.broker.broker import Broker
     from dama.cli.session import Session
 
+PATIENCE_SECONDS = 5.0  # the time that a person waits for a service before being told
+
 
 @click.command(
     epilog=examples(
@@ -112,7 +114,7 @@ def nodes(session: Session, *, as_json: bool) -> None:
     async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
         return await broker.call("$node.list", {"withServices": True})
 
-    found = with_broker(session, work)
+    found = with_broker(session, work, patience=0)
     if as_json:
         print_json(found)
         return
@@ -148,7 +150,8 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
     async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
         return await broker.call("$node.actions", {"withEndpoints": True})
 
-    found = [a for a in with_broker(session, work) if service in {None, service_of(a["name"])}]
+    listed = with_broker(session, work, patience=0)
+    found = [a for a in listed if service in {None, service_of(a["name"])}]
     if as_json:
         print_json(found)
         return
@@ -175,14 +178,34 @@ def _chunk(chunk: object) -> bytes:
     return chunk.encode() if isinstance(chunk, str) else f"{json_text(chunk, indent=0)}\n".encode()
 
 
-def with_broker(session: Session, work: Callable[[Broker], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what it gives
-    """Do something with the broker of this process."""
+def with_broker(
+    session: Session,
+    work: Callable[[Broker], Awaitable[Any]],
+    patience: float = PATIENCE_SECONDS,
+) -> Any:  # noqa: ANN401 - what it gives
+    """Do something with the broker of this process.
+
+    A person waits for it: what a service of the project needs is there after `patience` seconds, or
+    that is said. With 0 nobody waits for it.
+    """
 
     async def opened() -> Any:  # noqa: ANN401 - what it gives
-        async with session.app(with_services=True) as app:
-            return await work(await app.broker())
+        async with session.app(with_services=True, patience=patience) as app:
+            broker = await app.broker()
+            found = await work(broker)
+            if not patience:
+                tell_waiting(broker)
+            return found
 
     return asyncio.run(opened())
+
+
+def tell_waiting(broker: Broker) -> None:
+    """Say which services of the project are not there, and why."""
+    for name, missing in broker.waiting_services().items():
+        click.echo(
+            f"{name} is not started: it waits for the service {', '.join(missing)}", err=True
+        )
 
 
 def read_params(values: tuple[str, ...], text: str | None) -> Any:  # noqa: ANN401 - any JSON

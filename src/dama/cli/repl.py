@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.call import read_params, signature
+from dama.cli.call import read_params, signature, tell_waiting
 from dama.cli.group import examples
 from dama.cli.output import print_json
 from dama.cli.report import print_error
@@ -35,9 +35,10 @@ def repl(session: Session) -> None:
     """Call actions and emit events from a prompt; Tab completes their names."""
 
     async def work() -> None:
-        async with session.app(with_services=True) as app:
+        async with session.app(with_services=True, patience=0) as app:
             broker = await app.broker()
             complete(broker)
+            tell_waiting(broker)
             if sys.stdin.isatty():
                 click.echo(f"Node {broker.node_id}. `help` lists what there is.")
             while (line := await asyncio.to_thread(_read)) is not None:

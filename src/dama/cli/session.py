@@ -88,8 +88,15 @@ class Session:
         return EmbeddedPostgres(self.config().home).start()
 
     @asynccontextmanager
-    async def app(self, *, with_services: bool = False) -> AsyncGenerator[App]:
-        """Open the app; only what runs tasks needs the services, and may fail for them."""
+    async def app(
+        self, *, with_services: bool = False, patience: float | None = None
+    ) -> AsyncGenerator[App]:
+        """Open the app; only what runs tasks needs the services, and may fail for them.
+
+        Args:
+            with_services: Load them, and be a node when somebody asks for the broker.
+            patience: See `NodeSource`.
+        """
         from dama.app import App
         from dama.broker.registry import Registry
 
@@ -104,7 +111,7 @@ class Session:
         configure_spans("dama")
         async with (
             App.open(config, self.registry()) as app,
-            node_of(app, config.broker, config.source) as node,
+            node_of(app, config.broker, config.source, patience=patience) as node,
         ):
             self.is_in_cluster = node.is_in_cluster
             yield app

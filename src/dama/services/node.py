@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dama.broker.broker import Broker
@@ -69,15 +70,27 @@ class NodeSource:
         app: What the services of the product work on.
         settings: `[broker]` of the file of settings.
         source: The name of that file.
+        patience: Seconds that the services wait for others that they need; None for no limit. With
+            0 they start in the background, and nobody waits for them.
     """
 
-    def __init__(self, app: App, settings: Mapping[str, object], source: str) -> None:
+    def __init__(
+        self,
+        app: App,
+        settings: Mapping[str, object],
+        source: str,
+        *,
+        patience: float | None = None,
+    ) -> None:
         self._app = app
         self._ends = Ends(app)
         table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
         self._node_id, self._options, self._transporter = _read(table)
         self._rights = BusRights(table.texts("startable"), table.texts("bus_actions"))
         self._bus_names = _bus_names(table) if self._transporter else {}
+        self._waits = patience != 0
+        if patience:
+            self._options = replace(self._options, dependency_timeout=patience)
         self._broker: Broker | None = None
         self._lock = asyncio.Lock()
 
@@ -104,7 +117,7 @@ class NodeSource:
                     middleware=[Tracing()] if is_collecting() else [],
                     transporter=self._transporter,
                 )
-                await broker.start()
+                await broker.start(waits=self._waits)
                 self._broker = broker
                 for name, nodes in shared_names(broker).items():
                     _log.warning(
@@ -123,10 +136,10 @@ class NodeSource:
 
 @asynccontextmanager
 async def node_of(
-    app: App, settings: Mapping[str, object], source: str
+    app: App, settings: Mapping[str, object], source: str, *, patience: float | None = None
 ) -> AsyncGenerator[NodeSource]:
     """Give an app its broker, until the end of the block."""
-    node = NodeSource(app, settings, source)
+    node = NodeSource(app, settings, source, patience=patience)
     app.broker = node.broker
     try:
         yield node
