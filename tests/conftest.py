@@ -1,10 +1,15 @@
-"""Fixtures of all tests: a real PostgreSQL, and a fresh database from a template for each test."""
+"""Fixtures of all tests: a real PostgreSQL, and a fresh database from a template for each test.
+
+The databases belong to a role that is no superuser and may create neither roles nor databases, as
+on a server that others manage: whatever works here works there. The superuser has `server.url`.
+"""
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -14,6 +19,7 @@ from dama.store import Store, schema
 from dama.store.embedded import EmbeddedPostgres
 
 TEMPLATE = "dama_template"
+OWNER = "plain_owner"
 FEWEST_PROCESSES = 2
 
 
@@ -30,6 +36,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
     """A server for each process of the tests, without fsync: nothing in it is worth a disk."""
     server = EmbeddedPostgres(tmp_path_factory.mktemp("pg"), fsync=False)
     server.start()
+    create_role(server, OWNER)
     yield server
     server.stop()
 
@@ -38,7 +45,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 def template(server: EmbeddedPostgres) -> str:
     """The name of a database with the schema and no rows."""
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE DATABASE {}").format(Identifier(TEMPLATE)))
+        connection.execute(
+            SQL("CREATE DATABASE {} OWNER {}").format(Identifier(TEMPLATE), Identifier(OWNER))
+        )
     asyncio.run(schema.migrate(url_of(server, TEMPLATE)))
     return TEMPLATE
 
@@ -78,12 +87,31 @@ def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(
-            SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
+            SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                Identifier(name), Identifier(template), Identifier(OWNER)
+            )
         )
         yield url_of(server, name)
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
 
 
-def url_of(server: EmbeddedPostgres, database: str) -> str:
-    """The URL of another database of the same server."""
-    return server.url.replace("/dama?", f"/{database}?")
+def url_of(server: EmbeddedPostgres, database: str, role: str = OWNER) -> str:
+    """The URL of another database of the same server, as a role."""
+    url = urlsplit(server.url)
+    password = _password(server)
+    login = f"{role}:{password}" if password else role
+    _, _, address = url.netloc.rpartition("@")
+    return urlunsplit(url._replace(netloc=f"{login}@{address}", path=f"/{database}"))
+
+
+def create_role(server: EmbeddedPostgres, role: str) -> None:
+    """A role that may connect, with the password that all roles of the server have, if any."""
+    create = SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(role), _password(server))
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(create)
+
+
+def _password(server: EmbeddedPostgres) -> str | None:
+    """That of the superuser, where the server wants passwords: it runs as another account then."""
+    passfile = parse_qs(urlsplit(server.url).query).get("passfile")
+    return Path(passfile[0]).read_text().strip().rpartition(":")[2] if passfile else None

@@ -17,6 +17,7 @@ from dama.store.errors import (
     UnknownContextError,
     VersionConflictError,
 )
+from tests.conftest import create_role, url_of
 
 PAYLOADS = [ABSENT, None, 0, False, "", [], {"a": [1, None, "ü"]}, 2**70, 1.5]
 
@@ -353,20 +354,20 @@ async def test_an_old_program_may_still_update_what_is_its_own(sql, context):
     assert source == "faa"
 
 
-async def test_only_the_owner_may_rewrite_history(sql, context):
+async def test_only_the_owner_may_rewrite_history(server, sql, database_url, context):
     """The setting alone opens nothing for a role that was merely granted the tables."""
     truncate = "TRUNCATE _data_manager_admin.event_store_prototype"
     with sql.transaction(force_rollback=True):
         sql.execute("SET LOCAL dama.rewrite_history = 'on'")
         sql.execute(truncate)
-    with sql.transaction(force_rollback=True):
-        sql.execute("CREATE ROLE dama_stranger")
-        sql.execute("GRANT USAGE ON SCHEMA _data_manager_admin TO dama_stranger")
-        sql.execute("GRANT ALL ON ALL TABLES IN SCHEMA _data_manager_admin TO dama_stranger")
-        sql.execute("SET LOCAL ROLE dama_stranger")
-        sql.execute("SET LOCAL dama.rewrite_history = 'on'")
-        with pytest.raises(psycopg.Error) as caught, sql.transaction():
-            sql.execute(truncate)
+    create_role(server, "dama_stranger")
+    sql.execute("GRANT USAGE ON SCHEMA _data_manager_admin TO dama_stranger")
+    sql.execute("GRANT ALL ON ALL TABLES IN SCHEMA _data_manager_admin TO dama_stranger")
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(url_of(server, name, "dama_stranger")) as stranger:
+        stranger.execute("SET LOCAL dama.rewrite_history = 'on'")
+        with pytest.raises(psycopg.Error) as caught:
+            stranger.execute(truncate)
 
     assert caught.value.sqlstate == "DM007"
 

@@ -121,6 +121,24 @@ async def test_what_is_forgotten_is_gone(store, tree):
         await store.archive.restore(tree[0])
 
 
+async def test_the_log_has_no_rows_of_what_is_forgotten(store, database_url, tree):
+    """The other positions stay what they are, and later events come after them."""
+    (kept,) = await store.start([Start("a.b", {})])
+    before = await store.log.position()
+    await archived(store)
+    [part async for part in store.archive.forget(NOW)]
+    (later,) = await store.start([Start("a.b", {})])
+    after = await store.log.position()
+
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT position FROM _data_manager_admin.event_log ORDER BY 1"
+        ).fetchall()
+    assert rows == [(before,), (after,)]
+    assert after == before + 1
+    assert [e.context_id for e in (await store.log.read()).events] == [kept, later]
+
+
 async def test_many_trees_leave_in_parts(store):
     """Each in a transaction of its own."""
     contexts = await store.start([Start("a.b", {})] * 250)

@@ -179,3 +179,71 @@ async def test_a_key_that_another_context_has_does_not_come_back(store, database
 
     assert (await store.rebuild())[0] == 0
     assert await store.start([Start("simple.work", {}, key="once")]) == [second] != [first]
+
+
+@pytest.mark.parametrize("call", ["rebuild()", "rebuild_queue()", "rebuild_contexts()"])
+async def test_no_part_is_rebuilt_under_a_living_worker(store, database_url, call):
+    """A new queue knows nothing of what a worker holds, and the run would be started twice."""
+    worker = await register(store)
+    (context,) = await store.start([Start("simple.work", {})])
+    await store.queue.claim(worker, queues=["default"], tasks=["simple.work"], root=None, demand=9)
+
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(f"SELECT _data_manager_admin.{call}")
+
+    assert caught.value.sqlstate == "DM009"
+    assert (await store.context(context)).run.state == "running"
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        '{"priority": "high", "delay": "1h", "expires": [], "deadline": {}, "labels": "gpu"}',
+        '{"priority": 1e300, "delay": 1e300, "key_limit": -1, "limit_key": "k", "labels": {}}',
+        '{"priority": null, "delay": null, "labels": [1, null], "queue": null, "limit_key": null}',
+        '{"priority": true, "key_limit": "many", "limit_key": 7, "program_epoch": "x"}',
+    ],
+)
+async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_it(
+    store, database_url, meta
+):
+    """Rows of older writers: what is no priority counts as none, and all other runs are derived."""
+    good, bad = await store.start([Start("simple.work", {}, priority=3), Start("simple.work", {})])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute(
+            "UPDATE _data_manager_admin.event_store_prototype SET meta = %s"
+            " WHERE etl_context_id = %s",
+            [meta, bad],
+        )
+        connection.execute("DELETE FROM _data_manager_admin.run_queue")
+
+    assert (await store.rebuild())[1] == 2
+
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT context_id, priority, state FROM _data_manager_admin.run_queue ORDER BY 1"
+        ).fetchall()
+    assert rows == [(good, 3, "queued"), (bad, 0, "queued")]
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"delay": "soon"}', "{}", "[]", "null", None, '{"delay": 1e300}']
+)
+async def test_a_run_that_retries_without_a_delay_is_due_at_once(store, database_url, payload):
+    """Without a time nothing would ever queue it again."""
+    (context,) = await store.start([Start("simple.work", {})])
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute(
+            "INSERT INTO _data_manager_admin.event_store_prototype"
+            " (etl_context_id, type, payload, version)"
+            " VALUES (%s, 'simple.work:RETRYING', %s, 2)",
+            [context, payload],
+        )
+
+    await store.rebuild()
+
+    run = (await store.context(context)).run
+    assert run.state == "retrying"
+    assert run.due_at <= await store.now()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dama.store.embedded import EmbeddedPostgres
+    from dama.store.grants import Access
     from dama.store.rows import Difference
 
 
@@ -128,6 +129,40 @@ def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
         click.echo(f"{done[1]} runs are in the queue.")
     elif not differences:
         click.echo("All contexts are what their events say.")
+
+
+@db.command(
+    epilog=examples(
+        "dama db grants",
+        "dama db grants --role etl --as worker",
+        'dama db grants --role etl --as worker | psql "$(dama db url)"',
+    )
+)
+@click.option("--role", metavar="NAME", help="A role that exists; else dama_reader and so on.")
+@click.option(
+    "--as", "access", type=click.Choice(["reader", "writer", "worker"]), help="What it may do."
+)
+@click.pass_obj
+def grants(session: Session, *, role: str | None, access: Access | None) -> None:
+    """Print the SQL that gives roles their rights; the owner of the schema executes it.
+
+    A reader sees everything but tokens and secrets. A writer inserts contexts and events as
+    programs do, and calls dispatch(). A worker has what `dama worker` and `dama gateway` need.
+    Without options: for dama_reader, dama_writer and dama_worker, which are created when missing.
+    It may be executed again at any time.
+    """
+    from dama.store.grants import default_grants
+    from dama.store.grants import grants as grants_of
+
+    if (role is None) != (access is None):
+        raise UsageError(
+            "--role and --as belong together.", "Write --role NAME --as reader|writer|worker."
+        )
+    if role is None or access is None:
+        statements = asyncio.run(default_grants(session.url()))
+    else:
+        statements = asyncio.run(grants_of(session.url(), role, access))
+    click.echo("\n".join(["BEGIN;", *statements, "COMMIT;"]))
 
 
 @db.group(

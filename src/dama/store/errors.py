@@ -2,14 +2,14 @@
 
 DM001 InvalidEventError, DM002 UnknownContextError, DM003 IdempotencyConflictError, DM004
 StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError, DM008
-SingletonError, DM009 WorkersAliveError.
+SingletonError, DM009 WorkersAliveError, DM010 ReservedEventError, DM011 SchemaError.
 """
 
 from __future__ import annotations
 
 import psycopg
 
-from dama.domain.errors import InvalidEventError
+from dama.domain.errors import InvalidEventError, ReservedEventError
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
@@ -60,6 +60,12 @@ class WorkersAliveError(RefusedError):
     """Workers live while something is to be done that they must not see."""
 
     code = "WORKERS_ALIVE"
+
+
+class MissingRightError(RefusedError):
+    """The role of the connection may not do this in the database."""
+
+    code = "MISSING_RIGHT"
 
 
 class ScheduleExistsError(RefusedError):
@@ -136,6 +142,7 @@ class SchemaError(UnavailableError):
 
 
 DISK_FULL = "53100"
+NO_RIGHT = "42501"
 UNIQUE = "23505"
 # Cancelled or timed out, waited too long for a lock, gave way to another transaction.
 ENDED = ("57014", "55P03", "25P03", "25P04", "40001", "40P01")
@@ -161,6 +168,8 @@ CLASSES: dict[str, type[DamaError]] = {
     "DM007": HistoryError,
     "DM008": SingletonError,
     "DM009": WorkersAliveError,
+    "DM010": ReservedEventError,
+    "DM011": SchemaError,
 }
 
 
@@ -209,6 +218,11 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
         return SchemaError(
             f"The schema of the database is not complete: {first_line(error)}.",
             "Is it being migrated? `dama db status` tells.",
+        )
+    if state == NO_RIGHT:
+        return MissingRightError(
+            f"The database refuses: {first_line(error)}.",
+            "`dama db grants --role ROLE --as worker` prints what the owner has to execute.",
         )
     return translate(error)
 

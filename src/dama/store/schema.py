@@ -26,10 +26,9 @@ CODE = "functions"
 CODE_FILES = (
     "event_rules", "event_json", "runs", "append_events", "start_contexts", "dispatch", "limits",
     "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log", "read_log",
-    "subscriptions", "schedules", "rebuild", "archive",
+    "subscriptions", "schedules", "rebuild", "archive", "privileges",
 )  # fmt: skip
 TABLE = """
-CREATE SCHEMA IF NOT EXISTS _data_manager_admin;
 CREATE TABLE IF NOT EXISTS _data_manager_admin.schema_migration (
   name        text PRIMARY KEY,
   checksum    text NOT NULL,
@@ -40,6 +39,27 @@ RECORD = """
 INSERT INTO _data_manager_admin.schema_migration (name, checksum) VALUES (%s, %s)
 ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = clock_timestamp()
 """
+
+# The triggers name the owner of the tables: after a restore as another one, or under a new name,
+# the functions count as those of an older version.
+APPLIED = """
+SELECT m.name, CASE WHEN m.name = %(code)s AND NOT EXISTS (
+         SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+           WHERE t.tgname = 'event_admission'
+             AND c.relnamespace = to_regnamespace('_data_manager_admin')
+             AND strpos(pg_get_triggerdef(t.oid),
+                        '<> ' || quote_literal(pg_get_userbyid(c.relowner)) || '::') > 0)
+       THEN '' ELSE m.checksum END, m.applied_at
+  FROM _data_manager_admin.schema_migration m
+"""
+FIRST_SYSTEM = """
+SELECT EXISTS (SELECT FROM pg_class c
+  WHERE c.relnamespace = to_regnamespace('_data_manager_admin')
+    AND c.relname IN ('etl_context', 'event_store_prototype'))
+"""
+
+Known = dict[str, tuple[str, datetime]]
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
 @dataclass(frozen=True)
@@ -86,9 +106,16 @@ def migrations() -> tuple[Migration, ...]:
     )
 
 
+@cache
+def preflight() -> LiteralString:
+    """What looks whether a database can have the schema, and makes the schema without tables."""
+    text = files("dama.store").joinpath("preflight.sql").read_text("utf-8")
+    return cast("LiteralString", text)
+
+
 def script() -> str:
     """All that a migration from nothing executes, for people who apply it themselves."""
-    parts = ["BEGIN;", f"SELECT pg_advisory_xact_lock({LOCK});", TABLE]
+    parts = ["BEGIN;", f"SELECT pg_advisory_xact_lock({LOCK});", preflight(), TABLE]
     for migration in migrations():
         parts.append(migration.sql)
         values = f"('{migration.name}', '{migration.checksum}')"
@@ -107,14 +134,16 @@ async def migrate(conninfo: str, *, up_to: str | None = None) -> list[str]:
         The names of those that were applied.
 
     Raises:
-        SchemaError: The database is of a newer version.
+        SchemaError: The database is of a newer version, the server of a version that is too old, a
+            right is missing, or the tables are those of the first system. Nothing was changed.
         DatabaseUnreachableError: It does not answer.
     """
     try:
         async with await psycopg.AsyncConnection.connect(conninfo) as connection:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            await connection.execute(preflight())
             await connection.execute(TABLE)
-            known = await _applied(connection)
+            known = await _known(connection)
             _refuse_newer(known)
             applied: list[str] = []
             for migration in migrations():
@@ -137,22 +166,21 @@ async def status(conninfo: str) -> list[AppliedMigration]:
     except psycopg.Error as error:
         raise translate(error) or error from error
     return [
-        AppliedMigration(
-            m.name,
-            None if _is_missing(m, {k: v[0] for k, v in known.items()}) else known[m.name][1],
-        )
+        AppliedMigration(m.name, None if _is_missing(m, known) else known[m.name][1])
         for m in migrations()
     ]
 
 
-async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+async def check(connection: Connection) -> None:
     """Hold the schema of a database against this version.
 
     Raises:
         SchemaError: It is missing, older or newer.
     """
-    known = {name: checksum for name, (checksum, _) in (await _known(connection)).items()}
+    known = await _known(connection)
     _refuse_newer(known)
+    if not known:
+        await _refuse_first_system(connection)
     missing = [m.name for m in migrations() if _is_missing(m, known)]
     if missing:
         what = (
@@ -163,12 +191,12 @@ async def check(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None
         raise SchemaError(f"The database {what}.", "Bring it up to date: dama db migrate")
 
 
-def _is_missing(migration: Migration, known: dict[str, str]) -> bool:
+def _is_missing(migration: Migration, known: Known) -> bool:
     found = known.get(migration.name)
-    return found is None or (migration.name == CODE and found != migration.checksum)
+    return found is None or (migration.name == CODE and found[0] != migration.checksum)
 
 
-def _refuse_newer(known: dict[str, str]) -> None:
+def _refuse_newer(known: Known) -> None:
     ours = {migration.name for migration in migrations()}
     newer: Sequence[str] = sorted(set(known) - ours)
     if newer:
@@ -178,24 +206,20 @@ def _refuse_newer(known: dict[str, str]) -> None:
         )
 
 
-async def _applied(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> dict[str, str]:
-    rows = await (
-        await connection.execute("SELECT name, checksum FROM _data_manager_admin.schema_migration")
-    ).fetchall()
-    return {str(name): str(checksum) for name, checksum in rows}
+async def _refuse_first_system(connection: Connection) -> None:
+    cursor = await connection.execute(FIRST_SYSTEM)
+    if (await cursor.fetchone()) == (True,):
+        raise SchemaError(
+            "The database has the tables of the first system, which this version cannot adopt yet.",
+            "Use another database (`--database-url`), and leave this one to its programs.",
+        )
 
 
-async def _known(
-    connection: psycopg.AsyncConnection[tuple[object, ...]],
-) -> dict[str, tuple[str, datetime]]:
+async def _known(connection: Connection) -> Known:
     cursor = await connection.execute(
         "SELECT to_regclass('_data_manager_admin.schema_migration') IS NOT NULL"
     )
     if (await cursor.fetchone()) != (True,):
         return {}
-    rows = await (
-        await connection.execute(
-            "SELECT name, checksum, applied_at FROM _data_manager_admin.schema_migration"
-        )
-    ).fetchall()
+    rows = await (await connection.execute(APPLIED, {"code": CODE})).fetchall()
     return {str(name): (str(checksum), cast("datetime", at)) for name, checksum, at in rows}

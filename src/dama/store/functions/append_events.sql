@@ -17,7 +17,8 @@
 -- it what is not for the controller alone.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
 -- tables were when a session first called it, and no call pays for planning.
--- dama.appending tells the guards of both tables that the rules were held here.
+-- While it writes, dama.appending holds the id of its transaction: with the role of the owner, which only
+-- a function of the owner has here, that tells the guards of both tables that the rules were held.
 
 -- Whether an event is of a program that a later run of its context has adopted.
 CREATE OR REPLACE FUNCTION _data_manager_admin.is_adopted(context bigint, epoch bigint, type text) RETURNS boolean
@@ -55,12 +56,12 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.append_events(batch jsonb)
 RETURNS TABLE (event_id bigint, version bigint, is_new boolean)
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-SET dama.appending = 'on'
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
 AS $$
 #variable_conflict use_column
 DECLARE
+  flag       text;
   item       record;
   earlier    record;
   refusal    text;
@@ -73,6 +74,7 @@ DECLARE
   now_epoch  bigint;
   now_first  bigint;
   now_latest bigint;
+  now_keys   text[];             -- the keys that this batch has used in it
   ids        bigint[] := '{}';   -- by context touched
   firsts     bigint[] := '{}';
   latest     bigint[] := '{}';
@@ -110,14 +112,15 @@ BEGIN
         statuses := statuses || now_status; epochs := epochs || now_epoch;
       END IF;
       now_id := item.context_id; now_version := item.version; now_status := item.status;
-      now_epoch := item.epoch; now_first := NULL; now_latest := NULL;
+      now_epoch := item.epoch; now_first := NULL; now_latest := NULL; now_keys := '{}';
     END IF;
 
-    -- What can not be a repetition needs no look: a run that starts for the first time, the FINAL of
-    -- a context that has none. The unique index is the second wall.
+    -- What cannot be a repetition needs no look: the keys of a run that starts for the first time, and of
+    -- the FINAL of a context that has none. No other event has such keys (event_refusal()).
     IF item.meta ? 'idempotency_key'
-       AND NOT (item.type LIKE '%:STARTED' AND (item.meta ->> 'epoch')::bigint > now_epoch)
-       AND NOT (item.type LIKE '%:FINAL' AND now_status <> 'DONE') THEN
+       AND NOT (item.type LIKE '%:STARTED' AND item.meta ->> 'idempotency_key' LIKE 'STARTED#%'
+                AND (item.meta ->> 'epoch')::bigint > now_epoch)
+       AND NOT (item.type LIKE '%:FINAL' AND item.meta ->> 'idempotency_key' LIKE 'FINAL#%' AND now_status <> 'DONE') THEN
       SELECT e.event_id, e.version, e.type, e.payload, e.error INTO earlier
         FROM _data_manager_admin.event_store_prototype e
         WHERE e.etl_context_id = now_id AND e.meta ? 'idempotency_key'
@@ -132,6 +135,11 @@ BEGIN
         event_ids[item.place] := earlier.event_id; versions[item.place] := earlier.version; fresh[item.place] := FALSE;
         seen := seen + 1;
         CONTINUE;
+      END IF;
+      IF item.meta ->> 'idempotency_key' = ANY (now_keys) THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM003',
+          MESSAGE = format('The idempotency key %s comes twice in one batch for context %s.', item.meta ->> 'idempotency_key', now_id),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id);
       END IF;
     END IF;
 
@@ -168,6 +176,9 @@ BEGIN
         DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'status', now_status);
     END IF;
 
+    IF item.meta ? 'idempotency_key' THEN
+      now_keys := now_keys || (item.meta ->> 'idempotency_key');
+    END IF;
     now_version := now_version + 1;
     now_status := _data_manager_admin.status_after(item.type);
     now_latest := nextval('_data_manager_admin.event_store_prototype_event_id_seq');
@@ -191,6 +202,7 @@ BEGIN
     statuses := statuses || now_status; epochs := epochs || now_epoch;
   END IF;
 
+  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
   INSERT INTO _data_manager_admin.event_store_prototype
     (event_id, etl_context_id, type, payload, meta, error, version)
   SELECT event_ids[t.place], (t.i ->> 'context_id')::bigint, t.i -> 'event' ->> 'type',
@@ -207,6 +219,7 @@ BEGIN
       CROSS JOIN LATERAL (  -- by index, as above
         SELECT o.ctid FROM _data_manager_admin.etl_context o WHERE o.context_id = u.id OFFSET 0) o
     WHERE c.ctid = o.ctid;
+  flag := set_config('dama.appending', '', TRUE);
 
   IF ended <> '{}' THEN
     PERFORM _data_manager_admin.settle_runs(ended, failed);

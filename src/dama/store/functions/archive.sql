@@ -34,8 +34,10 @@ $$;
 CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(
   age interval, failed boolean, after bigint, demand int)
 RETURNS TABLE (contexts bigint, events bigint, last bigint)
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET dama.rewrite_history = 'on' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  before   text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
+  flag     text := set_config('dama.rewrite_history', 'on', TRUE);
   roots  bigint[];
   ids    bigint[];
 BEGIN
@@ -65,6 +67,7 @@ BEGIN
   DELETE FROM _data_manager_admin.slice_snapshot s USING _data_manager_admin.etl_context c
     WHERE c.root_context_id = ANY (roots) AND s.context_id = c.context_id;
   DELETE FROM _data_manager_admin.etl_context c WHERE c.root_context_id = ANY (roots);
+  flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN NEXT;
 END
 $$;
@@ -74,9 +77,10 @@ $$;
 -- Raises: DM003 an idempotency key of it was given to another context meanwhile
 -- An event without a position counts as written now, or the log would never find it.
 CREATE OR REPLACE FUNCTION _data_manager_admin.restore_tree(context bigint) RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
-SET dama.rewrite_history = 'on' SET dama.appending = 'on' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  before      text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
+  flag        text := set_config('dama.rewrite_history', 'on', TRUE);
   root      bigint;
   restored  bigint;
   taken     record;
@@ -108,17 +112,20 @@ BEGIN
          CASE WHEN EXISTS (SELECT FROM _data_manager_admin.event_log l WHERE l.event_id = moved.event_id)
               THEN xid ELSE pg_current_xact_id() END
     FROM moved;
+  flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN restored;
 END
 $$;
 
 -- forget_trees: remove trees for good that were archived for longer than an age.
--- Out:   how many contexts and events were removed
+-- Out:   how many contexts and events were removed. Their positions in the log stay empty.
 CREATE OR REPLACE FUNCTION _data_manager_admin.forget_trees(age interval, demand int)
 RETURNS TABLE (contexts bigint, events bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  ids bigint[];
+  before text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
+  flag   text := set_config('dama.rewrite_history', 'on', TRUE);
+  ids  bigint[];
 BEGIN
   ids := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a
                  WHERE a.root_context_id IN (
@@ -126,10 +133,13 @@ BEGIN
                      WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
                      ORDER BY r.archived_at LIMIT demand)
                  ORDER BY 1 FOR UPDATE);
+  DELETE FROM _data_manager_admin.event_log l USING _data_manager_admin.archived_event e
+    WHERE e.etl_context_id = ANY (ids) AND l.event_id = e.event_id;
   DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);
   GET DIAGNOSTICS events = ROW_COUNT;
   DELETE FROM _data_manager_admin.archived_context a WHERE a.context_id = ANY (ids);
   GET DIAGNOSTICS contexts = ROW_COUNT;
+  flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN NEXT;
 END
 $$;

@@ -1,68 +1,151 @@
 -- guards: what keeps both public tables right whoever writes.
 --
--- Old programs INSERT events directly: the guard gives such a row the rules of append_events(),
--- its version, and the context its status. append_events() and start_contexts() hold the rules
--- themselves, set dama.appending while they do, and do not meet it: a guard costs them the look at
--- the setting. History is never changed: only the owner of the table may, and only after
--- SET LOCAL dama.rewrite_history = 'on' in the same transaction, which a migration does.
+-- Old programs INSERT directly: the guards give such a row the rules of append_events() and all columns
+-- that are ours, whatever the row says of them. append_events() and start_contexts() hold the rules
+-- themselves and do not meet the guards: a guard costs them the look at who they are.
+-- - Who they are: the role is that of the owner, which no caller can take on, and dama.appending is the id
+--   of the transaction, which keeps the owner's own INSERTs, too, from passing by accident. The owner could
+--   as well disable the triggers. Both are looked at in the WHEN of the triggers, where only built-in
+--   functions are called: nothing of a caller's search_path is executed.
+-- - A row is decided on BEFORE it is stored, and changes its context AFTER: one that ON CONFLICT or another
+--   trigger leaves out has changed nothing.
+-- - History is never changed: only the owner of the table may, and only after
+--   SET LOCAL dama.rewrite_history = 'on' in the same transaction, which a migration does.
 
+-- admit_event: decide on a row of a direct INSERT. Locks the row of the context and writes nothing.
 CREATE OR REPLACE FUNCTION _data_manager_admin.admit_event() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET dama.appending = 'on' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   refusal text;
   context record;
+  latest  record;
+  earlier record;
 BEGIN
-  -- The session's role: the current one is the owner in here, whoever calls.
-  IF NEW.version IS NOT NULL AND current_setting('dama.rewrite_history', TRUE) = 'on'
-     AND pg_has_role(session_user, (SELECT relowner FROM pg_class WHERE oid = TG_RELID), 'MEMBER') THEN
-    RETURN NEW;
-  END IF;
   refusal := _data_manager_admin.event_refusal(NEW.type, NEW.payload, NEW.meta, NEW.error);
   IF refusal IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', refusal);
   END IF;
-  SELECT c.context_id, c.version, c.status, c.epoch INTO context
+  NEW.meta := nullif(NEW.meta, 'null');
+  SELECT c.context_id, c.task, c.epoch INTO context
     FROM _data_manager_admin.etl_context c WHERE c.context_id = NEW.etl_context_id
     FOR NO KEY UPDATE;
   IF NOT FOUND THEN
-    RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', NEW.etl_context_id);
+    RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', coalesce(NEW.etl_context_id::text, 'without an id'));
   END IF;
-  IF NEW.meta ? 'epoch' AND ((NEW.meta ->> 'epoch')::bigint <> context.epoch OR context.status = 'ERROR') THEN
+  -- From the events, not from the context: those of the same statement have not changed that yet.
+  SELECT coalesce(max(e.version), 0) AS version, max(_data_manager_admin.status_after(e.type)) AS status INTO latest
+    FROM (SELECT l.version, l.type FROM _data_manager_admin.event_store_prototype l
+            WHERE l.etl_context_id = NEW.etl_context_id ORDER BY l.version DESC LIMIT 1) e;
+
+  -- INSERT ... ON CONFLICT leaves out what meets an index, and that comes after this. No trigger is told of
+  -- the clause: where its words are not in the text of the query, what is known already is refused here.
+  IF current_query() ~* 'on\s+conflict' AND EXISTS (
+       SELECT FROM _data_manager_admin.event_store_prototype e WHERE e.event_id = NEW.event_id
+       UNION ALL
+       SELECT FROM _data_manager_admin.event_store_prototype e
+         WHERE e.etl_context_id = NEW.etl_context_id AND (e.version = NEW.version
+           OR (e.type LIKE '%:INITIAL' AND NEW.type LIKE '%:INITIAL') OR (e.type LIKE '%:FINAL' AND NEW.type LIKE '%:FINAL')
+           OR e.meta ->> 'idempotency_key' = NEW.meta ->> 'idempotency_key')) THEN
+    NEW.version := coalesce(NEW.version, latest.version + 1);
+    RETURN NEW;
+  END IF;
+  IF NEW.meta ? 'idempotency_key' THEN
+    SELECT e.event_id INTO earlier
+      FROM _data_manager_admin.event_store_prototype e
+      WHERE e.etl_context_id = NEW.etl_context_id AND e.meta ? 'idempotency_key'
+        AND e.meta ->> 'idempotency_key' = NEW.meta ->> 'idempotency_key';
+    IF FOUND THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM003',
+        MESSAGE = format('Context %s has an event with the idempotency key %s already: event %s.', NEW.etl_context_id, NEW.meta ->> 'idempotency_key', earlier.event_id),
+        HINT = 'It is kept. Use another key for another event; INSERT ... ON CONFLICT DO NOTHING leaves out what is there.';
+    END IF;
+  END IF;
+  IF NEW.meta ? 'epoch' AND ((NEW.meta ->> 'epoch')::bigint <> context.epoch OR latest.status = 'ERROR') THEN
     RAISE EXCEPTION USING ERRCODE = 'DM004',
       MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', NEW.etl_context_id, context.epoch, NEW.meta ->> 'epoch');
   END IF;
-  IF NEW.version <> context.version + 1 THEN
+  IF NEW.version <> latest.version + 1 THEN
     RAISE EXCEPTION USING ERRCODE = 'DM005',
-      MESSAGE = format('Context %s is at version %s, so its next event is not number %s.', NEW.etl_context_id, context.version, NEW.version),
+      MESSAGE = format('Context %s is at version %s, so its next event is not number %s.', NEW.etl_context_id, latest.version, NEW.version),
       HINT = 'Leave the version out: it is given here.';
   END IF;
   refusal := _data_manager_admin.life_cycle_refusal(
-    NEW.etl_context_id, context.version, context.status, NEW.type);
+    NEW.etl_context_id, latest.version, latest.status, NEW.type);
   IF refusal IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = refusal;
   END IF;
-
-  NEW.version := context.version + 1;
-  UPDATE _data_manager_admin.etl_context c
-    SET version = NEW.version, status = _data_manager_admin.status_after(NEW.type),
-        latest_event_id = NEW.event_id, initial_event_id = coalesce(c.initial_event_id, NEW.event_id),
-        modified_at = clock_timestamp()
-    WHERE c.context_id = NEW.etl_context_id;
-  IF _data_manager_admin.status_after(NEW.type) <> 'OPEN' THEN
-    PERFORM _data_manager_admin.settle_runs(
-      ARRAY[NEW.etl_context_id],
-      CASE _data_manager_admin.status_after(NEW.type) WHEN 'DONE' THEN '{}' ELSE ARRAY[NEW.etl_context_id] END);
-  ELSE
-    UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
-      WHERE q.context_id = NEW.etl_context_id AND q.state = 'waiting' AND NEW.type = ANY (q.wake_types);
+  refusal := _data_manager_admin.reserved_refusal(
+    NEW.etl_context_id, context.task, NEW.type, NEW.meta ->> 'idempotency_key');
+  IF refusal IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM010', MESSAGE = refusal;
   END IF;
+  NEW.event_id := coalesce(NEW.event_id, nextval('_data_manager_admin.event_store_prototype_event_id_seq'));
+  IF NEW.event_id NOT BETWEEN 1 AND _data_manager_admin.last_drawn('_data_manager_admin.event_store_prototype_event_id_seq') THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM001',
+      MESSAGE = format('Not an event: its id must come from the sequence, and that has not come to %s.', NEW.event_id),
+      HINT = 'Leave event_id out: it has a default.';
+  END IF;
+  NEW.version := latest.version + 1;
+  NEW.created_at := clock_timestamp();
+  NEW.xid := pg_current_xact_id();
   RETURN NEW;
 END
 $$;
 
-CREATE OR REPLACE TRIGGER event_admission BEFORE INSERT ON _data_manager_admin.event_store_prototype
-  FOR EACH ROW WHEN (NEW.version IS NULL OR current_setting('dama.appending', TRUE) IS DISTINCT FROM 'on')
-  EXECUTE FUNCTION _data_manager_admin.admit_event();
+-- follow_event: what a row of a direct INSERT means for its context and the queue, once it is stored.
+CREATE OR REPLACE FUNCTION _data_manager_admin.follow_event() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  after text := _data_manager_admin.status_after(NEW.type);
+  flag  text;
+BEGIN
+  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
+  UPDATE _data_manager_admin.etl_context c
+    SET version = NEW.version, status = after,
+        latest_event_id = NEW.event_id, initial_event_id = coalesce(c.initial_event_id, NEW.event_id),
+        modified_at = clock_timestamp()
+    WHERE c.context_id = NEW.etl_context_id;
+  flag := set_config('dama.appending', '', TRUE);
+  IF after <> 'OPEN' THEN
+    PERFORM _data_manager_admin.settle_runs(
+      ARRAY[NEW.etl_context_id], CASE after WHEN 'DONE' THEN '{}' ELSE ARRAY[NEW.etl_context_id] END);
+  ELSE
+    UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
+      WHERE q.context_id = NEW.etl_context_id AND q.state = 'waiting' AND NEW.type = ANY (q.wake_types);
+  END IF;
+  RETURN NULL;
+END
+$$;
+
+-- admit_context: of a context that is inserted directly only its id and its parent are the writer's.
+CREATE OR REPLACE FUNCTION _data_manager_admin.admit_context() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  NEW.context_id := coalesce(NEW.context_id, nextval('_data_manager_admin.etl_context_context_id_seq'));
+  IF NEW.context_id NOT BETWEEN 1 AND _data_manager_admin.last_drawn('_data_manager_admin.etl_context_context_id_seq') THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM001',
+      MESSAGE = format('Not a context: its id must come from the sequence, and that has not come to %s.', NEW.context_id),
+      HINT = 'Leave context_id out: it has a default.';
+  END IF;
+  NEW.root_context_id := NULL;
+  NEW.task := NULL;
+  NEW.status := NULL;
+  NEW.version := 0;
+  NEW.epoch := 0;
+  NEW.initial_event_id := NULL;
+  NEW.latest_event_id := NULL;
+  NEW.idempotency_key := NULL;
+  NEW.created_at := clock_timestamp();
+  NEW.modified_at := NEW.created_at;
+  RETURN NEW;
+END
+$$;
+
+-- last_drawn: how far a sequence has come; 0 when nothing was drawn from it.
+CREATE OR REPLACE FUNCTION _data_manager_admin.last_drawn(sequence regclass) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(pg_sequence_last_value(sequence), 0)
+$$;
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.place_context() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -99,13 +182,34 @@ CREATE OR REPLACE TRIGGER contexts_are_kept
   ON _data_manager_admin.etl_context
   FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
 
--- What a context is follows from its events; these columns are no column of an old program.
-CREATE OR REPLACE TRIGGER contexts_follow_their_events
-  BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id
-  ON _data_manager_admin.etl_context
-  FOR EACH STATEMENT WHEN (current_setting('dama.appending', TRUE) IS DISTINCT FROM 'on')
-  EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
-
 CREATE OR REPLACE TRIGGER positions_are_kept
   BEFORE UPDATE OR DELETE OR TRUNCATE ON _data_manager_admin.event_log
   FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+
+-- The triggers that let the functions pass name the owner as it is now: a WHEN cannot look it up. When
+-- the owner is another one later, `dama db migrate` says so, and makes them again.
+DO $do$
+DECLARE
+  owner     name := (SELECT pg_get_userbyid(c.relowner) FROM pg_class c
+                       WHERE c.oid = '_data_manager_admin.event_store_prototype'::regclass);
+  other     text := format($$(current_user <> %L
+    OR current_setting('dama.appending', TRUE) IS DISTINCT FROM pg_current_xact_id()::text)$$, owner);
+  -- to_regrole(): no error where there is no such role
+  rewriting text := format($$(current_setting('dama.rewrite_history', TRUE) IS NOT DISTINCT FROM 'on'
+    AND coalesce(pg_has_role(to_regrole(%L), 'MEMBER'), FALSE))$$, quote_ident(owner));
+BEGIN
+  EXECUTE format($$
+    CREATE OR REPLACE TRIGGER event_admission BEFORE INSERT ON _data_manager_admin.event_store_prototype
+      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.admit_event();
+    CREATE OR REPLACE TRIGGER event_effects AFTER INSERT ON _data_manager_admin.event_store_prototype
+      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.follow_event();
+    CREATE OR REPLACE TRIGGER context_admission BEFORE INSERT ON _data_manager_admin.etl_context
+      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.admit_context();
+    -- What a context is follows from its events; these columns are no column of an old program.
+    CREATE OR REPLACE TRIGGER contexts_follow_their_events
+      BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id, task, idempotency_key, created_at
+      ON _data_manager_admin.etl_context
+      FOR EACH STATEMENT WHEN (%1$s) EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+  $$, other, rewriting);
+END
+$do$;

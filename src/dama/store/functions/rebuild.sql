@@ -1,5 +1,13 @@
 -- rebuild: derive again what follows from the events, in one transaction while nobody writes.
 
+-- A number of an event's meta or payload that became one of the queue; NULL when it is none, or too large:
+-- whoever wrote it, one event must not keep all others from being derived.
+CREATE OR REPLACE FUNCTION _data_manager_admin.number_in(object jsonb, name text, largest double precision) RETURNS double precision
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN jsonb_typeof(object -> name) = 'number' AND (object ->> name)::numeric BETWEEN -largest::numeric AND largest::numeric
+              THEN (object ->> name)::numeric::double precision END
+$$;
+
 -- derived_contexts: what their events say of all contexts.
 -- An epoch never goes down: a worker that was forgotten may still hold the one that is there. An
 -- idempotency key that is there stays; one that is missing comes back unless another context has it.
@@ -16,7 +24,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            (array_agg(e.event_id ORDER BY e.version))[1] AS first,
            (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
            _data_manager_admin.status_after((array_agg(e.type ORDER BY e.version DESC))[1]) AS status,
-           coalesce(max((e.meta ->> 'epoch')::bigint) FILTER (WHERE e.type ~ ':(STARTED|ADOPTED|LOST)$'), 0) AS epoch,
+           coalesce(max(_data_manager_admin.number_in(e.meta, 'epoch', 1e18)::bigint) FILTER (WHERE e.type ~ ':(STARTED|ADOPTED|LOST)$'), 0) AS epoch,
            max(e.meta ->> 'start_key') FILTER (WHERE e.version = 1) AS start_key
       FROM _data_manager_admin.event_store_prototype e GROUP BY e.etl_context_id),
   lost AS (
@@ -35,11 +43,13 @@ $$;
 -- rebuild_contexts: make contexts what their events say.
 -- Out:   how many were something else
 CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild_contexts() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET dama.appending = 'on' SET dama.rewrite_history = 'on' AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  before    text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
+  flag      text := set_config('dama.rewrite_history', 'on', TRUE);
   changed bigint;
 BEGIN
+  PERFORM _data_manager_admin.refuse_living_workers();
   UPDATE _data_manager_admin.etl_context c
     SET root_context_id = d.root_context_id, version = d.version, initial_event_id = d.initial_event_id,
         latest_event_id = d.latest_event_id, status = d.status, epoch = d.epoch,
@@ -49,7 +59,25 @@ BEGIN
       AND (c.root_context_id, c.version, c.initial_event_id, c.latest_event_id, c.status, c.epoch, c.idempotency_key)
           IS DISTINCT FROM (d.root_context_id, d.version, d.initial_event_id, d.latest_event_id, d.status, d.epoch, d.idempotency_key);
   GET DIAGNOSTICS changed = ROW_COUNT;
+  flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN changed;
+END
+$$;
+
+-- refuse_living_workers: nothing is derived again under a worker: its runs do not follow from events.
+-- Locks: the table of workers, so that none begins meanwhile
+CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_living_workers() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  alive record;
+BEGIN
+  LOCK TABLE _data_manager_admin.worker IN EXCLUSIVE MODE;
+  SELECT w.host, w.pid INTO alive FROM _data_manager_admin.worker w
+    WHERE w.lease_until > clock_timestamp() LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM009',
+      MESSAGE = format('The worker %s:%s lives, and its runs cannot be derived from events.', alive.host, alive.pid);
+  END IF;
 END
 $$;
 
@@ -57,11 +85,14 @@ $$;
 -- Out:   how many runs there are now
 -- A run that waited is queued: it finds in its events what it waits for, and waits again.
 CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild_queue() RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   runs bigint;
   keys text[];
 BEGIN
+  PERFORM _data_manager_admin.refuse_living_workers();
+  LOCK TABLE _data_manager_admin.etl_context, _data_manager_admin.event_store_prototype,
+    _data_manager_admin.run_queue IN EXCLUSIVE MODE;
   CREATE TEMPORARY TABLE known ON COMMIT DROP AS
     SELECT q.context_id, q.epoch FROM _data_manager_admin.run_queue q;
   DELETE FROM _data_manager_admin.run_queue;
@@ -69,25 +100,26 @@ BEGIN
     (context_id, root_context_id, parent_id, task, queue, priority, epoch, attempt, state, due_at,
      expires_at, deadline_at, labels, limit_key, key_limit, host, program_epoch, host_until)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
-         coalesce(i.meta ->> 'queue', 'default'), coalesce((i.meta ->> 'priority')::int, 0),
-         greatest(c.epoch, k.epoch), coalesce((s.meta ->> 'attempt')::int, 0),
+         coalesce(i.meta ->> 'queue', 'default'), coalesce(_data_manager_admin.number_in(i.meta, 'priority', 2147483647)::int, 0),
+         greatest(c.epoch, k.epoch), coalesce(_data_manager_admin.number_in(s.meta, 'attempt', 2147483647)::int, 0),
          CASE WHEN l.type LIKE '%:RETRYING' THEN 'retrying'
               WHEN s.type IS NOT NULL THEN 'queued'
-              WHEN i.meta ? 'delay' AND l.type LIKE '%:INITIAL' THEN 'delayed'
-              WHEN i.meta ? 'limit_key' THEN 'blocked'
+              WHEN _data_manager_admin.number_in(i.meta, 'delay', 1e10) IS NOT NULL AND l.type LIKE '%:INITIAL' THEN 'delayed'
+              WHEN i.meta ->> 'limit_key' IS NOT NULL THEN 'blocked'
               ELSE 'queued' END,
          CASE WHEN l.type LIKE '%:RETRYING'
-                THEN l.created_at + (l.payload ->> 'delay')::double precision * interval '1 second'
-              WHEN i.meta ? 'delay' AND l.type LIKE '%:INITIAL'
-                THEN i.created_at + (i.meta ->> 'delay')::double precision * interval '1 second' END,
+                THEN l.created_at + coalesce(_data_manager_admin.number_in(l.payload, 'delay', 1e10), 0) * interval '1 second'
+              WHEN _data_manager_admin.number_in(i.meta, 'delay', 1e10) IS NOT NULL AND l.type LIKE '%:INITIAL'
+                THEN i.created_at + _data_manager_admin.number_in(i.meta, 'delay', 1e10) * interval '1 second' END,
          CASE WHEN l.type LIKE '%:INITIAL'
-                THEN i.created_at + (i.meta ->> 'expires')::double precision * interval '1 second' END,
-         r.created_at + (i.meta ->> 'deadline')::double precision * interval '1 second',
-         ARRAY(SELECT jsonb_array_elements_text(i.meta -> 'labels') WHERE i.meta ? 'labels'),
-         i.meta ->> 'limit_key', (i.meta ->> 'key_limit')::int,
+                THEN i.created_at + _data_manager_admin.number_in(i.meta, 'expires', 1e10) * interval '1 second' END,
+         r.created_at + _data_manager_admin.number_in(i.meta, 'deadline', 1e10) * interval '1 second',
+         ARRAY(SELECT jsonb_array_elements_text(i.meta -> 'labels') WHERE jsonb_typeof(i.meta -> 'labels') = 'array'),
+         i.meta ->> 'limit_key',
+         CASE WHEN i.meta ->> 'limit_key' IS NOT NULL THEN greatest(_data_manager_admin.number_in(i.meta, 'key_limit', 2147483647)::int, 1) END,
          -- A program may still run there; nobody else starts it before that host had its time.
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN s.meta ->> 'program_host' END,
-         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN (s.meta ->> 'program_epoch')::bigint END,
+         CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.number_in(s.meta, 'program_epoch', 1e18)::bigint END,
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.end_of_grace(s.meta ->> 'program_host') END
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype i ON i.event_id = c.initial_event_id
@@ -121,17 +153,10 @@ $$;
 CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild()
 RETURNS TABLE (contexts bigint, runs bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  alive record;
 BEGIN
   LOCK TABLE _data_manager_admin.worker, _data_manager_admin.etl_context,
     _data_manager_admin.event_store_prototype, _data_manager_admin.run_queue IN EXCLUSIVE MODE;
-  SELECT w.host, w.pid INTO alive FROM _data_manager_admin.worker w
-    WHERE w.lease_until > clock_timestamp() LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION USING ERRCODE = 'DM009',
-      MESSAGE = format('The worker %s:%s lives, and its runs can not be derived from events.', alive.host, alive.pid);
-  END IF;
+  PERFORM _data_manager_admin.refuse_living_workers();
   DELETE FROM _data_manager_admin.worker;
   contexts := _data_manager_admin.rebuild_contexts();
   runs := _data_manager_admin.rebuild_queue();

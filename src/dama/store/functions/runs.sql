@@ -12,6 +12,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   parents bigint[];
   keys    text[];
+  flag    text;
 BEGIN
   keys := ARRAY(SELECT DISTINCT q.limit_key FROM _data_manager_admin.run_queue q
                   WHERE q.context_id = ANY (ended) AND q.limit_key IS NOT NULL);
@@ -21,9 +22,11 @@ BEGIN
   IF failed <> '{}' THEN
     PERFORM 1 FROM _data_manager_admin.run_queue q
       WHERE q.context_id = ANY (failed) ORDER BY q.context_id FOR UPDATE;
+    flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
     UPDATE _data_manager_admin.etl_context c SET epoch = q.epoch
       FROM _data_manager_admin.run_queue q
       WHERE q.context_id = ANY (failed) AND c.context_id = q.context_id AND c.epoch < q.epoch;
+    flag := set_config('dama.appending', '', TRUE);
   END IF;
   DELETE FROM _data_manager_admin.run_queue q
     WHERE q.context_id = ANY (ARRAY(SELECT unnest(ended) ORDER BY 1));

@@ -9,10 +9,38 @@
 -- Out:   one row per item, in order: context_id, is_new (false: the key was known, or its run is open)
 -- Locks: the row of the parent, the keys
 -- Raises: as append_events(); DM008 a run with the key is open
+
+-- Why an item cannot be a start; NULL when it can. The queue is rebuilt from the meta of its INITIAL.
+CREATE OR REPLACE FUNCTION _data_manager_admin.start_refusal(item jsonb, meta jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT CASE
+    WHEN jsonb_typeof(item -> 'task') IS DISTINCT FROM 'string' OR item ->> 'task' = ''
+      THEN format('task must be a string that is not empty, found %s', coalesce(item ->> 'task', 'none'))
+    WHEN octet_length(item ->> 'idempotency_key') NOT BETWEEN 1 AND 1000
+      THEN format('the idempotency key must have 1 to 1,000 bytes, found %s', octet_length(item ->> 'idempotency_key'))
+    WHEN right(item -> 'event' ->> 'type', 8) IS DISTINCT FROM ':INITIAL'
+      THEN format('the event of a start must have a type that ends in :INITIAL, found %s', item -> 'event' ->> 'type')
+    WHEN jsonb_typeof(meta -> 'priority') <> 'number'
+      THEN format('meta.priority must be a number, found %s', meta -> 'priority')
+    WHEN jsonb_typeof(meta -> 'key_limit') <> 'number'
+      THEN format('meta.key_limit must be a number, found %s', meta -> 'key_limit')
+    WHEN jsonb_typeof(meta -> 'delay') <> 'number' OR jsonb_typeof(meta -> 'expires') <> 'number'
+         OR jsonb_typeof(meta -> 'deadline') <> 'number'
+      THEN format('meta.delay, meta.expires and meta.deadline must be numbers of seconds, found %s, %s and %s',
+                  meta -> 'delay', meta -> 'expires', meta -> 'deadline')
+    WHEN jsonb_typeof(meta -> 'queue') <> 'string' OR jsonb_typeof(meta -> 'limit_key') <> 'string'
+         OR jsonb_typeof(meta -> 'start_key') <> 'string'
+      THEN format('meta.queue, meta.limit_key and meta.start_key must be strings, found %s, %s and %s',
+                  meta -> 'queue', meta -> 'limit_key', meta -> 'start_key')
+    WHEN jsonb_typeof(meta -> 'labels') <> 'array'
+      THEN format('meta.labels must be an array of strings, found %s', meta -> 'labels')
+  END
+$$;
+
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
   batch jsonb, spawned jsonb DEFAULT NULL, parent bigint DEFAULT NULL)
 RETURNS TABLE (context_id bigint, is_new boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET dama.appending = 'on'
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
@@ -24,10 +52,12 @@ DECLARE
   fresh   boolean[];
   root    bigint;
   keys    text[];
+  flag    text;
 BEGIN
-  SELECT t.place, _data_manager_admin.fsa_refusal(t.i -> 'event') AS refusal INTO item
-    FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-    WHERE _data_manager_admin.fsa_refusal(t.i -> 'event') IS NOT NULL LIMIT 1;
+  SELECT r.place, r.refusal INTO item
+    FROM (SELECT t.place, coalesce(_data_manager_admin.fsa_refusal(t.i -> 'event'), _data_manager_admin.start_refusal(t.i, t.i -> 'event' -> 'meta')) AS refusal
+            FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place) OFFSET 0) r
+    WHERE r.refusal IS NOT NULL LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', item.refusal),
       DETAIL = jsonb_build_object('item', item.place - 1);
@@ -78,6 +108,7 @@ BEGIN
     fresh[item.place] := FALSE;
   END LOOP;
 
+  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
   INSERT INTO _data_manager_admin.etl_context
     (context_id, parent_id, root_context_id, task, status, version, initial_event_id, latest_event_id, idempotency_key)
   SELECT ids[t.place], parent, coalesce(root, ids[t.place]), t.i ->> 'task', 'OPEN', 1,
@@ -110,6 +141,7 @@ BEGIN
          t.i -> 'event' -> 'meta', (t.i -> 'event' ->> 'error')::boolean, 1
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
+  flag := set_config('dama.appending', '', TRUE);
   INSERT INTO _data_manager_admin.run_queue
     (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at,
      limit_key, key_limit, deadline_at, labels)

@@ -5,10 +5,15 @@
 -- Events have no foreign key to their context: the append function and the guard look the context
 -- up under its lock anyway, contexts are never deleted, and a key would cost every event a query.
 
-CREATE SCHEMA IF NOT EXISTS _data_manager_admin;
-
-COMMENT ON SCHEMA _data_manager_admin IS
-  'DataManager Controller: ETL contexts, their events, and the run queue.';
+-- The schema is there: its owner may be somebody else, who says what it is for.
+DO $$
+BEGIN
+  IF pg_has_role((SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = '_data_manager_admin'), 'USAGE') THEN
+    COMMENT ON SCHEMA _data_manager_admin IS
+      'DataManager Controller: ETL contexts, their events, and the run queue.';
+  END IF;
+END
+$$;
 
 CREATE TABLE _data_manager_admin.etl_context (
   context_id        bigserial PRIMARY KEY,

@@ -5,6 +5,7 @@
 SELECT _data_manager_admin.event_json(e)
   FROM _data_manager_admin.event_store_prototype e
   WHERE e.etl_context_id = %(context_id)s::bigint AND e.version > %(after_version)s::bigint
-    AND (%(up_to_event)s::bigint IS NULL OR e.event_id <= %(up_to_event)s::bigint)
+    AND (%(up_to_event)s::bigint IS NULL
+         OR e.version <= (SELECT _data_manager_admin.version_at(%(context_id)s::bigint, %(up_to_event)s::bigint)))
   ORDER BY e.version
   LIMIT %(limit)s::int

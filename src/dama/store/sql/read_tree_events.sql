@@ -9,4 +9,4 @@ SELECT _data_manager_admin.event_json(e)
   JOIN _data_manager_admin.event_store_prototype e
     ON e.etl_context_id = c.context_id AND e.version > coalesce(s.version, 0)
   WHERE c.root_context_id = %(context_id)s::bigint AND c.version > coalesce(s.version, 0)
-  ORDER BY e.event_id
+  ORDER BY max(e.event_id) OVER (PARTITION BY e.etl_context_id ORDER BY e.version), e.version

@@ -1,0 +1,77 @@
+-- privileges: who may do what. The last of all files: it looks at all functions that there are.
+--
+-- Nobody may execute anything by being there: PUBLIC has no right to any function. Roles get their rights
+-- from the statements of access_grants(), which `dama db grants` prints. Each role that they were executed
+-- for is in granted_role, and gets what a newer version adds with the migration to it.
+
+-- access_grants: the statements that give a role its rights; they may be executed again at any time.
+-- In:    access: reader  sees everything but tokens and secrets
+--                writer  inserts into the two public tables and calls dispatch()
+--                worker  what a worker and a gateway do
+CREATE OR REPLACE FUNCTION _data_manager_admin.access_grants(role name, access text) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  -- Of the owner alone: history leaves the tables, or is derived again.
+  owners  constant text[] := '{rebuild,rebuild_contexts,rebuild_queue,refuse_living_workers,archive_trees,restore_tree,forget_trees,access_grants}';
+  writers constant text[] := '{dispatch}';
+  readers constant text[] := '{state_at,version_at,status_after,event_kind,event_json,read_log,sequence_log}';
+  secrets constant text[] := '{token,run_secret}';
+  -- What only append_events(), start_contexts(), sequence_log() and the owner write.
+  history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret}';
+BEGIN
+  IF access NOT IN ('reader', 'writer', 'worker') THEN
+    RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('There is no access %L: it is reader, writer or worker.', access);
+  END IF;
+  IF role IN ('public', 'none') THEN
+    RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('%I is no role: rights are given to roles one by one.', role);
+  END IF;
+  RETURN NEXT format('GRANT USAGE ON SCHEMA _data_manager_admin TO %I;', role);
+  IF access = 'writer' THEN
+    RETURN NEXT format('GRANT INSERT ON _data_manager_admin.etl_context, _data_manager_admin.event_store_prototype TO %I;', role);
+    -- For INSERT ... RETURNING and ON CONFLICT.
+    RETURN NEXT format('GRANT SELECT (context_id, parent_id) ON _data_manager_admin.etl_context TO %I;', role);
+    RETURN NEXT format('GRANT SELECT (event_id, etl_context_id, version) ON _data_manager_admin.event_store_prototype TO %I;', role);
+    RETURN NEXT format('GRANT USAGE ON SEQUENCE _data_manager_admin.etl_context_context_id_seq, _data_manager_admin.event_store_prototype_event_id_seq TO %I;', role);
+  ELSE
+    RETURN QUERY SELECT format('GRANT SELECT ON _data_manager_admin.%I TO %I;', c.relname, role)
+      FROM pg_class c
+      WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relkind IN ('r', 'p', 'v')
+        AND (access = 'worker' OR c.relname <> ALL (secrets))
+      ORDER BY c.relname;
+  END IF;
+  IF access = 'worker' THEN
+    RETURN QUERY SELECT format('GRANT INSERT, UPDATE, DELETE ON _data_manager_admin.%I TO %I;', c.relname, role)
+      FROM pg_class c
+      WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relkind IN ('r', 'p') AND c.relname <> ALL (history)
+      ORDER BY c.relname;
+    -- To lock the rows of contexts; what a context is follows from its events.
+    RETURN NEXT format('GRANT UPDATE (modified_at) ON _data_manager_admin.etl_context TO %I;', role);
+    RETURN NEXT format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA _data_manager_admin TO %I;', role);
+  END IF;
+  RETURN QUERY SELECT format('GRANT EXECUTE ON FUNCTION %s TO %I;', p.oid::regprocedure, role)
+    FROM pg_proc p
+    WHERE p.pronamespace = to_regnamespace('_data_manager_admin') AND p.prorettype <> 'trigger'::regtype
+      AND CASE access WHEN 'worker' THEN p.proname <> ALL (owners)
+                      WHEN 'writer' THEN p.proname = ANY (writers)
+                      ELSE p.proname = ANY (readers) END
+    ORDER BY p.oid::regprocedure::text;
+  RETURN NEXT format('INSERT INTO _data_manager_admin.granted_role (role, access) VALUES (%L, %L) ON CONFLICT DO NOTHING;', role, access);
+END
+$$;
+
+DO $do$
+DECLARE
+  command text;
+BEGIN
+  FOR command IN
+    SELECT format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure) FROM pg_proc p
+      WHERE p.pronamespace = to_regnamespace('_data_manager_admin') AND pg_has_role(p.proowner, 'USAGE')
+    UNION ALL
+    SELECT g.command FROM _data_manager_admin.granted_role r
+      CROSS JOIN _data_manager_admin.access_grants(r.role, r.access) g (command)
+      WHERE to_regrole(quote_ident(r.role)) IS NOT NULL
+  LOOP
+    EXECUTE command;
+  END LOOP;
+END
+$do$;
