@@ -707,3 +707,27 @@ async def test_one_home_serves_several_databases(store, tmp_path):
     async with served(store, tmp_path, working=False) as client:
         assert (await client.get("/api/shop/who")).status_code == 200
     assert (tmp_path / "gateway.token").read_text().startswith("dama_aaaaaaaaaaaa_ss")
+
+
+async def test_a_form_or_a_query_of_very_many_fields_is_refused_unread(client, tokens):
+    """One of 1 MiB held the whole process for minutes."""
+    headers = bearer(tokens["admin"])
+    form = {**headers, "Content-Type": "application/x-www-form-urlencoded"}
+    for fields in (b"a=&" * 349_000, b"&" * 1_000_000, b"a[]=1&" * 150_000):
+        answer = await client.post("/api/shop/echo", content=fields, headers=form)
+        assert (answer.status_code, answer.json()["type"]) == (400, "TOO_MANY_FIELDS")
+    answer = await client.post("/api/shop/echo?" + "a=1&" * 2000, headers=headers)
+    assert (answer.status_code, answer.json()["type"]) == (400, "TOO_MANY_FIELDS")
+    few = await client.post("/api/shop/echo", content=b"&".join([b"a=1"] * 1000), headers=form)
+    assert few.json() == {"a": ["1"] * 1000}
+
+
+@pytest.mark.parametrize(
+    "params", [{f"k{n}": n for n in range(90_000)}, {"n": list(range(90_000))}]
+)
+async def test_an_answer_to_what_is_wrong_everywhere_is_short(client, tokens, params):
+    headers = bearer(tokens["admin"])
+    for path, body in (("/api/shop/save", params), ("/api/tasks/shop.double", {"params": params})):
+        answer = await client.post(path, json=body, headers=headers)
+        assert answer.status_code == 422
+        assert len(answer.content) < 200_000

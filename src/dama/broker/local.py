@@ -23,6 +23,7 @@ from dama.broker.call_errors import (
 )
 from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.errors import InvalidParamsError, ServiceStartError
+from dama.broker.excerpt import first_problems
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service
 from dama.broker.stream import Stream
@@ -354,7 +355,10 @@ def _payload(handler: EventHandler, call: Call) -> Any:  # noqa: ANN401 - as the
     try:
         return handler.payload_type.validate_python(call.params)
     except Invalid as error:
-        problems = error.errors(include_url=False, include_input=False)
+        validate = handler.payload_type.validate_python
+        problems, count = first_problems(error, validate, call.params)
+        told = "; ".join(f"{'.'.join(map(str, p['loc'])) or 'it'}: {p['msg']}" for p in problems)
         raise ValidationError(
-            f"The payload of {call.name} does not fit: {error}", data=problems
+            f"The payload of {call.name} does not fit, in {count} places: {told}",
+            data=[{"type": p["type"], "loc": p["loc"], "msg": p["msg"]} for p in problems],
         ) from None

@@ -7,9 +7,11 @@ model is made, not before.
 from __future__ import annotations
 
 import inspect
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from dama.broker.errors import InvalidDefinitionError, InvalidParamsError, ParamProblem
+from dama.broker.excerpt import MOST_PROBLEMS, excerpt, first_problems, shortened
 from dama.broker.signature import annotations_of, params_of
 
 if TYPE_CHECKING:
@@ -93,14 +95,19 @@ def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]
     """Validate all values at once.
 
     Raises:
-        InvalidParamsError: With every problem there is.
+        InvalidParamsError: With every problem there is; of very many with the first of them.
     """
     from pydantic import ValidationError  # noqa: PLC0415 - loaded with the model
 
+    names = param_names(model)
+    known = {name: values[name] for name in names if name in values}
+    if len(values) > len(known) + MOST_PROBLEMS and model.model_config.get("extra") == "forbid":
+        few = dict(islice(values.items(), MOST_PROBLEMS + len(known)))  # they are wrong anyway
+        values = known | few
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise _invalid_params(task, model, error) from None
+        raise _invalid_params(task, model, error, values) from None
 
 
 def arguments_of(params: BaseModel) -> dict[str, Any]:
@@ -169,12 +176,18 @@ def _type_of_default(parameter: inspect.Parameter) -> object:
 
 
 def _invalid_params(
-    task: str, model: type[BaseModel], error: ValidationError
+    task: str, model: type[BaseModel], error: ValidationError, values: Mapping[str, Any]
 ) -> InvalidParamsError:
     names = param_names(model)
-    problems = [_problem(details) for details in error.errors(include_url=False)]
+    # Those that it takes come first, so that an excerpt has them.
+    ordered = {name: values[name] for name in names if name in values} | dict(values)
+    found, count = first_problems(error, model.model_validate, ordered)
+    problems = [_problem(details) for details in found]
     # Unknown names go last, after those of the signature.
     problems.sort(key=lambda p: names.index(p.name) if p.name in names else len(names))
+    if count > len(problems):
+        rest = f"have {count - len(problems):,} more problems, which are not told"
+        problems.append(ParamProblem("params", "", rest, "too_many_problems"))
     unknown = any(problem.kind == "extra_forbidden" for problem in problems)
     known = f"{task} takes {', '.join(names)}." if names else f"{task} takes no params."
     return InvalidParamsError(task, problems, known if unknown else None)
@@ -183,7 +196,7 @@ def _invalid_params(
 def _problem(details: ErrorDetails) -> ParamProblem:
     name, *path = details["loc"] or ("params",)
     inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-    actual = None if details["type"] == "missing" else details["input"]
+    actual = None if details["type"] == "missing" else excerpt(details["input"])
     return ParamProblem(str(name), inside, _rule(details), details["type"], actual)
 
 
@@ -197,12 +210,7 @@ def _rule(details: ErrorDetails) -> str:
         case _:
             rule = details["msg"].removeprefix("Value error, ")
             rule = rule.replace("Input should be", "should be").removeprefix("Assertion failed, ")
-            return f"{rule}, but is {_shortened(details['input'])}"
-
-
-def _shortened(value: object, longest: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= longest else f"{text[: longest - 3]}..."
+            return f"{rule}, but is {shortened(details['input'])}"
 
 
 def _first_line(error: Exception) -> str:

@@ -154,5 +154,5 @@ def shown(value: object, longest: int = 60) -> str:
         return "missing"
     if isinstance(value, Mapping):
         return "a table"
-    text = repr(value)
+    text = repr(value[: longest + 1] if isinstance(value, str) else value)
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -31,6 +32,8 @@ JSON = "application/json; charset=utf-8"
 FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
 MOST_DIGITS = 18
+MOST_FIELDS = 1000
+LARGE_BODY = 64 * 1024
 WORTH_COMPRESSING = 1000
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 
@@ -74,7 +77,10 @@ async def read_params(request: Request, path: Mapping[str, str], limit: int) -> 
     params: dict[str, Any] = {}
     body = await read_body(request, limit)
     if body:
-        found = _decode(headers_of(request).get("content-type", ""), body)
+        kind = headers_of(request).get("content-type", "")
+        # A thread gives way every few milliseconds; nobody else has to wait for a large body.
+        is_large = len(body) > LARGE_BODY
+        found = await asyncio.to_thread(_decode, kind, body) if is_large else _decode(kind, body)
         if not isinstance(found, dict):
             if request.scope["query_string"] or path:
                 raise InvalidRequestBodyError(
@@ -83,7 +89,8 @@ async def read_params(request: Request, path: Mapping[str, str], limit: int) -> 
                 )
             return found
         params |= cast("dict[str, Any]", found)
-    if request.scope["query_string"]:
+    if query := request.scope["query_string"]:
+        _count_fields(query, "query")
         merge_pairs(params, request.query_params.multi_items())
     return params | dict(path) if path else params
 
@@ -96,9 +103,9 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
     """
     fresh: dict[str, Any] = {}
     for name, value in pairs:
-        *outer, last = name.replace("]", "").split("[")
-        if len(outer) > DEEPEST:
+        if name.count("[") > DEEPEST:
             raise BadRequestError(f"The query nests deeper than {DEEPEST}.")
+        *outer, last = name.replace("]", "").split("[")
         place = fresh
         is_list = bool(outer) and last == ""
         if is_list:
@@ -108,15 +115,34 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
             if not isinstance(within, dict):
                 raise BadRequestError(f"The query has {name!r} and something else under its name.")
             place = cast("dict[str, Any]", within)
-        known: object = place.get(last)
-        if known is None:
-            place[last] = [value] if is_list else value
-        elif isinstance(known, dict):
-            raise BadRequestError(f"The query has {name!r} and something else under its name.")
-        else:
-            before = cast("list[Any]", known) if isinstance(known, list) else [known]
-            place[last] = [*before, value]
+        _put(place, last, [value] if is_list else value, name)
     params |= fresh
+
+
+def _put(place: dict[str, Any], key: str, value: str | list[str], name: str) -> None:
+    known: object = place.get(key)
+    if known is None:
+        place[key] = value
+    elif isinstance(known, dict):
+        raise BadRequestError(f"The query has {name!r} and something else under its name.")
+    else:
+        if not isinstance(known, list):
+            place[key] = known = [known]
+        cast("list[Any]", known).extend([value] if isinstance(value, str) else value)
+
+
+def _count_fields(pairs: bytes, what: str) -> None:
+    """Refuse a form or a query of very many fields before anything is made of it.
+
+    Raises:
+        BadRequestError: It has too many.
+    """
+    if (count := pairs.count(b"&") + 1) > MOST_FIELDS:
+        raise BadRequestError(
+            f"The {what} has {count:,} fields; {MOST_FIELDS:,} are the most.",
+            "Send an object of JSON as the body.",
+            code="TOO_MANY_FIELDS",
+        )
 
 
 def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
@@ -124,6 +150,7 @@ def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
     if kind == FORM:
         from urllib.parse import parse_qsl  # noqa: PLC0415 - only forms need it
 
+        _count_fields(body, "form")
         params: dict[str, Any] = {}
         try:
             pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
