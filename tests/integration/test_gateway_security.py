@@ -722,9 +722,7 @@ async def test_a_form_or_a_query_of_very_many_fields_is_refused_unread(client, t
     assert few.json() == {"a": ["1"] * 1000}
 
 
-@pytest.mark.parametrize(
-    "params", [{f"k{n}": n for n in range(90_000)}, {"n": list(range(90_000))}]
-)
+@pytest.mark.parametrize("params", [{f"k{n}": n for n in range(60_000)}, {"n": [1] * 90_000}])
 async def test_an_answer_to_what_is_wrong_everywhere_is_short(client, tokens, params):
     headers = bearer(tokens["admin"])
     for path, body in (("/api/shop/save", params), ("/api/tasks/shop.double", {"params": params})):
