@@ -83,11 +83,11 @@ class Chaos:
         (folder / "dama.toml").write_text('services = ["chaos_project"]\n')
 
     def run(self, seconds: float) -> Account:
-        """Do it for so long, let what is left end, and count."""
+        """Do it for so long, and each of it once; let what is left end, and count."""
         self._begin()
         acts = self._acts()
         deadline, number = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline or not all(self.done.values()):
             self._tend()
             if number % 2 == 0:
                 self._start_waves()

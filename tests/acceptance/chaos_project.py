@@ -36,7 +36,7 @@ def stored(connection, context_id: int) -> int:
     return context_id
 
 
-@chaos.task(**STUBBORN)
+@chaos.task(crashes=1000, **STUBBORN)
 async def loop(task: Task, number: int) -> int:
     """Two steps in the loop of the worker, one of them with a row."""
     await task.step("note", note, task.context_id, 0)
@@ -44,7 +44,7 @@ async def loop(task: Task, number: int) -> int:
     return number * number
 
 
-@chaos.task(**STUBBORN)
+@chaos.task(crashes=1000, **STUBBORN)
 def thread(task: SyncTask, number: int) -> int:
     """The same in a thread."""
     task.step("note", note, task.context_id, 0)
@@ -52,7 +52,7 @@ def thread(task: SyncTask, number: int) -> int:
     return number * number
 
 
-@chaos.task(isolation="process", **STUBBORN)
+@chaos.task(isolation="process", crashes=1000, **STUBBORN)
 def apart(task: SyncTask, number: int) -> int:
     """The same in a process of its own."""
     task.step("note", note, task.context_id, 0)
@@ -60,7 +60,7 @@ def apart(task: SyncTask, number: int) -> int:
     return number * number
 
 
-@chaos.task(**STUBBORN)
+@chaos.task(crashes=1000, **STUBBORN)
 async def wave(task: Task, size: int) -> dict[str, int]:
     """Some of each kind; the sums are known."""
     numbers = [{"number": number} for number in range(1, size + 1)]
