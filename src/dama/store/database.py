@@ -17,7 +17,7 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
-from dama.store import schema
+from dama.store import schema, session
 from dama.store.errors import DatabaseUnreachableError, is_outage, translate, translate_own
 from dama.store.statements import statement
 
@@ -63,6 +63,7 @@ class Database:
             min_size=connections[0],
             max_size=connections[1],
             open=False,
+            configure=session.begin_plainly if is_pooled else session.pin,
             kwargs={
                 "autocommit": True,
                 "application_name": name,
@@ -83,8 +84,10 @@ class Database:
         # A first connection by itself: a pool would hide why it fails.
         try:
             async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
-                await schema.check(first)
                 pooled = await _is_pooled(first)
+                async with first.transaction():
+                    await session.pin_transaction(first)
+                    await schema.check(first)
         except psycopg.Error as error:
             raise translate(error) or error from error
         database = cls(conninfo, is_pooled=pooled)
@@ -133,19 +136,29 @@ class Database:
                 async with self._pool.connection() as connection:
                     if not again:  # it may have died since: better seen before than after
                         await AsyncConnectionPool.check_connection(connection)
-                    try:
-                        cursor = await connection.execute(statement(name), params)
-                    except psycopg.errors.FeatureNotSupported:
-                        # What it prepared was replaced by a migration, and stays unusable.
-                        await connection.close()
-                        raise
-                    return await cursor.fetchall() if cursor.description else []
+                    if not self.is_pooled:
+                        return await _fetched(connection, name, params)
+                    async with connection.transaction():
+                        await session.pin_transaction(connection)
+                        return await _fetched(connection, name, params)
             except (psycopg.Error, PoolTimeout) as error:
                 harmless = again and _is_outage(error)
                 if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _fetched(
+    connection: psycopg.AsyncConnection[Row], name: str, params: Params | None
+) -> list[Row]:
+    try:
+        cursor = await connection.execute(statement(name), params)
+    except psycopg.errors.FeatureNotSupported:
+        # What it prepared was replaced by a migration, and stays unusable.
+        await connection.close()
+        raise
+    return await cursor.fetchall() if cursor.description else []
 
 
 async def _is_pooled(connection: psycopg.AsyncConnection[Row]) -> bool:

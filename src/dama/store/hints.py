@@ -16,6 +16,7 @@ import psycopg
 
 from dama import clock
 from dama.errors import UnavailableError
+from dama.store import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ class Hints:
                 async with await psycopg.AsyncConnection.connect(
                     self._database.conninfo, autocommit=True, application_name="dama hints"
                 ) as connection:
+                    await session.pin(connection)
                     await connection.execute(f"LISTEN {CHANNEL}")
                     heard()  # something may have come while nobody listened
                     async for _ in connection.notifies():

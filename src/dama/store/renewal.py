@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from dama.store import session
 from dama.store.errors import translate_own
 from dama.store.queue import Renewal
 from dama.store.statements import statement
@@ -44,13 +45,23 @@ class Renewer:
                     client_encoding="UTF8",
                     prepare_threshold=self._database.prepare_threshold,
                 )
-            row = self._connection.execute(statement("renew_lease"), self._params()).fetchone()
+                session.begin_plainly_blocking(self._connection)
+                if not self._database.is_pooled:
+                    session.pin_blocking(self._connection)
+            row = self._renewed(self._connection)
         except psycopg.Error as error:
             self.close()
             raise translate_own(error) or error from error
         if row is None:
             return Renewal(None, work=False, next_due=None, next_firing=None)
         return Renewal(*row)
+
+    def _renewed(self, connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+        if not self._database.is_pooled:
+            return connection.execute(statement("renew_lease"), self._params()).fetchone()
+        with connection.transaction():
+            session.pin_transaction_blocking(connection)
+            return connection.execute(statement("renew_lease"), self._params()).fetchone()
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, LiteralString, cast
 
 import psycopg
 
+from dama.store import session
 from dama.store.errors import SchemaError, translate
 
 if TYPE_CHECKING:
@@ -140,6 +141,9 @@ async def migrate(conninfo: str, *, up_to: str | None = None) -> list[str]:
     """
     try:
         async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+            await session.begin_plainly(connection)
+            await session.pin_transaction(connection)
+            await _refuse_encoding(connection)
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
             await connection.execute(preflight())
             await connection.execute(TABLE)
@@ -158,10 +162,22 @@ async def migrate(conninfo: str, *, up_to: str | None = None) -> list[str]:
         raise translate(error) or error from error
 
 
+async def _refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+    """Refuse a database that cannot hold any text of JSON."""
+    row = await (await connection.execute("SHOW server_encoding")).fetchone()
+    encoding = row[0] if row else None
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"The database has the encoding {encoding}, which cannot hold every text; UTF8 can.",
+            "Create one with CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and name it.",
+        )
+
+
 async def status(conninfo: str) -> list[AppliedMigration]:
     """All migrations of this version, and when each was applied."""
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+            await session.pin_transaction(connection)
             known = await _known(connection)
     except psycopg.Error as error:
         raise translate(error) or error from error

@@ -21,6 +21,7 @@ from dama.domain.exact import Undecoded
 from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
+from dama.store.session import NO_TIMEOUTS, begin_plainly
 from dama.store.statements import statement
 
 if TYPE_CHECKING:
@@ -124,10 +125,12 @@ class Subscription:
         opened = await psycopg.AsyncConnection.connect(
             self._database.conninfo,
             autocommit=True,
+            client_encoding="UTF8",
             application_name=f"dama log {self.name}",
             prepare_threshold=self._database.prepare_threshold,
         )
         async with opened as connection:
+            await begin_plainly(connection)  # the rest of the session is the handler's
             yield connection
 
     async def _handle_batch(self, connection: Connection) -> bool:
@@ -135,6 +138,7 @@ class Subscription:
         for attempt in range(1, TRIES + 1):
             try:
                 async with connection.transaction():
+                    await connection.execute(NO_TIMEOUTS)
                     work = Lane(connection, self.name, self._filter, self._handler)
                     return await work.handle(is_last=attempt == TRIES)
             except psycopg.Error as error:

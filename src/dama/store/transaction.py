@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 
+from dama.store import session
 from dama.store.errors import IdempotencyConflictError, translate
 from dama.store.items import encode
 from dama.store.statements import statement
@@ -58,7 +59,10 @@ def commit_blocking(
             client_encoding="UTF8",
         ) as connection:
             on_open(partial(_end, connection))
+            session.begin_plainly_blocking(connection)
+            connection.execute(session.MAY_IDLE)
             batch = encode(function(connection))
+            session.pin_transaction_blocking(connection)  # nothing of the function comes after it
             cursor = connection.execute(statement("append_events"), {"batch": batch})
             _refuse_repetitions(cursor.fetchall())
     except psycopg.Error as error:
@@ -79,7 +83,10 @@ async def commit(
             client_encoding="UTF8",
         )
         async with opened as connection:
+            await session.begin_plainly(connection)
+            await connection.execute(session.MAY_IDLE)
             batch = encode(await function(connection))
+            await session.pin_transaction(connection)
             cursor = await connection.execute(statement("append_events"), {"batch": batch})
             _refuse_repetitions(await cursor.fetchall())
     except psycopg.Error as error:

@@ -1,0 +1,104 @@
+"""Sessions: what a database, a role, a service file or PG* may say, and dama says itself.
+
+A date that is not ISO, a default of repeatable read or a time-out of a role would change how dama
+reads and writes. So each session is pinned when it begins; behind a pooler of transactions, where a
+session is anybody's, each transaction is. The connection of a transactional step belongs to its
+function: there only what the commit needs is pinned (`dama.store.transaction`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, LiteralString, cast
+
+import psycopg
+
+if TYPE_CHECKING:
+    AnyAsync = psycopg.AsyncConnection[Any]
+    AnySync = psycopg.Connection[Any]
+
+PINS: dict[LiteralString, LiteralString] = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+    "row_security": "on",
+    "search_path": "pg_catalog, pg_temp",
+    "bytea_output": "hex",
+    "standard_conforming_strings": "on",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+    "xmloption": "content",
+    "exit_on_error": "off",
+    "client_min_messages": "notice",
+    "check_function_bodies": "on",
+    "plan_cache_mode": "auto",
+    "enable_indexscan": "on",
+    "jit": "off",
+}
+SINCE: dict[int, dict[LiteralString, LiteralString]] = {
+    140000: {"idle_session_timeout": "0"},
+    170000: {"transaction_timeout": "0"},
+}
+# For a transaction in which functions of others write: what else is set is theirs.
+NO_TIMEOUTS = """
+SELECT pg_catalog.set_config('statement_timeout', '0', TRUE),
+       pg_catalog.set_config('lock_timeout', '0', TRUE),
+       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)
+"""
+# A step may be busy in Python for hours between two statements of its transaction.
+MAY_IDLE = "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)"
+READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
+
+
+async def pin(connection: AnyAsync) -> None:
+    """Pin a session of our own, which is in no transaction."""
+    await connection.execute(_statement(connection.info.server_version))
+
+
+def pin_blocking(connection: AnySync) -> None:
+    """The same as `pin`."""
+    connection.execute(_statement(connection.info.server_version))
+
+
+async def pin_transaction(connection: AnyAsync) -> None:
+    """Pin the transaction that was just begun: behind a pooler nothing outlives it."""
+    await connection.execute(_statement(connection.info.server_version, is_local=True))
+
+
+def pin_transaction_blocking(connection: AnySync) -> None:
+    """The same as `pin_transaction`."""
+    connection.execute(_statement(connection.info.server_version, is_local=True))
+
+
+async def begin_plainly(connection: AnyAsync) -> None:
+    """Let transactions begin as dama needs them, whatever the defaults say."""
+    await connection.set_isolation_level(READ_COMMITTED)
+    await connection.set_read_only(False)
+    await connection.set_deferrable(False)
+
+
+def begin_plainly_blocking(connection: AnySync) -> None:
+    """The same as `begin_plainly`."""
+    connection.isolation_level = READ_COMMITTED
+    connection.read_only = False
+    connection.deferrable = False
+
+
+@cache
+def _statement(server_version: int, *, is_local: bool = False) -> LiteralString:
+    pins = {**PINS}
+    for version, more in SINCE.items():
+        if server_version >= version:
+            pins |= more
+    flag: LiteralString = "TRUE" if is_local else "FALSE"
+    calls = [f"pg_catalog.set_config('{name}', '{value}', {flag})" for name, value in pins.items()]
+    return cast("LiteralString", "SELECT " + ", ".join(calls))  # of nothing but literals

@@ -1,0 +1,213 @@
+"""Databases as they are: whatever a database, a role or the environment says of sessions."""
+
+import asyncio
+import os
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier, Literal
+
+from dama import Service, Task
+from dama.broker.registry import Registry
+from dama.domain.lifecycle import lifecycle
+from dama.runtime.worker import Worker
+from dama.store import Start, Store, schema
+from dama.store.errors import SchemaError
+from tests.interop.cluster import free_port
+
+SETTINGS = {
+    "DateStyle": "German, DMY",
+    "IntervalStyle": "sql_standard",
+    "TimeZone": "America/St_Johns",
+    "client_encoding": "LATIN1",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "default_transaction_deferrable": "on",
+    "statement_timeout": "20ms",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "50ms",
+    "idle_session_timeout": "50ms",
+    "row_security": "off",
+    "search_path": "nowhere",
+    "bytea_output": "escape",
+    "standard_conforming_strings": "off",
+    "extra_float_digits": "-15",
+    "jit": "on",
+    "jit_above_cost": "0",
+    "array_nulls": "off",
+    "transform_null_equals": "on",
+    "quote_all_identifiers": "on",
+    "xmloption": "document",
+    "exit_on_error": "on",
+    "client_min_messages": "debug5",
+    "check_function_bodies": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_indexscan": "off",
+    "enable_seqscan": "off",
+    "synchronous_commit": "off",
+    "default_toast_compression": "pglz",
+    "lc_messages": "C",
+    "backslash_quote": "off",
+    "escape_string_warning": "off",
+    "lc_time": "C",
+    "lc_numeric": "C",
+}
+pinned = Service("pinned")
+
+
+@pinned.task
+async def load(task: Task, n: int, text: str) -> int:
+    """Do a plain step, a transactional one and a subtask."""
+    await task.step("plain", lambda: n)
+    await task.step(
+        "sql", lambda connection: str(connection.execute("SELECT 1")), transactional=True
+    )
+    await task.sleep(0.01)
+    return n
+
+
+async def use(url):
+    """All that a command and a worker do with a database."""
+    async with Store.opened(url) as store:
+        (context,) = await store.start([Start("pinned.load", {"n": 7, "text": "Grüße 🎉 \\"})])
+        async with Worker(store, Registry([pinned])).working(), asyncio.timeout(60):
+            while not await store.outcomes([context]):  # noqa: ASYNC110 - what a client does
+                await asyncio.sleep(0.02)
+        state = await store.state(context, lifecycle)
+        assert (state.status, state.result) == ("DONE", 7), state.error
+        await store.log.position()
+        page = await store.log.read()
+        assert [e.version for e in page.events] == list(range(1, len(page.events) + 1))
+        assert page.events[0].payload["text"] == "Grüße 🎉 \\"
+        seen = []
+
+        async def handle(_, event):
+            seen.append(event.type)
+
+        await store.log.subscription("all", handle).catch_up()
+        assert len(seen) == len(page.events)
+        assert (await store.contexts())[0].created_at.tzinfo is not None
+        assert await store.differences() == []
+        assert await store.queue.queues() is not None
+
+
+@pytest.fixture
+def known(server):
+    """The settings that the server has, so that each of them can be tried."""
+    with psycopg.connect(server.url) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM pg_settings")}
+
+
+def names(url):
+    """The name of the database of a URL, and a connection that may change it."""
+    with psycopg.connect(url) as connection:
+        return connection.info.dbname, connection.info.user
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_setting_of_the_database_changes_nothing(server, database_url, known, name):
+    """Sessions are pinned; those who set it had other programs in mind."""
+    if name not in known:
+        pytest.skip(f"this server has no {name}")
+    database, _ = names(database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            SQL("ALTER DATABASE {} SET {} = {}").format(
+                Identifier(database), Identifier(name), Literal(SETTINGS[name])
+            )
+            if name != "search_path"
+            else SQL("ALTER DATABASE {} SET search_path = nowhere").format(Identifier(database))
+        )
+
+    await use(database_url)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_setting_of_the_role_changes_nothing(server, database_url, known, name):
+    """As above, for one role in one database."""
+    if name not in known:
+        pytest.skip(f"this server has no {name}")
+    database, user = names(database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
+                Identifier(user), Identifier(database), Identifier(name), Literal(SETTINGS[name])
+            )
+        )
+
+    await use(database_url)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_setting_of_the_environment_changes_nothing(database_url, known, monkeypatch, name):
+    """PGOPTIONS of a shell profile is meant for psql."""
+    if name not in known:
+        pytest.skip(f"this server has no {name}")
+    value = SETTINGS[name].replace(" ", "\\ ")
+    monkeypatch.setenv("PGOPTIONS", f"-c {name}={value}")
+
+    await use(database_url)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PGDATESTYLE", "SQL, DMY"), ("PGTZ", "Asia/Kathmandu"), ("PGCLIENTENCODING", "LATIN1")],
+)
+async def test_a_variable_of_libpq_changes_nothing(database_url, monkeypatch, name, value):
+    """They are sent with the start of a session, and win over the database."""
+    monkeypatch.setenv(name, value)
+
+    await use(database_url)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+async def test_a_database_is_migrated_whatever_its_settings_are(
+    server, empty_database_url, known, name
+):
+    """The first command of a new project meets them, too."""
+    if name not in known:
+        pytest.skip(f"this server has no {name}")
+    database, _ = names(empty_database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            SQL("ALTER DATABASE {} SET {} = {}").format(
+                Identifier(database), Identifier(name), Literal(SETTINGS[name])
+            )
+        )
+
+    assert await schema.migrate(empty_database_url)
+    assert all(await schema.status(empty_database_url))
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+async def test_a_database_that_cannot_hold_every_text_is_refused(server, encoding):
+    """Before anything is changed in it, with what to do."""
+    name = f"odd_{encoding.lower()}_{os.getpid()}"
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            SQL(
+                "CREATE DATABASE {} ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+            ).format(Identifier(name), Literal(encoding))
+        )
+        url = server.url.replace("/dama?", f"/{name}?")
+        with pytest.raises(SchemaError, match=f"the encoding {encoding}") as caught:
+            await schema.migrate(url)
+        with psycopg.connect(url) as odd:
+            (schemas,) = odd.execute("SELECT to_regnamespace('_data_manager_admin')").fetchone()
+        connection.execute(SQL("DROP DATABASE {}").format(Identifier(name)))
+
+    assert schemas is None
+    assert "UTF8" in caught.value.hint
+
+
+async def test_one_of_several_hosts_is_enough(server, database_url):
+    """With target_session_attrs, a server that is away or read-only is passed over."""
+    database, user = names(database_url)
+    with psycopg.connect(server.url) as connection:
+        host, port = connection.info.host, connection.info.port
+    url = (
+        f"host=127.0.0.1,{host} port={free_port()},{port} user={user} dbname={database} "
+        "target_session_attrs=read-write"
+    )
+
+    await use(url)
