@@ -79,6 +79,7 @@ def batch(type_: str, context_id: int, epoch: int, **event: object) -> str:
 def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
     """What a worker asks in its loop, and what people ask about one context."""
     register = {"host": "h", "boot_id": "b", "pid": os.getpid(), "pid_started": "1", "version": "0"}
+    register |= {"place": "", "pid_namespace": ""}
     lease = timedelta(minutes=1)
     ((worker,),) = full.execute(
         "register_worker",

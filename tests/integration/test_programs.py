@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -212,7 +213,9 @@ async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(b
     task = bench.declare("plain", "echo once >> $(dirname $DAMA_EVENTS)/count")
     context = await bench.start(task)
     queue = bench.store.queue
-    identity = replace(identity_of_this_process(), pid=1, pid_started="never")
+    identity = replace(
+        identity_of_this_process(Path(os.environ["DAMA_HOME"])), pid=1, pid_started="never"
+    )
     dead = await queue.register(
         identity, queues=["default"], root=None, slots=1, lease=timedelta(minutes=1)
     )
@@ -438,3 +441,62 @@ async def test_a_worker_without_descriptors_gives_no_verdict(bench):
         "p.healthy:STARTED",
         "p.healthy:FINAL",
     ]
+
+
+@pytest.mark.parametrize(("code", "status"), [(0, "ERROR"), (3, "DONE"), (4, "ERROR")])
+async def test_a_program_that_is_not_declared_any_more_comes_to_its_end(
+    bench, database_url, code, status
+):
+    """With what its exit codes meant when it was started; no further attempt can be made."""
+    task = bench.declare("old", f"sleep 1; exit {code}", exit_codes={"done": [3]}, retries=3)
+    context = await bench.start(task)
+    async with bench.worker():
+        await bench.running(context)
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("UPDATE _data_manager_admin.run_queue SET host_until = now()")
+    released = Bench(bench.store, Registry([Service("new")]))
+    async with released.worker():
+        assert (await released.ended(context)).status == status
+
+
+async def test_what_an_older_version_started_is_adopted(bench, database_url):
+    """It bound programs to the name of the host."""
+    context = await bench.start(bench.declare("long", "sleep 2"))
+    async with bench.worker():
+        directory = await bench.running(context)
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute("UPDATE _data_manager_admin.run_queue SET host = %s", [platform.node()])
+    pid = directory.pid()
+    async with bench.worker():
+        assert (await bench.ended(context)).status == "DONE"
+    assert pid == directory.read("pid.json")["pid"]
+
+
+async def test_another_home_of_the_host_is_another_place(bench, tmp_path):
+    """Two users, or two containers of one name: neither buries nor adopts what the other has."""
+    context = await bench.start(bench.declare("long", "sleep 1"))
+    async with bench.worker():
+        directory = await bench.running(context)
+        async with bench.worker(home=tmp_path / "other"):
+            assert (await bench.ended(context)).status == "DONE"
+    assert directory.exit()["why"] == ""
+    types = [e.type for e in await bench.events(context)]
+    assert types == ["p.long:INITIAL", "p.long:STARTED", "p.long:FINAL"]
+
+
+async def test_a_worker_that_cannot_be_seen_is_not_buried(bench):
+    """In another PID namespace its pid is nobody's, or another's: its lease decides."""
+    identity = identity_of_this_process(Path(os.environ["DAMA_HOME"]))
+    unseen = [
+        replace(identity, pid=1, pid_started="1", pid_namespace="pid:[1]"),
+        replace(identity, pid=1, pid_started="1", boot_id="another machine"),
+        replace(identity, pid=1, pid_started="1", place="elsewhere"),
+    ]
+    dead = replace(identity, pid=1, pid_started="never")
+    for each in (*unseen, dead):
+        await bench.store.queue.register(
+            each, queues=["default"], root=None, slots=1, lease=timedelta(minutes=1)
+        )
+    async with bench.worker():
+        known = await bench.store.queue.workers_of_host(identity.host)
+    assert sorted(started for _, _, pid, started in known if pid == 1) == ["1", "1", "1"]

@@ -11,11 +11,12 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama.broker.command import WORK_DIR
+from dama.broker.program import ExitCodes
 from dama.runtime import shim
 from dama.runtime.errors import ProgramError
 
@@ -43,6 +44,7 @@ class Launch:
         pty: Whether its output goes to a terminal.
         nice: Added to the niceness.
         memory: Bytes of address space of each process.
+        exit_codes: What they mean, for whoever ends the run.
     """
 
     argv: Sequence[str]
@@ -55,6 +57,7 @@ class Launch:
     pty: bool = False
     nice: int | None = None
     memory: int | None = None
+    exit_codes: ExitCodes = field(default_factory=ExitCodes)
 
     def spec(self, epoch: int) -> dict[str, Any]:
         """What the shim reads; nothing in it is secret."""
@@ -70,6 +73,7 @@ class Launch:
             "pty": self.pty,
             "nice": self.nice,
             "memory": self.memory,
+            "done": sorted(self.exit_codes.done),
         }
 
 
@@ -111,6 +115,7 @@ def launch_of(
         pty=spec.pty,
         nice=spec.nice,
         memory=spec.memory,
+        exit_codes=spec.exit_codes,
     )
 
 

@@ -152,7 +152,7 @@ class Performance:
         flaw: Exception | None = UnreadableParamsError(claim) if claim.flaw else None
         beginning = STARTED
         try:
-            task = crew.registry.task(claim.task)
+            task = crew.programs.task_of(claim)
             program = None if flaw or is_poison(claim, task) else self._program(execution, task)
             beginning = program.beginning if program else STARTED
         except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
@@ -163,7 +163,7 @@ class Performance:
         own = await execution.traceparent() if is_collecting() else None
         facts = {"context_id": claim.context_id, "epoch": claim.epoch}
         with span(claim.task, own=own, **facts) as collected:
-            outcome = await self._attempt(execution, crew.registry.task(claim.task), program)
+            outcome = await self._attempt(execution, crew.programs.task_of(claim), program)
             if isinstance(outcome, Failed | Retry):
                 collected.fail(cast("Exception", outcome.error))
         return outcome

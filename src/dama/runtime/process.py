@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
+import secrets
 import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dama.runtime.private_file import write_private
 from dama.store.queue import WorkerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-def identity_of_this_process() -> WorkerIdentity:
-    """Which process this is."""
+def identity_of_this_process(home: Path) -> WorkerIdentity:
+    """Which process this is, and of which place: what one place runs is no other's to judge."""
     return WorkerIdentity(
         host=platform.node(),
         boot_id=boot_id(),
         pid=os.getpid(),
         pid_started=process_start(os.getpid()) or "",
         version=version("dama-controller"),
+        place=place_of(home),
+        pid_namespace=pid_namespace(),
     )
+
+
+def place_of(home: Path) -> str:
+    """Which place a DAMA_HOME is, for the user of this process; the same after another boot.
+
+    Containers may agree in name, user and path: the home has a number of its own, drawn once. A
+    home that several hosts mount is a place on each.
+    """
+    machine = _text(Path("/etc/machine-id"))
+    parts = (platform.node(), machine, str(os.geteuid()), str(home.resolve()), _number_of(home))
+    return f"{platform.node()}/{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+
+def _number_of(home: Path) -> str:
+    path = home / "place"
+    with suppress(OSError):  # a home that cannot be written has no programs either
+        if not path.exists():
+            write_private(path, secrets.token_hex(8).encode(), replace=False)
+    return _text(path)
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text().strip()
+    return ""
+
+
+def pid_namespace() -> str:
+    """Where the pid of this process means something; empty where there is but one."""
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
 
 
 def process_start(pid: int) -> str | None:

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
 from dama.broker.adhoc import adhoc
-from dama.broker.program import ExitCodes
+from dama.broker.errors import UnknownTaskError
+from dama.broker.options import TaskOptions
+from dama.broker.program import ExitCodes, ProgramSpec
+from dama.broker.service import TaskDefinition
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.exact import decode
@@ -40,10 +43,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.broker.registry import Registry
-    from dama.broker.service import TaskDefinition
     from dama.domain.outcome import Outcome
     from dama.runtime.execution import Execution
-    from dama.store import Store
+    from dama.store import Claim, Store
 
 _log = logging.getLogger("dama.worker")
 
@@ -70,7 +72,7 @@ class Programs:
         store: Where their contexts are.
         registry: The tasks that it knows.
         home: The folder of dama's files.
-        host: This one.
+        host: This place: host, user and DAMA_HOME.
         worker_id: Gives the worker's id, as it is now.
         gateway_url: Where programs reach the gateway; None when they are not told.
 
@@ -92,6 +94,7 @@ class Programs:
     ) -> None:
         self.commands = Commands(home)
         self.store = store
+        self._registry = registry
         self.gateway_url = gateway_url
         self.fork_server = ForkServer(registry)
         self.host = host
@@ -106,6 +109,19 @@ class Programs:
     async def find_directories(self) -> None:
         """Find out which database it is; before anything else."""
         self.directories = await directories_of(self.store, self._home)
+
+    def task_of(self, claim: Claim) -> TaskDefinition[Any]:
+        """The task of a run; what was stored of it when it was started and nobody declares it now.
+
+        Raises:
+            UnknownTaskError: There is none, and nothing was started.
+        """
+        try:
+            return self._registry.task(claim.task)
+        except UnknownTaskError:
+            if claim.program_epoch is None:
+                raise
+        return undeclared(claim, self.directories.of(claim.context_id, claim.program_epoch))
 
     def find(
         self, execution: Execution, task: TaskDefinition[Any], *, isolated: bool = False
@@ -510,6 +526,26 @@ class ProgramRun:
             if value := os.environ.get(name):
                 text = text.replace(value, "***")
         return text.replace("\0", "")
+
+
+def undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:
+    """A task that is not declared any more; there is no further attempt, which nobody could start.
+
+    Args:
+        claim: Of a run whose program was started.
+        directory: Its files.
+    """
+    service, _, name = claim.task.partition(".")
+    is_program = not (directory.path / "claim.json").exists()
+    spec = directory.read("spec.json") or {}
+    codes = ExitCodes(done=frozenset(spec.get("done", (0,))))
+    program = ProgramSpec((), exit_codes=codes, place="not declared any more")
+    options = TaskOptions(isolation=None if is_program else "process")
+    return TaskDefinition(service, name, _no_function, options, program if is_program else None)
+
+
+async def _no_function(_: object) -> None:
+    """A task that is only brought to its end."""
 
 
 def _state_of(directory: RunDirectory) -> State:

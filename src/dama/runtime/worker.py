@@ -109,7 +109,7 @@ class Worker:
         self._root = root
         self._slots = slots
         self._labels = sorted({*labels, *right})
-        self._identity = identity_of_this_process()
+        self._identity = identity_of_this_process(home)
         self._user = getpass.getuser()
         self._id = 0
         self._wake = asyncio.Event()
@@ -118,7 +118,7 @@ class Worker:
             store,
             registry,
             home,
-            self._identity.host,
+            self._identity.place,
             lambda: self._id,
             gateway_url,
         )
@@ -210,6 +210,8 @@ class Worker:
 
     async def _register(self) -> None:
         await self._programs.find_directories()
+        if there := [(run.context_id, run.epoch) for run in self._programs.directories.open()]:
+            await self._store.queue.take_place(there, self._identity)
         await self._bury_the_dead()
         self._id = await self._store.queue.register(
             self._identity,
@@ -227,13 +229,13 @@ class Worker:
             _log.warning("the worker is not registered again yet: %s", error)
 
     async def _bury_the_dead(self) -> None:
-        """Earlier workers of this host whose process is gone: what they held is queued at once."""
-        known = await self._store.queue.workers_of_host(self._identity.host)
-        dead = [
-            worker_id
-            for worker_id, boot_id, pid, started in known
-            if boot_id != self._identity.boot_id or process_start(pid) != started
-        ]
+        """Earlier workers of this place whose process is gone: what they held is queued at once.
+
+        Those that cannot be seen from here, in another PID namespace or before another boot, are
+        not known to be dead: their lease decides.
+        """
+        known = await self._store.queue.neighbours(self._identity)
+        dead = [worker_id for worker_id, pid, started in known if process_start(pid) != started]
         if dead:
             await self._store.queue.release(dead)
 

@@ -31,6 +31,8 @@ class WorkerIdentity:
         pid: Of the process.
         pid_started: When it started, as the host counts: a pid can be used again.
         version: Of dama.
+        place: Host, machine, user and DAMA_HOME; the host alone where nobody says.
+        pid_namespace: Where the pid means something.
     """
 
     host: str
@@ -38,6 +40,8 @@ class WorkerIdentity:
     pid: int
     pid_started: str
     version: str
+    place: str = ""
+    pid_namespace: str = ""
 
 
 class Place(NamedTuple):
@@ -162,6 +166,23 @@ class RunQueue:
         """The workers that a host has or had: id, boot_id, pid, pid_started."""
         rows = await self._database.rows("find_workers_of_host", {"host": host})
         return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+    async def neighbours(self, identity: WorkerIdentity) -> list[tuple[int, int, str]]:
+        """The workers of a place whose processes can be seen there: id, pid, pid_started."""
+        rows = await self._database.rows("find_neighbours", asdict(identity))
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    async def take_place(
+        self, programs: Sequence[tuple[int, int]], identity: WorkerIdentity
+    ) -> None:
+        """Bind programs to the place that has their files, not to the name of its host."""
+        params = {
+            "contexts": [context_id for context_id, _ in programs],
+            "epochs": [epoch for _, epoch in programs],
+            "host": identity.host,
+            "place": identity.place,
+        }
+        await self._database.rows("take_place", params)
 
     async def queues(self) -> list[QueueRow]:
         """The queues that have runs or settings, by name."""

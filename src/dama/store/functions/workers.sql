@@ -1,11 +1,17 @@
 -- workers: claims, leases, and what becomes of the runs of workers that died.
 
--- Whether a host has a live worker that would adopt a program of a queue and a tree.
+-- Whether a place has a live worker that would adopt a program of a queue and a tree.
 CREATE OR REPLACE FUNCTION _data_manager_admin.has_worker(host text, queue text, root bigint) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT EXISTS (SELECT FROM _data_manager_admin.worker w
-    WHERE w.host = has_worker.host AND w.lease_until > clock_timestamp()
+    WHERE coalesce(w.place, w.host) = has_worker.host AND w.lease_until > clock_timestamp()
       AND CASE WHEN w.root_context_id IS NULL THEN has_worker.queue = ANY (w.queues) ELSE w.root_context_id = root END)
+$$;
+
+-- Whether a program has had no worker that declares it for half a minute of its grace.
+CREATE OR REPLACE FUNCTION _data_manager_admin.is_forsaken(program_epoch bigint, host_until timestamptz) RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
+  SELECT program_epoch IS NOT NULL AND host_until < clock_timestamp() + interval '4 minutes 30 seconds'
 $$;
 
 -- claim_runs: reserve runs for a worker.
@@ -13,8 +19,9 @@ $$;
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
 --        labels of the worker; who works on one tree alone was told to, whatever its labels are.
--- Programs that go on at its host come first, and beyond the demand: they run already, whatever limits
--- a queue has now. Those of another host are left to it while it has a worker, and some minutes more.
+-- Programs that go on at its place come first, and beyond the demand: they run already, whatever limits
+-- a queue has now. Those of another place are left to it while it has a worker, and some minutes more.
+-- One that no worker of its place declares any more is ended by any other, with what is on its disk.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
   worker bigint, queues text[], ranks bigint[], marks bigint[], tasks text[], offered text[],
   root bigint, demand int)
@@ -33,13 +40,15 @@ DECLARE
   here  text;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims.
-  SELECT w.host INTO here FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
+  SELECT coalesce(w.place, w.host) INTO here FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
   IF NOT FOUND THEN
     RETURN;
   END IF;
   ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-    WHERE q.host = here AND q.state = 'queued' AND q.task = ANY (tasks)
-      AND CASE WHEN root IS NULL THEN q.queue = ANY (queues) ELSE q.root_context_id = root END
+    WHERE q.host = here AND q.state = 'queued'
+      AND CASE WHEN root IS NOT NULL THEN q.root_context_id = root AND q.task = ANY (tasks)
+               WHEN q.task = ANY (tasks) AND q.queue = ANY (queues) THEN TRUE
+               ELSE _data_manager_admin.is_forsaken(q.program_epoch, q.host_until) END
     ORDER BY q.context_id FOR NO KEY UPDATE SKIP LOCKED);
   demand := greatest(demand - cardinality(ids), 0);
   IF root IS NOT NULL THEN
@@ -134,10 +143,11 @@ AS $$
 DECLARE
   before  timestamptz;
   here    text;
+  root    bigint;
   moment  timestamptz := clock_timestamp();
   dead    bigint[];
 BEGIN
-  SELECT w.lease_until, w.host INTO before, here FROM _data_manager_admin.worker w
+  SELECT w.lease_until, coalesce(w.place, w.host), w.root_context_id INTO before, here, root FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR NO KEY UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision, NULL::double precision;
@@ -173,7 +183,10 @@ BEGIN
               WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
                 AND (q.labels <@ offered OR q.host = here)
                 AND (q.host IS NULL OR q.host = here OR (q.host_until < moment
-                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))),
+                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id))))
+      OR EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                   WHERE q.host = here AND q.state = 'queued' AND root IS NULL
+                     AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),
     (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
     (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision
