@@ -178,7 +178,7 @@ async def test_a_proof_is_good_for_one_context(app, home, database_url, tmp_path
     made.unlink()
     assert await app.store.start([signed]) == [context]  # by its key: the same context
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("SET session_replication_role = replica")
+        connection.execute("SET dama.rewrite_history = 'on'")
         connection.execute("UPDATE _data_manager_admin.etl_context SET idempotency_key = NULL")
     message = await refused(app, database_url, row_of(signed), made)
     assert f"context {context} of" in message

@@ -99,9 +99,9 @@ def test_an_older_schema_is_a_finding(empty_database_url, monkeypatch, capsys):
     assert "dama db migrate" in finding["advice"]
 
 
-async def test_a_slot_that_nobody_reads_is_found(store, monkeypatch, database_url):
+async def test_a_slot_that_nobody_reads_is_found(server, store, monkeypatch, database_url):
     """It fills the disk in silence."""
-    with psycopg.connect(database_url, autocommit=True) as connection:
+    with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("SELECT pg_create_physical_replication_slot('forgotten', TRUE)")
         try:
             found = await findings(store, monkeypatch, database_url)

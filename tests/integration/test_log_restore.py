@@ -9,6 +9,7 @@ import pytest
 from dama.domain.event import Event
 from dama.store import Start, Store
 from dama.store.embedded import EmbeddedPostgres
+from tests.conftest import OWNER, create_role
 
 XID = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
@@ -18,6 +19,7 @@ def other(tmp_path, server):
     """Another cluster; an account of its own is told by the binaries of the first."""
     other = EmbeddedPostgres(tmp_path / "other", fsync=False, binaries=server.binaries)
     other.start()
+    create_role(other, OWNER)  # of what is restored
     yield other
     other.stop()
 

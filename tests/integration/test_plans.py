@@ -15,6 +15,7 @@ from dama.domain.event import Event
 from dama.runtime.claims import Claims
 from dama.store import Append, Start, Store
 from dama.store.queue import WorkerIdentity
+from tests.conftest import url_of
 
 ROWS = 20_000
 FILL = f"""
@@ -41,6 +42,12 @@ SET client_min_messages = log;
 """
 BIG = "etl_context|event_store_prototype|event_log|run_queue"
 SCAN = re.compile(rf"Seq Scan on ({BIG})")
+
+
+@pytest.fixture
+def database_url(server, database_url):
+    """As the superuser: others load no auto_explain and fill no table past its triggers."""
+    return url_of(server, psycopg.conninfo.conninfo_to_dict(database_url)["dbname"], "dama")
 
 
 class Planned:
