@@ -20,6 +20,7 @@ from dama.config import Config, EmbeddedDatabase, home_of, load_config
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
+from dama.duty import Duty, on_duty
 from dama.runtime.adoption import stop_bound_elsewhere
 from dama.runtime.calls import BrokerSource, no_broker
 from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 0.1
 START_BATCH = 1000
+LOOK_SECONDS = 2.0
 
 
 class App:
@@ -85,7 +87,8 @@ class App:
             UnavailableError: It can not be used; the message says why.
         """
         keep = read_keep(config.keep, config.source)
-        async with Store.opened(await _conninfo(config)) as store:
+        conninfo = await _conninfo(config)
+        async with on_duty(*_duties(config)), Store.opened(conninfo) as store:
             app = cls(store, registry, config.home, keep)
             url = config.gateway.get("url")
             app.gateway_url = url if isinstance(url, str) else None
@@ -392,6 +395,20 @@ def _free_disk(folder: Path) -> int:
 
 def _starter() -> dict[str, Any]:
     return {"user": getpass.getuser()}
+
+
+def _duties(config: Config) -> list[Duty]:
+    """What an embedded database needs for as long as somebody may connect to it again."""
+    if not isinstance(config.database, EmbeddedDatabase):
+        return []
+    server = EmbeddedPostgres(config.home)
+
+    async def keep_reachable() -> None:
+        while True:
+            await clock.sleep(LOOK_SECONDS)
+            await asyncio.to_thread(server.keep_reachable)
+
+    return [Duty("keeping the database reachable", keep_reachable)]
 
 
 async def _conninfo(config: Config) -> str:

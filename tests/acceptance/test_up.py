@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -144,6 +145,22 @@ def test_a_database_that_others_use_stays(ups):
 
         assert "The database stays" in errors
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_keeps_its_database_reachable(ups):
+    """Nobody needs to type a command for a socket that was cleared away."""
+    ups.start()
+    pid = ups.server.status().pid
+    shutil.rmtree(ups.folder / "home" / "socket")
+    deadline = time.monotonic() + 60
+    while not (ups.folder / "home" / "socket" / ".s.PGSQL.5432").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+    with psycopg.connect(ups.server.url) as connection:
+        assert connection.execute("SELECT 7").fetchone() == (7,)
+    assert ups.server.status().pid == pid
 
 
 @pytest.mark.timeout(120)

@@ -123,6 +123,18 @@ class EmbeddedPostgres:
         except OSError as error:
             raise home_error(self._home.path, error) from error
 
+    def keep_reachable(self) -> None:
+        """Give a living server its socket back if somebody removed it; start and stop nothing.
+
+        Raises:
+            LostSocketError: It can not be given back.
+        """
+        if not self._socket.is_whole and self._data.exists():
+            with self._home.locked():
+                server = self._find()
+                if server and server.socket_folder:
+                    self._mend(server)
+
     def stop(self) -> bool:
         """Stop the server, ending its connections; whether it was stopped.
 
