@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Generator
+    from collections.abc import Callable, Coroutine, Generator
 
 V = TypeVar("V")
 
@@ -45,6 +45,21 @@ def contained() -> Generator[None]:
         yield
     except (SystemExit, KeyboardInterrupt) as error:
         raise ExitError(error) from error
+
+
+def carried(function: Callable[..., V]) -> Callable[..., V]:
+    """A function whose errors a future can carry: StopIteration would leave it waiting for ever."""
+
+    def call(*arguments: Any, **named: Any) -> V:
+        with contained():
+            try:
+                return function(*arguments, **named)
+            except StopIteration as error:
+                raise RuntimeError(
+                    "StopIteration was raised: next() met the end of an iterator."
+                ) from error
+
+    return call
 
 
 def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import multiprocessing
 import os
 import signal
 import sys
@@ -123,3 +124,46 @@ async def echo(task: Task, value: Any) -> Any:
 async def not_a_number(task: Task) -> Any:
     """Return what JSON does not have."""
     return {"rows": [{"price": math.nan}]}
+
+
+def dig(depth: int) -> int:
+    """Recurse until it breaks."""
+    return dig(depth + 1) + 1
+
+
+@jobs.task(isolation="process")
+def deep(task, limit: int) -> int:
+    """Recurse as deep as the limit lets it."""
+    sys.setrecursionlimit(limit)
+    return dig(0)
+
+
+@jobs.task(isolation="process")
+async def deep_loop(task, limit: int) -> int:
+    """The same in a loop."""
+    sys.setrecursionlimit(limit)
+    return dig(0)
+
+
+@jobs.task(isolation="process")
+async def cancels(task) -> None:
+    """Cancel itself."""
+    raise asyncio.CancelledError
+
+
+@jobs.task(isolation="process")
+def interrupts(task) -> None:
+    """Raise what Ctrl-C raises."""
+    raise KeyboardInterrupt
+
+
+@jobs.task(isolation="process")
+async def pools(task) -> list[int]:
+    """Fork."""
+    return await asyncio.to_thread(pool_of_two)
+
+
+def pool_of_two() -> list[int]:
+    """Two forks, ended with SIGTERM."""
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        return pool.map(abs, [-1, 2])

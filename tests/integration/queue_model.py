@@ -155,6 +155,9 @@ class Model:
                 return "stale"
         if context.status == "DONE" or (context.status == "CANCELLED" and kind != "RESUMED"):
             return "closed"
+        has_failed = context.status == "ERROR" and context.epoch > 0
+        if has_failed and kind not in {"RESUMED", "CANCELLED"}:
+            return "closed"
         return None
 
     def append(self, context, kind, epoch=None, *, settle=True):

@@ -9,6 +9,7 @@ import pytest
 from dama import Service
 from dama.broker.registry import Registry
 from dama.domain.exact import Digits
+from dama.runtime.isolated import IsolatedRun
 from dama.runtime.process import process_start
 from dama.runtime.worker import Worker
 from tests.integration import isolated_jobs as jobs
@@ -101,6 +102,52 @@ async def test_a_crash_ends_the_run_and_nothing_else(bench):
 async def test_sys_exit_is_no_result(bench):
     outcome = await bench.performed(jobs.leave)
     assert outcome.error["message"] == "isolated.leave ended with exit code 3."
+
+
+@pytest.mark.parametrize("limit", [1000, 20_000, 300_000])
+@pytest.mark.parametrize("task", [jobs.deep, jobs.deep_loop], ids=["blocking", "loop"])
+async def test_very_deep_recursion_ends_the_run(bench, task, limit):
+    """With a RecursionError, or the end of the process when Python is not asked to stop."""
+    outcome = await bench.performed(task, limit=limit)
+    assert outcome.status == "ERROR"
+
+
+@pytest.mark.parametrize("task", [jobs.cancels, jobs.interrupts], ids=["cancels", "interrupts"])
+async def test_what_a_task_raises_itself_is_its_outcome(bench, task):
+    outcome = await bench.performed(task)
+    assert outcome.error["name"] in {"CancelledError", "KeyboardInterrupt"}
+
+
+async def test_a_pool_of_processes_ends_no_run(bench):
+    """Its forks have the handlers of the loop no more."""
+    outcome = await bench.performed(jobs.pools)
+    assert outcome.result == [1, 2]
+
+
+async def test_one_that_was_bound_and_not_started_is_started_by_the_next_workers(
+    bench, monkeypatch, tmp_path
+):
+    """Its events have the epoch that the queue knows as its own, whoever adopts it afterwards."""
+    context_id = await bench.start(jobs.patient, folder=str(tmp_path))
+
+    bound = asyncio.Event()
+
+    async def stuck(self, launch, lock):
+        bound.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IsolatedRun, "_spawn", stuck)
+        async with bench.worker(), asyncio.timeout(30):
+            await bound.wait()
+    async with bench.worker():
+        directory = await bench.running(context_id)
+    async with bench.worker():
+        for number in range(3):
+            (tmp_path / f"go{number}").touch()
+        outcome = await bench.ended(context_id)
+    assert directory.epoch == 1
+    assert outcome.status == "DONE"
 
 
 async def test_a_time_out_ends_the_process(bench):

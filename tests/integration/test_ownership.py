@@ -12,9 +12,12 @@ import pytest
 
 from dama import Service, SyncTask, Task
 from dama.broker.registry import Registry
+from dama.domain.event import Event
+from dama.domain.lifecycle import lifecycle
 from dama.runtime.subtasks import Endings
 from dama.runtime.worker import Worker
 from dama.store import Start
+from dama.store.errors import LifeCycleError
 
 odd = Service("odd")
 gates: list[threading.Event] = []
@@ -397,3 +400,35 @@ async def test_a_run_that_is_held_and_not_executed_is_handed_back(store, databas
                 [working._id, context],
             )
             assert (await ended(store, context)).result == 42
+
+
+async def test_a_late_event_does_not_reopen_a_run_that_failed(store, database_url):
+    """It would be open with nobody to end it; who resumes it first loses nothing."""
+    context = await started(store, in_loop, how="starves")
+    async with worker(store).working():
+        await ended(store, context)
+        with pytest.raises(LifeCycleError, match="has failed"):
+            await store.append(context, [Event("go")])
+        with (
+            psycopg.connect(database_url, autocommit=True) as connection,
+            pytest.raises(psycopg.Error, match="has failed"),
+        ):
+            connection.execute(
+                "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type) "
+                "VALUES (%s, 'go')",
+                [context],
+            )
+        assert (await store.context(context)).status == "ERROR"
+
+
+async def test_a_snapshot_ahead_of_its_context_is_none(store, database_url):
+    """As after a restore of the events alone."""
+    context = await started(store, small)
+    before = await store.state(context, lifecycle)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO _data_manager_admin.slice_snapshot "
+            "(context_id, slice, slice_version, version, state) VALUES (%s, %s, %s, 99, %s)",
+            [context, lifecycle.name, lifecycle.version, '{"status": "DONE"}'],
+        )
+    assert await store.state(context, lifecycle) == before

@@ -27,6 +27,7 @@ from dama.broker.excerpt import first_problems
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service
 from dama.broker.stream import Stream
+from dama.contained import carried
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
@@ -285,7 +286,7 @@ def _function(definition: ActionDefinition[Any]) -> Perform:
 
         async def threaded(call: Call) -> Any:  # noqa: ANN401 - what the action gives
             arguments: dict[str, Any] = {} if takes_any else call.params
-            return await asyncio.to_thread(function, call, **arguments)
+            return await asyncio.to_thread(carried(function), call, **arguments)
 
         return threaded
     if takes_any:

@@ -49,9 +49,10 @@ def up(
     The database is the embedded PostgreSQL, started and brought up to date, unless another one is
     configured: that is used as it is, or brought up to date with --migrate.
 
-    SIGTERM and Ctrl-C let the worker claim no more and end when its runs have; a second one ends
-    it at once. What is not done then is queued again and goes on with the next one. The embedded
-    database stays, for programs that still run and for other commands: `dama db stop` stops it.
+    SIGTERM, SIGHUP and Ctrl-C let the worker claim no more and end when its runs have; a second
+    one ends it at once. What is not done then is queued again and goes on with the next one. The
+    embedded database stays, for programs that still run and for other commands: `dama db stop`
+    stops it.
     """
     options = WorkerOptions(**chosen)
     settings = None if no_gateway else gateway_settings(session, host, port)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
+from dama.runtime.signals import on_signals
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
 def worker(session: Session, /, **chosen: Any) -> int:
     """Perform queued runs of the tasks of this project, any number of workers side by side.
 
-    SIGTERM and Ctrl-C let it claim no more and end when its runs have; a second one ends it at
-    once. What is not done then is queued again and goes on with another worker.
+    SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
+    it at once. What is not done then is queued again and goes on with another worker.
     """
     options = WorkerOptions(**chosen)
 
@@ -148,8 +149,7 @@ def signals() -> tuple[asyncio.Event, asyncio.Event]:
     def tell() -> None:
         (again if told.is_set() else told).set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, tell)
+    on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), tell)
     return told, again
 
 

@@ -31,6 +31,8 @@ from dama.domain.profile import (
 AbsentType = msgspec.UnsetType
 ABSENT = msgspec.UNSET
 
+MOST_FRAMES = 200  # the last ones of a stack: formatting millions of them takes minutes
+
 KEYS = ("type", "payload", "error", "meta")
 KINDS = (
     "INITIAL",
@@ -317,7 +319,7 @@ def _shortened(text: str, limit: int) -> str:
 
 def _stack_of(error: BaseException) -> str:
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
     except Exception:  # noqa: BLE001 - it asks the error for its text, which may raise anything
         return "(its stack can not be made)"
 

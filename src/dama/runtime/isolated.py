@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,9 @@ class IsolatedRun(ProgramRun):
     @override
     async def _launch(self) -> Launch:
         claim = self._execution.claim
-        self._directory.write("claim.json", to_builtins(claim))
+        # Its own epoch is that of the directory for good, whoever starts it and adopts it later.
+        own = replace(claim, epoch=self._directory.epoch)
+        self._directory.write("claim.json", to_builtins(own))
         protocol = await self._protocol()
         environment = {**inherited(os.environ), **protocol}
         return Launch([claim.task], environment, str(Path.cwd()), self._task.options.timeout)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from typing_extensions import override
 
+from dama.contained import contain_tasks
 from dama.domain.exact import encode, reader
 from dama.domain.outcome import Done, Lost, Outcome, Waiting
 from dama.errors import UnavailableError
@@ -29,6 +30,7 @@ from dama.runtime.execution import Execution
 from dama.runtime.group_commit import GroupCommit
 from dama.runtime.retries import after_failure
 from dama.runtime.run_directory import RunDirectory
+from dama.runtime.signals import on_signals
 from dama.runtime.subtasks import Endings
 from dama.runtime.sync_task import SyncTask
 from dama.runtime.task import Task
@@ -155,6 +157,16 @@ async def _opened(
         yield execution
 
 
+class Told:
+    """What this process was told by a signal. What a task raises itself is its outcome instead.
+
+    Attributes:
+        to_end: To end.
+    """
+
+    to_end = False
+
+
 class Flag:
     """Says that the run waits, so that its worker gives its slot to another; and then listens."""
 
@@ -179,8 +191,14 @@ def _in_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
     """An `async def`: SIGTERM cancels it."""
 
     async def perform_it() -> Outcome:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, cast("Any", asyncio.current_task()).cancel)
+        contain_tasks(asyncio.get_running_loop())
+        this = cast("asyncio.Task[Any]", asyncio.current_task())
+
+        def end() -> None:
+            Told.to_end = True
+            this.cancel()
+
+        on_signals((signal.SIGTERM,), end)
         async with opened() as execution:
             try:
                 arguments = task.arguments(execution.claim.params)
@@ -207,6 +225,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    Told.to_end = True
     raise SystemExit(TERMINATED)
 
 
@@ -223,7 +242,9 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
             return Lost()
         case UnavailableError():  # a later run goes on when the database is back
             return Waiting(awaited=[], on_failure=False, until=AT_ONCE, types=[], seen=0)
-        case Exception():
-            return after_failure(task, execution.claim.attempt, error)
-        case _:
+        case SystemExit() if not Told.to_end:
             raise error
+        case _ if Told.to_end:
+            raise asyncio.CancelledError from error
+        case _:
+            return after_failure(task, execution.claim.attempt, error)

@@ -384,7 +384,7 @@ class ProgramRun:
         self._directory.write("state.json", plain | {"attempt": claim.attempt})
         return {
             "DAMA_CONTEXT_ID": str(claim.context_id),
-            "DAMA_EPOCH": str(claim.epoch),
+            "DAMA_EPOCH": str(self._directory.epoch),
             "DAMA_PARAMS": str(path / "params.json"),
             "DAMA_STATE": str(path / "state.json"),
             "DAMA_EVENTS": str(self._directory.events),
@@ -402,7 +402,7 @@ class ProgramRun:
         claim, url = self._execution.claim, self._programs.gateway_url
         if url is None:
             return {}
-        token = await self._programs.store.tokens.of_run(claim.context_id, claim.epoch)
+        token = await self._programs.store.tokens.of_run(claim.context_id, self._directory.epoch)
         return {"DAMA_URL": url, "DAMA_TOKEN": token}
 
     async def _ship_artifacts(self) -> None:

@@ -16,7 +16,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
-from dama.contained import contained
+from dama.contained import carried
 from dama.runtime.errors import LostSignal
 
 if TYPE_CHECKING:
@@ -47,16 +47,11 @@ class BlockingCall:
         self._is_told = False
 
     def __call__(self) -> tuple[Any, BaseException | None]:
-        """Call it; its value, or what it raised: a future takes neither StopIteration nor exits."""
+        """Call it; its value, or what it raised, which no future must carry."""
         with self._lock:
             self._thread = threading.get_ident()
         try:
-            with contained():
-                return self._function(), None
-        except StopIteration as error:  # next() at the end of an iterator; as a generator would
-            raised = RuntimeError("StopIteration was raised: next() met the end of an iterator.")
-            raised.__cause__ = error
-            return None, raised
+            return carried(self._function)(), None
         except BaseException as error:  # noqa: BLE001 - it is raised where the value is awaited
             return None, error
         finally:

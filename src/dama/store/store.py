@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from dama.contained import contained
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
@@ -326,7 +327,8 @@ class Store:
                     version, state = found, slice_.decode_state(decode_stored(text))
         first = version
         async for page in self.pages(context_id, after_version=version, up_to_event=at):
-            state = slice_.fold(page, state)
+            with contained():
+                state = slice_.fold(page, state)
             version = page[-1].version
         if at is None and version - first >= SNAPSHOT_EVERY:
             # A state that JSON does not give back as it is has no cache.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 
 from dama import clock
+from dama.contained import contained
 from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, error_payload
 from dama.domain.exact import Undecoded
@@ -197,7 +198,8 @@ class Lane:
         try:
             async with self._connection.transaction():
                 _refuse_undecoded(event)
-                await self._handler(self._connection, event)
+                with contained():
+                    await self._handler(self._connection, event)
         except Exception as error:  # whatever it is: it must not stop the other contexts
             # Not the event's fault, unless it happens each time.
             if self._connection.closed or (not is_last and _is_transient(error)):

@@ -164,6 +164,15 @@ BEGIN
       signals := TRUE;
     END IF;
 
+    -- One from outside would leave it open with no run that could end it. A context in which no run of
+    -- ours began is an old program's, and goes on with any event.
+    IF now_status = 'ERROR' AND now_epoch > 0 AND item.type !~ ':(RESUMED|CANCELLED)$' THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM006',
+        MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, found %s.', now_id, item.type),
+        HINT = format('Resume it first, with `dama resume %s`; then send the event.', now_id),
+        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'status', now_status);
+    END IF;
+
     IF item.expected::bigint <> now_version THEN
       RAISE EXCEPTION USING ERRCODE = 'DM005',
         MESSAGE = format('Context %s is at version %s, not %s: another writer came first.', now_id, now_version, item.expected),
