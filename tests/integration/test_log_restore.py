@@ -94,7 +94,7 @@ async def test_a_restored_log_goes_on_in_a_cluster_that_is_behind(database_url, 
     """The events carry xids that the new cluster reaches only later, and then is not fooled by."""
     with psycopg.connect(database_url) as connection:
         connection.execute("CREATE TABLE effect (position bigint)")
-    burn(database_url, max(scalar(other.url, XID) - scalar(database_url, XID), 0) + 100)
+    burn(database_url, max(scalar(other.url, XID) - scalar(database_url, XID), 0) + 1000)
     context = await fill(database_url)
 
     copy(server, database_url, other.url)
