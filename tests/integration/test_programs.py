@@ -500,3 +500,24 @@ async def test_a_worker_that_cannot_be_seen_is_not_buried(bench):
     async with bench.worker():
         known = await bench.store.queue.workers_of_host(identity.host)
     assert sorted(started for _, _, pid, started in known if pid == 1) == ["1", "1", "1"]
+
+
+async def test_a_param_too_long_for_the_environment_is_in_the_file_of_params(bench):
+    params = {"text": {"type": "string"}}
+    script = 'test -z "$DAMA_PARAM_TEXT" && wc -c < $DAMA_PARAMS > $DAMA_RESULT'
+    context = await bench.performed(
+        bench.declare("long", script, params=params), text="x" * 200_000
+    )
+    assert (await bench.ended(context)).result > 200_000
+    (warning,) = await bench.events(context, ":WARN")
+    assert "DAMA_PARAM_TEXT" in warning.payload["message"]
+
+
+async def test_an_argument_that_no_kernel_takes_is_refused_with_the_reason(bench):
+    command = ["echo", "{text}"]
+    task = bench.declare(
+        "long", "", command=command, params={"text": {"type": "string"}}, retries=3
+    )
+    context = await bench.performed(task, text="x" * 200_000)
+    assert "200,000 bytes" in (await bench.ended(context)).error["message"]
+    assert len(await bench.events(context, ":STARTED")) == 1

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from dama.broker.service import TaskDefinition
     from dama.runtime.run_directory import RunDirectory
 
+LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux
+PARAM = "DAMA_PARAM_"
 SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
 _SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 OWN = ("DAMA_HOME", "DAMA_DATABASE_URL")
@@ -126,6 +128,40 @@ def _secrets(names: Sequence[str]) -> dict[str, str]:
             hint="Set it where the worker is started.",
         )
     return {name: os.environ[name] for name in names}
+
+
+def fitting(launch: Launch) -> tuple[Launch, list[str]]:
+    """What the kernel takes: one argument or variable has at most 128 KiB.
+
+    Returns:
+        The launch without the variables of params that are longer, and the names of these; the
+        program finds the params in the file $DAMA_PARAMS.
+
+    Raises:
+        ProgramError: An argument or another variable is longer, so nothing can be started.
+    """
+    for place, part in enumerate(launch.argv):
+        if (size := len(os.fsencode(part))) >= LONGEST_STRING:
+            raise ProgramError(
+                f"Argument {place} of the command has {size:,} bytes; "
+                f"the kernel takes fewer than {LONGEST_STRING:,}.",
+                hint="Let the program read the param from the file $DAMA_PARAMS.",
+                is_final=True,
+            )
+    long = [
+        name
+        for name, value in launch.environment.items()
+        if len(os.fsencode(f"{name}={value}")) >= LONGEST_STRING
+    ]
+    if others := [name for name in long if not name.startswith(PARAM)]:
+        raise ProgramError(
+            f"The variable {others[0]} is too long: "
+            f"the kernel takes fewer than {LONGEST_STRING:,} bytes.",
+            hint="Put it into a file.",
+            is_final=True,
+        )
+    kept = {name: value for name, value in launch.environment.items() if name not in long}
+    return replace(launch, environment=kept), long
 
 
 def raise_soft_limit() -> None:

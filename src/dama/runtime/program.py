@@ -31,7 +31,7 @@ from dama.runtime.commands import Commands
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
 from dama.runtime.execution import Beginning
 from dama.runtime.fork_server import ForkServer
-from dama.runtime.launch import Launch, launch_of, spawn
+from dama.runtime.launch import Launch, fitting, launch_of, spawn
 from dama.runtime.process import age_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 from dama.runtime.shim import TIMED_OUT
@@ -268,7 +268,10 @@ class ProgramRun:
             self._directory.mark()  # who found it without a lock may have settled it
             if self._directory.state() is not State.HELD or self._directory.read("pid.json"):
                 return
-            launch = await self._launch()
+            launch, too_long = fitting(await self._launch())
+            if too_long:
+                what = f"Too long for the environment: {', '.join(too_long)}. See $DAMA_PARAMS."
+                await self._shipper.warn("params/warn", what)
             if not await self._bound():
                 raise LostSignal
             # Nothing is awaited from here on: the shim has the lock, or there is none.
