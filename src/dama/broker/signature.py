@@ -6,15 +6,21 @@ Nothing here imports pydantic, so that defining a task costs next to nothing.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from dama.broker.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+# Types of params that no task and no call is an instance of.
+_VALUES = {
+    "bool", "bytes", "complex", "date", "datetime", "Decimal", "dict", "float", "frozenset", "int",
+    "list", "Literal", "Path", "set", "str", "time", "timedelta", "tuple", "UUID",
+}  # fmt: skip
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -51,6 +57,12 @@ def params_of(
             f"The function of {task} has no first parameter for the {first[1:5]} itself.",
             f"Begin its parameters with {first}.",
         )
+    if _is_param(parameters[0]):
+        raise InvalidDefinitionError(
+            f"The function of {task} begins with {str(parameters[0])!r}, which looks like a param, "
+            f"not like the {first[1:5]} itself.",
+            f"Put {first} before it.",
+        )
     for parameter in parameters[1:]:
         if parameter.kind not in _BY_NAME:
             raise InvalidDefinitionError(
@@ -58,6 +70,18 @@ def params_of(
                 "Params are given by name: *args, **kwargs and those before a / can not be.",
             )
     return {parameter.name: parameter for parameter in parameters[1:]}
+
+
+def _is_param(parameter: inspect.Parameter) -> bool:
+    """Whether a first parameter is meant as a param: it has a default, or the type of a value."""
+    if parameter.default is not inspect.Parameter.empty:
+        return True
+    annotation = parameter.annotation
+    if isinstance(annotation, str):  # not evaluated: what it names may come later in the module
+        name = re.split(r"[^\w.]", annotation, maxsplit=1)[0].rpartition(".")[2]
+        return name in _VALUES
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and kind.__name__ in _VALUES
 
 
 def annotations_of(

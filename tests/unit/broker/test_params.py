@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from dama.broker.docstring import parse_docstring
 from dama.broker.errors import InvalidDefinitionError, InvalidParamsError
 from dama.broker.service import Service
+from dama.runtime.task import Task
 
 
 def define(function):
@@ -27,6 +28,28 @@ async def load(task, year: int = 2013, airport: str | None = None, *, days: list
         airport: Where they start;
             all airports when left out.
     """
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["n: int", "n: 'int'", "n: list[int]", "n: 'dict[str, int]'", "day: 'datetime.date'", "n=1"],
+)
+def test_a_task_that_forgot_the_task_is_refused_where_it_is_written(head):
+    """It would fail at its first run, with the task where a number is meant."""
+    space = {"service": Service("forgetful")}
+
+    with pytest.raises(InvalidDefinitionError, match="looks like a param") as caught:
+        exec(f"@service.task\ndef load({head}):\n    pass", space)  # noqa: S102 - many heads
+
+    assert "task: Task" in caught.value.hint
+
+
+@pytest.mark.parametrize("head", ["task", "task: Task", "task: object", "t: 'Unknown'", "t: Any"])
+def test_whatever_may_be_a_task_is_taken(head):
+    """Its annotation is the project's own affair."""
+    space = {"service": Service("fine"), "Task": Task, "Any": Any}
+
+    exec(f"@service.task\ndef load({head}, n: int = 1):\n    pass", space)  # noqa: S102 - many heads
 
 
 def test_arguments_are_converted_and_defaults_filled_in():
