@@ -21,7 +21,9 @@ class Journal:
 
     Attributes:
         results: The results of the steps, by key; None for a step without one.
+        functions: Of the steps, by key: `module:qualname`; journals of older versions have none.
         subtasks: The context ids that a key started.
+        spawned: What they were started with, by key: a digest; older journals have none.
         sent: The idempotency keys of the events that were dispatched.
         waits: When the waits began, by key.
         signals: The payloads of the events from outside the run, by type, in their order.
@@ -30,7 +32,9 @@ class Journal:
 
     def __init__(self) -> None:
         self.results: dict[str, Any] = {}
+        self.functions: dict[str, str] = {}
         self.subtasks: dict[str, list[int]] = {}
+        self.spawned: dict[str, str] = {}
         self.sent: set[str] = set()
         self.waits: dict[str, datetime] = {}
         self.signals: dict[str, list[Any]] = {}
@@ -55,15 +59,23 @@ class Journal:
         found = step_key(event.type)
         if found is None:
             return
-        key, suffix = found
+        self._take_step(event, *found, meta)
+
+    def _take_step(
+        self, event: StoredEvent, key: str, suffix: str, meta: Mapping[str, object]
+    ) -> None:
         if suffix == "DONE":
             self.results[key] = None if event.payload is ABSENT else event.payload
+            if "function" in meta:
+                self.functions[key] = str(meta["function"])
         elif suffix == "WAITING":
             self.waits[key] = event.created_at
         elif suffix == "SPAWNED":
             ids = _spawned_ids(event.payload)
             if ids is not None:
                 self.subtasks.setdefault(key, []).extend(ids)
+                if "spawned" in meta:
+                    self.spawned[key] = str(meta["spawned"])
 
 
 def _spawned_ids(payload: object) -> list[int] | None:

@@ -41,6 +41,18 @@ class TaskUsageError(UsageError):
     code = "TASK_USAGE"
 
 
+class ReplayError(TaskUsageError):
+    """The code of a task is another than the one whose record it replays."""
+
+    code = "REPLAY"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The code has changed under a run that goes on from its record: {what}.",
+            "Give the changed part a new name, bring the old code back, or start the task again.",
+        )
+
+
 class WaitTimeoutError(DamaError):
     """A signal did not come in time."""
 

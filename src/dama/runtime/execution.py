@@ -7,11 +7,14 @@ key, so that an event whose answer was lost is not written twice.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -21,7 +24,7 @@ from dama.domain.trace import traceparent
 from dama.duty import in_words
 from dama.errors import UnavailableError
 from dama.runtime.calls import BrokerSource, no_broker
-from dama.runtime.errors import LostSignal, ParkSignal, SubtaskError, ToldError
+from dama.runtime.errors import LostSignal, ParkSignal, ReplayError, SubtaskError, ToldError
 from dama.runtime.patience import until_answered
 from dama.runtime.threads import Threads
 from dama.runtime.waits import Wait, parking
@@ -293,10 +296,12 @@ class Execution:
             LostSignal: The run was taken over.
         """
         known = self.journal.subtasks.get(key)
+        digest = _digest_of(starts)
         if known is not None:
+            await self._refuse_others(key, known, starts, digest)
             return known
         await self.is_started()
-        spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}").event
+        spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
         while True:
             try:
                 ids = await self.store.start(starts, parent=self.claim.context_id, spawned=spawned)
@@ -315,6 +320,26 @@ class Execution:
                     continue
             self._endings.started()
             return ids
+
+    async def _refuse_others(
+        self, key: str, known: Sequence[int], starts: Sequence[Start], digest: str
+    ) -> None:
+        if self.journal.spawned.get(key, digest) != digest:
+            raise ReplayError(await self._difference(key, known, starts))
+
+    async def _difference(self, key: str, known: Sequence[int], starts: Sequence[Start]) -> str:
+        """What was started with a key, and what would be now: the first that differs."""
+        for context_id, start in zip(known, starts, strict=False):
+            read = partial(self.store.events, context_id, limit=1)
+            first = next(iter(await until_answered(read, self.name)), None)
+            was = None if first is None else (first.type.rpartition(":")[0], first.payload)
+            now = (start.task, start.params)
+            if was is not None and was != now:
+                return (
+                    f"{key} started context {context_id} as {was[0]} with {str(was[1])[:300]}, "
+                    f"and now it is {now[0]} with {str(now[1])[:300]}"
+                )
+        return f"{key} started {len(known)} subtasks, and now it would be {len(starts)}"
 
     async def wait(self, ids: Sequence[int], task: str, *, fail_fast: bool) -> dict[int, Outcome]:
         """Wait for subtasks; no slot of the worker is held meanwhile.
@@ -409,6 +434,12 @@ def _payload_of(error: BaseException) -> dict[str, Any]:
     if not payload["message"]:
         payload["message"] = WORDS.get(type(error).__name__, f"{type(error).__name__}, no text.")
     return payload
+
+
+def _digest_of(starts: Sequence[Start]) -> str:
+    """What tells subtasks from others: their tasks and params."""
+    text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _look_at(started: asyncio.Future[list[Appended]]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.result import ResultType
 from dama.contained import contained
 from dama.errors import UnavailableError
-from dama.runtime.errors import LostSignal
+from dama.runtime.errors import LostSignal, ReplayError
 from dama.runtime.threads import BlockingCall
 from dama.store.errors import (
     DatabaseUnreachableError,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dama.runtime.execution import Execution
     from dama.store import Append
 
+MAINS = frozenset({"__main__", "__dama_main__"})
 OUTAGES = 5  # of one step, before its run fails
 
 
@@ -49,6 +50,7 @@ async def do_step(
     key = execution.key(name)
     result = ResultType[Any](f"{execution.claim.task}/{key}", function)
     if key in execution.journal.results:
+        _refuse_another(execution, key, name_of(function))
         return result.decode(execution.journal.results[key])
     execution.busy += 1
     try:
@@ -58,7 +60,7 @@ async def do_step(
             return await _transactional(execution, key, call, args, result)
         value = await _called(execution, call)
         encoded = result.encode(value)
-        await execution.append(_done(execution, key, encoded))
+        await execution.append(_done(execution, key, encoded, name_of(function)))
         return result.decode(encoded)
     except Exception as error:
         if execution.is_closed:
@@ -69,8 +71,32 @@ async def do_step(
         execution.busy -= 1
 
 
-def _done(execution: Execution, key: str, encoded: object) -> Append:
-    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}")
+def name_of(function: Callable[..., Any]) -> str:
+    """What tells a function from others: `module:qualname`."""
+    while isinstance(function, partial):
+        function = function.func
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}:{named.__qualname__}"
+
+
+def _refuse_another(execution: Execution, key: str, name: str) -> None:
+    """Refuse the result of another function than the one that the step has now.
+
+    Raises:
+        ReplayError: It is another one.
+    """
+    known = execution.journal.functions.get(key)
+    if known is None or ":" not in known:  # of an older version
+        return
+    (module, own), (other, theirs) = name.split(":", 1), known.split(":", 1)
+    # A module that was started as a program has two names.
+    is_same_module = module == other or not MAINS.isdisjoint((module, other))
+    if own != theirs or not is_same_module:
+        raise ReplayError(f"the step {key} was done by {known}, and now it is {name}")
+
+
+def _done(execution: Execution, key: str, encoded: object, function: str) -> Append:
+    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", function=function)
 
 
 async def _note_failure(execution: Execution, key: str, error: Exception) -> None:
@@ -132,7 +158,7 @@ async def _one_commit(
 
     def recorded(value: object) -> list[Append]:
         encoded.append(result.encode(value))
-        return [_done(execution, key, encoded[0])]
+        return [_done(execution, key, encoded[0], name_of(call))]
 
     if inspect.iscoroutinefunction(getattr(call, "func", call)):
 
