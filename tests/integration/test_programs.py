@@ -312,6 +312,19 @@ async def test_a_run_that_somebody_is_about_to_start_is_left_alone(bench, monkey
     os.close(lock)
 
 
+async def test_a_run_that_is_about_to_be_bound_is_not_waited_for(bench):
+    """Its shim would be ended as soon as it came, though the run is bound by then."""
+    (context,) = await bench.store.start([start_of(bench.declare("plain", "true"), {})])
+    runs = await directories_of(bench.store, Path(os.environ["DAMA_HOME"]))
+    begun = runs.of(context, 99)
+    begun.make()
+    lock = begun.lock()
+    async with asyncio.timeout(adoption.START_SECONDS / 2):
+        await adoption.stop_bound_elsewhere(bench.store, runs, "host")
+    assert begun.is_open()
+    os.close(lock)
+
+
 async def test_a_log_that_is_truncated_is_read_from_its_beginning_and_said(bench):
     """`> /dev/stderr` empties a file; whoever looks should know, and later events are kept."""
     task = bench.declare(

@@ -35,8 +35,14 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
     Raises:
         UnavailableError: The database does not answer; nothing was ended.
     """
-    # Looked at before the database is asked: a program that runs then was bound before.
-    found = [(directory, directory.state()) for directory in directories.open()]
+    # Looked at before the database is asked: a program that runs then was bound before. One that is
+    # held without a shim is not bound yet: its worker asks that itself before it starts the shim.
+    looked = [(directory, directory.state()) for directory in directories.open()]
+    found = [
+        (directory, state)
+        for directory, state in looked
+        if state is not State.HELD or directory.read("pid.json") is not None
+    ]
     if not found:
         return
     bound = await store.queue.bound_programs([each.context_id for each, _ in found], host)
