@@ -51,6 +51,7 @@ KINDS = {
 }
 
 
+@pytest.mark.timeout(60 + 15 * ROUNDS)
 @pytest.mark.parametrize("rounds", [ROUNDS])
 async def test_programs_of_all_kinds_over_workers_that_come_and_go(store, tmp_path, rounds):
     service = Service("k")
