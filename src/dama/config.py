@@ -18,7 +18,7 @@ from typing import Any, cast
 from dama.env_file import read_variables
 from dama.errors import UsageError
 
-FILE_KEYS = ("services", "programs", "keep", "database_url", "broker", "gateway")
+FILE_KEYS = ("services", "programs", "inherit", "keep", "database_url", "broker", "gateway")
 TABLES = {
     "programs": '[programs."flights.import"] with command = ["./import.sh"]',
     "keep": '[keep] with logs = "30d" and work = "1d"',
@@ -92,6 +92,8 @@ class Config:
         services: Modules to import for their services.
         project: The folder of the file of settings, or the current one.
         programs: Declarations by task, as the file has them; `dama.broker.declaration` reads them.
+        inherit: What all programs get of the worker's environment, as the file has it;
+            `dama.broker.inherit` reads it.
         source: The name of the file of settings; empty when there is none.
         keep: How long things stay, as the file has it; `dama.runtime.cleaning` reads it.
         broker: How calls are made, as the file has it; `dama.services.node` reads it.
@@ -103,6 +105,7 @@ class Config:
     services: tuple[str, ...]
     project: Path
     programs: Mapping[str, object] = field(default_factory=dict[str, object])
+    inherit: object = None
     source: str = ""
     keep: Mapping[str, object] = field(default_factory=dict[str, object])
     broker: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -139,6 +142,7 @@ def load_config(
         services=tuple(settings.get("services", ())),
         project=project,
         programs=settings.get("programs", {}),
+        inherit=settings.get("inherit"),
         source=source,
         keep=settings.get("keep", {}),
         broker=_with_environment(settings.get("broker", {}), environ),

@@ -7,8 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
-from dama.runtime.launch import Launch, inherited, spawn
+from dama.broker.adhoc import adhoc
+from dama.runtime.commands import Commands
+from dama.runtime.environment import inherited
+from dama.runtime.launch import Launch, spawn
 from dama.runtime.program import directories_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory
 from dama.runtime.starts import start_of
@@ -58,7 +62,10 @@ class Bench:
 
     async def start(self, task, **params):
         """Queue it; give its context."""
-        (context_id,) = await self.store.start([start_of(task, params)])
+        commands = Commands(Path(os.environ["DAMA_HOME"])) if task is adhoc else None
+        key = str(uuid4()) if commands else None
+        start = start_of(task, params, key=key, commands=commands)
+        (context_id,) = await self.store.start([start])
         return context_id
 
     async def ended(self, context_id):

@@ -114,7 +114,7 @@ async def test_a_program_gets_its_params_and_knows_who_it_is(bench, monkeypatch)
     context = await bench.performed(task, year=2013)
     directory = await bench.directory(context)
     lines = directory.stdout.read_text().splitlines()
-    assert lines[:6] == ["2013", "2013", str(context), "1", "s3cret!", f"dama:{context}:1"]
+    assert lines[:6] == ["2013", "2013", str(context), "1", "*******", f"dama:{context}:1"]
     assert json.loads(lines[6].removesuffix(str(bench.folder))) == {"year": 2013}
     kept = json.dumps([str(e.payload) + str(e.meta) for e in await bench.events(context)])
     assert "s3cret!" not in kept

@@ -15,7 +15,11 @@ _service = Service("programs", description="Programs that nobody declared.")
 
 @_service.task(name="run")
 async def adhoc(
-    _: object, command: list[str], cwd: str | None = None, env: dict[str, str] | None = None
+    _: object,
+    command: list[str],
+    cwd: str | None = None,
+    env: dict[str, str] | None = None,
+    inherit: list[str] | None = None,
 ) -> Any:  # noqa: ANN401 - what the program leaves as its result
     """Run a program.
 
@@ -23,5 +27,8 @@ async def adhoc(
         command: Its arguments, the program first. No shell reads them.
         cwd: Where it is started.
         env: Further environment variables.
+        inherit: Names of further variables that it gets of the worker's environment.
     """
-    raise InvalidDefinitionError(f"{command} is a program: a worker starts it.", f"{cwd}, {env}")
+    raise InvalidDefinitionError(
+        f"{command} is a program: a worker starts it.", f"{cwd}, {env}, {inherit}"
+    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 from dama.broker.command import WORK_DIR, Command, placeholders
 from dama.broker.duration import parse_duration
 from dama.broker.errors import InvalidDefinitionError
+from dama.broker.inherit import read_inherit
 from dama.broker.options import Singleton, TaskOptions, TaskSettings, read_options
 from dama.broker.program import LOG_CAP, ExitCodes, ProgramSpec
 from dama.broker.program_params import BOUNDED, TYPES, ProgramParam, parse_value
@@ -32,6 +33,7 @@ class ProgramSettings(TypedDict, total=False):
     env: Mapping[str, str]
     env_files: Sequence[str]
     secrets: Sequence[str]
+    inherit: Sequence[str]
     params: Mapping[str, Mapping[str, Any]]
     exit_codes: Mapping[str, Sequence[int]]
     queue: str
@@ -99,6 +101,7 @@ def read_program(
         env=_read_env(table, params, secrets),
         env_files=_read_env_files(table, params, secrets, base),
         secrets=secrets,
+        inherit=read_inherit(table),
         exit_codes=_read_exit_codes(table),
         pty=table.flag("pty"),
         grace=parse_duration(_duration(table, "grace", 10.0), of=f"{where}.grace"),

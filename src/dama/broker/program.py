@@ -47,6 +47,7 @@ class ProgramSpec:
         env: Further environment variables; their values may have placeholders.
         env_files: Files of variables, read when it starts; their names may have placeholders.
         secrets: Variables that the worker passes on from its own environment, never recorded.
+        inherit: Further variables of the worker that it gets: names, or beginnings with a `*`.
         exit_codes: What they mean.
         pty: Whether its output goes to a pseudo-terminal.
         grace: Seconds between TERM and KILL.
@@ -64,6 +65,7 @@ class ProgramSpec:
     env: Mapping[str, str] = field(default_factory=dict[str, str])
     env_files: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    inherit: tuple[str, ...] = ()
     exit_codes: ExitCodes = field(default_factory=ExitCodes)
     pty: bool = False
     grace: float = 10.0
@@ -87,13 +89,22 @@ class ProgramSpec:
         Raises:
             ProgramEnvironmentError: A file can not be read.
         """
-        variables: dict[str, str] = {}
-        for file in self.env_files:
-            variables |= _read(file, params)
+        variables = self.file_variables(params)
         for name, text in self.env.items():
             if (value := fill(text, params)) is not None:
                 variables[name] = value
         return variables | param_variables(params)
+
+    def file_variables(self, params: Mapping[str, Any]) -> dict[str, str]:
+        """The variables of the files, a later file over an earlier one.
+
+        Raises:
+            ProgramEnvironmentError: A file can not be read.
+        """
+        variables: dict[str, str] = {}
+        for file in self.env_files:
+            variables |= _read(file, params)
+        return variables
 
 
 def param_variables(params: Mapping[str, Any]) -> dict[str, str]:

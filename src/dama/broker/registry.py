@@ -18,7 +18,9 @@ from dama.broker.errors import (
     UnknownServiceError,
     UnknownTaskError,
 )
+from dama.broker.inherit import read_inherit
 from dama.broker.service import Service
+from dama.broker.table import Table
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -34,9 +36,13 @@ class Registry:
 
     Args:
         services: Those to begin with.
+
+    Attributes:
+        inherit: What all programs get of the worker's environment besides what all need.
     """
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
+        self.inherit: tuple[str, ...] = ()
         self._services: dict[str, Service] = {}
         for service in services:
             self.add(service)
@@ -112,6 +118,14 @@ class Registry:
             found = self._services.get(service) or Service(service)
             found.declare(short_name, values, place=source, base=root)
             self.add(found)
+
+    def let_inherit(self, inherit: object, source: str) -> None:
+        """Give all programs more of the worker's environment, as a file of settings says.
+
+        Raises:
+            InvalidDefinitionError: It is no list of names.
+        """
+        self.inherit = read_inherit(Table(source, {"inherit": inherit}, ["inherit"]))
 
     def load_modules(self, names: Iterable[str], root: Path) -> None:
         """Import modules and add the services that they have at their top level.

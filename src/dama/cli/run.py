@@ -16,6 +16,7 @@ from dama.broker.errors import InvalidParamsError
 from dama.cli.group import add_shared_options, examples, override, shared_options
 from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
 from dama.cli.session import Session
+from dama.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,7 @@ class RunOptions:
         deadline: Seconds in which it must end.
         label: What its worker must offer.
         is_own_label: Whether only this process offers it.
+        inherit: Variables that a program without a declaration gets besides.
     """
 
     detach: bool = False
@@ -55,6 +57,7 @@ class RunOptions:
     deadline: float | None = None
     label: tuple[str, ...] = ()
     is_own_label: bool = False
+    inherit: tuple[str, ...] = ()
 
     def wishes(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
@@ -129,7 +132,10 @@ def _program_command(command: list[str]) -> click.Command:
             # No other worker has the environment of this terminal.
             chosen.label = (f"terminal/{platform.node()}/{os.getpid()}",)
             chosen.is_own_label = True
-        return _begin(ctx, adhoc.name, {"command": command, "cwd": str(Path.cwd())})
+        params: dict[str, object] = {"command": command, "cwd": str(Path.cwd())}
+        if chosen.inherit:
+            params["inherit"] = list(chosen.inherit)
+        return _begin(ctx, adhoc.name, params)
 
     return click.Command(adhoc.name, callback=call)
 
@@ -186,6 +192,12 @@ def run_options() -> list[click.Option]:
             multiple=True,
             metavar="NAME",
         ),
+        option(
+            "--inherit",
+            "A variable of this environment that a program after `--` gets, too.",
+            multiple=True,
+            metavar="NAME",
+        ),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 
@@ -214,6 +226,11 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
     from dama.cli.follow import enqueue, run_here, start_detached
 
     session, chosen = ctx.ensure_object(Session), _chosen(ctx)
+    if chosen.inherit and name != adhoc.name:
+        raise UsageError(
+            f"--inherit is for a program that nobody declared, and {name} is declared.",
+            'Write inherit = ["NAME"] into its declaration.',
+        )
     is_for_others = bool(chosen.label) and not chosen.is_own_label
     wishes = chosen.wishes()
     if chosen.detach or chosen.enqueue or is_for_others:

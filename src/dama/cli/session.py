@@ -55,6 +55,7 @@ class Session:
             registry = Registry(self._services)
             registry.load_modules(config.services, config.project)
             registry.add_programs(config.programs, config.source, config.project)
+            registry.let_inherit(config.inherit, config.source)
             self._registry = registry
         return self._registry
 

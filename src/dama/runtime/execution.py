@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any
 from dama import clock
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
+from dama.domain.secrets import NONE
 from dama.domain.trace import traceparent
 from dama.duty import in_words
 from dama.errors import UnavailableError
 from dama.runtime.calls import BrokerSource, no_broker
+from dama.runtime.environment import secrets_of_worker
 from dama.runtime.errors import LostSignal, ParkSignal, ReplayError, SubtaskError, ToldError
 from dama.runtime.patience import until_answered
 from dama.runtime.threads import Threads
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from dama.broker.registry import Registry
     from dama.domain.outcome import Waiting
+    from dama.domain.secrets import Secrets
     from dama.runtime.group_commit import GroupCommit
     from dama.runtime.subtasks import Endings
     from dama.store import Store
@@ -71,6 +74,7 @@ WORDS = {
     "MemoryError": "There was not enough memory.",
     "TimeoutError": "Something took too long.",
 }
+OWN_META = ("epoch", "idempotency_key")
 
 _log = logging.getLogger("dama.worker")
 
@@ -99,6 +103,7 @@ class Execution:
         name: What the log calls it.
         threads: Where its blocking functions run.
         asked: What its threads wait for in the loop.
+        secrets: What is struck out of each of its events.
     """
 
     def __init__(  # noqa: PLR0913 - each is a part of its own
@@ -127,6 +132,7 @@ class Execution:
         self.park_after = endings.park_after
         self.busy = 0
         self.facts: dict[str, Any] = {}
+        self.secrets = NONE
         self._commits = commits
         self._endings = endings
         self._on_waiting = on_waiting
@@ -256,6 +262,8 @@ class Execution:
         """Append events in their order, all or none; see `write`."""
         if self._closed:
             raise LostSignal
+        if self.secrets:
+            items = [without(self.secrets, item) for item in items]
         try:
             return await self._commits.submit(items)
         except (StaleEpochError, LifeCycleError) as error:
@@ -418,13 +426,20 @@ class Execution:
     ) -> None:
         """Write a failure as it is, or if the database refuses that, its bare words."""
         try:
-            payload = {**_payload_of(error), **more}
+            payload = {**self._payload_of(error), **more}
             await self.write(suffix, payload, key=key, error=True, **self.facts)
         except Exception as refused:  # noqa: BLE001 - an error that is too odd must not hide itself
             _log.warning("%s: its error is shortened: %s", self.name, refused)
-            message = in_words(error).encode("ascii", "backslashreplace").decode()[:MOST_WORDS]
+            struck = self._own_secrets().strike(in_words(error))
+            message = struck.encode("ascii", "backslashreplace").decode()[:MOST_WORDS]
             payload = {"name": type(error).__name__, "message": message.replace("\0", ""), **more}
             await self.write(suffix, payload, key=key, error=True)
+
+    def _own_secrets(self) -> Secrets:
+        return secrets_of_worker(self.store.database.conninfo)
+
+    def _payload_of(self, error: BaseException) -> dict[str, Any]:
+        return self._own_secrets().strike_all(_payload_of(error))
 
 
 def _payload_of(error: BaseException) -> dict[str, Any]:
@@ -440,6 +455,18 @@ def _digest_of(starts: Sequence[Start]) -> str:
     """What tells subtasks from others: their tasks and params."""
     text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def without(secrets: Secrets, item: Append) -> Append:
+    """An event without secrets, wherever in it they were."""
+    event = item.event
+    meta = event.meta
+    if isinstance(meta, Mapping):  # what fences and what makes it one of a kind stay as they are
+        own = {name: meta[name] for name in OWN_META if name in meta}
+        meta = {**secrets.strike_all(meta), **own}
+    payload = secrets.strike_all(event.payload)
+    struck = Event(secrets.strike(event.type), payload, event.error, meta)
+    return replace(item, event=struck)
 
 
 def _look_at(started: asyncio.Future[list[Appended]]) -> None:

@@ -17,9 +17,10 @@ from typing_extensions import override
 
 from dama.domain.exact import to_builtins
 from dama.domain.outcome import Done, Outcome
+from dama.runtime.environment import inherited_by_python
 from dama.runtime.errors import ProgramError
 from dama.runtime.fork_server import ForkServerGoneError
-from dama.runtime.launch import Launch, inherited
+from dama.runtime.launch import Launch
 from dama.runtime.program import ProgramRun
 from dama.runtime.shim import TIMED_OUT
 from dama.runtime.told import outcome_of
@@ -42,7 +43,7 @@ class IsolatedRun(ProgramRun):
         own = replace(claim, epoch=self._directory.epoch)
         self._directory.write("claim.json", to_builtins(own))
         protocol = await self._protocol()
-        environment = {**inherited(os.environ), **protocol}
+        environment = {**inherited_by_python(os.environ), **protocol}
         return Launch([claim.task], environment, str(Path.cwd()), self._task.options.timeout)
 
     @override

@@ -12,12 +12,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama.broker.command import WORK_DIR
 from dama.broker.program import ExitCodes
 from dama.runtime import shim
+from dama.runtime.environment import inherited, passed_on
 from dama.runtime.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux
 PARAM = "DAMA_PARAM_"
 SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
 _SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
-OWN = ("DAMA_HOME", "DAMA_DATABASE_URL")
 
 
 @dataclass(frozen=True)
@@ -83,32 +82,36 @@ def launch_of(
     task: TaskDefinition[Any],
     params: Mapping[str, Any],
     protocol: Mapping[str, str],
+    patterns: Sequence[str] = (),
 ) -> Launch:
     """What is declared of a program, for these params.
 
-    Its environment is the worker's, then what is declared, then the protocol: the later ones win.
+    Its environment is what it inherits of the worker's, then what is declared, then the protocol:
+    the later ones win.
 
     Args:
         task: A program.
         params: As they are stored.
         protocol: The variables that dama gives.
+        patterns: What all programs of the project inherit besides.
 
     Raises:
         ProgramError: A secret is not in the environment of the worker.
         ProgramEnvironmentError: A file of variables can not be read.
     """
     spec = task.program
-    base = inherited(os.environ)
     work_dir = protocol["DAMA_WORKDIR"]
     if spec is None:
+        base = inherited(os.environ, (*patterns, *(params.get("inherit") or ())))
         environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
         cwd = params.get("cwd") or work_dir
         return Launch(params["command"], environment, cwd, task.options.timeout)
     given = {name: value for name, value in params.items() if value is not None}
     values = {WORK_DIR: work_dir, **given}
+    base = inherited(os.environ, (*patterns, *spec.inherit))
     return Launch(
         spec.argv(values),
-        {**base, **spec.environment(values), **_secrets(spec.secrets), **protocol},
+        {**base, **spec.environment(values), **passed_on(spec.secrets), **protocol},
         spec.cwd or work_dir,
         task.options.timeout,
         grace=spec.grace,
@@ -119,15 +122,6 @@ def launch_of(
         memory=spec.memory,
         exit_codes=spec.exit_codes,
     )
-
-
-def _secrets(names: Sequence[str]) -> dict[str, str]:
-    if missing := [name for name in names if name not in os.environ]:
-        raise ProgramError(
-            f"The worker has no {', '.join(missing)} in its environment to pass on.",
-            hint="Set it where the worker is started.",
-        )
-    return {name: os.environ[name] for name in names}
 
 
 def fitting(launch: Launch) -> tuple[Launch, list[str]]:
@@ -215,15 +209,3 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
 def _memory() -> str | None:
     """Where a file is not on a disk."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unnamed
-
-
-def inherited(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets of the worker's environment: all but what belongs to another run."""
-    kept = {
-        name: value
-        for name, value in environ.items()
-        if not name.startswith("DAMA_") or name in OWN
-    }
-    beside = str(Path(sys.executable).parent)
-    path = kept.get("PATH", os.defpath)
-    return kept | {"PATH": path if beside in path.split(":") else f"{path}:{beside}"}

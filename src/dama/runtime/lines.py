@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 CHUNK = 256 * 1024
 LONGEST = 1024 * 1024
 REMEMBERED = 64
+STAR = ord("*")
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 TRUNCATED = (
     "The file {name} was begun anew (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
@@ -91,6 +92,14 @@ class LineReader:
         self.place = replace(self.place, offset=offset + len(kept), before=self._before(kept))
         text = kept.removeprefix(self._mark)
         return [Line(offset, text)] if kept.startswith(self._mark) else []
+
+    def look_again(self) -> None:
+        """Take the bytes before the place as they are now, after secrets were struck out."""
+        if (descriptor := opened(self._path)) is not None:
+            try:
+                self.place = replace(self.place, before=before(descriptor, self.place.offset))
+            finally:
+                os.close(descriptor)
 
     def _chunk(self) -> tuple[bytes, Line | None]:
         """The next bytes; or what happened to them."""
@@ -205,9 +214,16 @@ def before(descriptor: int, at: int) -> str:
 
 
 def is_other(descriptor: int, place: Place) -> bool:
-    """Whether what was read is not there any more; what the cap has taken reads as zeros."""
+    """Whether what was read is not there any more.
+
+    What the cap has taken reads as zeros, and stars may stand where a secret was struck out.
+    """
     found = bytes.fromhex(before(descriptor, place.offset)).lstrip(b"\0")
-    return bool(place.before) and not bytes.fromhex(place.before).endswith(found)
+    known = bytes.fromhex(place.before)
+    if not known or known.endswith(found):
+        return False
+    pairs = zip(reversed(found), reversed(known), strict=False)
+    return len(found) > len(known) or any(now not in (then, STAR) for now, then in pairs)
 
 
 def _too_long(offset: int) -> Line:

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,10 +29,12 @@ from dama.domain.outcome import Done
 from dama.errors import DamaError, UnavailableError
 from dama.runtime.adoption import end, stop_bound_elsewhere
 from dama.runtime.commands import Commands
+from dama.runtime.environment import secrets_of
 from dama.runtime.errors import LostSignal, ProgramError, ProgramLostError
 from dama.runtime.execution import Beginning
 from dama.runtime.fork_server import ForkServer
 from dama.runtime.launch import Launch, fitting, launch_of, spawn
+from dama.runtime.masking import Mask
 from dama.runtime.process import age_of
 from dama.runtime.run_directory import RunDirectories, RunDirectory, State
 from dama.runtime.shim import TIMED_OUT
@@ -45,7 +48,7 @@ if TYPE_CHECKING:
     from dama.broker.registry import Registry
     from dama.domain.outcome import Outcome
     from dama.runtime.execution import Execution
-    from dama.store import Claim, Store
+    from dama.store import Append, Claim, Store
 
 _log = logging.getLogger("dama.worker")
 
@@ -198,6 +201,9 @@ class ProgramRun:
         self._directory = directory
         self._state = state
         self._codes = task.program.exit_codes if task.program else ExitCodes()
+        execution.secrets = secrets_of(
+            task, execution.claim.params, directory, execution.registry.inherit
+        )
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
         self._starts = 0
@@ -240,8 +246,11 @@ class ProgramRun:
         await self._shipper.ship_rest()
         await self._ship_artifacts()
         self._note(told)
-        self._directory.settle()
-        return await self._outcome(told)
+        try:
+            return await self._outcome(told)
+        finally:
+            self._mask()
+            self._directory.settle()
 
     async def _start(self) -> None:
         while True:
@@ -353,6 +362,11 @@ class ProgramRun:
             self._shipper.complain(error)
             return False
 
+    def _mask(self) -> None:
+        """Strike secrets out of all that it left."""
+        for file in self._directory.written:
+            Mask(file, self._execution.secrets).apply()
+
     def _look_in(self) -> None:
         """Once in a while: what else there is to see."""
 
@@ -365,7 +379,8 @@ class ProgramRun:
         if self._task is adhoc:
             await self._prove()
         protocol = await self._protocol()
-        return launch_of(self._task, self._execution.claim.params, protocol)
+        patterns = self._execution.registry.inherit
+        return launch_of(self._task, self._execution.claim.params, protocol, patterns)
 
     async def _prove(self) -> None:
         """Refuse an undeclared command that was not started by right of this worker's user.
@@ -411,10 +426,16 @@ class ProgramRun:
     async def _ship_artifacts(self) -> None:
         """Each file that it left and did not tell of itself."""
         found = await asyncio.to_thread(self._artifacts)
-        items = [
-            self._shipper.item(":ARTIFACT", _described(name, size), _artifact_key(name))
-            for name, size in found[:MOST_ARTIFACTS]
-        ]
+        strike = self._execution.secrets.strike
+        seen: Counter[str] = Counter()
+        items: list[Append] = []
+        for name, size in found[:MOST_ARTIFACTS]:
+            described, key = _described(name, size), _artifact_key(name)
+            if strike(name) != name:  # the bytes of the name would tell it
+                described, key = _described(strike(name), size), _artifact_key(strike(name))
+            seen[key] += 1
+            key += f"#{seen[key]}" if seen[key] > 1 else ""
+            items.append(self._shipper.item(":ARTIFACT", described, key))
         for place in range(0, len(items), BATCH):
             await self._shipper.append(items[place : place + BATCH])
         if rest := len(found) - len(items):
@@ -423,11 +444,11 @@ class ProgramRun:
             )
 
     def _artifacts(self) -> list[tuple[str, int]]:
-        folder = self._directory.artifacts
+        folder, strike = self._directory.artifacts, self._execution.secrets.strike
         found: list[tuple[str, int]] = []
         for path in sorted(folder.rglob("*")):
             name = str(path.relative_to(folder))
-            told = {name, str(path)} & self._shipper.artifacts
+            told = {strike(name), strike(str(path))} & self._shipper.artifacts
             if path.is_file() and not path.is_symlink() and not told:
                 found.append((name, path.stat().st_size))
         return found
@@ -524,11 +545,8 @@ class ProgramRun:
         return {name: value for name, value in known.items() if value not in (None, [])}
 
     def _clean(self, text: str) -> str:
-        """Without the secrets that this worker knows of, and what PostgreSQL can not keep."""
-        for name in self._task.program.secrets if self._task.program else ():
-            if value := os.environ.get(name):
-                text = text.replace(value, "***")
-        return text.replace("\0", "")
+        """Without secrets, before a part of one is cut off; and what PostgreSQL can not keep."""
+        return self._execution.secrets.strike(text).replace("\0", "")
 
 
 def undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:

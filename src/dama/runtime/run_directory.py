@@ -89,6 +89,11 @@ class RunDirectory:
         return self.path / "artifacts"
 
     @property
+    def written(self) -> tuple[Path, ...]:
+        """What the program writes; the logs first, which people read meanwhile."""
+        return self.stdout, self.stderr, self.events, self.result
+
+    @property
     def waiting(self) -> Path:
         """There while a task in Python waits, and needs no slot."""
         return self.path / "waiting"
@@ -152,6 +157,15 @@ class RunDirectory:
     def pid(self) -> int | None:
         """The program's, while it lives; nobody who got its number later."""
         return self._living("pid", "started")
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the program was started with, while it lives; empty elsewhere."""
+        pid = self.pid()
+        with suppress(OSError):
+            data = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
+            pairs = (entry.partition(b"=") for entry in data.split(b"\0") if b"=" in entry)
+            return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+        return {}
 
     def shim(self) -> int | None:
         """The shim's pid, while it lives."""

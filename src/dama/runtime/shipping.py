@@ -30,6 +30,7 @@ from dama.runtime.lines import (
     is_other,
     opened,
 )
+from dama.runtime.masking import Mask
 from dama.store import Append
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ class Shipper:
         self._readers = {
             "stdout": LineReader(directory.stdout, MARK, Place(**shipped.get("stdout", {}))),
             "events": LineReader(directory.events, b"", Place(**shipped.get("events", {}))),
+        }
+        secrets = execution.secrets
+        self._masks = {
+            "stdout": Mask(directory.stdout, secrets),
+            "events": Mask(directory.events, secrets),
+            "stderr": Mask(directory.stderr, secrets),
         }
         self.artifacts: set[str] = set(shipped.get("artifacts", ()))
         self._warnings: int = shipped.get("warnings", 0)
@@ -126,6 +133,10 @@ class Shipper:
         items = [item for line in lines if (item := self._taken(name, line)) is not None]
         for place in range(0, len(items), BATCH):
             await self.append(items[place : place + BATCH])
+        if self._execution.secrets:
+            # Only what was read: a line that is struck out before is no event any more.
+            self._masks[name].apply(reader.place.offset)
+            reader.look_again()
         if items or clock.monotonic() - self._saved_at > SAVE_SECONDS:
             self._save()
         await asyncio.sleep(0)  # others have their turn, however much there is
@@ -142,6 +153,7 @@ class Shipper:
 
     async def _look_at_stderr(self) -> None:
         """No events are in it, but whoever reads it should know that something is missing."""
+        self._masks["stderr"].apply()
         descriptor = opened(self._directory.stderr)
         if descriptor is None:
             return
@@ -185,7 +197,7 @@ class Shipper:
         if not line.text.strip():
             return None
         try:
-            event = self._event(_decoded(line.text), place)
+            event = self._event(self._document(line.text), place)
         except InvalidEventError as error:
             return self._warning(f"{place}/warn", str(error), where)
         except Exception as error:  # noqa: BLE001 - one line ends neither the reading nor the run
@@ -196,6 +208,16 @@ class Shipper:
             self._progress = item
             return None
         return item
+
+    def _document(self, text: bytes) -> object:
+        """What a line says, without secrets: before a message shows a part of it."""
+        secrets = self._execution.secrets
+        if not secrets:
+            return _decoded(text)
+        try:
+            return secrets.strike_all(_decoded(text))
+        except InvalidEventError:
+            return _decoded(secrets.strike(text.decode(errors="replace")).encode())
 
     def _event(self, document: object, place: str) -> Event:
         """Make the event that a program means.

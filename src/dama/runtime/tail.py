@@ -55,14 +55,15 @@ def first_byte(path: Path) -> int:
 
 def _begin(descriptor: int, at: int) -> int:
     """Where a whole line begins, behind what the cap has taken."""
-    data = _data_at(descriptor, at)
+    data = data_at(descriptor, at)
     if data == at:
         return at
     end = os.pread(descriptor, PART, data).find(b"\n")
     return data + end + 1
 
 
-def _data_at(descriptor: int, at: int) -> int:
+def data_at(descriptor: int, at: int) -> int:
+    """Where the data goes on at or after a place; the oldest bytes may be a hole."""
     try:
         return os.lseek(descriptor, at, os.SEEK_DATA)
     except OSError:  # behind the end, or a file system without holes

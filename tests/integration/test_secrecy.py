@@ -1,0 +1,215 @@
+# ruff: noqa: E501, S105 - shell that is read as it stands, and secrets made for the test
+"""Secrets of programs: what they are given, and that none is stored, whatever they do with it."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from dama.broker.adhoc import adhoc
+from dama.runtime.program import directories_of
+from tests.integration.programs import until
+from tests.integration.test_programs import Programs
+
+SECRET = "s3cret/&+wörd"
+OF_FILE = "of-the-file-7"
+
+
+@pytest.fixture
+async def bench(store, tmp_path):
+    """Programs; none is left behind."""
+    bench = Programs(store, tmp_path)
+    yield bench
+    runs = await directories_of(store, Path(os.environ["DAMA_HOME"]))
+    for directory in runs.open():
+        for pid in (directory.shim(), directory.pid()):
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def secrets(monkeypatch, tmp_path):
+    """One in the environment of the worker, and some in a file."""
+    monkeypatch.setenv("API", SECRET)
+    (tmp_path / "x.env").write_text(
+        f"PGHOST=db.example\nPGPASSWORD='{OF_FILE}'\nURL=https://me:url-pass-9@host/\nPIN=998877\n"
+    )
+    return {"secrets": ["API"], "env_files": ["x.env"]}
+
+
+async def stored(bench, context, database_url):
+    """All that the database and the files of a run have of it."""
+    import psycopg
+
+    directory = await bench.directory(context)
+    files = [
+        p.read_text() for p in directory.path.rglob("*") if p.is_file() and p.name != "shim.py"
+    ]
+    with psycopg.connect(database_url) as database:
+        tables = database.execute(
+            "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables"
+            " WHERE schemaname = '_data_manager_admin'"
+        ).fetchall()
+        rows = [
+            str(database.execute(f"SELECT json_agg(t) FROM {table} t").fetchone())  # noqa: S608
+            for (table,) in tables
+        ]
+    return "\n".join([*files, *rows])
+
+
+def assert_no_secret(text):
+    for secret in (SECRET, json.dumps(SECRET)[1:-1], OF_FILE, "url-pass-9", "998877", "s3cret"):
+        assert secret not in text, secret
+
+
+async def test_no_secret_is_stored_whatever_a_program_does_with_it(bench, secrets, database_url):
+    """In its logs, lines, file of events, result, artifacts and last words."""
+    task = bench.declare(
+        "telling",
+        """
+        env; env >&2
+        printf '::dama:: {"type": "a/b", "payload": {"%s": ["%s", "x%sx"]}}\\n' "$API" "$PGPASSWORD" "$API"
+        printf '::dama:: {"type": "n", "payload": {"pin": %s}, "meta": {"by": "%s"}}\\n' "$PIN" "$API"
+        printf '{"type": "t/%s", "payload": 1}\\n' "$PGPASSWORD" >> $DAMA_EVENTS
+        printf '::dama:: {"type": "%s:FINAL"}\\n' "$PGPASSWORD"
+        printf '::dama:: not json %s\\n' "$API"
+        printf '::dama:: {"type": ":ARTIFACT", "payload": {"path": "%s.csv"}}\\n' "$PGPASSWORD"
+        touch "$DAMA_ARTIFACTS/$PGPASSWORD.csv" "$DAMA_ARTIFACTS/${PGPASSWORD}2" "$DAMA_ARTIFACTS/2$PGPASSWORD"
+        printf '{"token": "%s", "pin": %s}' "$API" "$PIN" > $DAMA_RESULT
+        """,
+        **secrets,
+    )  # fmt: skip
+    context = await bench.performed(task)
+    outcome = await bench.ended(context)
+    assert outcome.result == {"token": "***", "pin": "***"}
+    found = {e.type: e for e in await bench.events(context)}
+    assert found["a/b"].payload == {"***": ["***", "x***x"]}
+    assert found["n"].payload == {"pin": "***"}
+    artifacts = {e.payload["path"] for e in await bench.events(context, ":ARTIFACT")}
+    assert artifacts == {"***.csv", "***2", "2***"}
+    text = await stored(bench, context, database_url)
+    assert_no_secret(text)
+    assert "PGHOST=db.example" in text  # what is told to people all the time
+
+
+@pytest.mark.parametrize(
+    "end",
+    ['echo "no $API" >&2; exit 3', 'head -c 490 /dev/zero | tr "\\0" x >&2; echo "$API" >&2; exit 3',
+     'echo "$PGPASSWORD" >&2; kill -9 $$', "exec /nowhere/$PGPASSWORD"],
+)  # fmt: skip
+async def test_no_secret_is_in_the_last_words(bench, secrets, database_url, end):
+    """Nor a part of one, where the words are cut."""
+    task = bench.declare("failing", end, retries=1, backoff=0.01, **secrets)
+    context = await bench.performed(task)
+    assert (await bench.ended(context)).status == "ERROR"
+    assert_no_secret(await stored(bench, context, database_url))
+
+
+async def test_the_log_of_a_program_that_runs_shows_no_secret(bench, secrets):
+    """It is struck out while the file grows, also when a secret comes in two parts."""
+    script = 'echo "$API" > x; printf %s "${API:0:5}"; until [ -e go ]; do sleep 0.02; done; '
+    task = bench.declare("long", f"{script} echo ${{API:5}}; exec sleep 600", cwd=".", **secrets)
+    context = await bench.start(task)
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until(lambda: directory.stdout.stat().st_size == 5)
+        (bench.folder / "go").touch()
+        await until(lambda: directory.stdout.stat().st_size > 5)
+        await until(lambda: set(directory.stdout.read_text().strip()) == {"*"})
+        await bench.store.cancel([context], "enough", {})
+        await until(directory.exit)
+
+
+async def test_a_worker_that_adopts_a_program_strikes_out_what_it_was_started_with(
+    bench, secrets, monkeypatch, database_url
+):
+    """The secret was changed, and the file is gone, since the program began."""
+    script = (
+        'until [ -e go ]; do sleep 0.02; done; echo "$API $PGPASSWORD"; echo "$API" >&2; exit 1'
+    )
+    task = bench.declare("adopted", script, cwd=".", **secrets)
+    context = await bench.start(task)
+    async with bench.worker():
+        await bench.running(context)
+    monkeypatch.setenv("API", "another one")
+    async with bench.worker():
+        while not await bench.events(context, ":ADOPTED"):  # noqa: ASYNC110 - no event of ours
+            await asyncio.sleep(0.01)
+        (bench.folder / "go").touch()
+        assert (await bench.ended(context)).status == "ERROR"
+    assert_no_secret(await stored(bench, context, database_url))
+
+
+async def environment_of(bench, context):
+    """What a program of ours has written of its environment."""
+    directory = await bench.directory(context)
+    lines = directory.stdout.read_text().splitlines()
+    return dict(line.partition("=")[::2] for line in lines)
+
+
+async def test_a_program_inherits_what_every_program_needs_and_no_more(bench, monkeypatch):
+    """The worker's connection string and passwords are its own."""
+    for name in ("DAMA_DATABASE_URL", "PGPASSWORD", "PGHOST", "AWS_SECRET", "AWS_REGION", "OTHER"):
+        monkeypatch.setenv(name, f"value of {name}")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("TZ", "UTC")
+    context = await bench.performed(bench.declare("plain", "env"))
+    found = await environment_of(bench, context)
+    assert found["HOME"] == os.environ["HOME"]
+    assert (found["LC_ALL"], found["TZ"]) == ("C.UTF-8", "UTC")
+    allowed = {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL"}
+    of_bash = {"PWD", "SHLVL", "_", "OLDPWD"}
+    of_protocol = {"PGAPPNAME", "PYTHONUNBUFFERED", "TRACEPARENT"}
+    rest = {n for n in found if not n.startswith(("DAMA_", "LC_"))}
+    assert rest <= allowed | of_bash | of_protocol
+    assert "DAMA_DATABASE_URL" not in found
+
+
+@pytest.mark.parametrize(
+    ("inherit", "wanted"),
+    [
+        (["AWS_*"], {"AWS_SECRET", "AWS_REGION"}),
+        (["PG*", "DAMA_*"], {"PGHOST"}),
+        (["*"], {"PGHOST", "AWS_SECRET", "AWS_REGION", "OTHER"}),
+        (["OTHER", "PGPASSWORD"], {"OTHER", "PGPASSWORD"}),
+        (["DAMA_DATABASE_URL"], {"DAMA_DATABASE_URL"}),
+    ],
+)
+async def test_more_is_inherited_when_it_is_declared(bench, monkeypatch, inherit, wanted):
+    """By the declaration or for the whole project; passwords by their full names only."""
+    names = ("DAMA_DATABASE_URL", "PGPASSWORD", "PGHOST", "AWS_SECRET", "AWS_REGION", "OTHER")
+    for name in names:
+        monkeypatch.setenv(name, f"value of {name}")
+    contexts = [await bench.performed(bench.declare("declared", "env", inherit=inherit))]
+    bench.registry.let_inherit(inherit, "dama.toml")
+    contexts.append(await bench.performed(bench.declare("of_project", "env")))
+    for context in contexts:
+        found = await environment_of(bench, context)
+        assert found.keys() & set(names) == wanted
+        if "PGPASSWORD" in wanted:  # it is a secret then, too
+            assert found["PGPASSWORD"] == "*" * len("value of PGPASSWORD")
+
+
+async def test_a_program_that_nobody_declared_inherits_as_the_others_do(bench, monkeypatch):
+    """What it is given by name comes besides."""
+    for name in ("PGPASSWORD", "PGHOST", "OTHER"):
+        monkeypatch.setenv(name, f"value of {name}")
+    plain = await bench.performed(adhoc, command=["env"], env={"GIVEN": "1"})
+    found = await environment_of(bench, plain)
+    assert found.keys() & {"PGPASSWORD", "PGHOST", "OTHER", "GIVEN"} == {"GIVEN"}
+    more = await bench.performed(adhoc, command=["env"], inherit=["PGHOST", "PGPASSWORD"])
+    found = await environment_of(bench, more)
+    assert found["PGHOST"] == "value of PGHOST"
+    assert set(found["PGPASSWORD"]) == {"*"}
+
+
+async def test_a_missing_secret_is_not_tried_again(bench):
+    """The next attempt would not find it either."""
+    task = bench.declare("lacking", "true", secrets=["NOWHERE"], retries=3, backoff=0.01)
+    context = await bench.performed(task)
+    outcome = await bench.ended(context)
+    assert "NOWHERE" in outcome.error["message"]
+    assert len(await bench.events(context, ":STARTED")) == 1
