@@ -13,7 +13,6 @@ import json
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
-from urllib.parse import quote, quote_plus, unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -24,6 +23,7 @@ SHORTEST = 4
 SHORTEST_LINE = 8
 _PASSWORD = re.compile(r"password\s*=\s*(?:'((?:[^'\\]|\\.)*)'|([^\s&'\"]+))", re.IGNORECASE)
 _USERINFO = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/@\s]*?:([^/\s]*)@")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~")
 T = TypeVar("T")
 
 
@@ -93,7 +93,7 @@ def passwords_in(text: str) -> list[str]:
         match.group(1) for match in _USERINFO.finditer(text)
     ]
     unescaped = [re.sub(r"\\(.)", r"\1", password) for password in found]
-    return [*{*found, *unescaped, *map(unquote, found)} - {""}]
+    return [*{*found, *unescaped, *map(_unquoted, found)} - {""}]
 
 
 def without_password(text: str) -> str:
@@ -126,10 +126,21 @@ def _written(value: str) -> Iterator[str]:
     yield json.dumps(value)[1:-1]
     yield json.dumps(value, ensure_ascii=False)[1:-1]
     yield repr(value)[1:-1]
-    yield quote(data, safe="")
-    yield quote(data)
-    yield quote_plus(data)
+    quoted = _quoted(data)
+    yield quoted
+    yield quoted.replace("%2F", "/")
+    yield quoted.replace("%20", "+")
     yield from _base64(data)
+
+
+def _quoted(data: bytes) -> str:
+    """Percent-encoding, in which a URL holds what has a meaning there."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED else f"%{byte:02X}" for byte in data)
+
+
+def _unquoted(text: str) -> str:
+    data = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), text.encode())
+    return data.decode(errors="replace")
 
 
 def _base64(data: bytes) -> Iterator[str]:
