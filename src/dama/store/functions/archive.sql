@@ -43,12 +43,14 @@ DECLARE
 BEGIN
   roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, after, demand));
   last := (SELECT max(r) FROM unnest(roots) r);
+  -- A tree that somebody acts on or starts in is not closed: the next round looks at it again.
+  roots := ARRAY(SELECT r FROM unnest(roots) r WHERE _data_manager_admin.try_lock_tree(r));
   ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-                 WHERE c.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
-  -- Looked at again under the locks: one may have been resumed meanwhile.
+                 WHERE c.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE SKIP LOCKED);
+  -- Looked at again under the locks: one may have been resumed meanwhile, or its rows be locked.
   roots := ARRAY(SELECT r FROM unnest(roots) r WHERE NOT EXISTS (
     SELECT FROM _data_manager_admin.etl_context c
-      WHERE c.root_context_id = r AND (c.status = 'OPEN' OR c.context_id <> ALL (ids))));
+      WHERE c.root_context_id = r AND (coalesce(c.status, 'OPEN') = 'OPEN' OR c.context_id <> ALL (ids))));
   INSERT INTO _data_manager_admin.archived_context
     (context_id, parent_id, root_context_id, task, status, version, epoch, initial_event_id,
      latest_event_id, idempotency_key, created_at, modified_at)
@@ -86,6 +88,7 @@ DECLARE
   taken     record;
 BEGIN
   SELECT a.root_context_id INTO root FROM _data_manager_admin.archived_context a WHERE a.context_id = context;
+  PERFORM pg_advisory_xact_lock(1953653093, hashint8(root)) WHERE root IS NOT NULL;
   SELECT a.context_id AS old, c.context_id AS new, c.root_context_id AS new_root, c.idempotency_key AS key INTO taken
     FROM _data_manager_admin.archived_context a
     JOIN _data_manager_admin.etl_context c ON c.task = a.task AND c.idempotency_key = a.idempotency_key
@@ -125,14 +128,16 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
   flag   text := set_config('dama.rewrite_history', 'on', TRUE);
-  ids  bigint[];
+  roots  bigint[];
+  ids    bigint[];
 BEGIN
+  roots := ARRAY(SELECT r.context_id FROM _data_manager_admin.archived_context r
+                   WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
+                   ORDER BY r.archived_at LIMIT demand);
+  -- One that is being restored at this moment stays.
+  roots := ARRAY(SELECT r FROM unnest(roots) r WHERE _data_manager_admin.try_lock_tree(r));
   ids := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a
-                 WHERE a.root_context_id IN (
-                   SELECT r.context_id FROM _data_manager_admin.archived_context r
-                     WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
-                     ORDER BY r.archived_at LIMIT demand)
-                 ORDER BY 1 FOR UPDATE);
+                 WHERE a.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
   DELETE FROM _data_manager_admin.event_log l USING _data_manager_admin.archived_event e
     WHERE e.etl_context_id = ANY (ids) AND l.event_id = e.event_id;
   DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);

@@ -68,17 +68,23 @@ END
 $$;
 
 -- end_overdue: what has not ended by its deadline has failed, and what is left below it is cancelled.
--- Locks: the rows of their contexts and of those below, SKIP LOCKED, then as append_events()
+-- Locks: the trees, the rows of their contexts and of those below; those that others have, next time
 CREATE OR REPLACE FUNCTION _data_manager_admin.end_overdue() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   late   bigint[];
+  roots  bigint[];
   below  bigint[];
   batch  jsonb;
 BEGIN
   late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.deadline_at < clock_timestamp());
+  -- A subtask that is being started would not be found below, so its tree is left for the next time.
+  roots := ARRAY(SELECT r FROM (SELECT DISTINCT c.root_context_id AS r FROM _data_manager_admin.etl_context c
+                                  WHERE c.context_id = ANY (late) ORDER BY 1) t
+                   WHERE _data_manager_admin.try_lock_tree(r));
   late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (late) AND c.status = 'OPEN' ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
+    WHERE c.context_id = ANY (late) AND c.root_context_id = ANY (roots) AND c.status = 'OPEN'
+    ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
   below := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
     WHERE c.parent_id = ANY (late) AND c.status = 'OPEN' AND c.context_id <> ALL (late));
   IF below <> '{}' THEN
@@ -94,23 +100,8 @@ BEGIN
     WHERE q.context_id = ANY (late) AND c.status = 'OPEN';
   IF batch IS NOT NULL THEN
     PERFORM _data_manager_admin.append_events(batch);
-    PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
-      WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
-        AND substring(a.application_name FROM '^dama:([0-9]{1,18}):')::bigint = ANY (late);
+    PERFORM _data_manager_admin.cancel_statements(late);
   END IF;
-END
-$$;
-
--- lock_keys: who admits runs of a key is alone with it until the end of the transaction.
--- Locks: advisory, in one order; before them rows of etl_context, after them rows of run_queue.
-CREATE OR REPLACE FUNCTION _data_manager_admin.lock_keys(keys text[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  number bigint;
-BEGIN
-  FOR number IN SELECT DISTINCT hashtextextended(k, 1684106593) FROM unnest(keys) k ORDER BY 1 LOOP
-    PERFORM pg_advisory_xact_lock(number);
-  END LOOP;
 END
 $$;
 

@@ -7,7 +7,7 @@
 --        event of the parent that records them, without its payload.context_ids, or NULL; parent
 --        bigint: whose event it is
 -- Out:   one row per item, in order: context_id, is_new (false: the key was known, or its run is open)
--- Locks: the row of the parent, the keys
+-- Locks: the tree, shared; the row of the parent, the keys
 -- Raises: as append_events(); DM008 a run with the key is open
 
 -- Why an item cannot be a start; NULL when it can. The queue is rebuilt from the meta of its INITIAL.
@@ -35,6 +35,32 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WHEN jsonb_typeof(meta -> 'labels') <> 'array'
       THEN format('meta.labels must be an array of strings, found %s', meta -> 'labels')
   END
+$$;
+
+-- enter_tree: a context may start subtasks, and nobody acts on its whole tree until the end of the transaction.
+-- Out:   the root of the tree
+-- Raises: DM002 there is no such context; DM006 it was cancelled, or has ended and no event says otherwise
+CREATE OR REPLACE FUNCTION _data_manager_admin.enter_tree(parent bigint, spawned jsonb) RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  root   bigint;
+  state  text;
+BEGIN
+  SELECT c.root_context_id INTO root FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
+  PERFORM _data_manager_admin.share_tree(root) WHERE root IS NOT NULL;
+  -- Looked at under the lock: the tree may have been archived or cancelled before it was given.
+  SELECT c.status INTO state FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', parent),
+      DETAIL = jsonb_build_object('context_id', parent);
+  END IF;
+  IF state = 'CANCELLED' OR (spawned IS NULL AND state <> 'OPEN') THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM006',
+      MESSAGE = format('Context %s has ended (%s), so nothing can be started below it.', parent, state),
+      DETAIL = jsonb_build_object('context_id', parent, 'status', state);
+  END IF;
+  RETURN root;
+END
 $$;
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
@@ -70,10 +96,7 @@ BEGIN
       MESSAGE = format('The idempotency key %s comes twice in one batch.', item.key);
   END IF;
   IF parent IS NOT NULL THEN
-    SELECT c.root_context_id INTO root FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
-    IF NOT FOUND THEN
-      RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', parent);
-    END IF;
+    root := _data_manager_admin.enter_tree(parent, spawned);
   END IF;
 
   keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ? 'limit_key');
@@ -115,6 +138,7 @@ BEGIN
          events[t.place], events[t.place], t.i ->> 'idempotency_key'
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place]
+    ORDER BY t.i ->> 'task', t.i ->> 'idempotency_key'  -- in one order, for others insert the same keys
   ON CONFLICT (task, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
   FOR item IN

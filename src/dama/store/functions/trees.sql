@@ -10,6 +10,7 @@ DECLARE
   ids   bigint[];
   keys  text[];
 BEGIN
+  PERFORM _data_manager_admin.lock_trees(ARRAY[context]);
   ids := ARRAY(
     WITH RECURSIVE failed AS (
       SELECT c.context_id FROM _data_manager_admin.etl_context c
@@ -47,6 +48,14 @@ BEGIN
 END
 $$;
 
+-- cancel_statements: the SQL that steps of some contexts execute now is ended.
+CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_statements(contexts bigint[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_cancel_backend(a.pid) FROM pg_stat_activity a
+    WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
+      AND substring(a.application_name FROM '^dama:([0-9]{1,18}):')::bigint = ANY (contexts)
+$$;
+
 -- cancel_trees: end contexts and all below them that have not ended, and the SQL of their steps.
 -- Out:   the contexts that were cancelled
 CREATE OR REPLACE FUNCTION _data_manager_admin.cancel_trees(contexts bigint[], payload jsonb, meta jsonb)
@@ -56,7 +65,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   ids bigint[];
 BEGIN
-  -- Locked before their status is read, and parents first: none starts a subtask after this.
+  -- Alone with the trees: what is listed now is all there is, and none starts a subtask meanwhile.
+  PERFORM _data_manager_admin.lock_trees(contexts);
   ids := ARRAY(
     WITH RECURSIVE below AS (
       SELECT c.context_id FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (contexts)
@@ -72,9 +82,7 @@ BEGIN
       SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'event', jsonb_build_object(
                'type', coalesce(c.task, '') || ':CANCELLED', 'payload', payload, 'meta', meta)))
         FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)));
-    PERFORM pg_cancel_backend(a.pid) FROM pg_stat_activity a
-      WHERE a.datname = current_database() AND a.application_name LIKE 'dama:%'
-        AND substring(a.application_name FROM '^dama:([0-9]{1,18}):')::bigint = ANY (ids);
+    PERFORM _data_manager_admin.cancel_statements(ids);
   END IF;
   RETURN QUERY SELECT * FROM unnest(ids);
 END

@@ -1,0 +1,61 @@
+-- locks: what is locked, in one order everywhere; docs/concepts/locks.md has the whole of it.
+--
+--   1 trees     advisory, by the root: who acts on a whole tree is alone with it, starts below it share it
+--   2 contexts  rows of etl_context, in context_id order
+--   3 keys      advisory, in the order of their numbers
+--   4 queues    rows of queue_setting, by name; only claims lock them
+--   5 workers   rows of worker
+--   6 runs      rows of run_queue: own before parents, in context_id order; claims and upkeep skip locked ones
+
+-- lock_trees: alone with whole trees until the end of the transaction: no subtask is started in them
+-- meanwhile, so what is listed now is all there is.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_trees(contexts bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  number int;
+BEGIN
+  FOR number IN
+    SELECT DISTINCT hashint8(c.root_context_id) FROM _data_manager_admin.etl_context c
+      WHERE c.context_id = ANY (contexts) ORDER BY 1
+  LOOP
+    PERFORM pg_advisory_xact_lock(1953653093, number);  -- "tree"
+  END LOOP;
+END
+$$;
+
+-- share_tree: nobody acts on the whole tree of a root until the end of the transaction.
+CREATE OR REPLACE FUNCTION _data_manager_admin.share_tree(root bigint) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_advisory_xact_lock_shared(1953653093, hashint8(root))
+$$;
+
+CREATE OR REPLACE FUNCTION _data_manager_admin.try_lock_tree(root bigint) RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_try_advisory_xact_lock(1953653093, hashint8(root))
+$$;
+
+-- lock_keys: who admits runs of a key is alone with it until the end of the transaction. Who has more
+-- than a few keys locks all there are: each advisory lock takes a place in the memory that all share.
+-- A transaction calls it once.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_keys(keys text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  numbers bigint[] := _data_manager_admin.key_numbers(keys);
+  number  bigint;
+BEGIN
+  IF cardinality(numbers) > 64 THEN
+    PERFORM pg_advisory_xact_lock(1801812339, 0);  -- "keys"
+    RETURN;
+  END IF;
+  PERFORM pg_advisory_xact_lock_shared(1801812339, 0) WHERE numbers <> '{}';
+  FOREACH number IN ARRAY numbers LOOP
+    PERFORM pg_advisory_xact_lock(number);
+  END LOOP;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION _data_manager_admin.key_numbers(keys text[]) RETURNS bigint[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT ARRAY(SELECT DISTINCT hashtextextended(k, 1684106593) FROM unnest(keys) k
+                 WHERE k IS NOT NULL ORDER BY 1)
+$$;
