@@ -73,7 +73,10 @@ def _task(
     coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V],
     **options: Any,
 ) -> asyncio.Task[V]:
-    return asyncio.Task(_performed(coroutine), loop=loop, **options)
+    task = asyncio.Task(_performed(coroutine), loop=loop, **options)
+    # One that was cancelled before its first step has not come to its coroutine.
+    task.add_done_callback(lambda _: coroutine.close())
+    return task
 
 
 async def _performed(coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V]) -> V:
