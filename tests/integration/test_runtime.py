@@ -378,6 +378,55 @@ async def test_a_wait_without_a_signal_ends_with_its_time_out(store, park_after)
     assert outcome.error["name"] == "WaitTimeoutError"
 
 
+async def nothing():
+    """Stands for what a test does while a run waits."""
+
+
+meanwhile = [nothing]
+
+
+@work.task
+async def approved_meanwhile(task: Task, kind: str) -> object:
+    """Waits for people; something happens, and another wait begins."""
+
+    async def others() -> None:
+        await task.sleep(0)
+        await meanwhile[0]()
+        if kind == "subtask":
+            await task.run(sleeping, {"seconds": 600.0})
+        await task.sleep(600)
+
+    waits = [asyncio.ensure_future(task.wait_for("approval")), asyncio.ensure_future(others())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return [await wait for wait in waits if wait.done()]
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+@pytest.mark.parametrize("kind", ["sleep", "subtask"])
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_signal_ends_its_wait_whatever_other_waits_look_at(store, kind, parked):
+    """A wait that begins just after the signal parks the run, but not past the signal."""
+    context = await started(store, "approved_meanwhile", kind=kind)
+
+    async def approve():
+        if parked:
+            await store.append(context, [Event("another", None)])
+        else:
+            await store.append(context, [Event("approval", "yes")])
+
+    meanwhile[0] = approve
+    async with worker(store, park_after=0.2).working():
+        if parked:
+            await waits(store, context)
+            await store.append(context, [Event("approval", "yes")])
+        outcome = await ended(store, context)
+
+    assert outcome.result == ["yes"]
+
+
 @work.task
 async def holding_parent(task: Task) -> None:
     """A parent of a run that stands still."""

@@ -67,6 +67,7 @@ class Beginning:
 
 STARTED = Beginning()
 SPAWN_PAUSE = 0.2
+ADVANCE_SECONDS = 0.2  # in which a function goes from one wait or step to the next
 MOST_WORDS = 2000
 WORDS = {
     "CancelledError": "It was cancelled, and not by its worker: something that it awaited was.",
@@ -99,6 +100,8 @@ class Execution:
         waits: What it waits for.
         signals_taken: How many events of each type its waits have used up.
         park_after: Seconds after which it leaves memory while it waits.
+        busy: How many steps and starts of subtasks it is doing.
+        advanced_at: When a wait or a step ended; then the function does something else.
         facts: What the meta of its last event tells besides who and why.
         name: What the log calls it.
         threads: Where its blocking functions run.
@@ -131,6 +134,7 @@ class Execution:
         self.signals_taken: Counter[str] = Counter()
         self.park_after = endings.park_after
         self.busy = 0
+        self.advanced_at = -ADVANCE_SECONDS
         self.facts: dict[str, Any] = {}
         self.secrets = NONE
         self._commits = commits
@@ -143,7 +147,7 @@ class Execution:
         self._seen: Counter[str] = Counter()
         self._closed = False
         self._is_over = False
-        self._parked: Waiting | None = None
+        self._left: dict[Wait, None] = {}  # what it waited for when it left memory
 
     @property
     def application_name(self) -> str:
@@ -272,9 +276,7 @@ class Execution:
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""
         await self.is_started()
-        journal = await self._read()
-        self.journal.version = journal.version
-        return journal
+        return await self._read()
 
     def count_waiting(self, change: int) -> None:
         """The run begins (1) or ceases (-1) to wait, and holds no slot meanwhile."""
@@ -297,6 +299,16 @@ class Execution:
         """Whether the function is no longer waited for."""
         return self._closed or self._is_over
 
+    @contextmanager
+    def acting(self) -> Generator[None]:
+        """Something is done that the run does not leave memory in."""
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+            self.advanced_at = clock.monotonic()
+
     async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
         """Start subtasks once, recorded in the transaction that creates them; give their ids.
 
@@ -308,6 +320,10 @@ class Execution:
         if known is not None:
             await self._refuse_others(key, known, starts, digest)
             return known
+        with self.acting():
+            return await self._spawn(key, starts, digest)
+
+    async def _spawn(self, key: str, starts: Sequence[Start], digest: str) -> list[int]:
         await self.is_started()
         spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
         while True:
@@ -391,8 +407,11 @@ class Execution:
         try:
             yield
         except ParkSignal:
-            self._parked = parking(self.waits, self.journal.version)
+            # Those beside it unwind too, some of them with a signal of their own.
+            self._left |= dict.fromkeys(self.waits)
             raise
+        else:
+            self.advanced_at = clock.monotonic()
         finally:
             self.waits.remove(wait)
             if not self.waits:
@@ -400,11 +419,17 @@ class Execution:
 
     def parked(self) -> Waiting:
         """What the run was waiting for when it left memory."""
-        return self._parked or parking([], self.journal.version)
+        return parking([*self._left])
 
     def may_park(self) -> bool:
-        """Whether nothing but waits goes on in the run."""
-        return self.busy == 0
+        """Whether nothing but waits goes on in the run, and each of them could wake it.
+
+        What has just come to an end continues in the function, which then waits for something else.
+        """
+        pause = min(ADVANCE_SECONDS, self.park_after)
+        if self.busy or clock.monotonic() - self.advanced_at < pause:
+            return False
+        return all(wait.is_known for wait in self.waits)
 
     async def finish(self, result: object) -> None:
         """Write the FINAL."""

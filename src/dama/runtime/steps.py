@@ -52,23 +52,21 @@ async def do_step(
     if key in execution.journal.results:
         _refuse_another(execution, key, name_of(function))
         return result.decode(execution.journal.results[key])
-    execution.busy += 1
-    try:
-        call = partial(function, *args, **kwargs)
-        if transactional:
-            call = partial(function, **kwargs)
-            return await _transactional(execution, key, call, args, result)
-        value = await _called(execution, call)
-        encoded = result.encode(value)
-        await execution.append(_done(execution, key, encoded, name_of(function)))
-        return result.decode(encoded)
-    except Exception as error:
-        if execution.is_closed:
-            raise LostSignal from error
-        await _note_failure(execution, key, error)
-        raise
-    finally:
-        execution.busy -= 1
+    with execution.acting():
+        try:
+            call = partial(function, *args, **kwargs)
+            if transactional:
+                call = partial(function, **kwargs)
+                return await _transactional(execution, key, call, args, result)
+            value = await _called(execution, call)
+            encoded = result.encode(value)
+            await execution.append(_done(execution, key, encoded, name_of(function)))
+            return result.decode(encoded)
+        except Exception as error:
+            if execution.is_closed:
+                raise LostSignal from error
+            await _note_failure(execution, key, error)
+            raise
 
 
 def name_of(function: Callable[..., Any]) -> str:

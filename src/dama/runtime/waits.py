@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SIGNAL_POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Wait:
     """What would end a wait.
 
@@ -35,23 +35,30 @@ class Wait:
         fail_fast: One of them that has failed is enough.
         until: When it ends by itself; None for never.
         type: The type of the signal.
+        seen: Up to which version of the context it has looked for the signal.
+        is_known: Whether all this is known, so that the run can leave memory and be woken by it.
     """
 
     awaited: tuple[int, ...] = ()
     fail_fast: bool = False
     until: datetime | None = None
     type: str | None = None
+    seen: int = 0
+    is_known: bool = True
 
 
-def parking(waits: Sequence[Wait], seen: int) -> Waiting:
-    """What wakes a run that waits for several things at once: the first of them."""
+def parking(waits: Sequence[Wait]) -> Waiting:
+    """What wakes a run that waits for several things at once: the first of them.
+
+    A signal that one of them has not looked for yet wakes it at once, whatever others have seen.
+    """
     untils = [wait.until for wait in waits if wait.until is not None]
     return Waiting(
         awaited=sorted({context_id for wait in waits for context_id in wait.awaited}),
         on_failure=any(wait.fail_fast for wait in waits),
         until=min(untils, default=None),
         types=[wait.type for wait in waits if wait.type],
-        seen=seen,
+        seen=min((wait.seen for wait in waits if wait.type), default=0),
     )
 
 
@@ -60,15 +67,15 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
     key = execution.key(name)
     if key in execution.journal.results:
         return
-    begun = await _begin(execution, key, {"seconds": seconds})
-    until = begun + timedelta(seconds=seconds)
-    wait = Wait(until=until)
+    wait = Wait(is_known=False)
     with execution.waiting(wait):
-        left = (until - await until_answered(execution.store.now, execution.name)).total_seconds()
-        if left > execution.park_after and execution.may_park():
-            raise ParkSignal
-        await clock.sleep(max(left, 0))
-    await execution.write(f"/{key}:DONE", key=f"DONE/{key}")
+        begun = await _begin(execution, key, {"seconds": seconds})
+        wait.until = begun + timedelta(seconds=seconds)
+        wait.is_known = True
+        left = wait.until - await until_answered(execution.store.now, execution.name)
+        await _pass(execution, left.total_seconds())
+        wait.is_known = False  # until the function continues
+        await execution.write(f"/{key}:DONE", key=f"DONE/{key}")
 
 
 async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
@@ -76,11 +83,13 @@ async def wait_for(execution: Execution, type_: str, timeout: float | None) -> A
     key = execution.key(f"wait:{type_}")
     results = execution.journal.results
     if key not in results:
-        begun = await _begin(execution, key, {"type": type_, "timeout": timeout})
-        until = None if timeout is None else begun + timedelta(seconds=timeout)
-        with execution.waiting(Wait(until=until, type=type_)):
-            results[key] = await _signal(execution, type_, until)
-        await execution.write(f"/{key}:DONE", results[key], key=f"DONE/{key}")
+        wait = Wait(type=type_, is_known=False)
+        with execution.waiting(wait):
+            begun = await _begin(execution, key, {"type": type_, "timeout": timeout})
+            wait.until = None if timeout is None else begun + timedelta(seconds=timeout)
+            results[key] = await _signal(execution, wait, type_)
+            wait.is_known = False  # until the function continues
+            await execution.write(f"/{key}:DONE", results[key], key=f"DONE/{key}")
     result = results[key]
     if result is None:
         raise WaitTimeoutError(execution.claim.context_id, type_, timeout or 0)
@@ -97,19 +106,28 @@ async def _begin(execution: Execution, key: str, payload: dict[str, Any]) -> dat
     return waits[key]
 
 
-async def _signal(
-    execution: Execution, type_: str, until: datetime | None
-) -> dict[str, Any] | None:
+async def _pass(execution: Execution, seconds: float) -> None:
+    """Let a time pass; the run leaves memory as soon as nothing else keeps it there."""
+    end = clock.monotonic() + seconds
+    while (left := end - clock.monotonic()) > 0:
+        if left > execution.park_after and execution.may_park():
+            raise ParkSignal
+        await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
+
+
+async def _signal(execution: Execution, wait: Wait, type_: str) -> dict[str, Any] | None:
     """The next signal that was not taken yet; None when the time was over first."""
     begun = clock.monotonic()
     number = execution.signals_taken[type_]
     while True:
-        found = (await execution.recorded()).signals.get(type_, [])
+        recorded = await execution.recorded()
+        wait.seen, wait.is_known = recorded.version, True
+        found = recorded.signals.get(type_, [])
         if len(found) > number:
             payload = found[number]
             return {} if payload is ABSENT else {"payload": payload}
         now = await until_answered(execution.store.now, execution.name)
-        if until is not None and now >= until:
+        if wait.until is not None and now >= wait.until:
             return None
         if clock.monotonic() - begun >= execution.park_after and execution.may_park():
             raise ParkSignal
