@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CHUNK = 256 * 1024
-LONGEST = 1024 * 1024
+# Bytes: a payload of 1 MiB and its meta, also where a writer escapes all but ASCII (\u00fc for ü).
+LONGEST = 4 * 1024 * 1024
 REMEMBERED = 64
 STAR = ord("*")
 GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)

@@ -261,7 +261,8 @@ class Shipper:
             _log.warning("context %s: %s", item.context_id, error)
             return
         key: str = cast("Mapping[str, Any]", item.event.meta)["idempotency_key"]
-        await self.warn(f"{key}/refused", str(error), type=item.event.type[:200])
+        place = key.removeprefix(self._key(""))
+        await self.warn(f"{place}/refused", str(error), type=item.event.type[:200])
 
     def _key(self, place: str) -> str:
         return f"ship/{self._directory.epoch}/{place}"

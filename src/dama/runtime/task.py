@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from dama import clock
@@ -36,6 +37,7 @@ V = TypeVar("V")
 
 PROGRESS_SECONDS = 1.0
 SPAWN_BATCH = 1000
+LONGEST_KEYED_TYPE = 900  # bytes; keys have at most 1,000
 
 _log = logging.getLogger("dama.task")
 
@@ -230,7 +232,7 @@ class Task(RunFacts):
                 f"{event.type} belongs to the life cycle, which the controller writes.",
                 "Return a result, raise an error, or choose another type.",
             )
-        key = self._execution.key(f"dispatch/{event.type}")
+        key = self._execution.key(_dispatch_key(event.type))
         if key in self._execution.journal.sent:
             return
         meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
@@ -333,3 +335,11 @@ def _end(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> Ended[R]
     if outcome.status == "DONE":
         return Ended(context_id, result=_result(task, outcome))
     return Ended(context_id, error=SubtaskError(context_id, task.name, outcome.error))
+
+
+def _dispatch_key(type_: str) -> str:
+    """The key of a dispatched event, which has no room for a long type: then it has a digest."""
+    if len(type_.encode(errors="replace")) <= LONGEST_KEYED_TYPE:
+        return f"dispatch/{type_}"
+    digest = sha256(type_.encode(errors="replace")).hexdigest()
+    return f"dispatch/{type_[:100]}~{digest}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import psycopg
 
 from dama.domain.errors import InvalidEventError, ReservedEventError
+from dama.domain.profile import LONGEST_KEY
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
 
@@ -143,7 +144,9 @@ class SchemaError(UnavailableError):
 
 DISK_FULL = "53100"
 NO_RIGHT = "42501"
+OURS = "_data_manager_admin"
 UNIQUE = "23505"
+TOO_LARGE = "54000"
 # Cancelled or timed out, waited too long for a lock, gave way to another transaction.
 ENDED = ("57014", "55P03", "25P03", "25P04", "40001", "40P01")
 # A schema, a table, a column or a function is not there: between two versions, for a moment.
@@ -184,11 +187,8 @@ def translate(error: psycopg.Error) -> DamaError | None:
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
         return CLASSES[state](message, error.diag.message_hint or HINTS.get(state))
-    if state == UNIQUE and (error.diag.constraint_name or "").endswith("_idempotency"):
-        return IdempotencyConflictError(
-            "An idempotency key was used by another writer at the same moment.",
-            "Send it again: the answer is the first event with the key.",
-        )
+    if state in (UNIQUE, TOO_LARGE) and (refusal := _refused_by_an_index(error)):
+        return refusal
     if state == DISK_FULL:
         return DiskFullError(
             "The disk of the database is full; nothing of this write was kept.",
@@ -201,6 +201,48 @@ def translate(error: psycopg.Error) -> DamaError | None:
             "What was acknowledged is kept, and a run goes on with `dama resume`.",
         )
     return None
+
+
+def _refused_by_an_index(error: psycopg.Error) -> DamaError | None:
+    """What an index of the store refuses is an error of the writer; others are not ours.
+
+    The rules come first; an index decides when two transactions passed them at the same moment, or
+    when somebody wrote past them.
+    """
+    if error.diag.schema_name != OURS:
+        return None
+    if error.sqlstate == TOO_LARGE:
+        return _too_long_a_key(error)
+    index = error.diag.constraint_name or ""
+    if index in ("event_store_prototype_idempotency", "etl_context_idempotency"):
+        return IdempotencyConflictError(
+            f"An idempotency key is taken: {_detail(error)}.",
+            "The same body again gives the first event with the key; another body needs another "
+            "key. FINAL#... and STARTED#... are keys of the controller.",
+        )
+    if index in ("event_store_prototype_version", "event_store_prototype_pkey"):
+        return VersionConflictError(
+            f"Another writer appended first: {_detail(error)}.", HINTS["DM005"]
+        )
+    if index in ("event_store_prototype_initial", "event_store_prototype_final"):
+        kind = index.rpartition("_")[2].upper()
+        return LifeCycleError(
+            f"The context has its {kind} already: {_detail(error)}.", HINTS["DM006"]
+        )
+    return None
+
+
+def _too_long_a_key(error: psycopg.Error) -> InvalidEventError:
+    return InvalidEventError(
+        f"A key is too long for its index: {first_line(error)}.",
+        f"Keys have at most {LONGEST_KEY:,} bytes. Take a digest of what is longer.",
+    )
+
+
+def _detail(error: psycopg.Error) -> str:
+    """What the server says of a row that an index refused, within a sentence."""
+    told = error.diag.message_detail or first_line(error)
+    return told[:200].rstrip(".")
 
 
 def translate_own(error: psycopg.Error) -> DamaError | None:
@@ -219,6 +261,8 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
             f"The schema of the database is not complete: {first_line(error)}.",
             "Is it being migrated? `dama db status` tells.",
         )
+    if state == TOO_LARGE and "index row" in str(error):  # of which index, it does not always say
+        return _too_long_a_key(error)
     if state == NO_RIGHT:
         return MissingRightError(
             f"The database refuses: {first_line(error)}.",
