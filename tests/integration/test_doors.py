@@ -233,3 +233,21 @@ async def test_a_key_twice_in_a_batch_is_a_conflict(store, context):
     ):
         batch = [Append(context, event) for event in events]
         assert await refusal(store.append_many(batch)) == "IdempotencyConflictError"
+
+
+async def test_a_key_of_a_start_is_that_of_its_epoch(store, database_url, context):
+    """So that no two of them have the same, for which nobody would look."""
+    first, second = (
+        {"type": "a.b:STARTED", "meta": {"epoch": epoch, "idempotency_key": "STARTED#2"}}
+        for epoch in (1, 2)
+    )
+    for batch in ([first], [first, second]):
+        items = json.dumps([{"context_id": context, "event": event} for event in batch])
+        with (
+            psycopg.connect(database_url, autocommit=True) as sql,
+            pytest.raises(psycopg.Error) as raised,
+        ):
+            sql.execute(f"SELECT {S}.append_events(%s)", [items])
+        assert raised.value.sqlstate == "DM001"
+
+    await store.append(context, [Event(second["type"], meta=second["meta"])])

@@ -77,7 +77,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       THEN format('meta.idempotency_key must have at most 1,000 bytes, found %s', octet_length(meta ->> 'idempotency_key'))
     -- append_events() looks for no earlier event with these.
     WHEN (meta ->> 'idempotency_key' LIKE 'FINAL#%' AND type NOT LIKE '%:FINAL')
-         OR (meta ->> 'idempotency_key' LIKE 'STARTED#%' AND type NOT LIKE '%:STARTED')
+         OR (meta ->> 'idempotency_key' LIKE 'STARTED#%'
+             AND (type NOT LIKE '%:STARTED' OR meta ->> 'idempotency_key' IS DISTINCT FROM 'STARTED#' || (meta ->> 'epoch')))
       THEN format('the idempotency key %s is one of the controller; begin it with something else', meta ->> 'idempotency_key')
     WHEN octet_length(meta ->> 'start_key') > 1000
       THEN format('meta.start_key must have at most 1,000 bytes, found %s', octet_length(meta ->> 'start_key'))
