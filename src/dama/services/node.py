@@ -20,6 +20,8 @@ from dama.services.bus import BusRights, guarded
 from dama.services.contexts import contexts_service, events_service
 from dama.services.ends import Ends
 from dama.services.operations import queues_service, schedules_service, workers_service
+from dama.services.policies import KEYS as POLICIES
+from dama.services.policies import read_policies
 from dama.services.tasks import tasks_service
 from dama.spans import is_collecting
 
@@ -55,6 +57,7 @@ SETTINGS = (
     "heartbeat_timeout",
     "prefix",
     "offer",
+    *POLICIES,
 )
 PREFIX = "dama"
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
@@ -215,5 +218,6 @@ def _read(table: Table) -> tuple[str | None, BrokerOptions, Transporter | None]:
         request_timeout=seconds("request_timeout", defaults.request_timeout),
         heartbeat_interval=seconds("heartbeat_interval", defaults.heartbeat_interval),
         heartbeat_timeout=seconds("heartbeat_timeout", defaults.heartbeat_timeout),
+        **read_policies(table),
     )
     return node_id, options, NatsTransporter(url, read_access(table)) if url else None
