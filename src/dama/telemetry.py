@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from dama.visible import visible
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -31,12 +33,19 @@ def about(**facts: Any) -> None:
 
 def configure_log() -> None:
     """Send the log to standard error, as `DAMA_LOG` says."""
-    if os.environ.get(VARIABLE) != "json":
-        logging.basicConfig(level=logging.INFO, format=LINE)
-        return
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
+    is_json = os.environ.get(VARIABLE) == "json"
+    handler.setFormatter(JsonLines() if is_json else PlainLines(LINE))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class PlainLines(logging.Formatter):
+    """A line of the log for people; what a terminal would act on is escaped."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        return visible(super().format(record))
 
 
 class JsonLines(logging.Formatter):
@@ -54,4 +63,4 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return visible(json.dumps(line, ensure_ascii=False, default=str))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable
@@ -58,9 +59,9 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool) -> Non
         async with session.app() as app:
             if dry_run:
                 count = await app.store.archive.closed(age, failed=failed)
-                click.echo(f"{count} trees would be archived.")
+                echo(f"{count} trees would be archived.")
                 return
-            click.echo(await _sum(app.store.archive.add(age, failed=failed), "archived"))
+            echo(await _sum(app.store.archive.add(age, failed=failed), "archived"))
 
     asyncio.run(move())
 
@@ -75,7 +76,7 @@ def restore(session: Session, context: int) -> None:
         async with session.app() as app:
             return await app.store.archive.restore(context)
 
-    click.echo(f"{asyncio.run(move())} contexts are back.")
+    echo(f"{asyncio.run(move())} contexts are back.")
 
 
 @archive.command(epilog=examples("dama archive forget --older-than 730d --yes"))
@@ -91,7 +92,7 @@ def forget(session: Session, *, age: timedelta, yes: bool) -> None:
         async with session.app() as app:
             return await _sum(app.store.archive.forget(age), "removed")
 
-    click.echo(asyncio.run(remove()))
+    echo(asyncio.run(remove()))
 
 
 async def _sum(parts: AsyncIterable[Moved], what: str) -> str:

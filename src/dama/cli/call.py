@@ -10,6 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import json_text, print_json, print_table
+from dama.cli.terminal import echo, echo_log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,7 +68,11 @@ def call(
             raise
         if hasattr(result, "__aiter__"):
             async for chunk in result:
-                sys.stdout.buffer.write(_chunk(chunk))
+                data = _chunk(chunk)
+                if sys.stdout.isatty():
+                    echo_log(data.decode(errors="replace"), nl=False)
+                else:
+                    sys.stdout.buffer.write(data)
             sys.stdout.flush()
             return None
         print_json(result)
@@ -203,9 +208,7 @@ def with_broker(
 def tell_waiting(broker: Broker) -> None:
     """Say which services of the project are not there, and why."""
     for name, missing in broker.waiting_services().items():
-        click.echo(
-            f"{name} is not started: it waits for the service {', '.join(missing)}", err=True
-        )
+        echo(f"{name} is not started: it waits for the service {', '.join(missing)}", err=True)
 
 
 def read_params(values: tuple[str, ...], text: str | None) -> Any:  # noqa: ANN401 - any JSON

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -33,6 +34,4 @@ def cancel(session: Session, context_id: int, *, as_json: bool) -> None:
         print_json({"cancelled": cancelled})
     else:
         below = len(cancelled) - 1
-        click.echo(
-            f"Context {context_id} is cancelled" + (f", and {below} below it." if below else ".")
-        )
+        echo(f"Context {context_id} is cancelled" + (f", and {below} below it." if below else "."))

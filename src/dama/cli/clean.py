@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -36,4 +37,4 @@ def clean(session: Session, *, dry_run: bool, as_json: bool) -> None:
         return
     verb = "Would remove" if dry_run else "Removed"
     size = f"{done.bytes / 2**20:,.1f} MiB"
-    click.echo(f"{verb}: files of runs {done.runs}, working folders {done.folders}, {size}.")
+    echo(f"{verb}: files of runs {done.runs}, working folders {done.folders}, {size}.")

@@ -13,6 +13,7 @@ import click
 from dama.cli.group import examples
 from dama.cli.output import print_fields, print_json, print_table
 from dama.cli.session import Session
+from dama.cli.terminal import echo
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def db() -> None:
 @click.pass_obj
 def start(session: Session) -> None:
     """Start the embedded database; it stays until it is stopped."""
-    click.echo(f"The database runs: {_embedded(session, 'start').start()}")
+    echo(f"The database runs: {_embedded(session, 'start').start()}")
 
 
 @db.command(epilog=examples("dama db stop"))
@@ -51,7 +52,7 @@ def start(session: Session) -> None:
 def stop(session: Session) -> None:
     """Stop the embedded database."""
     stopped = _embedded(session, "stop").stop()
-    click.echo("The database is stopped." if stopped else "The database did not run.")
+    echo("The database is stopped." if stopped else "The database did not run.")
 
 
 @db.command(epilog=examples("dama db status", "dama db status --json"))
@@ -96,7 +97,7 @@ def url(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json({"url": session.url()})
     else:
-        click.echo(session.url())
+        echo(session.url())
 
 
 @db.command(epilog=examples("dama db rebuild --dry-run", "dama db rebuild"))
@@ -123,12 +124,12 @@ def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
     if differences:
         rows = [[d.context_id, d.column, d.stored, d.derived] for d in differences]
         print_table(["context", "column", "stored", "derived"], rows)
-        click.echo()
+        echo()
     if done is not None:
-        click.echo(f"{done[0]} contexts were not what their events say, and are now.")
-        click.echo(f"{done[1]} runs are in the queue.")
+        echo(f"{done[0]} contexts were not what their events say, and are now.")
+        echo(f"{done[1]} runs are in the queue.")
     elif not differences:
-        click.echo("All contexts are what their events say.")
+        echo("All contexts are what their events say.")
 
 
 @db.command(
@@ -162,7 +163,7 @@ def grants(session: Session, *, role: str | None, access: Access | None) -> None
         statements = asyncio.run(default_grants(session.url()))
     else:
         statements = asyncio.run(grants_of(session.url(), role, access))
-    click.echo("\n".join(["BEGIN;", *statements, "COMMIT;"]))
+    echo("\n".join(["BEGIN;", *statements, "COMMIT;"]))
 
 
 @db.group(
@@ -179,13 +180,13 @@ def migrate(ctx: click.Context, *, only_print: bool) -> None:
 
     session = ctx.ensure_object(Session)
     if only_print:
-        click.echo(schema.script())
+        echo(schema.script())
         return
     applied = asyncio.run(schema.migrate(session.url()))
     for name in applied:
-        click.echo(f"applied {name}")
+        echo(f"applied {name}")
     if not applied:
-        click.echo("The schema is up to date.")
+        echo("The schema is up to date.")
 
 
 @migrate.command("status", epilog=examples("dama db migrate status --json"))
@@ -207,10 +208,10 @@ async def _migrations(session: Session) -> Sequence[Any]:
 
 
 def _print_migrations(rows: Sequence[Any]) -> None:
-    click.echo()
+    echo()
     print_table(["migration", "applied"], [[row.name, row.applied_at or "no"] for row in rows])
     if any(row.applied_at is None for row in rows):
-        click.echo("\nApply them with: dama db migrate")
+        echo("\nApply them with: dama db migrate")
 
 
 def _embedded(session: Session, verb: str) -> EmbeddedPostgres:

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ def doctor(session: Session, *, as_json: bool) -> int:
 def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        level = click.style(f"{finding.level:4}", fg=COLOURS[finding.level])
-        click.echo(f"{level}  {finding.name:{width}}  {finding.found}")
+        level = style(f"{finding.level:4}", fg=COLOURS[finding.level])
+        echo(f"{level}  {finding.name:{width}}  {finding.found}")
         if finding.advice:
-            click.echo(f"{'':{width + 8}}{finding.advice}")
+            echo(f"{'':{width + 8}}{finding.advice}")

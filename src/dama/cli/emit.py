@@ -10,6 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -65,7 +66,7 @@ def emit(  # noqa: PLR0913 - one argument an option
     if as_json:
         print_json({"context_id": context_id, "event_id": event_id})
     else:
-        click.echo(f"Event {event_id} is in context {context_id}.")
+        echo(f"Event {event_id} is in context {context_id}.")
 
 
 def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) -> Event:

@@ -9,6 +9,8 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import json_text, local_time, shortened
+from dama.cli.terminal import echo, style
+from dama.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -77,7 +79,7 @@ async def _print(
 ) -> None:
     async with session.app() as app:
         async for event in chosen(app):
-            click.echo(json_text(event, indent=0) if as_json else line(event))
+            echo(json_text(event, indent=0) if as_json else line(event))
 
 
 def log_line(event: LoggedEvent) -> str:
@@ -91,7 +93,7 @@ def event_line(event: StoredEvent) -> str:
 
     has_payload = event.payload is not msgspec.UNSET
     payload = shortened(json_text(event.payload, indent=0), 200) if has_payload else ""
-    type_ = click.style(event.type, bold=True, fg="red" if event.error is True else None)
+    type_ = style(on_one_line(event.type), bold=True, fg="red" if event.error is True else None)
     head = f"{event.event_id:>7}  {event.context_id:>5}  {local_time(event.created_at)}"
     return f"{head}  {type_}  {payload}".rstrip()
 

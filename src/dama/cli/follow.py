@@ -11,11 +11,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from dama.cli.board import Board
 from dama.cli.output import duration, json_text, print_json, print_next, print_table, shortened
 from dama.cli.report import INTERRUPTED, print_error
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -68,7 +67,7 @@ async def enqueue(
     if as_json:
         print_json({"context_id": context_id, "task": task})
     else:
-        click.echo(f"Context {context_id} of {task} is queued.")
+        echo(f"Context {context_id} of {task} is queued.")
         print_next(
             (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
         )
@@ -90,7 +89,7 @@ async def start_detached(
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})
     else:
-        click.echo(f"Context {context_id} of {task} runs in the background.")
+        echo(f"Context {context_id} of {task} runs in the background.")
         print_next(
             (f"dama events {context_id} -f", "follow it"),
             (f"less {log}", "what it printed"),
@@ -134,12 +133,12 @@ def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_js
     except KeyboardInterrupt:
         if board is None:
             raise
-        click.echo(f"\nInterrupted. What is done of context {board.root} is kept.", err=True)
+        echo(f"\nInterrupted. What is done of context {board.root} is kept.", err=True)
         if session.outlives_worker(board.rows[board.root].task if board.rows else ""):
-            click.echo(f"Its process goes on; end it with: dama cancel {board.root}", err=True)
-            click.echo(f"Follow it with: dama resume {board.root}", err=True)
+            echo(f"Its process goes on; end it with: dama cancel {board.root}", err=True)
+            echo(f"Follow it with: dama resume {board.root}", err=True)
         else:
-            click.echo(f"Let it go on with: dama resume {board.root}", err=True)
+            echo(f"Let it go on with: dama resume {board.root}", err=True)
         return INTERRUPTED
 
 
@@ -193,7 +192,7 @@ def _print_summary(board: Board) -> None:
         span = max(r.until for r in rows) - min(r.since for r in rows)
         steps = sum(row.steps for row in rows)
         lines.append(["  " * depth + (task or "-") + count, status, steps, duration(span)])
-    click.echo()
+    echo()
     print_table(["task", "status", "steps", "time"], lines)
 
 
@@ -208,14 +207,14 @@ def _print_outcome(root: int, status: str, outcome: Outcome, *, debug: bool) -> 
             (f"dama events {root}", "all that happened"),
         )
         return
-    click.echo()
+    echo()
     error = outcome.error or {}
     if status == "ERROR":
         print_error(f"Context {root} failed: {error_text(error)}")
     else:
         print_error(f"Context {root} is {status.lower()}.")
     if debug and error.get("stack"):
-        click.echo(error["stack"], err=True)
+        echo(error["stack"], err=True)
     print_next(
         (f"dama show {root}", "where it stopped, and why"),
         (f"dama resume {root}", "let it go on from its last step"),
@@ -230,9 +229,9 @@ def error_text(error: Mapping[str, Any]) -> str:
 
 def _print_result(root: int, result: object) -> None:
     if isinstance(result, str):
-        click.echo(f"\n{result}")
+        echo(f"\n{result}")
         return
     lines = json_text(result).splitlines()
-    click.echo("\n" + "\n".join(shortened(text, 200) for text in lines[:RESULT_LINES]))
+    echo("\n" + "\n".join(shortened(text, 200) for text in lines[:RESULT_LINES]))
     if len(lines) > RESULT_LINES:
-        click.echo(f"... {len(lines) - RESULT_LINES} more lines: dama show {root} --json")
+        echo(f"... {len(lines) - RESULT_LINES} more lines: dama show {root} --json")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples
+from dama.cli.terminal import echo
 from dama.cli.worker import signals
 from dama.telemetry import configure_log
 
@@ -44,10 +45,8 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
 
         told, _ = signals()
         async with session.app(with_services=True) as app, serving(app, settings) as address:
-            click.echo(
-                f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True
-            )
-            click.echo(token_text(app, settings), err=True)
+            echo(f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True)
+            echo(token_text(app, settings), err=True)
             await told.wait()
         return 0
 

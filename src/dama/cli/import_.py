@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples
+from dama.cli.terminal import echo
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def import_(session: Session, source: str, write: str | None, service: str | Non
     base = target.parent if target else session.config().project
     text = write_toml(_drafts(source, base, service))
     if target is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         with target.open("x", encoding="utf-8") as file:
@@ -63,7 +64,7 @@ def import_(session: Session, source: str, write: str | None, service: str | Non
         ) from None
     except OSError as error:
         raise UsageError(f"{write} can not be written: {error}.") from error
-    click.echo(f"{write} is written. Review it; `dama services` reads what dama.toml has.")
+    echo(f"{write} is written. Review it; `dama services` reads what dama.toml has.")
 
 
 def _drafts(source: str, base: Path, service: str | None) -> Drafts:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-import click
-
 from dama.cli.board import Board, Row, payload_of, progress_text, split_type, step_of
 from dama.cli.output import COLOURS, duration, shortened
+from dama.cli.terminal import echo, style
+from dama.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,14 +48,15 @@ class Lines:
             if latest and event.created_at - latest < PROGRESS_EVERY:
                 return
             self._progress_at[row.context_id] = event.created_at
-        click.echo(line(event, row), err=True)
+        echo(line(event, row), err=True)
 
 
 def line(event: StoredEvent, row: Row) -> str:
     """One event in words: when, which context, which task, what happened."""
     time = event.created_at.astimezone().strftime("%H:%M:%S")
     indent = "  " * row.depth
-    return f"{time}  {row.context_id:>5}  {indent}{row.task or '-'}  {described(event, row)}"
+    task = on_one_line(row.task or "-")
+    return f"{time}  {row.context_id:>5}  {indent}{task}  {described(event, row)}"
 
 
 def described(event: StoredEvent, row: Row) -> str:
@@ -93,16 +94,16 @@ def _of_status(suffix: str, row: Row, payload: Mapping[str, Any]) -> str:
         "LOST": _red(f"lost: {_message(payload)}"),
         "RETRYING": f"failed, will be tried again: {_message(payload)}",
         "RESUMED": "resumed",
-        "CANCELLED": click.style("cancelled", fg=COLOURS["cancelled"]),
+        "CANCELLED": style("cancelled", fg=COLOURS["cancelled"]),
         "ERROR": _red(f"failed: {_message(payload)}"),
-        "FINAL": f"{click.style('done', fg=COLOURS['done'])} in {duration(row.seconds)}",
+        "FINAL": f"{style('done', fg=COLOURS['done'])} in {duration(row.seconds)}",
     }
     return words.get(suffix, "")
 
 
 def _of_log(payload: Mapping[str, Any]) -> str:
     fields = (f"{key}={value}" for key, value in payload.items() if key != "message")
-    return "  ".join([str(payload.get("message", "")), *fields])
+    return on_one_line("  ".join([str(payload.get("message", "")), *fields]))
 
 
 def _message(payload: Mapping[str, Any]) -> str:
@@ -110,4 +111,4 @@ def _message(payload: Mapping[str, Any]) -> str:
 
 
 def _red(text: str) -> str:
-    return click.style(text, fg=COLOURS["failed"])
+    return style(text, fg=COLOURS["failed"])

@@ -18,6 +18,8 @@ from rich.text import Text
 from dama.cli.board import ENDED, Board, Row, progress_text, split_type
 from dama.cli.lines import line
 from dama.cli.output import COLOURS, duration
+from dama.cli.terminal import rendered
+from dama.visible import on_one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,7 +63,7 @@ class LiveBoard:
         row = self._board.apply(event)
         self._seen.setdefault(row.context_id, time.monotonic() - row.seconds)
         if split_type(event.type)[1] in STAYS:
-            self._console.print(Text.from_ansi(line(event, row)))
+            self._console.print(Text.from_ansi(rendered(line(event, row))))
 
     def _drawing(self) -> RenderableType:
         # Copied: the drawing is made in a thread of its own.
@@ -78,7 +80,7 @@ class LiveBoard:
     def _cells(self, row: Row, rows: list[Row]) -> list[RenderableType]:
         mark = self._spinner if row.status == "running" else Text("·")
         name = Text(
-            "  " * row.depth + (row.task or "-"),
+            "  " * row.depth + on_one_line(row.task or "-"),
             style="bold" if not row.depth else "",
             no_wrap=True,
         )
@@ -109,7 +111,7 @@ def _work(row: Row, rows: list[Row]) -> Text:
         parts.append(f"{row.steps} {'step' if row.steps == 1 else 'steps'}, last {row.step}")
     if text := progress_text(row.progress):
         parts.append(text)
-    return Text("  ".join(parts), overflow="ellipsis", no_wrap=True)
+    return Text(on_one_line("  ".join(parts)), overflow="ellipsis", no_wrap=True)
 
 
 def _bar(row: Row) -> RenderableType:

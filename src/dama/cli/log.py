@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_fields, print_json, print_table, shortened
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,7 @@ def status(session: Session, *, as_json: bool) -> None:
         return
     print_fields([("position", last), ("subscriptions", len(rows))])
     if rows:
-        click.echo()
+        echo()
         names = ["name", "position", "behind", "lanes", "parked"]
         print_table(
             ["subscription", *names[1:]], [[row[name] for name in names] for row in subscriptions]
@@ -78,17 +79,17 @@ def resume(
         print_json({"subscription": subscription, "context_id": context_id, "position": position})
         return
     how = "after" if skip else "at"
-    click.echo(f"{subscription} goes on with context {context_id} {how} position {position}.")
+    echo(f"{subscription} goes on with context {context_id} {how} position {position}.")
 
 
 def _print_parked(parked: Sequence[ParkedRow]) -> None:
-    click.echo()
+    echo()
     rows = [
         [row.subscription, row.context_id, row.position, row.parked_at, _error_of(row)]
         for row in parked
     ]
     print_table(["parked by", "context", "position", "since", "error"], rows)
-    click.echo("\nLet one go on with: dama log resume SUBSCRIPTION CONTEXT")
+    echo("\nLet one go on with: dama log resume SUBSCRIPTION CONTEXT")
 
 
 def _error_of(row: ParkedRow) -> str:

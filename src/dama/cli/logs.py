@@ -11,6 +11,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo, echo_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +111,10 @@ def _print_bytes(path: Path, begin: int, end: int | None) -> None:
     from dama.runtime.tail import read_range
 
     for data in read_range(path, begin, path.stat().st_size if end is None else end):
-        sys.stdout.buffer.write(data)
+        if sys.stdout.isatty():
+            echo_log(data.decode(errors="replace"), nl=False)
+        else:
+            sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 
@@ -120,19 +124,19 @@ def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bo
     screen = Screen()
     at = place_of_last_lines(path, count) if count is not None else 0
     if at == 0 and (gone := first_byte(path)):
-        click.echo(f"The first {gone:,} bytes are gone: the log is beyond its cap.", err=True)
+        echo(f"The first {gone:,} bytes are gone: the log is beyond its cap.", err=True)
     while True:
         has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
         at = max(at, first_byte(path)) if at == 0 else at
         for data in read_range(path, at, path.stat().st_size):
             at += len(data)
             for line in screen.show(data):
-                click.echo(line)
+                echo_log(line)
         if has_ended:
             break
         time.sleep(FOLLOW_SECONDS)
     if rest := screen.rest():
-        click.echo(rest)
+        echo_log(rest)
 
 
 def _goes_on(run: RunDirectory) -> bool:

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -59,7 +60,7 @@ def ls(
     if as_json:
         print_json(contexts)
     elif not contexts:
-        click.echo("No context is like that." if status or task else "Nothing ran here yet.")
+        echo("No context is like that." if status or task else "Nothing ran here yet.")
     else:
         print_table(
             ["context", "status", "run", "events", "created", "task"],
@@ -69,7 +70,7 @@ def ls(
             ],
         )
         if len(contexts) == limit:
-            click.echo(f"\nOlder ones: dama ls --before {contexts[-1].context_id}")
+            echo(f"\nOlder ones: dama ls --before {contexts[-1].context_id}")
 
 
 def run_word(context: ContextRow) -> str | None:

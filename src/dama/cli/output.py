@@ -11,7 +11,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-import click
+from dama.cli.terminal import echo, secho, style
+from dama.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ COLOURS = {
 
 def print_json(value: object) -> None:
     """Print one JSON document."""
-    click.echo(json_text(value))
+    echo(json_text(value))
 
 
 def json_text(value: object, *, indent: int = 2) -> str:
@@ -52,9 +53,9 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> No
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(headings, *cells, strict=True)]
     edge = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.secho(_aligned(headings, widths, edge), bold=True)
+    secho(_aligned(headings, widths, edge), bold=True)
     for row in cells:
-        click.echo(_aligned(row, widths, edge))
+        echo(_aligned(row, widths, edge))
 
 
 def print_fields(fields: Sequence[tuple[str, object]]) -> None:
@@ -62,25 +63,25 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
     shown = [(name, _cell(value)) for name, value in fields if value not in {None, ""}]
     width = max((len(name) for name, _ in shown), default=0)
     for name, value in shown:
-        click.echo(f"{click.style(name.ljust(width), bold=True)}  {coloured(value)}")
+        echo(f"{style(name.ljust(width), bold=True)}  {coloured(value)}")
 
 
 def print_next(*commands: tuple[str, str]) -> None:
     """Print commands worth trying next, each with what it is good for."""
-    click.echo()
+    echo()
     width = max(len(command) for command, _ in commands)
     for command, purpose in commands:
-        click.echo(f"  {click.style(command.ljust(width), bold=True)}  {purpose}")
+        echo(f"  {style(command.ljust(width), bold=True)}  {purpose}")
 
 
 def coloured(word: str) -> str:
     """A status in its colour; other words as they are."""
-    return click.style(word, fg=COLOURS[word]) if word in COLOURS else word
+    return style(word, fg=COLOURS[word]) if word in COLOURS else word
 
 
 def shortened(text: str, width: int) -> str:
     """The first line of a text, cut to a width."""
-    line = text.partition("\n")[0]
+    line = visible(text.partition("\n")[0])
     return line if len(line) <= width else f"{line[: max(width - 1, 0)]}…"
 
 
@@ -107,7 +108,7 @@ def duration(span: timedelta | float) -> str:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return local_time(value) if isinstance(value, datetime) else str(value)
+    return local_time(value) if isinstance(value, datetime) else on_one_line(str(value))
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int], edge: int | None) -> str:

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -36,7 +37,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("Nothing is queued.")
+        echo("Nothing is queued.")
     else:
         print_table(
             ["queue", "queued", "delayed", "blocked", "running", "waiting", "limits"],
@@ -53,7 +54,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 def pause(session: Session, name: str) -> None:
     """Start nothing of a queue any more; what runs goes on."""
     _set(session, name, paused=True)
-    click.echo(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
+    echo(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
 
 
 @queue.command(epilog=examples("dama queue resume etl"))
@@ -62,7 +63,7 @@ def pause(session: Session, name: str) -> None:
 def resume(session: Session, name: str) -> None:
     """Let a paused queue go on."""
     _set(session, name, paused=False)
-    click.echo(f"The queue {name} goes on.")
+    echo(f"The queue {name} goes on.")
 
 
 @queue.command(epilog=examples("dama queue limit etl --concurrency 2 --rate 0.5"))
@@ -75,7 +76,7 @@ def limit(session: Session, name: str, *, concurrency: int | None, rate: float |
     if concurrency is None and rate is None:
         raise click.UsageError("Give --concurrency, --rate or both.")
     _set(session, name, concurrency=concurrency, rate=rate)
-    click.echo(f"The queue {name} is limited.")
+    echo(f"The queue {name} is limited.")
 
 
 def _set(

@@ -13,6 +13,7 @@ from dama.cli.call import read_params, signature, tell_waiting
 from dama.cli.group import examples
 from dama.cli.output import print_json
 from dama.cli.report import print_error
+from dama.cli.terminal import echo
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def repl(session: Session) -> None:
             complete(broker)
             tell_waiting(broker)
             if sys.stdin.isatty():
-                click.echo(f"Node {broker.node_id}. `help` lists what there is.")
+                echo(f"Node {broker.node_id}. `help` lists what there is.")
             while (line := await asyncio.to_thread(_read)) is not None:
                 if not await perform(broker, line):
                     return
@@ -85,7 +86,7 @@ async def perform(broker: Broker, line: str) -> bool:
 async def _do(broker: Broker, verb: str, words: list[str]) -> None:
     match verb:
         case "help":
-            click.echo(HELP)
+            echo(HELP)
         case "nodes":
             _print_names(node["id"] for node in await broker.call("$node.list"))
         case "services":
@@ -115,7 +116,7 @@ def _first(verb: str, words: list[str]) -> str:
 
 def _print_names(names: Any) -> None:  # noqa: ANN401 - an iterable of texts
     for name in names:
-        click.echo(name)
+        echo(name)
 
 
 def _read() -> str | None:

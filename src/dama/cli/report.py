@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import click
 
+from dama.cli.terminal import echo, style
 from dama.errors import DamaError
 
 BUG = 70
@@ -63,15 +64,15 @@ def _explain(error: BaseException) -> int:
 
 def print_error(message: str, hint: str | None = None) -> None:
     """Print an error and what to do about it."""
-    _print(f"{click.style('Error:', fg='red', bold=True)} {message}")
+    _print(f"{style('Error:', fg='red', bold=True)} {message}")
     if hint:
-        _print(f"{click.style('Hint:', bold=True)} {hint}")
+        _print(f"{style('Hint:', bold=True)} {hint}")
 
 
 def _print(text: str) -> None:
     # Where standard error is closed too, there is nobody left to tell.
     with suppress(OSError):
-        click.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _leave_the_pipe() -> int:

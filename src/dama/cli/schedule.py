@@ -10,6 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_fields, print_json, print_next, print_table
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -108,7 +109,7 @@ def add(  # noqa: PLR0913 - one for each option
             return await app.add_schedule(new)
 
     first = asyncio.run(keep())
-    click.echo(f"The schedule {name} fires first at {_zoned(first, zone)}.")
+    echo(f"The schedule {name} fires first at {_zoned(first, zone)}.")
     print_next((f"dama schedule show {name}", "when it fires"), ("dama worker", "starts its runs"))
 
 
@@ -126,7 +127,7 @@ def list_schedules(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("There is no schedule. `dama schedule add --help` shows how to make one.")
+        echo("There is no schedule. `dama schedule add --help` shows how to make one.")
     else:
         print_table(
             ["schedule", "task", "cron", "next", "started", "skipped", "state"],
@@ -190,7 +191,7 @@ def pause(session: Session, name: str) -> None:
             await app.store.schedules.set(name, paused=True)
 
     asyncio.run(change())
-    click.echo(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
+    echo(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
 
 
 @schedule.command(epilog=examples("dama schedule resume nightly"))
@@ -204,7 +205,7 @@ def resume(session: Session, name: str) -> None:
             following = await app.resume_schedule(name)
             return following, (await app.store.schedules.get(name)).schedule.zone
 
-    click.echo(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
+    echo(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
 
 
 @schedule.command("rm", epilog=examples("dama schedule rm nightly"))
@@ -218,7 +219,7 @@ def remove(session: Session, name: str) -> None:
             await app.store.schedules.remove(name)
 
     asyncio.run(change())
-    click.echo(f"The schedule {name} is removed.")
+    echo(f"The schedule {name} is removed.")
 
 
 @schedule.command(
@@ -247,9 +248,9 @@ def backfill(session: Session, name: str, *, begin: datetime, end: datetime, dry
 
     firings, contexts = asyncio.run(change())
     for firing in firings:
-        click.echo(firing.isoformat())
+        echo(firing.isoformat())
     if not dry_run:
-        click.echo(f"{len(contexts)} firings have a context: {_span(contexts)}")
+        echo(f"{len(contexts)} firings have a context: {_span(contexts)}")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
+from dama.cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from dama.broker.service import Service, TaskDefinition
@@ -30,17 +31,17 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
         print_json([_service_document(service) for service in found])
         return
     if not found:
-        click.echo('No module with services is named. In dama.toml: services = ["my_project"]')
-        click.echo("It may have programs, too: `dama import FOLDER` drafts them.")
+        echo('No module with services is named. In dama.toml: services = ["my_project"]')
+        echo("It may have programs, too: `dama import FOLDER` drafts them.")
         return
     for number, service in enumerate(found):
-        click.echo("\n" * bool(number), nl=False)
+        echo("\n" * bool(number), nl=False)
         _print_service(service)
-    click.echo("\nOptions of a task: dama run NAME --help")
+    echo("\nOptions of a task: dama run NAME --help")
 
 
 def _print_service(service: Service) -> None:
-    click.echo(f"{click.style(service.name, bold=True)}  {service.summary}".rstrip())
+    echo(f"{style(service.name, bold=True)}  {service.summary}".rstrip())
     listed = [(task.name, task.summary) for task in service.tasks.values()]
     listed += [
         (f"{service.full_name}.{name}", f"{action.summary} (action)".lstrip())
@@ -48,7 +49,7 @@ def _print_service(service: Service) -> None:
     ]
     width = max((len(name) for name, _ in listed), default=0)
     for name, summary in listed:
-        click.echo(f"  {name.ljust(width)}  {summary}".rstrip())
+        echo(f"  {name.ljust(width)}  {summary}".rstrip())
 
 
 def _service_document(service: Service) -> dict[str, object]:

@@ -11,6 +11,7 @@ from dama.cli.follow import error_text
 from dama.cli.group import examples
 from dama.cli.ls import run_word
 from dama.cli.output import duration, json_text, print_fields, print_json, print_next
+from dama.cli.terminal import echo, secho
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,13 +65,13 @@ def _print_context(context: ContextRow) -> None:
 def _print_lifecycle(lifecycle: Mapping[str, Any]) -> None:
     for name in ("params", "attempts", "steps", "subtasks", "progress", "result"):
         if lifecycle.get(name):
-            click.secho(f"\n{name}", bold=True)
-            click.echo(json_text(lifecycle[name]))
+            secho(f"\n{name}", bold=True)
+            echo(json_text(lifecycle[name]))
     if error := lifecycle.get("error"):
-        click.secho("\nerror", bold=True)
-        click.secho(error_text(error), fg="red")
+        secho("\nerror", bold=True)
+        secho(error_text(error), fg="red")
         if stack := error.get("stack"):
-            click.echo(stack)
+            echo(stack)
 
 
 def _print_next(context: ContextRow) -> None:

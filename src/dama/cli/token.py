@@ -10,6 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -72,8 +73,8 @@ def add(
     if as_json:
         print_json({"name": name, "scope": scope, "services": services or None, "token": text})
         return
-    click.echo(text)
-    click.echo("Keep it: only its digest is stored. Header: Authorization: Bearer TOKEN", err=True)
+    echo(text)
+    echo("Keep it: only its digest is stored. Header: Authorization: Bearer TOKEN", err=True)
 
 
 @token.command("ls", epilog=examples("dama token ls --json"))
@@ -90,7 +91,7 @@ def list_(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
-        click.echo("There is no token. Make one: dama token add NAME --scope operator")
+        echo("There is no token. Make one: dama token add NAME --scope operator")
     else:
         columns = ["name", "scope", "services", "created", "by", "expires", "revoked"]
         print_table(
@@ -121,4 +122,4 @@ def revoke(session: Session, name: str) -> None:
             await app.store.tokens.revoke(name)
 
     asyncio.run(write())
-    click.echo(f"The token {name} is revoked.")
+    echo(f"The token {name} is revoked.")

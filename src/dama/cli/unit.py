@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -61,7 +62,7 @@ def unit(session: Session, command: str, options: tuple[str, ...]) -> None:
     """
     config = session.config()
     dama = Path(sys.executable).with_name("dama")
-    click.echo(
+    echo(
         TEMPLATE.format(
             command=command,
             start=" ".join(_quoted(part) for part in (str(dama), command, *options)),

@@ -10,6 +10,7 @@ import click
 from dama.cli.gateway import gateway_settings, token_text
 from dama.cli.group import examples
 from dama.cli.output import print_fields
+from dama.cli.terminal import echo
 from dama.cli.worker import WorkerOptions, work_until_told, worker_options, worker_text
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def up(
         return asyncio.run(_work(session, options, settings, migrate=False))
     finally:
         if server.status().running:
-            click.echo("The database stays. Stop it with: dama db stop", err=True)
+            echo("The database stays. Stop it with: dama db stop", err=True)
 
 
 async def _work(
@@ -79,10 +80,10 @@ async def _work(
     def say(app: App) -> None:
         print_fields([*_what_runs(session, app, options), ("gateway", "".join(addresses))])
         if settings:
-            click.echo(token_text(app, settings))
-        click.echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
+            echo(token_text(app, settings))
+        echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
         if not app.registry.tasks:
-            click.echo('No task is there yet. In dama.toml: services = ["my_project"]')
+            echo('No task is there yet. In dama.toml: services = ["my_project"]')
 
     async with session.app(with_services=True) as app:
         if session.is_in_cluster:

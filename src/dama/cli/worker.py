@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
+from dama.cli.terminal import echo
 from dama.runtime.signals import on_signals
 from dama.telemetry import configure_log
 
@@ -94,7 +95,7 @@ def worker(session: Session, /, **chosen: Any) -> int:
     options = WorkerOptions(**chosen)
 
     def say(app: App) -> None:
-        click.echo(f"A {worker_text(app, options)} runs.", err=True)
+        echo(f"A {worker_text(app, options)} runs.", err=True)
 
     async def work() -> int:
         async with session.app(with_services=True) as app:
@@ -137,7 +138,7 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
 
 
 async def _stopped(running: Worker, grace: float, again: asyncio.Event) -> int:
-    click.echo(f"Told to stop: runs have {grace:g} s to end; once more ends at once.", err=True)
+    echo(f"Told to stop: runs have {grace:g} s to end; once more ends at once.", err=True)
     await _first(running.drain(grace), again.wait())
     return STOPPED_AT_ONCE if again.is_set() else 0
 

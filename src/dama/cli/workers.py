@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
+from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -29,7 +30,7 @@ def workers(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        click.echo("No worker runs. Start one with: dama worker")
+        echo("No worker runs. Start one with: dama worker")
     else:
         print_table(
             ["worker", "process", "version", "runs", "since", "alive", "queues", "labels"],
