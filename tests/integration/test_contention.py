@@ -5,12 +5,15 @@ every commit is in docs/concepts/locks.md.
 """
 
 import json
+import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
 import pytest
+
+from dama.store.errors import InvalidValueError
 
 SCHEMA = "_data_manager_admin"
 PATIENCE = 30.0  # seconds
@@ -168,9 +171,9 @@ def test_a_tree_that_passes_its_deadline_takes_a_subtask_that_is_being_started_a
     parent = start(here, deadline=0)
     with open_transaction(here):
         late = start(here, parent)
-        ending = other.begin(lambda c: c.execute(f"SELECT {SCHEMA}.end_overdue()"))
+        ending = other.begin(lambda c: c.execute(f"SELECT {SCHEMA}.uphold(9)"))
         ending.result(PATIENCE)  # it waits for nobody
-    here.execute(f"SELECT {SCHEMA}.end_overdue()")
+    here.execute(f"SELECT {SCHEMA}.uphold(9)")
 
     assert statuses(here) == {parent: "ERROR", late: "CANCELLED"}
     assert queued(here) == set()
@@ -220,3 +223,185 @@ def test_a_few_keys_and_thousands_of_them_exclude_each_other(here, other):
         locking = other.begin(lambda c: c.execute(f"SELECT {SCHEMA}.lock_keys('{{k7}}')"))
         assert not locking.done()
     locking.result(PATIENCE)
+
+
+def upheld(connection, most=100):
+    return connection.execute(f"SELECT {SCHEMA}.uphold(%s)", [most]).fetchone()[0]
+
+
+def uphold_all(connection, most=100):
+    """Until nothing is left; how many times something was done."""
+    times = 0
+    while upheld(connection, most):
+        times += 1
+        assert times < 1000
+    return times
+
+
+STRANGERS = [
+    "SELECT FROM $S.etl_context FOR UPDATE",
+    "SELECT FROM $S.run_queue FOR UPDATE",
+    "SELECT $S.lock_keys('{k}')",
+    "SELECT $S.lock_trees(ARRAY(SELECT context_id FROM $S.etl_context))",
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize("late", ["expires", "deadline", "delay"])
+def test_upkeep_waits_for_no_lock_of_anybody(here, other, stranger, late):
+    """What is locked is left, and done as soon as it is free; the rest is done at once."""
+    first = start(here, limit_key="k", key_limit=1, **{late: 0})
+    child = start(here, first, **{late: 0})
+
+    with open_transaction(here):
+        here.execute(stranger.replace("$S", SCHEMA))
+        free = start(other.connection, task="c.u", **{late: 0})
+        began = time.monotonic()
+        assert upheld(other.connection) >= 1
+        assert time.monotonic() - began < 5
+        done = dict(rows(other.connection, "SELECT context_id, state FROM $S.run_queue"))
+        assert done.get(free, "queued") == "queued"
+    uphold_all(here)
+
+    if late == "delay":
+        states = dict(rows(here, "SELECT context_id, state FROM $S.run_queue"))
+        assert states == {first: "queued", child: "queued", free: "queued"}
+    else:
+        assert "OPEN" not in statuses(here).values()
+        assert queued(here) == set()
+
+
+def test_a_large_tree_that_passes_its_deadline_ends_in_batches(here):
+    """Each takes a small part of a lease, and nothing is started below it meanwhile."""
+    parent = start(here, deadline=0)
+    batch = [{"task": "c.t", "event": {"type": ":INITIAL"}} for _ in range(900)]
+    query = "SELECT context_id FROM $S.start_contexts(%s::jsonb, NULL, %s)"
+    children = [row[0] for row in rows(here, query, json.dumps(batch), parent)]
+
+    assert upheld(here) == 101  # the parent, and the first hundred below
+    with pytest.raises(psycopg.Error) as refused:
+        start(here, children[-1])
+    times = uphold_all(here)
+
+    assert refused.value.sqlstate == "DM006"
+    assert times == 8
+    assert statuses(here) == {parent: "ERROR"} | dict.fromkeys(children, "CANCELLED")
+    assert queued(here) == set()
+    assert rows(here, "SELECT FROM $S.ending_tree") == []
+
+
+def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(here):
+    """It is tried again after a minute."""
+    here.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'not by me'; END $$;"
+        f"CREATE TRIGGER refusing BEFORE INSERT ON {SCHEMA}.event_store_prototype FOR EACH ROW "
+        "WHEN (NEW.type = 'c.bad:ERROR') EXECUTE FUNCTION refuse()"
+    )
+    bad = start(here, task="c.bad", expires=0)
+    good = start(here, expires=0)
+
+    uphold_all(here)
+
+    assert statuses(here) == {bad: "OPEN", good: "ERROR"}
+
+
+def register(connection, host):
+    query = """
+    INSERT INTO $S.worker (host, boot_id, pid, pid_started, version, queues, slots, lease_until)
+      VALUES (%s, 'b', 1, '1', '1', '{a,b}', 9, clock_timestamp() + interval '1 hour')
+      RETURNING worker_id
+    """
+    return rows(connection, query, host)[0][0]
+
+
+CLAIM = """
+SELECT context_id, queue
+  FROM $S.claim_runs(%s, %s, '{-99,-99}', '{0,0}', '{c.t}', '{}', NULL, 9)
+"""
+
+
+def limit(connection, *queues):
+    for queue in queues:
+        query = "INSERT INTO $S.queue_setting (queue, concurrency) VALUES (%s, 999) RETURNING 1"
+        rows(connection, query, queue)
+
+
+def claim(connection, worker, queues):
+    return rows(connection, CLAIM, worker, queues)
+
+
+def test_runs_of_a_worker_that_is_gone_are_queued_again(here, other):
+    """Whatever left them: a claim that was locked when its worker was buried, or a row by hand."""
+    worker = register(here, "h")
+    runs = {start(here, queue="a") for _ in range(3)}
+    assert {context for context, _ in claim(here, worker, ["a", "b"])} == runs
+
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.run_queue FOR UPDATE")
+        burying = other.begin(
+            lambda c: c.execute(f"SELECT {SCHEMA}.release_workers(%s)", [[worker]])
+        )
+        burying.result(PATIENCE)  # it waits for nobody
+    uphold_all(here)
+
+    states = rows(here, "SELECT DISTINCT state, worker_id FROM $S.run_queue")
+    assert states == [("queued", None)]
+
+
+def test_claims_of_limited_queues_never_wait_for_each_other_in_a_circle(database_url, here):
+    """Two workers that name the same queues in opposite orders."""
+    limit(here, "a", "b")
+    batch = [
+        {"task": "c.t", "event": {"type": ":INITIAL"}, "queue": "ab"[n % 2]} for n in range(600)
+    ]
+    rows(here, "SELECT count(*) FROM $S.start_contexts(%s::jsonb)", json.dumps(batch))
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+    def claim_all(number):
+        queues = ["a", "b"] if number % 2 else ["b", "a"]
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            worker = register(connection, f"h{number}")
+            found = []
+            while claimed := claim(connection, worker, queues):
+                found += [context for context, _ in claimed]
+            return found
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [context for part in pool.map(claim_all, range(4)) for context in part]
+
+    assert len(found) == len(set(found)) == 600
+    assert rows(here, deadlocks) == [(0,)]
+
+
+def test_a_limited_queue_that_somebody_has_locked_holds_up_no_other(here, other):
+    """The claim does without it for once."""
+    limit(here, "a", "b")
+    worker = register(here, "h")
+    in_a, in_b = start(here, queue="a"), start(here, queue="b")
+
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.queue_setting WHERE queue = 'a' FOR UPDATE")
+        first = other.begin(claim, worker, ["a", "b"]).result(PATIENCE)
+    second = claim(here, worker, ["a", "b"])
+
+    assert first == [(in_b, "b")]
+    assert second == [(in_a, "a")]
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "-1", "0", "1e300", "1e-300"])
+def test_a_rate_that_cannot_be_counted_with_is_refused(here, rate):
+    """By the table itself, whoever writes it."""
+    with pytest.raises(psycopg.errors.CheckViolation):
+        rows(here, "INSERT INTO $S.queue_setting (queue, rate) VALUES ('q', %s) RETURNING 1", rate)
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"concurrency": n} for n in (-1, 3_000_000_000)]
+    + [{"rate": n} for n in (-1.0, math.inf, math.nan, 1e300, 1e-300)],
+)
+async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
+    """With a message that says what can be."""
+    with pytest.raises(InvalidValueError, match=r"must be 0 \(no limit\)"):
+        await store.queue.set_queue("q", **limits)

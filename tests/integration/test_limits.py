@@ -125,7 +125,7 @@ async def test_a_run_expires_once_however_many_workers_look(store, workers, data
     """Each renewal ends what is late; the second one must not write a second ERROR."""
     (context,) = await store.start([Start("a.b", {}, expires=0)])
     with psycopg.connect(database_url) as first:
-        first.execute("SELECT _data_manager_admin.expire_runs()")
+        first.execute("SELECT _data_manager_admin.expire_runs(9)")
         renewing = asyncio.create_task(
             asyncio.to_thread(renew, store, workers[0], held=[], lease=LEASE)
         )

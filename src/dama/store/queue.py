@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dama.domain.exact import decode_stored
+from dama.store.errors import InvalidValueError
 from dama.store.rows import Claim
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Place(NamedTuple):
 
 
 START = Place(1 << 40, 0)
+MOST_AT_ONCE = 2**31 - 1
+LEAST_RATE, MOST_RATE = 1e-6, 1e6  # as the table checks
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Renewal:
         gone: Contexts that it held and that are no longer its own: cancelled, or taken over. None
             when it was taken for dead itself.
         work: Whether something is queued for it.
-        next_due: Seconds until a run is due; None when none will be.
+        next_due: Seconds until a run is due, expires or is late; None when none will be.
         next_firing: Seconds until a schedule fires; None when none will.
     """
 
@@ -203,7 +206,19 @@ class RunQueue:
             paused: Nothing of it is started meanwhile; what runs goes on.
             concurrency: At most so many runs at once; 0 for no limit.
             rate: At most so many starts a second; 0 for no limit.
+
+        Raises:
+            InvalidValueError: A limit is not a number to count with.
         """
+        if concurrency is not None and not 0 <= concurrency <= MOST_AT_ONCE:
+            raise InvalidValueError(
+                f"The concurrency must be 0 (no limit) to {MOST_AT_ONCE:,}, got {concurrency}."
+            )
+        if rate is not None and rate != 0 and not LEAST_RATE <= rate <= MOST_RATE:
+            raise InvalidValueError(
+                f"The rate must be 0 (no limit) or {LEAST_RATE} to {MOST_RATE:,.0f} a second, "
+                f"got {rate}."
+            )
         params = {"queue": queue, "paused": paused, "concurrency": concurrency, "rate": rate}
         await self._database.rows("set_queue", params)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dama.store.database import Database
+
+MOST_UPHELD = 500  # runs at once: a batch takes a small part of a lease
 
 
 class Renewer:
@@ -48,20 +51,36 @@ class Renewer:
                 session.begin_plainly_blocking(self._connection)
                 if not self._database.is_pooled:
                     session.pin_blocking(self._connection)
-            row = self._renewed(self._connection)
+            return self._kept(self._connection)
         except psycopg.Error as error:
             self.close()
             raise translate_own(error) or error from error
+
+    def _kept(self, connection: psycopg.Connection[tuple[Any, ...]]) -> Renewal:
+        """Renew; when something is due, do a batch of it, and renew again."""
+        renewal = self._renewed(connection)
+        if renewal.gone is None or renewal.next_due is None or renewal.next_due > 0:
+            return renewal
+        (done,) = self._row(connection, "uphold", {"most": MOST_UPHELD}) or (0,)
+        again = self._renewed(connection)
+        gone = None if again.gone is None else sorted({*renewal.gone, *again.gone})
+        # What others have locked is left to the next second.
+        return replace(again, gone=gone, next_due=again.next_due if done else None)
+
+    def _renewed(self, connection: psycopg.Connection[tuple[Any, ...]]) -> Renewal:
+        row = self._row(connection, "renew_lease", self._params())
         if row is None:
             return Renewal(None, work=False, next_due=None, next_firing=None)
         return Renewal(*row)
 
-    def _renewed(self, connection: psycopg.Connection[tuple[Any, ...]]) -> tuple[Any, ...] | None:
+    def _row(
+        self, connection: psycopg.Connection[tuple[Any, ...]], name: str, params: Mapping[str, Any]
+    ) -> tuple[Any, ...] | None:
         if not self._database.is_pooled:
-            return connection.execute(statement("renew_lease"), self._params()).fetchone()
+            return connection.execute(statement(name), params).fetchone()
         with connection.transaction():
             session.pin_transaction_blocking(connection)
-            return connection.execute(statement("renew_lease"), self._params()).fetchone()
+            return connection.execute(statement(name), params).fetchone()
 
     def close(self) -> None:
         """Close the connection, if there is one."""

@@ -1,16 +1,44 @@
--- limits: how much of a queue may be started, and what was not started in time.
+-- limits: how much of a queue may be started, what was not started in time, and what ends too late.
+-- What ends or wakes runs here is upkeep: in batches, each a transaction of its own, and it never waits:
+-- what somebody else has locked is left to the next time.
 
--- allowed_starts: how many runs of a queue may be started now, by its settings. The row is locked, so
--- that claims of a limited queue come one after the other; a queue without settings has no row.
+-- lock_queues: those of some queues that are limited, so that their claims come one after the other.
+-- Out:   limited queues that somebody keeps locked: nothing is claimed from them now
+-- In the order of their names, whatever that of the worker is, or two workers would wait for each other.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_queues(names text[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+DECLARE
+  limited  text[];
+  locked   text[];
+BEGIN
+  limited := ARRAY(SELECT s.queue FROM _data_manager_admin.queue_setting s
+                     WHERE s.queue = ANY (names) AND (s.concurrency IS NOT NULL OR s.rate IS NOT NULL));
+  IF limited = '{}' THEN
+    RETURN '{}';
+  END IF;
+  BEGIN
+    PERFORM FROM _data_manager_admin.queue_setting s
+      WHERE s.queue = ANY (limited) ORDER BY s.queue FOR NO KEY UPDATE;
+    RETURN '{}';
+  EXCEPTION WHEN lock_not_available THEN
+    -- Somebody's open transaction has one of them: the others are still worth a claim.
+    locked := ARRAY(SELECT s.queue FROM _data_manager_admin.queue_setting s
+                      WHERE s.queue = ANY (limited) ORDER BY s.queue FOR NO KEY UPDATE SKIP LOCKED);
+    RETURN ARRAY(SELECT l FROM unnest(limited) l WHERE l <> ALL (locked));
+  END;
+END
+$$;
+
+-- allowed_starts: how many runs of a queue may be started now, by its settings.
+-- In:    a queue that lock_queues() has locked
 CREATE OR REPLACE FUNCTION _data_manager_admin.allowed_starts(name text, demand int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   setting  record;
   allowed  int := demand;
 BEGIN
-  SELECT s.paused, s.concurrency, s.rate, least(greatest(s.rate, 1),
-         s.allowance + s.rate * extract(epoch FROM clock_timestamp() - s.allowed_at)) AS allowance
-    INTO setting FROM _data_manager_admin.queue_setting s WHERE s.queue = name FOR UPDATE;
+  SELECT s.paused, s.concurrency, s.rate INTO setting
+    FROM _data_manager_admin.queue_setting s WHERE s.queue = name;
   IF NOT FOUND THEN
     RETURN demand;
   END IF;
@@ -19,89 +47,145 @@ BEGIN
   END IF;
   IF setting.concurrency IS NOT NULL THEN
     allowed := least(allowed, setting.concurrency - (
-      SELECT count(*) FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running')::int);
+      SELECT count(*) FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running'));
   END IF;
   IF setting.rate IS NOT NULL THEN
-    allowed := least(allowed, floor(setting.allowance)::int);
+    allowed := least(allowed, floor(_data_manager_admin.allowance(name, setting.rate)));
   END IF;
   RETURN greatest(allowed, 0);
 END
+$$;
+
+-- allowance: how many starts the rate of a queue allows now; at most those of a second.
+CREATE OR REPLACE FUNCTION _data_manager_admin.allowance(name text, rate double precision)
+RETURNS double precision
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT least(greatest(rate, 1), s.allowance
+           + rate * greatest(extract(epoch FROM clock_timestamp() - s.allowed_at), 0)::double precision)
+    FROM _data_manager_admin.queue_setting s WHERE s.queue = name
 $$;
 
 -- spend_allowance: so many runs of a queue with a rate were started.
 CREATE OR REPLACE FUNCTION _data_manager_admin.spend_allowance(name text, spent int) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE _data_manager_admin.queue_setting s
-    SET allowance = least(greatest(s.rate, 1), s.allowance
-          + s.rate * extract(epoch FROM clock_timestamp() - s.allowed_at)) - spent,
-        allowed_at = clock_timestamp()
+    SET allowance = _data_manager_admin.allowance(name, s.rate) - spent, allowed_at = clock_timestamp()
     WHERE s.queue = name AND s.rate IS NOT NULL
 $$;
 
--- expire_runs: runs that did not start in time have failed.
--- Locks: the rows of their contexts, keys, then the rows of the runs, SKIP LOCKED: no other renewal ends them
--- once more, and one that is claimed at this moment has started in time.
-CREATE OR REPLACE FUNCTION _data_manager_admin.expire_runs() RETURNS void
+-- end_late: contexts fail, with what their run says of it. One that cannot be ended, whatever is wrong
+-- with it, keeps no other from its end, and is tried again after a minute.
+-- In:    what lock_ends() has locked; name, message: of the error, with %s for the time that has passed;
+--        the column of run_queue that has this time
+-- Out:   those that have ended
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_late(
+  contexts bigint[], name text, message text, overdue boolean) RETURNS bigint[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  late   bigint[];
-  batch  jsonb;
+  items  jsonb;
+  item   jsonb;
+  ended  bigint[] := '{}';
 BEGIN
-  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.expires_at < clock_timestamp());
-  late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (late) AND c.status = 'OPEN' ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
-  PERFORM _data_manager_admin.lock_keys(ARRAY(
-    SELECT q.limit_key FROM _data_manager_admin.run_queue q
-      WHERE q.context_id = ANY (late) AND q.limit_key IS NOT NULL));
   SELECT jsonb_agg(jsonb_build_object('context_id', q.context_id, 'event', jsonb_build_object(
            'type', q.task || ':ERROR', 'error', TRUE, 'payload', jsonb_build_object(
-             'name', 'ExpiredError', 'message', format('It did not start before %s.', q.expires_at)))))
-    INTO batch
-    FROM (SELECT r.context_id, r.task, r.expires_at FROM _data_manager_admin.run_queue r
-            WHERE r.context_id = ANY (late) AND r.expires_at < clock_timestamp()
-              AND r.attempt = 0 AND r.state IN ('queued', 'delayed', 'blocked')
-            ORDER BY r.context_id FOR UPDATE SKIP LOCKED) q;
-  IF batch IS NOT NULL THEN
-    PERFORM _data_manager_admin.append_events(batch);
+             'name', end_late.name,
+             'message', format(message, CASE WHEN overdue THEN q.deadline_at ELSE q.expires_at END)))))
+    INTO items FROM _data_manager_admin.run_queue q WHERE q.context_id = ANY (contexts);
+  IF items IS NULL THEN
+    RETURN '{}';
   END IF;
+  BEGIN
+    PERFORM _data_manager_admin.append_events(items);
+    RETURN contexts;
+  EXCEPTION WHEN OTHERS THEN
+    RAISE WARNING 'dama: what is late is ended one by one: %', SQLERRM;
+  END;
+  FOR item IN SELECT jsonb_array_elements(items) LOOP
+    BEGIN
+      PERFORM _data_manager_admin.append_events(jsonb_build_array(item));
+      ended := ended || (item ->> 'context_id')::bigint;
+    EXCEPTION WHEN OTHERS THEN
+      CONTINUE WHEN SQLSTATE = '55P03';  -- somebody has locked what its end takes: the next second
+      RAISE WARNING 'dama: context % is late and was not ended: %', item ->> 'context_id', SQLERRM;
+      UPDATE _data_manager_admin.run_queue q
+        SET expires_at = CASE WHEN overdue THEN q.expires_at ELSE clock_timestamp() + interval '1 minute' END,
+            deadline_at = CASE WHEN overdue THEN clock_timestamp() + interval '1 minute' ELSE q.deadline_at END
+        WHERE q.context_id = (item ->> 'context_id')::bigint;
+    END;
+  END LOOP;
+  RETURN ended;
 END
 $$;
 
--- end_overdue: what has not ended by its deadline has failed, and what is left below it is cancelled.
--- Locks: the trees, the rows of their contexts and of those below; those that others have, next time
-CREATE OR REPLACE FUNCTION _data_manager_admin.end_overdue() RETURNS void
+-- expire_runs: runs that did not start in time have failed; one that is claimed at this moment has started.
+-- Out:   how many were ended
+CREATE OR REPLACE FUNCTION _data_manager_admin.expire_runs(most int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment  timestamptz := clock_timestamp();
+  late    bigint[];
+BEGIN
+  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.expires_at < moment AND q.attempt = 0 AND q.state IN ('queued', 'delayed', 'blocked')
+    ORDER BY q.expires_at LIMIT most FOR UPDATE SKIP LOCKED);
+  RETURN cardinality(_data_manager_admin.end_late(
+    _data_manager_admin.lock_ends(late), 'ExpiredError', 'It did not start before %s.', FALSE));
+END
+$$;
+
+-- end_overdue: what has not ended by its deadline has failed; end_trees() cancels what is left below it.
+-- Out:   how many were ended
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_overdue(most int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  moment  timestamptz := clock_timestamp();
+  late    bigint[];
+BEGIN
+  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.deadline_at < moment ORDER BY q.deadline_at LIMIT most FOR UPDATE SKIP LOCKED);
+  late := _data_manager_admin.end_late(
+    _data_manager_admin.lock_ends(late), 'DeadlineError', 'It had not ended by %s.', TRUE);
+  -- Whether or not it seems to have subtasks: one may be about to be started.
+  INSERT INTO _data_manager_admin.ending_tree (context_id) SELECT l FROM unnest(late) l ON CONFLICT DO NOTHING;
+  PERFORM _data_manager_admin.cancel_statements(late);
+  RETURN cardinality(late);
+END
+$$;
+
+-- end_trees: some of what is open below contexts that passed their deadline is cancelled.
+-- Out:   how many were cancelled
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_trees(most int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  late   bigint[];
-  roots  bigint[];
-  below  bigint[];
-  batch  jsonb;
+  above  record;
+  ids    bigint[];
+  ended  int := 0;
 BEGIN
-  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.deadline_at < clock_timestamp());
-  -- A subtask that is being started would not be found below, so its tree is left for the next time.
-  roots := ARRAY(SELECT r FROM (SELECT DISTINCT c.root_context_id AS r FROM _data_manager_admin.etl_context c
-                                  WHERE c.context_id = ANY (late) ORDER BY 1) t
-                   WHERE _data_manager_admin.try_lock_tree(r));
-  late := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (late) AND c.root_context_id = ANY (roots) AND c.status = 'OPEN'
-    ORDER BY c.context_id FOR NO KEY UPDATE SKIP LOCKED);
-  below := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.parent_id = ANY (late) AND c.status = 'OPEN' AND c.context_id <> ALL (late));
-  IF below <> '{}' THEN
-    PERFORM _data_manager_admin.cancel_trees(
-      below, '{"message": "the deadline of the task above has passed"}', '{}');
-  END IF;
-  SELECT jsonb_agg(jsonb_build_object('context_id', q.context_id, 'event', jsonb_build_object(
-           'type', q.task || ':ERROR', 'error', TRUE, 'payload', jsonb_build_object(
-             'name', 'DeadlineError', 'message', format('It had not ended by %s.', q.deadline_at)))))
-    INTO batch
-    FROM _data_manager_admin.run_queue q
-    JOIN _data_manager_admin.etl_context c USING (context_id)
-    WHERE q.context_id = ANY (late) AND c.status = 'OPEN';
-  IF batch IS NOT NULL THEN
-    PERFORM _data_manager_admin.append_events(batch);
-    PERFORM _data_manager_admin.cancel_statements(late);
-  END IF;
+  FOR above IN
+    SELECT t.context_id, c.root_context_id FROM _data_manager_admin.ending_tree t
+      JOIN _data_manager_admin.etl_context c USING (context_id)
+      ORDER BY t.since LIMIT 100 FOR UPDATE OF t SKIP LOCKED
+  LOOP
+    -- Alone with the tree: a subtask that is being started would not be found.
+    CONTINUE WHEN NOT _data_manager_admin.try_lock_tree(above.root_context_id);
+    ids := ARRAY(
+      WITH RECURSIVE below AS (
+        SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
+        UNION ALL
+        SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
+      SELECT b.context_id FROM below b WHERE b.status = 'OPEN' LIMIT most);
+    IF ids = '{}' THEN
+      DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id;
+      CONTINUE;
+    END IF;
+    ids := _data_manager_admin.lock_ends(ids);
+    PERFORM _data_manager_admin.append_cancelled(ids, '{"message": "the deadline of the task above has passed"}', '{}')
+      WHERE ids <> '{}';
+    ended := ended + cardinality(ids);
+    most := most - cardinality(ids);
+    EXIT WHEN most <= 0;
+  END LOOP;
+  RETURN ended;
 END
 $$;
 
@@ -136,32 +220,91 @@ END
 $$;
 
 -- end_delays: what is due is queued; a run with a key that was not admitted yet asks for admission.
-CREATE OR REPLACE FUNCTION _data_manager_admin.end_delays(moment timestamptz) RETURNS void
+-- Out:   how many were due
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_delays(most int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 DECLARE
-  keys text[];
+  moment  timestamptz := clock_timestamp();
+  ids     bigint[];
+  keys    text[];
+  ended   int;
 BEGIN
-  keys := ARRAY(
-    SELECT DISTINCT due.limit_key
-      FROM (SELECT d.limit_key, d.state FROM _data_manager_admin.run_queue d
-              WHERE d.due_at <= moment ORDER BY d.due_at LIMIT 1000) due
-      WHERE due.limit_key IS NOT NULL AND due.state = 'delayed');
-  IF keys <> '{}' THEN
-    PERFORM _data_manager_admin.lock_keys(keys);
-  END IF;
+  ids := ARRAY(SELECT d.context_id FROM _data_manager_admin.run_queue d
+    WHERE d.due_at <= moment ORDER BY d.due_at LIMIT most FOR NO KEY UPDATE SKIP LOCKED);
+  -- Keys come before runs, but who only tries waits for nobody.
+  keys := _data_manager_admin.try_lock_keys(ARRAY(
+    SELECT DISTINCT d.limit_key FROM _data_manager_admin.run_queue d
+      WHERE d.context_id = ANY (ids) AND d.limit_key IS NOT NULL AND d.state = 'delayed'));
   UPDATE _data_manager_admin.run_queue q
     SET state = CASE WHEN q.state = 'delayed' AND q.limit_key IS NOT NULL THEN 'blocked' ELSE 'queued' END,
         due_at = NULL
-    WHERE q.context_id = ANY (ARRAY(
-      SELECT d.context_id FROM _data_manager_admin.run_queue d
-        WHERE d.due_at <= moment
-          AND (d.state <> 'delayed' OR d.limit_key IS NULL OR d.limit_key = ANY (keys))
-        ORDER BY d.due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED));
+    WHERE q.context_id = ANY (ids)
+      AND (q.state <> 'delayed' OR q.limit_key IS NULL OR q.limit_key = ANY (keys));
+  GET DIAGNOSTICS ended = ROW_COUNT;
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.admit_blocked(keys);
   END IF;
+  RETURN ended;
+END
+$$;
+
+-- requeue_orphans: runs whose worker is gone are queued again.
+-- Out:   how many
+CREATE OR REPLACE FUNCTION _data_manager_admin.requeue_orphans(most int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+  requeued int;
+BEGIN
+  UPDATE _data_manager_admin.run_queue q
+    SET state = 'queued', worker_id = NULL, host_until = _data_manager_admin.end_of_grace(q.host)
+    WHERE q.context_id = ANY (ARRAY(
+      SELECT r.context_id FROM _data_manager_admin.run_queue r
+        WHERE r.worker_id = ANY (ARRAY(SELECT _data_manager_admin.gone_workers())) AND r.state = 'running'
+        LIMIT most FOR NO KEY UPDATE SKIP LOCKED));
+  GET DIAGNOSTICS requeued = ROW_COUNT;
+  RETURN requeued;
+END
+$$;
+
+-- gone_workers: those that runs name and that are not there; by index from one worker to the next.
+CREATE OR REPLACE FUNCTION _data_manager_admin.gone_workers() RETURNS SETOF bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+  WITH RECURSIVE named AS (
+    SELECT min(q.worker_id) AS id FROM _data_manager_admin.run_queue q WHERE q.worker_id IS NOT NULL
+    UNION ALL
+    SELECT (SELECT min(q.worker_id) FROM _data_manager_admin.run_queue q WHERE q.worker_id > n.id)
+      FROM named n WHERE n.id IS NOT NULL)
+  SELECT n.id FROM named n WHERE n.id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM _data_manager_admin.worker w WHERE w.worker_id = n.id)
+$$;
+
+-- uphold: one batch of each duty of upkeep.
+-- Out:   how many runs were ended or queued; 0: nothing is left, or others have it locked
+-- A duty that fails, whatever is wrong, keeps no other from being done.
+CREATE OR REPLACE FUNCTION _data_manager_admin.uphold(most int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms' AS $$
+DECLARE
+  duty  text;
+  done  int := 0;
+  more  int;
+BEGIN
+  FOREACH duty IN ARRAY ARRAY['deadlines', 'trees', 'expiries', 'delays', 'orphans'] LOOP
+    BEGIN
+      more := CASE duty
+        WHEN 'trees' THEN _data_manager_admin.end_trees(most)
+        WHEN 'deadlines' THEN _data_manager_admin.end_overdue(most)
+        WHEN 'expiries' THEN _data_manager_admin.expire_runs(most)
+        WHEN 'delays' THEN _data_manager_admin.end_delays(most)
+        WHEN 'orphans' THEN _data_manager_admin.requeue_orphans(most)
+      END;
+      done := done + more;
+    EXCEPTION WHEN OTHERS THEN
+      RAISE WARNING 'dama: upkeep of % failed: %', duty, SQLERRM;
+    END;
+  END LOOP;
+  RETURN done;
 END
 $$;

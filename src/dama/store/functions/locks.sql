@@ -54,8 +54,66 @@ BEGIN
 END
 $$;
 
+-- try_lock_keys: those of some keys that nobody else has.
+CREATE OR REPLACE FUNCTION _data_manager_admin.try_lock_keys(keys text[]) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  numbers bigint[] := _data_manager_admin.key_numbers(keys);
+  number  bigint;
+  locked  bigint[] := '{}';
+BEGIN
+  IF cardinality(numbers) > 64 THEN
+    RETURN CASE WHEN pg_try_advisory_xact_lock(1801812339, 0) THEN keys ELSE '{}' END;
+  END IF;
+  IF numbers = '{}' OR NOT pg_try_advisory_xact_lock_shared(1801812339, 0) THEN
+    RETURN '{}';
+  END IF;
+  FOREACH number IN ARRAY numbers LOOP
+    IF pg_try_advisory_xact_lock(number) THEN
+      locked := locked || number;
+    END IF;
+  END LOOP;
+  RETURN ARRAY(SELECT k FROM unnest(keys) k WHERE hashtextextended(k, 1684106593) = ANY (locked));
+END
+$$;
+
 CREATE OR REPLACE FUNCTION _data_manager_admin.key_numbers(keys text[]) RETURNS bigint[]
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT ARRAY(SELECT DISTINCT hashtextextended(k, 1684106593) FROM unnest(keys) k
                  WHERE k IS NOT NULL ORDER BY 1)
+$$;
+
+-- lock_ends: those of some contexts whose end can be written now, for nobody else has locked what that
+-- takes: the context, its key, its run, and the run of its parent, which is told.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_ends(contexts bigint[]) RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ids    bigint[];
+  keys   text[];
+  runs   bigint[];
+  above  bigint[];
+BEGIN
+  ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
+                 WHERE c.context_id = ANY (contexts) AND c.status = 'OPEN'
+                 ORDER BY 1 FOR NO KEY UPDATE SKIP LOCKED);
+  keys := _data_manager_admin.try_lock_keys(ARRAY(
+    SELECT DISTINCT q.limit_key FROM _data_manager_admin.run_queue q
+      WHERE q.context_id = ANY (ids) AND q.limit_key IS NOT NULL));
+  runs := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (ids) AND (q.limit_key IS NULL OR q.limit_key = ANY (keys))
+    ORDER BY 1 FOR UPDATE SKIP LOCKED);
+  above := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.context_id = ANY (ARRAY(
+      SELECT DISTINCT c.parent_id FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)))
+    ORDER BY 1 FOR NO KEY UPDATE SKIP LOCKED);
+  RETURN ARRAY(
+    SELECT c.context_id FROM _data_manager_admin.etl_context c
+      LEFT JOIN unnest(runs) own ON own = c.context_id
+      WHERE c.context_id = ANY (ids)
+        AND (own IS NOT NULL OR NOT EXISTS (
+          SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = c.context_id))
+        AND NOT EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                          WHERE q.context_id = c.parent_id AND q.context_id <> ALL (runs || above))
+      ORDER BY 1);
+END
 $$;

@@ -54,6 +54,16 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', parent),
       DETAIL = jsonb_build_object('context_id', parent);
   END IF;
+  IF EXISTS (SELECT FROM _data_manager_admin.ending_tree) AND EXISTS (
+    WITH RECURSIVE up AS (
+      SELECT parent AS context_id
+      UNION ALL
+      SELECT c.parent_id FROM _data_manager_admin.etl_context c JOIN up ON c.context_id = up.context_id)
+    SELECT FROM up JOIN _data_manager_admin.ending_tree t USING (context_id)) THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM006',
+      MESSAGE = format('Context %s is below one that passed its deadline, so nothing can be started there.', parent),
+      DETAIL = jsonb_build_object('context_id', parent, 'status', state);
+  END IF;
   IF state = 'CANCELLED' OR (spawned IS NULL AND state <> 'OPEN') THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006',
       MESSAGE = format('Context %s has ended (%s), so nothing can be started below it.', parent, state),

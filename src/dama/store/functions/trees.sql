@@ -20,6 +20,7 @@ BEGIN
       SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN failed f ON c.parent_id = f.context_id
         WHERE c.status IN ('ERROR', 'CANCELLED'))
     SELECT f.context_id FROM failed f ORDER BY 1);
+  DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = ANY (ids);
   PERFORM _data_manager_admin.append_events((
     SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'expected_version', c.version,
              'event', jsonb_build_object('type', coalesce(c.task, '') || ':RESUMED', 'meta', meta)))
@@ -45,6 +46,20 @@ BEGIN
   ON CONFLICT (context_id) DO NOTHING;
   PERFORM _data_manager_admin.admit_blocked(keys);
   RETURN QUERY SELECT * FROM unnest(ids);
+END
+$$;
+
+-- append_cancelled: contexts are cancelled, and the SQL of their steps.
+-- In:    contexts that are locked and have not ended; one at least
+CREATE OR REPLACE FUNCTION _data_manager_admin.append_cancelled(contexts bigint[], payload jsonb, meta jsonb)
+RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM _data_manager_admin.append_events((
+    SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'event', jsonb_build_object(
+             'type', coalesce(c.task, '') || ':CANCELLED', 'payload', payload, 'meta', meta)))
+      FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (contexts)));
+  PERFORM _data_manager_admin.cancel_statements(contexts);
 END
 $$;
 
@@ -77,13 +92,7 @@ BEGIN
     WHERE c.context_id = ANY (ids) ORDER BY c.context_id FOR NO KEY UPDATE;
   ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
                  WHERE c.context_id = ANY (ids) AND c.status IN ('OPEN', 'ERROR') ORDER BY 1);
-  IF ids <> '{}' THEN
-    PERFORM _data_manager_admin.append_events((
-      SELECT jsonb_agg(jsonb_build_object('context_id', c.context_id, 'event', jsonb_build_object(
-               'type', coalesce(c.task, '') || ':CANCELLED', 'payload', payload, 'meta', meta)))
-        FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)));
-    PERFORM _data_manager_admin.cancel_statements(ids);
-  END IF;
+  PERFORM _data_manager_admin.append_cancelled(ids, payload, meta) WHERE ids <> '{}';
   RETURN QUERY SELECT * FROM unnest(ids);
 END
 $$;

@@ -38,6 +38,7 @@ DECLARE
   more  bigint[];
   place int;
   here  text;
+  busy  text[];
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims.
   SELECT coalesce(w.place, w.host) INTO here FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
@@ -51,6 +52,7 @@ BEGIN
                ELSE _data_manager_admin.is_forsaken(q.program_epoch, q.host_until) END
     ORDER BY q.context_id FOR NO KEY UPDATE SKIP LOCKED);
   demand := greatest(demand - cardinality(ids), 0);
+  busy := CASE WHEN root IS NULL AND demand > 0 THEN _data_manager_admin.lock_queues(queues) ELSE '{}' END;
   IF root IS NOT NULL THEN
     ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
@@ -59,6 +61,7 @@ BEGIN
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOR place IN 1 .. cardinality(queues) LOOP
+      CONTINUE WHEN queues[place] = ANY (busy);
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
           AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
@@ -108,8 +111,12 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[], di
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   released int;
+  ids      bigint[];
 BEGIN
   DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (gone);
+  -- One that somebody else has locked is found by requeue_orphans().
+  ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+    WHERE q.worker_id = ANY (gone) AND q.state = 'running' ORDER BY 1 FOR NO KEY UPDATE SKIP LOCKED);
   UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL,
       host_until = _data_manager_admin.end_of_grace(q.host),
       deaths = CASE WHEN f.got_further THEN 0 ELSE q.deaths END + f.counts,
@@ -121,7 +128,7 @@ BEGIN
                      AND e.meta -> 'epoch' = to_jsonb(r.epoch)) AS got_further
             FROM _data_manager_admin.run_queue r
             WHERE r.worker_id = ANY (gone) AND r.state = 'running') f
-    WHERE q.context_id = f.context_id AND q.worker_id = ANY (gone) AND q.state = 'running';
+    WHERE q.context_id = f.context_id AND q.context_id = ANY (ids);
   GET DIAGNOSTICS released = ROW_COUNT;
   RETURN released;
 END
@@ -131,7 +138,7 @@ $$;
 -- every lease has, and nobody is dead.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
 --        or claimed by another; NULL when it was taken for dead itself. work: something is queued
---        for it. next_due: seconds until the next run is due; NULL when none will be. next_firing:
+--        for it. next_due: seconds until uphold() has something to do; NULL when never. next_firing:
 --        the same for the schedules of some tasks.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
   worker bigint, held bigint[], queues text[], tasks text[], offered text[], scheduled text[], lease interval)
@@ -155,20 +162,6 @@ BEGIN
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = worker;
-  -- First: this locks contexts, and they come before runs. One that can not be ended, whatever is
-  -- wrong with it, must not keep all workers from renewing.
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment)
-     OR EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.deadline_at < moment) THEN
-    BEGIN
-      PERFORM _data_manager_admin.expire_runs();
-      PERFORM _data_manager_admin.end_overdue();
-    EXCEPTION WHEN OTHERS THEN
-      RAISE WARNING 'dama: what is late was not ended: %', SQLERRM;
-    END;
-  END IF;
-  IF EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.due_at <= moment) THEN
-    PERFORM _data_manager_admin.end_delays(moment);
-  END IF;
   IF before > moment THEN
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
@@ -187,8 +180,13 @@ BEGIN
       OR EXISTS (SELECT FROM _data_manager_admin.run_queue q
                    WHERE q.host = here AND q.state = 'queued' AND root IS NULL
                      AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),
-    (SELECT extract(epoch FROM min(q.due_at) - clock_timestamp())::double precision
-       FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
+    CASE WHEN EXISTS (SELECT FROM _data_manager_admin.ending_tree)
+           OR EXISTS (SELECT _data_manager_admin.gone_workers()) THEN 0
+         ELSE (SELECT extract(epoch FROM least(
+                 (SELECT min(q.due_at) FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
+                 (SELECT min(q.expires_at) FROM _data_manager_admin.run_queue q WHERE q.expires_at IS NOT NULL),
+                 (SELECT min(q.deadline_at) FROM _data_manager_admin.run_queue q WHERE q.deadline_at IS NOT NULL)
+               ) - clock_timestamp())::double precision) END,
     (SELECT extract(epoch FROM min(s.next_at) - clock_timestamp())::double precision
        FROM _data_manager_admin.schedule s WHERE NOT s.paused AND s.task = ANY (scheduled));
 END
