@@ -92,7 +92,7 @@ async def app(store, tmp_path):
     """A process with a worker and a gateway."""
     seen.clear()
     async with store.database._pool.connection() as connection:
-        await connection.execute("CREATE TABLE given (name text)")
+        await connection.execute("CREATE TABLE public.given (name text)")
     app = App(store, Registry([values]), tmp_path)
     async with (
         node_of(app, {}, ""),

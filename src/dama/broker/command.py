@@ -55,7 +55,7 @@ def placeholders(text: str) -> list[Placeholder]:
 
 def escape(text: str) -> str:
     """Write a text so that nothing in it is a placeholder."""
-    return _TOKEN.sub(lambda found: found[0] if found[1] else f"{{{found[0]}}}", text)
+    return _TOKEN.sub(lambda found: f"{{{found[0]}}}", text)
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str | None:

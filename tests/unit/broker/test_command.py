@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dama.broker.command import as_text, escape, expand, fill
@@ -57,6 +57,8 @@ def test_other_braces_are_text(text):
 
 
 @given(st.text(alphabet="{}$?!ab "))
+@example("{{a}}")
+@example("${{!b}} {a}")
 def test_an_escaped_text_comes_out_as_it_was(text):
     """So that what others wrote can be put into a declaration."""
     assert fill(escape(text), {"a": "X", "b": "X", "ab": "X"}) == text
