@@ -405,3 +405,23 @@ async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
     """With a message that says what can be."""
     with pytest.raises(InvalidValueError, match=r"must be 0 \(no limit\)"):
         await store.queue.set_queue("q", **limits)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        *({name: "".join(map(chr, range(300, 1000)))} for name in ("task", "queue")),
+        *({"limit_key": key, "key_limit": 1} for key in ("", "k" * 1001)),
+        *({"limit_key": "k", "key_limit": n} for n in (0, -1, 3e9, 1.5, "1", None)),
+        *({"priority": n} for n in (3_000_000_000, -3_000_000_000, 0.5, "high", True)),
+        *({name: n} for name in ("delay", "expires", "deadline") for n in (1e300, "NaN", "1", [])),
+        {"limit_key": "k"},
+    ],
+)
+def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here, item):
+    """By its own error, not by that of an index or a cast; so it fails alone."""
+    with pytest.raises(psycopg.Error) as refused:
+        start(here, **item)
+
+    assert refused.value.sqlstate == "DM001"
+    assert statuses(here) == {}

@@ -37,6 +37,34 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   END
 $$;
 
+-- Why the queue cannot hold an item; NULL when it can.
+CREATE OR REPLACE FUNCTION _data_manager_admin.queue_refusal(item jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT CASE
+    WHEN octet_length(item ->> 'task') > 1000 OR octet_length(item ->> 'queue') NOT BETWEEN 1 AND 1000
+         OR octet_length(item ->> 'limit_key') NOT BETWEEN 1 AND 1000
+      THEN format('task, queue and limit_key must have 1 to 1,000 bytes, found %s, %s and %s',
+                  octet_length(item ->> 'task'), octet_length(item ->> 'queue'), octet_length(item ->> 'limit_key'))
+    WHEN item ?| '{priority,key_limit,limit_key}' AND EXISTS (
+      SELECT FROM (VALUES ('priority', -2147483648), ('key_limit', 1)) n (name, least)
+        WHERE jsonb_typeof(item -> n.name) <> 'null'
+          AND (jsonb_typeof(item -> n.name) <> 'number'
+               OR (item -> n.name)::text::numeric NOT BETWEEN n.least AND 2147483647
+               OR (item -> n.name)::text::numeric % 1 <> 0))
+      THEN format('priority must be an integer of 32 bits and key_limit one from 1, found %s and %s',
+                  item -> 'priority', item -> 'key_limit')
+    WHEN item ? 'limit_key' AND coalesce(jsonb_typeof(item -> 'key_limit'), 'null') = 'null'
+         AND jsonb_typeof(item -> 'limit_key') <> 'null'
+      THEN 'limit_key needs a key_limit: at most so many runs at once'
+    WHEN item ?| '{delay,expires,deadline}' AND EXISTS (
+      SELECT FROM unnest('{delay,expires,deadline}'::text[]) n
+        WHERE jsonb_typeof(item -> n) <> 'null'
+          AND (jsonb_typeof(item -> n) <> 'number' OR abs((item -> n)::text::numeric) > 4e9))
+      THEN format('delay, expires and deadline must be numbers of seconds, at most 4,000,000,000, found %s, %s and %s',
+                  item -> 'delay', item -> 'expires', item -> 'deadline')
+  END
+$$;
+
 -- enter_tree: a context may start subtasks, and nobody acts on its whole tree until the end of the transaction.
 -- Out:   the root of the tree
 -- Raises: DM002 there is no such context; DM006 it was cancelled, or has ended and no event says otherwise
@@ -91,7 +119,7 @@ DECLARE
   flag    text;
 BEGIN
   SELECT r.place, r.refusal INTO item
-    FROM (SELECT t.place, coalesce(_data_manager_admin.fsa_refusal(t.i -> 'event'), _data_manager_admin.start_refusal(t.i, t.i -> 'event' -> 'meta')) AS refusal
+    FROM (SELECT t.place, coalesce(_data_manager_admin.fsa_refusal(t.i -> 'event'), _data_manager_admin.start_refusal(t.i, t.i -> 'event' -> 'meta'), _data_manager_admin.queue_refusal(t.i)) AS refusal
             FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place) OFFSET 0) r
     WHERE r.refusal IS NOT NULL LIMIT 1;
   IF FOUND THEN
