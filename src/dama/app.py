@@ -28,7 +28,7 @@ from dama.runtime.commands import Commands
 from dama.runtime.doctor import Facts, Finding, examine
 from dama.runtime.errors import NoLogsError
 from dama.runtime.host import adrift, kill_mode, units_of
-from dama.runtime.process import process_start
+from dama.runtime.process import place_of, process_start
 from dama.runtime.program import directories_of
 from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
@@ -243,7 +243,7 @@ class App:
         async for page in self.store.pages(context_id):
             metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
             hosts |= {str(meta["program_host"]) for meta in metas if "program_host" in meta}
-        if platform.node() in hosts:
+        if {platform.node(), place_of(self.home)} & hosts:
             raise NoLogsError(
                 f"The files of the program of context {context_id} were cleaned.",
                 "[keep] of dama.toml says how long they stay; its events are kept.",

@@ -157,7 +157,7 @@ def test_a_connection_lost_during_a_commit_does_not_double_the_rows_of_a_step(fa
     family.queue("writer")
     family.until_event("begun")
     lock.execute("SELECT pg_advisory_lock(7)")
-    wire.cut(b"COMMIT", "wait")
+    wire.cut(b"COMMIT\0", "wait")  # not the READ COMMITTED of a beginning
 
     family.tell("spawn")
     family.until(lambda: len(family.waiters()) == 2)

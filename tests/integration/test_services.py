@@ -16,6 +16,7 @@ from dama.errors import DamaError, NotFoundError
 from dama.runtime.errors import TaskUsageError
 from dama.services.node import node_of
 from dama.services.tasks import TaskFailedError
+from dama.store.errors import SchemaError
 
 office = Service("office")
 calls: list[dict] = []
@@ -214,7 +215,7 @@ async def test_who_waits_is_told_when_nobody_can_say_any_more(broker, store, dat
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
         await connection.execute("SET search_path = _data_manager_admin")
         await connection.execute("ALTER TABLE event_store_prototype RENAME TO gone")
-        with pytest.raises(psycopg.errors.UndefinedTable):
+        with pytest.raises(SchemaError, match="not complete"):
             async with asyncio.timeout(10):
                 await waiting
         await connection.execute("ALTER TABLE gone RENAME TO event_store_prototype")

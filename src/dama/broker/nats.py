@@ -102,7 +102,7 @@ class NatsTransporter:
             await self.close()
             why = str(error) or str(self._trouble or "it does not answer")
             raise DisconnectedError(
-                f"NATS cannot be reached at {self._shown()}: {why}.",
+                f"NATS can not be reached at {self._shown()}: {why}.",
                 "Start it, or correct the address and the credentials in [broker].",
             ) from error
         self.longest_packet = self._client.max_payload

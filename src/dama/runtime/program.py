@@ -58,7 +58,7 @@ LARGEST_RESULT = 1024 * 1024
 MOST_ARTIFACTS = 10_000
 AGAIN_SECONDS = 1.0
 # Of a host that is short of something for now: no verdict on a program.
-TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.EDQUOT)
+TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 STDERR_LINES = 20
 MOST_STARTS = 3
 

@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dama.errors import UnavailableError
+from dama.store.errors import SchemaError
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -76,6 +77,8 @@ class Ends:
                     for end in self._waiting.pop(context_id, []):
                         if not end.done():
                             end.set_result(outcome)
+            except SchemaError:
+                raise  # nobody can say, and who waits may ask again
             except UnavailableError as error:
                 _log.warning("nobody knows now what has ended: %s", error)
             self._is_news.clear()
