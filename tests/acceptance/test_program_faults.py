@@ -240,7 +240,7 @@ def test_rubbish_hurts_nothing(project):
     wait_until(lambda: project.types(context)[-1] == "FINAL")
     assert project.types(context) == ["INITIAL", "STARTED", "WARN", "broken", "after", "FINAL"]
     (warning,) = [p for t, p, _ in project.events(context) if t.endswith(":WARN")]
-    assert "1,048,576 bytes" in warning["message"]
+    assert "4,194,304 bytes" in warning["message"]
     assert peak(worker.pid) < 150 * MIB
 
 
