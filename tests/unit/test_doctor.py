@@ -110,6 +110,12 @@ def test_what_is_well_needs_no_advice():
             "dama worker --queue etl --label gpu",
         ),
         (
+            {"unclaimed": [{"queue": "etl", "labels": ["commands:0a1b", "gpu"], "runs": 2,
+                            "seconds": 300.0}]},
+            "queue", "warn", "2 runs wait in etl with the labels commands:0a1b, gpu",
+            "dama worker --queue etl --label gpu, as the user who started them",
+        ),
+        (
             {"passed_over": [{"task": "a.b", "queue": "etl", "runs": 2, "seconds": 300.0}]},
             "task", "warn", "2 runs of a.b wait in etl since 5 min", "dama services",
         ),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 KEY_BYTES = 32
 PROOF = "proof"
+LABEL = "commands:"  # and the hash of the key
 
 
 class Commands:
@@ -49,7 +50,7 @@ class Commands:
         Raises:
             PrivateFileError: Somebody else may know the key.
         """
-        return f"commands:{hashlib.sha256(self._key()).hexdigest()[:16]}"
+        return f"{LABEL}{hashlib.sha256(self._key()).hexdigest()[:16]}"
 
     def signed(self, start: Start) -> Start:
         """A start of an undeclared command, with the proof that it may be run.

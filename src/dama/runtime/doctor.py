@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from dama.runtime import commands
 from dama.store.health import HealthRow
 
 LONG_TRANSACTION = 600
@@ -239,9 +240,20 @@ def unclaimed(facts: Facts) -> Iterator[Finding]:
             "warn",
             f"{row['runs']} runs wait in {row['queue']}{needs}, since {_ago(row['seconds'])}, "
             "and no live worker claims them",
-            f"Start one: dama worker --queue {row['queue']}"
-            + "".join(f" --label {label}" for label in row["labels"]),
+            _worker_for(row["queue"], row["labels"]),
         )
+
+
+def _worker_for(queue: str, labels: Sequence[str]) -> str:
+    """How to start a worker that claims the runs of a queue with these labels."""
+    given = [label for label in labels if not label.startswith(commands.LABEL)]
+    start = f"Start one: dama worker --queue {queue}" + "".join(f" --label {x}" for x in given)
+    if len(given) == len(labels):
+        return start
+    return (
+        f"{start}, as the user who started them: only a worker with their commands.key may run "
+        "undeclared commands. On another host, copy commands.key into its DAMA_HOME first."
+    )
 
 
 def passed_over(facts: Facts) -> Iterator[Finding]:
