@@ -34,6 +34,7 @@ from dama.runtime.scheduler import start_at
 from dama.runtime.starts import Wishes, start_of
 from dama.runtime.worker import SLOTS, Worker
 from dama.store import Outcome, Store, schema
+from dama.store.conninfo import check_conninfo
 from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.health import read_health
@@ -413,6 +414,7 @@ def _duties(config: Config) -> list[Duty]:
 
 async def _conninfo(config: Config) -> str:
     if not isinstance(config.database, EmbeddedDatabase):
+        check_conninfo(config.database.conninfo, config.database.source)
         return config.database.conninfo
     conninfo = await asyncio.to_thread(EmbeddedPostgres(config.home).start)
     # It belongs to nobody else, so it may follow the program.

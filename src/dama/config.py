@@ -78,7 +78,7 @@ class ExternalDatabase:
         source: Where it was found, for messages.
     """
 
-    conninfo: str
+    conninfo: str = field(repr=False)
     source: str
 
 

@@ -487,8 +487,13 @@ class Broker:
         """Let something go on beside all else; it is held until it ends."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("something in the background of %s died", self.node_id, exc_info=error)
 
     async def _start_services(self) -> None:
         for service in list(self.services.values()):

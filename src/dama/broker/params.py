@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 from dama.broker.errors import InvalidDefinitionError, InvalidParamsError, ParamProblem
 from dama.broker.excerpt import MOST_PROBLEMS, excerpt, first_problems, shortened
+from dama.broker.secret_types import secret_in
 from dama.broker.signature import annotations_of, params_of
 
 if TYPE_CHECKING:
@@ -77,6 +78,13 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
     config = ConfigDict(
         title=task, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
     )
+    for name, param in params.items():
+        if kind := secret_in(param.annotation):
+            raise InvalidDefinitionError(
+                f"{task}: the param {name!r} is a {kind}, and params are stored.",
+                "Read a secret where the task runs: from the environment of its worker, or by "
+                "`secrets` and `env_files` of a program.",
+            )
     taken = {*params, *dir(BaseModel)}
     fields: dict[str, Any] = {
         _field_name(name, taken): _field(name, param) for name, param in params.items()

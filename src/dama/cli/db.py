@@ -85,11 +85,16 @@ def status(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def psql(session: Session, arguments: Sequence[str]) -> None:
     """Open the database with psql; what follows -- goes to it."""
+    from dama.store.conninfo import without_password
+
     program = _psql(session)
-    os.execv(program, [program, "-d", session.url(), *arguments])  # noqa: S606 - psql takes over
+    address, password = without_password(session.url())
+    # Arguments are seen by everybody on this machine, the environment is not.
+    environ = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    os.execve(program, [program, "-d", address, *arguments], environ)  # noqa: S606 - psql takes over
 
 
-@db.command(epilog=examples("dama db url", 'psql "$(dama db url)"'))
+@db.command(epilog=examples("dama db url", "dama db url --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def url(session: Session, *, as_json: bool) -> None:

@@ -83,6 +83,9 @@ class Session:
 
         database = self.config().database
         if isinstance(database, ExternalDatabase):
+            from dama.store.conninfo import check_conninfo
+
+            check_conninfo(database.conninfo, database.source)
             return database.conninfo
         from dama.store.embedded import EmbeddedPostgres
 

@@ -1,0 +1,64 @@
+"""Passwords of databases are in no message and in no list of processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dama.config import ExternalDatabase
+from dama.store.conninfo import without_password
+
+DAMA = str(Path(sys.executable).with_name("dama"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:hunter2@[bad/db",
+        "postgres//u:hunter2@h/db",
+        "host=x pass word=hunter2",
+        "postgresql://u:hun%ter2@h/db",
+        "password=hunter2 foo",
+        "hunter2",
+    ],
+)
+@pytest.mark.parametrize("command", [("ls",), ("db", "url"), ("doctor",), ("--debug", "ls")])
+def test_a_malformed_address_is_not_repeated(tmp_path, address, command):
+    environ = {**os.environ, "DAMA_DATABASE_URL": address}
+    done = subprocess.run(
+        [DAMA, *command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == 2, text
+    assert "DAMA_DATABASE_URL cannot be read" in text
+    for part in ("hunter2", "hun%ter2", "ter2"):
+        assert part not in text
+
+
+def test_psql_gets_the_password_by_its_environment(tmp_path):
+    """Everybody on the machine sees arguments."""
+    fake = tmp_path / "psql"
+    fake.write_text('#!/bin/sh\necho "args: $*"\necho "password: $PGPASSWORD"\n')
+    fake.chmod(0o755)
+    environ = {
+        **os.environ,
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "DAMA_DATABASE_URL": "postgresql://u:hunter2@h/db",
+    }
+    done = subprocess.run(
+        [DAMA, "db", "psql", "--", "-c", "x"],
+        cwd=tmp_path, env=environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    arguments, password = done.stdout.splitlines()
+    assert "hunter2" not in arguments
+    assert arguments.endswith("-c x")
+    assert password.endswith(": hunter2")
+
+
+def test_an_address_is_split_and_hidden():
+    address, password = without_password("postgresql://u:p%40ss@h:5/db?sslmode=require")
+    assert password.encode() == b"p@ss"
+    assert "ss" not in address.replace("sslmode", "")
+    assert "p@ss" not in repr(ExternalDatabase("postgresql://u:p@ss@h/d", "x"))
