@@ -6,6 +6,7 @@ import asyncio
 import getpass
 import os
 import platform
+import stat
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -286,6 +287,7 @@ class App:
         health = await read_health(self.store.database)  # first: the next one places events
         last = await self.store.log.position()
         subscriptions = await self.store.log.subscriptions()
+        found = config.home.stat() if config.home.exists() else None
         return examine(
             Facts(
                 health=health,
@@ -297,6 +299,9 @@ class App:
                 parked=len(await self.store.log.parked()),
                 adrift=adrift(await directories_of(self.store, self.home)),
                 kill_modes=await self._kill_modes(),
+                home=str(config.home),
+                home_mode=stat.S_IMODE(found.st_mode) if found else 0o700,
+                is_own_home=found is None or found.st_uid == os.geteuid(),
             )
         )
 

@@ -55,6 +55,8 @@ def test_what_is_well_needs_no_advice():
 @pytest.mark.parametrize(
     ("changes", "name", "level", "found", "advice"),
     [
+        ({"home": "/h", "home_mode": 0o755}, "home", "warn", "mode 755", "chmod 700 /h"),
+        ({"is_own_home": False}, "home", "warn", "another user", "as the user"),
         ({"fsync": False}, "durability", "fail", "fsync off", "set both on"),
         ({"synchronous_commit": "off"}, "durability", "fail", "commit off", "set both on"),
         ({"autovacuum": False}, "autovacuum", "fail", "off", "Set it on"),

@@ -50,6 +50,9 @@ class Facts:
         parked: How many contexts subscriptions could not handle.
         adrift: Contexts of programs of this host that nobody supervises, with their state.
         kill_modes: The units of systemd that workers of this host are in, and what ends with them.
+        home: The folder of dama's files.
+        home_mode: Its permissions.
+        is_own_home: Whether it belongs to the user who asks.
     """
 
     health: HealthRow
@@ -61,6 +64,9 @@ class Facts:
     parked: int
     adrift: Sequence[tuple[int, str]] = ()
     kill_modes: Sequence[tuple[str, str]] = ()
+    home: str = ""
+    home_mode: int = 0o700
+    is_own_home: bool = True
 
 
 def examine(facts: Facts) -> list[Finding]:
@@ -72,6 +78,20 @@ def _judged(
     name: str, found: str, advice: str, *, well: bool, otherwise: Level = "warn"
 ) -> Finding:
     return Finding(name, "ok" if well else otherwise, found, "" if well else advice)
+
+
+def home(facts: Facts) -> Iterator[Finding]:
+    """Whether others may look into the files of dama: results, logs, keys."""
+    is_private = not facts.home_mode & 0o077
+    found = f"{facts.home} has the mode {facts.home_mode:03o}"
+    yield _judged(
+        "home",
+        found if facts.is_own_home else f"{found} and belongs to another user",
+        f"chmod 700 {facts.home}"
+        if facts.is_own_home
+        else "Run dama as the user whose home it is.",
+        well=is_private and facts.is_own_home,
+    )
 
 
 def _ago(seconds: float) -> str:
@@ -315,6 +335,6 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk,
+    server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk, home,
     workers, programs, unclaimed, passed_over, schedules, hints, log, subscriptions,
 )  # fmt: skip
