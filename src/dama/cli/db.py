@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         "dama db status",
         "dama db migrate --print | less",
         "dama db psql",
-        'pg_dump "$(dama db url)"',
+        "dama db url",
     )
 )
 def db() -> None:
@@ -141,7 +141,7 @@ def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
     epilog=examples(
         "dama db grants",
         "dama db grants --role etl --as worker",
-        'dama db grants --role etl --as worker | psql "$(dama db url)"',
+        "dama db grants --role etl --as worker | dama db psql",
     )
 )
 @click.option("--role", metavar="NAME", help="A role that exists; else dama_reader and so on.")

@@ -98,9 +98,12 @@ async def start_detached(
 
 
 def _run_in_background(session: Session, context_id: int) -> Path:
+    from dama.runtime.run_directory import make_private
+
     folder = session.config().home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     log = folder / f"{context_id}.log"
+    log.touch(mode=0o600)
     environment = ["--pg-env", session.pg_env] if session.pg_env else []
     with log.open("ab") as output:
         subprocess.Popen(  # noqa: S603 - this very program

@@ -35,7 +35,7 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
             return INTERRUPTED
         case _:
             if debug and not isinstance(error, click.ClickException):
-                traceback.print_exception(error)
+                _print("".join(traceback.format_exception(error)).rstrip("\n"))
             return _explain(error)
 
 
