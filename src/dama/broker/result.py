@@ -134,5 +134,8 @@ def _plain() -> TypeAdapter[Any]:
 
 
 def _annotation(owner: str, function: Callable[..., object]) -> Any:  # noqa: ANN401 - a type form: `list[int]`, `int | None`
-    annotation = read_signature(function).return_annotation
+    try:
+        annotation = read_signature(function).return_annotation
+    except ValueError:  # a built-in, such as time.sleep, has none
+        return Any
     return annotations_of(owner, function, {"return": annotation}).get("return", Any)
