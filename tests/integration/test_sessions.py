@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from dama import Service, Task
 from dama.broker.registry import Registry
 from dama.domain.lifecycle import lifecycle
+from dama.errors import UnavailableError
 from dama.runtime.worker import Worker
 from dama.store import Start, Store, schema
 from dama.store.errors import SchemaError
@@ -139,10 +140,19 @@ async def test_a_setting_of_the_role_changes_nothing(server, database_url, known
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-async def test_a_setting_of_the_environment_changes_nothing(database_url, known, monkeypatch, name):
+async def test_a_setting_of_the_environment_changes_nothing(
+    server, database_url, known, monkeypatch, name
+):
     """PGOPTIONS of a shell profile is meant for psql."""
     if name not in known:
         pytest.skip(f"this server has no {name}")
+    with psycopg.connect(server.url) as connection:
+        of_superusers = "SELECT context = 'superuser' FROM pg_settings WHERE name = %s"
+        if connection.execute(of_superusers, [name]).fetchone() == (True,):
+            monkeypatch.setenv("PGOPTIONS", f"-c {name}={SETTINGS[name]}")
+            with pytest.raises(UnavailableError, match="permission denied to set parameter"):
+                await use(database_url)  # the server says so itself
+            return
     value = SETTINGS[name].replace(" ", "\\ ")
     monkeypatch.setenv("PGOPTIONS", f"-c {name}={value}")
 

@@ -60,8 +60,12 @@ READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 
 
 async def pin(connection: AnyAsync) -> None:
-    """Pin a session of our own, which is in no transaction."""
-    await connection.execute(_statement(connection.info.server_version))
+    """Pin a session of our own, which is in no transaction; close it where that fails."""
+    try:
+        await connection.execute(_statement(connection.info.server_version))
+    except BaseException:  # a pool that made it would leave it open
+        await connection.close()
+        raise
 
 
 def pin_blocking(connection: AnySync) -> None:
