@@ -315,8 +315,6 @@ async def failing(task: Task) -> int:
     return task.attempt
 
 
-# A pool that is closed while it opens a connection leaves that one to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
 async def test_statements_that_are_cancelled_all_the_time_stop_no_run(store, database_url, end):
     """At any moment: claim, begin, step, settle, park, retry, hand back."""
