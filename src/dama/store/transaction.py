@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,14 @@ def commit_blocking(
         Exception: What the function raised; nothing is written then.
     """
     try:
-        with psycopg.connect(
+        opened = psycopg.connect(
             database.conninfo,
             application_name=name,
             prepare_threshold=database.prepare_threshold,
             client_encoding="UTF8",
-        ) as connection:
+        )
+        # The block commits, and leaves the connection open when that fails.
+        with closing(opened), opened as connection:
             on_open(partial(_end, connection))
             session.begin_plainly_blocking(connection)
             connection.execute(session.MAY_IDLE)
@@ -82,13 +84,16 @@ async def commit(
             prepare_threshold=database.prepare_threshold,
             client_encoding="UTF8",
         )
-        async with opened as connection:
-            await session.begin_plainly(connection)
-            await connection.execute(session.MAY_IDLE)
-            batch = encode(await function(connection))
-            await session.pin_transaction(connection)
-            cursor = await connection.execute(statement("append_events"), {"batch": batch})
-            _refuse_repetitions(await cursor.fetchall())
+        try:
+            async with opened as connection:
+                await session.begin_plainly(connection)
+                await connection.execute(session.MAY_IDLE)
+                batch = encode(await function(connection))
+                await session.pin_transaction(connection)
+                cursor = await connection.execute(statement("append_events"), {"batch": batch})
+                _refuse_repetitions(await cursor.fetchall())
+        finally:  # as above
+            await opened.close()
     except psycopg.Error as error:
         raise translate(error) or error from error
 
