@@ -114,9 +114,9 @@ class Shims:
 
     def ended(self, directory: RunDirectory) -> dict:
         """Wait for the shim's end; how the program ended."""
-        os.waitpid(self.shims.pop(directory), 0)
+        _, how = os.waitpid(self.shims.pop(directory), 0)
         told = directory.exit()
-        assert told is not None, (directory.path / "shim.log").read_text()
+        assert told is not None, (how, (directory.path / "shim.log").read_text())
         return told
 
     def close(self) -> None:

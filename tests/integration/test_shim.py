@@ -244,6 +244,17 @@ def test_the_shim_reads_only_its_own_copy(shims):
     assert shims.ended(directory)["signal"] == signal.SIGTERM
 
 
+def test_a_cancel_in_the_middle_of_the_start_ends_program_and_record(shims):
+    """The program may not have become itself yet, and may be gone before it was let through."""
+    for _ in range(30):
+        directory = shims.start("sleep", "600")
+        while not (directory.path / "pid.json").exists():  # no pause: the gap is short
+            pass
+        os.kill(directory.read("pid.json")["shim"], signal.SIGTERM)
+    for directory in [*shims.shims]:
+        assert shims.ended(directory)["signal"] == signal.SIGTERM
+
+
 @pytest.mark.parametrize(
     "filtering",
     [

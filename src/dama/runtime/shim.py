@@ -43,8 +43,7 @@ LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 KEEP_SIZE_PUNCH_HOLE = 3
 TRIM_BYTES = 1 << 20
 LARGEST_BACKLOG = 1 << 20
-HANDLED = (signal.SIGCHLD, signal.SIGTERM)
-IGNORED = (signal.SIGINT, signal.SIGHUP)
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 TIMED_OUT = "timed out"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -227,9 +226,12 @@ class Shim:
         if self.spec.get("pty"):
             self.master, slave = os.openpty()
             os.set_blocking(self.master, False)
+        # The child must not take a signal with the handlers of the shim: it would be lost.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.pid = os.fork()
         if self.pid == 0:
             self.become(gate, opener, report, slave)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for descriptor in (gate, report, slave):
             if descriptor >= 0:
                 os.close(descriptor)
