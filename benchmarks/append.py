@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psycopg
 
+from dama.embedded import EmbeddedPostgres
 from dama.store import schema
-from dama.store.embedded import EmbeddedPostgres
 
 ROUNDS = 5
 SECONDS = 3

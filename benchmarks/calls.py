@@ -22,7 +22,7 @@ from benchmarks import MISSED
 from dama import Service
 from dama.broker.broker import Broker
 from dama.broker.call import Call
-from dama.broker.nats import NatsTransporter
+from dama.broker.wire.nats import NatsTransporter
 from tests.interop.cluster import Bus, install_moleculer
 
 IN_MEMORY = 20_000

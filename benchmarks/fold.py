@@ -14,8 +14,8 @@ from pathlib import Path
 import psycopg
 
 from dama.domain.slice import Slice
+from dama.embedded import EmbeddedPostgres
 from dama.store import Start, Store, schema
-from dama.store.embedded import EmbeddedPostgres
 
 EVENTS = 1_000_000
 TARGET = 150_000

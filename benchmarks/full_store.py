@@ -18,10 +18,10 @@ from pathlib import Path
 import psycopg
 
 from dama.domain.event import Event
-from dama.runtime.claims import Claims
+from dama.embedded import EmbeddedPostgres
 from dama.store import Append, Start, Store, schema
-from dama.store.embedded import EmbeddedPostgres
 from dama.store.queue import WorkerIdentity
+from dama.worker.claims import Claims
 
 QUEUED = 1_000_000
 CLOSED = 3_333_334

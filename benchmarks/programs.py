@@ -17,13 +17,13 @@ from typing import Any
 
 from benchmarks import isolated_jobs
 from dama import Service
-from dama.broker.registry import Registry
-from dama.broker.service import TaskDefinition
-from dama.runtime.program import directories_of
-from dama.runtime.starts import start_of
-from dama.runtime.worker import Worker
+from dama.definitions.registry import Registry
+from dama.definitions.service import TaskDefinition
+from dama.embedded import EmbeddedPostgres
+from dama.programs.program import directories_of
+from dama.run.starts import start_of
 from dama.store import Store, schema
-from dama.store.embedded import EmbeddedPostgres
+from dama.worker.worker import Worker
 
 TURNS = 40
 AT_ONCE = 200

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.peers.dama import PROJECT, SLOTS
 from dama import Service, Task
-from dama.broker.registry import Registry
-from dama.runtime.worker import Worker
+from dama.definitions.registry import Registry
+from dama.embedded import EmbeddedPostgres
 from dama.store import Start, Store, schema
-from dama.store.embedded import EmbeddedPostgres
+from dama.worker.worker import Worker
 
 STARTS = 200
 PAUSE_SECONDS = 0.03

@@ -15,8 +15,8 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from dama.embedded import EmbeddedPostgres
 from dama.store import Store, schema
-from dama.store.embedded import EmbeddedPostgres
 
 TEMPLATE = "dama_template"
 OWNER = "plain_owner"

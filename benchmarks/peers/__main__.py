@@ -18,7 +18,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.peers import environment
-from dama.store.embedded import EmbeddedPostgres
+from dama.embedded import EmbeddedPostgres
 
 ROUNDS = 3
 DURABLE = ("absurd", "dbos")

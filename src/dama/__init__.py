@@ -12,37 +12,37 @@ TYPE_CHECKING = False  # as in typing, which takes longer to import than all of 
 if TYPE_CHECKING:
     from dama.app import start_many
     from dama.broker.broker import Broker
-    from dama.broker.broker_options import BrokerOptions
     from dama.broker.call import Call
-    from dama.broker.call_errors import CallError
-    from dama.broker.part import Part
-    from dama.broker.service import Service, TaskDefinition
+    from dama.broker.errors import CallError
+    from dama.broker.options import BrokerOptions
     from dama.broker.stream import Stream
+    from dama.definitions.part import Part
+    from dama.definitions.service import Service, TaskDefinition
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
-    from dama.runtime.errors import SubtaskError, WaitTimeoutError
-    from dama.runtime.sync_task import SyncTask
-    from dama.runtime.task import Task
+    from dama.run.errors import SubtaskError, WaitTimeoutError
+    from dama.run.sync_task import SyncTask
+    from dama.run.task import Task
 
 _HOMES = {
     "Stream": "dama.broker.stream",
-    "BrokerOptions": "dama.broker.broker_options",
+    "BrokerOptions": "dama.broker.options",
     "Broker": "dama.broker.broker",
     "ABSENT": "dama.domain.event",
     "Call": "dama.broker.call",
-    "CallError": "dama.broker.call_errors",
+    "CallError": "dama.broker.errors",
     "DamaError": "dama.errors",
     "Event": "dama.domain.event",
-    "Part": "dama.broker.part",
-    "Service": "dama.broker.service",
+    "Part": "dama.definitions.part",
+    "Service": "dama.definitions.service",
     "Slice": "dama.domain.slice",
     "StoredEvent": "dama.domain.event",
-    "SubtaskError": "dama.runtime.errors",
-    "SyncTask": "dama.runtime.sync_task",
-    "Task": "dama.runtime.task",
-    "TaskDefinition": "dama.broker.service",
-    "WaitTimeoutError": "dama.runtime.errors",
+    "SubtaskError": "dama.run.errors",
+    "SyncTask": "dama.run.sync_task",
+    "Task": "dama.run.task",
+    "TaskDefinition": "dama.definitions.service",
+    "WaitTimeoutError": "dama.run.errors",
     "combine": "dama.domain.slice",
     "each": "dama.domain.slice",
     "start_many": "dama.app",

@@ -16,38 +16,38 @@ from shutil import disk_usage
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dama import clock
-from dama.broker.registry import Registry
-from dama.config import Config, EmbeddedDatabase, home_of, load_config
+from dama.config.config import Config, EmbeddedDatabase, home_of, load_config
+from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import firings_between
 from dama.domain.slice import find_slice
 from dama.duty import Duty, on_duty
-from dama.runtime.adoption import stop_bound_elsewhere
-from dama.runtime.calls import BrokerSource, no_broker
-from dama.runtime.cleaning import Cleaned, Keep, clean, read_keep
-from dama.runtime.commands import Commands
-from dama.runtime.doctor import Facts, Finding, examine
-from dama.runtime.errors import NoLogsError
-from dama.runtime.host import adrift, kill_mode, units_of
-from dama.runtime.process import place_of, process_start
-from dama.runtime.program import directories_of
-from dama.runtime.scheduler import start_at
-from dama.runtime.starts import Wishes, start_of
-from dama.runtime.worker import SLOTS, Worker
+from dama.embedded import EmbeddedPostgres
+from dama.programs.adoption import stop_bound_elsewhere
+from dama.programs.process import place_of, process_start
+from dama.programs.program import directories_of
+from dama.run.calls import BrokerSource, no_broker
+from dama.run.commands import Commands
+from dama.run.errors import NoLogsError
+from dama.run.starts import Wishes, start_of
 from dama.store import Outcome, Store, schema
 from dama.store.conninfo import check_conninfo
-from dama.store.embedded import EmbeddedPostgres
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.health import read_health
+from dama.upkeep.cleaning import Cleaned, Keep, clean, read_keep
+from dama.upkeep.doctor import Facts, Finding, examine
+from dama.upkeep.host import adrift, kill_mode, units_of
+from dama.worker.scheduler import start_at
+from dama.worker.worker import SLOTS, Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
     from pathlib import Path
 
-    from dama.broker.service import TaskDefinition
+    from dama.definitions.service import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.schedule import Schedule
-    from dama.runtime.run_directory import RunDirectory
+    from dama.programs.run_directory import RunDirectory
 
 FOLLOW_SECONDS = 0.1
 START_BATCH = 1000
@@ -62,7 +62,7 @@ class App:
         registry: The services of this process.
         home: The folder of dama's files.
         keep: How long things stay on this host.
-        broker: Gives what calls actions, once `dama.services` has put it there.
+        broker: Gives what calls actions, once `dama.shipped` has put it there.
         gateway_url: Where programs reach the gateway; None when they are not told.
     """
 

@@ -36,6 +36,12 @@ class UsageError(DamaError):
     exit_code = 2
 
 
+class InvalidDefinitionError(UsageError):
+    """A service, a task or a setting is defined in a way that can not work."""
+
+    code = "INVALID_DEFINITION"
+
+
 class NotFoundError(DamaError):
     """What was asked for by its id is not in the database."""
 

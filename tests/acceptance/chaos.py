@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from dama.store.embedded import EmbeddedPostgres
+from dama.embedded import EmbeddedPostgres
 from tests.acceptance.chaos_account import Account, account_of
 
 if TYPE_CHECKING:

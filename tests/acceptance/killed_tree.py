@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from dama.store.embedded import EmbeddedPostgres
+from dama.embedded import EmbeddedPostgres
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 POLL_SECONDS = 0.1

@@ -7,9 +7,9 @@ import asyncio
 import sys
 
 from dama.app import App
-from dama.broker.registry import Registry
-from dama.config import load_config
-from dama.runtime.worker import Worker
+from dama.config.config import load_config
+from dama.definitions.registry import Registry
+from dama.worker.worker import Worker
 
 
 async def work(seconds: float, queues: list[str]) -> None:

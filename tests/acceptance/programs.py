@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.runtime.run_directory import RunDirectories
+from dama.programs.run_directory import RunDirectories
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 LINES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.store.embedded import EmbeddedPostgres
+from dama.embedded import EmbeddedPostgres
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''

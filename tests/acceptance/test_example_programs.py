@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.broker.registry import Registry
-from dama.config import load_config
-from dama.store.embedded.binaries import find_binaries
+from dama.config.config import load_config
+from dama.definitions.registry import Registry
+from dama.embedded.binaries import find_binaries
 
 FOLDER = Path(__file__).parents[2] / "examples/programs"
 MARK = "::dama:: "

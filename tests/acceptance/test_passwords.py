@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dama.config import ExternalDatabase
+from dama.config.config import ExternalDatabase
 from dama.store.conninfo import without_password
 
 DAMA = str(Path(sys.executable).with_name("dama"))

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dama.runtime.process import process_start
-from dama.store.embedded.binaries import find_binaries
+from dama.embedded.binaries import find_binaries
+from dama.programs.process import process_start
 from tests.acceptance.programs import (
     CODES,
     COMMANDS,

@@ -11,9 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.runtime.process import process_start
+from dama.embedded import EmbeddedPostgres
+from dama.programs.process import process_start
 from dama.store import schema
-from dama.store.embedded import EmbeddedPostgres
 from tests.acceptance.programs import CODES, COMMANDS, DAMA, Project, assert_whole, needs_node
 from tests.integration.programs import wait_until
 

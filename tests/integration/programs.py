@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
-from dama.broker.adhoc import adhoc
-from dama.runtime.commands import Commands
-from dama.runtime.environment import inherited
-from dama.runtime.launch import Launch, spawn
-from dama.runtime.program import directories_of
-from dama.runtime.run_directory import RunDirectories, RunDirectory
-from dama.runtime.starts import start_of
-from dama.runtime.worker import Worker
+from dama.definitions.adhoc import adhoc
+from dama.programs.environment import inherited
+from dama.programs.launch import Launch, spawn
+from dama.programs.program import directories_of
+from dama.programs.run_directory import RunDirectories, RunDirectory
+from dama.run.commands import Commands
+from dama.run.starts import start_of
+from dama.worker.worker import Worker
 
 PATIENCE = 30.0
 

@@ -10,8 +10,8 @@ import struct
 import sys
 from pathlib import Path
 
+from dama.embedded import EmbeddedPostgres
 from dama.errors import DamaError
-from dama.store.embedded import EmbeddedPostgres
 
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2

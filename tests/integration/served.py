@@ -10,13 +10,13 @@ import httpx
 
 from dama import Service, Task
 from dama.app import App
-from dama.broker.call_errors import ClientCallError
-from dama.broker.policies import BulkheadPolicy
-from dama.broker.registry import Registry
+from dama.broker.errors import ClientCallError
 from dama.broker.stream import Stream
+from dama.definitions.policies import BulkheadPolicy
+from dama.definitions.registry import Registry
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
-from dama.services.node import node_of
+from dama.shipped.node import node_of
 
 if TYPE_CHECKING:
     from pathlib import Path

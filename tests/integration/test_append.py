@@ -8,7 +8,7 @@ import pytest
 
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event
-from dama.runtime.group_commit import GroupCommit
+from dama.run.group_commit import GroupCommit
 from dama.store import Append, Start
 from dama.store.errors import (
     IdempotencyConflictError,

@@ -7,11 +7,11 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from dama.broker.errors import InvalidDefinitionError
 from dama.domain.event import Event
-from dama.runtime.cleaning import DAY, Keep, clean, read_keep
-from dama.runtime.run_directory import RunDirectories
+from dama.errors import InvalidDefinitionError
+from dama.programs.run_directory import RunDirectories
 from dama.store import Start
+from dama.upkeep.cleaning import DAY, Keep, clean, read_keep
 
 KEEP = Keep(logs=30 * DAY, work=DAY)
 

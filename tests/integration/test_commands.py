@@ -14,14 +14,14 @@ import psycopg
 import pytest
 
 from dama.app import App
-from dama.broker.adhoc import adhoc
-from dama.broker.errors import UndeclaredCommandError
-from dama.broker.registry import Registry
+from dama.config.private_file import PrivateFileError
+from dama.definitions.adhoc import adhoc
+from dama.definitions.errors import UndeclaredCommandError
+from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
-from dama.runtime.commands import Commands
-from dama.runtime.private_file import PrivateFileError
-from dama.runtime.starts import start_of
-from dama.services.node import node_of
+from dama.run.commands import Commands
+from dama.run.starts import start_of
+from dama.shipped.node import node_of
 from tests.integration.served import served
 
 NOBODY = 65534
@@ -231,7 +231,7 @@ async def test_a_link_and_a_short_file_are_no_keys(home, tmp_path):
 def test_many_make_one_key(tmp_path):
     """A worker and a terminal that need it first at the same moment."""
     code = (
-        "import sys,pathlib;from dama.runtime.commands import Commands;"
+        "import sys,pathlib;from dama.run.commands import Commands;"
         "print(Commands(pathlib.Path(sys.argv[1])).label())"
     )
     running = [
@@ -249,7 +249,7 @@ def test_another_account_cannot_sign(home, tmp_path):
     """Neither read the key nor put one of its own there."""
     Commands(home).label()
     code = (
-        "import os,sys,pathlib;from dama.runtime.commands import Commands;"
+        "import os,sys,pathlib;from dama.run.commands import Commands;"
         f"os.setgroups([]);os.setgid({NOBODY});os.setuid({NOBODY});"
         "print(Commands(pathlib.Path(sys.argv[1])).label())"
     )

@@ -10,11 +10,11 @@ import pytest
 
 from dama import Service
 from dama.app import App
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event, parse_event
 from dama.domain.exact import Digits
 from dama.errors import DamaError
-from dama.services.node import node_of
+from dama.shipped.node import node_of
 from dama.store import Start
 from dama.store.rows import Append
 from tests.integration.programs import Bench

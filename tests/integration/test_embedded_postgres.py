@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.store.embedded import EmbeddedPostgres, log, server
-from dama.store.embedded.binaries import binaries_within, copy_installation
-from dama.store.embedded.errors import (
+from dama.embedded import EmbeddedPostgres, log, server
+from dama.embedded.binaries import binaries_within, copy_installation
+from dama.embedded.errors import (
     LostSocketError,
     NoBinariesError,
     SlowStartError,
@@ -36,7 +36,7 @@ CAN_MOUNT = not subprocess.run(
     [*IN_SMALL_DISK, "mount -t tmpfs none /mnt"], capture_output=True, check=False
 ).returncode
 ROOT = os.getuid() == 0
-START = "import pathlib, sys; from dama.store.embedded import EmbeddedPostgres as E; "
+START = "import pathlib, sys; from dama.embedded import EmbeddedPostgres as E; "
 
 
 @pytest.fixture
@@ -511,7 +511,7 @@ def test_a_full_disk_is_said_in_one_sentence(tmp_path):
     """And the half-made data do not stay on it."""
     code = f"""
 {START}
-from dama.store.embedded.errors import DiskFullError
+from dama.embedded.errors import DiskFullError
 home = pathlib.Path(sys.argv[1])
 try:
     E(home).start()

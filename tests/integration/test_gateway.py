@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from dama.broker.errors import InvalidDefinitionError
-from dama.runtime.run_directory import WORK
+from dama.errors import InvalidDefinitionError
+from dama.programs.run_directory import WORK
 from tests.integration.served import began, ended, events_of, left, served
 
 

@@ -10,12 +10,12 @@ import httpx
 import pytest
 
 from dama.app import App
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.gateway.own_token import ensure_token
 from dama.gateway.server import NoTokensError, serving
 from dama.gateway.settings import GatewaySettings
-from dama.runtime.run_directory import WORK
+from dama.programs.run_directory import WORK
 from dama.store import Start
 from dama.store.errors import TokenExistsError, UnknownTokenError
 from tests.integration.served import ended, served
@@ -260,8 +260,8 @@ async def test_no_secret_is_in_the_database(store, tokens):
 
 async def test_beyond_loopback_it_wants_tokens(store, tmp_path):
     from dama.app import App
-    from dama.broker.registry import Registry
-    from dama.services.node import node_of
+    from dama.definitions.registry import Registry
+    from dama.shipped.node import node_of
 
     settings = GatewaySettings(host="0.0.0.0", port=0)  # noqa: S104 - what is refused
     app = App(store, Registry(), tmp_path)

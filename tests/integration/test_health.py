@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from dama.app import App
-from dama.broker.registry import Registry
 from dama.cli import main
-from dama.config import load_config
+from dama.config.config import load_config
+from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
 from dama.store import Start
 from dama.store.queue import WorkerIdentity
@@ -38,8 +38,8 @@ async def test_what_is_wrong_is_found(store, monkeypatch, database_url):
     await store.start([Start("a.b", {}, "etl", labels=["gpu"])])
     await store.schedules.add(Schedule("nightly", "a.b", "0 0 * * *"), datetime.now(UTC))
     await store.schedules.set("nightly", paused=True, failure="no such param")
-    monkeypatch.setattr("dama.runtime.doctor.LONG_TRANSACTION", 0)
-    monkeypatch.setattr("dama.runtime.doctor.LONG_WAIT", 0)
+    monkeypatch.setattr("dama.upkeep.doctor.LONG_TRANSACTION", 0)
+    monkeypatch.setattr("dama.upkeep.doctor.LONG_WAIT", 0)
     await store.queue.register(
         WorkerIdentity("here", "boot", 8, "1", "0"),
         queues=["default"],
@@ -61,7 +61,7 @@ async def test_what_is_wrong_is_found(store, monkeypatch, database_url):
 
 async def test_a_limited_queue_is_not_blamed_on_its_worker(store, monkeypatch, database_url):
     """Its runs wait because they were told to."""
-    monkeypatch.setattr("dama.runtime.doctor.LONG_WAIT", 0)
+    monkeypatch.setattr("dama.upkeep.doctor.LONG_WAIT", 0)
     await store.queue.register(
         WorkerIdentity("here", "boot", 8, "1", "0"),
         queues=["default"],

@@ -7,11 +7,11 @@ import signal
 import pytest
 
 from dama import Service
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.exact import Digits
-from dama.runtime.isolated import IsolatedRun
-from dama.runtime.process import process_start
-from dama.runtime.worker import Worker
+from dama.programs.isolated import IsolatedRun
+from dama.programs.process import process_start
+from dama.worker.worker import Worker
 from tests.integration import isolated_jobs as jobs
 from tests.integration.programs import Bench, until
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from dama import Service, Task
-from dama.broker.errors import InvalidDefinitionError
 from dama.domain.event import Event
-from dama.runtime.starts import start_of
+from dama.errors import InvalidDefinitionError
+from dama.run.starts import start_of
 from dama.store import Append, Start
 from dama.store.errors import SingletonError
 from dama.store.queue import WorkerIdentity

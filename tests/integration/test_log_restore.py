@@ -7,8 +7,8 @@ import psycopg
 import pytest
 
 from dama.domain.event import Event
+from dama.embedded import EmbeddedPostgres
 from dama.store import Start, Store
-from dama.store.embedded import EmbeddedPostgres
 from tests.conftest import OWNER, create_role
 
 XID = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"

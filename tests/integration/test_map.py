@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from dama import Service, SubtaskError, SyncTask, Task, start_many
-from dama.broker.registry import Registry
-from dama.runtime.starts import start_of
-from dama.runtime.subtasks import Ended, Endings
-from dama.runtime.worker import Worker
+from dama.definitions.registry import Registry
+from dama.run.starts import start_of
+from dama.run.subtasks import Ended, Endings
 from dama.store import Start
+from dama.worker.worker import Worker
 
 maps = Service("maps")
 running: list[int] = []

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 
 from dama import Service, SyncTask, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.domain.lifecycle import lifecycle
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.run.subtasks import Endings
 from dama.store import Start
 from dama.store.errors import LifeCycleError
+from dama.worker.worker import Worker
 
 odd = Service("odd")
 gates: list[threading.Event] = []

@@ -12,9 +12,9 @@ import pytest
 
 from dama import clock
 from dama.domain.event import Event
-from dama.runtime.claims import Claims
 from dama.store import Append, Start, Store
 from dama.store.queue import WorkerIdentity
+from dama.worker.claims import Claims
 from tests.conftest import url_of
 
 ROWS = 20_000

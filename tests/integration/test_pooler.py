@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from dama import Service, Task
-from dama.broker.registry import Registry
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.definitions.registry import Registry
+from dama.run.subtasks import Endings
 from dama.store import Start, Store
+from dama.worker.worker import Worker
 from tests.interop.cluster import free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")

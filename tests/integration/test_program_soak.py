@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dama import Service
-from dama.broker.registry import Registry
-from dama.runtime.process import members_of
-from dama.runtime.program import directories_of
+from dama.definitions.registry import Registry
+from dama.programs.process import members_of
+from dama.programs.program import directories_of
 from tests.integration.programs import Bench
 
 ROUNDS = int(os.environ.get("DAMA_SOAK_ROUNDS", "1"))  # 100 rounds are 2,000 programs

@@ -15,12 +15,12 @@ import psycopg
 import pytest
 
 from dama import Service
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
-from dama.runtime import adoption
-from dama.runtime.process import identity_of_this_process, members_of, process_start
-from dama.runtime.program import directories_of
-from dama.runtime.starts import start_of
+from dama.programs import adoption
+from dama.programs.process import identity_of_this_process, members_of, process_start
+from dama.programs.program import directories_of
+from dama.run.starts import start_of
 from tests.integration.programs import Bench, until
 
 

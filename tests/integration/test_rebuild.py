@@ -6,15 +6,15 @@ import psycopg
 import pytest
 
 from dama import Service, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.domain.outcome import Waiting
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.run.subtasks import Endings
 from dama.store import Append, Start
 from dama.store.errors import WorkersAliveError
 from dama.store.queue import WorkerIdentity
 from dama.store.rows import Difference
+from dama.worker.worker import Worker
 
 CONTEXTS = """SELECT context_id, root_context_id, parent_id, task, status, version, epoch,
   initial_event_id, latest_event_id, idempotency_key

@@ -3,11 +3,11 @@
 import pytest
 
 from dama import Service, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.journal import Journal
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.run.subtasks import Endings
 from dama.store import Start
+from dama.worker.worker import Worker
 
 code = Service("code")
 now = {}

@@ -9,13 +9,13 @@ import psycopg
 import pytest
 
 from dama import Service, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.run.subtasks import Endings
 from dama.store import Start, Store, schema
 from dama.store.errors import MissingRightError
 from dama.store.grants import default_grants, grants
+from dama.worker.worker import Worker
 from tests.conftest import create_role, url_of
 
 S = "_data_manager_admin"

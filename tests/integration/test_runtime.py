@@ -8,11 +8,11 @@ import psycopg
 import pytest
 
 from dama import Service, Slice, SubtaskError, SyncTask, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.run.subtasks import Endings
 from dama.store import Start, Store
+from dama.worker.worker import Worker
 
 work = Service("work")
 calls: list[str] = []

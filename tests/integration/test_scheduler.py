@@ -8,13 +8,13 @@ import pytest
 
 from dama import Service, Task
 from dama.app import App
-from dama.broker.errors import InvalidParamsError
-from dama.broker.registry import Registry
+from dama.definitions.errors import InvalidParamsError
+from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
-from dama.runtime.scheduler import Scheduler
-from dama.runtime.worker import Worker
 from dama.store import Store
 from dama.store.errors import ScheduleExistsError, UnknownScheduleError
+from dama.worker.scheduler import Scheduler
+from dama.worker.worker import Worker
 
 jobs = Service("jobs")
 registry = Registry([jobs])

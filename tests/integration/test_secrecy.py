@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dama.broker.adhoc import adhoc
-from dama.runtime.program import directories_of
+from dama.definitions.adhoc import adhoc
+from dama.programs.program import directories_of
 from tests.integration.programs import until
 from tests.integration.test_programs import Programs
 

@@ -10,12 +10,12 @@ import pytest
 
 from dama import Service, SyncTask, Task
 from dama.app import App
-from dama.broker.call_errors import ClientCallError, ValidationError
-from dama.broker.registry import Registry
+from dama.broker.errors import ClientCallError, ValidationError
+from dama.definitions.registry import Registry
 from dama.errors import DamaError, NotFoundError
-from dama.runtime.errors import TaskUsageError
-from dama.services.node import node_of
-from dama.services.tasks import TaskFailedError
+from dama.run.errors import TaskUsageError
+from dama.shipped.node import node_of
+from dama.shipped.tasks import TaskFailedError
 from dama.store.errors import SchemaError
 
 office = Service("office")
@@ -177,7 +177,7 @@ async def test_the_failure_of_an_action_is_that_of_its_step(broker):
 
 
 async def test_a_run_in_a_process_of_its_own_says_that_it_can_call_nothing():
-    from dama.runtime.calls import no_broker
+    from dama.run.calls import no_broker
 
     with pytest.raises(TaskUsageError, match="process of its own"):
         await no_broker()

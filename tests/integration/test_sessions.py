@@ -8,12 +8,12 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from dama import Service, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.errors import UnavailableError
-from dama.runtime.worker import Worker
 from dama.store import Start, Store, schema
 from dama.store.errors import SchemaError
+from dama.worker.worker import Worker
 from tests.interop.cluster import free_port
 
 SETTINGS = {

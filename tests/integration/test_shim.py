@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dama.runtime.adoption import end
-from dama.runtime.run_directory import State
-from dama.runtime.tail import first_byte, read_range
-from dama.store.embedded import EmbeddedPostgres
+from dama.embedded import EmbeddedPostgres
+from dama.programs.adoption import end
+from dama.programs.run_directory import State
+from dama.programs.tail import first_byte, read_range
 from tests.integration.programs import Shims, marked, wait_until
 
 FAMILY = """
@@ -56,7 +56,7 @@ def test_the_database_of_the_home_outlives_a_program_whose_command_started_it(sh
     """It is nobody's child; another server that the program started is part of the program."""
     ours, other = EmbeddedPostgres(tmp_path), EmbeddedPostgres(tmp_path / "other")
     code = (
-        "import pathlib, sys; from dama.store.embedded import EmbeddedPostgres as E\n"
+        "import pathlib, sys; from dama.embedded import EmbeddedPostgres as E\n"
         "for home in sys.argv[1:]: E(pathlib.Path(home)).start()"
     )
     try:

@@ -14,9 +14,9 @@ from opentelemetry.trace import StatusCode
 
 from dama import Service, Task, spans
 from dama.app import App
-from dama.broker.registry import Registry
-from dama.services.node import node_of
-from dama.services.tasks import TaskFailedError
+from dama.definitions.registry import Registry
+from dama.shipped.node import node_of
+from dama.shipped.tasks import TaskFailedError
 
 GIVEN = f"00-{'a' * 32}-{'b' * 16}-01"
 office = Service("office")

@@ -9,13 +9,13 @@ import pytest
 
 from dama import Service, SyncTask, Task
 from dama.app import App
-from dama.broker.registry import Registry
-from dama.broker.wire import NotJsonError, as_json
+from dama.broker.wire.values import NotJsonError, as_json
+from dama.definitions.registry import Registry
 from dama.domain.exact import decode
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
-from dama.services.ends import Ends
-from dama.services.node import node_of
+from dama.shipped.ends import Ends
+from dama.shipped.node import node_of
 from tests.values import KINDS, SAME, Refused, is_same
 
 values = Service("values")

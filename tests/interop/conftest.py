@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 
 from dama.broker.broker import Broker
-from dama.broker.broker_options import BrokerOptions
-from dama.broker.nats import NatsTransporter
+from dama.broker.options import BrokerOptions
+from dama.broker.wire.nats import NatsTransporter
 from tests.interop.cluster import Bus, JsNode, js_node, until, why_not
 from tests.interop.py_service import py_service
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dama import Service
-from dama.broker.call_errors import CallError, ClientCallError
+from dama.broker.errors import CallError, ClientCallError
 from dama.broker.stream import Stream
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import pytest
 
 from dama import Service, Task
 from dama.app import App
-from dama.broker.call_errors import CallError, DisconnectedError
-from dama.broker.errors import InvalidDefinitionError
-from dama.broker.registry import Registry
-from dama.services.node import node_of
+from dama.broker.errors import CallError, DisconnectedError
+from dama.definitions.registry import Registry
+from dama.errors import InvalidDefinitionError
+from dama.shipped.node import node_of
 from tests.interop.cluster import Bus
 from tests.interop.conftest import py_node
 

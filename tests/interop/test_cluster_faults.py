@@ -9,7 +9,7 @@ import random
 import nats
 import pytest
 
-from dama.broker.call_errors import (
+from dama.broker.errors import (
     CallError,
     DisconnectedError,
     InvalidPacketDataError,
@@ -113,8 +113,8 @@ async def test_a_bus_that_was_killed_is_found_again(bus, tmp_path):
 
 async def test_a_bus_that_is_not_there_is_told_with_its_address():
     from dama.broker.broker import Broker
-    from dama.broker.call_errors import DisconnectedError
-    from dama.broker.nats import NatsTransporter
+    from dama.broker.errors import DisconnectedError
+    from dama.broker.wire.nats import NatsTransporter
 
     broker = Broker(transporter=NatsTransporter("nats://ada:secret@127.0.0.1:1"))
     with pytest.raises(DisconnectedError, match=r"127\.0\.0\.1:1") as raised:

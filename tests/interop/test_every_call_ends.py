@@ -8,7 +8,7 @@ import json
 import nats
 import pytest
 
-from dama.broker.call_errors import CallError, DisconnectedError, QueueIsFullError
+from dama.broker.errors import CallError, DisconnectedError, QueueIsFullError
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import py_node, sees
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dama.broker.call_errors import (
+from dama.broker.errors import (
     CallError,
     ClientCallError,
     RequestTimeoutError,

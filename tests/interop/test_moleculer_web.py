@@ -14,10 +14,10 @@ import pytest
 import pytest_asyncio
 
 from dama.app import App
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
-from dama.services.node import node_of
+from dama.shipped.node import node_of
 from dama.store import Store
 from tests.interop.cluster import HERE, Bus, install_moleculer, js_node
 

@@ -9,11 +9,11 @@ import pytest
 import dama
 from dama import Service
 from dama.broker.broker import Broker
-from dama.broker.call_errors import ServiceNotFoundError
-from dama.broker.errors import InvalidDefinitionError
-from dama.broker.nats import NatsTransporter
+from dama.broker.errors import ServiceNotFoundError
 from dama.broker.pattern import matches
-from dama.services.node import shared_names
+from dama.broker.wire.nats import NatsTransporter
+from dama.errors import InvalidDefinitionError
+from dama.shipped.node import shared_names
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import node_options
 

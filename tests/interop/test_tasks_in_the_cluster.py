@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dama.broker.call_errors import CallError
+from dama.broker.errors import CallError
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import py_node
 

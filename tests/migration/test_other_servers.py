@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from dama import Service, Task
-from dama.broker.registry import Registry
+from dama.definitions.registry import Registry
 from dama.domain.event import Event
-from dama.runtime.subtasks import Endings
-from dama.runtime.worker import Worker
+from dama.embedded import EmbeddedPostgres
+from dama.run.subtasks import Endings
 from dama.store import LogFilter, Start, Store, schema
-from dama.store.embedded import EmbeddedPostgres
+from dama.worker.worker import Worker
 
 SERVERS = sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 other = Service("other")

@@ -1,1 +1,1 @@
-"""The broker: services and their tasks, by name. Nothing here touches the database."""
+"""The broker: actions and events by name, in memory. Nothing here touches the database."""

@@ -7,12 +7,12 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
-from dama.broker.call_errors import QueueIsFullError
+from dama.broker.errors import QueueIsFullError, is_fault
 
 if TYPE_CHECKING:
     from dama.broker.call import Call
     from dama.broker.middleware import Perform
-    from dama.broker.policies import BreakerPolicy, BulkheadPolicy
+    from dama.definitions.policies import BreakerPolicy, BulkheadPolicy
 
 State = Literal["closed", "open", "half_open"]
 
@@ -51,7 +51,7 @@ class Breaker:
         try:
             result = await perform(call)
         except Exception as error:
-            self._count(failed=self.policy.check(error))
+            self._count(failed=(self.policy.check or is_fault)(error))
             raise
         finally:
             self._trying = False

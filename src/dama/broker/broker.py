@@ -1,7 +1,7 @@
 """The broker: holds services, routes calls and events, here or to other nodes.
 
 Without a transporter it works in memory. With one it is a node of a cluster: what it does not have
-itself it asks of others, and what they ask for it performs (`dama.broker.transit`).
+itself it asks of others, and what they ask for it performs (`dama.broker.wire.transit`).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 from uuid import uuid4
 
-from dama.broker.broker_options import BrokerOptions
 from dama.broker.cache import Cache
 from dama.broker.call import Call, CallOptions, EmitOptions
-from dama.broker.call_errors import ServiceNotFoundError
 from dama.broker.caller import Caller
 from dama.broker.catalog import Catalog, Endpoint, Node
-from dama.broker.discovery import client
 from dama.broker.emitter import Emitter
-from dama.broker.errors import DuplicateNameError
+from dama.broker.errors import ServiceNotFoundError
 from dama.broker.local import LocalService
 from dama.broker.node_service import node_service
+from dama.broker.options import BrokerOptions
 from dama.broker.stream import as_stream
-from dama.broker.transit import Transit
+from dama.broker.wire.discovery import client
+from dama.broker.wire.transit import Transit
+from dama.definitions.errors import DuplicateNameError
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from dama.broker.middleware import Middleware
-    from dama.broker.service import Service
-    from dama.broker.transporter import Transporter
+    from dama.broker.wire.transporter import Transporter
+    from dama.definitions.service import Service
 
 
 TELL_SECONDS = 3.0
@@ -112,7 +112,7 @@ class Broker:
             breaker=self.options.breaker,
         )
         if isinstance(transporter, str):
-            from dama.broker.nats import NatsTransporter  # noqa: PLC0415 - only who names one
+            from dama.broker.wire.nats import NatsTransporter  # noqa: PLC0415 - only who names one
 
             transporter = NatsTransporter(transporter)
         self.transit = Transit(self, transporter) if transporter else None

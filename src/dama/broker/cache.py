@@ -13,7 +13,7 @@ from dama.broker.pattern import matches
 
 if TYPE_CHECKING:
     from dama.broker.call import Call
-    from dama.broker.policies import CachePolicy
+    from dama.definitions.policies import CachePolicy
 
 ENTRIES = 10_000
 

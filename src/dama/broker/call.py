@@ -9,15 +9,15 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-from dama.broker.call_errors import MaxCallLevelError, RequestSkippedError
+from dama.broker.errors import MaxCallLevelError, RequestSkippedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
 
     from dama.broker.broker import Broker
     from dama.broker.local import LocalService
-    from dama.broker.policies import RetryPolicy
     from dama.broker.stream import Stream
+    from dama.definitions.policies import RetryPolicy
 
 
 class CallOptions(TypedDict, total=False):

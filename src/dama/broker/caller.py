@@ -9,14 +9,14 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
-from dama.broker.action import ABSENT_FALLBACK, retry_policy
-from dama.broker.call_errors import (
+from dama.broker.errors import (
     RequestTimeoutError,
     ServiceNotAvailableError,
     ServiceNotFoundError,
 )
 from dama.broker.local import called
 from dama.broker.middleware import Middleware
+from dama.definitions.action import ABSENT_FALLBACK, retry_policy
 
 if TYPE_CHECKING:
     from dama.broker.broker import Broker

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dama.broker.local import LocalAction, LocalService
-    from dama.broker.policies import BreakerPolicy
+    from dama.definitions.policies import BreakerPolicy
 
 Strategy = Literal["round_robin", "random"]
 HIDDEN = ("protected", "private")

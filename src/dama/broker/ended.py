@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from dama.broker.call_errors import CallError
+from dama.broker.errors import CallError
 
 
 def is_told_to_end() -> bool:

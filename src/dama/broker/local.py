@@ -13,31 +13,31 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from dama.broker.action import ABSENT_FALLBACK
 from dama.broker.breaker import Bulkhead
 from dama.broker.cache import cache_key
-from dama.broker.call_errors import (
+from dama.broker.ended import is_told_to_end, of_code
+from dama.broker.errors import (
     GracefulStopTimeoutError,
     ValidationError,
     invalid_params,
 )
-from dama.broker.ended import is_told_to_end, of_code
-from dama.broker.errors import InvalidParamsError, ServiceStartError
-from dama.broker.excerpt import first_problems
 from dama.broker.pattern import matches
 from dama.broker.schema import describe_action, describe_service
 from dama.broker.stream import Stream
 from dama.contained import carried
+from dama.definitions.action import ABSENT_FALLBACK
+from dama.definitions.errors import InvalidParamsError, ServiceStartError
+from dama.domain.excerpt import first_problems
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 
-    from dama.broker.action import ActionDefinition, EventHandler
     from dama.broker.broker import Broker
     from dama.broker.call import Call
     from dama.broker.middleware import Perform
-    from dama.broker.policies import CachePolicy
-    from dama.broker.service import Service
+    from dama.definitions.action import ActionDefinition, EventHandler
+    from dama.definitions.policies import CachePolicy
+    from dama.definitions.service import Service
 
 _log = logging.getLogger("dama.broker")
 

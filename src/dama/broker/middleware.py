@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dama.broker.action import EventHandler
     from dama.broker.broker import Broker
     from dama.broker.call import Call
     from dama.broker.local import LocalAction, LocalService
+    from dama.definitions.action import EventHandler
 
 Perform = Callable[["Call"], Awaitable[Any]]
 """Performs a call and gives its result."""

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from dama.broker.service import Service
+from dama.definitions.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

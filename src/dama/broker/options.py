@@ -1,176 +1,58 @@
-"""Options: how a task is queued, timed and tried again. Fixed when it is defined."""
+"""Options of a broker: how it makes calls, and what kind of node it is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from dama.broker.duration import parse_duration
-from dama.broker.errors import InvalidDefinitionError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-Exceptions = tuple[type[BaseException], ...]
-Singleton = Literal["refuse", "return", "queue"]
-Isolation = Literal["process"]
+from dama.broker.catalog import Strategy
+from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
 
 
 @dataclass(frozen=True)
-class TaskOptions:
-    """How a task is queued, timed and tried again.
+class BrokerOptions:
+    """How a broker works; the defaults are those of Moleculer.
 
     Attributes:
-        queue: The queue that its runs wait in.
-        priority: Runs with a higher one are claimed first.
-        retries: How many further attempts follow a first one that failed.
-        timeout: Seconds that one attempt may take; None for no limit.
-        deadline: Seconds that the task may take over all attempts and waits; None for no limit.
-        labels: Only a worker that offers all of them runs it, such as "gpu".
-        backoff: Seconds before the second attempt; doubled for each one after it.
-        max_backoff: The longest wait between two attempts, in seconds.
-        crashes: How many workers it may take down in a row (os._exit, a crash in C code, too
-            little memory) before it is set aside.
-        retry_on: Only these errors are worth a further attempt.
-        fail_on: These never are, whatever `retry_on` says.
-        concurrency: How many runs may be begun and not ended at once, on all workers; None for no
+        request_timeout: Seconds that a call may take when neither it nor its action say; 0 for no
             limit.
-        concurrency_key: Counts them apart for each value of some params, such as "{airport}".
-        singleton: Only one run may be open. What becomes of another start: "refuse" raises,
-            "return" gives the open one, "queue" lets it wait for its end.
-        isolation: "process" gives each run a process of its own, which outlives its worker; None
-            lets an `async def` run in the loop of the worker, and a `def` in a thread of it.
+        max_call_level: How deep calls may call on; 0 for no limit.
+        retries: How calls that failed in a way that may pass are tried again; None for not.
+        breaker: When an endpoint that fails gets no calls for a while; None for never.
+        bulkhead: How many calls of each action run at once; None for no limit.
+        strategy: How one of several nodes is chosen.
+        prefer_local: What this node has is not asked of others.
+        balancer: This node chooses who gets a call or event; otherwise the bus does.
+        stop_timeout: Seconds that running calls have to end when the broker stops.
+        dependency_timeout: Seconds that a service waits for those that it needs; 0 for no limit.
+        node_service: The service `$node` tells of this node.
+        metadata: Any JSON, which other nodes see.
+        cache_entries: Results that are kept.
+        namespace: Nodes of other namespaces are not seen.
+        protocol: The version that this node speaks: 4 for Moleculer 0.14, 5 for 0.15.
+        accept_other_protocol: Packets of the other version are taken, too.
+        heartbeat_interval: Seconds between two signs of life.
+        heartbeat_timeout: Seconds of silence after which a node is taken for dead.
+        wait_for_neighbours: Seconds in which others may tell of themselves before services start.
     """
 
-    queue: str = "default"
-    priority: int = 0
-    retries: int = 0
-    timeout: float | None = None
-    deadline: float | None = None
-    labels: frozenset[str] = frozenset()
-    backoff: float = 1.0
-    max_backoff: float = 300.0
-    crashes: int = 3
-    retry_on: Exceptions = (Exception,)
-    fail_on: Exceptions = ()
-    concurrency: int | None = None
-    concurrency_key: str | None = None
-    singleton: Singleton | None = None
-    isolation: Isolation | None = None
-
-
-class TaskSettings(TypedDict, total=False):
-    """What may be written in `@service.task(...)`: durations as seconds or as text."""
-
-    queue: str
-    priority: int
-    retries: int
-    timeout: float | str | None
-    deadline: float | str | None
-    labels: Collection[str]
-    backoff: float | str
-    max_backoff: float | str
-    crashes: int
-    retry_on: Exceptions | type[BaseException]
-    fail_on: Exceptions | type[BaseException]
-    concurrency: int | None
-    concurrency_key: str | None
-    singleton: Singleton | None
-    isolation: Isolation | None
-
-
-def read_options(task: str, settings: TaskSettings) -> TaskOptions:
-    """Check the settings of a task.
-
-    Raises:
-        InvalidDefinitionError: One is unknown or makes no sense; the task is named.
-    """
-    _refuse_unknown(task, settings)
-    defaults = TaskOptions()
-    timeout, deadline = settings.get("timeout"), settings.get("deadline")
-    options = TaskOptions(
-        queue=settings.get("queue", defaults.queue),
-        priority=settings.get("priority", defaults.priority),
-        retries=settings.get("retries", defaults.retries),
-        timeout=None if timeout is None else parse_duration(timeout, of=f"{task}: timeout"),
-        deadline=None if deadline is None else parse_duration(deadline, of=f"{task}: deadline"),
-        labels=_labels(task, settings.get("labels", ())),
-        backoff=parse_duration(settings.get("backoff", defaults.backoff), of=f"{task}: backoff"),
-        max_backoff=parse_duration(
-            settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
-        ),
-        crashes=settings.get("crashes", defaults.crashes),
-        retry_on=_exceptions(settings.get("retry_on", defaults.retry_on)),
-        fail_on=_exceptions(settings.get("fail_on", defaults.fail_on)),
-        concurrency=settings.get("concurrency"),
-        concurrency_key=settings.get("concurrency_key"),
-        singleton=settings.get("singleton"),
-        isolation=settings.get("isolation"),
-    )
-    _refuse_senseless(task, options)
-    return options
-
-
-def _refuse_unknown(task: str, settings: TaskSettings) -> None:
-    known = [field.name for field in fields(TaskOptions)]
-    for name in settings:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise InvalidDefinitionError(
-                f"{task} has no option {name!r}.",
-                f"Did you mean {near[0]!r}?" if near else f"It may have {', '.join(known)}.",
-            )
-
-
-def _refuse_senseless(task: str, options: TaskOptions) -> None:
-    if not options.queue.strip():
-        raise InvalidDefinitionError(f"{task}: the name of its queue is empty.")
-    if options.retries < 0:
-        raise InvalidDefinitionError(f"{task}: retries is {options.retries}; 0 is the least.")
-    if options.crashes < 1:
-        raise InvalidDefinitionError(f"{task}: crashes is {options.crashes}; 1 is the least.")
-    if options.timeout == 0:
-        raise InvalidDefinitionError(
-            f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
-        )
-    if options.isolation not in {None, "process"}:
-        raise InvalidDefinitionError(
-            f"{task}: isolation is {options.isolation!r}.",
-            "It may be 'process'. Leave it out for a run within the worker.",
-        )
-    _refuse_senseless_limit(task, options)
-
-
-def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
-    if options.concurrency is not None and options.concurrency < 1:
-        raise InvalidDefinitionError(
-            f"{task}: concurrency is {options.concurrency}; 1 is the least."
-        )
-    if options.singleton is not None and options.singleton not in get_args(Singleton):
-        raise InvalidDefinitionError(
-            f"{task}: singleton is {options.singleton!r}.",
-            f"It may be {', '.join(map(repr, get_args(Singleton)))}.",
-        )
-    if options.singleton is not None and options.concurrency not in {None, 1}:
-        raise InvalidDefinitionError(
-            f"{task}: a singleton has one run at once, and concurrency is {options.concurrency}.",
-            "Leave one of them out.",
-        )
-    if options.concurrency_key is not None and not (options.concurrency or options.singleton):
-        raise InvalidDefinitionError(
-            f"{task}: concurrency_key says what is counted; how many there may be is missing.",
-            "Give concurrency or singleton too.",
-        )
-
-
-def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
-    if isinstance(labels, str):
-        raise InvalidDefinitionError(
-            f"{task}: labels is the text {labels!r}.", f"Write a set: {{{labels!r}}}."
-        )
-    return frozenset(labels)
-
-
-def _exceptions(value: Exceptions | type[BaseException]) -> Exceptions:
-    return value if isinstance(value, tuple) else (value,)
+    request_timeout: float = 0.0
+    max_call_level: int = 0
+    retries: RetryPolicy | None = None
+    breaker: BreakerPolicy | None = None
+    bulkhead: BulkheadPolicy | None = None
+    strategy: Strategy = "round_robin"
+    prefer_local: bool = True
+    balancer: bool = True
+    stop_timeout: float = 5.0
+    dependency_timeout: float = 0.0
+    node_service: bool = True
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    cache_entries: int = 10_000
+    namespace: str = ""
+    protocol: Literal[4, 5] = 4
+    accept_other_protocol: bool = False
+    heartbeat_interval: float = 10.0
+    heartbeat_timeout: float = 30.0
+    wait_for_neighbours: float = 0.5

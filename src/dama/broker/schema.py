@@ -9,8 +9,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dama.broker.action import ActionDefinition
     from dama.broker.local import LocalHandler, LocalService
+    from dama.definitions.action import ActionDefinition
 
 OK = 200
 _SECURE = "$secureSettings"

@@ -11,7 +11,7 @@ from asyncio import Event, Queue
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from dama.broker.call_errors import QueueIsFullError
+from dama.broker.errors import QueueIsFullError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Callable

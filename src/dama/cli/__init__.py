@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from dama.broker.service import Service
+    from dama.definitions.service import Service
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def service_main(service: Service, argv: Sequence[str] | None = None) -> int:
     """Run a module as the command line of its one service; return the exit code."""
-    from dama.cli.run import service_group
+    from dama.cli.commands.run import service_group
     from dama.cli.session import started_as
 
     return _invoke(service_group(service), started_as(), argv, service)

@@ -98,7 +98,7 @@ async def start_detached(
 
 
 def _run_in_background(session: Session, context_id: int) -> Path:
-    from dama.runtime.run_directory import make_private
+    from dama.programs.run_directory import make_private
 
     folder = session.config().home / "logs"
     make_private(folder)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from dama.broker.errors import InvalidParamsError
+    from dama.definitions.errors import InvalidParamsError
 
 Schema = dict[str, Any]
 

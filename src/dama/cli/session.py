@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from dama.app import App
-    from dama.broker.registry import Registry
-    from dama.broker.service import Service
-    from dama.config import Config
-    from dama.store.embedded import EmbeddedPostgres
+    from dama.config.config import Config
+    from dama.definitions.registry import Registry
+    from dama.definitions.service import Service
+    from dama.embedded import EmbeddedPostgres
 
 
 class Session:
@@ -42,14 +42,14 @@ class Session:
 
     def config(self) -> Config:
         """Read the configuration; anew, since options may come late on the line."""
-        from dama.config import load_config
+        from dama.config.config import load_config
 
         return load_config(pg_env=self.pg_env)
 
     def registry(self) -> Registry:
         """Load the modules of the project and read its programs, once."""
         if self._registry is None:
-            from dama.broker.registry import Registry
+            from dama.definitions.registry import Registry
 
             config = self.config()
             registry = Registry(self._services)
@@ -61,25 +61,25 @@ class Session:
 
     def outlives_worker(self, task: str) -> bool:
         """Whether the runs of a task have a process of their own, which outlives its worker."""
-        from dama.broker.adhoc import adhoc
+        from dama.definitions.adhoc import adhoc
 
         found = self.registry().tasks.get(task)
         return task == adhoc.name or bool(found and (found.program or found.options.isolation))
 
     def embedded(self) -> EmbeddedPostgres | None:
         """The embedded database; None when another one is configured."""
-        from dama.config import EmbeddedDatabase
+        from dama.config.config import EmbeddedDatabase
 
         config = self.config()
         if not isinstance(config.database, EmbeddedDatabase):
             return None
-        from dama.store.embedded import EmbeddedPostgres
+        from dama.embedded import EmbeddedPostgres
 
         return EmbeddedPostgres(config.home)
 
     def url(self) -> str:
         """Where the database is; the embedded one is started."""
-        from dama.config import ExternalDatabase
+        from dama.config.config import ExternalDatabase
 
         database = self.config().database
         if isinstance(database, ExternalDatabase):
@@ -87,7 +87,7 @@ class Session:
 
             check_conninfo(database.conninfo, database.source)
             return database.conninfo
-        from dama.store.embedded import EmbeddedPostgres
+        from dama.embedded import EmbeddedPostgres
 
         return EmbeddedPostgres(self.config().home).start()
 
@@ -102,14 +102,14 @@ class Session:
             patience: See `NodeSource`.
         """
         from dama.app import App
-        from dama.broker.registry import Registry
+        from dama.definitions.registry import Registry
 
         config = self.config()
         if not with_services:
             async with App.open(config, Registry(self._services)) as app:
                 yield app
             return
-        from dama.services.node import node_of
+        from dama.shipped.node import node_of
         from dama.spans import configure_spans
 
         configure_spans("dama")

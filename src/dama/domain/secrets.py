@@ -3,7 +3,7 @@
 A value is found as it is and in the forms in which programs print it: within JSON, within a URL, as
 base64. Of a URL or a connection string the password is a secret by itself, of a value of several
 lines each long line. Nothing here knows where the values come from: see
-`dama.runtime.environment`.
+`dama.programs.environment`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from dama.broker.table import shown
+from dama.config.table import shown
 from dama.errors import DamaError
 from dama.gateway import files, openapi, runs
 from dama.gateway.access import Access, RateLimit, demand
@@ -42,7 +42,7 @@ from dama.gateway.errors import (
 from dama.gateway.invoke import headers_of, read_params, respond
 from dama.gateway.metrics import Metrics
 from dama.gateway.streams import stream
-from dama.services.documents import COMMANDS, PERMITTED, permit_context
+from dama.shipped.documents import COMMANDS, PERMITTED, permit_context
 from dama.telemetry import about
 
 if TYPE_CHECKING:

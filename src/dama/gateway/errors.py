@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse
 
-from dama.broker.call_errors import (
+from dama.broker.errors import (
     DEFAULT_STATUS,
     CallError,
     ClientCallError,
     encode_error,
 )
-from dama.broker.table import shown
+from dama.config.table import shown
 from dama.errors import DamaError
 
 if TYPE_CHECKING:

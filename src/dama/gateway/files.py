@@ -13,9 +13,9 @@ from uuid import uuid4
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from dama.broker.table import shown
+from dama.config.table import shown
 from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
-from dama.runtime.tail import first_byte, read_range
+from dama.programs.tail import first_byte, read_range
 from dama.store.errors import LifeCycleError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from dama.app import App
-    from dama.runtime.run_directory import RunDirectory
+    from dama.programs.run_directory import RunDirectory
 
 _ODD = "\u2028\u2029\ufffd"
 STREAMS = ("stdout", "stderr")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
-from dama.broker.wire import as_json
+from dama.broker.wire.values import as_json
 from dama.domain.errors import InvalidJsonError
 from dama.domain.exact import decode
 from dama.gateway.errors import (

@@ -17,8 +17,8 @@ import platform
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from dama.config.private_file import PrivateFileError, read_private, write_private
 from dama.errors import DamaError
-from dama.runtime.private_file import PrivateFileError, read_private, write_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

@@ -9,7 +9,7 @@ from dama.domain.event import Event, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
 from dama.gateway.errors import BadRequestError, ForbiddenError, UnauthorizedError
-from dama.services.documents import document
+from dama.shipped.documents import document
 from dama.store import Append
 from dama.store.errors import StaleEpochError
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from typing_extensions import override
 
-from dama.broker.errors import InvalidDefinitionError
-from dama.errors import RefusedError
+from dama.errors import InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
 from dama.gateway.own_token import ensure_token
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from dama.broker.table import Table
+from dama.config.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import StreamingResponse
 
-from dama.broker.table import shown
+from dama.config.table import shown
 from dama.domain.exact import encode_hook
 from dama.errors import DamaError
 from dama.gateway.errors import BadRequestError

@@ -9,8 +9,7 @@ import pytest
 from dama import Service
 from dama.broker.breaker import Bulkhead
 from dama.broker.broker import Broker
-from dama.broker.broker_options import BrokerOptions
-from dama.broker.call_errors import (
+from dama.broker.errors import (
     CallError,
     ClientCallError,
     MaxCallLevelError,
@@ -22,11 +21,13 @@ from dama.broker.call_errors import (
     ServiceNotFoundError,
     ValidationError,
 )
-from dama.broker.errors import DuplicateNameError, InvalidDefinitionError, ServiceStartError
 from dama.broker.middleware import Middleware
-from dama.broker.part import Part
+from dama.broker.options import BrokerOptions
 from dama.broker.pattern import matches
-from dama.broker.policies import BreakerPolicy, BulkheadPolicy, CachePolicy, RetryPolicy
+from dama.definitions.errors import DuplicateNameError, ServiceStartError
+from dama.definitions.part import Part
+from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, CachePolicy, RetryPolicy
+from dama.errors import InvalidDefinitionError
 
 
 def counting(**settings):
@@ -836,7 +837,7 @@ def test_names_that_can_not_be_called_are_refused():
 
 
 def test_an_error_keeps_what_it_is_on_its_way():
-    from dama.broker.call_errors import decode_error, encode_error
+    from dama.broker.errors import decode_error, encode_error
     from dama.errors import NotFoundError
 
     sent = encode_error(ClientCallError("no", status=409, code="IN_USE", data=[1]), "n1")

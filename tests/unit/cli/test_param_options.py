@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from dama.broker.registry import Registry
-from dama.broker.service import Service
 from dama.cli import service_main
+from dama.cli.commands.run import task_command
 from dama.cli.param_options import param_options, typed_params
-from dama.cli.run import task_command
 from dama.cli.session import Session
+from dama.definitions.registry import Registry
+from dama.definitions.service import Service
 
 
 class Mode(StrEnum):

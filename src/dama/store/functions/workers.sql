@@ -106,7 +106,7 @@ $$;
 
 -- release_workers: workers are gone; what they held is queued again.
 -- In:    died: whether they were killed or lost. Each run that they held may have killed them, unless it
---        got further meanwhile, or is in a process of its own: that is counted, for `dama.runtime.poison`.
+--        got further meanwhile, or is in a process of its own: that is counted, for `dama.worker.poison`.
 CREATE OR REPLACE FUNCTION _data_manager_admin.release_workers(gone bigint[], died boolean DEFAULT TRUE) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -1,0 +1,254 @@
+"""Discovery: who else is there, and what they have. Tells the same of this node."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import random
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import version
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+from uuid import uuid4
+
+from dama.broker.catalog import Node
+from dama.broker.errors import CallError, RequestRejectedError
+
+if TYPE_CHECKING:
+    from dama.broker.wire.transit import Transit
+
+_log = logging.getLogger("dama.broker")
+
+LEAVE_SECONDS = 0.1
+FORGET_SECONDS = 600.0
+PACE_SECONDS = 5.0
+PACE = "pace:"
+"""Begins the id of a ping that asks whether a stream has room; the id of its call follows."""
+
+
+class Discovery:
+    """The nodes of a cluster, as this one sees them.
+
+    Args:
+        transit: Sends the packets.
+    """
+
+    def __init__(self, transit: Transit) -> None:
+        self._transit = transit
+        self._broker = transit.broker
+        self._pings: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._duties: list[asyncio.Task[Any]] = []
+
+    async def begin(self) -> None:
+        """Ask who is there, and look after them from now on."""
+        await self.discover()
+        self._duties = [
+            self._broker.spawn(self._beat()),
+            self._broker.spawn(self._watch()),
+        ]
+        await asyncio.sleep(self._broker.options.wait_for_neighbours)
+
+    async def end(self) -> None:
+        """Look after nobody any more."""
+        for duty in self._duties:
+            duty.cancel()
+        await asyncio.gather(*self._duties, return_exceptions=True)
+
+    async def discover(self, node_id: str | None = None) -> None:
+        """Ask all nodes, or one, to tell of themselves."""
+        await self._transit.publish(f"DISCOVER.{node_id}" if node_id else "DISCOVER", {})
+
+    async def announce(self, node_id: str | None = None) -> None:
+        """Tell all nodes, or one, of this one."""
+        topic = f"INFO.{node_id}" if node_id else "INFO"
+        await self._transit.publish(topic, self._broker.info())
+
+    async def leave(self) -> None:
+        """Tell that nothing can be called here any more, and let it come through."""
+        local = self._broker.catalog.local
+        local.seq += 1
+        info: dict[str, Any] = {**self._broker.info(), "services": [], "seq": local.seq}
+        await self._transit.publish("INFO", info)
+        await self._transit.flush()
+        await asyncio.sleep(LEAVE_SECONDS)
+
+    async def goodbye(self) -> None:
+        """Tell that this node goes."""
+        await self.end()
+        await self._transit.publish("DISCONNECT", {})
+
+    async def ping(
+        self,
+        node_id: str,
+        timeout: float,  # noqa: ASYNC109 - None after it
+        prefix: str = "",
+    ) -> dict[str, Any] | None:
+        """Ask a node for a sign of life; times are in milliseconds."""
+        id_ = f"{prefix}{uuid4()}"
+        answer = self._pings[id_] = asyncio.get_running_loop().create_future()
+        try:
+            await self._transit.publish(f"PING.{node_id}", {"time": _now(), "id": id_})
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            return None
+        finally:
+            del self._pings[id_]
+
+    async def keep_pace(self, node_id: str, call_id: str) -> None:
+        """Wait until a node has read what a stream has sent to it so far.
+
+        Packets keep their order, so a node that answers has taken all that came before. One in
+        Python answers when the stream has room again.
+
+        Raises:
+            RequestRejectedError: The node is gone.
+        """
+        while await self.ping(node_id, PACE_SECONDS, f"{PACE}{call_id}:") is None:
+            node = self._broker.catalog.nodes.get(node_id)
+            if node is None:
+                return  # it tells nothing of itself, so nothing of it can be waited for
+            if not node.is_available:
+                raise RequestRejectedError(f"Node {node_id}, which read a stream, is gone.")
+
+    def heard_of(self, node_id: str) -> None:
+        """A packet came: whatever it is, its node is alive."""
+        node = self._broker.catalog.nodes.get(node_id)
+        if node and node.is_available:
+            node.heard_at = monotonic()
+
+    def on_discover(self, packet: Mapping[str, Any]) -> None:
+        """Somebody asks who is there."""
+        if self._broker.is_started:
+            self._send(self.announce(packet["sender"]))
+
+    def on_info(self, packet: Mapping[str, Any]) -> None:
+        """A node tells of itself."""
+        node_id, seq = str(packet["sender"]), _integer(packet.get("seq"))
+        instance, nodes = str(packet.get("instanceID") or ""), self._broker.catalog.nodes
+        services = packet.get("services")
+        if not isinstance(services, list):
+            raise TypeError(f"its services are {type(services).__name__}, not a list")
+        known = nodes.get(node_id)
+        node = known or Node(node_id, is_available=False)
+        was_there, was_known = node.is_available, known is not None
+        is_news = not was_there or seq > node.seq or instance != node.instance_id
+        if was_there and was_known and instance != node.instance_id:
+            # It was started anew before anybody missed it: what it was asked is lost.
+            self._transit.exchange.reject_node(node_id)
+        nodes[node_id] = node
+        node.is_available, node.offline_at, node.heard_at = True, None, monotonic()
+        if is_news:
+            node.info = {k: v for k, v in packet.items() if k not in {"services", "ver", "sender"}}
+            node.seq, node.instance_id = seq, instance
+            found = cast("Sequence[object]", services)
+            self._broker.catalog.set_services(
+                node, [cast("Mapping[str, Any]", s) for s in found if isinstance(s, Mapping)]
+            )
+        payload = {"node": _shown(node), "reconnected": was_known and not was_there}
+        event = "$node.updated" if was_there else "$node.connected"
+        self._send(self._broker.raise_local(event, payload))
+
+    def on_heartbeat(self, packet: Mapping[str, Any]) -> None:
+        """A node is alive; one that is not known is asked for more."""
+        node = self._broker.catalog.nodes.get(str(packet["sender"]))
+        if node is None or not node.is_available:
+            self._send(self.discover(packet["sender"]))
+            return
+        cpu = packet.get("cpu")
+        node.cpu = float(cpu) if isinstance(cpu, int | float) else None
+        seq, instance = packet.get("seq"), packet.get("instanceID")
+        if (seq and seq != node.seq) or (instance and instance != node.instance_id):
+            self._send(self.discover(node.id))
+
+    def on_disconnect(self, packet: Mapping[str, Any]) -> None:
+        """A node goes."""
+        node = self._broker.catalog.nodes.get(str(packet["sender"]))
+        if node and node.is_available:
+            self._lose(node, unexpected=False)
+
+    def on_ping(self, packet: Mapping[str, Any]) -> None:
+        """Somebody asks for a sign of life, or whether a stream has room."""
+        self._send(self._pong(str(packet["sender"]), packet))
+
+    def on_pong(self, packet: Mapping[str, Any]) -> None:
+        """A node gives a sign of life."""
+        answer = self._pings.get(str(packet.get("id")))
+        elapsed = _now() - float(packet["time"])
+        difference = round(_now() - float(packet["arrived"]) - elapsed / 2)
+        payload = {"nodeID": packet["sender"], "elapsedTime": elapsed, "timeDiff": difference}
+        if answer and not answer.done():
+            answer.set_result(payload)
+        self._send(self._broker.raise_local("$node.pong", payload))
+
+    async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
+        arrived, id_ = _now(), packet.get("id")
+        if isinstance(id_, str) and id_.startswith(PACE):
+            await self._transit.exchange.room(sender, id_[len(PACE) :].rpartition(":")[0])
+        answer = {"time": packet.get("time"), "id": id_, "arrived": arrived}
+        await self._transit.publish(f"PONG.{sender}", answer)
+
+    async def _beat(self) -> None:
+        """Tell from time to time that this node is alive."""
+        while True:
+            interval = self._broker.options.heartbeat_interval
+            # Not all nodes at the same moment.
+            await asyncio.sleep(interval * random.uniform(0.95, 1.05))  # noqa: S311 - no secret
+            load = os.getloadavg()[0] / (os.cpu_count() or 1) * 100
+            try:
+                await self._transit.publish("HEARTBEAT", {"cpu": round(min(load, 100))})
+            except CallError as error:
+                _log.debug("no heartbeat: %s", error)
+
+    async def _watch(self) -> None:
+        """Miss nodes that are silent for too long, and forget those that never came back."""
+        limit = self._broker.options.heartbeat_timeout
+        while True:
+            await asyncio.sleep(min(1.0, limit / 4))
+            now = monotonic()
+            for node in list(self._broker.catalog.nodes.values()):
+                if node.is_local:
+                    continue
+                if node.is_available and now - node.heard_at > limit:
+                    _log.warning("nothing is heard of %s for %g s", node.id, limit)
+                    self._lose(node, unexpected=True)
+                elif node.offline_at is not None and now - node.offline_at > FORGET_SECONDS:
+                    del self._broker.catalog.nodes[node.id]
+
+    def _lose(self, node: Node, *, unexpected: bool) -> None:
+        self._broker.catalog.take_offline(node)
+        self._transit.exchange.reject_node(node.id)
+        payload = {"node": _shown(node), "unexpected": unexpected}
+        self._send(self._broker.raise_local("$node.disconnected", payload))
+
+    def _send(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of anything
+        async def sent() -> None:
+            try:
+                await work
+            except CallError as error:
+                _log.warning("%s", error)
+
+        self._broker.spawn(sent())
+
+
+@cache
+def client() -> dict[str, str]:
+    """What a node says of its program."""
+    own = version("dama-controller")
+    return {"type": "python", "version": own, "langVersion": platform.python_version()}
+
+
+def _shown(node: Node) -> dict[str, Any]:
+    return {"id": node.id, "available": node.is_available, "hostname": node.info.get("hostname")}
+
+
+def _integer(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _now() -> float:
+    return time.time() * 1000

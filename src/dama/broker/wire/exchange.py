@@ -1,0 +1,391 @@
+"""The exchange: calls, answers, events and streams between this node and the others."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.broker.call import Call
+from dama.broker.ended import is_told_to_end, of_code
+from dama.broker.errors import (
+    CallError,
+    InvalidPacketDataError,
+    QueueIsFullError,
+    RequestRejectedError,
+    ServiceNotAvailableError,
+    ServiceNotFoundError,
+    decode_error,
+    encode_error,
+)
+from dama.broker.stream import Inbox, Stream, as_stream
+from dama.broker.wire.buffers import with_buffers
+from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
+from dama.telemetry import about
+
+if TYPE_CHECKING:
+    from dama.broker.wire.transit import Transit
+
+_log = logging.getLogger("dama.broker")
+
+PENDING_CALLS = 50_000
+
+
+@dataclass
+class Pending:
+    """A call that waits for its answer.
+
+    Attributes:
+        call: What was asked.
+        node_id: Who was asked; None when the bus chose.
+        answer: Gets the result or the error.
+        inbox: Takes the chunks, once a stream has begun.
+    """
+
+    call: Call
+    node_id: str | None
+    answer: asyncio.Future[Any]
+    inbox: Inbox | None = None
+
+
+class Exchange:
+    """Calls, answers, events and streams.
+
+    Args:
+        transit: Sends the packets.
+
+    Attributes:
+        pending: The calls that wait for an answer, by id.
+    """
+
+    def __init__(self, transit: Transit) -> None:
+        self._transit = transit
+        self._broker = transit.broker
+        self._new = transit.version == "5"
+        self._outgoing = Outgoing(transit)
+        self.pending: dict[str, Pending] = {}
+        self._uploads: dict[tuple[str, str], Inbox] = {}
+
+    async def request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        """Ask another node to perform a call; its meta gets what comes back.
+
+        Raises:
+            CallError: The call failed there, the node went away, or the packet can not be sent.
+        """
+        if len(self.pending) >= PENDING_CALLS:
+            raise QueueIsFullError(
+                f"{len(self.pending)} calls wait for answers of other nodes already.",
+                data={"action": call.name, "nodeID": self._broker.node_id, "limit": PENDING_CALLS},
+            )
+        balanced = not self._broker.options.balancer and not call.locals.get("$pinned")
+        node_id = None if balanced else call.node_id
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.pending[call.id] = pending = Pending(call, node_id, answer)
+        topic = f"REQB.{call.name}" if balanced else f"REQ.{node_id}"
+        try:
+            await self._send_request(topic, call)
+            return await answer
+        finally:
+            if pending.inbox is None or pending.inbox.closed:
+                self.pending.pop(call.id, None)
+
+    async def send_event(self, call: Call, targets: Mapping[str, Sequence[str]]) -> None:
+        """Send an event to nodes, each with the groups of its listeners."""
+        packet = self._event_packet(call)
+        for node_id, groups in targets.items():
+            given = call.groups if packet["broadcast"] else list(dict.fromkeys(groups))
+            own = {"groups": list(given)} if given else {}
+            await self._transit.publish(f"EVENT.{node_id}", {**packet, **own})
+
+    async def send_balanced_event(self, call: Call, groups: Sequence[str]) -> None:
+        """Give an event to the bus, once for each group: it chooses who gets it."""
+        packet = self._event_packet(call)
+        for group in groups:
+            await self._transit.publish(
+                f"EVENTB.{group}.{call.name}", {**packet, "groups": [group]}
+            )
+
+    def _event_packet(self, call: Call) -> dict[str, Any]:
+        return {
+            "id": call.id,
+            "event": call.name,
+            "data": with_buffers(call.params),
+            "broadcast": call.event_type == "broadcast",
+            "meta": call.meta,
+            "level": call.level,
+            "tracing": call.tracing,
+            "parentID": call.parent_id,
+            "requestID": call.request_id,
+            "caller": call.caller,
+            "needAck": None,
+            **self._headers(call.headers),
+        }
+
+    def on_request(self, packet: dict[str, Any]) -> None:
+        """Somebody asks for a call: serve it beside all others."""
+        key = (str(packet["sender"]), str(packet["id"]))
+        if not isinstance(packet.get("action"), str):
+            raise TypeError(f"its action is {packet.get('action')!r}")
+        number, streams = packet.get("seq"), packet.get("stream") is True
+        inbox = self._uploads.get(key)
+        if inbox is not None:
+            error = self._stream_error(packet)
+            inbox.put(_number(number), packet.get("params"), error, last=not streams)
+        elif not number:
+            if streams:
+                inbox = self._uploads[key] = Inbox(key[0], lambda: None)
+            self._broker.spawn(self._serve(packet, inbox))
+        # Else it is a chunk of a stream whose call was answered already.
+
+    def on_response(self, packet: dict[str, Any]) -> None:
+        """An answer came; one that nobody waits for is dropped."""
+        pending = self.pending.get(str(packet["id"]))
+        if pending is None:
+            return
+        meta, headers = packet.get("meta"), packet.get("headers")
+        if isinstance(meta, dict):
+            pending.call.meta.update(cast("dict[str, Any]", meta))
+        if isinstance(headers, dict):
+            pending.call.headers.update(cast("dict[str, Any]", headers))
+        sender = str(packet["sender"])
+        failed = packet.get("success") is not True
+        error = decode_error(packet.get("error"), sender) if failed else None
+        number, streams = packet.get("seq"), packet.get("stream") is True
+        if pending.inbox is None and not streams and not number:
+            _settle(pending.answer, packet.get("data"), error)
+            return
+        if pending.inbox is None:
+            pending.inbox = self._open_download(pending, sender)
+        if number == 0 and streams:
+            source = pending.inbox.chunks()
+            _settle(pending.answer, Stream(source, object_mode=self._is_objects(packet)), error)
+        else:
+            pending.inbox.put(_number(number), packet.get("data"), error, last=not streams)
+
+    def on_event(self, packet: dict[str, Any]) -> None:
+        """An event came: deliver it beside all others."""
+        call = self._incoming(packet, str(packet["event"]), packet.get("data"))
+        groups = packet.get("groups")
+        call.groups = [str(g) for g in cast("list[object]", groups)] if groups else None
+        call.event_type = "broadcast" if packet.get("broadcast") else "emit"
+        self._broker.spawn(self._broker.deliver(call))
+
+    def reject_node(self, node_id: str) -> None:
+        """Fail all calls that wait for a node which is gone, and the streams that come from it."""
+        for pending in list(self.pending.values()):
+            if pending.node_id == node_id:
+                self._reject(
+                    pending,
+                    RequestRejectedError(
+                        f"{pending.call.name} was not answered: node {node_id} is gone.",
+                        data={"action": pending.call.name, "nodeID": node_id},
+                    ),
+                )
+        gone = [key for key in self._uploads if key[0] == node_id]
+        for key in gone:
+            error = RequestRejectedError(f"Node {node_id}, which sent a stream, is gone.")
+            self._uploads[key].fail(error)
+
+    def break_streams(self) -> None:
+        """Fail the streams that are read: some of their packets may have gone with the bus."""
+        downloads = [each.inbox for each in self.pending.values() if each.inbox]
+        for inbox in (*downloads, *self._uploads.values()):
+            inbox.fail(broken())
+
+    def refuse(self, kind: str, packet: Mapping[str, Any], error: CallError) -> None:
+        """Fail a call whose packet could not be read; see `envelope`.
+
+        Args:
+            kind: REQ or RES.
+            packet: The plain values at its top.
+            error: What the caller gets.
+        """
+        if kind == "RES":
+            if pending := self.pending.get(str(packet["id"])):
+                self._reject(pending, error)
+            return
+        sender, action = str(packet["sender"]), str(packet.get("action"))
+        self._fail_upload(sender, str(packet["id"]), error)
+        if not packet.get("seq"):
+            call = Call(self._broker, action)
+            self._broker.spawn(self._answer_error(sender, call, error, packet["id"]))
+
+    def _fail_upload(self, sender: str, id_: str, error: CallError) -> None:
+        if inbox := self._uploads.get((sender, id_)):
+            inbox.fail(error)
+
+    def reject_all(self, error: CallError) -> None:
+        """Fail all calls that wait for an answer."""
+        for pending in list(self.pending.values()):
+            self._reject(pending, error)
+
+    def _reject(self, pending: Pending, error: CallError) -> None:
+        _settle(pending.answer, None, error)
+        if pending.inbox:
+            pending.inbox.fail(error)
+
+    async def _send_request(self, topic: str, call: Call) -> None:
+        packet = {
+            "id": call.id,
+            "action": call.name,
+            "params": dict[str, Any]() if call.params is None else with_buffers(call.params),
+            "meta": _sendable(call.meta),
+            "timeout": call.timeout * 1000 if call.timeout else None,
+            "level": call.level,
+            "tracing": call.tracing,
+            "parentID": call.parent_id,
+            "requestID": call.request_id,
+            "caller": call.caller,
+            "stream": call.stream is not None,
+            **self._headers(call.headers),
+        }
+        if call.stream is None:
+            await self._transit.publish(topic, packet)
+            return
+        if not self._new and call.params:
+            raise InvalidPacketDataError(
+                f"{call.name} was called with a stream and params.",
+                "Protocol 4 has room for one of them: give the params in meta, or use protocol 5.",
+            )
+        if not self._new:
+            packet["params"] = None
+        stream = await call.stream.typed()
+        opening = self._outgoing.with_flags(packet, object_flag(stream))
+        await self._transit.publish(topic, {**opening, "seq": 0})
+        base = {key: value for key, value in packet.items() if key not in {"params", "seq"}}
+        self._broker.spawn(self._outgoing.send(topic, {**base, "meta": {}}, stream, "params"))
+
+    async def room(self, sender: str, id_: str) -> None:
+        """Wait until the stream of a call, which a node sends, has room; at once if it has none."""
+        pending = self.pending.get(id_)
+        inbox = pending.inbox if pending else self._uploads.get((sender, id_))
+        if inbox:
+            await inbox.room()
+
+    async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
+        """Perform a call for another node, and answer whatever happens."""
+        sender, id_ = str(packet["sender"]), packet["id"]
+        about(request_id=packet.get("requestID"))
+        call = self._incoming(packet, packet["action"], packet.get("params"))
+        if inbox:
+            call.stream = Stream(inbox.chunks(), object_mode=self._is_objects(packet))
+            call.params = packet.get("params") if self._new else None
+        try:
+            result = await self._perform(call)
+            answer = {"id": id_, "meta": _sendable(call.meta), **self._headers(call.headers)}
+            if isinstance(result, AsyncIterable):
+                await self._answer_stream(sender, answer, as_stream(cast("Stream", result)))
+            else:
+                data = {**answer, "success": True, "data": with_buffers(result), "stream": False}
+                await self._transit.publish(f"RES.{sender}", data)
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_told_to_end():
+                raise
+            await self._answer_error(sender, call, of_code(error, call.name), id_)
+        finally:
+            self._uploads.pop((sender, str(id_)), None)
+
+    async def _perform(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        endpoint = self._broker.catalog.offered.get(call.name)
+        data = {"action": call.name, "nodeID": self._broker.node_id}
+        if self._transit.is_leaving:
+            raise ServiceNotAvailableError(
+                f"The node {self._broker.node_id} is leaving.", data=data
+            )
+        protected = endpoint and endpoint.description.get("visibility") == "protected"
+        if endpoint is None or endpoint.action is None or protected:
+            raise ServiceNotFoundError(
+                f"There is no action {call.name!r} on node {self._broker.node_id!r}.", data=data
+            )
+        return await self._broker.perform_here(call, endpoint)
+
+    async def _answer_error(
+        self, sender: str, call: Call, error: BaseException, id_: object
+    ) -> None:
+        document = encode_error(error, self._broker.node_id)
+        answer: dict[str, Any] = {
+            "id": id_,
+            "success": False,
+            "data": None,
+            "error": document,
+            "stream": False,
+            **self._headers(call.headers),
+        }
+        # An error can hold what no packet can; its name and message always fit.
+        short = {**document, "data": None, "stack": None, "message": document["message"][:10_000]}
+        attempts = ({"meta": call.meta}, {"meta": {}, "error": short})
+        for attempt in attempts:
+            try:
+                await self._transit.publish(f"RES.{sender}", {**answer, **attempt})
+            except CallError as failure:
+                _log.warning("%s of %s: %s", call.name, sender, failure)
+            else:
+                return
+
+    async def _answer_stream(self, sender: str, answer: Mapping[str, Any], stream: Stream) -> None:
+        topic = f"RES.{sender}"
+        base = {**answer, "success": True}
+        stream = await stream.typed()
+        opening = self._outgoing.with_flags({**base, "data": None}, object_flag(stream))
+        await self._transit.publish(topic, {**opening, "stream": True, "seq": 0})
+        await self._outgoing.send(topic, {**base, "meta": {}}, stream, "data")
+
+    def _incoming(self, packet: Mapping[str, Any], name: str, params: Any) -> Call:  # noqa: ANN401 - any JSON
+        call = Call(self._broker, name, params)
+        call.id = str(packet["id"])
+        call.node_id = str(packet["sender"])
+        call.is_remote = True
+        call.request_id = str(packet.get("requestID") or call.id)
+        call.parent_id, call.caller = packet.get("parentID"), packet.get("caller")
+        call.tracing = packet.get("tracing")
+        level, timeout = packet.get("level"), packet.get("timeout")
+        call.level = level if isinstance(level, int) else 1
+        call.timeout = timeout / 1000 if isinstance(timeout, int | float) and timeout > 0 else None
+        for key, place in (("meta", call.meta), ("headers", call.headers)):
+            found = packet.get(key)
+            if isinstance(found, dict):
+                place.update(cast("dict[str, Any]", found))
+        return call
+
+    def _open_download(self, pending: Pending, sender: str) -> Inbox:
+        return Inbox(sender, lambda: self.pending.pop(pending.call.id, None))
+
+    def _is_objects(self, packet: Mapping[str, Any]) -> bool:
+        place: object = packet.get("headers") if self._new else packet.get("meta")
+        return (
+            isinstance(place, Mapping) and cast("Mapping[str, Any]", place).get(OBJECT_MODE) is True
+        )
+
+    def _stream_error(self, packet: Mapping[str, Any]) -> CallError | None:
+        for place in (packet.get("meta"), packet.get("headers")):
+            if isinstance(place, Mapping) and STREAM_ERROR in place:
+                document: object = cast("Mapping[str, Any]", place)[STREAM_ERROR]
+                return decode_error(document, str(packet["sender"]))
+        return None
+
+    def _headers(self, headers: Mapping[str, Any]) -> dict[str, Any]:
+        return {"headers": headers} if self._new else {}
+
+
+def _settle(answer: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(value)
+    else:
+        answer.set_exception(error)
+
+
+def _sendable(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Meta without the flags of a stream that was received on the way."""
+    if OBJECT_MODE in meta or STREAM_ERROR in meta:
+        return {k: v for k, v in meta.items() if k not in {OBJECT_MODE, STREAM_ERROR}}
+    return meta
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int):
+        raise TypeError(f"the number of a chunk is {value!r}")
+    return value

@@ -1,0 +1,189 @@
+"""The transporter over NATS. Its client is an extra: `pip install "dama-controller[nats]"`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from dama.broker.errors import DisconnectedError
+from dama.broker.wire.nats_access import NatsAccess
+from dama.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dama.broker.wire.transporter import Receive
+
+_log = logging.getLogger("dama.broker")
+
+CONNECT_SECONDS = 5
+BUFFERED_BYTES = 64 * 1024 * 1024
+PING_SECONDS = 20
+NO_ACCESS = NatsAccess()
+
+
+class NatsTransporter:
+    """Packets over a NATS server, or a cluster of them.
+
+    Args:
+        url: `nats://[user:password@]host:port`, several joined by commas; `tls://` wants TLS.
+        access: Credentials, and how the server is checked.
+
+    Attributes:
+        longest_packet: As the server allows; known when connected.
+    """
+
+    def __init__(self, url: str, access: NatsAccess = NO_ACCESS) -> None:
+        self._servers = [part.strip() for part in url.split(",")]
+        self._access = access
+        self._wants_tls = access.tls is not None or any(
+            server.startswith("tls://") for server in self._servers
+        )
+        self.longest_packet = 1024 * 1024
+        self._client: Any = None
+        self._is_closing = False
+        self._trouble: Exception | None = None
+
+    async def connect(
+        self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]
+    ) -> None:
+        """Open the way to the bus; it comes back by itself, however long it is away.
+
+        Raises:
+            DisconnectedError: The server can not be reached now.
+            InvalidDefinitionError: The client of NATS is not installed.
+        """
+        client_of, errors = _library()
+
+        async def on_reconnected() -> None:
+            self.longest_packet = self._client.max_payload
+            _log.info("the bus is back")
+            reconnected()
+
+        async def on_disconnected() -> None:
+            if not self._is_closing:
+                _log.warning("the bus is away; it is looked for again")
+                disconnected()
+
+        async def on_error(error: Exception) -> None:
+            self._trouble = error
+            _log.warning("the bus: %s", error or type(error).__name__)
+
+        self._is_closing = False
+        self._client = client_of(wants_tls=self._wants_tls)
+        try:
+            # Once connected it looks for the bus for ever; not before.
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self._client.connect(
+                    self._servers,
+                    name=name,
+                    connect_timeout=CONNECT_SECONDS,
+                    allow_reconnect=True,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.5,
+                    ping_interval=PING_SECONDS,
+                    pending_size=BUFFERED_BYTES,
+                    reconnected_cb=on_reconnected,
+                    disconnected_cb=on_disconnected,
+                    error_cb=on_error,
+                    tls=self._access.tls,
+                    **self._access.credentials,
+                )
+        except ImportError as error:
+            raise InvalidDefinitionError(
+                f"These credentials of NATS need {error.name}, which is not installed.",
+                "pip install nkeys",
+            ) from error
+        except (OSError, *errors, ValueError, AssertionError) as error:
+            await self.close()
+            why = str(error) or str(self._trouble or "it does not answer")
+            raise DisconnectedError(
+                f"NATS can not be reached at {self._shown()}: {why}.",
+                "Start it, or correct the address and the credentials in [broker].",
+            ) from error
+        self.longest_packet = self._client.max_payload
+
+    async def subscribe(
+        self, topic: str, kind: str, receive: Receive, group: str | None = None
+    ) -> Callable[[], object]:
+        """Receive the packets of a topic."""
+
+        async def take(message: Any) -> None:  # noqa: ANN401 - of the client
+            receive(kind, message.data)
+
+        # Without limits of its own: the client drops what is over them, and says so to nobody.
+        made = await self._client.subscribe(
+            topic, queue=group or "", cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        return made.unsubscribe
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        """Send a packet.
+
+        Raises:
+            DisconnectedError: The bus was left, or is away for so long that no more can be kept.
+        """
+        from nats.errors import Error  # noqa: PLC0415 - an extra
+
+        try:
+            await self._client.publish(topic, body)
+        except Error as error:
+            raise DisconnectedError(f"The bus takes nothing now: {error}.") from error
+
+    async def flush(self) -> None:
+        """Wait until all that was sent has reached the bus."""
+        from nats.errors import Error  # noqa: PLC0415 - an extra
+
+        try:
+            await self._client.flush(CONNECT_SECONDS)
+        except (Error, TimeoutError) as error:
+            raise DisconnectedError(f"The bus does not answer: {error}.") from error
+
+    async def close(self) -> None:
+        """Leave the bus."""
+        self._is_closing = True
+        if self._client is None:
+            return
+        # An outage just then, or nothing was opened yet, which the client asserts.
+        with suppress(OSError, AssertionError):
+            await self._client.close()
+
+    def _shown(self) -> str:
+        """The addresses without passwords."""
+        return ", ".join(server.rpartition("@")[2] for server in self._servers)
+
+
+def _library() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:
+    """What makes a client of NATS, and its errors.
+
+    Raises:
+        InvalidDefinitionError: It is not installed.
+    """
+    try:
+        from nats.aio.client import Client  # noqa: PLC0415 - an extra
+        from nats.errors import Error  # noqa: PLC0415
+    except ImportError as error:
+        raise InvalidDefinitionError(
+            "The client of NATS is not installed.", 'pip install "dama-controller[nats]"'
+        ) from error
+
+    class Checked(Client):
+        """The client alone would send its credentials in the clear to a server without TLS."""
+
+        def __init__(self, *, wants_tls: bool) -> None:
+            super().__init__()
+            self._wants_tls = wants_tls
+
+        @override
+        async def _process_info(
+            self, info: dict[str, Any], initial_connection: bool = False
+        ) -> None:
+            if self._wants_tls and initial_connection and not info.get("tls_required"):
+                raise Error("the server offers no TLS")
+            await super()._process_info(info, initial_connection)
+
+    return Checked, (Error,)

@@ -1,0 +1,133 @@
+"""Outgoing streams: their chunks as packets, at the pace of the node that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.broker.ended import is_told_to_end, of_code
+from dama.broker.errors import (
+    CallError,
+    DisconnectedError,
+    encode_error,
+)
+from dama.broker.wire.buffers import with_buffers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.broker.stream import Stream
+    from dama.broker.wire.transit import Transit
+
+_log = logging.getLogger("dama.broker")
+
+LONGEST_CHUNK = 256 * 1024
+WINDOW_BYTES = 4 * 1024 * 1024  # of a stream on the wire, until its reader is asked to keep pace
+SETTLE_SECONDS = 0.05  # Moleculer loses an error that comes before its reader listens
+OBJECT_MODE, STREAM_ERROR = "$streamObjectMode", "$streamError"
+
+
+class Outgoing:
+    """Sends streams.
+
+    Args:
+        transit: Sends the packets.
+    """
+
+    def __init__(self, transit: Transit) -> None:
+        self._transit = transit
+        self._node_id = transit.broker.node_id
+        self._is_new = transit.version == "5"
+
+    async def send(self, topic: str, base: Mapping[str, Any], stream: Stream, key: str) -> None:
+        """Send the chunks of a stream and its end, or the error that it broke with."""
+        number, flags, unread = 0, object_flag(stream), 0
+        breaks = self._transit.breaks
+        try:
+            async for chunk in stream:
+                for part in _parts(chunk, object_mode=bool(stream.object_mode)):
+                    number += 1
+                    packet = self.with_flags({**base, key: part}, flags)
+                    packet |= {"stream": True, "seq": number}
+                    unread += await self._transit.publish(topic, packet)
+                    if self._transit.breaks != breaks:
+                        raise broken()  # noqa: TRY301 - the reader is told as of any other error
+                if unread > WINDOW_BYTES:
+                    await self._keep_pace(topic, str(base["id"]))
+                    unread = 0
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_told_to_end():
+                raise
+            document = encode_error(of_code(error, "A stream"), self._node_id)
+            await self._settle_then_fail(topic, base, key, number + 1, document)
+            return
+        packet = self.with_flags({**base, key: None}, flags)
+        await self._transit.publish(topic, {**packet, "stream": False, "seq": number + 1})
+
+    async def _keep_pace(self, topic: str, id_: str) -> None:
+        kind, _, node_id = topic.partition(".")
+        if kind == "REQB":  # nobody knows whom the bus has chosen
+            await self._transit.flush()
+        else:
+            await self._transit.discovery.keep_pace(node_id, id_)
+
+    async def _settle_then_fail(
+        self,
+        topic: str,
+        base: Mapping[str, Any],
+        key: str,
+        number: int,
+        document: Mapping[str, Any],
+    ) -> None:
+        try:
+            await self._transit.flush()
+            await asyncio.sleep(SETTLE_SECONDS)
+            if key == "data":
+                failed: dict[str, Any] = {**base, "success": False, "error": document}
+            else:
+                failed = self.with_flags({**base}, {STREAM_ERROR: document})
+            await self._transit.publish(
+                topic, {**failed, key: None, "stream": False, "seq": number}
+            )
+        except CallError as error:
+            _log.warning("a stream ended and nobody could be told: %s", error)
+
+    def with_flags(self, packet: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
+        """Put flags of a stream where the version of the protocol has them."""
+        if not flags:
+            return dict(packet)
+        place = "headers" if self._is_new else "meta"
+        return {**packet, place: {**packet.get(place, {}), **flags}}
+
+
+def object_flag(stream: Stream) -> dict[str, Any]:
+    """What tells a reader that the chunks of a stream are JSON values."""
+    return {OBJECT_MODE: True} if stream.object_mode else {}
+
+
+def broken() -> DisconnectedError:
+    """The error of a stream whose bus went away."""
+    return DisconnectedError(
+        "The bus went away in the middle of a stream, and parts of it may be lost.",
+        "Ask for it again.",
+    )
+
+
+def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:  # noqa: ANN401 - any JSON
+    """A chunk as the wire has it, in parts that are not too long.
+
+    Raises:
+        CallError: It is a JSON value in a stream of bytes.
+    """
+    if not object_mode and not isinstance(chunk, bytes | bytearray | memoryview | str):
+        raise CallError(
+            f"A stream of bytes or strings has a chunk of {type(chunk).__name__}.",
+            "Yield chunks of one kind: all of them bytes or strings, or all of them JSON values.",
+            code="INVALID_CHUNK",
+        )
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        whole = bytes(cast("bytes", chunk))
+        pieces = [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
+        return [with_buffers(piece) for piece in pieces]
+    return [with_buffers(chunk)]

@@ -1,0 +1,56 @@
+"""`dama doctor`: is everything well, and what to do where it is not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json
+from dama.cli.terminal import echo, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.cli.session import Session
+    from dama.upkeep.doctor import Finding
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+@click.command(epilog=examples("dama doctor", "dama doctor --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def doctor(session: Session, *, as_json: bool) -> int:
+    """Look at the database, the queue, the workers and the log.
+
+    The exit code is 1 when something fails; a warning is none. It is 3 when the database does not
+    answer.
+    """
+    from dama.store.errors import SchemaError
+    from dama.upkeep.doctor import Finding
+
+    async def look() -> Sequence[Finding]:
+        try:
+            async with session.app() as app:
+                return await app.examine(session.config())
+        except SchemaError as error:  # nothing else can be asked of such a database
+            return [Finding("schema", "fail", str(error), error.hint or "")]
+
+    findings = asyncio.run(look())
+    if as_json:
+        print_json(findings)
+    else:
+        _print(findings)
+    return 1 if any(finding.level == "fail" for finding in findings) else 0
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        level = style(f"{finding.level:4}", fg=COLOURS[finding.level])
+        echo(f"{level}  {finding.name:{width}}  {finding.found}")
+        if finding.advice:
+            echo(f"{'':{width + 8}}{finding.advice}")

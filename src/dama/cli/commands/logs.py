@@ -1,0 +1,143 @@
+"""`dama logs`: what a program printed, from the files of its run on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.output import print_json
+from dama.cli.terminal import echo, echo_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dama.cli.session import Session
+    from dama.programs.run_directory import RunDirectory
+
+FOLLOW_SECONDS = 0.1
+
+
+def _byte_range(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> tuple[int, int | None] | None:
+    """FROM:TO, each of which may be missing."""
+    if value is None:
+        return None
+    begin, colon, end = value.partition(":")
+    if not colon or not all(part.isdecimal() or not part for part in (begin, end)):
+        raise click.BadParameter(f"{value!r} is no range of bytes, such as 1000:2000.")
+    return int(begin or 0), int(end) if end else None
+
+
+@click.command(
+    epilog=examples(
+        "dama logs 42",
+        "dama logs 42 -f --tail 20",
+        "dama logs 42 --stderr",
+        "dama logs 42 --bytes 1000000:2000000 > part.log",
+    )
+)
+@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--follow", "-f", is_flag=True, help="Wait for more, until the program has ended.")
+@click.option("--stderr", "of_stderr", is_flag=True, help="Its standard error.")
+@click.option("--tail", "count", type=click.IntRange(0), metavar="N", help="The last N lines.")
+@click.option(
+    "--bytes", "part", metavar="FROM:TO", callback=_byte_range, help="A part of the file."
+)
+@click.option("--run", "epoch", type=int, metavar="EPOCH", help="Of an earlier run.")
+@click.option("--json", "as_json", is_flag=True, help="Print which files there are, and how large.")
+@click.pass_obj
+def logs(  # noqa: PLR0913 - a parameter for each option
+    session: Session,
+    context_id: int,
+    *,
+    follow: bool,
+    of_stderr: bool,
+    count: int | None,
+    part: tuple[int, int | None] | None,
+    epoch: int | None,
+    as_json: bool,
+) -> None:
+    """Show what a program printed; a progress bar as its last state.
+
+    The files are on the host that ran it. Of a log beyond its cap the oldest part is gone; the
+    places of the rest are what they were.
+    """
+    if part and (follow or count is not None):
+        raise click.UsageError("--bytes goes neither with --follow nor with --tail.")
+
+    async def find() -> list[RunDirectory]:
+        async with session.app() as app:
+            return await app.runs_of(context_id)
+
+    runs = asyncio.run(find())
+    chosen = next((run for run in reversed(runs) if epoch in (None, run.epoch)), None)
+    if chosen is None:
+        known = ", ".join(str(run.epoch) for run in runs)
+        raise click.UsageError(f"There is no run {epoch} of context {context_id}, only {known}.")
+    path = chosen.stderr if of_stderr else chosen.stdout
+    if as_json:
+        print_json([_document(run) for run in runs])
+    elif part:
+        _print_bytes(path, *part)
+    else:
+        _print_lines(chosen, path, count, follow=follow)
+
+
+def _document(run: RunDirectory) -> dict[str, object]:
+    from dama.programs.tail import first_byte
+
+    return {
+        "run": run.epoch,
+        "state": run.state().value,
+        "exit": run.exit(),
+        **{
+            path.name: {
+                "path": str(path),
+                "bytes": path.stat().st_size,
+                "first_byte": first_byte(path),
+            }
+            for path in (run.stdout, run.stderr)
+        },
+    }
+
+
+def _print_bytes(path: Path, begin: int, end: int | None) -> None:
+    from dama.programs.tail import read_range
+
+    for data in read_range(path, begin, path.stat().st_size if end is None else end):
+        if sys.stdout.isatty():
+            echo_log(data.decode(errors="replace"), nl=False)
+        else:
+            sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bool) -> None:
+    from dama.programs.tail import Screen, first_byte, place_of_last_lines, read_range
+
+    screen = Screen()
+    at = place_of_last_lines(path, count) if count is not None else 0
+    if at == 0 and (gone := first_byte(path)):
+        echo(f"The first {gone:,} bytes are gone: the log is beyond its cap.", err=True)
+    while True:
+        has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
+        at = max(at, first_byte(path)) if at == 0 else at
+        for data in read_range(path, at, path.stat().st_size):
+            at += len(data)
+            for line in screen.show(data):
+                echo_log(line)
+        if has_ended:
+            break
+        time.sleep(FOLLOW_SECONDS)
+    if rest := screen.rest():
+        echo_log(rest)
+
+
+def _goes_on(run: RunDirectory) -> bool:
+    return run.state().value in ("held", "unsupervised")

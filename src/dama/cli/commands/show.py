@@ -1,0 +1,85 @@
+"""`dama show`: one context, from its row and its life-cycle state."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.commands.ls import run_word
+from dama.cli.follow import error_text
+from dama.cli.group import examples
+from dama.cli.output import duration, json_text, print_fields, print_json, print_next
+from dama.cli.terminal import echo, secho
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.cli.session import Session
+    from dama.store import ContextRow
+
+
+@click.command(epilog=examples("dama show 42", "dama show 42 --json | jq .lifecycle.result"))
+@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def show(session: Session, context_id: int, *, as_json: bool) -> None:
+    """Show one context: status, params, steps, result or error."""
+
+    async def read() -> tuple[ContextRow, Any]:
+        async with session.app() as app:
+            return await app.store.context(context_id), await app.state(context_id, "lifecycle")
+
+    context, state = asyncio.run(read())
+    if as_json:
+        print_json({"context": context, "lifecycle": state})
+        return
+    from dama.domain.exact import to_builtins
+
+    lifecycle: dict[str, Any] = to_builtins(state)
+    _print_context(context)
+    _print_lifecycle(lifecycle)
+    _print_next(context)
+
+
+def _print_context(context: ContextRow) -> None:
+    run = context.run
+    print_fields(
+        [
+            ("context", context.context_id),
+            ("task", context.task),
+            ("status", context.status),
+            ("run", run_word(context)),
+            ("worker", run.worker if run else None),
+            ("due", run.due_at if run else None),
+            ("parent", context.parent_id),
+            ("events", context.version),
+            ("created", context.created_at),
+            ("changed", context.modified_at),
+            ("time", duration(context.modified_at - context.created_at)),
+        ]
+    )
+
+
+def _print_lifecycle(lifecycle: Mapping[str, Any]) -> None:
+    for name in ("params", "attempts", "steps", "subtasks", "progress", "result"):
+        if lifecycle.get(name):
+            secho(f"\n{name}", bold=True)
+            echo(json_text(lifecycle[name]))
+    if error := lifecycle.get("error"):
+        secho("\nerror", bold=True)
+        secho(error_text(error), fg="red")
+        if stack := error.get("stack"):
+            echo(stack)
+
+
+def _print_next(context: ContextRow) -> None:
+    number = context.context_id
+    commands = [
+        (f"dama events {number}", "all that happened"),
+        (f"dama tree {number}", "its subtasks"),
+    ]
+    if context.status != "DONE":
+        commands.append((f"dama resume {number}", "let it go on from its last step"))
+    print_next(*commands)

@@ -1,0 +1,161 @@
+"""`dama worker`: perform what is queued, until it is told to stop. `dama up` does it too."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples
+from dama.cli.terminal import echo
+from dama.signals import on_signals
+from dama.telemetry import configure_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from dama.app import App
+    from dama.cli.session import Session
+    from dama.worker.worker import Worker
+
+STOPPED_AT_ONCE = 130
+OPTIONS = (
+    click.option(
+        "--queue",
+        "queues",
+        multiple=True,
+        metavar="NAME",
+        help="Claim from this one only; else from those of its tasks.",
+    ),
+    click.option(
+        "--slots", type=click.IntRange(1, 1000), default=16, show_default=True, help="Runs at once."
+    ),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="NAME",
+        help="Offer it to runs that need it, as gpu.",
+    ),
+    click.option(
+        "--grace",
+        type=click.FloatRange(0),
+        default=30.0,
+        show_default=True,
+        help="Seconds that runs have to end when it is told to stop; then they are queued again.",
+    ),
+    click.option("--until-idle", is_flag=True, help="End when nothing is left to do."),
+)
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What a worker is asked for.
+
+    Attributes:
+        queues: What it claims from; none for those of its tasks.
+        slots: How many runs it performs at once.
+        labels: What it offers to runs that need it.
+        grace: Seconds that runs have to end when it is told to stop.
+        until_idle: It ends when nothing is left to do.
+    """
+
+    queues: tuple[str, ...]
+    slots: int
+    labels: tuple[str, ...]
+    grace: float
+    until_idle: bool
+
+
+def worker_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of a worker."""
+    for option in reversed(OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog=examples(
+        "dama worker",
+        "dama worker --queue etl --queue reports --slots 4",
+        "dama worker --until-idle",
+    )
+)
+@worker_options
+@click.pass_obj
+def worker(session: Session, /, **chosen: Any) -> int:
+    """Perform queued runs of the tasks of this project, any number of workers side by side.
+
+    SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
+    it at once. What is not done then is queued again and goes on with another worker.
+    """
+    options = WorkerOptions(**chosen)
+
+    def say(app: App) -> None:
+        echo(f"A {worker_text(app, options)} runs.", err=True)
+
+    async def work() -> int:
+        async with session.app(with_services=True) as app:
+            if session.is_in_cluster:
+                await app.broker()  # others may call its actions
+            return await work_until_told(app, options, say)
+
+    return asyncio.run(work())
+
+
+def worker_text(app: App, options: WorkerOptions) -> str:
+    """The worker in words, without an article."""
+    count = len(app.registry.tasks)
+    tasks = "1 task" if count == 1 else f"{count} tasks"
+    slots = "1 slot" if options.slots == 1 else f"{options.slots} slots"
+    return f"worker for {tasks} with {slots}"
+
+
+async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App], object]) -> int:
+    """Work until a signal comes, or nothing is left to do; gives the exit code.
+
+    Args:
+        app: Where.
+        options: What the worker is asked for.
+        say: Called when the worker runs.
+    """
+    from dama.programs.launch import raise_soft_limit
+
+    configure_log()
+    raise_soft_limit()
+    told, again = signals()
+    async with app.working(
+        queues=options.queues or None, slots=options.slots, labels=options.labels
+    ) as running:
+        say(app)
+        await _first(told.wait(), *([running.idle()] if options.until_idle else []))
+        if not told.is_set():
+            return 0
+        return await _stopped(running, options.grace, again)
+
+
+async def _stopped(running: Worker, grace: float, again: asyncio.Event) -> int:
+    echo(f"Told to stop: runs have {grace:g} s to end; once more ends at once.", err=True)
+    await _first(running.drain(grace), again.wait())
+    return STOPPED_AT_ONCE if again.is_set() else 0
+
+
+def signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Set by the first signal that tells to stop, and by the second."""
+    told, again = asyncio.Event(), asyncio.Event()
+
+    def tell() -> None:
+        (again if told.is_set() else told).set()
+
+    on_signals((signal.SIGTERM, signal.SIGINT, signal.SIGHUP), tell)
+    return told, again
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    _, late = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in late:
+        task.cancel()

@@ -1,0 +1,1 @@
+"""Settings: what a project and its environment say, read once and checked."""

@@ -1,0 +1,294 @@
+"""Configuration: where the database is, where dama keeps its files, what has services.
+
+Flags win over the environment, the environment over the file, the file over the defaults. It is
+read once and frozen. The file is `dama.toml`, or `[tool.dama]` of a `pyproject.toml`, in the
+current folder or the nearest one above it.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+from dama.config.env_file import read_variables
+from dama.errors import UsageError
+
+FILE_KEYS = ("services", "programs", "inherit", "keep", "database_url", "broker", "gateway")
+TABLES = {
+    "programs": '[programs."flights.import"] with command = ["./import.sh"]',
+    "keep": '[keep] with logs = "30d" and work = "1d"',
+    "broker": '[broker] with url = "nats://127.0.0.1:4222"',
+    "gateway": "[gateway] with port = 8080",
+}
+BROKER_NAMES = {
+    "DAMA_BROKER_URL": "url",
+    "DAMA_NAMESPACE": "namespace",
+    "DAMA_NODE_ID": "node_id",
+    "DAMA_BROKER_USER": "user",
+    "DAMA_BROKER_PASSWORD": "password",
+    "DAMA_BROKER_TOKEN": "token",
+    "DAMA_BROKER_CREDS": "creds_file",
+    "DAMA_BROKER_NKEY": "nkey_file",
+}
+# Any of these says that a person meant libpq's own variables.
+PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
+PG_NAMES = {
+    "PGHOST": "host",
+    "PGHOSTADDR": "hostaddr",
+    "PGPORT": "port",
+    "PGDATABASE": "dbname",
+    "PGUSER": "user",
+    "PGPASSWORD": "password",
+    "PGSERVICE": "service",
+    "PGSSLMODE": "sslmode",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+    "PGCHANNELBINDING": "channel_binding",
+    "PGCONNECT_TIMEOUT": "connect_timeout",
+    "PGTARGETSESSIONATTRS": "target_session_attrs",
+    "PGAPPNAME": "application_name",
+    "PGOPTIONS": "options",
+    "PGPASSFILE": "passfile",
+}
+
+
+class ConfigError(UsageError):
+    """A setting is unknown, or a file of settings is missing or can not be read."""
+
+    code = "CONFIG"
+
+
+@dataclass(frozen=True)
+class EmbeddedDatabase:
+    """The PostgreSQL that belongs to this home."""
+
+
+@dataclass(frozen=True)
+class ExternalDatabase:
+    """A PostgreSQL that somebody else runs.
+
+    Attributes:
+        conninfo: As libpq takes it: a URL, or names and values.
+        source: Where it was found, for messages.
+    """
+
+    conninfo: str = field(repr=False)
+    source: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings.
+
+    Attributes:
+        home: The folder of the embedded database and of other state.
+        database: Which PostgreSQL.
+        services: Modules to import for their services.
+        project: The folder of the file of settings, or the current one.
+        programs: Declarations by task, as the file has them; `dama.definitions.declaration` reads
+            them.
+        inherit: What all programs get of the worker's environment, as the file has it;
+            `dama.definitions.inherit` reads it.
+        source: The name of the file of settings; empty when there is none.
+        keep: How long things stay, as the file has it; `dama.upkeep.cleaning` reads it.
+        broker: How calls are made, as the file has it; `dama.shipped.node` reads it.
+        gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
+    """
+
+    home: Path
+    database: EmbeddedDatabase | ExternalDatabase
+    services: tuple[str, ...]
+    project: Path
+    programs: Mapping[str, object] = field(default_factory=dict[str, object])
+    inherit: object = None
+    source: str = ""
+    keep: Mapping[str, object] = field(default_factory=dict[str, object])
+    broker: Mapping[str, object] = field(default_factory=dict[str, object])
+    gateway: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def load_config(
+    *,
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    pg_env: str | None = None,
+    database_url: str | None = None,
+    home: Path | None = None,
+) -> Config:
+    """Read the settings.
+
+    Args:
+        cwd: Where the search for the file begins; the current folder by default.
+        environ: The environment; that of the process by default.
+        pg_env: NAME of `config/postgres.NAME.env`.
+        database_url: A connection string that wins over everything else.
+        home: The state folder, instead of DAMA_HOME.
+
+    Raises:
+        ConfigError: A setting is unknown or a file can not be used.
+    """
+    environ = os.environ if environ is None else environ
+    project, settings, source = _read_file((cwd or Path.cwd()).absolute())
+    return Config(
+        home=home.expanduser().absolute() if home else home_of(environ),
+        database=_chosen(project, environ, pg_env, database_url)
+        or _from_file(settings, source)
+        or EmbeddedDatabase(),
+        services=tuple(settings.get("services", ())),
+        project=project,
+        programs=settings.get("programs", {}),
+        inherit=settings.get("inherit"),
+        source=source,
+        keep=settings.get("keep", {}),
+        broker=_with_environment(settings.get("broker", {}), environ),
+        gateway=settings.get("gateway", {}),
+    )
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The folder of dama's files that an environment names."""
+    if home := environ.get("DAMA_HOME"):
+        return Path(home).expanduser().absolute()
+    state = Path(environ.get("XDG_STATE_HOME") or "")
+    # The base directory specification wants a relative one passed over.
+    if not state.is_absolute():
+        state = Path(environ.get("HOME") or Path.home(), ".local/state")
+    return state / "dama"
+
+
+def _chosen(
+    project: Path, environ: Mapping[str, str], pg_env: str | None, database_url: str | None
+) -> ExternalDatabase | None:
+    """What the flags or the environment name."""
+    if database_url:
+        return ExternalDatabase(database_url, "--database-url")
+    if pg_env is not None:
+        path = _env_file(project, pg_env)
+        return ExternalDatabase(_read_env_file(path), str(path.relative_to(project)))
+    if url := environ.get("DAMA_DATABASE_URL"):
+        return ExternalDatabase(url, "DAMA_DATABASE_URL")
+    if signs := [name for name in PG_SIGNS if environ.get(name)]:
+        return ExternalDatabase(_conninfo(environ), f"the environment ({', '.join(signs)})")
+    return None
+
+
+def _from_file(settings: Mapping[str, Any], source: str) -> ExternalDatabase | None:
+    url: str | None = settings.get("database_url")
+    return ExternalDatabase(url, source) if url else None
+
+
+def _with_environment(
+    table: Mapping[str, object], environ: Mapping[str, str]
+) -> Mapping[str, object]:
+    """What the file says of the broker, under what the environment says."""
+    given = {key: environ.get(name) for name, key in BROKER_NAMES.items()}
+    return {**table, **{key: value for key, value in given.items() if value}}
+
+
+def _env_file(project: Path, name: str) -> Path:
+    folder = project / "config"
+    path = folder / f"postgres.{name}.env"
+    if "/" in name or not path.is_file():
+        known = sorted(
+            found.name.removeprefix("postgres.").removesuffix(".env")
+            for found in folder.glob("postgres.*.env")
+        )
+        raise ConfigError(
+            f"There is no config/postgres.{name}.env in {project}.",
+            f"There is: {', '.join(known)}."
+            if known
+            else "No such file is there: write one with PGHOST=, PGDATABASE=, PGUSER=.",
+        )
+    return path
+
+
+def _read_env_file(path: Path) -> str:
+    try:
+        values = {name: value for name, value in read_variables(path).items() if value}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+    _check_names(path, values)
+    if not any(name in PG_NAMES for name in values):
+        raise ConfigError(
+            f"{path} has none of the names that PostgreSQL knows.",
+            f"Write lines such as PGHOST=db.example.org; known are {', '.join(PG_NAMES)}.",
+        )
+    return _conninfo(values)
+
+
+def _check_names(path: Path, values: Mapping[str, str]) -> None:
+    """Refuse what looks like a misspelt name: without it libpq would go to another server."""
+    for name in values:
+        near = get_close_matches(name, PG_NAMES, n=1, cutoff=0.8)
+        if name not in PG_NAMES and near:
+            raise ConfigError(f"{path} has the unknown name {name}.", f"Did you mean {near[0]}?")
+
+
+def _conninfo(values: Mapping[str, str]) -> str:
+    """The PG* names as one connection string, quoted as libpq wants it."""
+    parts: list[str] = []
+    for name, word in PG_NAMES.items():
+        if value := values.get(name):
+            quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+            parts.append(f"{word}='{quoted}'")
+    return " ".join(parts)
+
+
+def _read_file(start: Path) -> tuple[Path, Mapping[str, Any], str]:
+    """The folder of the nearest file of settings, what is in it, and its name."""
+    for folder in (start, *start.parents):
+        for name in ("dama.toml", "pyproject.toml"):
+            path = folder / name
+            if path.is_file() and (settings := _settings(path)) is not None:
+                _check(path, settings)
+                return folder, settings, name
+    return start, {}, ""
+
+
+def _settings(path: Path) -> Mapping[str, Any] | None:
+    """What is in the file for dama; None when it is another project's."""
+    content = _parse(path)
+    if path.name == "dama.toml":
+        return content
+    settings = content.get("tool", {}).get("dama")
+    if settings is not None and not isinstance(settings, dict):
+        raise ConfigError(f"dama of {path} must be a table.", "Write [tool.dama].")
+    return cast("Mapping[str, Any] | None", settings)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+
+
+def _check(path: Path, settings: Mapping[str, Any]) -> None:
+    for key in settings:
+        if key not in FILE_KEYS:
+            near = get_close_matches(key, FILE_KEYS, n=1)
+            raise ConfigError(
+                f"{path} has the unknown setting {key!r}.",
+                f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(FILE_KEYS)}.",
+            )
+    if not isinstance(settings.get("database_url", ""), str):
+        raise ConfigError(
+            f"database_url of {path} must be a string.",
+            'Write database_url = "postgresql://host/database".',
+        )
+    for key, example in TABLES.items():
+        if not isinstance(settings.get(key, {}), dict):
+            raise ConfigError(f"{key} of {path} must be a table.", f"Write {example}.")
+    services: object = settings.get("services", [])
+    if not isinstance(services, list) or not all(
+        isinstance(module, str) for module in cast("list[object]", services)
+    ):
+        raise ConfigError(
+            f"services of {path} must be a list of modules.", 'Write services = ["etl.flights"].'
+        )

@@ -1,0 +1,1 @@
+"""Definitions: services with tasks, actions, programs and options, as authors write them."""

@@ -1,0 +1,111 @@
+"""Errors of definitions, names, params and results: what the caller can correct."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dama.errors import DamaError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class UndeclaredCommandError(UsageError):
+    """Somebody wants a command run that nobody declared, and has not proved the right to it."""
+
+    code = "UNDECLARED_COMMAND"
+
+
+class ProgramEnvironmentError(UsageError):
+    """A program can not get the variables that its declaration promises."""
+
+    code = "PROGRAM_ENVIRONMENT"
+
+
+class DuplicateNameError(UsageError):
+    """Two services, or two tasks of a service, have the same name."""
+
+    code = "DUPLICATE_NAME"
+
+
+class UnknownTaskError(UsageError):
+    """No service has a task of this name."""
+
+    code = "UNKNOWN_TASK"
+
+
+class UnknownServiceError(UsageError):
+    """No module that was loaded has a service of this name."""
+
+    code = "UNKNOWN_SERVICE"
+
+
+class ServiceStartError(UsageError):
+    """What a service does at its start has failed."""
+
+    code = "SERVICE_START"
+
+
+class ModuleLoadError(UsageError):
+    """A module that should have services can not be imported, or has none.
+
+    Attributes:
+        module: Its name, as it was given.
+    """
+
+    code = "MODULE_LOAD"
+
+    def __init__(self, module: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.module = module
+
+
+@dataclass(frozen=True)
+class ParamProblem:
+    """What is wrong with one param.
+
+    Attributes:
+        name: The param.
+        path: Where inside its value, such as `[3].month`; empty for the value itself.
+        rule: What was wanted, as part of a sentence.
+        kind: pydantic's name of the problem, such as `missing` or `int_parsing`.
+        actual: What was found there; None when it is missing.
+    """
+
+    name: str
+    path: str
+    rule: str
+    kind: str
+    actual: object = field(default=None, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The problem on one line."""
+        return f"{self.name}{self.path} {self.rule}"
+
+
+class InvalidParamsError(UsageError):
+    """The params of a task do not fit its signature.
+
+    Attributes:
+        task: The full name of the task.
+        problems: All of them, in the order of the signature.
+    """
+
+    code = "INVALID_PARAMS"
+
+    def __init__(
+        self, task: str, problems: Sequence[ParamProblem], hint: str | None = None
+    ) -> None:
+        lines = "".join(f"\n  {problem.text}" for problem in problems)
+        super().__init__(f"The params of {task} do not fit:{lines}", hint)
+        self.task = task
+        self.problems = tuple(problems)
+
+
+class InvalidResultError(DamaError):
+    """A result can not be kept as JSON, or does not fit the type that was promised."""
+
+    code = "INVALID_RESULT"
+    exit_code = 1

@@ -1,0 +1,280 @@
+"""Parts: actions, event handlers, hooks and settings that several services share.
+
+A service takes parts, it does not inherit: `Service("flights", parts=[audited, cached])`. What the
+service defines itself wins over its parts, and a later part over an earlier one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
+
+from dama.definitions.action import ActionDefinition, ActionSettings, EventHandler, read_action
+from dama.definitions.errors import DuplicateNameError
+from dama.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+R = TypeVar("R")
+F = TypeVar("F", bound="Callable[..., Any]")
+
+Moment = Literal["before", "after", "on_error"]
+LifeMoment = Literal["created", "started", "stopped"]
+
+# As Moleculer's own names: `listContexts` is as good as `list_contexts`.
+_ACTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
+
+
+class Hook(NamedTuple):
+    """A function that is called around actions.
+
+    Attributes:
+        moment: Before the action, after it, or when it failed.
+        pattern: The actions: `*` for all, `create-*` for some.
+        function: Takes the call, and then the result or the error.
+    """
+
+    moment: Moment
+    pattern: str
+    function: Callable[..., Any]
+
+
+class ActionDecorator(Protocol):
+    """What `@service.action(...)` gives: it makes a definition of a function."""
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, ...], Awaitable[R]], /
+    ) -> ActionDefinition[R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[Any, ...], AsyncIterator[R]], /
+    ) -> ActionDefinition[R]: ...
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Any, ...], R], /) -> ActionDefinition[R]: ...
+
+
+class PartSettings(TypedDict, total=False):
+    """What a part and a service have in common.
+
+    Attributes:
+        settings: Any values; those named in `$secureSettings` are not told to other nodes.
+        metadata: Any JSON, which other nodes see.
+        dependencies: Services that must be there before one that takes this is started.
+        parts: What it takes.
+    """
+
+    settings: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    dependencies: Sequence[str]
+    parts: Sequence[Part]
+
+
+class Part:
+    """Actions, event handlers, hooks and settings, for services to take.
+
+    Args:
+        **shared: See `PartSettings`.
+    """
+
+    def __init__(self, **shared: Unpack[PartSettings]) -> None:
+        self._settings = dict(shared.get("settings", {}))
+        self._metadata = dict(shared.get("metadata", {}))
+        self._dependencies = tuple(shared.get("dependencies", ()))
+        self._parts = tuple(shared.get("parts", ()))
+        self._actions: dict[str, ActionDefinition[Any]] = {}
+        self._handlers: list[EventHandler] = []
+        self._hooks: list[Hook] = []
+        self._moments: dict[LifeMoment, list[Callable[..., Any]]] = {
+            "created": [],
+            "started": [],
+            "stopped": [],
+        }
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings, those of the parts below the own."""
+        return _merged([*(part.settings for part in self._parts), self._settings])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The metadata, those of the parts below the own."""
+        return _merged([*(part.metadata for part in self._parts), self._metadata])
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """The services that must be there first."""
+        named = [name for part in self._parts for name in part.dependencies]
+        return tuple(dict.fromkeys([*named, *self._dependencies]))
+
+    @property
+    def actions(self) -> Mapping[str, ActionDefinition[Any]]:
+        """The actions by their names within the service."""
+        found: dict[str, ActionDefinition[Any]] = {}
+        for part in self._parts:
+            found |= part.actions
+        return found | self._actions
+
+    @property
+    def handlers(self) -> Sequence[EventHandler]:
+        """The handlers of events."""
+        return [*(h for part in self._parts for h in part.handlers), *self._handlers]
+
+    def hooks(self, moment: Moment) -> Sequence[Hook]:
+        """The hooks of a moment, in their order: `before` from the parts inwards, others back."""
+        own = [hook for hook in self._hooks if hook.moment == moment]
+        below = [hook for part in self._parts for hook in part.hooks(moment)]
+        return [*below, *own] if moment == "before" else [*own, *below]
+
+    def moments(self, moment: LifeMoment) -> Sequence[Callable[..., Any]]:
+        """What is called in a moment of its life, in order: parts stop after who took them."""
+        below = [function for part in self._parts for function in part.moments(moment)]
+        own = self._moments[moment]
+        return [*own, *below] if moment == "stopped" else [*below, *own]
+
+    @overload
+    def action(
+        self, function: Callable[Concatenate[Any, ...], Awaitable[R]], /
+    ) -> ActionDefinition[R]: ...
+
+    @overload
+    def action(
+        self, function: Callable[Concatenate[Any, ...], AsyncIterator[R]], /
+    ) -> ActionDefinition[R]: ...
+
+    @overload
+    def action(self, function: Callable[Concatenate[Any, ...], R], /) -> ActionDefinition[R]: ...
+
+    @overload
+    def action(
+        self, /, *, name: str | None = None, **settings: Unpack[ActionSettings]
+    ) -> ActionDecorator: ...
+
+    def action(
+        self,
+        function: Callable[..., object] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        **settings: Unpack[ActionSettings],
+    ) -> object:
+        """Make an action of a function, as `@service.action` or `@service.action(timeout=5)`.
+
+        The function's first parameter is the call; the others are its params.
+
+        Args:
+            function: An `async def`, a `def`, which runs in a thread, or an asynchronous generator,
+                whose chunks are streamed.
+            name: Within the service; by default the name of the function.
+            **settings: See `ActionOptions`; durations as seconds or as text.
+
+        Raises:
+            InvalidDefinitionError: The name, the signature or a setting can not be used.
+            DuplicateNameError: There is an action of this name.
+        """
+
+        def define(function: Callable[..., object]) -> ActionDefinition[Any]:
+            chosen = name or getattr(function, "__name__", "")
+            return self._keep_action(chosen, function, settings)
+
+        return define if function is None else define(function)
+
+    def on(self, pattern: str, *, group: str | None = None) -> Callable[[F], F]:
+        """Handle events, as `@service.on("order.*")`.
+
+        Args:
+            pattern: Their names: `*` is one level, `**` any number, `?` one character.
+            group: Of all handlers of a group one gets an event that is emitted; by default the name
+                of the service.
+        """
+        if not pattern or any(c.isspace() for c in pattern):
+            raise InvalidDefinitionError(
+                f"{pattern!r} can not be the name of an event.", 'Write one such as "order.paid".'
+            )
+
+        def define(function: F) -> F:
+            self._handlers.append(EventHandler(pattern, group, function))
+            return function
+
+        return define
+
+    def before(self, pattern: str = "*") -> Callable[[F], F]:
+        """Call a function with the call, before each action that fits."""
+        return self._hook("before", pattern)
+
+    def after(self, pattern: str = "*") -> Callable[[F], F]:
+        """Call a function with the call and the result; what it returns is the result then."""
+        return self._hook("after", pattern)
+
+    def on_error(self, pattern: str = "*") -> Callable[[F], F]:
+        """Call a function with the call and the error: it raises, or returns a result."""
+        return self._hook("on_error", pattern)
+
+    def created(self, function: F) -> F:
+        """Call a function with the service when a broker takes it."""
+        self._moments["created"].append(function)
+        return function
+
+    def started(self, function: F) -> F:
+        """Call a function with the service when it starts, after its dependencies are there."""
+        self._moments["started"].append(function)
+        return function
+
+    def stopped(self, function: F) -> F:
+        """Call a function with the service when it stops."""
+        self._moments["stopped"].append(function)
+        return function
+
+    def _hook(self, moment: Moment, pattern: str) -> Callable[[F], F]:
+        def define(function: F) -> F:
+            self._hooks.append(Hook(moment, pattern, function))
+            return function
+
+        return define
+
+    def _keep_action(
+        self, name: str, function: Callable[..., object], settings: ActionSettings
+    ) -> ActionDefinition[Any]:
+        if not _ACTION_NAME.fullmatch(name):
+            raise InvalidDefinitionError(
+                f"{name!r} can not be the name of an action.",
+                "Names are letters, digits, - and _, and begin with a letter. "
+                "Give another with @service.action(name=...).",
+            )
+        if name in self._actions:
+            raise DuplicateNameError(
+                f"The action {name} is defined twice.",
+                "Give one of them another name with @service.action(name=...).",
+            )
+        self._actions[name] = ActionDefinition(name, function, read_action(name, settings))
+        return self._actions[name]
+
+
+def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Lay mappings over each other, mappings within them as well."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            below = merged.get(key)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                above = cast("Mapping[str, Any]", value)
+                merged[key] = _merged([cast("Mapping[str, Any]", below), above])
+            else:
+                merged[key] = value
+    return merged

@@ -1,0 +1,225 @@
+"""The registry: finds services and tasks by name, and loads the modules that define them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.config.table import Table
+from dama.definitions.adhoc import adhoc
+from dama.definitions.errors import (
+    DuplicateNameError,
+    ModuleLoadError,
+    UnknownServiceError,
+    UnknownTaskError,
+)
+from dama.definitions.inherit import read_inherit
+from dama.definitions.service import Service
+from dama.errors import DamaError, InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from traceback import StackSummary
+    from types import ModuleType
+
+    from dama.definitions.service import TaskDefinition
+
+
+class Registry:
+    """The services of this process, by name.
+
+    Args:
+        services: Those to begin with.
+
+    Attributes:
+        inherit: What all programs get of the worker's environment besides what all need.
+    """
+
+    def __init__(self, services: Iterable[Service] = ()) -> None:
+        self.inherit: tuple[str, ...] = ()
+        self._services: dict[str, Service] = {}
+        for service in services:
+            self.add(service)
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The services by name, in alphabetical order."""
+        return dict(sorted(self._services.items()))
+
+    @property
+    def tasks(self) -> Mapping[str, TaskDefinition[Any]]:
+        """All tasks by their full names, in alphabetical order of the services."""
+        return {
+            task.name: task for service in self.services.values() for task in service.tasks.values()
+        }
+
+    def add(self, service: Service) -> None:
+        """Add a service; the same one again changes nothing.
+
+        Raises:
+            DuplicateNameError: Another service has this name.
+        """
+        if self._services.setdefault(service.name, service) is not service:
+            raise DuplicateNameError(
+                f"Two services have the name {service.name!r}.",
+                "Rename one of them, or import the same one in both modules.",
+            )
+
+    def service(self, name: str) -> Service:
+        """Find a service.
+
+        Raises:
+            UnknownServiceError: There is none; the nearest names are in the hint.
+        """
+        if found := self._services.get(name):
+            return found
+        hint = _nearest(name, self._services, "dama services")
+        raise UnknownServiceError(f"There is no service {name!r}.", hint)
+
+    def task(self, name: str) -> TaskDefinition[Any]:
+        """Find a task by its full name.
+
+        Raises:
+            UnknownTaskError: There is none; the nearest names are in the hint.
+        """
+        service, _, short_name = name.partition(".")
+        if name == adhoc.name:
+            return adhoc
+        if service in self._services and short_name in (tasks := self._services[service].tasks):
+            return tasks[short_name]
+        hint = _nearest(name, self.tasks, "dama services")
+        raise UnknownTaskError(f"There is no task {name!r}.", hint)
+
+    def add_programs(self, programs: Mapping[str, object], source: str, root: Path) -> None:
+        """Add the programs that a file of settings declares; each joins the service of its name.
+
+        Args:
+            programs: The declarations by full name, such as `flights.import`.
+            source: The name of the file.
+            root: Its folder, where relative paths begin.
+
+        Raises:
+            InvalidDefinitionError: A name or a key can not be used; the message names it.
+            DuplicateNameError: A module has a task of this name.
+        """
+        for name, values in programs.items():
+            service, _, short_name = name.partition(".")
+            if not short_name:
+                raise InvalidDefinitionError(
+                    f"{source}: programs.{name}: wanted the name of a service, a dot and a name.",
+                    _quoted(name, values),
+                )
+            found = self._services.get(service) or Service(service)
+            found.declare(short_name, values, place=source, base=root)
+            self.add(found)
+
+    def let_inherit(self, inherit: object, source: str) -> None:
+        """Give all programs more of the worker's environment, as a file of settings says.
+
+        Raises:
+            InvalidDefinitionError: It is no list of names.
+        """
+        self.inherit = read_inherit(Table(source, {"inherit": inherit}, ["inherit"]))
+
+    def load_modules(self, names: Iterable[str], root: Path) -> None:
+        """Import modules and add the services that they have at their top level.
+
+        Args:
+            names: Dotted names, such as `examples.flights`.
+            root: The folder of the project, searched first.
+
+        Raises:
+            ModuleLoadError: A module is not there, fails when it is imported, or has no service.
+            DuplicateNameError: Two services have the same name.
+        """
+        if str(root) not in sys.path:
+            sys.path.insert(0, str(root))
+        for name in names:
+            services = [v for v in vars(_import(name, root)).values() if isinstance(v, Service)]
+            if not services:
+                raise ModuleLoadError(
+                    name,
+                    f"The module {name!r} has no service.",
+                    'Its top level should have one: flights = Service("flights")',
+                )
+            for service in services:
+                self.add(service)
+
+
+def _quoted(name: str, values: object) -> str:
+    """What was meant: TOML takes a dot without quotes for a table within a table."""
+    below: Mapping[str, object] = {}
+    if isinstance(values, Mapping):
+        below = cast("Mapping[str, object]", values)
+    inner = next((key for key, value in below.items() if isinstance(value, dict)), None)
+    if inner and "command" not in below:
+        return f'Names with a dot need quotes: [programs."{name}.{inner}"].'
+    return f'Write [programs."SERVICE.{name}"].'
+
+
+def _nearest(name: str, known: Iterable[str], lister: str) -> str:
+    names = list(known)
+    near = get_close_matches(name, names, n=3, cutoff=0.6)
+    # A task may be asked for by its last part, or as service:task.
+    near += [n for n in names if n.rpartition(".")[2] == name and n not in near]
+    if near:
+        return f"Did you mean {' or '.join(near[:3])}? `{lister}` lists all."
+    if names:
+        return f"`{lister}` lists those that are there."
+    return 'Name the modules with services in dama.toml: services = ["my_project.flights"]'
+
+
+def _import(name: str, root: Path) -> ModuleType:
+    try:
+        return _running_as_main(name) or importlib.import_module(name)
+    except DamaError:
+        raise  # a wrong definition says itself what is wrong
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise ModuleLoadError(
+                name,
+                f"There is no module {name!r} in {root} or in the environment.",
+                "It is named in dama.toml, [tool.dama] or --services: correct the name there.",
+            ) from error
+        raise _failed(name, error) from error
+    except Exception as error:
+        raise _failed(name, error) from error
+
+
+def _running_as_main(name: str) -> ModuleType | None:
+    """A module that was started as the program is there already, as `__main__`."""
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    if not file or name in sys.modules:
+        return None
+    spec = importlib.util.find_spec(name)
+    same = (
+        spec is not None and spec.origin is not None and Path(spec.origin) == Path(file).resolve()
+    )
+    return main if same else None
+
+
+def _failed(name: str, error: Exception) -> ModuleLoadError:
+    where = _innermost_line(error)
+    return ModuleLoadError(
+        name,
+        f"The module {name!r} can not be imported: {type(error).__name__}: {error}{where}",
+        "Run with --debug to see the traceback.",
+    )
+
+
+def _innermost_line(error: Exception) -> str:
+    """Where it happened: the last line that is not part of Python's import machinery."""
+    import traceback  # noqa: PLC0415 - only when something failed
+
+    if isinstance(error, SyntaxError):  # says it itself
+        return ""
+    frames: StackSummary = traceback.extract_tb(error.__traceback__)
+    frames_of_code = [f for f in frames if "importlib" not in f.filename]
+    own = [f for f in frames_of_code if f.filename != __file__]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

@@ -1,0 +1,114 @@
+"""Signatures of tasks: the first parameter is the task itself, the others are its params.
+
+Nothing here imports pydantic, so that defining a task costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+
+from dama.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# Types of params that no task and no call is an instance of.
+_VALUES = {
+    "bool", "bytes", "complex", "date", "datetime", "Decimal", "dict", "float", "frozenset", "int",
+    "list", "Literal", "Path", "set", "str", "time", "timedelta", "tuple", "UUID",
+}  # fmt: skip
+_BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def read_signature(function: Callable[..., object]) -> inspect.Signature:
+    """Read a signature without evaluating the annotations, which may come later in the module."""
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format  # noqa: PLC0415 - new in 3.14
+
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+    return inspect.signature(function)
+
+
+def params_of(
+    task: str,
+    function: Callable[..., object],
+    first: str = "`task: Task` (or `task: SyncTask` without async)",
+) -> dict[str, inspect.Parameter]:
+    """Find the params of a task or an action: all parameters after the first.
+
+    Args:
+        task: The name, for errors.
+        function: What was decorated.
+        first: What the first parameter should be, for errors.
+
+    Raises:
+        InvalidDefinitionError: There is no first parameter, or one that has no name of its own.
+    """
+    parameters = list(read_signature(function).parameters.values())
+    if not parameters or parameters[0].kind not in {
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    }:
+        raise InvalidDefinitionError(
+            f"The function of {task} has no first parameter for the {first[1:5]} itself.",
+            f"Begin its parameters with {first}.",
+        )
+    if _is_param(parameters[0]):
+        raise InvalidDefinitionError(
+            f"The function of {task} begins with {str(parameters[0])!r}, which looks like a param, "
+            f"not like the {first[1:5]} itself.",
+            f"Put {first} before it.",
+        )
+    for parameter in parameters[1:]:
+        if parameter.kind not in _BY_NAME:
+            raise InvalidDefinitionError(
+                f"{task}: the parameter {str(parameter)!r} has no name that a caller could give.",
+                "Params are given by name: *args, **kwargs and those before a / can not be.",
+            )
+    return {parameter.name: parameter for parameter in parameters[1:]}
+
+
+def _is_param(parameter: inspect.Parameter) -> bool:
+    """Whether a first parameter is meant as a param: it has a default, or the type of a value."""
+    if parameter.default is not inspect.Parameter.empty:
+        return True
+    annotation = parameter.annotation
+    if isinstance(annotation, str):  # not evaluated: what it names may come later in the module
+        name = re.split(r"[^\w.]", annotation, maxsplit=1)[0].rpartition(".")[2]
+        return name in _VALUES
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and kind.__name__ in _VALUES
+
+
+def annotations_of(
+    owner: str, function: Callable[..., object], names: Mapping[str, object]
+) -> dict[str, Any]:
+    """Evaluate the annotations of some parameters; only theirs, for the task's may be missing.
+
+    Args:
+        owner: Whose function it is, for the error.
+        function: Names in annotations are those of its module.
+        names: The annotations by parameter, as the signature has them.
+
+    Raises:
+        InvalidDefinitionError: One names something that the module does not have.
+    """
+    module = getattr(inspect.unwrap(function), "__globals__", {})
+    evaluated: dict[str, Any] = {}
+    for name, annotation in names.items():
+        if annotation is inspect.Parameter.empty:
+            continue
+        holder = SimpleNamespace(__annotations__={name: annotation})
+        try:
+            evaluated |= get_type_hints(holder, globalns=module, include_extras=True)
+        except Exception as error:
+            raise InvalidDefinitionError(
+                f"{owner}: the annotation of {name!r} can not be evaluated: {error}.",
+                "Types of params and results are needed when the program runs: "
+                "import them at the top of the module, not under TYPE_CHECKING.",
+            ) from error
+    return evaluated

@@ -1,0 +1,196 @@
+"""A Makefile: each target that a person would name is a program; its variables are hints."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dama.drafts.draft import (
+    Draft,
+    Drafts,
+    Option,
+    param_name,
+    relative,
+    sentence,
+    task_name,
+    unique,
+)
+from dama.drafts.secret import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DEFAULT_NAMES = ("GNUmakefile", "makefile", "Makefile")
+# Set by make itself, or by everybody.
+_OWN = re.compile(r"MAKE\w*|CURDIR|SHELL|CC|CXX|CFLAGS|LDFLAGS|HOME|PATH|PWD|USER|\.\w+")
+_READ_BY_A_SHELL = (
+    "make puts values into its recipes as they are, and a shell reads them: trust callers."
+)
+_RULE = re.compile(r"^(?P<targets>[^\s:#=][^:#=]*?)\s*(?:&?::?)(?![:=])(?P<rest>.*)$")
+_VARIABLE = re.compile(
+    r"^(?:export\s+|override\s+)*(?P<name>[\w.-]+)\s*(?P<how>\?|\+|:{1,3}|!)?=\s*(?P<value>.*)$"
+)
+
+
+@dataclass
+class _Target:
+    name: str
+    help: str = ""
+    text: str = ""
+    recipe: str = ""
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it looks like a file that its recipe makes, not like a command."""
+        if not re.search(r"[./]", self.name):
+            return False
+        makes_it = re.search(r"\$(?:@|[({]@[DF]?[)}])", self.recipe) or self.name in self.recipe
+        return not self.recipe.strip() or bool(makes_it)
+
+
+@dataclass
+class _Makefile:
+    targets: dict[str, _Target] = field(default_factory=dict[str, _Target])
+    phony: set[str] = field(default_factory=set[str])
+    # Those that a caller may set have a text or None; those that make computes are not here.
+    open: dict[str, str] = field(default_factory=dict[str, str])
+    fixed: set[str] = field(default_factory=set[str])
+    computed: list[str] = field(default_factory=list[str])
+
+
+def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
+    """Draft the targets of a Makefile.
+
+    Args:
+        path: The file.
+        service: The name of their service.
+        base: The folder of the file of settings.
+    """
+    found = _parse(path.read_text("utf-8", errors="replace"))
+    make = ("make",) if path.name in DEFAULT_NAMES else ("make", "-f", path.name)
+    taken: set[str] = set()
+    programs: list[Draft] = []
+    files: list[str] = []
+    for target in found.targets.values():
+        if target.name not in found.phony and target.is_file:
+            files.append(target.name)
+            continue
+        options, secrets = _variables(found, target)
+        programs.append(
+            Draft(
+                f"{service}.{unique(task_name(target.name), taken)}",
+                (*make, target.name),
+                cwd=relative(path.parent, base),
+                help=sentence(target.help),
+                secrets=secrets,
+                notes=(_READ_BY_A_SHELL,) if options else (),
+                options=options,
+            )
+        )
+    notes = (f"Passed over, for they are files: {', '.join(files)}.",) if files else ()
+    if found.computed:
+        notes += (f"Passed over, for make computes their names: {', '.join(found.computed)}.",)
+    return Drafts(str(path), tuple(programs), notes)
+
+
+def _parse(text: str) -> _Makefile:
+    found = _Makefile()
+    current: list[_Target] = []
+    comment = ""
+    for line in _lines(text):
+        if line.startswith("\t"):
+            for target in current:
+                target.text += f"{line}\n"
+                target.recipe += f"{line}\n"
+        elif variable := _VARIABLE.match(line):
+            current = []
+            _take_variable(found, variable)
+        elif rule := _RULE.match(line):
+            current = list(_take_rule(found, rule, comment))
+        elif line.strip() and not line.startswith("#"):
+            current = []  # include, ifdef and the like
+        comment = line.lstrip("# ") if line.startswith("#") else ""
+    return found
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines with their continuations, without the definitions of several lines."""
+    inside = False
+    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        if re.match(r"\s*define\b", line):
+            inside = True
+        if not inside:
+            yield line
+        if re.match(r"\s*endef\b", line):
+            inside = False
+
+
+def _take_variable(found: _Makefile, variable: re.Match[str]) -> None:
+    name, how = variable["name"], variable["how"]
+    value = variable["value"].partition(" #")[0].strip()
+    if how == "?":
+        found.open.setdefault(name, value)
+    else:
+        found.fixed.add(name)
+
+
+def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[_Target]:
+    prerequisites, _, described = rule["rest"].partition("##")
+    text, computed = _without_functions(rule["targets"])
+    found.computed += computed
+    names = text.split()
+    if ".PHONY" in names:
+        found.phony |= set(prerequisites.split())
+        return
+    # `year: YEAR = 2013` gives a target a variable of its own.
+    if re.match(r"\s*[\w.]+\s*[?:+]?=", prerequisites):
+        return
+    for name in names:
+        if name.startswith(".") or re.search(r"[%$()]", name):
+            continue
+        target = found.targets.setdefault(name, _Target(name))
+        target.help = target.help or described.strip() or comment
+        target.text += f"{prerequisites}\n"
+        target.recipe += f"{prerequisites.partition(';')[2]}\n"
+        yield target
+
+
+def _without_functions(text: str) -> tuple[str, list[str]]:
+    """Targets without those that make computes, such as `$(foreach x,a b,load-$(x))`."""
+    kept: list[str] = []
+    computed: list[str] = []
+    depth, word = 0, ""
+    for char in text:
+        if char.isspace() and depth == 0:
+            (computed if "$" in word else kept).append(word)
+            word = ""
+            continue
+        depth += (char in "({") - (char in ")}" and depth > 0)
+        word += char
+    (computed if "$" in word else kept).append(word)
+    return " ".join(kept), computed
+
+
+def _variables(found: _Makefile, target: _Target) -> tuple[tuple[Option, ...], tuple[str, ...]]:
+    """What a caller may set for a target, and what of it looks secret."""
+    names = re.findall(r"(?<!\$)\$[({]([A-Za-z_]\w*)[)}]", target.text)
+    wanted = [n for n in dict.fromkeys(names) if n not in found.fixed and not _OWN.fullmatch(n)]
+    secrets = tuple(name for name in wanted if NAME.search(name))
+    return tuple(_option(name, found.open.get(name)) for name in wanted if name not in secrets), (
+        secrets
+    )
+
+
+def _option(name: str, value: str | None) -> Option:
+    param = param_name(name)
+    default = value if value and not re.search(r"[$`]", value) else None
+    type_ = "integer" if default and re.fullmatch(r"0|-?[1-9]\d{0,14}", default) else "string"
+    return Option(
+        param,
+        (f"{name}={{{param}}}",),
+        type=type_,
+        required=value is None,
+        default=int(default) if default and type_ == "integer" else default,
+    )

@@ -1,0 +1,112 @@
+"""A package.json: each of its scripts is a program, run by the package manager of the folder."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.drafts.draft import Draft, Drafts, Option, relative, task_name, unique
+from dama.drafts.folder import LANGUAGES, variables_of
+from dama.drafts.options import find_options
+from dama.drafts.secret import secret_in
+from dama.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOCK_FILES = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn", "bun.lock": "bun", "bun.lockb": "bun"}
+# npm runs these at its own times.
+LIFE_CYCLE = ("install", "prepare", "publish", "pack", "version", "dependencies")
+
+
+def draft_package(path: Path, service: str, base: Path) -> Drafts:
+    """Draft the scripts of a package.json.
+
+    Args:
+        path: The file.
+        service: The name of their service.
+        base: The folder of the file of settings.
+
+    Raises:
+        InvalidDefinitionError: It is no JSON, or its scripts are no table of texts.
+    """
+    scripts = _scripts(path)
+    taken: set[str] = set()
+    hooks = [name for name in scripts if _is_hook(name, scripts)]
+    return Drafts(
+        str(path),
+        tuple(
+            _draft(path, f"{service}.{unique(task_name(name), taken)}", name, text, base)
+            for name, text in scripts.items()
+            if name not in hooks
+        ),
+        (f"Passed over, for they are run by others: {', '.join(hooks)}.",) if hooks else (),
+    )
+
+
+def _scripts(path: Path) -> dict[str, str]:
+    try:
+        content: Any = json.loads(path.read_text("utf-8-sig"))
+    except ValueError as error:
+        raise InvalidDefinitionError(f"{path} is no JSON: {error}.") from error
+    package = cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    scripts: object = package.get("scripts", {})
+    if not isinstance(scripts, dict):
+        raise InvalidDefinitionError(f"scripts of {path} is {scripts!r}: wanted a table of texts.")
+    found = cast("dict[str, object]", scripts)
+    return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
+def _is_hook(name: str, scripts: dict[str, str]) -> bool:
+    bare = re.sub(r"^(pre|post)", "", name)
+    return name in LIFE_CYCLE or bare in LIFE_CYCLE or (bare != name and bare in scripts)
+
+
+def _draft(path: Path, name: str, script: str, text: str, base: Path) -> Draft:
+    manager = next(
+        (word for file, word in LOCK_FILES.items() if (path.parent / file).is_file()), "npm"
+    )
+    options, secrets, notes = _look(path.parent, text)
+    # npm would take the options for its own without --.
+    if manager == "npm" and options:
+        options = (replace(options[0], parts=("--", *options[0].parts)), *options[1:])
+    return Draft(
+        name,
+        (manager, "run", "--silent", script) if manager != "bun" else ("bun", "run", script),
+        cwd=relative(path.parent, base),
+        secrets=secrets,
+        notes=(_what_it_runs(text), *notes),
+        options=options,
+    )
+
+
+def _what_it_runs(text: str) -> str:
+    if secret := secret_in(text):
+        return (
+            f"Its command holds {secret}, so it is not repeated here. Move the value into a file "
+            "of mode 0600, and name that in env_files."
+        )
+    return f"It runs: {text}"
+
+
+def _look(folder: Path, text: str) -> tuple[tuple[Option, ...], tuple[str, ...], tuple[str, ...]]:
+    """What the first script that is named seems to take, when options would reach it."""
+    if re.search(r"[;&|<>$`]", text):
+        return (), (), ()
+    for word in _words(text):
+        file = folder / word
+        language = LANGUAGES.get(file.suffix.lower())
+        if language and file.is_file() and folder.resolve() in file.resolve().parents:
+            code = file.read_text("utf-8", errors="replace")
+            return find_options(language[1], code), *variables_of(language[1], code)
+    return (), (), ()
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []

@@ -1,0 +1,183 @@
+"""Commands of a shell, read with its grammar: what of them can be declared, and what cannot.
+
+`cd FOLDER &&`, variables before a command and the redirection of a log are taken off where the
+grammar says that they are that. Whatever else there is stays as it was written, as one text for the
+shell: nothing is changed within a word.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+from dama.drafts.secret import NAME, secret_in
+
+if TYPE_CHECKING:
+    from tree_sitter import Node, Parser
+
+_PLAIN = (
+    "word",
+    "number",
+    "raw_string",
+    "string",
+    "string_content",
+    "concatenation",
+    "command_name",
+)
+_EXPANDED = re.compile(r"[*?\[~{!\\#]")
+# What is kept of a run anyway; any other file is what the command is there for.
+_LOG = re.compile(r"/dev/null|.*\.(?:log|err|out)(?:\.\S*)?|(?:.*/)?logs?/.*", re.IGNORECASE)
+LONGEST = 100_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command of a shell.
+
+    Attributes:
+        text: What is left of it.
+        words: Its words, when the shell would only have split them; None when it needs one.
+        folder: Where `cd` went first; None when it did not.
+        env: The variables before it.
+        secrets: The names of those among them that look secret; their values are left out.
+        outputs: The files of the logs that were taken off; `/dev/null` for nowhere.
+    """
+
+    text: str
+    words: tuple[str, ...] | None = None
+    folder: str | None = None
+    env: dict[str, str] = field(default_factory=dict[str, str])
+    secrets: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+def read_line(text: str) -> Line:
+    """Read a command; one that is longer than 100,000 characters or no shell is left as it is."""
+    line = Line(text.strip())
+    if len(text) > LONGEST:
+        return line
+    for step in (_without_cd, _without_log, _without_variables):
+        line = step(line)
+    statement = _only(line.text)
+    if (
+        statement is not None
+        and statement.type == "command"
+        and all(map(_is_plain, statement.named_children))
+    ):
+        return replace(line, words=tuple(shlex.split(line.text)))
+    return line
+
+
+def _without_cd(line: Line) -> Line:
+    """`cd FOLDER && ...` and `cd FOLDER; ...`."""
+    nodes = _statements(line.text)
+    if len(nodes) == 1:
+        # The grammar hangs the redirections of the last command on the whole list.
+        whole = nodes[0].named_children[0] if nodes[0].type == "redirected_statement" else nodes[0]
+        nodes = _parts(whole)
+    if len(nodes) < 2 or nodes[0].type != "command":  # noqa: PLR2004 - cd and what follows
+        return line
+    named = nodes[0].named_children
+    if len(named) != 2 or _text(named[0]) != "cd" or not _is_plain(named[1]):  # noqa: PLR2004
+        return line
+    rest_begins = nodes[1].start_byte
+    rest_text = line.text.encode()[rest_begins:].decode()
+    return replace(line, text=rest_text, folder=shlex.split(_text(named[1]))[0])
+
+
+def _parts(node: Node) -> list[Node]:
+    """The first command of a list of `&&` and what follows it; it leans to the left."""
+    second: Node | None = None
+    while node.type == "list":
+        node, operator, second = node.children[:3]
+        if operator.type != "&&":
+            return []
+    return [node, second] if second else []
+
+
+def _without_log(line: Line) -> Line:
+    """Redirections of a whole command, when all that they name is a log."""
+    statement = _only(line.text)
+    if statement is None or statement.type != "redirected_statement":
+        return line
+    body, *redirects = statement.named_children
+    if body.type != "command" or any(each.type != "file_redirect" for each in redirects):
+        return line
+    files: list[str] = []
+    for each in redirects:
+        target, sign = each.named_children[-1], re.sub(r"\s", "", _text(each))
+        if re.fullmatch(r"[12]?>&[12]", sign):
+            continue
+        if not re.match(r"(?:[12]|&)?>", sign) or not _is_plain(target):
+            return line
+        name = shlex.split(_text(target))[0]
+        if not _LOG.fullmatch(name) and not sign.startswith("2>"):
+            return line
+        files.append(name)
+    text = line.text.encode()[body.start_byte : body.end_byte].decode()
+    return replace(line, text=text, outputs=tuple(files) or ("/dev/null",))
+
+
+def _without_variables(line: Line) -> Line:
+    """Variables before a simple command, as long as their values are plain."""
+    statement = _only(line.text)
+    if statement is None or statement.type != "command":
+        return line
+    env, secrets = dict(line.env), list(line.secrets)
+    begin = statement.start_byte
+    for node in statement.named_children:
+        if node.type != "variable_assignment":
+            begin = node.start_byte
+            break
+        name, *value = node.named_children
+        if name.type != "variable_name" or not all(map(_is_plain, value)):
+            begin = node.start_byte
+            break
+        text = (
+            shlex.split(_text(value[0]))[0] if value and _text(value[0]) not in {"''", '""'} else ""
+        )
+        if NAME.search(_text(name)) or secret_in(text):
+            secrets.append(_text(name))
+        else:
+            env[_text(name)] = text
+    else:
+        return line  # variables alone: there is no command
+    rest = line.text.encode()[begin:].decode()
+    return replace(line, text=rest, env=env, secrets=tuple(secrets))
+
+
+def _only(text: str) -> Node | None:
+    """The one statement of a text; None for several, and for what is no shell."""
+    nodes = _statements(text)
+    return nodes[0] if len(nodes) == 1 else None
+
+
+def _statements(text: str) -> list[Node]:
+    root = _parser().parse(text.encode()).root_node
+    return [] if root.has_error else list(root.named_children)
+
+
+def _is_plain(node: Node) -> bool:
+    """Whether the shell would take a word as it is, without its quotes."""
+    if node.type not in _PLAIN:
+        return False
+    if node.type in {"word", "number"} and _EXPANDED.search(_text(node)):
+        return False
+    if node.type == "string" and re.search(r"[$`\\!]", _text(node)):
+        return False
+    return node.type == "string" or all(map(_is_plain, node.named_children))
+
+
+def _text(node: Node) -> str:
+    return (node.text or b"").decode()
+
+
+@cache
+def _parser() -> Parser:
+    import tree_sitter_bash  # noqa: PLC0415 - only who drafts needs it
+    from tree_sitter import Language, Parser  # noqa: PLC0415
+
+    return Parser(Language(tree_sitter_bash.language()))

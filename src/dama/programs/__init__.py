@@ -1,0 +1,1 @@
+"""Programs: started under a shim, followed, adopted after a restart, and ended."""

@@ -1,0 +1,148 @@
+"""Adoption: what becomes of programs whose worker is gone, and of those that nobody wants.
+
+A program that goes on is adopted by whoever claims its run. Here is the rest: programs whose
+context was cancelled, or whose run another host has, are ended, with or without a shim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dama import clock
+from dama.programs.process import boot_id, members_of, process_start, session_of, shims_of
+from dama.programs.run_directory import RunDirectories, RunDirectory, State
+
+if TYPE_CHECKING:
+    from dama.store import Store
+
+_log = logging.getLogger("dama.worker")
+
+POLL_SECONDS = 0.02
+START_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0  # for what is killed and does not go
+DEFAULT_GRACE = 10.0
+
+
+async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: str) -> None:
+    """End the programs of this host whose contexts have ended or belong to others.
+
+    Raises:
+        UnavailableError: The database does not answer; nothing was ended.
+    """
+    # Looked at before the database is asked: a program that runs then was bound before. One that is
+    # held without a shim is not bound yet: its worker asks that itself before it starts the shim.
+    looked = [(directory, directory.state()) for directory in directories.open()]
+    found = [
+        (directory, state)
+        for directory, state in looked
+        if state is not State.HELD or directory.read("pid.json") is not None
+    ]
+    if not found:
+        return
+    bound = await store.queue.bound_programs([each.context_id for each, _ in found], host)
+    unwanted = [
+        (directory, state)
+        for directory, state in found
+        if bound.get(directory.context_id) != directory.epoch
+    ]
+    await asyncio.gather(*(_dispose(directory, state) for directory, state in unwanted))
+
+
+async def _dispose(directory: RunDirectory, state: State) -> None:
+    left: set[int] = set()
+    if state in (State.HELD, State.UNSUPERVISED):
+        left = await end(directory)
+    if left:
+        return  # it is tried again when something is to be looked at
+    if directory.state() in (State.ENDED, State.LOST):
+        directory.settle()
+        told = directory.exit() or {}
+        _log.info(
+            "context %s: its program was ended: %s processes were told to, %s were killed",
+            directory.context_id,
+            told.get("told", "some"),
+            told.get("killed", "some"),
+        )
+    elif state is State.UNSTARTED and (lock := directory.lock()) is not None:
+        directory.settle()  # who wanted to start it is gone, or marks it anew
+        os.close(lock)
+
+
+async def end(directory: RunDirectory) -> set[int]:
+    """End a program: by its shim, or where that is gone or deaf by what is left of it.
+
+    Returns:
+        The processes that could not be ended: they hang in the kernel, or belong to others.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    known: set[int] = set()
+    while (state := directory.state()) is State.HELD and time.monotonic() < deadline:
+        shim = directory.shim()
+        if shim is None and (shims := shims_of(directory.path)):
+            shim = min(shims)
+        if shim is not None:
+            known = await asyncio.to_thread(members_of, directory.path) - {shim}
+            _signal(shim, signal.SIGTERM, signal.SIGCONT)
+            if await _gone(directory):
+                return set()
+            _log.warning("context %s: its shim does not answer", directory.context_id)
+            known |= await asyncio.to_thread(members_of, directory.path) - {shim}
+            _signal(shim, signal.SIGKILL)
+            return await _end_members(directory, known)
+        await clock.sleep(POLL_SECONDS)  # it is about to start
+    return await _end_members(directory, known) if state is not State.ENDED else set()
+
+
+def _signal(pid: int, *numbers: int) -> None:
+    for number in numbers:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+async def _gone(directory: RunDirectory) -> bool:
+    """Wait for the shim's ladder, and somewhat longer; whether it came to its end."""
+    deadline = time.monotonic() + _grace(directory) + START_SECONDS
+    while is_held := directory.state() is State.HELD:
+        if time.monotonic() > deadline:
+            break
+        await clock.sleep(POLL_SECONDS)
+    return not is_held
+
+
+async def _end_members(directory: RunDirectory, known: set[int]) -> set[int]:
+    """The kill ladder without a shim."""
+    kill_at = time.monotonic() + _grace(directory)
+    born = {pid: since for pid in known if (since := process_start(pid))}
+    told: set[int] = set()
+    while members := await asyncio.to_thread(_members, directory, born):
+        now = time.monotonic()
+        if now > kill_at + PATIENCE_SECONDS:
+            _log.error("context %s: %s cannot be ended", directory.context_id, sorted(members))
+            return members
+        is_late = now >= kill_at
+        for pid in members if is_late else members - told:
+            _signal(pid, *((signal.SIGKILL,) if is_late else (signal.SIGTERM, signal.SIGCONT)))
+        told |= members
+        await clock.sleep(POLL_SECONDS)
+    return set()
+
+
+def _members(directory: RunDirectory, born: dict[int, str]) -> set[int]:
+    """What is left of a program, however it hides; those that were seen once stay known."""
+    found = members_of(directory.path)
+    known = directory.read("pid.json") or {}
+    if known.get("boot_id") == boot_id() and known.get("started"):
+        found |= session_of(known["pid"], known["started"])
+    for pid in found - born.keys():
+        born[pid] = process_start(pid) or ""
+    return {pid for pid, since in born.items() if since and process_start(pid) == since}
+
+
+def _grace(directory: RunDirectory) -> float:
+    return float((directory.read("spec.json") or {}).get("grace", DEFAULT_GRACE))

@@ -1,0 +1,101 @@
+"""Isolated runs: tasks in Python with a process of their own, followed as programs are.
+
+Its events it writes itself, with the epoch that it began with; the worker, whichever it is by then,
+writes its beginning and its end. See `fork_server` and `own_process`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from dama.domain.exact import to_builtins
+from dama.domain.outcome import Done, Outcome
+from dama.programs.environment import inherited_by_python
+from dama.programs.fork_server import ForkServerGoneError
+from dama.programs.launch import Launch
+from dama.programs.program import ProgramRun
+from dama.programs.shim import TIMED_OUT
+from dama.programs.told import outcome_of
+from dama.run.errors import ProgramError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = logging.getLogger("dama.worker")
+
+
+class IsolatedRun(ProgramRun):
+    """One run of a task in a process of its own."""
+
+    _is_waiting = False
+
+    @override
+    async def _launch(self) -> Launch:
+        claim = self._execution.claim
+        # Its own epoch is that of the directory for good, whoever starts it and adopts it later.
+        own = replace(claim, epoch=self._directory.epoch)
+        self._directory.write("claim.json", to_builtins(own))
+        protocol = await self._protocol()
+        environment = {**inherited_by_python(os.environ), **protocol}
+        return Launch([claim.task], environment, str(Path.cwd()), self._task.options.timeout)
+
+    @override
+    async def _spawn(self, launch: Launch, lock: int) -> int | None:
+        self._directory.write("spec.json", launch.spec(self._directory.epoch))
+        database = self._programs.store.database
+        claim = self._execution.claim
+        request = {
+            "task": claim.task,
+            "directory": str(self._directory.path),
+            "environment": dict(launch.environment),
+            "conninfo": database.conninfo,
+            "is_pooled": database.is_pooled,
+            "park_after": self._execution.park_after,
+            "work_dir": str(self._programs.directories.work(claim.root_context_id)),
+        }
+        # It goes on when this run is cancelled meanwhile, and needs the lock till then.
+        own = os.dup(lock)
+
+        def fork() -> int:
+            try:
+                return self._programs.fork_server.fork(request, own)
+            finally:
+                os.close(own)
+
+        try:
+            return await asyncio.to_thread(fork)
+        except ForkServerGoneError as error:
+            _log.warning("context %s: %s", self._execution.claim.context_id, error)
+            return None
+
+    @override
+    async def perform(self) -> Outcome:
+        try:
+            return await super().perform()
+        finally:
+            self._look_in(is_over=True)
+
+    @override
+    def _look_in(self, *, is_over: bool = False) -> None:
+        is_waiting = not is_over and self._directory.waiting.exists()
+        if is_waiting is not self._is_waiting:
+            self._is_waiting = is_waiting
+            self._execution.count_waiting(1 if is_waiting else -1)
+
+    @override
+    async def _outcome(self, told: Mapping[str, Any] | None) -> Outcome:
+        if (document := self._directory.outcome()) is not None:
+            return outcome_of(document)
+        if told is not None and told["why"] == TIMED_OUT:
+            raise TimeoutError(self._complaint(told))
+        outcome = await super()._outcome(told)
+        if isinstance(outcome, Done):  # it ended itself, as with os._exit(0)
+            raise ProgramError(f"{self._execution.claim.task} ended without a result.")
+        return outcome

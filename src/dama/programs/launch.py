@@ -1,0 +1,211 @@
+"""Launching: from what is declared of a program to a shim that runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from dama.definitions.command import WORK_DIR
+from dama.definitions.program import ExitCodes
+from dama.programs import shim
+from dama.programs.environment import inherited, passed_on
+from dama.run.errors import ProgramError
+
+if TYPE_CHECKING:
+    from dama.definitions.service import TaskDefinition
+    from dama.programs.run_directory import RunDirectory
+
+LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux
+PARAM = "DAMA_PARAM_"
+SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
+_SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a shim is told.
+
+    Attributes:
+        argv: The program and its arguments.
+        environment: Of the program; never written to a file.
+        cwd: Where it is started.
+        timeout: Seconds that it may take; None for no limit.
+        grace: Seconds between TERM and KILL.
+        linger: Seconds that what outlives its main process has to end by itself.
+        log_cap: Bytes that are kept of each log.
+        pty: Whether its output goes to a terminal.
+        nice: Added to the niceness.
+        memory: Bytes of address space of each process.
+        exit_codes: What they mean, for whoever ends the run.
+    """
+
+    argv: Sequence[str]
+    environment: Mapping[str, str]
+    cwd: str
+    timeout: float | None = None
+    grace: float = 10.0
+    linger: float = 5.0
+    log_cap: int = 256 * 1024 * 1024
+    pty: bool = False
+    nice: int | None = None
+    memory: int | None = None
+    exit_codes: ExitCodes = field(default_factory=ExitCodes)
+
+    def spec(self, epoch: int) -> dict[str, Any]:
+        """What the shim reads; nothing in it is secret."""
+        return {
+            "argv": list(self.argv),
+            "cwd": self.cwd,
+            "epoch": epoch,
+            "timeout": self.timeout,
+            "grace": self.grace,
+            "linger": self.linger,
+            "files": soft_limit(),
+            "log_cap": self.log_cap,
+            "pty": self.pty,
+            "nice": self.nice,
+            "memory": self.memory,
+            "done": sorted(self.exit_codes.done),
+        }
+
+
+def launch_of(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    protocol: Mapping[str, str],
+    patterns: Sequence[str] = (),
+) -> Launch:
+    """What is declared of a program, for these params.
+
+    Its environment is what it inherits of the worker's, then what is declared, then the protocol:
+    the later ones win.
+
+    Args:
+        task: A program.
+        params: As they are stored.
+        protocol: The variables that dama gives.
+        patterns: What all programs of the project inherit besides.
+
+    Raises:
+        ProgramError: A secret is not in the environment of the worker.
+        ProgramEnvironmentError: A file of variables can not be read.
+    """
+    spec = task.program
+    work_dir = protocol["DAMA_WORKDIR"]
+    if spec is None:
+        base = inherited(os.environ, (*patterns, *(params.get("inherit") or ())))
+        environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
+        cwd = params.get("cwd") or work_dir
+        return Launch(params["command"], environment, cwd, task.options.timeout)
+    given = {name: value for name, value in params.items() if value is not None}
+    values = {WORK_DIR: work_dir, **given}
+    base = inherited(os.environ, (*patterns, *spec.inherit))
+    return Launch(
+        spec.argv(values),
+        {**base, **spec.environment(values), **passed_on(spec.secrets), **protocol},
+        spec.cwd or work_dir,
+        task.options.timeout,
+        grace=spec.grace,
+        linger=spec.linger,
+        log_cap=spec.log_cap,
+        pty=spec.pty,
+        nice=spec.nice,
+        memory=spec.memory,
+        exit_codes=spec.exit_codes,
+    )
+
+
+def fitting(launch: Launch) -> tuple[Launch, list[str]]:
+    """What the kernel takes: one argument or variable has at most 128 KiB.
+
+    Returns:
+        The launch without the variables of params that are longer, and the names of these; the
+        program finds the params in the file $DAMA_PARAMS.
+
+    Raises:
+        ProgramError: An argument or another variable is longer, so nothing can be started.
+    """
+    for place, part in enumerate(launch.argv):
+        if (size := len(os.fsencode(part))) >= LONGEST_STRING:
+            raise ProgramError(
+                f"Argument {place} of the command has {size:,} bytes; "
+                f"the kernel takes fewer than {LONGEST_STRING:,}.",
+                hint="Let the program read the param from the file $DAMA_PARAMS.",
+                is_final=True,
+            )
+    long = [
+        name
+        for name, value in launch.environment.items()
+        if len(os.fsencode(f"{name}={value}")) >= LONGEST_STRING
+    ]
+    if others := [name for name in long if not name.startswith(PARAM)]:
+        raise ProgramError(
+            f"The variable {others[0]} is too long: "
+            f"the kernel takes fewer than {LONGEST_STRING:,} bytes.",
+            hint="Put it into a file.",
+            is_final=True,
+        )
+    kept = {name: value for name, value in launch.environment.items() if name not in long}
+    return replace(launch, environment=kept), long
+
+
+def raise_soft_limit() -> None:
+    """Let this process open as many files as it may; programs get the limit that it had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        os.environ.setdefault(SOFT_LIMIT, str(soft))
+        with suppress(OSError, ValueError):  # macOS has a limit below the one that it names
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def soft_limit() -> int:
+    """How many files a program may open: what this process could before it raised its own."""
+    return int(os.environ.get(SOFT_LIMIT) or resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
+    """Start the shim, which owns the lock from now on; give its pid.
+
+    It is not waited for here, and must be: it is a child of this process.
+    """
+    directory.write("spec.json", launch.spec(directory.epoch))
+    copy = directory.path / "shim.py"
+    shutil.copyfile(shim.__file__, copy)
+    with tempfile.TemporaryFile(dir=_memory()) as environment:
+        environment.write(json.dumps(dict(launch.environment)).encode() + b"\n")
+        environment.flush()
+        environment.seek(0)
+        log = os.open(directory.path / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # -X utf8: arguments are bytes, whatever the locale of the worker is.
+            argv = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(copy), str(directory.path)]
+            return os.posix_spawn(
+                sys.executable,
+                argv,
+                {},
+                file_actions=[  # the lock last: its place may be that of one of the others
+                    (os.POSIX_SPAWN_DUP2, environment.fileno(), 0),
+                    (os.POSIX_SPAWN_DUP2, log, 1),
+                    (os.POSIX_SPAWN_DUP2, log, 2),
+                    (os.POSIX_SPAWN_DUP2, lock, shim.LOCK),
+                ],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_SIGNALS,
+            )
+        finally:
+            os.close(log)
+
+
+def _memory() -> str | None:
+    """Where a file is not on a disk."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unnamed

@@ -1,0 +1,71 @@
+"""Masking: secrets that a program wrote into its files, overwritten in place while they grow.
+
+A program writes straight to its files, so a secret that it prints stands there until its worker has
+read that far. The mask is as long as the secret: the places of everything else do not change.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from dama.programs.tail import data_at
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dama.domain.secrets import Secrets
+
+CHUNK = 256 * 1024
+
+_log = logging.getLogger("dama.worker")
+
+
+class Mask:
+    """Overwrites the secrets of one file; each part of it is read once.
+
+    Args:
+        path: The file.
+        secrets: What is struck out.
+    """
+
+    def __init__(self, path: Path, secrets: Secrets) -> None:
+        self._path = path
+        self._secrets = secrets
+        self._offset = 0
+
+    def apply(self, limit: int | None = None) -> None:
+        """Look at what is new. What cannot be written now is looked at again.
+
+        Args:
+            limit: What begins here is not read yet by those who need it as it is; None for the end.
+        """
+        if not self._secrets:
+            return
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            _log.warning("secrets in %s are not struck out: %s", self._path, error.strerror)
+            return
+        try:
+            self._apply(descriptor, limit)
+        finally:
+            os.close(descriptor)
+
+    def _apply(self, descriptor: int, limit: int | None) -> None:
+        size = os.fstat(descriptor).st_size
+        size = size if limit is None else min(size, limit)
+        if size < self._offset:  # it was begun again
+            self._offset = 0
+        # One that began in the last part may be whole by now.
+        at = data_at(descriptor, max(self._offset - self._secrets.longest + 1, 0))
+        while at < size and (data := os.pread(descriptor, min(CHUNK, size - at), at)):
+            for begin, end in self._secrets.places(data):
+                os.pwrite(descriptor, b"*" * (end - begin), at + begin)
+            self._offset = at + len(data)
+            if self._offset >= size:
+                break
+            at = max(self._offset - self._secrets.longest + 1, at + 1)

@@ -1,0 +1,250 @@
+"""A run in a process of its own: forked with the services loaded, under a shim like a program.
+
+It performs its task as a worker would, with a connection of its own when it needs one, and leaves
+its outcome in a file. Whoever is the worker by then writes how the run has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from typing_extensions import override
+
+from dama.contained import contain_tasks
+from dama.domain.exact import encode, reader
+from dama.domain.outcome import Done, Lost, Outcome, Waiting
+from dama.errors import UnavailableError
+from dama.programs import shim
+from dama.programs.run_directory import RunDirectory
+from dama.programs.told import told
+from dama.run.errors import LostSignal, ParkSignal
+from dama.run.execution import Execution
+from dama.run.group_commit import GroupCommit
+from dama.run.retries import after_failure
+from dama.run.subtasks import Endings
+from dama.run.sync_task import SyncTask
+from dama.run.task import Task
+from dama.signals import on_signals
+from dama.store.database import Database
+from dama.store.rows import Claim
+from dama.store.store import Store
+from dama.telemetry import configure_log
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from types import FrameType
+
+    from dama.definitions.registry import Registry
+    from dama.definitions.service import TaskDefinition
+
+THREADS = 100
+AT_ONCE = datetime.fromtimestamp(0, UTC)
+TERMINATED = 128 + signal.SIGTERM
+
+
+def own(request: Mapping[str, Any], registry: Registry, lock: int) -> NoReturn:
+    """Be the shim of a run; ends the process.
+
+    Args:
+        request: `task`, `directory` and `environment` of the run; `conninfo`, `is_pooled`,
+            `park_after` and `work_dir` of the worker.
+        registry: The services.
+        lock: Of the directory.
+    """
+    code = 1
+    try:
+        os.setsid()
+        null = os.open(os.devnull, os.O_RDONLY)
+        log = shim.private(f"{request['directory']}/shim.log", shim.LOG)
+        for number, descriptor in enumerate((null, log, log)):
+            os.dup2(descriptor, number)
+        os.chdir(request["directory"])
+        code = shim.own(lambda spec: OwnShim(spec, request, registry, lock))
+    except BaseException:
+        logging.exception("the shim has failed")  # noqa: LOG015 - of a process that has no other
+    finally:
+        os._exit(code)
+
+
+class OwnShim(shim.Shim):
+    """The shim of a run that needs no program, since it is a fork of this process."""
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        request: Mapping[str, Any],
+        registry: Registry,
+        lock: int,
+    ) -> None:
+        super().__init__(spec, request["environment"])
+        self.request = request
+        self.registry = registry
+        self.lock = lock
+
+    @override
+    def execute(self, argv: list[str], report: int) -> None:
+        """Perform the run, in the child; ends the process."""
+        os.close(report)
+        os.close(self.lock)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        code = 1
+        try:
+            code = perform(self.request, self.registry)
+        except BaseException:
+            logging.exception("%s can not be performed", self.request["task"])  # noqa: LOG015 - as above
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(code)
+
+
+_claim = reader(Claim)
+
+
+def perform(request: Mapping[str, Any], registry: Registry) -> int:
+    """Perform a run, and leave its outcome; give the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        cast("Any", stream).reconfigure(line_buffering=True)
+    configure_log()
+    directory = RunDirectory(Path(request["directory"]))
+    claim = _claim((directory.path / "claim.json").read_text())
+    task = registry.task(claim.task)
+    perform_it = _in_loop if task.is_async else _beside_loop
+    try:
+        outcome = perform_it(task, lambda: _opened(request, registry, claim, directory))
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except asyncio.CancelledError:
+        return TERMINATED
+    (directory.path / "outcome.json.new").write_bytes(encode(told(outcome)))
+    (directory.path / "outcome.json.new").rename(directory.path / "outcome.json")
+    return 0
+
+
+@asynccontextmanager
+async def _opened(
+    request: Mapping[str, Any], registry: Registry, claim: Claim, directory: RunDirectory
+) -> AsyncGenerator[Execution]:
+    name = f"dama:{claim.context_id}:{claim.epoch}"
+    async with Database.joined(
+        request["conninfo"], name, is_pooled=request["is_pooled"]
+    ) as database:
+        store = Store(database)
+        endings = Endings(store, lambda: None, park_after=request["park_after"])
+        execution = Execution(
+            claim,
+            store=store,
+            commits=GroupCommit(store),
+            endings=endings,
+            registry=registry,
+            pool=ThreadPoolExecutor(THREADS, thread_name_prefix="dama"),
+            on_waiting=Flag(store, endings, directory).count,
+            work_dir=Path(request["work_dir"]),
+        )
+        if claim.epoch > 1:
+            await execution.remember()
+        yield execution
+
+
+class Told:
+    """What this process was told by a signal. What a task raises itself is its outcome instead.
+
+    Attributes:
+        to_end: To end.
+    """
+
+    to_end = False
+
+
+class Flag:
+    """Says that the run waits, so that its worker gives its slot to another; and then listens."""
+
+    def __init__(self, store: Store, endings: Endings, directory: RunDirectory) -> None:
+        self._store = store
+        self._endings = endings
+        self._directory = directory
+        self._listening: asyncio.Task[None] | None = None
+
+    def count(self, change: int) -> None:
+        """The run begins (1) or ceases (-1) to wait."""
+        if change > 0:
+            self._directory.waiting.touch(mode=0o600)
+            self._listening = asyncio.create_task(self._store.hints.listen(self._endings.ended))
+        else:
+            self._directory.waiting.unlink(missing_ok=True)
+            if self._listening is not None:
+                self._listening.cancel()
+
+
+def _in_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
+    """An `async def`: SIGTERM cancels it."""
+
+    async def perform_it() -> Outcome:
+        contain_tasks(asyncio.get_running_loop())
+        this = cast("asyncio.Task[Any]", asyncio.current_task())
+
+        def end() -> None:
+            Told.to_end = True
+            this.cancel()
+
+        on_signals((signal.SIGTERM,), end)
+        async with opened() as execution:
+            try:
+                arguments = task.arguments(execution.claim.params)
+                value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
+                return Done(task.encode_result(value))
+            except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+                return after(task, execution, error)
+
+    return asyncio.run(perform_it())
+
+
+def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
+    """A `def`: it has the main thread, as programs do; SIGTERM raises SystemExit in it."""
+    signal.signal(signal.SIGTERM, _terminate)
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name="dama loop", daemon=True).start()
+    opening = opened()
+    execution = asyncio.run_coroutine_threadsafe(opening.__aenter__(), loop).result()
+    try:
+        value = task.function(SyncTask(execution), **task.arguments(execution.claim.params))
+        return Done(task.encode_result(value))
+    except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
+        return after(task, execution, error)
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    Told.to_end = True
+    raise SystemExit(TERMINATED)
+
+
+def after(task: TaskDefinition[Any], execution: Execution, error: BaseException) -> Outcome:
+    """What becomes of a run that raised.
+
+    Raises:
+        BaseException: It was told to end.
+    """
+    match error:
+        case ParkSignal():
+            return execution.parked()
+        case LostSignal():
+            return Lost()
+        case UnavailableError():  # a later run goes on when the database is back
+            return Waiting(awaited=[], on_failure=False, until=AT_ONCE, types=[], seen=0)
+        case SystemExit() if not Told.to_end:
+            raise error
+        case _ if Told.to_end:
+            raise asyncio.CancelledError from error
+        case _:
+            return after_failure(task, execution.claim.attempt, error)

@@ -1,0 +1,153 @@
+"""Processes of this host: which is which, although pids are used again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import secrets
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dama.config.private_file import write_private
+from dama.store.queue import WorkerIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def identity_of_this_process(home: Path) -> WorkerIdentity:
+    """Which process this is, and of which place: what one place runs is no other's to judge."""
+    return WorkerIdentity(
+        host=platform.node(),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        pid_started=process_start(os.getpid()) or "",
+        version=version("dama-controller"),
+        place=place_of(home),
+        pid_namespace=pid_namespace(),
+    )
+
+
+def place_of(home: Path) -> str:
+    """Which place a DAMA_HOME is, for the user of this process; the same after another boot.
+
+    Containers may agree in name, user and path: the home has a number of its own, drawn once. A
+    home that several hosts mount is a place on each.
+    """
+    machine = _text(Path("/etc/machine-id"))
+    parts = (platform.node(), machine, str(os.geteuid()), str(home.resolve()), _number_of(home))
+    return f"{platform.node()}/{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+
+
+def _number_of(home: Path) -> str:
+    path = home / "place"
+    with suppress(OSError):  # a home that cannot be written has no programs either
+        if not path.exists():
+            write_private(path, secrets.token_hex(8).encode(), replace=False)
+    return _text(path)
+
+
+def _text(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text().strip()
+    return ""
+
+
+def pid_namespace() -> str:
+    """Where the pid of this process means something; empty where there is but one."""
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink())
+    return ""
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, in ticks after boot; None when there is none, zombies included.
+
+    Raises:
+        OSError: It cannot be seen now, as without a free descriptor: that is no sign of its end.
+    """
+    fields = _stat(pid)
+    return None if not fields or fields[0] in "ZX" else fields[19]
+
+
+def age_of(started: str) -> float:
+    """Seconds since a process started, whatever was done to the clock of the host."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+
+
+def boot_id() -> str:
+    """Of this host since it was started; empty where it has none."""
+    file = Path("/proc/sys/kernel/random/boot_id")
+    return file.read_text().strip() if file.exists() else ""
+
+
+def members_of(folder: Path) -> set[int]:
+    """The processes of the run that has this folder, also when the folder is gone.
+
+    They know where its events go, are in the session that its shim began, or descend from one that
+    is; a shim holds the lock. What hides from all of this is known to a living shim alone.
+    """
+    mark = b"\0DAMA_EVENTS=" + os.fsencode(folder / "events") + b"\0"
+    stats = {pid: stat for pid in _pids() if (stat := _stat(pid)) and stat[0] not in "ZX"}
+    roots = {pid for pid in stats if _is_marked(pid, mark) or _is_shim(pid, folder)}
+    return _below(roots, stats)
+
+
+def shims_of(folder: Path) -> set[int]:
+    """The shim of a run, also when its folder is gone."""
+    return {pid for pid in _pids() if _is_shim(pid, folder)}
+
+
+def session_of(leader: int, since: str) -> set[int]:
+    """What is in the session of a program, and below it, and did not begin before the program."""
+    stats = {pid: stat for pid in _pids() if (stat := _stat(pid)) and stat[0] not in "ZX"}
+    inside = {
+        pid
+        for pid, stat in stats.items()
+        if leader > 1 and int(stat[3]) == leader and int(stat[19]) >= int(since)
+    }
+    return _below(inside, stats)
+
+
+def _below(roots: set[int], stats: Mapping[int, list[str]]) -> set[int]:
+    found, front = set(roots), list(roots)
+    children: dict[int, list[int]] = {}
+    for pid, stat in stats.items():
+        children.setdefault(int(stat[1]), []).append(pid)
+    while front:
+        below = [pid for pid in children.get(front.pop(), ()) if pid not in found]
+        found.update(below)
+        front += below
+    return found
+
+
+def _pids() -> list[int]:
+    proc = Path("/proc")
+    names = [entry.name for entry in proc.iterdir()] if proc.is_dir() else []
+    return [int(name) for name in names if name.isdigit() and int(name) > 1]
+
+
+def _stat(pid: int) -> list[str]:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def _is_marked(pid: int, mark: bytes) -> bool:
+    with suppress(OSError):
+        return mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    return False
+
+
+def _is_shim(pid: int, folder: Path) -> bool:
+    with suppress(OSError):
+        if Path(f"/proc/{pid}/cwd").readlink().name.removesuffix(" (deleted)") != folder.name:
+            return False
+        lock = str(folder / "lock")
+        links = [str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        return any(link.removesuffix(" (deleted)") == lock for link in links)
+    return False

@@ -1,0 +1,256 @@
+"""The directory of a run: all that is known of a program outside the database.
+
+While the worker or the database is away its files are the spool, and the program goes on. Whoever
+holds the lock owns the run: the worker takes it before the shim is there and hands it over, so
+there is no moment in which a program starts and nobody holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.domain.exact import decode_stored, encode
+from dama.programs.process import boot_id, members_of, process_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PRIVATE = 0o700
+OPEN = "open"
+WORK = "work"
+
+
+class State(Enum):
+    """What the files and the processes of a run say; the first that fits."""
+
+    ENDED = "ended"  # it is on record how
+    HELD = "held"  # its shim lives, or is about to
+    UNSUPERVISED = "unsupervised"  # its shim was killed, the program lives
+    LOST = "lost"  # both are gone, and nobody knows how it ended
+    UNSTARTED = "unstarted"  # there never was a process
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder and those above it for nobody else, whatever the umask is."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=PRIVATE, exist_ok=True)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one program.
+
+    Attributes:
+        path: The folder, named for the epoch that started it, in one named for its context.
+    """
+
+    path: Path
+
+    @property
+    def context_id(self) -> int:
+        """Whose run it is."""
+        return int(self.path.parent.name)
+
+    @property
+    def epoch(self) -> int:
+        """The one that started it; later ones adopted it."""
+        return int(self.path.name)
+
+    @property
+    def stdout(self) -> Path:
+        """What the program printed."""
+        return self.path / "stdout"
+
+    @property
+    def stderr(self) -> Path:
+        """What it complained of."""
+        return self.path / "stderr"
+
+    @property
+    def events(self) -> Path:
+        """Where it appends events."""
+        return self.path / "events"
+
+    @property
+    def result(self) -> Path:
+        """Where it may leave its result."""
+        return self.path / "result"
+
+    @property
+    def artifacts(self) -> Path:
+        """Where it may leave what it made."""
+        return self.path / "artifacts"
+
+    @property
+    def written(self) -> tuple[Path, ...]:
+        """What the program writes; the logs first, which people read meanwhile."""
+        return self.stdout, self.stderr, self.events, self.result
+
+    @property
+    def waiting(self) -> Path:
+        """There while a task in Python waits, and needs no slot."""
+        return self.path / "waiting"
+
+    def make(self) -> None:
+        """Create it, for nobody else to read."""
+        make_private(self.artifacts)
+        for file in (self.events, self.stdout, self.stderr):
+            file.touch(mode=0o600)
+        self.mark()
+
+    def mark(self) -> None:
+        """Something is to be done for it, until it is settled."""
+        make_private(self._mark.parent)
+        self._mark.touch()
+
+    def is_open(self) -> bool:
+        """Whether something is to be done for it."""
+        return self._mark.exists()
+
+    def settle(self) -> None:
+        """Nothing is to be done for it any more; the files stay, for who reads its logs."""
+        self._mark.unlink(missing_ok=True)
+
+    @property
+    def _mark(self) -> Path:
+        return self.path.parents[1] / OPEN / f"{self.context_id}.{self.epoch}"
+
+    def lock(self) -> int | None:
+        """Own the run; None when somebody does. Closing the descriptor lets go."""
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def is_held(self) -> bool:
+        """Whether somebody owns the run; who asks does not get into anybody's way for long."""
+        try:
+            descriptor = os.open(self.path / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def exit(self) -> Mapping[str, Any] | None:
+        """How the program ended; None when that is not on record."""
+        return self.read("exit.json")
+
+    def outcome(self) -> Mapping[str, Any] | None:
+        """What became of a task in Python; None when it did not come to that."""
+        return self.read("outcome.json")
+
+    def pid(self) -> int | None:
+        """The program's, while it lives; nobody who got its number later."""
+        return self._living("pid", "started")
+
+    def environment(self) -> dict[str, str]:
+        """The variables that the program was started with, while it lives; empty elsewhere."""
+        pid = self.pid()
+        with suppress(OSError):
+            data = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
+            pairs = (entry.partition(b"=") for entry in data.split(b"\0") if b"=" in entry)
+            return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+        return {}
+
+    def shim(self) -> int | None:
+        """The shim's pid, while it lives."""
+        return self._living("shim", "shim_started")
+
+    def _living(self, name: str, started: str) -> int | None:
+        known = self.read("pid.json") or {}
+        pid = known.get(name, 0)
+        if pid <= 1 or known["boot_id"] != boot_id() or not known[started]:
+            return None
+        return pid if process_start(pid) == known[started] else None
+
+    def state(self) -> State:
+        """What is the case now; changes nothing.
+
+        Raises:
+            OSError: It cannot be seen now, which says nothing of the program.
+        """
+        if self.exit() is not None:
+            return State.ENDED
+        if self.is_held():
+            return State.HELD
+        if self.exit() is not None:  # it let go of the lock a moment ago
+            return State.ENDED
+        if not self.path.exists():  # somebody removed it, which ends no program
+            return State.HELD if members_of(self.path) else State.LOST
+        return self._state_without_shim()
+
+    def _state_without_shim(self) -> State:
+        if self.pid() is not None:
+            return State.UNSUPERVISED
+        if self.read("pid.json") is None:
+            return State.UNSTARTED
+        return State.LOST if self.outcome() is None else State.ENDED
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A file of it; None when it is not there or not whole.
+
+        Raises:
+            OSError: It cannot be read now.
+        """
+        try:
+            found: object = decode_stored((self.path / name).read_text())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
+        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+    def write(self, name: str, document: object) -> None:
+        """Write a file of it as a whole or not at all."""
+        new = self.path / f"{name}.new"
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(encode(document))  # programs read it, with tools of text, too
+        new.rename(self.path / name)
+
+
+@dataclass(frozen=True)
+class RunDirectories:
+    """The directories of the runs of one database on this host.
+
+    Attributes:
+        path: The folder; named for the database, since two of them may have the same contexts.
+    """
+
+    path: Path
+
+    def of(self, context_id: int, epoch: int) -> RunDirectory:
+        """The one of a run, which need not be there."""
+        return RunDirectory(self.path / str(context_id) / str(epoch))
+
+    def of_context(self, context_id: int) -> list[RunDirectory]:
+        """Those of a context, the oldest run first."""
+        with suppress(FileNotFoundError):
+            names = [path.name for path in (self.path / str(context_id)).iterdir()]
+            epochs = sorted(int(name) for name in names)
+            return [self.of(context_id, epoch) for epoch in epochs]
+        return []
+
+    def work(self, root: int) -> Path:
+        """The working folder of a tree, which need not be there."""
+        return self.path / WORK / str(root)
+
+    def open(self) -> Iterator[RunDirectory]:
+        """Those that are not settled."""
+        with suppress(FileNotFoundError):
+            for mark in sorted((self.path / OPEN).iterdir()):
+                context_id, _, epoch = mark.name.partition(".")
+                yield self.of(int(context_id), int(epoch))

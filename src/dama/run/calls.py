@@ -1,0 +1,65 @@
+"""Calls of actions within a run: steps, so an action that has answered is not called again.
+
+An action that was called and had not answered when its worker died is called again by the next run;
+the `idempotency_key` in the meta of both calls is the same, for actions that can use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Unpack
+
+from dama.run.errors import TaskUsageError
+from dama.run.steps import do_step
+
+if TYPE_CHECKING:
+    from dama.broker.broker import Broker
+    from dama.broker.call import CallOptions
+    from dama.run.execution import Execution
+
+BrokerSource = Callable[[], Awaitable["Broker"]]
+"""Gives the broker of a process, which is started when somebody first asks for it."""
+
+
+async def no_broker() -> Broker:
+    """Refuse to give a broker.
+
+    Raises:
+        TaskUsageError: Always.
+    """
+    raise TaskUsageError(
+        "A run in a process of its own has no broker, so it can call no action.",
+        "Leave out isolation, or let a task beside it make the call.",
+    )
+
+
+async def call_action(
+    execution: Execution,
+    action: str,
+    params: Any,  # noqa: ANN401 - any JSON
+    name: str | None,
+    **options: Unpack[CallOptions],
+) -> Any:  # noqa: ANN401 - what the action gives
+    """Call an action once; later runs get its result from its event.
+
+    Raises:
+        CallError: What the action failed with.
+        TaskUsageError: The run has a process of its own.
+    """
+    claim = execution.claim
+    number = execution.peek(name or action)
+    correlation: dict[str, Any] = {
+        "context_id": claim.context_id,
+        "root_context_id": claim.root_context_id,
+        "task": claim.task,
+        "idempotency_key": f"{claim.context_id}/{number}",
+        "traceparent": await execution.traceparent(),
+    }
+    options["meta"] = {**correlation, **(options.get("meta") or {})}
+    options.setdefault("request_id", f"context-{claim.root_context_id}")
+
+    async def called() -> Any:  # noqa: ANN401 - what the action gives
+        broker = await execution.broker()
+        return await broker.call(action, params, **options)
+
+    return await do_step(execution, name or action, called, transactional=False)

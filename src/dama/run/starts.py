@@ -1,0 +1,85 @@
+"""Starts: what a task, its params and the wishes of who starts it make of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+
+from dama.definitions.adhoc import adhoc
+from dama.definitions.errors import UndeclaredCommandError
+from dama.store import Start
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from dama.definitions.service import TaskDefinition
+    from dama.run.commands import Commands
+
+
+class Wishes(TypedDict, total=False):
+    """What who starts a task may ask for.
+
+    Attributes:
+        queue: Instead of the task's own.
+        priority: Instead of the task's own; higher ones are claimed first.
+        delay: Seconds before it is queued.
+        expires: Seconds in which it must start, or it fails.
+        deadline: Seconds in which it must end, instead of the task's own.
+        labels: What its worker must offer besides the task's own.
+    """
+
+    queue: str | None
+    priority: int | None
+    delay: float | None
+    expires: float | None
+    deadline: float | None
+    labels: Collection[str]
+
+
+def start_of(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    meta: Mapping[str, Any] | None = None,
+    *,
+    key: str | None = None,
+    commands: Commands | None = None,
+    **wishes: Unpack[Wishes],
+) -> Start:
+    """The start of a task.
+
+    Args:
+        task: What to run.
+        params: What it takes.
+        meta: Who starts it.
+        key: An idempotency key: a second start with it gives the first context.
+        commands: The right of who starts it to run undeclared commands; None for no right.
+        **wishes: See `Wishes`.
+
+    Raises:
+        UndeclaredCommandError: It is an undeclared command, which the caller has no right to run.
+        InvalidParamsError: With all problems.
+    """
+    if task is adhoc and commands is None:
+        raise UndeclaredCommandError(
+            f"{task.name} runs any command, so only the user of a worker may start it.",
+            "Use `dama run -- COMMAND` as that user, or declare the command under [programs] of "
+            "dama.toml.",
+        )
+    options = task.options
+    encoded = task.encode_params(params)
+    queue, priority = wishes.get("queue"), wishes.get("priority")
+    start = Start(
+        task.name,
+        encoded,
+        queue=options.queue if queue is None else queue,
+        priority=options.priority if priority is None else priority,
+        key=key,
+        delay=wishes.get("delay"),
+        expires=wishes.get("expires"),
+        deadline=wishes.get("deadline", options.deadline),
+        labels=sorted(options.labels.union(wishes.get("labels", ()))),
+        limit_key=task.limit_key(encoded),
+        key_limit=options.concurrency or 1,
+        when_open=options.singleton or "queue",
+        meta=meta,
+    )
+    return commands.signed(start) if task is adhoc and commands else start

@@ -1,0 +1,122 @@
+"""Subtasks: their handles, and how a run learns that they have ended.
+
+Ends in this process are told at once; ends elsewhere are found by asking the database, seldom at
+first and for all waiters in one statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from dama import clock
+from dama.run.errors import SubtaskError
+from dama.run.patience import until_answered
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from dama.definitions.service import TaskDefinition
+    from dama.store import Outcome, Store
+
+R = TypeVar("R")
+
+POLL_SECONDS = 0.5
+PARK_AFTER = 60.0
+
+
+class Subtask(Generic[R]):
+    """A subtask that was started.
+
+    Attributes:
+        context_id: Its context.
+        task: Its definition.
+    """
+
+    def __init__(
+        self,
+        context_id: int,
+        task: TaskDefinition[R],
+        wait: Callable[[Sequence[int], TaskDefinition[R]], Awaitable[list[R]]],
+    ) -> None:
+        self.context_id = context_id
+        self.task = task
+        self._wait = wait
+
+    async def result(self) -> R:
+        """Wait for its end and give its result.
+
+        Raises:
+            SubtaskError: It failed for good or was cancelled.
+        """
+        (result,) = await self._wait([self.context_id], self.task)
+        return result
+
+
+@dataclass(frozen=True)
+class Ended(Generic[R]):
+    """How a subtask has ended.
+
+    Attributes:
+        context_id: Its context.
+        result: What it returned; None when it failed.
+        error: Why it failed or that it was cancelled; None when it did not.
+    """
+
+    context_id: int
+    result: R | None = None
+    error: SubtaskError | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it has a result."""
+        return self.error is None
+
+
+class Endings:
+    """Tells the runs of one worker when the contexts that they wait for have ended.
+
+    Args:
+        store: Where to look.
+        on_start: Called when subtasks were started, so that the worker looks for them.
+        park_after: Seconds after which a waiting run leaves memory.
+    """
+
+    def __init__(
+        self, store: Store, on_start: Callable[[], None], *, park_after: float = PARK_AFTER
+    ) -> None:
+        self._store = store
+        self._on_start = on_start
+        self.park_after = park_after
+        self._changed = asyncio.Event()
+
+    def started(self) -> None:
+        """Subtasks were started in this process."""
+        self._on_start()
+
+    def ended(self) -> None:
+        """A context ended in this process."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait(
+        self, ids: Sequence[int], *, fail_fast: bool, may_park: Callable[[], bool]
+    ) -> dict[int, Outcome] | None:
+        """Wait until all have ended, or one has failed; None when the run should be parked."""
+        begun = clock.monotonic()
+        found: dict[int, Outcome] = {}
+        while True:
+            changed = self._changed
+            left = [context_id for context_id in ids if context_id not in found]
+            found |= await until_answered(partial(self._store.outcomes, left), "a parent")
+            failed = fail_fast and any(outcome.status != "DONE" for outcome in found.values())
+            if len(found) == len(set(ids)) or failed:
+                return found
+            if clock.monotonic() - begun > self.park_after and may_park():
+                return None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await changed.wait()

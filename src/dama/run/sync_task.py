@@ -1,0 +1,167 @@
+"""The task of a blocking function, which runs in a thread: what `Task` has, without await."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
+
+from dama.domain.event import ABSENT, Event
+from dama.run.errors import LostSignal
+from dama.run.task import RunFacts, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from dama.broker.call import CallOptions
+    from dama.definitions.service import TaskDefinition
+    from dama.domain.slice import Slice
+    from dama.run.execution import Execution
+    from dama.run.subtasks import Ended, Subtask
+
+R = TypeVar("R")
+S = TypeVar("S")
+V = TypeVar("V")
+
+
+class SyncSubtask(Generic[R]):
+    """A subtask that a blocking function started."""
+
+    def __init__(self, subtask: Subtask[R], execution: Execution) -> None:
+        self._subtask = subtask
+        self._execution = execution
+
+    def result(self) -> R:
+        """Wait for its end and give its result; see `Subtask.result`."""
+        return _answer(self._execution, self._subtask.result())
+
+
+class SyncTask(RunFacts):
+    """A run, as a function in a thread sees it. The methods are those of `Task`, without await."""
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution)
+        self._task = Task(execution)
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., V],
+        /,
+        *args: Any,
+        transactional: bool = False,
+        **kwargs: Any,
+    ) -> V:
+        """See `Task.step`."""
+        return self._wait(
+            self._task.step(name, function, *args, transactional=transactional, **kwargs)
+        )
+
+    def call(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        *,
+        name: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """See `Task.call`."""
+        return self._wait(self._task.call(action, params, name=name, **options))
+
+    def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+        """See `Task.run`."""
+        return self._wait(self._task.run(task, params))
+
+    def start(
+        self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
+    ) -> SyncSubtask[R]:
+        """See `Task.start`."""
+        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution)
+
+    @overload
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R]: ...
+
+    @overload
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["collect"],
+        limit: int | None = None,
+    ) -> list[Ended[R]]: ...
+
+    def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast", "collect"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R] | list[Ended[R]]:
+        """See `Task.map`."""
+        if on_failure == "collect":
+            return self._wait(self._task.map(task, params, on_failure="collect", limit=limit))
+        return self._wait(self._task.map(task, params, limit=limit))
+
+    def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+        """See `Task.dispatch`."""
+        self._wait(self._task.dispatch(event, payload))
+
+    def state(self, slice_: Slice[S]) -> S:
+        """See `Task.state`."""
+        return self._wait(self._task.state(slice_))
+
+    def sleep(self, seconds: float, name: str = "sleep") -> None:
+        """See `Task.sleep`."""
+        self._wait(self._task.sleep(seconds, name))
+
+    def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401 - any JSON
+        """See `Task.wait_for`."""
+        return self._wait(self._task.wait_for(type_, timeout))
+
+    def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """See `Task.progress`."""
+        self._wait(self._task.progress(done, total, unit=unit, message=message))
+
+    def log(self, message: str, **fields: Any) -> None:
+        """See `Task.log`."""
+        self._wait(self._task.log(message, **fields))
+
+    def _wait(self, coroutine: Coroutine[Any, Any, V]) -> V:
+        return _answer(self._execution, coroutine)
+
+
+def _answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
+    """Let the loop do it, and wait.
+
+    Raises:
+        LostSignal: The attempt is over, as after a timeout.
+    """
+    if execution.is_closed:
+        coroutine.close()
+        raise LostSignal
+    future = asyncio.run_coroutine_threadsafe(coroutine, execution.loop)
+    execution.asked.add(future)
+    try:
+        return future.result()
+    except CancelledError:
+        if execution.is_closed:
+            raise LostSignal from None
+        raise
+    finally:
+        execution.asked.discard(future)

@@ -1,0 +1,345 @@
+"""The task: what a task's function gets as its first argument. All that it does is recorded.
+
+`Task` is for `async def`, which runs in the worker's loop; `dama.run.sync_task` is for `def`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+
+from dama import clock
+from dama.domain.event import ABSENT, Event, kind_of
+from dama.domain.lifecycle import step_key
+from dama.run.calls import call_action
+from dama.run.errors import SubtaskError, TaskUsageError
+from dama.run.patience import until_answered
+from dama.run.starts import start_of
+from dama.run.steps import do_step
+from dama.run.subtasks import Ended, Subtask
+from dama.run.waits import sleep, wait_for
+from dama.store import Append, Outcome, Start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dama.broker.call import CallOptions
+    from dama.definitions.service import TaskDefinition
+    from dama.domain.slice import Slice
+    from dama.run.execution import Execution
+
+R = TypeVar("R")
+S = TypeVar("S")
+V = TypeVar("V")
+
+PROGRESS_SECONDS = 1.0
+SPAWN_BATCH = 1000
+LONGEST_KEYED_TYPE = 900  # bytes; keys have at most 1,000
+
+_log = logging.getLogger("dama.task")
+
+
+class RunFacts:
+    """What a task knows of its run."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    @property
+    def context_id(self) -> int:
+        """The context whose task it is."""
+        return self._execution.claim.context_id
+
+    @property
+    def parent_id(self) -> int | None:
+        """The context that started it; None at the top."""
+        return self._execution.claim.parent_id
+
+    @property
+    def root_id(self) -> int:
+        """The topmost ancestor."""
+        return self._execution.claim.root_context_id
+
+    @property
+    def name(self) -> str:
+        """The full name, such as `flights.load`."""
+        return self._execution.claim.task
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first, one more after each failure."""
+        return self._execution.claim.attempt
+
+    @property
+    def work_dir(self) -> Path:
+        """A folder of the whole tree on this host, kept over retries and cleaned when it ended."""
+        return self._execution.work_dir()
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The params as they are stored."""
+        return self._execution.claim.params
+
+
+class Task(RunFacts):
+    """A run, as an async function sees it."""
+
+    def __init__(self, execution: Execution) -> None:
+        super().__init__(execution)
+        self._progress_at = 0.0
+
+    async def step(
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, V]] | Callable[..., V],
+        /,
+        *args: Any,
+        transactional: bool = False,
+        **kwargs: Any,
+    ) -> V:
+        """Do a part of the run once; later runs get its result from its event.
+
+        Args:
+            name: Of the step; a name that comes again gets #2, #3.
+            function: What to do. A `def` runs in a thread.
+            *args: For the function.
+            transactional: The function gets a connection before `args`, inside a transaction that
+                commits together with the step's event.
+            **kwargs: For the function.
+
+        Returns:
+            What the function returned, as it comes back from JSON by its return annotation.
+        """
+        return await do_step(
+            self._execution, name, function, *args, transactional=transactional, **kwargs
+        )
+
+    async def call(
+        self,
+        action: str,
+        params: Any = None,  # noqa: ANN401 - any JSON
+        *,
+        name: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action of a service, here or on another node, as a step.
+
+        Once it has answered, later runs get the answer from its event. It may be called again
+        when the worker dies before; `idempotency_key` in the meta of the call is the same then.
+
+        Args:
+            action: The full name, such as `mailer.send`.
+            params: What it takes.
+            name: Of the step; by default that of the action.
+            **options: timeout, retries, meta and so on: see `dama.broker.call.CallOptions`.
+
+        Raises:
+            CallError: What the action failed with; the event of the step has the same.
+        """
+        return await call_action(self._execution, action, params, name, **options)
+
+    async def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+        """Start a subtask, wait for its end and give its result.
+
+        Raises:
+            SubtaskError: It failed for good or was cancelled.
+        """
+        return await (await self.start(task, params)).result()
+
+    async def start(
+        self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
+    ) -> Subtask[R]:
+        """Start a subtask and go on; `await subtask.result()` waits for it."""
+        key = self._execution.key(task.name)
+        (context_id,) = await self._execution.spawn(key, [start_of(task, params or {})])
+        return Subtask(context_id, task, self._results)
+
+    @overload
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R]: ...
+
+    @overload
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["collect"],
+        limit: int | None = None,
+    ) -> list[Ended[R]]: ...
+
+    async def map(
+        self,
+        task: TaskDefinition[R],
+        params: Sequence[Mapping[str, Any]],
+        *,
+        on_failure: Literal["fail_fast", "collect"] = "fail_fast",
+        limit: int | None = None,
+    ) -> list[R] | list[Ended[R]]:
+        """Start a subtask for each of the params, and wait for all of them.
+
+        Args:
+            task: What to run.
+            params: One mapping a subtask.
+            on_failure: "fail_fast" raises with the first failure and cancels those that have not
+                ended; "collect" waits for all and gives their ends, failed or not.
+            limit: How many may be begun and not ended at once; None for no limit but that of the
+                task.
+
+        Returns:
+            Their results, or with "collect" their ends, in the order of the params.
+
+        Raises:
+            SubtaskError: One failed for good or was cancelled, with "fail_fast".
+            TaskUsageError: The task has a limit of its own, which `limit` can not be added to.
+        """
+        key = self._execution.key(f"map:{task.name}")
+        starts = [start_of(task, each) for each in params]
+        if limit is not None:
+            starts = self._limited(task, starts, f"map/{self.context_id}/{key}", limit)
+        ids: list[int] = []
+        for place in range(0, len(starts), SPAWN_BATCH):
+            part = key if place == 0 else f"{key}+{place}"
+            ids += await self._execution.spawn(part, starts[place : place + SPAWN_BATCH])
+        if on_failure == "collect":
+            return await self._ends(ids, task)
+        return await self._results(ids, task)
+
+    async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+        """Append an event to the own context, once however often the run is replayed.
+
+        Args:
+            event: An event, as a creator of a slice makes it, or a type.
+            payload: With a type: any JSON.
+
+        Raises:
+            InvalidEventError: It is no Flux Standard Action.
+            TaskUsageError: Its type would end the context; return or raise instead.
+        """
+        if isinstance(event, str):
+            event = Event(event, payload)
+        if kind_of(event.type) is not None or step_key(event.type) is not None:
+            raise TaskUsageError(
+                f"{event.type} belongs to the life cycle, which the controller writes.",
+                "Return a result, raise an error, or choose another type.",
+            )
+        key = self._execution.key(_dispatch_key(event.type))
+        if key in self._execution.journal.sent:
+            return
+        meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
+        meta |= {"epoch": self._execution.claim.epoch, "idempotency_key": key}
+        sent = Event(event.type, event.payload, event.error, meta)
+        await self._execution.append(Append(self.context_id, sent))
+
+    async def state(self, slice_: Slice[S]) -> S:
+        """The state of the own context in a slice, as of now."""
+        store = self._execution.store
+        return await until_answered(
+            lambda: store.state(self.context_id, slice_), self._execution.name
+        )
+
+    async def sleep(self, seconds: float, name: str = "sleep") -> None:
+        """Let a time pass, once: a later run sleeps only for what is left of it.
+
+        A long sleep needs no memory: the run is queued again when it is over.
+        """
+        await sleep(self._execution, name, seconds)
+
+    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
+        """Wait for an event that somebody else appends to the own context: a signal, an approval.
+
+        `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each
+        ends one wait.
+
+        Args:
+            type_: The type of the event.
+            timeout: Seconds from the first time the wait was reached; None for ever.
+
+        Returns:
+            Its payload; `ABSENT` when it has none.
+
+        Raises:
+            WaitTimeoutError: None came in time.
+        """
+        return await wait_for(self._execution, type_, timeout)
+
+    async def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Say how far the task is; written at most once a second, and at the end of it."""
+        now = clock.monotonic()
+        if done != total and now - self._progress_at < PROGRESS_SECONDS:
+            return
+        self._progress_at = now
+        amounts = {"done": done, "total": total, "unit": unit, "message": message}
+        payload = {name: value for name, value in amounts.items() if value is not None}
+        number = self._execution.key("PROGRESS")
+        await self._execution.write(
+            ":PROGRESS", payload, key=f"{number}@{self._execution.claim.epoch}"
+        )
+
+    async def log(self, message: str, **fields: Any) -> None:
+        """Write a line into the history of the context, and to the process's log."""
+        _log.info("context %s: %s", self.context_id, message)
+        key = self._execution.key("LOG")
+        if key not in self._execution.journal.sent:
+            await self._execution.write(":LOG", {"message": message, **fields}, key=key)
+
+    def _limited(
+        self, task: TaskDefinition[Any], starts: Sequence[Start], key: str, limit: int
+    ) -> list[Start]:
+        if limit < 1:
+            raise TaskUsageError(
+                f"task.map was given a limit of {limit} at once; 1 is the least.",
+                "Leave it out for no limit.",
+            )
+        if any(start.limit_key for start in starts):
+            raise TaskUsageError(
+                f"{task.name} has a concurrency of its own, and a run is counted by one key only.",
+                "Leave out the limit of task.map, or the concurrency of the task.",
+            )
+        return [replace(start, limit_key=key, key_limit=limit) for start in starts]
+
+    async def _results(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
+        if not ids:
+            return []
+        outcomes = await self._execution.wait(ids, task.name, fail_fast=True)
+        return [_result(task, outcomes[context_id]) for context_id in ids]
+
+    async def _ends(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[Ended[R]]:
+        if not ids:
+            return []
+        outcomes = await self._execution.wait(ids, task.name, fail_fast=False)
+        return [_end(context_id, task, outcomes[context_id]) for context_id in ids]
+
+
+def _result(task: TaskDefinition[R], outcome: Outcome) -> R:
+    return task.decode_result(None if outcome.result is ABSENT else outcome.result)
+
+
+def _end(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> Ended[R]:
+    if outcome.status == "DONE":
+        return Ended(context_id, result=_result(task, outcome))
+    return Ended(context_id, error=SubtaskError(context_id, task.name, outcome.error))
+
+
+def _dispatch_key(type_: str) -> str:
+    """The key of a dispatched event, which has no room for a long type: then it has a digest."""
+    if len(type_.encode(errors="replace")) <= LONGEST_KEYED_TYPE:
+        return f"dispatch/{type_}"
+    digest = sha256(type_.encode(errors="replace")).hexdigest()
+    return f"dispatch/{type_[:100]}~{digest}"

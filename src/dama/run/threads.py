@@ -1,0 +1,164 @@
+"""Threads: blocking functions of a run. Python cannot kill a thread, so a run waits for its own.
+
+A run that timed out or was cancelled tells its threads to stop: an exception is raised in them at
+their next line of Python, their open transaction is ended, and whatever they ask of their task
+raises. Until they have ended, no other attempt begins beside them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import sys
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from dama import clock
+from dama.contained import carried
+from dama.run.errors import LostSignal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+TELL_SECONDS = 0.5
+SAY_SECONDS = 10.0
+
+_log = logging.getLogger("dama.worker")
+
+
+class BlockingCall:
+    """A blocking function in a thread.
+
+    Args:
+        function: What to call.
+
+    Attributes:
+        interrupt: Ends what the function waits for outside of Python, such as a statement.
+    """
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.interrupt: Callable[[], None] | None = None
+        self._function = function
+        self._lock = threading.Lock()
+        self._thread: int | None = None
+        self._is_told = False
+
+    def __call__(self) -> tuple[Any, BaseException | None]:
+        """Call it; its value, or what it raised, which no future must carry."""
+        with self._lock:
+            self._thread = threading.get_ident()
+        try:
+            return carried(self._function)(), None
+        except BaseException as error:  # noqa: BLE001 - it is raised where the value is awaited
+            return None, error
+        finally:
+            with self._lock:
+                self._take_back()
+                self._thread = None
+
+    def tell(self) -> None:
+        """Raise LostSignal in the thread, at its next line of Python."""
+        with self._lock:
+            if self._thread is not None:
+                self._is_told = True
+                _raise_in(self._thread, ctypes.py_object(LostSignal))
+
+    def where(self) -> str:
+        """The line that the thread is at."""
+        frame = sys._current_frames().get(self._thread or 0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way
+        if frame is None:
+            return "at its end"
+        line = traceback.extract_stack(frame)[-1]
+        return f"at {line.filename}:{line.lineno}, in {line.name}"
+
+    def _take_back(self) -> None:
+        """Nothing is raised in what the thread does next."""
+        if self._is_told and self._thread is not None:
+            _raise_in(self._thread, None)
+
+
+def _raise_in(thread: int, error: object) -> None:
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+
+
+class Threads:
+    """The threads of one run.
+
+    Args:
+        pool: Where they are.
+        name: What the log calls the run.
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor, name: str) -> None:
+        self._pool = pool
+        self._name = name
+        self._calls: set[BlockingCall] = set()
+        self._ended = asyncio.Event()
+
+    @property
+    def are_busy(self) -> bool:
+        """Whether one of them has not ended."""
+        return bool(self._calls)
+
+    async def call(self, call: BlockingCall) -> Any:  # noqa: ANN401 - what the function returns
+        """Call a function in a thread; when this is cancelled, the thread is told to stop.
+
+        Raises:
+            BaseException: What the function raised.
+        """
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(call)
+        self._calls.add(call)
+
+        def ended(_future: Future[Any]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._forget, call)
+
+        future.add_done_callback(ended)
+        try:
+            value, error = await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            self.tell()
+            raise
+        if error is not None:
+            raise error
+        return value
+
+    def tell(self) -> None:
+        """Tell all of them to stop."""
+        for call in self._calls:
+            call.tell()
+            if call.interrupt is not None:
+                interrupt, call.interrupt = call.interrupt, None
+                threading.Thread(target=interrupt, name="dama interrupt", daemon=True).start()
+
+    async def end(self, patience: float | None = None) -> bool:
+        """Tell them to stop until they have ended; whether they did within so many seconds."""
+        begun = clock.monotonic()
+        say_at = begun + SAY_SECONDS
+        while self._calls:
+            now = clock.monotonic()
+            if patience is not None and now - begun > patience:
+                return False
+            self.tell()
+            if now >= say_at:
+                say_at = now + SAY_SECONDS
+                _log.warning("%s: its thread does not stop: %s", self._name, self.where())
+            self._ended.clear()
+            try:
+                async with asyncio.timeout(TELL_SECONDS):
+                    await self._ended.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    def where(self) -> str:
+        """Where they are."""
+        return "; ".join(call.where() for call in self._calls)
+
+    def _forget(self, call: BlockingCall) -> None:
+        self._calls.discard(call)
+        self._ended.set()

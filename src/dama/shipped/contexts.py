@@ -1,0 +1,156 @@
+"""The services `contexts` and `events`: what has happened, and what is added to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+from pydantic import Field
+
+from dama.definitions.service import Service
+from dama.domain.event import ABSENT, parse_event
+from dama.domain.reserved import refuse_reserved, without_who
+from dama.shipped.documents import Id, document, permit_context, starter
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.broker.call import Call
+
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Status = Literal["OPEN", "DONE", "ERROR", "CANCELLED"]
+
+
+def contexts_service(app: App) -> Service:
+    """Make the service `contexts`."""
+    service = Service("contexts", description="Read contexts: their trees, events and states.")
+
+    @service.action(scope="viewer", rest="GET /")
+    async def list(  # noqa: A001 - Moleculer's name
+        call: Call,  # noqa: ARG001 - all actions have it
+        *,
+        status: Status | None = None,
+        task: str | None = None,
+        all: bool = False,  # noqa: A002 - as the option of the command line
+        before: Id | None = None,
+        limit: Limit = 50,
+    ) -> Any:  # noqa: ANN401 - documents
+        """List contexts, newest first.
+
+        Args:
+            status: Only those of this status.
+            task: Only those of this task.
+            all: Subtasks too, not only what was started.
+            before: Only older ones, to read on.
+            limit: How many at most.
+        """
+        found = await app.store.contexts(
+            status=status, task=task, roots_only=not all, before=before, limit=limit
+        )
+        following = found[-1].context_id if len(found) == limit else None
+        return {"contexts": document(found), "next_before": following}
+
+    @service.action(scope="viewer", rest="GET /:context_id")
+    async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
+        """Read one context: status, life cycle, params, result or error."""
+        await permit_context(app, call, context_id)
+        context = await app.store.context(context_id)
+        outcome = await app.outcome(context_id)
+        state = await app.state(context_id, "lifecycle")
+        result = None if outcome.result is ABSENT else outcome.result
+        return {
+            **document(context),
+            "result": document(result),
+            "error": document(outcome.error),
+            "lifecycle": document(state),
+        }
+
+    @service.action(scope="viewer", rest="GET /:context_id/tree")
+    async def tree(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+        """Read the whole tree that a context is in, depth first."""
+        await permit_context(app, call, context_id)
+        return document(await app.store.tree(context_id))
+
+    @service.action(scope="viewer", rest="GET /:context_id/events")
+    async def events(
+        call: Call,
+        context_id: Id,
+        after_version: Version = 0,
+        limit: Limit = 1000,
+    ) -> Any:  # noqa: ANN401 - documents
+        """Read events of a context, in their order.
+
+        Args:
+            context_id: Whose.
+            after_version: Only later ones, to read on.
+            limit: How many at most.
+        """
+        await permit_context(app, call, context_id)
+        await app.store.context(context_id)
+        found = await app.store.events(context_id, after_version=after_version, limit=limit)
+        following = found[-1].version if len(found) == limit else None
+        return {"events": document(found), "next_after_version": following}
+
+    @service.action(scope="viewer", rest="GET /:context_id/state")
+    async def state(
+        call: Call,
+        context_id: Id,
+        slice: str = "lifecycle",  # noqa: A002 - as the option of the command line
+        at: Id | None = None,
+    ) -> Any:  # noqa: ANN401 - any state
+        """Give the state that the events of a context add up to.
+
+        Args:
+            context_id: Whose.
+            slice: The slice that folds them.
+            at: The last event that counts; by default the latest.
+        """
+        await permit_context(app, call, context_id)
+        return document(await app.state(context_id, slice, at))
+
+    return service
+
+
+def events_service(app: App) -> Service:
+    """Make the service `events`."""
+    service = Service("events", description="Append events, and read the log of all of them.")
+
+    @service.action(scope="operator", rest="POST /:context_id")
+    async def dispatch(
+        call: Call,
+        context_id: Id,
+        event: dict[str, Any],
+        expected: Version | None = None,
+    ) -> dict[str, int]:
+        """Append an event to a context: a signal that a task waits for, an approval, a correction.
+
+        Args:
+            context_id: Whose.
+            event: A Flux Standard Action: type, and payload, error, meta if it has them.
+            expected: Refuse when the context has another version.
+        """
+        await permit_context(app, call, context_id)
+        meta: object = event.get("meta")
+        if isinstance(meta, dict | None):  # what is no object is refused below
+            meta = without_who(cast("dict[str, Any]", meta or {})) | starter(call)
+        parsed = parse_event({**event, "meta": meta})
+        refuse_reserved(parsed)
+        (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
+        return {"context_id": context_id, "event_id": event_id}
+
+    @service.action(scope="viewer", rest="GET /")
+    async def read(
+        call: Call,  # noqa: ARG001 - all actions have it
+        after: Annotated[int, Field(ge=0, le=2**62)] = 0,
+        limit: Limit = 1000,
+    ) -> Any:  # noqa: ANN401 - documents
+        """Read the log: all events in one order without gaps.
+
+        Args:
+            after: A position; 0 for the beginning.
+            limit: How many at most.
+        """
+        await app.store.log.position()
+        page = await app.store.log.read(after, limit=limit)
+        return document(page)
+
+    return service

@@ -1,0 +1,108 @@
+"""The services `schedules`, `queues` and `workers`: what is started by the clock, and who works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dama.definitions.service import Service
+from dama.domain.schedule import CatchUp, Overlap, Schedule
+from dama.shipped.documents import document
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.broker.call import Call
+
+
+def schedules_service(app: App) -> Service:
+    """Make the service `schedules`."""
+    service = Service("schedules", description="Start tasks by the clock.")
+    schedules = app.store.schedules
+
+    @service.action(scope="viewer", rest="GET /")
+    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+        """List the schedules."""
+        return document(await schedules.all())
+
+    @service.action(scope="viewer", rest="GET /:name")
+    async def get(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
+        """Read one schedule."""
+        return document(await schedules.get(name))
+
+    @service.action(scope="operator", rest="POST /")
+    async def add(  # noqa: PLR0913 - what a schedule has
+        call: Call,  # noqa: ARG001 - all actions have it
+        *,
+        name: str,
+        task: str,
+        cron: str,
+        zone: str = "UTC",
+        params: dict[str, Any] | None = None,
+        catch_up: CatchUp = "one",
+        overlap: Overlap = "skip",
+        jitter: float = 0.0,
+    ) -> Any:  # noqa: ANN401 - a document
+        """Start a task by a schedule from now on; gives the first firing.
+
+        Args:
+            name: Of the schedule.
+            task: The full name of the task.
+            cron: Five fields: minute, hour, day of month, month, day of week.
+            zone: Whose clock it follows, such as Europe/Berlin.
+            params: What the task takes.
+            catch_up: What becomes of missed firings: none, one or all of them.
+            overlap: What becomes of a firing while an earlier run is open: allow, skip or queue.
+            jitter: Seconds over which firings are spread.
+        """
+        schedule = Schedule(name, task, cron, zone, params or {}, catch_up, overlap, jitter)
+        return {"next_at": document(await app.add_schedule(schedule))}
+
+    @service.action(scope="operator", rest="POST /:name/pause")
+    async def pause(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
+        """Start nothing by a schedule until it is resumed."""
+        await schedules.set(name, paused=True)
+
+    @service.action(scope="operator", rest="POST /:name/resume")
+    async def resume(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
+        """Let a paused schedule go on from now; gives the next firing."""
+        return {"next_at": document(await app.resume_schedule(name))}
+
+    @service.action(scope="operator", rest="DELETE /:name")
+    async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
+        """Remove a schedule."""
+        await schedules.remove(name)
+
+    return service
+
+
+def queues_service(app: App) -> Service:
+    """Make the service `queues`."""
+    service = Service("queues", description="Pause, resume and limit queues.")
+
+    @service.action(scope="viewer", rest="GET /")
+    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+        """List the queues, with how much waits in them and since when."""
+        return document(await app.store.queue.queues())
+
+    @service.action(scope="operator", rest="POST /:queue/pause")
+    async def pause(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
+        """Start nothing of a queue until it is resumed."""
+        await app.store.queue.set_queue(queue, paused=True)
+
+    @service.action(scope="operator", rest="POST /:queue/resume")
+    async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
+        """Let a paused queue go on."""
+        await app.store.queue.set_queue(queue, paused=False)
+
+    return service
+
+
+def workers_service(app: App) -> Service:
+    """Make the service `workers`."""
+    service = Service("workers", description="Who performs what is queued.")
+
+    @service.action(scope="viewer", rest="GET /")
+    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+        """List the workers and how busy they are."""
+        return document(await app.store.queue.workers())
+
+    return service

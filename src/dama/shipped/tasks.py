@@ -1,0 +1,155 @@
+"""The service `tasks`: start tasks, wait for them, cancel them, let them go on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dama.broker.errors import CallError
+from dama.definitions.service import Service
+from dama.domain.event import ABSENT
+from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.app import App
+    from dama.broker.call import Call
+    from dama.definitions.service import TaskDefinition
+    from dama.shipped.ends import Ends
+    from dama.store import Outcome
+
+
+class TaskFailedError(CallError):
+    """A task that somebody waits for has failed or was cancelled; `data` has its context."""
+
+    name = "TaskFailedError"
+    code = "TASK_FAILED"
+
+
+def tasks_service(app: App, ends: Ends) -> Service:
+    """Make the service."""
+    service = Service("tasks", description="Start tasks, wait for them, cancel them.")
+
+    @service.action(scope="viewer", rest="GET /")
+    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+        """List the tasks that can be started, with the schemas of their params."""
+        return [describe_task(task) for task in app.registry.tasks.values()]
+
+    @service.action(scope="operator", rest="POST /:name", status=202)
+    async def start(  # noqa: PLR0913 - what a start may say
+        call: Call,
+        name: str,
+        params: dict[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        delay: float | None = None,
+        expires: float | None = None,
+        deadline: float | None = None,
+        labels: tuple[str, ...] = (),
+    ) -> dict[str, int]:
+        """Start a task; gives its context at once.
+
+        Args:
+            name: The full name, such as flights.load.
+            params: What it takes.
+            key: A second start with the same key gives the first context.
+            queue: Instead of the task's own.
+            priority: Instead of the task's own; higher ones are claimed first.
+            delay: Seconds before it is queued.
+            expires: Seconds in which it must start, or it fails.
+            deadline: Seconds in which it must end.
+            labels: What its worker must offer besides the task's own.
+        """
+        permit_task(call, name)
+        wishes: dict[str, Any] = {"queue": queue, "priority": priority, "delay": delay}
+        if deadline is not None:
+            wishes["deadline"] = deadline
+        context_id = await app.start(
+            name,
+            params or {},
+            key=key or call.meta.get("$idempotencyKey"),
+            by=starter(call),
+            undeclared=COMMANDS in call.locals,
+            expires=expires,
+            labels=labels,
+            **wishes,
+        )
+        call.meta["$location"] = f"/api/contexts/{context_id}"
+        return {"context_id": context_id}
+
+    @service.action(scope="viewer", timeout=0, rest="GET /:context_id/result")
+    async def wait(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - the result
+        """Wait for the end of a context and give its result, or fail with its error."""
+        await permit_context(app, call, context_id)
+        return result_of(context_id, await ends.wait(context_id))
+
+    @service.action(scope="operator", timeout=0)
+    async def run(
+        call: Call, name: str, params: dict[str, Any] | None = None, key: str | None = None
+    ) -> Any:  # noqa: ANN401 - the result
+        """Start a task, wait for its end and give its result, or fail with its error.
+
+        Args:
+            name: The full name, such as flights.load.
+            params: What it takes.
+            key: A second start with the same key waits for the first context.
+        """
+        permit_task(call, name)
+        key = key or call.meta.get("$idempotencyKey")
+        context_id = await app.start(
+            name, params or {}, key=key, by=starter(call), undeclared=COMMANDS in call.locals
+        )
+        call.meta["context_id"] = context_id
+        return result_of(context_id, await ends.wait(context_id))
+
+    @service.action(scope="operator", rest="POST /:context_id/cancel")
+    async def cancel(call: Call, context_id: Id) -> dict[str, Any]:
+        """Cancel a context and all below it that have not ended; gives their ids."""
+        await permit_context(app, call, context_id)
+        return {"cancelled": await app.cancel(context_id, starter(call))}
+
+    @service.action(scope="operator", rest="POST /:context_id/resume")
+    async def resume(call: Call, context_id: Id) -> dict[str, int]:
+        """Let a context go on that failed or was cancelled, from its last step."""
+        await permit_context(app, call, context_id)
+        await app.resume(context_id, starter(call))
+        return {"context_id": context_id}
+
+    return service
+
+
+def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:
+    """A task with the schema of its params."""
+    return {
+        "name": task.name,
+        "summary": task.summary,
+        "description": task.description,
+        "queue": task.options.queue,
+        "priority": task.options.priority,
+        "retries": task.options.retries,
+        "timeout": task.options.timeout,
+        "params": task.params.model_json_schema(),
+    }
+
+
+def result_of(context_id: int, outcome: Outcome) -> Any:  # noqa: ANN401 - any JSON
+    """The result of a context that has ended.
+
+    Raises:
+        TaskFailedError: It failed; code, type and data are those of its error where it has them.
+    """
+    if outcome.status == "DONE":
+        return None if outcome.result is ABSENT else document(outcome.result)
+    error: Mapping[str, Any] = outcome.error or {}
+    message = error.get("message") or "no reason was told"
+    told: dict[str, Any] = {"context_id": context_id, "status": outcome.status}
+    told |= {key: error[key] for key in ("name", "data") if key in error}
+    code = error.get("type") or error.get("code")
+    raise TaskFailedError(
+        f"Context {context_id} is {outcome.status}: {message}",
+        f"`dama show {context_id}` shows where.",
+        data=told,
+        code=code if isinstance(code, str) else TaskFailedError.code,
+    )

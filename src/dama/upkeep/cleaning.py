@@ -1,0 +1,206 @@
+"""Cleaning: what runs leave on a host goes when nobody needs it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from dama import clock
+from dama.config.duration import parse_duration
+from dama.errors import InvalidDefinitionError
+from dama.programs.run_directory import WORK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from dama.programs.run_directory import RunDirectories
+    from dama.store import Store
+
+DAY = 86400.0
+FOREVER = "forever"
+BATCH = 1000
+SOONEST, LATEST = 60.0, 3600.0
+
+_log = logging.getLogger("dama.worker")
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long things stay after the last event of their context, in seconds; None for ever.
+
+    Attributes:
+        logs: The files of runs, and the working folders of trees that failed.
+        work: The working folders of trees that are done.
+    """
+
+    logs: float | None = 30 * DAY
+    work: float | None = DAY
+
+
+@dataclass
+class Cleaned:
+    """What was removed.
+
+    Attributes:
+        runs: The files of so many runs.
+        folders: So many working folders.
+        bytes: What they took on the disk.
+    """
+
+    runs: int = 0
+    folders: int = 0
+    bytes: int = 0
+
+
+def read_keep(values: Mapping[str, object], source: str) -> Keep:
+    """Read `[keep]` of a file of settings.
+
+    Raises:
+        InvalidDefinitionError: A key is unknown, or no duration.
+    """
+    known = [field.name for field in fields(Keep)]
+    chosen: dict[str, float | None] = {}
+    for name, value in values.items():
+        where = f"{source}: keep.{name}"
+        if name not in known or isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidDefinitionError(
+                f"{where} is {value!r}.",
+                f'Write logs = "30d", work = "1d" or "{FOREVER}"; there is nothing else to keep.',
+            )
+        chosen[name] = None if value == FOREVER else parse_duration(value, of=where)
+    return Keep(**chosen)
+
+
+async def clean_always(store: Store, directories: Callable[[], RunDirectories], keep: Keep) -> None:
+    """Clean once in a while; hosts and workers do not do so at the same moment."""
+    while True:
+        await clock.sleep(random.uniform(SOONEST, LATEST))  # noqa: S311 - not a secret
+        try:
+            done = await clean(store, directories(), keep)
+        except Exception as error:  # noqa: BLE001 - nothing else would clean again
+            _log.warning("nothing is cleaned for now: %s", error)
+        else:
+            if done.bytes:
+                _log.info("cleaned %s runs and %s working folders", done.runs, done.folders)
+
+
+async def clean(
+    store: Store, directories: RunDirectories, keep: Keep, *, dry_run: bool = False
+) -> Cleaned:
+    """Remove what is older than the policy wants, of contexts that have ended.
+
+    Args:
+        store: Knows the contexts; of those that it does not know, the files' age counts.
+        directories: What there is on this host.
+        keep: The policy.
+        dry_run: Only say what would be removed.
+    """
+    done = Cleaned()
+    runs, folders = _Runs(directories, keep), _Folders(directories, keep)
+    for kind, read_ends in ((runs, store.ends), (folders, store.tree_ends)):
+        found = await asyncio.to_thread(kind.candidates)
+        for place in range(0, len(found), BATCH):
+            part = found[place : place + BATCH]
+            ends = await read_ends(part)
+            chosen = [number for number in part if kind.is_over(ends.get(number))]
+            await asyncio.to_thread(kind.remove, chosen, done, dry_run=dry_run)
+    return done
+
+
+class _Runs:
+    """The files of runs."""
+
+    def __init__(self, directories: RunDirectories, keep: Keep) -> None:
+        self._directories = directories
+        self._keep = keep
+
+    def candidates(self) -> list[int]:
+        """Contexts whose files have not changed for as long as they are kept."""
+        if self._keep.logs is None:
+            return []
+        return [n for n in _numbers(self._directories.path) if self._is_old(n, self._keep.logs)]
+
+    def _is_old(self, context_id: int, seconds: float) -> bool:
+        runs = self._directories.of_context(context_id)
+        return all(_age(run.path) >= seconds for run in runs)
+
+    def is_over(self, end: tuple[str, float] | None) -> bool:
+        """Whether the policy lets them go."""
+        return end is None or (end[0] != "OPEN" and end[1] >= cast("float", self._keep.logs))
+
+    def remove(self, contexts: Iterable[int], done: Cleaned, *, dry_run: bool) -> None:
+        """Remove those that nobody holds."""
+        for context_id in contexts:
+            for run in self._directories.of_context(context_id):
+                if run.is_open() or run.is_held():
+                    continue
+                done.runs += 1
+                done.bytes += _removed(run.path, dry_run=dry_run)
+            with suppress(OSError):  # a run that is held, or a new one
+                (self._directories.path / str(context_id)).rmdir()
+
+
+class _Folders:
+    """The working folders of trees."""
+
+    def __init__(self, directories: RunDirectories, keep: Keep) -> None:
+        self._directories = directories
+        self._keep = keep
+
+    def candidates(self) -> list[int]:
+        """Roots whose folder has not changed for as long as it is kept at least."""
+        least = min((s for s in (self._keep.logs, self._keep.work) if s is not None), default=None)
+        if least is None:
+            return []
+        work = self._directories.path / WORK
+        return [root for root in _numbers(work) if _age(work / str(root)) >= least]
+
+    def is_over(self, end: tuple[str, float] | None) -> bool:
+        """Whether the policy lets it go; a tree that failed may be resumed, and needs it then."""
+        if end is None:
+            return self._keep.work is not None
+        status, age = end
+        kept = self._keep.work if status == "DONE" else self._keep.logs
+        return status != "OPEN" and kept is not None and age >= kept
+
+    def remove(self, contexts: Iterable[int], done: Cleaned, *, dry_run: bool) -> None:
+        """Remove them."""
+        for root in contexts:
+            done.folders += 1
+            done.bytes += _removed(self._directories.work(root), dry_run=dry_run)
+
+
+def _numbers(folder: Path) -> list[int]:
+    with suppress(FileNotFoundError):
+        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
+    return []
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:  # somebody else cleans
+        return 0.0
+
+
+def _removed(folder: Path, *, dry_run: bool) -> int:
+    """The bytes that it took."""
+    size = sum(_sizes(folder))
+    if not dry_run:
+        shutil.rmtree(folder, ignore_errors=True)
+    return size
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                yield Path(parent, name).lstat().st_blocks * 512

@@ -1,0 +1,303 @@
+"""The performance of a run: from its claim until it has ended, waits, or is queued again.
+
+Nothing that a task raises and nothing that goes wrong here lets a run drop: its worker would go on
+renewing the lease of a run that nobody executes. Whatever is unforeseen hands the run back to the
+queue, said in the log. Only two things end a performance early: the worker was told that the run is
+another's, or it stops. Both are said by `stop`, since a CancelledError alone may be the task's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from dama import clock
+from dama.contained import contained
+from dama.definitions.registry import Registry
+from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
+from dama.duty import in_words
+from dama.errors import DamaError, UnavailableError
+from dama.programs.program import Programs
+from dama.run.errors import LostSignal, ParkSignal, ProgramError
+from dama.run.execution import STARTED, Execution
+from dama.run.patience import until_answered
+from dama.run.retries import after_failure
+from dama.run.sync_task import SyncTask
+from dama.run.task import Task
+from dama.run.threads import BlockingCall
+from dama.spans import is_collecting, span
+from dama.store import Claim
+from dama.store.queue import RunQueue
+from dama.telemetry import about
+from dama.worker.poison import PoisonError, is_poison, is_suspect
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from dama.definitions.service import TaskDefinition
+    from dama.programs.program import ProgramRun
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+MOST_INTERRUPTIONS = 20
+THREAD_GRACE = 5.0
+
+_log = logging.getLogger("dama.worker")
+
+
+class UnreadableParamsError(DamaError):
+    """The params of a run cannot be read."""
+
+    code = "UNREADABLE_PARAMS"
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(
+            f"The params of context {claim.context_id} cannot be read: {claim.flaw}.",
+            "They were written past every check. Start the task again with others.",
+        )
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What all performances of one worker share.
+
+    Attributes:
+        queue: Where runs go back to.
+        registry: The tasks.
+        programs: Runs that have a process.
+        execution: Makes the execution of a claim.
+        worker_id: Gives the worker's id, as it is now.
+        worker: `host:pid`.
+        meta: The meta of a beginning.
+        on_settling: Called with 1 and -1 around the end of a run, for which it needs no slot.
+        on_due: Called when a run is due sooner than was known.
+        interruptions: How often runs were handed back without having had a proper attempt.
+    """
+
+    queue: RunQueue
+    registry: Registry
+    programs: Programs
+    execution: Callable[[Claim], Execution]
+    worker_id: Callable[[], int]
+    worker: str
+    meta: Callable[[Claim], Mapping[str, Any]]
+    on_settling: Callable[[int], None]
+    on_due: Callable[[], None]
+    interruptions: Counter[int] = field(default_factory=Counter[int])
+
+
+class Performance:
+    """One run of one worker.
+
+    Args:
+        crew: What it has in common with others.
+        claim: The run.
+    """
+
+    def __init__(self, crew: Crew, claim: Claim) -> None:
+        self._crew = crew
+        self._claim = claim
+        self._is_told = False
+        self._name = f"context {claim.context_id}"
+        self._worker_id = crew.worker_id()
+
+    def stop(self) -> None:
+        """The next cancellation comes from the worker: the run is another's, or the worker ends."""
+        self._is_told = True
+
+    async def run(self) -> None:
+        """Perform it.
+
+        Raises:
+            CancelledError: As it was told.
+        """
+        claim = self._claim
+        about(context_id=claim.context_id, epoch=claim.epoch, task=claim.task)
+        execution: Execution | None = None
+        try:
+            execution = self._crew.execution(claim)
+            await self._perform(execution)
+        except LostSignal:
+            _log.warning("%s was taken over by another run, or has ended", self._name)
+        except BaseException as error:
+            if self._is_told:
+                raise
+            _log.exception("%s is handed back: %s", self._name, in_words(error))
+            await self._hand_back()
+        finally:
+            if execution is not None:
+                await self._leave(execution)
+
+    async def _perform(self, execution: Execution) -> None:
+        outcome = await self._outcome(execution)
+        if isinstance(outcome, Interrupted):
+            _log.warning("%s is handed back: %s", self._name, in_words(outcome.error))
+            execution.close()
+            await self._hand_back()
+            return
+        self._crew.on_settling(1)
+        try:
+            await self._settle(execution, outcome)
+        finally:
+            self._crew.on_settling(-1)
+        self._crew.interruptions.pop(self._claim.context_id, None)
+
+    async def _outcome(self, execution: Execution) -> Outcome:
+        claim, crew = self._claim, self._crew
+        program: ProgramRun | None = None
+        flaw: Exception | None = UnreadableParamsError(claim) if claim.flaw else None
+        beginning = STARTED
+        try:
+            task = crew.programs.task_of(claim)
+            program = None if flaw or is_poison(claim, task) else self._program(execution, task)
+            beginning = program.beginning if program else STARTED
+        except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
+            flaw = flaw or error
+        await execution.begin(crew.worker, crew.meta(claim), beginning)
+        if flaw is not None:
+            return Failed(flaw)
+        own = await execution.traceparent() if is_collecting() else None
+        facts = {"context_id": claim.context_id, "epoch": claim.epoch}
+        with span(claim.task, own=own, **facts) as collected:
+            outcome = await self._attempt(execution, crew.programs.task_of(claim), program)
+            if isinstance(outcome, Failed | Retry):
+                collected.fail(cast("Exception", outcome.error))
+        return outcome
+
+    def _program(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
+        suspect = is_suspect(self._claim, task)
+        if suspect:
+            _log.warning("%s gets a process of its own: its workers died", self._name)
+        return self._crew.programs.find(execution, task, isolated=suspect)
+
+    async def _attempt(
+        self, execution: Execution, task: TaskDefinition[Any], program: ProgramRun | None
+    ) -> Outcome:
+        claim = self._claim
+        if is_poison(claim, task):
+            return Failed(PoisonError(claim))
+        try:
+            if claim.epoch > 1:
+                await execution.remember()
+            return await program.perform() if program else Done(await _called(task, execution))
+        except ParkSignal:
+            return execution.parked()
+        except LostSignal:
+            return Lost()
+        except BaseException as raised:
+            if self._is_told:
+                raise asyncio.CancelledError from raised
+            error = raised  # whatever a task raises is its outcome
+        outcome = self._after(task, error)
+        if isinstance(outcome, Failed | Retry):
+            await self._end_threads(execution, outcome)
+        return outcome
+
+    def _after(self, task: TaskDefinition[Any], error: BaseException) -> Outcome:
+        claim = self._claim
+        if isinstance(error, ProgramError) and is_suspect(claim, task):
+            return Failed(PoisonError(claim, str(error)))
+        count = self._crew.interruptions[claim.context_id]
+        if isinstance(error, UnavailableError) and count < MOST_INTERRUPTIONS:
+            return Interrupted(error)
+        return after_failure(task, claim.attempt, error)
+
+    async def _end_threads(self, execution: Execution, outcome: Failed | Retry) -> None:
+        """Let no other attempt begin beside a thread of this one."""
+        if await execution.threads.end(THREAD_GRACE):
+            return
+        where = execution.threads.where()
+        if isinstance(outcome, Failed):
+            _log.warning("%s failed, and its thread does not stop: %s", self._name, where)
+            return
+        message = f"The attempt is over, and the next one waits for its thread, which is {where}."
+        _log.warning("%s: %s", self._name, message)
+        key = f"LOG/thread#{self._claim.epoch}"
+        await execution.write(":LOG", {"message": message, "level": "warning"}, key=key)
+        await execution.threads.end()
+
+    async def _settle(self, execution: Execution, outcome: Outcome) -> None:
+        context_id, queue = self._claim.context_id, self._crew.queue
+        match outcome:
+            case Done(result):
+                await self._finish(execution, result)
+            case Failed(error):
+                await execution.fail(error)
+            case Retry(error, delay):
+                await execution.will_retry(error, delay)
+                epoch = self._claim.epoch
+                await until_answered(
+                    lambda: queue.retry(context_id, self._worker_id, delay, epoch), self._name
+                )
+                self._crew.on_due()
+            case Waiting() as waiting:
+                execution.close()
+                await until_answered(
+                    lambda: queue.park(context_id, self._worker_id, waiting), self._name
+                )
+                self._crew.on_due()
+            case _:
+                raise LostSignal
+
+    async def _finish(self, execution: Execution, result: object) -> None:
+        try:
+            await execution.finish(result)
+        except Exception as error:  # noqa: BLE001 - what the database does not take is a failure
+            _log.warning("%s: its result was refused: %s", self._name, in_words(error))
+            await execution.fail(error)
+
+    async def _hand_back(self) -> None:
+        """Queue the run again, until that is known."""
+        interruptions = self._crew.interruptions
+        interruptions[self._claim.context_id] += 1
+        doubled = 2 ** min(interruptions[self._claim.context_id] - 1, 10)
+        delay = min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
+        only = [self._claim.context_id]
+        while True:
+            try:
+                await self._crew.queue.hand_back(self._worker_id, only=only, delay=delay)
+            except Exception as error:  # noqa: BLE001 - nobody else would do it
+                _log.error("%s is not handed back yet: %s", self._name, in_words(error))
+                await clock.sleep(delay)
+            else:
+                self._crew.on_due()
+                return
+
+    async def _leave(self, execution: Execution) -> None:
+        """Whatever still goes on in the attempt is told to stop, and its transactions end."""
+        execution.close()
+        if execution.threads.are_busy:
+            await execution.threads.end(THREAD_GRACE)
+
+
+async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
+    """The result of a function.
+
+    Raises:
+        TimeoutError: It took longer than it may.
+    """
+    arguments = task.arguments(execution.claim.params)
+    limit = task.options.timeout
+    timer = asyncio.timeout(limit)
+    try:
+        async with timer:
+            if task.is_async:
+                with contained():
+                    value = await cast(
+                        "Awaitable[Any]", task.function(Task(execution), **arguments)
+                    )
+            else:
+                sync = SyncTask(execution)
+                value = await execution.threads.call(
+                    BlockingCall(lambda: task.function(sync, **arguments))
+                )
+    except TimeoutError as error:
+        if not timer.expired():
+            raise
+        execution.close_threads()
+        raise TimeoutError(f"{task.name} timed out after {limit:g} s and was stopped.") from error
+    return task.encode_result(value)

@@ -1,0 +1,157 @@
+"""Configuration: which place wins, and what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from dama.config.config import ConfigError, EmbeddedDatabase, ExternalDatabase, load_config
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with a file of settings, two environments and a folder below."""
+    (tmp_path / "dama.toml").write_text(
+        'services = ["etl.flights"]\ndatabase_url = "postgresql://file/"\n'
+    )
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/postgres.lab.env").write_text(
+        "PGHOST=lab.example.org\nPGDATABASE=etl\nPGPASSWORD=it's\n"
+    )
+    (tmp_path / "below").mkdir()
+    return tmp_path
+
+
+def test_without_any_setting_the_database_is_the_embedded_one(tmp_path):
+    """A newcomer configures nothing."""
+    config = load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+    assert config.database == EmbeddedDatabase()
+    assert str(config.home) == "/h/.local/state/dama"
+
+
+def test_the_file_is_found_from_a_folder_below(project):
+    """As git finds its own."""
+    config = load_config(cwd=project / "below", environ={"HOME": "/h"})
+
+    assert config.project == project
+    assert config.services == ("etl.flights",)
+    assert config.database == ExternalDatabase("postgresql://file/", "dama.toml")
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(project):
+    """PG* variables count when they name a host, a service or a database."""
+    environ = {"HOME": "/h", "PGUSER": "me"}
+    assert load_config(cwd=project, environ=environ).database.source == "dama.toml"
+
+    environ |= {"PGHOST": "pg"}
+    assert load_config(cwd=project, environ=environ).database.conninfo == "host='pg' user='me'"
+
+    environ |= {"DAMA_DATABASE_URL": "postgresql://env/"}
+    assert load_config(cwd=project, environ=environ).database.source == "DAMA_DATABASE_URL"
+
+    database = load_config(cwd=project, environ=environ, pg_env="lab").database
+    assert database.conninfo == r"host='lab.example.org' dbname='etl' password='it\'s'"
+
+
+def test_the_home_follows_its_variables(tmp_path):
+    """DAMA_HOME, then XDG_STATE_HOME."""
+    environ = {"HOME": "/h", "XDG_STATE_HOME": "/state"}
+    assert str(load_config(cwd=tmp_path, environ=environ).home) == "/state/dama"
+
+    environ |= {"DAMA_HOME": "/own"}
+    assert str(load_config(cwd=tmp_path, environ=environ).home) == "/own"
+
+
+def test_an_environment_that_is_not_there_names_those_that_are(project):
+    """A misspelt name is the usual reason."""
+    with pytest.raises(ConfigError, match=r"postgres\.lba\.env") as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lba")
+
+    assert "lab" in caught.value.hint
+
+
+def test_names_of_environments_may_have_dots(project):
+    """As versions and hosts do."""
+    (project / "config/postgres.lab.v2.env").write_text("PGHOST=two\n")
+
+    database = load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab.v2").database
+    assert database == ExternalDatabase("host='two'", "config/postgres.lab.v2.env")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="")
+    assert "lab, lab.v2" in caught.value.hint
+
+
+def test_a_misspelt_name_in_an_environment_is_refused(project):
+    """Without its host libpq would go to another server."""
+    (project / "config/postgres.lab.env").write_text("PGHSOT=lab\nPGDATABASE=etl\n")
+
+    with pytest.raises(ConfigError, match="PGHSOT") as caught:
+        load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab")
+
+    assert "PGHOST" in caught.value.hint
+
+
+def test_other_names_in_an_environment_are_passed_over(project):
+    """The file serves other programs as well."""
+    (project / "config/postgres.lab.env").write_text(
+        "# comment\nexport PGHOST='lab'\nPGTZ=UTC\nAPP_ENV=lab\nPGSSLROOTCERT=ca.pem\n"
+    )
+
+    database = load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab").database
+
+    assert database.conninfo == "host='lab' sslrootcert='ca.pem'"
+
+
+def test_an_unknown_setting_names_the_nearest(tmp_path):
+    """A misspelt one would else be passed over in silence."""
+    (tmp_path / "dama.toml").write_text("servces = []\n")
+
+    with pytest.raises(ConfigError) as caught:
+        load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+    assert caught.value.hint == "Did you mean 'services'?"
+
+
+def test_a_home_is_absolute_whoever_names_it(tmp_path, monkeypatch):
+    """The server has another current folder than who starts it."""
+    monkeypatch.chdir(tmp_path)
+
+    assert load_config(environ={"DAMA_HOME": "h"}).home == tmp_path / "h"
+    assert load_config(environ={}, home=Path("h")).home == tmp_path / "h"
+    environ = {"HOME": "/h", "XDG_STATE_HOME": "relative"}
+    assert str(load_config(environ=environ).home) == "/h/.local/state/dama"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("servces = []", "'servces'"),
+        ("services = 1", "list of modules"),
+        ("database_url = 1", "must be a string"),
+        ("programs = 1", "must be a table"),
+        ("x = [", "can not be"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path, text, words):
+    """With the file and what to do."""
+    (tmp_path / "dama.toml").write_text(text)
+
+    with pytest.raises(ConfigError, match=words):
+        load_config(cwd=tmp_path, environ={"HOME": "/h"})
+
+
+def test_the_settings_may_be_in_pyproject(tmp_path):
+    """Under [tool.dama]; another project's file is passed over."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dama]\nservices = ["a"]\n')
+
+    assert load_config(cwd=tmp_path, environ={"HOME": "/h"}).services == ("a",)
+
+
+def test_messages_name_the_file_that_was_read(tmp_path):
+    """There are two that it could be."""
+    (tmp_path / "pyproject.toml").write_text('[tool.dama]\ndatabase_url = "postgresql://p/"\n')
+
+    database = load_config(cwd=tmp_path, environ={"HOME": "/h"}).database
+
+    assert database == ExternalDatabase("postgresql://p/", "pyproject.toml")

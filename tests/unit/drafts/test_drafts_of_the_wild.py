@@ -1,0 +1,205 @@
+"""Crontabs, Makefiles and scripts as they are found: what is kept, left to the person, or said."""
+
+import pytest
+
+from dama.domain.errors import InvalidScheduleError
+from dama.domain.schedule import Schedule, check_cron
+from dama.drafts.crontab import draft_crontab
+from dama.drafts.draft import write_toml
+from dama.drafts.options import find_options
+from dama.drafts.secret import secret_in
+from dama.drafts.shell import read_line
+from dama.drafts.sightings import find_sightings
+from dama.drafts.source import draft_source
+
+SECRETS = [
+    """sh -c 'export A="u"; export X_PASSWORD="hunter2"; run'""",
+    "curl --password hunter2 http://x/",
+    "curl --password=hunter2 x",
+    "curl -u me:hunter2 https://x/",
+    "curl --user me:hunter2 x",
+    "wget --http-password='hunter2' x",
+    """curl -H 'Authorization: Bearer hunter2' x""",
+    """curl -H "X-Api-Key: hunter2" x""",
+    """curl -d '{"password": "hunter2"}' x""",
+    "psql postgresql://me:hunter2@db/etl -f x.sql",
+    "mysql -u me -phunter2 etl",
+    "run | PGPASSWORD=hunter2 psql",
+    "true && export TOKEN=hunter2 && run",
+    "node x.mjs --api-key hunter2",
+    "env API_TOKEN=hunter2 run",
+    "bash -c \"DB_PASS='hunter2' run\"",
+]
+PLAIN = [
+    "curl http://localhost:8080/x",
+    'run --token "$TOKEN"',
+    "PGPASSWORD=$DB_PASSWORD psql",
+    "run --password-file /etc/x",
+    """curl -H "Authorization: Bearer $TOKEN" x""",
+    "psql -p 5432 -U me -h db",
+    "rsync -av host:/a/b /c",
+    "tar -xzf tokens.tar",
+]
+
+
+@pytest.mark.parametrize("command", SECRETS)
+def test_an_entry_with_a_secret_is_left_to_the_person(command):
+    """Nothing of it is repeated, and nothing is cut out of it: half a command runs as well."""
+    drafts = draft_crontab("crontab", f"0 5 * * * {command}\n1 1 * * * /bin/true\n", "cron")
+    text = write_toml(drafts)
+    assert "hunter2" not in text
+    assert "Line 1 holds" in text
+    assert [draft.command for draft in drafts.programs] == [("/bin/true",)]
+
+
+@pytest.mark.parametrize("command", PLAIN)
+def test_what_is_no_secret_is_kept_as_it_is(command):
+    (draft,) = draft_crontab("crontab", f"0 5 * * * {command}\n", "cron").programs
+    assert draft.command[-1] in {command, command.split()[-1]}
+    assert secret_in(command) is None
+
+
+def test_variables_before_a_command_are_named_and_their_values_left_out():
+    (draft,) = draft_crontab(
+        "c", "1 1 * * * X_TOKEN='a b' URL=http://u:p@h LANG=C run\n", "c"
+    ).programs
+    assert (draft.command, draft.env) == (("run",), {"LANG": "C"})
+    assert draft.secrets == ("X_TOKEN", "URL")
+    assert any("mode 0600" in note for note in draft.notes)
+
+
+def test_no_note_repeats_a_secret(tmp_path):
+    package = tmp_path / "package.json"
+    package.write_text('{"scripts": {"db": "PGPASSWORD=hunter2 psql"}}')
+    assert "hunter2" not in write_toml(draft_source(package, tmp_path))
+    text = "no entry at all: TOKEN=hunter2\n1 1 * * * run\n# --token hunter2\n2 2 * * * x\n"
+    assert "hunter2" not in write_toml(draft_crontab("crontab", text, "cron"))
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("pg_dump prod > /backup/prod.sql", "pg_dump prod > /backup/prod.sql"),
+        ("load.sh >> /var/log/load.log 2>&1", None),
+        ("load.sh > /dev/null", None),
+        ("a | b > out.csv", "a | b > out.csv"),
+        ("cd /opt && load.sh > /dev/null 2>&1", None),
+        ("sort < in > out", "sort < in > out"),
+        ("load.sh 2> /tmp/errors", None),
+    ],
+)
+def test_a_redirection_that_is_the_product_is_kept(command, kept):
+    """A log is kept by dama anyway; a dump is what the entry is there for."""
+    (draft,) = draft_crontab("crontab", f"0 5 * * * {command}\n", "cron").programs
+    assert draft.command == (("/bin/sh", "-c", kept) if kept else ("load.sh",))
+
+
+@pytest.mark.parametrize(
+    ("line", "command", "cron"),
+    [
+        ("0 0 2 * * ? /x", ("/x",), "0 2 * * *"),
+        ("0 15 10 ? * MON-FRI /x", ("/x",), "15 10 * * MON-FRI"),
+        ("0 0 2 1 1 ? 2030 /x", ("/x",), "0 2 1 1 *"),
+        ("@daily\t/x", ("/x",), "0 0 * * *"),
+        ("5\t4 * *\t*\t/x  a", ("/x", "a"), "5 4 * * *"),
+    ],
+)
+def test_dialects_of_entries(line, command, cron):
+    (draft,) = draft_crontab("crontab", f"{line}\n", "cron").programs
+    assert draft.command == command
+    assert any(f'--cron "{cron}"' in note for note in draft.notes)
+
+
+def test_times_that_cannot_be_a_schedule_are_said():
+    (draft,) = draft_crontab("crontab", "99 99 * * * /x\n", "cron").programs
+    assert any("cannot be a schedule here" in note for note in draft.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# m h dom mon dow user command\n1 1 * * *\troot\t/x a\n",
+        "1 1 * * * root /x a\n2 2 * * *\twww-data  /x a\n",
+    ],
+)
+def test_a_column_with_users_is_found_with_tabs_and_without_a_header(text):
+    for draft in draft_crontab("crontab", text, "cron").programs:
+        assert draft.command == ("/x", "a")
+
+
+def test_relative_commands_begin_at_home():
+    """cron starts an entry in the home folder of its user."""
+    drafts = draft_crontab("c", "HOME=/srv/etl\n1 1 * * * cd sub && ./x\n2 2 * * * bin/y\n", "c")
+    assert [draft.cwd for draft in drafts.programs] == ["/srv/etl/sub", "/srv/etl"]
+    (draft,) = draft_crontab("crontab", "1 1 * * * ./x\n", "cron").programs
+    assert any("home folder" in note for note in draft.notes)
+
+
+def test_names_of_times_are_schedules():
+    check_cron("@daily")
+    assert Schedule("s", "t", "@weekly").cron == "@weekly"
+    with pytest.raises(InvalidScheduleError, match="@reboot"):
+        check_cron("@reboot")
+
+
+def test_targets_that_are_commands_with_names_like_files(tmp_path):
+    """A recipe that names neither `$@` nor its target makes no file."""
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(
+        "load.flights:\n\tpython load.py flights\n"
+        "out/x.csv: in.csv\n\tsort $< > $@\n"
+        "y.csv:\n\tcurl x > y.csv\n"
+        "$(foreach y,2013 2014,load-$(y)): setup\n\techo $@\n"
+        "a $(b) c: ; run\n"
+    )
+    drafts = draft_source(makefile, tmp_path, "m")
+    assert {draft.command[-1] for draft in drafts.programs} == {"load.flights", "a", "c"}
+    assert any("out/x.csv, y.csv" in note for note in drafts.notes)
+    assert any("computes" in note for note in drafts.notes)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("node", "yargs.option(spec)", "from a variable"),
+        ("node", "yargs.options(specs).argv", "from a variable"),
+        ("node", "yargs.command('load <year>', 'x', y => y.option('a', {}))", "load"),
+        ("node", "yargs.command({ command: 'check', builder })", "check"),
+        ("node", "const { values } = parseArgs({ options })", "parseArgs"),
+        ("python", "p.add_subparsers().add_parser('load')", "load"),
+        (
+            "python",
+            "@click.group()\ndef cli(): ...\n@cli.command('by-year')\ndef f(): ...",
+            "by-year",
+        ),
+        (
+            "python",
+            "@x.group()\ndef cli(): ...\n@cli.command()\n@opt(1)\ndef load_it(): ...",
+            "load-it",
+        ),
+        ("python", "getopt.getopt(sys.argv[1:], 'a:')", "getopt"),
+        ("sh", 'args=$(getopt -o a: --long year: -- "$@")', "getopt"),
+    ],
+)
+def test_what_cannot_be_suggested_is_said(language, text, words):
+    assert any(words in note for note in find_sightings(language, text))
+
+
+def test_a_table_of_options_of_yargs_is_read():
+    text = """yargs.options({ year: { type: 'number', demandOption: true },
+      'dry-run': {type: "boolean", describe: "a } in it"} }).argv"""
+    found = {option.name: option for option in find_options("node", text)}
+    assert (found["year"].type, found["year"].required) == ("number", True)
+    assert found["dry_run"].type == "boolean"
+
+
+@pytest.mark.parametrize(
+    "char",
+    ["-", "(", "[", "{", "'", '"', "a=", "$(", "://", "\\", "|", "@x.command(", ".options({"],
+)
+def test_no_file_ends_the_import(tmp_path, char):
+    """A hundred thousand of anything is somebody's file."""
+    for name in ("x.py", "x.sh", "x.mjs", "x.sql", "x.R"):
+        (tmp_path / name).write_text(char * 100_000)
+    write_toml(draft_source(tmp_path, tmp_path, "wild"))
+    assert read_line(char * 200_000).words is None

@@ -1,0 +1,108 @@
+"""Lines of a growing file: each once, wherever reading stopped, and never much of it in memory."""
+
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dama.programs import lines
+from dama.programs.lines import Line, LineReader, Place
+from dama.programs.tail import Screen, place_of_last_lines
+
+MARK = b"::"
+pieces = st.lists(
+    st.sampled_from([b"::", b":", b"\n", b"a", b"\r", b"::b\n", b"\xff"]), max_size=30
+)
+
+
+def wanted(data, mark):
+    """What the reader should find, said in the simplest way."""
+    found, offset = [], 0
+    for line in data.split(b"\n"):
+        if line.startswith(mark) and (offset + len(line) < len(data) or line):
+            found.append(Line(offset, line.removeprefix(mark)))
+        offset += len(line) + 1
+    return found
+
+
+@given(parts=st.lists(pieces, max_size=6), mark=st.sampled_from([b"", MARK]), again=st.booleans())
+def test_every_line_is_found_once_however_the_file_grows(tmp_path_factory, parts, mark, again):
+    """Also when another reader goes on from the place that the first one has kept."""
+    path = tmp_path_factory.mktemp("lines") / "file"
+    path.touch()
+    reader, found = LineReader(path, mark, Place()), []
+    for part in parts:
+        with path.open("ab") as file:
+            file.write(b"".join(part))
+        if again:
+            reader = LineReader(path, mark, reader.place)
+        while (news := reader.read()) is not None:
+            found += news
+    while (news := reader.read(is_last=True)) is not None:
+        found += news
+    assert found == wanted(path.read_bytes(), mark)
+
+
+def test_a_line_of_any_length_takes_little_memory(tmp_path, monkeypatch):
+    """It is left out, that is said, and the next one is found."""
+    monkeypatch.setattr(lines, "CHUNK", 1000)
+    monkeypatch.setattr(lines, "LONGEST", 5000)
+    path = tmp_path / "file"
+    path.write_bytes(b"first\n" + b"x" * 100_000 + b"\nlast\n")
+    reader, found = LineReader(path, b"", Place()), []
+    while (news := reader.read()) is not None:
+        found += news
+        assert len(reader._kept) <= 6000
+    assert [(line.offset, line.text) for line in found] == [
+        (0, b"first"),
+        (6, b""),
+        (100_007, b"last"),
+    ]
+    assert "5,000 bytes" in found[1].problem
+
+
+def test_a_file_that_was_begun_anew_is_read_anew(tmp_path):
+    """Somebody wrote > for >>."""
+    path = tmp_path / "file"
+    path.write_bytes(b"a\nb\n")
+    reader = LineReader(path, b"", Place())
+    reader.read()
+    path.write_bytes(b"c\n")
+    (told,) = reader.read()
+    assert "begun anew" in told.problem
+    assert reader.read() == [Line(0, b"c")]
+    assert reader.place.generation == 1
+
+
+def test_what_the_cap_has_taken_is_told(tmp_path):
+    path = tmp_path / "file"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.pwrite(descriptor, b"x\n::after\n", 1 << 20)
+    os.close(descriptor)
+    reader = LineReader(path, MARK, Place())
+    (told,) = reader.read()
+    assert "beyond the cap" in told.problem
+    assert [line.text for line in reader.read()] == [b"after"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize(
+    "text", ["", "a\n", "a\nb\nc\n", "a\nb\nc", "\n\n\n", "x" * 70_000 + "\nb"]
+)
+def test_the_last_lines_are_where_they_begin(tmp_path, text, count):
+    path = tmp_path / "file"
+    path.write_text(text)
+    shown = text[place_of_last_lines(path, count) :]
+    kept = text.splitlines(keepends=True)
+    assert shown == "".join(kept[len(kept) - count :] if count <= len(kept) else kept)
+
+
+@given(pieces, st.integers(1, 5))
+def test_a_screen_shows_the_same_in_parts_of_any_size(parts, size):
+    data = b"".join(parts)
+    screen, shown = Screen(), []
+    for place in range(0, len(data), size):
+        shown += screen.show(data[place : place + size])
+    whole = Screen()
+    assert [*shown, screen.rest()] == [*whole.show(data), whole.rest()]
