@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from dama.broker.errors import QueueIsFullError, is_fault
 
 if TYPE_CHECKING:
-    from dama.broker.call import Call
-    from dama.broker.middleware import Perform
+    from dama.broker.call import Call, Perform
     from dama.definitions.policies import BreakerPolicy, BulkheadPolicy
 
 State = Literal["closed", "open", "half_open"]

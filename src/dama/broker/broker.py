@@ -99,7 +99,6 @@ class Broker:
         self.middleware = tuple(middleware)
         self.cache = Cache(self.options.cache_entries)
         self.services: dict[str, LocalService] = {}
-        self.calls = 0
         self.is_started = False
         self._ids = count(1)
         self._id_base = secrets.token_hex(8)
@@ -118,9 +117,13 @@ class Broker:
         self.transit = Transit(self, transporter) if transporter else None
         self._changes = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
-        self._caller = Caller(self)
-        self._emitter = Emitter(self)
-        for service in (*([node_service()] if self.options.node_service else []), *services):
+        self._caller = Caller(
+            self.catalog, self.options, self.middleware, self.transit, self.next_id
+        )
+        self._emitter = Emitter(
+            self.catalog, self.middleware, self.transit, balancer=self.options.balancer
+        )
+        for service in (*([node_service(self)] if self.options.node_service else []), *services):
             self._take(service)
 
     async def __aenter__(self) -> Self:
@@ -138,6 +141,11 @@ class Broker:
     def next_id(self) -> str:
         """An id for a call, which no other call has, on this node or another."""
         return f"{self._id_base}-{next(self._ids):x}"
+
+    @property
+    def calls(self) -> int:
+        """How many calls were made on this node or performed for others."""
+        return self._caller.calls
 
     async def start(self, *, waits: bool = True) -> None:
         """Connect with the other nodes, if there is a way to them, and start the services.
@@ -267,7 +275,8 @@ class Broker:
         options: CallOptions,
     ) -> Any:  # noqa: ANN401 - what the action gives
         """Call an action of the service that performs another call, by its short name."""
-        found = parent.service.actions.get(action) if parent.service else None
+        service = self.services.get(parent.service.full_name) if parent.service else None
+        found = service.actions.get(action) if service else None
         if found is None:
             raise ServiceNotFoundError(
                 f"{parent.name} has no action {action!r} beside it.", data={"action": action}
@@ -308,9 +317,7 @@ class Broker:
 
     async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
         """Perform a call of another node, which tries again itself if it wants to."""
-        self.calls += 1
-        options: CallOptions = {"timeout": call.timeout, "retries": 0, "node_id": self.node_id}
-        return await self._caller.guarded(call, endpoint, options)
+        return await self._caller.perform_for_others(call, endpoint)
 
     def info(self) -> dict[str, Any]:
         """What this node tells of itself and its services."""

@@ -6,18 +6,23 @@ request, has no more time than is left, and merges its meta back.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from dama.broker.errors import MaxCallLevelError, RequestSkippedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
 
-    from dama.broker.broker import Broker
-    from dama.broker.local import LocalService
+    from dama.broker.options import BrokerOptions
     from dama.broker.stream import Stream
+    from dama.definitions.action import ActionDefinition
     from dama.definitions.policies import RetryPolicy
+    from dama.definitions.service import Service
+
+Perform = Callable[["Call"], Awaitable[Any]]
+"""Performs a call and gives its result."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -59,11 +64,96 @@ class EmitOptions(TypedDict, total=False):
     headers: dict[str, Any] | None
 
 
+class ServiceHere(Protocol):
+    """A service of this node, as its calls and middleware see it.
+
+    Attributes:
+        definition: What it is.
+        full_name: With the version: `v2.flights`.
+        settings: All, the secure ones too.
+    """
+
+    definition: Service
+    full_name: str
+    settings: Mapping[str, Any]
+
+
+class ActionHere(Protocol):
+    """An action of this node, as middleware sees it.
+
+    Attributes:
+        name: The full name, such as `flights.count`.
+        definition: What it is.
+    """
+
+    name: str
+    definition: ActionDefinition[Any]
+
+
+class Home(Protocol):
+    """The node that a call is made on: what the call asks of it.
+
+    Attributes:
+        node_id: Its name in the cluster.
+        options: How it works.
+    """
+
+    node_id: str
+    options: BrokerOptions
+
+    def next_id(self) -> str:
+        """An id that no other call has."""
+        ...
+
+    async def call_from(
+        self,
+        parent: Call | None,
+        action: str,
+        params: Any,  # noqa: ANN401 - any JSON
+        options: CallOptions,
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action as a part of a call."""
+        ...
+
+    async def call_private(
+        self,
+        parent: Call,
+        action: str,
+        params: Any,  # noqa: ANN401 - any JSON
+        options: CallOptions,
+    ) -> Any:  # noqa: ANN401 - what the action gives
+        """Call an action of the service that performs a call."""
+        ...
+
+    async def mcall_from(
+        self,
+        parent: Call | None,
+        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
+        options: CallOptions,
+        *,
+        settled: bool,
+    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
+        """Make several calls as parts of a call."""
+        ...
+
+    async def emit_from(
+        self,
+        parent: Call | None,
+        event: str,
+        payload: Any,  # noqa: ANN401 - any JSON
+        options: EmitOptions,
+        *,
+        event_type: str = "emit",
+    ) -> None:
+        """Emit or broadcast an event as a part of a call."""
+        ...
+
+
 class Call:
     """One invocation of an action, or one delivery of an event.
 
     Attributes:
-        broker: Performs it.
+        broker: The node that it is made on.
         id: Its own.
         name: The full name of the action, or the name of the event.
         params: What was given, as it came; the payload of an event.
@@ -109,7 +199,7 @@ class Call:
         "tracing",
     )
 
-    def __init__(self, broker: Broker, name: str, params: Any = None) -> None:  # noqa: ANN401 - any JSON
+    def __init__(self, broker: Home, name: str, params: Any = None) -> None:  # noqa: ANN401 - any JSON
         self.broker = broker
         self.name = name
         self.params = params
@@ -122,7 +212,7 @@ class Call:
         self.locals: dict[str, Any] = {}
         self.parent_id: str | None = None
         self.caller: str | None = None
-        self.service: LocalService | None = None
+        self.service: ServiceHere | None = None
         self.timeout: float | None = None
         self.deadline: float | None = None
         self.stream: Stream | None = None

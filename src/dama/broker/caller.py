@@ -19,10 +19,12 @@ from dama.broker.middleware import Middleware
 from dama.definitions.action import ABSENT_FALLBACK, retry_policy
 
 if TYPE_CHECKING:
-    from dama.broker.broker import Broker
-    from dama.broker.call import Call, CallOptions
-    from dama.broker.catalog import Endpoint
-    from dama.broker.middleware import Perform
+    from collections.abc import Callable, Sequence
+
+    from dama.broker.call import Call, CallOptions, Perform
+    from dama.broker.catalog import Catalog, Endpoint
+    from dama.broker.options import BrokerOptions
+    from dama.broker.wire.transit import Transit
 
 _log = logging.getLogger("dama.broker")
 
@@ -31,34 +33,49 @@ class Caller:
     """Performs the calls of a broker.
 
     Args:
-        broker: Whose.
+        catalog: Who performs what.
+        options: How calls are made.
+        middleware: Around all calls, the outermost first.
+        transit: The way to other nodes, if there is one.
+        next_id: Gives an id that no other call has.
 
     Attributes:
         perform: Performs a call with its options, with the middleware around it.
+        calls: How many were made.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        self._catalog = broker.catalog
-        self._options = broker.options
+    def __init__(
+        self,
+        catalog: Catalog,
+        options: BrokerOptions,
+        middleware: Sequence[Middleware],
+        transit: Transit | None,
+        next_id: Callable[[], str],
+    ) -> None:
+        self._catalog = catalog
+        self._options = options
+        self._middleware = middleware
+        self._transit = transit
+        self._next_id = next_id
+        self.calls = 0
         self._is_plain = not (
             self._options.request_timeout
             or self._options.retries
-            or (broker.transit and not self._options.balancer)
+            or (transit and not self._options.balancer)
         )
         self.perform: Any = self._call
-        if any(type(m).call is not Middleware.call for m in broker.middleware):
+        if any(type(m).call is not Middleware.call for m in middleware):
             self.perform = self._through_middleware()
         self._remote: Perform = self._request
-        for middleware in reversed(broker.middleware):
-            self._remote = middleware.remote_action(self._remote)
+        for each in reversed(middleware):
+            self._remote = each.remote_action(self._remote)
 
     def _through_middleware(self) -> Any:  # noqa: ANN401 - performs a call with options
         async def innermost(call: Call) -> Any:  # noqa: ANN401 - what the action gives
             return await self._call(call, call.locals.pop("$options"))
 
         perform: Perform = innermost
-        for middleware in reversed(self._broker.middleware):
+        for middleware in reversed(self._middleware):
             perform = middleware.call(perform)
 
         async def outermost(call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
@@ -68,11 +85,17 @@ class Caller:
         return outermost
 
     async def _call(self, call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
-        self._broker.calls += 1
+        self.calls += 1
         endpoint = self._catalog.choose(call.name, options.get("node_id"))
         action = endpoint.action if endpoint else None
         if action and action.is_plain and self._is_plain and not options:
             return await action.perform(call)
+        return await self.guarded(call, endpoint, options)
+
+    async def perform_for_others(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call of another node, which tries again itself if it wants to."""
+        self.calls += 1
+        options: CallOptions = {"timeout": call.timeout, "retries": 0, "node_id": endpoint.node.id}
         return await self.guarded(call, endpoint, options)
 
     async def guarded(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
@@ -99,7 +122,7 @@ class Caller:
                     await asyncio.sleep(policy.wait(tries))
                     call.params = params
                     # A late answer to the try before is none to this one.
-                    call.id = self._broker.next_id()
+                    call.id = self._next_id()
                     endpoint = self._catalog.choose(call.name, options.get("node_id"))
                     continue
                 if fallback is ABSENT_FALLBACK:
@@ -115,7 +138,7 @@ class Caller:
             given = self._options.request_timeout if endpoint.timeout is None else endpoint.timeout
         call.timeout = given or None
         is_pinned = options.get("node_id") is not None
-        if endpoint.action and (self._options.balancer or is_pinned or not self._broker.transit):
+        if endpoint.action and (self._options.balancer or is_pinned or not self._transit):
             perform: Perform = endpoint.action.perform
         else:
             call.node_id = endpoint.node.id
@@ -152,9 +175,9 @@ class Caller:
             ) from None
 
     async def _request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
-        if self._broker.transit is None:  # the catalog has no other nodes then
+        if self._transit is None:  # the catalog has no other nodes then
             raise self._nobody(call.name, call.node_id)
-        return await self._broker.transit.request(call)
+        return await self._transit.request(call)
 
     def _nobody(self, action: str, node_id: str | None) -> Exception:
         data = {"action": action, **({"nodeID": node_id} if node_id else {})}

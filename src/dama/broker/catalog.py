@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.breaker import Breaker
 from dama.broker.local import LocalHandler
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dama.broker.local import LocalAction, LocalService
+    from dama.broker.options import Strategy
     from dama.definitions.policies import BreakerPolicy
 
-Strategy = Literal["round_robin", "random"]
 HIDDEN = ("protected", "private")
 
 

@@ -10,33 +10,46 @@ from dama.broker.call import Call
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dama.broker.broker import Broker
-    from dama.broker.catalog import Listener
-    from dama.broker.middleware import Perform
+    from dama.broker.call import Perform
+    from dama.broker.catalog import Catalog, Listener
+    from dama.broker.middleware import Middleware
+    from dama.broker.wire.transit import Transit
 
 
 class Emitter:
     """Sends and delivers the events of a broker.
 
     Args:
-        broker: Whose.
+        catalog: Who listens.
+        middleware: Around all events, the outermost first.
+        transit: The way to other nodes, if there is one.
+        balancer: This node chooses who gets an event; otherwise the bus does.
 
     Attributes:
         send: Sends an event, with the middleware around it.
     """
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(
+        self,
+        catalog: Catalog,
+        middleware: Sequence[Middleware],
+        transit: Transit | None,
+        *,
+        balancer: bool,
+    ) -> None:
+        self._catalog = catalog
+        self._transit = transit
+        self._balancer = balancer
         self.send: Perform = self._emit
-        for middleware in reversed(broker.middleware):
-            self.send = middleware.emit(self.send)
+        for each in reversed(middleware):
+            self.send = each.emit(self.send)
 
     async def deliver(self, call: Call, *, groups: Sequence[str] | None = None) -> None:
         """Deliver an event to the handlers of this node that it is for, and wait for them."""
         wanted = groups or call.groups
         found = [
             listener
-            for (_, group), listeners in self._broker.catalog.matching(call.name).items()
+            for (_, group), listeners in self._catalog.matching(call.name).items()
             if not wanted or group in wanted
             for listener in listeners
             if listener.handler
@@ -51,20 +64,20 @@ class Emitter:
 
     async def _emit(self, call: Call) -> None:
         if call.event_type == "broadcast":
-            found = [e for each in self._broker.catalog.matching(call.name).values() for e in each]
+            found = [e for each in self._catalog.matching(call.name).values() for e in each]
             found = [e for e in found if not call.groups or e.group in call.groups]
         else:
-            found = self._broker.catalog.balanced(call.name, call.groups)
-            if self._broker.transit and not self._broker.options.balancer:
+            found = self._catalog.balanced(call.name, call.groups)
+            if self._transit and not self._balancer:
                 groups = sorted({listener.group for listener in found})
-                await self._broker.transit.exchange.send_balanced_event(call, groups)
+                await self._transit.exchange.send_balanced_event(call, groups)
                 return
         remote: dict[str, list[str]] = {}
         for listener in found:
             if listener.handler is None:
                 remote.setdefault(listener.node.id, []).append(listener.group)
-        if remote and self._broker.transit:
-            await self._broker.transit.send_event(call, remote)
+        if remote and self._transit:
+            await self._transit.send_event(call, remote)
         await self.handle(call, found)
 
     async def handle(self, call: Call, listeners: Sequence[Listener]) -> None:

@@ -11,10 +11,11 @@ import asyncio
 import inspect
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dama.broker.breaker import Bulkhead
 from dama.broker.cache import cache_key
+from dama.broker.call import Home
 from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.errors import (
     GracefulStopTimeoutError,
@@ -32,9 +33,9 @@ from dama.domain.excerpt import first_problems
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 
-    from dama.broker.broker import Broker
-    from dama.broker.call import Call
-    from dama.broker.middleware import Perform
+    from dama.broker.cache import Cache
+    from dama.broker.call import Call, Perform
+    from dama.broker.middleware import Middleware
     from dama.definitions.action import ActionDefinition, EventHandler
     from dama.definitions.policies import CachePolicy
     from dama.definitions.service import Service
@@ -42,6 +43,22 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dama.broker")
 
 POLL_SECONDS = 0.02
+
+
+class Host(Home, Protocol):
+    """The node of a service: what the service and its actions ask of it.
+
+    Attributes:
+        cache: Results of actions that have one.
+        middleware: Code around all actions and handlers, the outermost first.
+    """
+
+    cache: Cache
+    middleware: tuple[Middleware, ...]
+
+    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of Moleculer's words
+        """Wait until services are there."""
+        ...
 
 
 class LocalAction:
@@ -122,7 +139,7 @@ class LocalService:
         running: Calls and deliveries that go on now.
     """
 
-    def __init__(self, broker: Broker, definition: Service, bus_name: str | None) -> None:
+    def __init__(self, broker: Host, definition: Service, bus_name: str | None) -> None:
         self.broker = broker
         self.definition = definition
         self.bus_name = bus_name
@@ -147,11 +164,16 @@ class LocalService:
 
     def description(self) -> dict[str, Any]:
         """What it is at home."""
-        return describe_service(self)
+        shown = [a for a in self.actions.values() if a.definition.options.visibility != "private"]
+        return describe_service(
+            self.definition,
+            {action.name: action.description() for action in shown},
+            [(handler.pattern, handler.given_group) for handler in self.handlers],
+        )
 
     def bus_description(self) -> dict[str, Any]:
         """What other nodes are told of a service that they are offered."""
-        described = describe_service(self)
+        described = self.description()
         if self.bus_name in (None, self.full_name):
             return described
         offered = [a for a in self.actions.values() if a.name in described["actions"]]
@@ -217,7 +239,7 @@ def _pipeline(action: LocalAction) -> Perform:
     if bulkhead:
         perform = partial(Bulkhead(bulkhead, broker.node_id).perform, perform=perform)
     if definition.options.cache:
-        perform = _cached(perform, definition.options.cache)
+        perform = _cached(perform, definition.options.cache, broker.cache)
     return _counted(perform, action.service)
 
 
@@ -239,9 +261,8 @@ def _counted(perform: Perform, service: LocalService) -> Perform:
     return counted
 
 
-def _cached(perform: Perform, policy: CachePolicy) -> Perform:
+def _cached(perform: Perform, policy: CachePolicy, cache: Cache) -> Perform:
     async def cached(call: Call) -> Any:  # noqa: ANN401 - what the action gives
-        cache = call.broker.cache
         key = None if call.meta.get("$cache") is False or call.stream else cache_key(call, policy)
         if key is None:
             return await perform(call)

@@ -7,23 +7,17 @@ the outermost one.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dama.broker.broker import Broker
-    from dama.broker.call import Call
-    from dama.broker.local import LocalAction, LocalService
+    from dama.broker.call import ActionHere, Home, Perform, ServiceHere
     from dama.definitions.action import EventHandler
-
-Perform = Callable[["Call"], Awaitable[Any]]
-"""Performs a call and gives its result."""
 
 
 class Middleware:
     """Code around actions, calls and events; each method here changes nothing."""
 
-    def local_action(self, perform: Perform, action: LocalAction) -> Perform:  # noqa: ARG002
+    def local_action(self, perform: Perform, action: ActionHere) -> Perform:  # noqa: ARG002
         """Wrap an action of this node, around its function."""
         return perform
 
@@ -43,14 +37,14 @@ class Middleware:
         """Wrap what emits and broadcasts events on this node."""
         return perform
 
-    async def service_started(self, service: LocalService) -> None:
+    async def service_started(self, service: ServiceHere) -> None:
         """Called when a service was started."""
 
-    async def service_stopped(self, service: LocalService) -> None:
+    async def service_stopped(self, service: ServiceHere) -> None:
         """Called when a service was stopped."""
 
-    async def started(self, broker: Broker) -> None:
+    async def started(self, broker: Home) -> None:
         """Called when the broker was started."""
 
-    async def stopped(self, broker: Broker) -> None:
+    async def stopped(self, broker: Home) -> None:
         """Called when the broker was stopped."""

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dama.broker.catalog import Strategy
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
+
+Strategy = Literal["round_robin", "random"]
 
 
 @dataclass(frozen=True)

@@ -7,35 +7,44 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from dama.broker.local import LocalHandler, LocalService
     from dama.definitions.action import ActionDefinition
+    from dama.definitions.service import Service
 
 OK = 200
 _SECURE = "$secureSettings"
 _TYPES = {"integer": "number", "number": "number", "string": "string", "boolean": "boolean"}
 
 
-def describe_service(service: LocalService) -> dict[str, Any]:
-    """A service with its actions and events; what is private is left out."""
-    actions = [a for a in service.actions.values() if a.definition.options.visibility != "private"]
+def describe_service(
+    service: Service,
+    actions: Mapping[str, Mapping[str, Any]],
+    handlers: Iterable[tuple[str, str | None]],
+) -> dict[str, Any]:
+    """A service with its actions and events.
+
+    Args:
+        service: What it is.
+        actions: Descriptions of those that others may see, by full name.
+        handlers: The pattern of each handler of events, and its group where it was given one.
+    """
     described: dict[str, Any] = {
         "name": service.name,
         "fullName": service.full_name,
         "settings": public_settings(service.settings),
-        "metadata": service.definition.metadata,
-        "dependencies": list(service.definition.dependencies),
-        "actions": {action.name: action.description() for action in actions},
-        "events": {h.pattern: _describe_handler(h) for h in service.handlers},
+        "metadata": service.metadata,
+        "dependencies": list(service.dependencies),
+        "actions": dict(actions),
+        "events": {
+            pattern: {"name": pattern, **({"group": group} if group else {})}
+            for pattern, group in handlers
+        },
     }
     if service.version is not None:
         described["version"] = service.version
-    if service.definition.summary:
-        described["metadata"] = {
-            "description": service.definition.summary,
-            **described["metadata"],
-        }
+    if service.summary:
+        described["metadata"] = {"description": service.summary, **described["metadata"]}
     return described
 
 
@@ -78,13 +87,6 @@ def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings without those that are secure, and without what JSON can not hold."""
     hidden = {*settings.get(_SECURE, ()), _SECURE}
     return {key: v for key, v in settings.items() if key not in hidden and _is_json(v)}
-
-
-def _describe_handler(handler: LocalHandler) -> dict[str, Any]:
-    described = {"name": handler.pattern}
-    if handler.given_group:
-        described["group"] = handler.given_group
-    return described
 
 
 def _describe_param(

@@ -13,16 +13,14 @@ from dama.broker.middleware import Middleware
 from dama.spans import span
 
 if TYPE_CHECKING:
-    from dama.broker.call import Call
-    from dama.broker.local import LocalAction
-    from dama.broker.middleware import Perform
+    from dama.broker.call import ActionHere, Call, Perform
 
 
 class Tracing(Middleware):
     """Spans around actions."""
 
     @override
-    def local_action(self, perform: Perform, action: LocalAction) -> Perform:
+    def local_action(self, perform: Perform, action: ActionHere) -> Perform:
         """Collect a span for each call that is performed here."""
         return _traced(perform, action.name, "server")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from dama.broker.catalog import Strategy
+from dama.broker.options import Strategy
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
 
 if TYPE_CHECKING:

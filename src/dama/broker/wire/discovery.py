@@ -19,7 +19,8 @@ from dama.broker.catalog import Node
 from dama.broker.errors import CallError, RequestRejectedError
 
 if TYPE_CHECKING:
-    from dama.broker.wire.transit import Transit
+    from dama.broker.wire.exchange import Exchange
+    from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
 
@@ -35,11 +36,13 @@ class Discovery:
 
     Args:
         transit: Sends the packets.
+        exchange: Whose calls fail when a node goes.
     """
 
-    def __init__(self, transit: Transit) -> None:
+    def __init__(self, transit: Sender, exchange: Exchange) -> None:
         self._transit = transit
         self._broker = transit.broker
+        self._exchange = exchange
         self._pings: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._duties: list[asyncio.Task[Any]] = []
 
@@ -139,7 +142,7 @@ class Discovery:
         is_news = not was_there or seq > node.seq or instance != node.instance_id
         if was_there and was_known and instance != node.instance_id:
             # It was started anew before anybody missed it: what it was asked is lost.
-            self._transit.exchange.reject_node(node_id)
+            self._exchange.reject_node(node_id)
         nodes[node_id] = node
         node.is_available, node.offline_at, node.heard_at = True, None, monotonic()
         if is_news:
@@ -188,7 +191,7 @@ class Discovery:
     async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
         arrived, id_ = _now(), packet.get("id")
         if isinstance(id_, str) and id_.startswith(PACE):
-            await self._transit.exchange.room(sender, id_[len(PACE) :].rpartition(":")[0])
+            await self._exchange.room(sender, id_[len(PACE) :].rpartition(":")[0])
         answer = {"time": packet.get("time"), "id": id_, "arrived": arrived}
         await self._transit.publish(f"PONG.{sender}", answer)
 
@@ -221,7 +224,7 @@ class Discovery:
 
     def _lose(self, node: Node, *, unexpected: bool) -> None:
         self._broker.catalog.take_offline(node)
-        self._transit.exchange.reject_node(node.id)
+        self._exchange.reject_node(node.id)
         payload = {"node": _shown(node), "unexpected": unexpected}
         self._send(self._broker.raise_local("$node.disconnected", payload))
 

@@ -26,7 +26,7 @@ from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broke
 from dama.telemetry import about
 
 if TYPE_CHECKING:
-    from dama.broker.wire.transit import Transit
+    from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
 
@@ -60,7 +60,7 @@ class Exchange:
         pending: The calls that wait for an answer, by id.
     """
 
-    def __init__(self, transit: Transit) -> None:
+    def __init__(self, transit: Sender) -> None:
         self._transit = transit
         self._broker = transit.broker
         self._new = transit.version == "5"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.broker.stream import Stream
-    from dama.broker.wire.transit import Transit
+    from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
 
@@ -35,7 +35,7 @@ class Outgoing:
         transit: Sends the packets.
     """
 
-    def __init__(self, transit: Transit) -> None:
+    def __init__(self, transit: Sender) -> None:
         self._transit = transit
         self._node_id = transit.broker.node_id
         self._is_new = transit.version == "5"
@@ -70,7 +70,7 @@ class Outgoing:
         if kind == "REQB":  # nobody knows whom the bus has chosen
             await self._transit.flush()
         else:
-            await self._transit.discovery.keep_pace(node_id, id_)
+            await self._transit.keep_pace(node_id, id_)
 
     async def _settle_then_fail(
         self,

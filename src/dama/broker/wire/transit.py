@@ -30,8 +30,8 @@ from dama.domain.exact import decode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from dama.broker.broker import Broker
     from dama.broker.call import Call
+    from dama.broker.wire.seams import WiredNode
     from dama.broker.wire.transporter import Transporter
 
 _log = logging.getLogger("dama.broker")
@@ -55,7 +55,7 @@ class Transit:
         breaks: How often the bus went away, and perhaps packets with it.
     """
 
-    def __init__(self, broker: Broker, transporter: Transporter) -> None:
+    def __init__(self, broker: WiredNode, transporter: Transporter) -> None:
         options = broker.options
         self.broker = broker
         self.is_connected = False
@@ -67,8 +67,8 @@ class Transit:
         self._transporter = transporter
         self._prefix = f"MOL-{options.namespace}" if options.namespace else "MOL"
         self._balanced: dict[tuple[str, str], Callable[[], Any]] = {}
-        self.discovery = Discovery(self)
         self.exchange = Exchange(self)
+        self.discovery = Discovery(self, self.exchange)
         self._receivers: dict[str, Callable[[dict[str, Any]], object]] = {
             "DISCOVER": self.discovery.on_discover,
             "INFO": self.discovery.on_info,
@@ -180,6 +180,14 @@ class Transit:
     async def flush(self) -> None:
         """Wait until all that was sent has reached the bus."""
         await self._transporter.flush()
+
+    async def keep_pace(self, node_id: str, id_: str) -> None:
+        """Wait until a node has read what a stream has sent to it so far.
+
+        Raises:
+            RequestRejectedError: The node is gone.
+        """
+        await self.discovery.keep_pace(node_id, id_)
 
     def receive(self, kind: str, body: bytes) -> None:
         """Take a packet; one that makes no sense is logged, and its sender gets an answer."""

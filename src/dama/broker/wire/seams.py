@@ -1,0 +1,76 @@
+"""Seams of the wire: what it asks of its node, and what its parts ask of the way to the bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dama.broker.call import Home
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Coroutine, Mapping
+
+    from dama.broker.call import Call
+    from dama.broker.catalog import Catalog, Endpoint
+
+
+class WiredNode(Home, Protocol):
+    """The node that is on the wire.
+
+    Attributes:
+        instance_id: Of its process.
+        catalog: What there is, here and elsewhere.
+        is_started: Its services are up.
+    """
+
+    instance_id: str
+    catalog: Catalog
+    is_started: bool
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Let something go on beside all else; it is held until it ends."""
+        ...
+
+    def info(self) -> dict[str, Any]:
+        """What the node tells of itself and its services."""
+        ...
+
+    async def raise_local(self, event: str, payload: Any = None) -> None:  # noqa: ANN401 - any JSON
+        """Tell the handlers of this node what the broker has to tell."""
+        ...
+
+    async def deliver(self, call: Call) -> None:
+        """Deliver an event to the handlers of this node that it is for."""
+        ...
+
+    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+        """Perform a call of another node."""
+        ...
+
+
+class Sender(Protocol):
+    """The way to the bus.
+
+    Attributes:
+        broker: The node.
+        version: Of the protocol.
+        breaks: How often the bus went away, and perhaps packets with it.
+        is_leaving: No calls are taken any more.
+    """
+
+    broker: WiredNode
+    version: str
+    breaks: int
+    is_leaving: bool
+
+    async def publish(self, topic: str, packet: Mapping[str, Any]) -> int:
+        """Send a packet; returns its size in bytes."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until the bus has what was sent."""
+        ...
+
+    async def keep_pace(self, node_id: str, id_: str) -> None:
+        """Wait until the reader of a stream has taken what was sent."""
+        ...
