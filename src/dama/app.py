@@ -26,7 +26,7 @@ from dama.embedded import EmbeddedPostgres
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.process import place_of, process_start
 from dama.programs.program import directories_of
-from dama.run.calls import BrokerSource, no_broker
+from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.commands import Commands
 from dama.run.errors import NoLogsError
 from dama.run.starts import Wishes, start_of

@@ -177,7 +177,7 @@ async def test_the_failure_of_an_action_is_that_of_its_step(broker):
 
 
 async def test_a_run_in_a_process_of_its_own_says_that_it_can_call_nothing():
-    from dama.run.calls import no_broker
+    from dama.run.broker_source import no_broker
 
     with pytest.raises(TaskUsageError, match="process of its own"):
         await no_broker()

@@ -6,31 +6,13 @@ the `idempotency_key` in the meta of both calls is the same, for actions that ca
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dama.run.errors import TaskUsageError
 from dama.run.steps import do_step
 
 if TYPE_CHECKING:
-    from dama.broker.broker import Broker
     from dama.broker.call import CallOptions
     from dama.run.execution import Execution
-
-BrokerSource = Callable[[], Awaitable["Broker"]]
-"""Gives the broker of a process, which is started when somebody first asks for it."""
-
-
-async def no_broker() -> Broker:
-    """Refuse to give a broker.
-
-    Raises:
-        TaskUsageError: Always.
-    """
-    raise TaskUsageError(
-        "A run in a process of its own has no broker, so it can call no action.",
-        "Leave out isolation, or let a task beside it make the call.",
-    )
 
 
 async def call_action(

@@ -24,12 +24,12 @@ from dama.domain.secrets import NONE
 from dama.domain.trace import traceparent
 from dama.duty import in_words
 from dama.errors import UnavailableError
-from dama.run.calls import BrokerSource, no_broker
+from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal, ReplayError, SubtaskError, ToldError
 from dama.run.patience import until_answered
 from dama.run.secrets import secrets_of_worker
 from dama.run.threads import Threads
-from dama.run.waits import Wait, parking
+from dama.run.waiting import Wait, parking
 from dama.store import Append, Appended, Claim, Outcome, Start
 from dama.store.errors import (
     IdempotencyConflictError,

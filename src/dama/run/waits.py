@@ -8,58 +8,21 @@ run: it unwinds, and is queued again when the time has come or the signal is the
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.domain.event import ABSENT
-from dama.domain.outcome import Waiting
 from dama.run.errors import ParkSignal, WaitTimeoutError
 from dama.run.patience import until_answered
+from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from datetime import datetime
 
     from dama.run.execution import Execution
 
 SIGNAL_POLL_SECONDS = 0.5
-
-
-@dataclass(eq=False)
-class Wait:
-    """What would end a wait.
-
-    Attributes:
-        awaited: The contexts of subtasks: all of them must have ended.
-        fail_fast: One of them that has failed is enough.
-        until: When it ends by itself; None for never.
-        type: The type of the signal.
-        seen: Up to which version of the context it has looked for the signal.
-        is_known: Whether all this is known, so that the run can leave memory and be woken by it.
-    """
-
-    awaited: tuple[int, ...] = ()
-    fail_fast: bool = False
-    until: datetime | None = None
-    type: str | None = None
-    seen: int = 0
-    is_known: bool = True
-
-
-def parking(waits: Sequence[Wait]) -> Waiting:
-    """What wakes a run that waits for several things at once: the first of them.
-
-    A signal that one of them has not looked for yet wakes it at once, whatever others have seen.
-    """
-    untils = [wait.until for wait in waits if wait.until is not None]
-    return Waiting(
-        awaited=sorted({context_id for wait in waits for context_id in wait.awaited}),
-        on_failure=any(wait.fail_fast for wait in waits),
-        until=min(untils, default=None),
-        types=[wait.type for wait in waits if wait.type],
-        seen=min((wait.seen for wait in waits if wait.type), default=0),
-    )
 
 
 async def sleep(execution: Execution, name: str, seconds: float) -> None:

@@ -24,7 +24,7 @@ from dama.duty import Duty, on_duty
 from dama.errors import DamaError
 from dama.programs.process import identity_of_this_process, process_start
 from dama.programs.program import Programs
-from dama.run.calls import BrokerSource, no_broker
+from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.commands import Commands
 from dama.run.execution import Execution
 from dama.run.group_commit import GroupCommit

@@ -1,0 +1,48 @@
+"""What a run waits for, and what wakes it when it has left memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from dama.domain.outcome import Waiting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(eq=False)
+class Wait:
+    """What would end a wait.
+
+    Attributes:
+        awaited: The contexts of subtasks: all of them must have ended.
+        fail_fast: One of them that has failed is enough.
+        until: When it ends by itself; None for never.
+        type: The type of the signal.
+        seen: Up to which version of the context it has looked for the signal.
+        is_known: Whether all this is known, so that the run can leave memory and be woken by it.
+    """
+
+    awaited: tuple[int, ...] = ()
+    fail_fast: bool = False
+    until: datetime | None = None
+    type: str | None = None
+    seen: int = 0
+    is_known: bool = True
+
+
+def parking(waits: Sequence[Wait]) -> Waiting:
+    """What wakes a run that waits for several things at once: the first of them.
+
+    A signal that one of them has not looked for yet wakes it at once, whatever others have seen.
+    """
+    untils = [wait.until for wait in waits if wait.until is not None]
+    return Waiting(
+        awaited=sorted({context_id for wait in waits for context_id in wait.awaited}),
+        on_failure=any(wait.fail_fast for wait in waits),
+        until=min(untils, default=None),
+        types=[wait.type for wait in waits if wait.type],
+        seen=min((wait.seen for wait in waits if wait.type), default=0),
+    )
