@@ -9,13 +9,15 @@ that user code starts by itself in the loop's own factory.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
 V = TypeVar("V")
 
@@ -60,6 +62,23 @@ def carried(function: Callable[..., V]) -> Callable[..., V]:
                 ) from error
 
     return call
+
+
+def is_async(function: Callable[..., object]) -> bool:
+    """Whether a function, or what is called as one, is an `async def`."""
+    while isinstance(function, partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(function, "__call__", None)  # noqa: B004 - what its __call__ is
+    )
+
+
+async def settled(value: V | Awaitable[V]) -> V:
+    """What a function returned; awaited where that is a coroutine, as of `lambda: load(1)`."""
+    if not inspect.isawaitable(value):
+        return cast("V", value)
+    with contained():
+        return cast("V", await value)
 
 
 def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:

@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from typing_extensions import override
 
-from dama.contained import contain_tasks
+from dama.contained import contain_tasks, settled
 from dama.domain.exact import encode, reader
 from dama.domain.outcome import Done, Lost, Outcome, Waiting
 from dama.errors import UnavailableError
 from dama.programs import shim
 from dama.programs.run_directory import RunDirectory
 from dama.programs.told import told
+from dama.run.body import call_body, end_body
 from dama.run.errors import LostSignal, ParkSignal
 from dama.run.execution import Execution
 from dama.run.group_commit import GroupCommit
 from dama.run.retries import after_failure
 from dama.run.subtasks import Endings
 from dama.run.sync_task import SyncTask
-from dama.run.task import Task
 from dama.signals import on_signals
 from dama.store.database import Database
 from dama.store.rows import Claim
@@ -41,7 +41,7 @@ from dama.store.store import Store
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
     from types import FrameType
 
     from dama.definitions.registry import Registry
@@ -201,9 +201,7 @@ def _in_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
         on_signals((signal.SIGTERM,), end)
         async with opened() as execution:
             try:
-                arguments = task.arguments(execution.claim.params)
-                value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
-                return Done(task.encode_result(value))
+                return Done(await call_body(task, execution))
             except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
                 return after(task, execution, error)
 
@@ -215,10 +213,16 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
     signal.signal(signal.SIGTERM, _terminate)
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="dama loop", daemon=True).start()
-    opening = opened()
-    execution = asyncio.run_coroutine_threadsafe(opening.__aenter__(), loop).result()
+
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what it returns
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+    opening = opened()  # kept: what is closed with it is needed to the end
+    execution = run(opening.__aenter__())
     try:
         value = task.function(SyncTask(execution), **task.arguments(execution.claim.params))
+        value = run(settled(value))
+        run(end_body(execution))
         return Done(task.encode_result(value))
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
         return after(task, execution, error)

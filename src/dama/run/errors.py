@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dama.errors import DamaError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class SubtaskError(DamaError):
@@ -50,6 +50,19 @@ class ReplayError(TaskUsageError):
         super().__init__(
             f"The code has changed under a run that goes on from its record: {what}.",
             "Give the changed part a new name, bring the old code back, or start the task again.",
+        )
+
+
+class UnawaitedError(TaskUsageError):
+    """A task's function has returned and left out an `await`."""
+
+    code = "UNAWAITED"
+
+    def __init__(self, asks: Sequence[str]) -> None:
+        others = f" ({len(asks) - 1} more like it)" if len(asks) > 1 else ""
+        super().__init__(
+            f"{asks[0]} was never awaited, so it was not done{others}.",
+            f"Write `await {asks[0]}`.",
         )
 
 

@@ -24,6 +24,7 @@ from dama.domain.secrets import NONE
 from dama.domain.trace import traceparent
 from dama.duty import in_words
 from dama.errors import UnavailableError
+from dama.run.asks import Asks
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal, ReplayError, SubtaskError, ToldError
 from dama.run.patience import until_answered
@@ -106,6 +107,7 @@ class Execution:
         name: What the log calls it.
         threads: Where its blocking functions run.
         asked: What its threads wait for in the loop.
+        asks: What its function has asked of it.
         secrets: What is struck out of each of its events.
     """
 
@@ -128,6 +130,7 @@ class Execution:
         self.name = f"context {claim.context_id}"
         self.threads = Threads(pool, self.name)
         self.asked: set[Future[Any]] = set()
+        self.asks = Asks()
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
         self.waits: list[Wait] = []
@@ -145,6 +148,7 @@ class Execution:
         self._trace: str | None = None
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
+        self._idle = asyncio.Event()
         self._closed = False
         self._is_over = False
         self._left: dict[Wait, None] = {}  # what it waited for when it left memory
@@ -285,6 +289,7 @@ class Execution:
     def close(self) -> None:
         """Nothing is written any more: the attempt is over, whatever still goes on in it."""
         self._closed = True
+        self.asks.close()
         self.close_threads()
 
     def close_threads(self) -> None:
@@ -308,6 +313,13 @@ class Execution:
         finally:
             self.busy -= 1
             self.advanced_at = clock.monotonic()
+            self._idle.set()
+
+    async def completed(self) -> None:
+        """Wait for the steps and starts that are under way."""
+        while self.busy:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
         """Start subtasks once, recorded in the transaction that creates them; give their ids.

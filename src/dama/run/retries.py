@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
-from dama.run.errors import ProgramError, ReplayError
+from dama.run.errors import ProgramError, ReplayError, UnawaitedError
 
 if TYPE_CHECKING:
     from dama.definitions.service import TaskDefinition
@@ -21,7 +21,7 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     hopeless = isinstance(error, options.fail_on)
     hopeless = hopeless or not (isinstance(error, options.retry_on) or is_odd)
     hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
-    hopeless = hopeless or isinstance(error, UndeclaredCommandError | ReplayError)
+    hopeless = hopeless or isinstance(error, UndeclaredCommandError | ReplayError | UnawaitedError)
     if hopeless or attempt > options.retries:
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret

@@ -6,11 +6,10 @@ exactly once, whatever dies when. An ordinary step is done at least once and rec
 
 from __future__ import annotations
 
-import inspect
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dama.contained import contained
+from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
 from dama.errors import UnavailableError
 from dama.run.errors import LostSignal, ReplayError
@@ -105,10 +104,10 @@ async def _note_failure(execution: Execution, key: str, error: Exception) -> Non
 
 
 async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa: ANN401
-    if inspect.iscoroutinefunction(getattr(call, "func", call)):
+    if is_async(call):
         with contained():
             return await call()
-    return await execution.threads.call(BlockingCall(call))
+    return await settled(await execution.threads.call(BlockingCall(call)))
 
 
 async def _transactional(
@@ -158,7 +157,7 @@ async def _one_commit(
         encoded.append(result.encode(value))
         return [_done(execution, key, encoded[0], name_of(call))]
 
-    if inspect.iscoroutinefunction(getattr(call, "func", call)):
+    if is_async(call):
 
         async def in_loop(connection: object) -> list[Append]:
             with contained():

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
+from dama.run.asks import asked
 from dama.run.errors import SubtaskError
 from dama.run.patience import until_answered
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from dama.definitions.service import TaskDefinition
+    from dama.run.asks import Asks
     from dama.store import Outcome, Store
 
 R = TypeVar("R")
@@ -34,6 +36,7 @@ class Subtask(Generic[R]):
     Attributes:
         context_id: Its context.
         task: Its definition.
+        asks: What its task was asked.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class Subtask(Generic[R]):
         context_id: int,
         task: TaskDefinition[R],
         wait: Callable[[Sequence[int], TaskDefinition[R]], Awaitable[list[R]]],
+        asks: Asks,
     ) -> None:
         self.context_id = context_id
         self.task = task
+        self.asks = asks
         self._wait = wait
 
+    @asked
     async def result(self) -> R:
         """Wait for its end and give its result.
 

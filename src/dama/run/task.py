@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
+from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.patience import until_answered
@@ -91,6 +92,12 @@ class Task(RunFacts):
         super().__init__(execution)
         self._progress_at = 0.0
 
+    @property
+    def asks(self) -> Asks:
+        """What it was asked and has not answered."""
+        return self._execution.asks
+
+    @asked
     async def step(
         self,
         name: str,
@@ -117,6 +124,7 @@ class Task(RunFacts):
             self._execution, name, function, *args, transactional=transactional, **kwargs
         )
 
+    @asked
     async def call(
         self,
         action: str,
@@ -141,6 +149,7 @@ class Task(RunFacts):
         """
         return await call_action(self._execution, action, params, name, **options)
 
+    @asked
     async def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
         """Start a subtask, wait for its end and give its result.
 
@@ -149,13 +158,14 @@ class Task(RunFacts):
         """
         return await (await self.start(task, params)).result()
 
+    @asked
     async def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
     ) -> Subtask[R]:
         """Start a subtask and go on; `await subtask.result()` waits for it."""
         key = self._execution.key(task.name)
         (context_id,) = await self._execution.spawn(key, [start_of(task, params or {})])
-        return Subtask(context_id, task, self._results)
+        return Subtask(context_id, task, self._results, self.asks)
 
     @overload
     async def map(
@@ -177,6 +187,7 @@ class Task(RunFacts):
         limit: int | None = None,
     ) -> list[Ended[R]]: ...
 
+    @asked
     async def map(
         self,
         task: TaskDefinition[R],
@@ -214,6 +225,7 @@ class Task(RunFacts):
             return await self._ends(ids, task)
         return await self._results(ids, task)
 
+    @asked
     async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
         """Append an event to the own context, once however often the run is replayed.
 
@@ -238,8 +250,10 @@ class Task(RunFacts):
         meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
         meta |= {"epoch": self._execution.claim.epoch, "idempotency_key": key}
         sent = Event(event.type, event.payload, event.error, meta)
-        await self._execution.append(Append(self.context_id, sent))
+        with self._execution.acting():
+            await self._execution.append(Append(self.context_id, sent))
 
+    @asked
     async def state(self, slice_: Slice[S]) -> S:
         """The state of the own context in a slice, as of now."""
         store = self._execution.store
@@ -247,6 +261,7 @@ class Task(RunFacts):
             lambda: store.state(self.context_id, slice_), self._execution.name
         )
 
+    @asked
     async def sleep(self, seconds: float, name: str = "sleep") -> None:
         """Let a time pass, once: a later run sleeps only for what is left of it.
 
@@ -254,6 +269,7 @@ class Task(RunFacts):
         """
         await sleep(self._execution, name, seconds)
 
+    @asked
     async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
         """Wait for an event that somebody else appends to the own context: a signal, an approval.
 
@@ -272,6 +288,7 @@ class Task(RunFacts):
         """
         return await wait_for(self._execution, type_, timeout)
 
+    @asked
     async def progress(
         self,
         done: float,
@@ -288,16 +305,18 @@ class Task(RunFacts):
         amounts = {"done": done, "total": total, "unit": unit, "message": message}
         payload = {name: value for name, value in amounts.items() if value is not None}
         number = self._execution.key("PROGRESS")
-        await self._execution.write(
-            ":PROGRESS", payload, key=f"{number}@{self._execution.claim.epoch}"
-        )
+        key = f"{number}@{self._execution.claim.epoch}"
+        with self._execution.acting():
+            await self._execution.write(":PROGRESS", payload, key=key)
 
+    @asked
     async def log(self, message: str, **fields: Any) -> None:
         """Write a line into the history of the context, and to the process's log."""
         _log.info("context %s: %s", self.context_id, message)
         key = self._execution.key("LOG")
         if key not in self._execution.journal.sent:
-            await self._execution.write(":LOG", {"message": message, **fields}, key=key)
+            with self._execution.acting():
+                await self._execution.write(":LOG", {"message": message, **fields}, key=key)
 
     def _limited(
         self, task: TaskDefinition[Any], starts: Sequence[Start], key: str, limit: int

@@ -16,19 +16,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
-from dama.contained import contained
 from dama.definitions.registry import Registry
 from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
 from dama.duty import in_words
 from dama.errors import DamaError, UnavailableError
 from dama.programs.program import Programs
+from dama.run.body import call_body
 from dama.run.errors import LostSignal, ParkSignal, ProgramError
 from dama.run.execution import STARTED, Execution
 from dama.run.patience import until_answered
 from dama.run.retries import after_failure
-from dama.run.sync_task import SyncTask
-from dama.run.task import Task
-from dama.run.threads import BlockingCall
 from dama.spans import is_collecting, span
 from dama.store import Claim
 from dama.store.queue import RunQueue
@@ -36,8 +33,6 @@ from dama.telemetry import about
 from dama.worker.poison import PoisonError, is_poison, is_suspect
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from dama.definitions.service import TaskDefinition
     from dama.programs.program import ProgramRun
 
@@ -280,24 +275,13 @@ async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
     Raises:
         TimeoutError: It took longer than it may.
     """
-    arguments = task.arguments(execution.claim.params)
     limit = task.options.timeout
     timer = asyncio.timeout(limit)
     try:
         async with timer:
-            if task.is_async:
-                with contained():
-                    value = await cast(
-                        "Awaitable[Any]", task.function(Task(execution), **arguments)
-                    )
-            else:
-                sync = SyncTask(execution)
-                value = await execution.threads.call(
-                    BlockingCall(lambda: task.function(sync, **arguments))
-                )
+            return await call_body(task, execution)
     except TimeoutError as error:
         if not timer.expired():
             raise
         execution.close_threads()
         raise TimeoutError(f"{task.name} timed out after {limit:g} s and was stopped.") from error
-    return task.encode_result(value)

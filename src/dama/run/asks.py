@@ -1,0 +1,115 @@
+"""Asks: what a task's function has asked of its task, until each is answered.
+
+A coroutine that is never awaited does nothing. Python says so in a warning that nobody reads, and
+the run would be DONE without its step; so each is kept here, and a function that returns without
+having awaited one fails. What is under way when a function returns is completed first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from functools import wraps
+from itertools import count
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from dama.run.errors import UnawaitedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+V = TypeVar("V")
+
+TURNS = 3  # of the loop, in which what was cancelled before it began is closed
+
+
+@dataclass(frozen=True)
+class _Ask:
+    what: str
+    coroutine: Coroutine[Any, Any, Any]
+
+
+class Asks:
+    """What one run has asked and not got yet."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._open: dict[int, _Ask] = {}
+
+    def take(self, what: str, ask: Callable[[], Coroutine[Any, Any, V]]) -> Coroutine[Any, Any, V]:
+        """Keep an ask until it is answered.
+
+        Args:
+            what: How the code reads: `task.step('load')`.
+            ask: Gives the coroutine that does it, when it is awaited.
+        """
+        number = next(self._numbers)
+        coroutine = self._answered(number, ask)
+        self._open[number] = _Ask(what, coroutine)
+        return coroutine
+
+    async def _answered(self, number: int, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
+        try:
+            return await ask()
+        finally:
+            self._open.pop(number, None)
+
+    async def refuse_forgotten(self) -> None:
+        """The function has returned: everything that it asked for was awaited.
+
+        Raises:
+            UnawaitedError: Something was not.
+        """
+        for _ in range(TURNS if self._open else 0):
+            await asyncio.sleep(0)
+        forgotten = self._forgotten()
+        if forgotten:
+            self.close()
+            raise UnawaitedError([ask.what for ask in forgotten])
+
+    def close(self) -> None:
+        """Nothing that has not begun begins any more, and Python need not warn of it."""
+        for ask in self._forgotten():
+            ask.coroutine.close()
+        self._open.clear()
+
+    def _forgotten(self) -> list[_Ask]:
+        return [
+            ask
+            for ask in self._open.values()
+            if inspect.getcoroutinestate(ask.coroutine) == inspect.CORO_CREATED
+        ]
+
+
+class Asking(Protocol):
+    """What has asks."""
+
+    @property
+    def asks(self) -> Asks:
+        """Its asks."""
+        ...
+
+
+T = TypeVar("T", bound=Asking)
+
+
+def asked(
+    method: Callable[Concatenate[T, P], Coroutine[Any, Any, V]],
+) -> Callable[Concatenate[T, P], Coroutine[Any, Any, V]]:
+    """A method of a task that must be awaited; see `Asks`."""
+
+    @wraps(method)
+    def ask(self: T, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, V]:
+        return self.asks.take(_text_of(method, args), lambda: method(self, *args, **kwargs))
+
+    return ask
+
+
+def _text_of(method: Callable[..., object], args: tuple[object, ...]) -> str:
+    first = args[0] if args else None
+    named = first if isinstance(first, str) else getattr(first, "name", None)
+    shown = repr(named) if isinstance(named, str) else "" if first is None else "..."
+    return f"task.{getattr(method, '__name__', 'ask')}({shown[:100]})"
