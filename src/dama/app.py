@@ -25,7 +25,7 @@ from dama.duty import Duty, on_duty
 from dama.embedded import EmbeddedPostgres
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.process import place_of, process_start
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.commands import Commands
 from dama.run.errors import NoLogsError

@@ -20,7 +20,7 @@ from tests.acceptance.programs import (
     assert_whole,
     needs_node,
 )
-from tests.integration.programs import wait_until
+from tests.integration.programs import begun, wait_until
 
 MIB = 1024 * 1024
 
@@ -133,8 +133,8 @@ def test_the_time_out_of_a_program_holds_without_its_shim(project):
 
 
 def wait_for_pid(directory):
-    """The program's, when it is there."""
-    wait_until(directory.pid)
+    """The program's, when it has begun."""
+    wait_until(lambda: begun(directory))
     return directory.pid()
 
 

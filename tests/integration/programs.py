@@ -12,7 +12,7 @@ from uuid import uuid4
 from dama.definitions.adhoc import adhoc
 from dama.programs.environment import inherited
 from dama.programs.launch import Launch, spawn
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from dama.programs.run_directory import RunDirectories, RunDirectory
 from dama.run.commands import Commands
 from dama.run.starts import start_of
@@ -34,6 +34,15 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.005)
+
+
+def begun(directory: RunDirectory) -> int | None:
+    """The pid of a program that is past the gate of its shim, so that its end is its own."""
+    pid = directory.pid()
+    with suppress(OSError):
+        if pid and "shim.log" not in str(Path(f"/proc/{pid}/fd/1").readlink()):
+            return pid
+    return None
 
 
 def marked(mark: str) -> list[int]:
@@ -78,9 +87,9 @@ class Bench:
                 await asyncio.sleep(0.01)
 
     async def running(self, context_id):
-        """The files of its latest run, once its process is there."""
+        """The files of its latest run, once its program has begun."""
         runs = await directories_of(self.store, Path(os.environ["DAMA_HOME"]))
-        await until(lambda: any(d.pid() for d in runs.of_context(context_id)))
+        await until(lambda: any(map(begun, runs.of_context(context_id))))
         return runs.of_context(context_id)[-1]
 
 

@@ -10,7 +10,7 @@ import pytest
 from dama import Service
 from dama.definitions.registry import Registry
 from dama.programs.process import members_of
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from tests.integration.programs import Bench
 
 ROUNDS = int(os.environ.get("DAMA_SOAK_ROUNDS", "1"))  # 100 rounds are 2,000 programs

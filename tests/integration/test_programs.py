@@ -19,7 +19,7 @@ from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.programs import adoption
 from dama.programs.process import identity_of_this_process, members_of, process_start
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from dama.run.starts import start_of
 from tests.integration.programs import Bench, until
 

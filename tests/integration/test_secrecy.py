@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dama.definitions.adhoc import adhoc
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from tests.integration.programs import until
 from tests.integration.test_programs import Programs
 

@@ -18,6 +18,7 @@ from typing_extensions import override
 from dama.domain.exact import to_builtins
 from dama.domain.outcome import Done, Outcome
 from dama.programs.environment import inherited_by_python
+from dama.programs.exit import complaint
 from dama.programs.fork_server import ForkServerGoneError
 from dama.programs.launch import Launch
 from dama.programs.program import ProgramRun
@@ -90,12 +91,12 @@ class IsolatedRun(ProgramRun):
             self._execution.count_waiting(1 if is_waiting else -1)
 
     @override
-    async def _outcome(self, told: Mapping[str, Any] | None) -> Outcome:
+    async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:
         if (document := self._directory.outcome()) is not None:
             return outcome_of(document)
-        if told is not None and told["why"] == TIMED_OUT:
-            raise TimeoutError(self._complaint(told))
-        outcome = await super()._outcome(told)
+        if report is not None and report["why"] == TIMED_OUT:
+            raise TimeoutError(complaint(self._exit(report)))
+        outcome = await super()._outcome(report)
         if isinstance(outcome, Done):  # it ended itself, as with os._exit(0)
             raise ProgramError(f"{self._execution.claim.task} ended without a result.")
         return outcome

@@ -8,6 +8,7 @@ there is no moment in which a program starts and nobody holds it.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dama.programs.process import boot_id, members_of, process_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+_log = logging.getLogger("dama.worker")
 
 PRIVATE = 0o700
 OPEN = "open"
@@ -220,6 +223,15 @@ class RunDirectory:
         with os.fdopen(descriptor, "wb") as file:
             file.write(encode(document))  # programs read it, with tools of text, too
         new.rename(self.path / name)
+
+
+def state_of(directory: RunDirectory) -> State:
+    """What is the case; where that cannot be seen now, somebody is presumed to hold the run."""
+    try:
+        return directory.state()
+    except OSError as error:
+        _log.debug("%s cannot be looked at for now: %s", directory.path, error)
+        return State.HELD
 
 
 @dataclass(frozen=True)

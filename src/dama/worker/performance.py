@@ -20,7 +20,8 @@ from dama.definitions.registry import Registry
 from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
 from dama.duty import in_words
 from dama.errors import DamaError, UnavailableError
-from dama.programs.program import Programs
+from dama.programs.finding import program_of, task_of
+from dama.programs.programs import Programs
 from dama.run.body import call_body
 from dama.run.errors import LostSignal, ParkSignal, ProgramError
 from dama.run.execution import STARTED, Execution
@@ -147,7 +148,7 @@ class Performance:
         flaw: Exception | None = UnreadableParamsError(claim) if claim.flaw else None
         beginning = STARTED
         try:
-            task = crew.programs.task_of(claim)
+            task = task_of(crew.programs, claim)
             program = None if flaw or is_poison(claim, task) else self._program(execution, task)
             beginning = program.beginning if program else STARTED
         except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
@@ -158,7 +159,7 @@ class Performance:
         own = await execution.traceparent() if is_collecting() else None
         facts = {"context_id": claim.context_id, "epoch": claim.epoch}
         with span(claim.task, own=own, **facts) as collected:
-            outcome = await self._attempt(execution, crew.programs.task_of(claim), program)
+            outcome = await self._attempt(execution, task_of(crew.programs, claim), program)
             if isinstance(outcome, Failed | Retry):
                 collected.fail(cast("Exception", outcome.error))
         return outcome
@@ -167,7 +168,7 @@ class Performance:
         suspect = is_suspect(self._claim, task)
         if suspect:
             _log.warning("%s gets a process of its own: its workers died", self._name)
-        return self._crew.programs.find(execution, task, isolated=suspect)
+        return program_of(self._crew.programs, execution, task, isolated=suspect)
 
     async def _attempt(
         self, execution: Execution, task: TaskDefinition[Any], program: ProgramRun | None

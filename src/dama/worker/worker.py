@@ -23,7 +23,7 @@ from dama.definitions.adhoc import adhoc
 from dama.duty import Duty, on_duty
 from dama.errors import DamaError
 from dama.programs.process import identity_of_this_process, process_start
-from dama.programs.program import Programs
+from dama.programs.programs import Programs
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.commands import Commands
 from dama.run.execution import Execution

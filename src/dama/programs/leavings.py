@@ -1,0 +1,140 @@
+"""What a program leaves when it has ended: its result, its artifacts, the sizes of its logs.
+
+Only regular files of bounded size are read, and nothing is waited for, whatever a program left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dama.domain.errors import InvalidEventError
+from dama.domain.event import Event, check_event
+from dama.domain.exact import decode
+from dama.programs.shipping import BATCH
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dama.domain.secrets import Secrets
+    from dama.programs.run_directory import RunDirectory
+    from dama.programs.shipping import Shipper
+    from dama.store import Append
+
+LARGEST_RESULT = 1024 * 1024
+MOST_ARTIFACTS = 10_000
+
+
+class Leavings:
+    """What one program leaves.
+
+    Args:
+        directory: Where.
+        shipper: Tells of it.
+        secrets: What is struck out of names.
+
+    Attributes:
+        left_out: What it left and nobody keeps, and why, by kind.
+    """
+
+    def __init__(self, directory: RunDirectory, shipper: Shipper, secrets: Secrets) -> None:
+        self._directory = directory
+        self._shipper = shipper
+        self._secrets = secrets
+        self.left_out: dict[str, str] = {}
+
+    async def result(self) -> object:
+        """What it left as its result; None when it left none that can be used, which is told."""
+        path = self._directory.result
+        try:
+            text = await asyncio.to_thread(_read_result, path)
+            if not text.strip():
+                return None
+            result: object = decode(text)
+            check_event(Event("result", result))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, RecursionError, InvalidEventError) as error:
+            why = f"{error} It is in {path}."
+            self.left_out["result"] = why
+            await self._shipper.warn("result/warn", f"The result of the program is left out: {why}")
+            return None
+        return result
+
+    async def ship_artifacts(self) -> None:
+        """Tell of each file that it left and did not tell of itself."""
+        found = await asyncio.to_thread(self._artifacts)
+        strike = self._secrets.strike
+        seen: Counter[str] = Counter()
+        items: list[Append] = []
+        for name, size in found[:MOST_ARTIFACTS]:
+            described, key = _described(name, size), _artifact_key(name)
+            if strike(name) != name:  # the bytes of the name would tell it
+                described, key = _described(strike(name), size), _artifact_key(strike(name))
+            seen[key] += 1
+            key += f"#{seen[key]}" if seen[key] > 1 else ""
+            items.append(self._shipper.item(":ARTIFACT", described, key))
+        for place in range(0, len(items), BATCH):
+            await self._shipper.append(items[place : place + BATCH])
+        if rest := len(found) - len(items):
+            self.left_out["artifacts"] = (
+                f"{rest} of {len(found)} files in {self._directory.artifacts} have no event"
+            )
+
+    def logs(self) -> dict[str, Any]:
+        """Where the logs are, and how large."""
+        directory = self._directory
+        sizes = {"stdout": _size(directory.stdout), "stderr": _size(directory.stderr)}
+        return {"path": str(directory.path), **sizes}
+
+    def _artifacts(self) -> list[tuple[str, int]]:
+        folder, strike = self._directory.artifacts, self._secrets.strike
+        found: list[tuple[str, int]] = []
+        for path in sorted(folder.rglob("*")):
+            name = str(path.relative_to(folder))
+            told = {strike(name), strike(str(path))} & self._shipper.artifacts
+            if path.is_file() and not path.is_symlink() and not told:
+                found.append((name, path.stat().st_size))
+        return found
+
+
+def _read_result(path: Path) -> bytes:
+    """A result of bounded size, of a regular file; nothing is waited for.
+
+    Raises:
+        ValueError: It is none.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("It is not a regular file.")
+        text = file.read(LARGEST_RESULT + 1)
+    if len(text) > LARGEST_RESULT:
+        raise ValueError(f"It has {found.st_size:,} bytes, and {LARGEST_RESULT:,} are kept.")
+    return text
+
+
+def _described(name: str, size: int) -> dict[str, Any]:
+    """An artifact; a name that is not UTF-8 is shown with replacements, and its bytes are kept."""
+    raw = os.fsencode(name)
+    try:
+        return {"path": raw.decode(), "bytes": size}
+    except UnicodeDecodeError:
+        return {"path": raw.decode(errors="replace"), "bytes": size, "path_hex": raw.hex()}
+
+
+def _artifact_key(name: str) -> str:
+    raw = os.fsencode(name)
+    shown = raw.decode(errors="replace")
+    return f"artifact/{shown}" if shown == name else f"artifact/{shown}/{raw.hex()}"
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0

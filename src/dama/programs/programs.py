@@ -1,0 +1,109 @@
+"""The programs of one worker: what all of them share, and the end of those that nobody wants.
+
+Which program a run has is found in `finding.py`, one of them is followed in `program.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from dama import clock
+from dama.programs.adoption import stop_bound_elsewhere
+from dama.programs.fork_server import ForkServer
+from dama.programs.run_directory import RunDirectories
+from dama.run.commands import Commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dama.definitions.registry import Registry
+    from dama.store import Store
+
+AGAIN_SECONDS = 1.0
+
+_log = logging.getLogger("dama.worker")
+
+
+async def directories_of(store: Store, home: Path) -> RunDirectories:
+    """Where the programs of a database are on this host."""
+    return RunDirectories(home / "runs" / await store.database.identity())
+
+
+class Programs:
+    """The programs of one worker.
+
+    Args:
+        store: Where their contexts are.
+        registry: The tasks that it knows.
+        home: The folder of dama's files.
+        host: This place: host, user and DAMA_HOME.
+        worker_id: Gives the worker's id, as it is now.
+        gateway_url: Where programs reach the gateway; None when they are not told.
+
+    Attributes:
+        commands: The right of its user to run undeclared commands.
+        fork_server: Starts the tasks that have a process of their own.
+        directories: Where the programs are on this host.
+        followed: The contexts whose programs go on without the worker.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        home: Path,
+        host: str,
+        worker_id: Callable[[], int],
+        gateway_url: str | None = None,
+    ) -> None:
+        self.commands = Commands(home)
+        self.store = store
+        self.registry = registry
+        self.gateway_url = gateway_url
+        self.fork_server = ForkServer(registry)
+        self.host = host
+        self.worker_id = worker_id
+        self._home = home
+        self.directories = RunDirectories(home)
+        self._children: set[int] = set()
+        self.followed: set[int] = set()
+        self._look = asyncio.Event()
+        self._look.set()
+
+    async def find_directories(self) -> None:
+        """Find out which database it is; before anything else."""
+        self.directories = await directories_of(self.store, self._home)
+
+    def look(self) -> None:
+        """Some context was cancelled or taken over: its program may have to end."""
+        self._look.set()
+
+    async def end_always(self) -> None:
+        """End the programs of this host that no context wants any more, whenever there may be."""
+        while True:
+            await self._look.wait()
+            self._look.clear()
+            try:
+                await stop_bound_elsewhere(self.store, self.directories, self.host)
+            except Exception as error:  # noqa: BLE001 - nothing else would look again
+                _log.warning("programs that nobody wants are not ended yet: %s", error)
+                await clock.sleep(AGAIN_SECONDS)
+                self._look.set()
+            self.reap()
+
+    def started(self, pid: int) -> None:
+        """A shim is a child of this process."""
+        self._children.add(pid)
+
+    def reap(self) -> None:
+        """Let the kernel forget the shims that have ended."""
+        for pid in list(self._children):
+            with suppress(ChildProcessError):
+                if os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            self._children.discard(pid)
