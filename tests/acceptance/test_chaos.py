@@ -6,12 +6,12 @@ from tests.acceptance.chaos import OPEN_WAVES, Chaos
 from tests.acceptance.killed_tree import KilledTree, fizzbuzz
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_a_tree_survives_killed_workers_and_a_killed_server(tmp_path):
-    """1,000 subtasks; a worker is killed every second, PostgreSQL in the middle."""
+    """1,000 subtasks; a worker is killed whenever some are done, PostgreSQL once."""
     tree = KilledTree(tmp_path, numbers=1000, workers=2, seed=1)
     try:
-        found = tree.run(seconds=100)
+        found = tree.run(seconds=280)
     finally:
         tree.stop()
 
