@@ -70,6 +70,36 @@ broker.createService({
             ctx.meta.$responseHeaders = { "X-Made": "yes" };
             return { id: 5 };
         } },
+        optional: { rest: "GET /maybe/:year?", handler: ctx => ctx.params },
+        repeated: { rest: "GET /tree/:path*", handler: ctx => ctx.params },
+        several: { rest: "GET /most/:path+", handler: ctx => ctx.params },
+        pieces: { rest: "GET /files/:name.:kind", handler: ctx => ctx.params },
+        unnamed: { rest: { method: "GET" }, handler: () => "unnamed" },
+        whole: { rest: { method: "GET", fullPath: "/api/whole/:id" }, handler: ctx => ctx.params },
+        outside: { rest: { method: "GET", fullPath: "/outside" }, handler: () => "outside" },
+        based: { rest: { method: "GET", path: "/x", basePath: "other" }, handler: () => "based" },
+        pattern: { rest: "GET /number/:id(\\d+)", handler: ctx => ctx.params },
+        cookies(ctx) {
+            ctx.meta.$responseHeaders = { "Set-Cookie": ["a=1", "b=2"], "X-Number": 5, "X-Yes": true };
+            return "set";
+        },
+        oddHeader(ctx) { ctx.meta.$responseHeaders = { "X-Odd": { a: 1 } }; return 1; },
+        noHeader(ctx) { ctx.meta.$responseHeaders = { "X-Odd": null }; return 1; },
+        framed(ctx) { ctx.meta.$responseHeaders = { "Keep-Alive": "timeout=9" }; return 1; },
+        statusMessage(ctx) { ctx.meta.$statusMessage = "Fine"; return 1; },
+        described: { responseHeaders: { "X-Described": "yes" }, responseType: "text/csv",
+            handler: () => "a,b" },
+        failWithHeaders(ctx) {
+            ctx.meta.$responseHeaders = { "Retry-After": "7" };
+            ctx.meta.$responseType = "text/plain";
+            throw new Errors.MoleculerClientError("wait", 429, "WAIT");
+        },
+        list: ctx => ["list", ctx.params],
+        get: ctx => ["get", ctx.params],
+        create: ctx => ["create", ctx.params],
+        update: ctx => ["update", ctx.params],
+        patch: ctx => ["patch", ctx.params],
+        remove: ctx => ["remove", ctx.params],
         typed(ctx) { ctx.meta.$responseType = "text/csv"; return "a,b"; },
         redirected(ctx) { ctx.meta.$statusCode = 302; ctx.meta.$location = "/there"; },
         nothing() {},

@@ -6,7 +6,9 @@ What is different on purpose is written down here and in docs/howto/gateway.md, 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
@@ -15,6 +17,8 @@ import pytest_asyncio
 
 from dama.app import App
 from dama.definitions.registry import Registry
+from dama.gateway import own_aliases
+from dama.gateway.own_aliases import Route
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
 from dama.shipped.node import node_of
@@ -25,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-COMPARED = ("content-type", "location", "x-made")
+COMPARED = ("content-type", "location", "x-made", "x-number", "x-yes", "x-described", "retry-after")
 
 SAME = [
     ("POST", "/api/js/echo", b'{"a": [1, null, {"b": true}]}', JSON),
@@ -49,6 +53,31 @@ SAME = [
     ("POST", "/api/js/number", b"", {}),
     ("POST", "/api/js/bytes", b"", {}),
     ("POST", "/api/~node/options", b"", {}),
+    ("GET", "/api/js/maybe", b"", {}),
+    ("GET", "/api/js/maybe/2013", b"", {}),
+    ("GET", "/api/js/maybe/2013/", b"", {}),
+    ("GET", "/api/js/tree", b"", {}),
+    ("GET", "/api/js/tree/a/b%20c", b"", {}),
+    ("GET", "/api/js/most/a/b", b"", {}),
+    ("GET", "/api/js/files/a.b.csv", b"", {}),
+    ("GET", "/api/js/unnamed", b"", {}),
+    ("GET", "/api/whole/7", b"", {}),
+    ("GET", "/outside", b"", {}),
+    ("GET", "/api/other/x", b"", {}),
+    ("POST", "/api/js/echo?a[0]=x", b"", {}),
+    ("POST", "/api/js/echo?a[1]=y&a[0]=x", b"", {}),
+    ("POST", "/api/js/echo?a[3]=y", b"", {}),
+    ("POST", "/api/js/echo?a[0][b]=1&a[0][c]=2", b"", {}),
+    ("POST", "/api/js/echo?a[20]=x&a[1]=y", b"", {}),
+    ("POST", "/api/js/echo?a[21]=x", b"", {}),
+    ("POST", "/api/js/echo?a[0]=x&a[b]=y", b"", {}),
+    ("POST", "/api/js/echo?a[01]=x", b"", {}),
+    ("POST", "/api/js/echo?0=x&1=y", b"", {}),
+    ("POST", "/api/js/echo?a[]=1&a[]=2&b&c=", b"", {}),
+    ("POST", "/api/js/echo?a%5B0%5D=x&d.e=f", b"", {}),
+    ("POST", "/api/js/echo", b"a[0]=x&a[1]=y", FORM),
+    ("POST", "/api/js/cookies", b"", {}),
+    ("POST", "/api/js/described", b"", {}),
 ]
 SAME_ERRORS = [
     ("POST", "/api/js/add", b'{"a": "x"}', JSON),
@@ -60,42 +89,100 @@ SAME_ERRORS = [
     ("POST", "/api/nosuch/action", b"", {}),
     ("GET", "/elsewhere", b"", {}),
     ("POST", "/api/js/echo", b"{", JSON),
+    ("POST", "/api/js/failWithHeaders", b"", {}),
+    ("GET", "/api/most/nothing", b"", {}),
+    ("GET", "/api/js/things/%ff", b"", {}),
+    ("GET", "/api/js/things/%", b"", {}),
+    ("GET", "/api/api/whole/7", b"", {}),
+    ("GET", "/api//js/echo", b"", {}),
 ]
+OF_ALIASES = [
+    ("GET", "/api/own"), ("GET", "/api/own/7?q=1"), ("GET", "/api/own/fixed"), ("POST", "/api/own"),
+    ("GET", "/api/own/deep"), ("GET", "/api/own/deep/a/b"),
+    ("GET", "/api/any"), ("PUT", "/api/any"), ("DELETE", "/api/any"),
+    ("GET", "/api/items"), ("GET", "/api/items/7"), ("POST", "/api/items"),
+    ("PUT", "/api/items/7"), ("PATCH", "/api/items/7"), ("DELETE", "/api/items/7"),
+    ("PUT", "/api/items"), ("GET", "/api/some"), ("POST", "/api/some"),
+    ("GET", "/api/gone"), ("GET", "/api/secret"), ("GET", "/api/refused"), ("GET", "/api/blocked"),
+    ("GET", "/api/js/echo"), ("POST", "/api/js/echo"), ("POST", "/api/~node/list"),
+]  # fmt: skip
+
+
+ALIASES = tuple(
+    Route(method, path, action)
+    for method, path, action in [
+        ("GET", "/own/:id?", "js.echo"),
+        ("", "/any", "js.echo"),
+        ("GET", "/some", "js.list"),
+        ("GET", "/gone", "nobody.there"),
+        ("GET", "/secret", "js.hidden"),
+        ("GET", "/refused", "js.add"),
+        ("GET", "/blocked", "js.typed"),
+        ("GET", "/own/fixed", "js.number"),
+        ("GET", "/own/deep/:rest*", "js.echo"),
+        *(
+            (method, f"/items{tail}", f"js.{name}")
+            for name, (method, tail) in own_aliases.REST.items()
+        ),
+    ]
+)
+SETTINGS: dict[str, dict[str, Any]] = {
+    "api": {},
+    "aliases": {
+        "aliases": ALIASES, "whitelist": ("js.*", "$node.*"), "mapping_policy": "restrict",
+        "blacklist": ("js.typed", "js.add"),
+    },
+    "anyOrigin": {"origins": ("*",)},
+    "someOrigins": {"origins": ("https://a.example", "https://*.b.example")},
+}  # fmt: skip
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def both(server, template, tmp_path_factory):
-    """Clients of moleculer-web and of our gateway, before the same node."""
+async def pairs(server, template, tmp_path_factory):
+    """Clients of moleculer-web and of our gateway, before the same node, by their settings."""
     from tests.conftest import url_of
 
-    install_moleculer()
+    modules = install_moleculer()
     folder, bus = tmp_path_factory.mktemp("web"), Bus()
     await bus.start(folder)
     web = None
     try:
-        async with js_node(bus.url), Store.opened(url_of(server, template)) as store:
+        async with (
+            js_node(bus.url),
+            Store.opened(url_of(server, template)) as store,
+            AsyncExitStack() as stack,
+        ):
             web = await asyncio.create_subprocess_exec(
                 "node", str(HERE / "web.js"), bus.url, stdout=asyncio.subprocess.PIPE,
-                env={**os.environ, "NODE_PATH": str(install_moleculer())},
+                env={**os.environ, "NODE_PATH": str(modules)},
             )  # fmt: skip
             assert web.stdout
-            async with asyncio.timeout(30):
-                port = int(await web.stdout.readline())
+            async with asyncio.timeout(60):
+                ports = json.loads(await web.stdout.readline())
             app = App(store, Registry(), folder)
-            settings = GatewaySettings(port=0, any_method=True, tokens=False)
             node: dict[str, object] = {"url": bus.url, "heartbeat_interval": 1}
-            async with node_of(app, node, ""), serving(app, settings) as address:
-                await (await app.broker()).wait_for_services("js", timeout=10)
-                async with (
-                    httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as theirs,
-                    httpx.AsyncClient(base_url=address) as ours,
-                ):
-                    yield theirs, ours
+            await stack.enter_async_context(node_of(app, node, ""))
+            await (await app.broker()).wait_for_services("js", timeout=30)
+            found = {}
+            for name, chosen in SETTINGS.items():
+                settings = GatewaySettings(port=0, any_method=True, tokens=False, **chosen)
+                address = await stack.enter_async_context(serving(app, settings))
+                found[name] = [
+                    await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+                    for url in (f"http://127.0.0.1:{ports[name]}", address)
+                ]
+            yield found
     finally:
         if web:
             web.kill()
             await web.wait()
         await bus.kill()
+
+
+@pytest.fixture
+def both(pairs):
+    """Both without settings."""
+    return pairs["api"]
 
 
 def body_of(answer: httpx.Response) -> Any:
@@ -120,6 +207,51 @@ async def test_answers_are_the_same(both, method, path, body, headers):
     assert body_of(ours) == body_of(theirs)
     for header in COMPARED:
         assert ours.headers.get(header) == theirs.headers.get(header)
+    assert ours.headers.get_list("set-cookie") == theirs.headers.get_list("set-cookie")
+
+
+@pytest.mark.parametrize(("method", "path"), OF_ALIASES)
+async def test_aliases_of_the_gateway_lead_where_theirs_do(pairs, method, path):
+    """With a whitelist, a blacklist, and no action by its name."""
+    theirs, ours = [await client.request(method, path) for client in pairs["aliases"]]
+    if theirs.status_code == 404 and ours.status_code == 405:
+        assert ours.headers["allow"]  # the path is there: it says for which methods
+    else:
+        assert ours.status_code == theirs.status_code
+    if theirs.status_code == 200:
+        assert ours.json() == theirs.json()
+
+
+@pytest.mark.parametrize(
+    ("name", "origin"),
+    [
+        ("anyOrigin", "https://page.example"),
+        ("anyOrigin", "null"),
+        ("someOrigins", "https://a.example"),
+        ("someOrigins", "https://x.b.example"),
+        ("someOrigins", "https://b.example"),
+        ("someOrigins", "https://evil.example"),
+        ("someOrigins", "https://a.example.evil.example"),
+    ],
+)
+async def test_pages_of_other_origins_may_call_or_not(pairs, name, origin):
+    """What the preflight promises holds for the request."""
+    asked = {
+        "Origin": origin, "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-my-own",
+    }  # fmt: skip
+    both = pairs[name]
+    theirs, ours = [
+        await c.post("/api/js/echo", headers={"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+        for c in both
+    ]
+    assert ours.status_code == theirs.status_code
+    before = [await c.options("/api/js/echo", headers=asked) for c in both]
+    assert before[1].is_success == before[0].is_success == ours.is_success
+    if ours.is_success:
+        allowed = "access-control-allow-origin"
+        assert ours.headers[allowed] == theirs.headers[allowed] in ("*", origin)
+        assert "x-my-own" in before[1].headers["access-control-allow-headers"]
 
 
 @pytest.mark.parametrize(("method", "path", "body", "headers"), SAME_ERRORS)
@@ -174,3 +306,76 @@ async def test_other_sites_are_refused(both):
     headers = {"Origin": "https://evil.example"}
     theirs, ours = [await c.post("/api/js/echo", headers=headers) for c in both]
     assert (theirs.status_code, ours.status_code) == (200, 403)
+
+
+# Each difference of the table of docs/howto/gateway.md that is not above.
+
+
+async def test_a_pattern_in_a_path_is_left_out(both, caplog):
+    """It could hold the loop; the log names the route."""
+    theirs, ours = [await c.get("/api/js/number/7") for c in both]
+    assert (theirs.status_code, ours.status_code) == (200, 404)
+
+
+async def test_fixed_parts_of_a_path_are_as_they_are_written(both):
+    theirs, ours = [await c.get("/api/JS/Things/7") for c in both]
+    assert (theirs.status_code, ours.status_code) == (200, 404)
+
+
+async def test_a_slash_within_a_param_that_repeats_is_part_of_it(both):
+    """moleculer-web decodes first and splits then."""
+    theirs, ours = [await c.get("/api/js/tree/a%2Fb/c") for c in both]
+    assert theirs.json() == {"path": ["a", "b", "c"]}
+    assert ours.json() == {"path": ["a/b", "c"]}
+
+
+@pytest.mark.parametrize("action", ["oddHeader", "noHeader", "framed"])
+async def test_a_header_that_is_none_is_an_error(both, action):
+    """moleculer-web sends `[object Object]`, `null`, and lets an action change the connection."""
+    theirs, ours = [await c.post(f"/api/js/{action}") for c in both]
+    assert (theirs.status_code, ours.status_code) == (200, 500)
+    assert ours.json()["message"].startswith("An action gave the header")
+
+
+async def test_the_reason_phrase_is_that_of_the_status(both):
+    theirs, ours = [await c.post("/api/js/statusMessage") for c in both]
+    assert (theirs.reason_phrase, ours.reason_phrase) == ("Fine", "OK")
+
+
+async def test_an_error_is_json_whatever_type_its_action_has_chosen(both):
+    theirs, ours = [await c.post("/api/js/failWithHeaders") for c in both]
+    assert theirs.headers["content-type"] == "text/plain"
+    assert ours.headers["content-type"] == "application/json"
+    assert ours.headers["retry-after"] == theirs.headers["retry-after"] == "7"
+
+
+async def test_a_path_that_takes_other_methods_says_so(both):
+    theirs, ours = [await c.delete("/api/js/things/7") for c in both]
+    assert (theirs.status_code, ours.status_code) == (404, 405)
+    assert ours.headers["allow"] == "GET"
+
+
+async def test_head_is_get_without_a_body(both):
+    theirs, ours = [await c.head("/api/js/things/7") for c in both]
+    assert (theirs.status_code, ours.status_code, ours.content) == (404, 200, b"")
+
+
+@pytest.mark.parametrize("query", ["a=1&a[b]=2", "a[b]=1&a=2", "a=1&a[0]=2", "a[]=1&a[0]=2"])
+async def test_a_query_that_contradicts_itself_is_refused(both, query):
+    """moleculer-web makes something of it, which depends on the order."""
+    theirs, ours = [await c.post(f"/api/js/echo?{query}") for c in both]
+    assert (theirs.status_code, ours.status_code) == (200, 400)
+
+
+async def test_a_list_of_a_query_may_be_long(both):
+    """moleculer-web makes an object of more than 20, with the places as keys."""
+    theirs, ours = [await c.post(f"/api/js/echo?{'a=x&' * 30}b=y") for c in both]
+    assert theirs.json()["a"]["29"] == "x"
+    assert ours.json()["a"] == ["x"] * 30
+
+
+async def test_a_query_nests_deeper_than_five(both):
+    """moleculer-web makes one name of the rest."""
+    theirs, ours = [await c.post("/api/js/echo?a[b][c][d][e][f][g]=1") for c in both]
+    assert "[g]" in theirs.text
+    assert ours.json() == {"a": {"b": {"c": {"d": {"e": {"f": {"g": "1"}}}}}}}

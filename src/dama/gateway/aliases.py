@@ -2,23 +2,29 @@
 
 `/api/<service>/<action>` is there for every published action. Its `rest` gives it further routes:
 `GET /:id` of `flights.get` is `GET /api/flights/:id`, or below the setting `rest` of its service.
+The gateway has aliases of its own in its settings. A whitelist says which actions there are at all.
 """
 
 from __future__ import annotations
 
-import re
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from dama.broker.pattern import matches
+from dama.gateway.path import Params, Path, PathError, split
 
-    from dama.broker.catalog import Catalog
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dama.broker.catalog import Catalog, Endpoint
+    from dama.gateway.settings import GatewaySettings
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_PARAM = re.compile(r":(\w+)")
+API = "/api"
+_log = logging.getLogger("dama.gateway")
 
 
 @dataclass(frozen=True)
@@ -27,20 +33,13 @@ class Alias:
 
     Attributes:
         methods: That it takes; none for all.
-        path: As it is written, below `/api`: `/flights/:id`.
+        path: The whole of it, `/api` included unless it is a `fullPath` of its service.
         action: The full name.
-        pattern: What fits.
     """
 
     methods: tuple[str, ...]
-    path: str
+    path: Path
     action: str
-    pattern: re.Pattern[str]
-
-    @property
-    def rank(self) -> tuple[int, int, str]:
-        """Fixed parts come before params, long paths before short ones."""
-        return (self.path.count(":"), -self.path.count("/"), self.path)
 
 
 @dataclass(frozen=True)
@@ -54,66 +53,124 @@ class Match:
     """
 
     action: str
-    params: Mapping[str, str]
+    params: Params
     is_alias: bool
 
 
 class Aliases:
-    """The routes of all published actions, made anew when the catalog has changed.
+    """The routes of all published actions, made again when the catalog has changed.
 
     Args:
         catalog: What there is.
+        settings: The aliases of the gateway itself, and which actions it serves.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, settings: GatewaySettings) -> None:
         self._catalog = catalog
+        self._settings = settings
+        self._own = [
+            Alias((method,) if method else (), Path(API + path), action)
+            for method, path, action in settings.aliases
+        ]
         self._made_of = -1
-        self._aliases: list[Alias] = []
+        self._all: list[Alias] = []
+        self._by_beginning: dict[str, list[Alias]] = {}
         self._names: dict[str, str] = {}
+        self._refused: set[str] = set()
 
     def find(self, method: str, path: str) -> Match | tuple[str, ...]:
-        """What a method and a path below `/api` mean.
+        """What a method and a path mean.
 
         Returns:
             The action; or, when the path fits and the method does not, the methods that would. None
             at all when nothing fits.
+
+        Raises:
+            BadRequestError: A param is not UTF-8 in percent-encoding.
         """
         self._refresh()
+        parts = split(path)
         allowed: list[str] = []
-        for alias in self._aliases:
-            found = alias.pattern.fullmatch(path)
-            if found is None:
-                continue
-            if not alias.methods or method in alias.methods:
-                params = {name: unquote(value) for name, value in found.groupdict().items()}
+        for alias in self._candidates(parts):
+            if alias.methods and method not in alias.methods:
+                if alias.path.match(parts) is not None:
+                    allowed += alias.methods
+            elif (params := alias.path.match(parts)) is not None:
                 return Match(alias.action, params, is_alias=True)
-            allowed += alias.methods
-        name = unquote(path).strip("/").replace("~", "$").replace("/", ".")
-        if action := self._names.get(name):
-            return Match(action, {}, is_alias=False)
+        if parts and f"/{parts[0]}" == API:
+            name = unquote("/".join(parts[1:])).replace("~", "$").replace("/", ".")
+            if action := self._names.get(name):
+                return Match(action, {}, is_alias=False)
         return tuple(dict.fromkeys(allowed))
 
     def all(self) -> list[Alias]:
-        """All routes."""
+        """All routes whose action is there."""
         self._refresh()
-        return self._aliases
+        return [alias for alias in self._all if alias.action in self._catalog.actions]
+
+    def named(self) -> dict[str, Endpoint]:
+        """The actions that have a path by their name."""
+        self._refresh()
+        return {name: self._catalog.actions[name].all[0] for name in self._names.values()}
+
+    def _candidates(self, parts: Sequence[str]) -> Sequence[Alias]:
+        return self._by_beginning.get(_beginning(parts), self._by_beginning.get("", ()))
 
     def _refresh(self) -> None:
         if self._made_of == self._catalog.changes:
             return
-        found: dict[tuple[tuple[str, ...], str], Alias] = {}
+        found = {(a.methods, a.path.text): a for a in self._own if self._is_served(a.action)}
         for node in self._catalog.nodes.values():
             if node.is_available:
                 for service in node.services:
-                    for alias in aliases_of(service):
-                        found.setdefault((alias.methods, alias.path), alias)
-        self._aliases = sorted(found.values(), key=lambda alias: alias.rank)
+                    for alias in self._aliases_of(service):
+                        found.setdefault((alias.methods, alias.path.text), alias)
+        self._all = sorted(found.values(), key=lambda alias: alias.path.rank)
+        self._index()
         self._names = {
             name.replace("/", "."): name
             for name, endpoints in self._catalog.actions.items()
-            if is_published(endpoints.all[0].description)
+            if self._settings.mapping_policy == "all"
+            and is_published(endpoints.all[0].description)
+            and self._is_listed(name)
         }
         self._made_of = self._catalog.changes
+
+    def _index(self) -> None:
+        """By the part behind `/api`; those that begin with a param may fit with any."""
+        index: dict[str, list[Alias]] = {}
+        for alias in self._all:
+            index.setdefault(_beginning(split(alias.path.text)), []).append(alias)
+        anywhere = [alias for key, found in index.items() if ":" in key for alias in found]
+        self._by_beginning = {
+            key: sorted([*found, *anywhere], key=lambda alias: alias.path.rank)
+            for key, found in index.items()
+            if ":" not in key
+        }
+        self._by_beginning.setdefault("", []).extend(anywhere)
+
+    def _is_listed(self, action: str) -> bool:
+        """Whether the whitelist has an action, and the blacklist has not."""
+        white, black = self._settings.whitelist, self._settings.blacklist
+        if white is not None and not any(matches(action, mask) for mask in white):
+            return False
+        return not any(matches(action, mask) for mask in black)
+
+    def _is_served(self, action: str) -> bool:
+        """Whether an alias of the gateway leads to an action; one may come with a node later."""
+        endpoints = self._catalog.actions.get(action)
+        is_hidden = endpoints is not None and not is_published(endpoints.all[0].description)
+        return self._is_listed(action) and not is_hidden
+
+    def _aliases_of(self, service: Mapping[str, Any]) -> Iterator[Alias]:
+        for name, route, method, path in routes_of(service):
+            if self._is_listed(name):
+                try:
+                    yield Alias((method,) if method else (), Path(path), name)
+                except PathError as error:
+                    if route not in self._refused:
+                        self._refused.add(route)
+                        _log.warning("the route %r of %s is left out: %s", route, name, error)
 
 
 def is_published(description: Mapping[str, Any]) -> bool:
@@ -121,50 +178,48 @@ def is_published(description: Mapping[str, Any]) -> bool:
     return description.get("visibility") in (None, "published")
 
 
-def aliases_of(service: Mapping[str, Any]) -> Iterator[Alias]:
-    """The routes that a service tells of its actions."""
+def routes_of(service: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """The routes that a service tells of its published actions.
+
+    Yields:
+        The name of the action; the route as it is written; its method, empty for all; its path.
+    """
     full_name = str(service.get("fullName") or service.get("name") or "")
-    settings: object = service.get("settings")
-    base: object = None
-    if isinstance(settings, Mapping):
-        base = cast("Mapping[str, Any]", settings).get("rest")
-    below = [base or full_name.replace(".", "/")]
-    bases = cast("list[object]", base) if isinstance(base, list) else below
-    actions: object = service.get("actions")
-    if not isinstance(actions, Mapping):
-        return
-    for name, action in cast("Mapping[str, Any]", actions).items():
-        if isinstance(action, Mapping) and is_published(cast("Mapping[str, Any]", action)):
-            rest: object = cast("Mapping[str, Any]", action).get("rest")
-            each = cast("list[object]", rest) if isinstance(rest, list) else [rest]
-            for route in each:
-                for prefix in bases:
-                    if alias := _alias(route, str(prefix), name):
-                        yield alias
+    settings = _mapping(service.get("settings"))
+    bases: list[Any] = _several(settings.get("rest") or full_name.replace(".", "/"))
+    for name, described in _mapping(service.get("actions")).items():
+        action = _mapping(described)
+        if not is_published(action):
+            continue
+        for route in _several(action.get("rest")):
+            for base in bases:
+                if found := _route(route, str(base), str(action.get("rawName") or name)):
+                    yield name, str(route)[:200], *found
 
 
-def _alias(route: object, base: str, action: str) -> Alias | None:
-    methods: tuple[str, ...] = ()
+def _route(route: object, base: str, short_name: str) -> tuple[str, str] | None:
     if isinstance(route, str):
         method, _, path = route.strip().rpartition(" ")
-        methods = (method.strip().upper(),) if method.strip() else ()
-        whole = f"{base.strip('/')}/{path.strip('/')}"
+        whole = f"{API}/{base}/{path}"
     elif isinstance(route, Mapping):
         told = cast("Mapping[str, Any]", route)
-        method = str(told.get("method") or "").upper()
-        methods = (method,) if method and method != "*" else ()
-        own, path = str(told.get("basePath", base)), str(told.get("path") or "")
-        whole = str(told.get("fullPath") or f"{own.strip('/')}/{path.strip('/')}")
+        method = str(told.get("method") or "")
+        path = told.get("path") or short_name.rpartition(".")[2]
+        whole = str(told.get("fullPath") or f"{API}/{told.get('basePath') or base}/{path}")
     else:
         return None
-    methods = () if methods == ("*",) else methods
-    path = "/" + whole.strip("/")
-    return Alias(methods, path, action, _pattern(path))
+    method = method.strip().upper()
+    return "" if method == "*" else method, whole
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    parts = _PARAM.split(path)
-    fixed = [re.escape(part) for part in parts[::2]]
-    names = [f"(?P<{name}>[^/]+)" for name in parts[1::2]]
-    whole = "".join(f + n for f, n in zip(fixed, [*names, ""], strict=True))
-    return re.compile(f"{whole}/?")
+def _beginning(parts: Sequence[str]) -> str:
+    """What the aliases of one beginning share: both parts of `/api/flights/7`."""
+    return "/".join(parts[:2])
+
+
+def _several(value: object) -> list[Any]:
+    return cast("list[Any]", value) if isinstance(value, list) else [value]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}

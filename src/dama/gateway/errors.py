@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,200}", re.ASCII)
+_OF_HTTP = frozenset(
+    {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 _PLAIN = " !#$&'()*+,/:;=?@[]~"
 _log = logging.getLogger("dama.gateway")
 
@@ -67,6 +70,14 @@ class PathNotFoundError(ClientCallError):
     name = "NotFoundError"
     status = 404
     code = "NOT_FOUND"
+
+
+class NotThereError(ClientCallError):
+    """The action of a path is on no node now."""
+
+    name = "ServiceUnavailableError"
+    status = 503
+    code = "SERVICE_UNAVAILABLE"
 
 
 class MethodNotAllowedError(ClientCallError):
@@ -135,15 +146,34 @@ def header_name(name: object) -> str:
     """The name of a header that an action gives.
 
     Raises:
-        CallError: It can not be one.
+        CallError: It can not be one, or is how HTTP itself sends the answer.
     """
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise CallError(f"An action gave the header {shown(name)}, which can not be one.")
+    if name.lower() in _OF_HTTP:
+        raise CallError(f"An action gave the header {name}, which is the server's own.")
     return name.lower()
 
 
-def header_value(value: object) -> str:
-    """The value of a header that an action gives; what no header may hold is percent-encoded."""
+def header_values(name: str, value: object) -> list[str]:
+    """The values of a header that an action gives: one, or those of a list, as of `Set-Cookie`.
+
+    Raises:
+        CallError: It is neither a text or a number nor a list of them.
+    """
+    values = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+    return [_header_value(name, each) for each in values]
+
+
+def _header_value(name: str, value: object) -> str:
+    """One value; what no header may hold is percent-encoded."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str | int | float):
+        raise CallError(
+            f"An action gave the header {name} the value {shown(value)}.",
+            "It may be a text, a number, or a list of them.",
+        )
     text = str(value)
     return text if text.isascii() and text.isprintable() else quote(text, safe=_PLAIN)
 

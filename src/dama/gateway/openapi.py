@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import msgspec
 
 from dama.errors import DamaError
-from dama.gateway.aliases import is_published
 
 if TYPE_CHECKING:
     from dama.broker.broker import Broker
@@ -55,25 +57,70 @@ ERROR_SCHEMA = {
         }
     ],
 }
-_PARAM = re.compile(r":(\w+)")
+_PARAM = re.compile(r"{(\w+)}")
 _KINDS = {"number": "number", "string": "string", "boolean": "boolean", "array": "array"}
 
 
-def document(broker: Broker, aliases: Aliases) -> dict[str, Any]:
-    """The document of all that is published, as of now."""
+class Document(NamedTuple):
+    """What is published, at one moment.
+
+    Attributes:
+        json: As OpenAPI.
+        page: For people.
+    """
+
+    json: bytes
+    page: str
+
+
+class Documents:
+    """The document, made once for each change of the catalog, and beside the loop.
+
+    Args:
+        broker: The services.
+        aliases: What can be called.
+    """
+
+    def __init__(self, broker: Broker, aliases: Aliases) -> None:
+        self._catalog = broker.catalog
+        self._aliases = aliases
+        self._lock = asyncio.Lock()
+        self._made_of = -1
+        self._current = Document(b"", "")
+
+    async def current(self) -> Document:
+        """The document of all that is published, as of now."""
+        async with self._lock:
+            changes = self._catalog.changes
+            if self._made_of != changes:
+                # Chosen here, where nothing changes meanwhile.
+                named = self._aliases.named()
+                actions = self._catalog.actions
+                routes = [(each, actions[each.action].all[0]) for each in self._aliases.all()]
+                self._current = await asyncio.to_thread(_made, named, routes)
+                self._made_of = changes
+            return self._current
+
+
+def _made(named: Mapping[str, Endpoint], routes: Sequence[tuple[Alias, Endpoint]]) -> Document:
+    found = document(named, routes)
+    return Document(msgspec.json.encode(found), page(found))
+
+
+def document(
+    named: Mapping[str, Endpoint], routes: Sequence[tuple[Alias, Endpoint]]
+) -> dict[str, Any]:
+    """The document of actions that have a path by their name, and of routes of their own."""
     paths: dict[str, dict[str, Any]] = {}
     schemas: dict[str, Any] = {"Error": ERROR_SCHEMA}
-    for name, endpoints in sorted(broker.catalog.actions.items()):
-        endpoint = endpoints.all[0]
-        if is_published(endpoint.description):
-            path = f"/api/{name.replace('.', '/').replace('$', '~')}"
-            paths[path] = _named(name, endpoint, schemas)
-    for alias in aliases.all():
-        endpoint = broker.catalog.actions[alias.action].all[0]
-        path = "/api" + _PARAM.sub(r"{\1}", alias.path)
-        for method in alias.methods or ("POST",):
-            operation = _operation(alias.action, endpoint, schemas, method, alias)
-            paths.setdefault(path, {})[method.lower()] = operation
+    for name, endpoint in sorted(named.items()):
+        path = f"/api/{name.replace('.', '/').replace('$', '~')}"
+        paths[path] = _named(name, endpoint, schemas, path)
+    for alias, endpoint in routes:
+        for path in alias.path.templates():
+            for method in alias.methods or ("POST",):
+                operation = _operation(alias.action, endpoint, schemas, method, path)
+                paths.setdefault(path, {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -116,24 +163,23 @@ def page(found: Mapping[str, Any]) -> str:
     )
 
 
-def _named(name: str, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    found = {"post": _operation(name, endpoint, schemas, "POST", None)}
+def _named(name: str, endpoint: Endpoint, schemas: dict[str, Any], path: str) -> dict[str, Any]:
+    found = {"post": _operation(name, endpoint, schemas, "POST", path)}
     if endpoint.description.get("scope") == "viewer":
-        found["get"] = _operation(name, endpoint, schemas, "GET", None)
+        found["get"] = _operation(name, endpoint, schemas, "GET", path)
     return found
 
 
 def _operation(
-    name: str, endpoint: Endpoint, schemas: dict[str, Any], method: str, alias: Alias | None
+    name: str, endpoint: Endpoint, schemas: dict[str, Any], method: str, path: str
 ) -> dict[str, Any]:
     params = _params_schema(name, endpoint, schemas)
-    in_path = _PARAM.findall(alias.path) if alias else []
+    in_path = _PARAM.findall(path)
     described = endpoint.description
     status = str(described.get("status") or 200)
     summary = str(described.get("description") or name)
-    where = alias.path if alias else "name"
     operation: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{method.lower()}_{name}_{where}").strip("_"),
+        "operationId": re.sub(r"\W+", "_", f"{method.lower()}_{name}_{path}").strip("_"),
         "summary": summary,
         "tags": [name.rpartition(".")[0]],
         "parameters": [_parameter(p, params, "path") for p in in_path],

@@ -64,6 +64,8 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         limit_concurrency=CONNECTIONS,
         server_header=False,
+        ws="none",
+        interface="asgi3",
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve([listening]))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from dama.config.table import Table
+from dama.gateway.own_aliases import Route, read_aliases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 KEYS = (
     "url",
@@ -27,8 +30,40 @@ KEYS = (
     "undeclared_commands",
     "before_call",
     "after_call",
+    "aliases",
+    "whitelist",
+    "blacklist",
+    "mapping_policy",
 )
 MIB = 1024 * 1024
+NAMES = 'patterns of names of actions, such as ["flights.*"]'
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@?#]+|\*")
+CODE = "It is code: write before_call, after_call or an action of a service."
+PROXY = "A proxy before the gateway does that: see docs/howto/gateway.md."
+# What moleculer-web has and this gateway has not, or by another name.
+HINTS = {
+    "autoAliases": "The routes of all actions with rest are always there.",
+    "assets": "Static files are for the proxy before it.",
+    "authentication": "Tokens say who calls: `dama token add`.",
+    "authorization": "Scopes of actions and tokens say who may call what.",
+    "bodyParsers": "JSON and forms are read; body_limit says how long they may be.",
+    "callOptions": "An action has timeout, retries and fallback in its definition.",
+    "camelCaseNames": "Names are written as they are; aliases give an action other paths.",
+    "cors": "Write origins: whose pages may call.",
+    "etag": "Answers to GET always have one.",
+    "http2": PROXY,
+    "https": PROXY,
+    "ip": "Write host.",
+    "mappingPolicy": "Write mapping_policy.",
+    "mergeParams": "Params of body, query and path are always merged.",
+    "onAfterCall": CODE,
+    "onBeforeCall": CODE,
+    "onError": CODE,
+    "path": "Everything is below /api; a proxy may give it another beginning.",
+    "rateLimit": "Write rate_limit and rate_window.",
+    "routes": "There is one route, /api: write its aliases and whitelist into [gateway].",
+    "use": CODE,
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +89,11 @@ class GatewaySettings:
         undeclared_commands: A token with the scope admin, for all services, may have any command
             run as the user of this process.
         any_method: `/api/<service>/<action>` takes any method, as that of moleculer-web does.
+        aliases: Routes of the gateway itself: the method, empty for all; the path below `/api`; and
+            the action.
+        whitelist: Patterns of the names of actions that are served; None for all.
+        blacklist: Patterns of those that are not.
+        mapping_policy: `all`, or `restrict`: only routes are served, no action by its name.
     """
 
     host: str = "127.0.0.1"
@@ -70,6 +110,10 @@ class GatewaySettings:
     undeclared_commands: bool = False
     before_call: str | None = None
     after_call: str | None = None
+    aliases: tuple[Route, ...] = ()
+    whitelist: tuple[str, ...] | None = None
+    blacklist: tuple[str, ...] = ()
+    mapping_policy: str = "all"
 
     @property
     def is_loopback(self) -> bool:
@@ -101,7 +145,7 @@ def read_settings(
     Raises:
         InvalidDefinitionError: A key is unknown or wrong; the message names it.
     """
-    table = Table(f"{source}: gateway", values, KEYS)
+    table = Table(f"{source}: gateway", values, KEYS, HINTS)
     own_port = table.number("port", 0, 65535)
     defaults = GatewaySettings()
     return GatewaySettings(
@@ -109,7 +153,7 @@ def read_settings(
         port=port if port is not None else defaults.port if own_port is None else own_port,
         tokens=table.flag("tokens", default=True),
         allowed_hosts=table.texts("allowed_hosts"),
-        origins=table.texts("origins"),
+        origins=_origins(table),
         trusted_proxies=table.texts("trusted_proxies"),
         body_limit=table.size("body_limit") or defaults.body_limit,
         upload_limit=table.size("upload_limit") or defaults.upload_limit,
@@ -119,6 +163,10 @@ def read_settings(
         undeclared_commands=table.flag("undeclared_commands"),
         before_call=table.text("before_call"),
         after_call=table.text("after_call"),
+        aliases=read_aliases(table),
+        whitelist=table.texts("whitelist", NAMES) if table.has("whitelist") else None,
+        blacklist=table.texts("blacklist", NAMES),
+        mapping_policy=_mapping_policy(table),
     )
 
 
@@ -126,3 +174,15 @@ def _window(table: Table, default: float) -> float:
     wanted = "a number of seconds, more than 0"
     seconds = table.value("rate_window", (int, float), wanted, default)
     return float(seconds) if seconds > 0 else table.wrong("rate_window", wanted)
+
+
+def _origins(table: Table) -> tuple[str, ...]:
+    wanted = 'origins such as ["https://pages.example.org"], as a browser sends them, or ["*"]'
+    found = table.texts("origins", wanted)
+    return found if all(map(_ORIGIN.fullmatch, found)) else table.wrong("origins", wanted)
+
+
+def _mapping_policy(table: Table) -> str:
+    found = table.text("mapping_policy", "all")
+    known = ("all", "restrict")
+    return found if found in known else table.wrong("mapping_policy", '"all" or "restrict"')

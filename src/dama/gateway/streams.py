@@ -17,7 +17,7 @@ from dama.config.table import shown
 from dama.domain.exact import encode_hook
 from dama.errors import DamaError
 from dama.gateway.errors import BadRequestError
-from dama.gateway.invoke import headers_of
+from dama.gateway.params import headers_of
 from dama.store.rows import LogFilter
 
 if TYPE_CHECKING:

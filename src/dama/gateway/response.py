@@ -1,0 +1,150 @@
+"""Responses: made of the result of a call, as its action and its meta say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from starlette.responses import Response, StreamingResponse
+
+from dama.broker.errors import CallError
+from dama.broker.wire.values import as_json
+from dama.gateway.errors import header_name, header_values
+from dama.gateway.params import headers_of
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from dama.broker.call import Call
+    from dama.broker.catalog import Endpoint
+
+JSON = "application/json; charset=utf-8"
+NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
+
+
+def respond(
+    request: Request,
+    call: Call,
+    result: Any,  # noqa: ANN401 - any JSON
+    endpoint: Endpoint,
+) -> Response:
+    """The response of a result, as its action and the meta of its call say.
+
+    `$statusCode`, `$location`, `$responseType` and `$responseHeaders` are those of moleculer-web.
+    """
+    meta, described = call.meta, endpoint.description
+    status = _status(meta.get("$statusCode"), described.get("status"))
+    headers = headers_of_answer(described.get("responseHeaders"), meta)
+    told = described.get("responseType")
+    kind = headers.one("content-type") or (told if isinstance(told, str) else None)
+    location = meta.get("$location")
+    # 202 as well: where to look for what was only begun.
+    if location and (status in REDIRECTS or status in {CREATED, 202}):
+        headers["location"] = [quote(str(location), safe="/:?#[]@!$&'()*+,;=%~")]
+    if result is None and endpoint.action and not endpoint.action.definition.gives_nothing:
+        return headers.onto(Response(b"null", status), JSON)  # one of its results
+    if isinstance(result, AsyncIterable):
+        source = cast("AsyncIterable[Any]", result)
+        response = StreamingResponse(_chunks(source), status)
+        return headers.onto(response, kind or "application/octet-stream")
+    body, kind = _encode(result, kind)
+    if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
+        tag = headers.one("etag") or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
+        headers["etag"] = [tag]
+        if _is_known(headers_of(request).get("if-none-match"), tag):
+            return headers.onto(Response(status_code=NOT_MODIFIED))
+    if status in {NO_CONTENT, NOT_MODIFIED}:
+        return headers.onto(Response(status_code=status))
+    return headers.onto(Response(body, status), kind)
+
+
+class Headers(dict[str, list[str]]):
+    """Headers of an answer by their names in small letters; one may be there several times."""
+
+    def one(self, name: str) -> str | None:
+        """Take out the last value of one."""
+        values = self.pop(name, None)
+        return values[-1] if values else None
+
+    def onto(self, response: Response, kind: str | None = None) -> Response:
+        """Give them to a response, with a type as it is: of its own it would get a charset."""
+        if kind:
+            response.headers["content-type"] = kind
+        for name, values in self.items():
+            del response.headers[name]
+            for value in values:
+                response.headers.append(name, value)
+        return response
+
+
+def headers_of_answer(described: object, meta: Mapping[str, Any]) -> Headers:
+    """The headers that the definition of an action and the meta of its call say.
+
+    Raises:
+        CallError: One of them cannot be a header.
+    """
+    found = Headers()
+    for told in (described, meta.get("$responseHeaders")):
+        if isinstance(told, Mapping):
+            for name, value in cast("Mapping[str, Any]", told).items():
+                found[header_name(name)] = header_values(name, value)
+    if kind := meta.get("$responseType"):
+        found["content-type"] = header_values("$responseType", kind)
+    return found
+
+
+def add_headers(error: Response, meta: Mapping[str, Any]) -> None:
+    """Give the response of an error the headers that its action wanted; it stays JSON."""
+    with suppress(CallError):  # which may be the error itself
+        headers = headers_of_answer(None, meta)
+        headers.pop("content-type", None)
+        headers.onto(error)
+
+
+def _status(*told: object) -> int:
+    for status in told:
+        if isinstance(status, int) and 200 <= status < 600:  # noqa: PLR2004 - those of HTTP
+            return status
+    return 200
+
+
+def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
+    if result is None:
+        return b"", kind
+    data = _bytes_of(result)
+    if data is not None:
+        return data, kind or "application/octet-stream"
+    if kind is not None and isinstance(result, str | int | float):
+        text = result if isinstance(result, str) else as_json(result, "result").decode()
+        return text.encode(), kind
+    return as_json(result, "result"), kind or JSON
+
+
+def _bytes_of(result: object) -> bytes | None:
+    """Bytes as they are, or as Node.js writes a buffer in JSON."""
+    if isinstance(result, bytes):
+        return result
+    if isinstance(result, Mapping):
+        told = cast("Mapping[str, Any]", result)
+        data: object = told.get("data")
+        if told.get("type") == "Buffer" and isinstance(data, list):
+            return bytes(cast("list[int]", data))
+    return None
+
+
+async def _chunks(source: AsyncIterable[Any]) -> AsyncIterator[bytes | str]:
+    async for chunk in source:
+        if isinstance(chunk, bytes | str):
+            yield chunk
+        else:
+            yield as_json(chunk, "chunk") + b"\n"
+
+
+def _is_known(told: str | None, tag: str) -> bool:
+    if not told:
+        return False
+    known = {each.strip().removeprefix("W/") for each in told.split(",")}
+    return "*" in known or tag in known
