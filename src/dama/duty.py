@@ -17,11 +17,12 @@ from dama import clock
 from dama.errors import DamaError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
 STEADY_SECONDS = 30.0  # without a failure, and it is well again
+AGAIN_SECONDS = 5.0
 MOST_FAILURES = 10  # in a row, outages aside; together they take about a minute
 
 _log = logging.getLogger("dama.duty")
@@ -135,12 +136,25 @@ async def on_duty(*duties: Duty) -> AsyncGenerator[None]:
         if not failures or (block is not None and block.uncancel() > 0):
             raise
     finally:
-        for duty, task in zip(duties, tasks, strict=True):
+        for duty in duties:
             duty.end()
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancelled(tasks)
     if failures:
         raise failures[0]
+
+
+async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end.
+
+    One that goes on is cancelled again: `asyncio.wait_for` of Python 3.11, in whatever library, may
+    have forgotten the first time, and whoever waits here would wait forever.
+    """
+    tasks = list(tasks)
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)  # or asyncio says that nobody asked
 
 
 def in_words(error: BaseException) -> str:

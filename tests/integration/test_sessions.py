@@ -123,6 +123,19 @@ async def test_a_setting_of_the_database_changes_nothing(server, database_url, k
     await use(database_url)
 
 
+async def test_a_transaction_may_idle_from_its_very_beginning(server, database_url):
+    """However little the database allows: on a busy machine time passes after each statement."""
+    database, _ = names(database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(
+            SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '1ms'").format(
+                Identifier(database)
+            )
+        )
+
+    await use(database_url)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 async def test_a_setting_of_the_role_changes_nothing(server, database_url, known, name):
     """As above, for one role in one database."""

@@ -7,6 +7,7 @@ product.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Mapping
@@ -85,8 +86,11 @@ class Database:
         try:
             async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
                 pooled = await _is_pooled(first)
+                if not pooled:
+                    await session.pin(first)
                 async with first.transaction():
-                    await session.pin_transaction(first)
+                    if pooled:
+                        await session.pin_transaction(first)
                     await schema.check(first)
         except psycopg.Error as error:
             raise translate(error) or error from error
@@ -131,9 +135,15 @@ class Database:
         """
         deadline = clock.monotonic() + self._patience
         pause = FIRST_PAUSE
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
         while True:
             try:
                 async with self._pool.connection() as connection:
+                    # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
+                    # comes together with the connection.
+                    if task and task.cancelling() > cancellations:
+                        raise asyncio.CancelledError
                     if not again:  # it may have died since: better seen before than after
                         await AsyncConnectionPool.check_connection(connection)
                     if not self.is_pooled:

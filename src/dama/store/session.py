@@ -55,7 +55,7 @@ SELECT pg_catalog.set_config('statement_timeout', '0', TRUE),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)
 """
 # A step may be busy in Python for hours between two statements of its transaction.
-MAY_IDLE = "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)"
+MAY_IDLE = "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', %s)"
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 
 
@@ -81,6 +81,29 @@ async def pin_transaction(connection: AnyAsync) -> None:
 def pin_transaction_blocking(connection: AnySync) -> None:
     """The same as `pin_transaction`."""
     connection.execute(_statement(connection.info.server_version, is_local=True))
+
+
+async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
+    """Let transactions idle: the whole session, before one begins, or that of a pooler, in it.
+
+    Between the beginning of a transaction and its first statement a busy machine lets time pass.
+    """
+    if is_pooled:
+        await connection.execute(MAY_IDLE, [True])
+        return
+    await connection.set_autocommit(True)
+    await connection.execute(MAY_IDLE, [False])
+    await connection.set_autocommit(False)
+
+
+def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
+    """The same as `let_idle`."""
+    if is_pooled:
+        connection.execute(MAY_IDLE, [True])
+        return
+    connection.autocommit = True
+    connection.execute(MAY_IDLE, [False])
+    connection.autocommit = False
 
 
 async def begin_plainly(connection: AnyAsync) -> None:

@@ -22,7 +22,7 @@ from dama.domain.exact import Undecoded
 from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
-from dama.store.session import NO_TIMEOUTS, begin_plainly
+from dama.store.session import MAY_IDLE, NO_TIMEOUTS, begin_plainly
 from dama.store.statements import statement
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ class Subscription:
         )
         async with opened as connection:
             await begin_plainly(connection)  # the rest of the session is the handler's
+            if not self._database.is_pooled:
+                await connection.execute(MAY_IDLE, [False])
             yield connection
 
     async def _handle_batch(self, connection: Connection) -> bool:

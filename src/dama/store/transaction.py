@@ -62,7 +62,7 @@ def commit_blocking(
         with closing(opened), opened as connection:
             on_open(partial(_end, connection))
             session.begin_plainly_blocking(connection)
-            connection.execute(session.MAY_IDLE)
+            session.let_idle_blocking(connection, is_pooled=database.is_pooled)
             batch = encode(function(connection))
             session.pin_transaction_blocking(connection)  # nothing of the function comes after it
             cursor = connection.execute(statement("append_events"), {"batch": batch})
@@ -87,7 +87,7 @@ async def commit(
         try:
             async with opened as connection:
                 await session.begin_plainly(connection)
-                await connection.execute(session.MAY_IDLE)
+                await session.let_idle(connection, is_pooled=database.is_pooled)
                 batch = encode(await function(connection))
                 await session.pin_transaction(connection)
                 cursor = await connection.execute(statement("append_events"), {"batch": batch})

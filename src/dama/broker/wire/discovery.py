@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from dama.broker.catalog import Node
 from dama.broker.errors import CallError, RequestRejectedError
+from dama.duty import cancelled
 
 if TYPE_CHECKING:
     from dama.broker.wire.exchange import Exchange
@@ -57,9 +58,7 @@ class Discovery:
 
     async def end(self) -> None:
         """Look after nobody any more."""
-        for duty in self._duties:
-            duty.cancel()
-        await asyncio.gather(*self._duties, return_exceptions=True)
+        await cancelled(self._duties)
 
     async def discover(self, node_id: str | None = None) -> None:
         """Ask all nodes, or one, to tell of themselves."""
