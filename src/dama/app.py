@@ -37,6 +37,7 @@ from dama.store.health import read_health
 from dama.upkeep.cleaning import Cleaned, Keep, clean, read_keep
 from dama.upkeep.doctor import Facts, Finding, examine
 from dama.upkeep.host import adrift, kill_mode, units_of
+from dama.upkeep.why import Reason, reasons
 from dama.worker.scheduler import start_at
 from dama.worker.worker import SLOTS, Worker
 
@@ -282,6 +283,16 @@ class App:
         if context.run is None:
             await self.store.resume(context_id, by or _starter())
 
+    async def why(self, context_id: int) -> list[Reason]:
+        """Why a run is not running: all reasons, never none.
+
+        Raises:
+            UnknownContextError: There is no such context.
+        """
+        context = await self.store.context(context_id)
+        obstacles = await self.store.queue.obstacles(context_id)
+        return reasons(context, obstacles, await self.store.queue.circle(context_id))
+
     async def examine(self, config: Config) -> list[Finding]:
         """Look whether the database, the queue, the workers and the log are well."""
         health = await read_health(self.store.database)  # first: the next one places events
@@ -297,6 +308,7 @@ class App:
                 hints=self.store.hints.arrive,
                 behind=[(row.name, max(last - row.position, 0)) for row in subscriptions],
                 parked=len(await self.store.log.parked()),
+                circles=await self.store.queue.circles(),
                 adrift=adrift(await directories_of(self.store, self.home)),
                 kill_modes=await self._kill_modes(),
                 home=str(config.home),

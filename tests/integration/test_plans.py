@@ -93,6 +93,7 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
         **register,
         queues=["default"],
         labels=[],
+        tasks=["a.b"],
         root=None,
         slots=9,
         lease=lease,
@@ -109,6 +110,7 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
     )
     full.execute("read_context", context_id=context_id)
     full.execute("read_outcomes", context_ids=[context_id])
+    full.execute("read_waits", contexts=[context_id + 1])
 
     assert len(claimed) == 10
     assert len(full.plans) > 10

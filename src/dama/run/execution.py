@@ -68,6 +68,7 @@ class Beginning:
 
 STARTED = Beginning()
 SPAWN_PAUSE = 0.2
+PARK_AFTER_WHEN_LIMITED = 1.0
 ADVANCE_SECONDS = 0.2  # in which a function goes from one wait or step to the next
 MOST_WORDS = 2000
 WORDS = {
@@ -136,6 +137,8 @@ class Execution:
         self.waits: list[Wait] = []
         self.signals_taken: Counter[str] = Counter()
         self.park_after = endings.park_after
+        if claim.is_limited:  # its place is needed: others wait for it, its own subtasks perhaps
+            self.park_after = min(self.park_after, PARK_AFTER_WHEN_LIMITED)
         self.busy = 0
         self.advanced_at = -ADVANCE_SECONDS
         self.facts: dict[str, Any] = {}
@@ -270,6 +273,9 @@ class Execution:
         """Append events in their order, all or none; see `write`."""
         if self._closed:
             raise LostSignal
+        return await self._submit(items)
+
+    async def _submit(self, items: Sequence[Append]) -> list[Appended]:
         if self.secrets:
             items = [without(self.secrets, item) for item in items]
         try:
@@ -385,7 +391,9 @@ class Execution:
             ParkSignal: It takes so long that the run should not stay in memory.
         """
         with self.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)):
-            outcomes = await self._endings.wait(ids, fail_fast=fail_fast, may_park=self.may_park)
+            outcomes = await self._endings.wait(
+                ids, fail_fast=fail_fast, may_park=self.may_park, park_after=self.park_after
+            )
             if outcomes is None:
                 raise ParkSignal
         # What was cancelled for the sake of a failure is not the failure itself.
@@ -452,6 +460,11 @@ class Execution:
         """Write the ERROR: the task failed for good."""
         key = f"ERROR#{self.claim.epoch}"
         await self.write_failure(":ERROR", error, {}, key)
+
+    async def fail_parked(self, error: BaseException) -> None:
+        """Write the ERROR of a run that has left memory: nothing could ever wake it."""
+        payload, key = self._payload_of(error), f"ERROR#{self.claim.epoch}"
+        await self._submit([self.event(":ERROR", payload, key=key, error=True, **self.facts)])
 
     async def will_retry(self, error: BaseException, delay: float) -> None:
         """Write that this attempt failed and another one follows."""

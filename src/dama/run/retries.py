@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
 from dama.run.errors import ProgramError, ReplayError, UnawaitedError
+from dama.store.errors import CircleError
+
+HOPELESS = (UndeclaredCommandError, ReplayError, UnawaitedError, CircleError)
 
 if TYPE_CHECKING:
     from dama.definitions.service import TaskDefinition
@@ -21,7 +24,7 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     hopeless = isinstance(error, options.fail_on)
     hopeless = hopeless or not (isinstance(error, options.retry_on) or is_odd)
     hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
-    hopeless = hopeless or isinstance(error, UndeclaredCommandError | ReplayError | UnawaitedError)
+    hopeless = hopeless or isinstance(error, HOPELESS)
     if hopeless or attempt > options.retries:
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret

@@ -109,9 +109,15 @@ class Endings:
         self._changed = asyncio.Event()
 
     async def wait(
-        self, ids: Sequence[int], *, fail_fast: bool, may_park: Callable[[], bool]
+        self,
+        ids: Sequence[int],
+        *,
+        fail_fast: bool,
+        may_park: Callable[[], bool],
+        park_after: float | None = None,
     ) -> dict[int, Outcome] | None:
         """Wait until all have ended, or one has failed; None when the run should be parked."""
+        park_after = self.park_after if park_after is None else park_after
         begun = clock.monotonic()
         found: dict[int, Outcome] = {}
         while True:
@@ -121,7 +127,7 @@ class Endings:
             failed = fail_fast and any(outcome.status != "DONE" for outcome in found.values())
             if len(found) == len(set(ids)) or failed:
                 return found
-            if clock.monotonic() - begun > self.park_after and may_park():
+            if clock.monotonic() - begun > park_after and may_park():
                 return None
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):

@@ -155,16 +155,23 @@ class Task(RunFacts):
 
         Raises:
             SubtaskError: It failed for good or was cancelled.
+            CircleError: It could only begin once this run has ended.
         """
-        return await (await self.start(task, params)).result()
+        return await (await self._start(task, params, is_awaited=True)).result()
 
     @asked
     async def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
     ) -> Subtask[R]:
         """Start a subtask and go on; `await subtask.result()` waits for it."""
+        return await self._start(task, params, is_awaited=False)
+
+    async def _start(
+        self, task: TaskDefinition[R], params: Mapping[str, Any] | None, *, is_awaited: bool
+    ) -> Subtask[R]:
         key = self._execution.key(task.name)
-        (context_id,) = await self._execution.spawn(key, [start_of(task, params or {})])
+        start = replace(start_of(task, params or {}), is_awaited=is_awaited)
+        (context_id,) = await self._execution.spawn(key, [start])
         return Subtask(context_id, task, self._results, self.asks)
 
     @overload
@@ -214,7 +221,7 @@ class Task(RunFacts):
             TaskUsageError: The task has a limit of its own, which `limit` can not be added to.
         """
         key = self._execution.key(f"map:{task.name}")
-        starts = [start_of(task, each) for each in params]
+        starts = [replace(start_of(task, each), is_awaited=True) for each in params]
         if limit is not None:
             starts = self._limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []

@@ -70,6 +70,12 @@ def contexts_service(app: App) -> Service:
         await permit_context(app, call, context_id)
         return document(await app.store.tree(context_id))
 
+    @service.action(scope="viewer", rest="GET /:context_id/why")
+    async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+        """Say why a run is not running: every reason, with what to do."""
+        await permit_context(app, call, context_id)
+        return document(await app.why(context_id))
+
     @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(
         call: Call,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.service import Service
 from dama.domain.schedule import CatchUp, Overlap, Schedule
-from dama.shipped.documents import document
+from dama.shipped.documents import document, starter
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -84,9 +84,11 @@ def queues_service(app: App) -> Service:
         return document(await app.store.queue.queues())
 
     @service.action(scope="operator", rest="POST /:queue/pause")
-    async def pause(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
+    async def pause(call: Call, queue: str) -> None:
         """Start nothing of a queue until it is resumed."""
-        await app.store.queue.set_queue(queue, paused=True)
+        who = starter(call)
+        by = who.get("user") or who.get("token") or who.get("user_as_said") or call.node_id
+        await app.store.queue.set_queue(queue, paused=True, by=by)
 
     @service.action(scope="operator", rest="POST /:queue/resume")
     async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it

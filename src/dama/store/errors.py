@@ -2,7 +2,8 @@
 
 DM001 InvalidEventError, DM002 UnknownContextError, DM003 IdempotencyConflictError, DM004
 StaleEpochError, DM005 VersionConflictError, DM006 LifeCycleError, DM007 HistoryError, DM008
-SingletonError, DM009 WorkersAliveError, DM010 ReservedEventError, DM011 SchemaError.
+SingletonError, DM009 WorkersAliveError, DM010 ReservedEventError, DM011 SchemaError, DM012
+CircleError.
 """
 
 from __future__ import annotations
@@ -55,6 +56,17 @@ class SingletonError(RefusedError):
     """Only one run of this kind may be open, and one is."""
 
     code = "SINGLETON"
+
+
+class CircleError(RefusedError):
+    """Runs would wait for each other, and none of them could ever continue."""
+
+    code = "CIRCLE"
+
+    @classmethod
+    def of(cls, context_id: int, circle: str) -> CircleError:
+        """The error of the context whose wait has closed a circle."""
+        return cls(f"Context {context_id} would wait forever: {circle}.", HINTS["DM012"])
 
 
 class WorkersAliveError(RefusedError):
@@ -158,6 +170,7 @@ HINTS = {
     "DM005": "Read the newer events, decide again, append.",
     "DM008": "Wait for its end, or cancel it with `dama cancel`.",
     "DM009": "Stop them first: `dama workers` lists them.",
+    "DM012": "Start it without waiting for it, or raise the concurrency of its task.",
     "DM006": "`dama events CONTEXT` shows what the context has.",
 }
 
@@ -173,6 +186,7 @@ CLASSES: dict[str, type[DamaError]] = {
     "DM009": WorkersAliveError,
     "DM010": ReservedEventError,
     "DM011": SchemaError,
+    "DM012": CircleError,
 }
 
 

@@ -115,6 +115,8 @@ def start_item(start: Start) -> dict[str, Any]:
     }
     if start.when_open != "queue":
         item["when_open"] = start.when_open
+    if start.is_awaited:
+        item["awaited"] = True
     if start.key is not None:
         item["idempotency_key"] = start.key
     return item

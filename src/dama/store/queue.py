@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from dama.domain.circle import WaitsFor, find_circle, find_circles
 from dama.domain.exact import decode_stored
 from dama.store.errors import InvalidValueError
 from dama.store.rows import Claim
@@ -137,6 +138,19 @@ class WorkerRow:
     trouble: str | None
 
 
+@dataclass(frozen=True)
+class Obstacle:
+    """One thing that keeps a run from running.
+
+    Attributes:
+        reason: Its kind.
+        facts: What the database knows of it.
+    """
+
+    reason: str
+    facts: Mapping[str, Any]
+
+
 class RunQueue:
     """The runs of one database."""
 
@@ -152,6 +166,7 @@ class RunQueue:
         slots: int,
         lease: timedelta,
         labels: Sequence[str] = (),
+        tasks: Sequence[str] | None = None,
     ) -> int:
         """Make a worker known; gives its id."""
         params = {
@@ -160,6 +175,7 @@ class RunQueue:
             "root": root,
             "slots": slots,
             "labels": list(labels),
+            "tasks": None if tasks is None else list(tasks),
             "lease": lease,
         }
         ((worker_id,),) = await self._database.rows("register_worker", params)
@@ -198,6 +214,7 @@ class RunQueue:
         paused: bool | None = None,
         concurrency: int | None = None,
         rate: float | None = None,
+        by: str | None = None,
     ) -> None:
         """Pause, resume or limit a queue, for all workers.
 
@@ -206,6 +223,7 @@ class RunQueue:
             paused: Nothing of it is started meanwhile; what runs goes on.
             concurrency: At most so many runs at once; 0 for no limit.
             rate: At most so many starts a second; 0 for no limit.
+            by: Who does it.
 
         Raises:
             InvalidValueError: A limit is not a number to count with.
@@ -219,7 +237,13 @@ class RunQueue:
                 f"The rate must be 0 (no limit) or {LEAST_RATE} to {MOST_RATE:,.0f} a second, "
                 f"got {rate}."
             )
-        params = {"queue": queue, "paused": paused, "concurrency": concurrency, "rate": rate}
+        params = {
+            "queue": queue,
+            "paused": paused,
+            "concurrency": concurrency,
+            "rate": rate,
+            "by": by,
+        }
         await self._database.rows("set_queue", params)
 
     async def workers(self) -> list[WorkerRow]:
@@ -298,6 +322,24 @@ class RunQueue:
         ((parked,),) = await self._database.rows("park_run", params)
         return parked
 
+    async def obstacles(self, context_id: int) -> list[Obstacle]:
+        """What keeps a run from running."""
+        rows = await self._database.rows("read_obstacles", {"context_id": context_id})
+        return [Obstacle(reason, facts) for reason, facts in rows]
+
+    async def circle(self, context_id: int) -> list[WaitsFor]:
+        """The circle of waits that a run is in or behind; empty when it can continue."""
+        return find_circle(await self._waits([context_id]), context_id)
+
+    async def circles(self) -> list[list[WaitsFor]]:
+        """All circles of waits, each once."""
+        return find_circles(await self._waits(None))
+
+    async def _waits(self, contexts: Sequence[int] | None) -> list[WaitsFor]:
+        params = {"contexts": None if contexts is None else list(contexts)}
+        rows = await self._database.rows("read_waits", params)
+        return [WaitsFor(waiter, awaited, key, limit or 0) for waiter, awaited, key, limit in rows]
+
     async def retry(
         self, context_id: int, worker_id: int, delay: float, epoch: int | None = None
     ) -> None:
@@ -337,7 +379,7 @@ class RunQueue:
 
 def _claim(row: Row) -> Claim:
     """A claimed run. One whose params cannot be read is a claim too: it fails alone."""
-    *facts, has_params, text, program_epoch, deaths, deaths_alone = row
+    *facts, has_params, text, program_epoch, deaths, deaths_alone, is_limited = row
     params: Any = {}
     flaw: str | None = None
     try:
@@ -353,4 +395,5 @@ def _claim(row: Row) -> Claim:
         deaths=deaths,
         deaths_alone=deaths_alone,
         flaw=flaw,
+        is_limited=is_limited,
     )

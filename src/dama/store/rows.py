@@ -103,6 +103,7 @@ class Start:
         limit_key: At most `key_limit` runs with this key are begun and not ended.
         key_limit: See there.
         when_open: What becomes of this start when a run with the key is open.
+        is_awaited: The parent waits for it from the start on.
         meta: Who starts it.
     """
 
@@ -118,6 +119,7 @@ class Start:
     limit_key: str | None = None
     key_limit: int = 1
     when_open: Literal["queue", "refuse", "return"] = "queue"
+    is_awaited: bool = False
     meta: Mapping[str, Any] | None = None
 
 
@@ -139,6 +141,7 @@ class Claim:
         deaths: How many workers died in a row while they held it and it got no further.
         deaths_alone: Those of them that held nothing else.
         flaw: Why its params cannot be read; None when they can.
+        is_limited: Others may wait for its place: its queue or its key has a limit.
     """
 
     context_id: int
@@ -154,6 +157,7 @@ class Claim:
     deaths: int = 0
     deaths_alone: int = 0
     flaw: str | None = None
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from dama.domain.circle import WaitsFor, who_waits
 from dama.run import commands
 from dama.store.health import HealthRow
 
@@ -48,6 +49,7 @@ class Facts:
         hints: Whether a NOTIFY arrives.
         behind: The names of durable subscriptions, and by how many positions they are behind.
         parked: How many contexts subscriptions could not handle.
+        circles: Runs that wait for each other, and forever.
         adrift: Contexts of programs of this host that nobody supervises, with their state.
         kill_modes: The units of systemd that workers of this host are in, and what ends with them.
         home: The folder of dama's files.
@@ -62,6 +64,7 @@ class Facts:
     hints: bool
     behind: Sequence[tuple[str, int]]
     parked: int
+    circles: Sequence[Sequence[WaitsFor]] = ()
     adrift: Sequence[tuple[int, str]] = ()
     kill_modes: Sequence[tuple[str, str]] = ()
     home: str = ""
@@ -289,6 +292,17 @@ def passed_over(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def circles(facts: Facts) -> Iterator[Finding]:
+    """Runs that wait for each other."""
+    for circle in facts.circles:
+        yield Finding(
+            "circle",
+            "fail",
+            f"{len({wait.waiter for wait in circle})} runs wait forever: {who_waits(circle)}",
+            f"Cancel one of them: dama cancel {circle[-1].waiter}",
+        )
+
+
 def schedules(facts: Facts) -> Iterator[Finding]:
     """Those that an error has paused."""
     for name in facts.health.failed_schedules:
@@ -336,5 +350,5 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk, home,
-    workers, programs, unclaimed, passed_over, schedules, hints, log, subscriptions,
+    workers, programs, unclaimed, passed_over, circles, schedules, hints, log, subscriptions,
 )  # fmt: skip

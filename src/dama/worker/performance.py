@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
 from dama.definitions.registry import Registry
+from dama.domain.circle import who_waits
 from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
 from dama.duty import in_words
 from dama.errors import DamaError, UnavailableError
@@ -29,6 +30,7 @@ from dama.run.patience import until_answered
 from dama.run.retries import after_failure
 from dama.spans import is_collecting, span
 from dama.store import Claim
+from dama.store.errors import CircleError
 from dama.store.queue import RunQueue
 from dama.telemetry import about
 from dama.worker.poison import PoisonError, is_poison, is_suspect
@@ -92,9 +94,13 @@ class Performance:
     Args:
         crew: What it has in common with others.
         claim: The run.
+
+    Attributes:
+        has_parked: The run waits without a worker; what is left here is no longer the run.
     """
 
     def __init__(self, crew: Crew, claim: Claim) -> None:
+        self.has_parked = False
         self._crew = crew
         self._claim = claim
         self._is_told = False
@@ -232,12 +238,28 @@ class Performance:
                 self._crew.on_due()
             case Waiting() as waiting:
                 execution.close()
-                await until_answered(
+                self.has_parked = True  # from the commit on, which comes before the answer
+                parked = await until_answered(
                     lambda: queue.park(context_id, self._worker_id, waiting), self._name
                 )
                 self._crew.on_due()
+                if parked and waiting.awaited:
+                    await self._refuse_circle(execution)
             case _:
                 raise LostSignal
+
+    async def _refuse_circle(self, execution: Execution) -> None:
+        """Let a run fail whose wait has just closed a circle: nobody in it could ever continue.
+
+        Looked at after it waits: of two that begin to at the same moment the later one sees it.
+        """
+        circle = await until_answered(
+            lambda: self._crew.queue.circle(self._claim.context_id), self._name
+        )
+        if circle:
+            error = CircleError.of(self._claim.context_id, who_waits(circle))
+            _log.warning("%s", error)
+            await execution.fail_parked(error)
 
     async def _finish(self, execution: Execution, result: object) -> None:
         try:

@@ -219,6 +219,7 @@ class Worker:
             root=self._root,
             slots=self._slots,
             labels=self._labels,
+            tasks=self._tasks,
             lease=LEASE,
         )
 
@@ -327,7 +328,8 @@ class Worker:
     def _drop(self, contexts: Sequence[int]) -> None:
         """These were cancelled or taken over since they were held."""
         for context_id in contexts:
-            if (held := self._running.get(context_id)) is not None:
+            held = self._running.get(context_id)
+            if held is not None and not held.performance.has_parked:
                 held.stopped()
         if contexts:
             self._programs.look()
@@ -344,7 +346,9 @@ class Worker:
         try:
             await performance.run()
         finally:
-            self._running.pop(claim.context_id, None)
+            held = self._running.get(claim.context_id)
+            if held is not None and held.performance is performance:  # it may be back already
+                del self._running[claim.context_id]
             self._endings.ended()
             self._wake.set()
         if claim.parent_id is not None:

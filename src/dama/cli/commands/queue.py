@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 from typing import TYPE_CHECKING
 
 import click
@@ -12,8 +13,11 @@ from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dama.cli.session import Session
     from dama.store.queue import QueueRow
+    from dama.upkeep.why import Reason
 
 
 @click.group(
@@ -53,7 +57,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Start nothing of a queue any more; what runs goes on."""
-    _set(session, name, paused=True)
+    _set(session, name, paused=True, by=getpass.getuser())
     echo(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
 
 
@@ -64,6 +68,35 @@ def resume(session: Session, name: str) -> None:
     """Let a paused queue go on."""
     _set(session, name, paused=False)
     echo(f"The queue {name} goes on.")
+
+
+@queue.command(epilog=examples("dama queue why 42", "dama queue why 42 --json"))
+@click.argument("context_id", metavar="RUN", type=int)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_obj
+def why(session: Session, context_id: int, *, as_json: bool) -> None:
+    """Say why a run is not running: every reason, with what to do.
+
+    RUN is the number of its context, as `dama ls` shows it.
+    """
+
+    async def read() -> list[Reason]:
+        async with session.app() as app:
+            return await app.why(context_id)
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json(found)
+        return
+    print_reasons(found)
+
+
+def print_reasons(found: Sequence[Reason]) -> None:
+    """One line a reason, and below it what to do."""
+    for reason in found:
+        echo(f"{reason.reason:11}  {reason.text}")
+        if reason.advice:
+            echo(f"{'':13}{reason.advice}")
 
 
 @queue.command(epilog=examples("dama queue limit etl --concurrency 2 --rate 0.5"))
@@ -86,10 +119,13 @@ def _set(
     paused: bool | None = None,
     concurrency: int | None = None,
     rate: float | None = None,
+    by: str | None = None,
 ) -> None:
     async def change() -> None:
         async with session.app() as app:
-            await app.store.queue.set_queue(name, paused=paused, concurrency=concurrency, rate=rate)
+            await app.store.queue.set_queue(
+                name, paused=paused, concurrency=concurrency, rate=rate, by=by
+            )
             await app.store.hints.send()
 
     asyncio.run(change())

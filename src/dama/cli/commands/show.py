@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.commands.ls import run_word
+from dama.cli.commands.queue import print_reasons
 from dama.cli.follow import error_text
 from dama.cli.group import examples
 from dama.cli.output import duration, json_text, print_fields, print_json, print_next
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from dama.cli.session import Session
     from dama.store import ContextRow
+    from dama.upkeep.why import Reason
 
 
 @click.command(epilog=examples("dama show 42", "dama show 42 --json | jq .lifecycle.result"))
@@ -27,18 +29,24 @@ if TYPE_CHECKING:
 def show(session: Session, context_id: int, *, as_json: bool) -> None:
     """Show one context: status, params, steps, result or error."""
 
-    async def read() -> tuple[ContextRow, Any]:
+    async def read() -> tuple[ContextRow, Any, list[Reason]]:
         async with session.app() as app:
-            return await app.store.context(context_id), await app.state(context_id, "lifecycle")
+            context = await app.store.context(context_id)
+            idle = context.run is not None and context.run.state != "running"
+            why = await app.why(context_id) if idle else []
+            return context, await app.state(context_id, "lifecycle"), why
 
-    context, state = asyncio.run(read())
+    context, state, why = asyncio.run(read())
     if as_json:
-        print_json({"context": context, "lifecycle": state})
+        print_json({"context": context, "why": why, "lifecycle": state})
         return
     from dama.domain.exact import to_builtins
 
     lifecycle: dict[str, Any] = to_builtins(state)
     _print_context(context)
+    if why:
+        secho("\nwhy it is not running", bold=True)
+        print_reasons(why)
     _print_lifecycle(lifecycle)
     _print_next(context)
 

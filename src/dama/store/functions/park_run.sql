@@ -33,6 +33,7 @@ BEGIN
     SET worker_id = NULL, pending = unfinished, wake_on_failure = on_failure, attempt = q.attempt - 1,
         deaths = 0, deaths_alone = 0,
         host = NULL, program_epoch = NULL, wake_types = types,
+        awaited = CASE WHEN until IS NULL AND types = '{}' THEN nullif(park_run.awaited, '{}') END,
         due_at = CASE WHEN ready THEN NULL
                       WHEN elsewhere THEN least(until, clock_timestamp() + interval '1 minute')
                       ELSE until END,

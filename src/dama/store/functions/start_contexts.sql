@@ -3,12 +3,14 @@
 --        "delay"?: seconds before it is queued, "expires"?: seconds in which it must start,
 --        "deadline"?: seconds in which it must end, "labels"?: what its worker must offer,
 --        "limit_key"?, "key_limit"?: at most so many runs with the key at once,
---        "when_open"?: "refuse" or "return", when a run with the limit_key is open}; spawned jsonb: the
+--        "when_open"?: "refuse" or "return", when a run with the limit_key is open,
+--        "awaited"?: true when the parent waits for it from the start on}; spawned jsonb: the
 --        event of the parent that records them, without its payload.context_ids, or NULL; parent
 --        bigint: whose event it is
 -- Out:   one row per item, in order: context_id, is_new (false: the key was known, or its run is open)
 -- Locks: the tree, shared; the row of the parent, the keys
--- Raises: as append_events(); DM008 a run with the key is open
+-- Raises: as append_events(); DM008 a run with the key is open; DM012 it could never run, for all places
+--        of its key are held by runs that wait for it
 
 -- Why an item cannot be a start; NULL when it can. The queue is rebuilt from the meta of its INITIAL.
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_refusal(item jsonb, meta jsonb) RETURNS text
@@ -102,6 +104,48 @@ BEGIN
 END
 $$;
 
+-- refuse_circle: nobody awaits what cannot start before they have ended.
+-- In:    batch and parent as start_contexts() has them; opened: by item, the open run that it returns, if any
+-- Whoever waits for a parent waits for what that waits for. A holder of a place that itself waits for a place
+-- of the same key is no hope either. Longer ways round come to light when the last of them begins to wait.
+CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_circle(batch jsonb, parent bigint, opened bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  waiters  bigint[];
+  item     record;
+  holders  bigint[];
+BEGIN
+  waiters := ARRAY(
+    WITH RECURSIVE up AS (
+      SELECT parent AS context_id
+      UNION
+      SELECT q.parent_id FROM up JOIN _data_manager_admin.run_queue q ON q.context_id = up.context_id
+        WHERE q.is_awaited AND q.parent_id IS NOT NULL)
+    SELECT up.context_id FROM up);
+  FOR item IN
+    SELECT t.i ->> 'limit_key' AS key, min((t.i ->> 'key_limit')::int) AS allowed, min(t.i ->> 'task') AS task,
+           max(opened[t.place]) AS open, min(t.place) AS place
+      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+      WHERE t.i ? 'limit_key' AND t.i -> 'awaited' = 'true' GROUP BY 1
+  LOOP
+    holders := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+      WHERE q.limit_key = item.key AND q.state NOT IN ('blocked', 'delayed') ORDER BY 1 LIMIT item.allowed);
+    CONTINUE WHEN NOT ((item.open = ANY (waiters)) IS TRUE
+      OR (item.open IS NULL AND cardinality(holders) >= item.allowed AND NOT EXISTS (
+        SELECT FROM unnest(holders) h
+          WHERE h <> ALL (waiters) AND NOT EXISTS (
+            SELECT FROM _data_manager_admin.run_queue b
+              WHERE b.limit_key = item.key AND b.state = 'blocked' AND b.is_awaited AND b.parent_id = h))));
+    RAISE EXCEPTION USING ERRCODE = 'DM012',
+      MESSAGE = CASE WHEN item.open IS NULL
+        THEN format('Context %s would wait forever: %s needs a place of %s, and context %s, which waits for it, holds %s.',
+                    parent, item.task, item.key, array_to_string(holders, ', '), CASE item.allowed WHEN 1 THEN 'the only one' ELSE 'all ' || item.allowed END)
+        ELSE format('Context %s would wait forever: the open run of %s is context %s, which waits for it.', parent, item.task, item.open) END,
+      DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', parent, 'limit_key', item.key, 'holders', holders, 'open', item.open);
+  END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_contexts(
   batch jsonb, spawned jsonb DEFAULT NULL, parent bigint DEFAULT NULL)
 RETURNS TABLE (context_id bigint, is_new boolean)
@@ -115,6 +159,7 @@ DECLARE
   ids     bigint[];
   events  bigint[];
   fresh   boolean[];
+  opened  bigint[] := '{}';  -- by item: the run that is open instead
   root    bigint;
   keys    text[];
   flag    text;
@@ -168,7 +213,11 @@ BEGIN
     END IF;
     ids[item.place] := item.open;
     fresh[item.place] := FALSE;
+    opened[item.place] := item.open;
   END LOOP;
+  IF keys <> '{}' AND parent IS NOT NULL AND batch @> '[{"awaited": true}]' THEN
+    PERFORM _data_manager_admin.refuse_circle(batch, parent, opened);
+  END IF;
 
   flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
   INSERT INTO _data_manager_admin.etl_context
@@ -207,7 +256,7 @@ BEGIN
   flag := set_config('dama.appending', '', TRUE);
   INSERT INTO _data_manager_admin.run_queue
     (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at,
-     limit_key, key_limit, deadline_at, labels)
+     limit_key, key_limit, deadline_at, labels, is_awaited)
   SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
          coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0),
          CASE WHEN t.i ? 'delay' THEN 'delayed' WHEN t.i ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
@@ -215,7 +264,8 @@ BEGIN
          clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second',
          t.i ->> 'limit_key', (t.i ->> 'key_limit')::int,
          clock_timestamp() + (t.i ->> 'deadline')::double precision * interval '1 second',
-         ARRAY(SELECT jsonb_array_elements_text(t.i -> 'labels') WHERE t.i ? 'labels')
+         ARRAY(SELECT jsonb_array_elements_text(t.i -> 'labels') WHERE t.i ? 'labels'),
+         parent IS NOT NULL AND t.i -> 'awaited' IS NOT DISTINCT FROM 'true'
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
 

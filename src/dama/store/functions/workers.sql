@@ -87,7 +87,7 @@ BEGIN
           attempt = CASE WHEN q.host = here THEN q.attempt ELSE q.attempt + 1 END,
           host = CASE WHEN q.host = here THEN here END,
           program_epoch = CASE WHEN q.host = here THEN q.program_epoch END, host_until = NULL,
-          due_at = NULL, expires_at = NULL, pending = 0, wake_types = NULL
+          due_at = NULL, expires_at = NULL, pending = 0, wake_types = NULL, awaited = NULL
       FROM _data_manager_admin.etl_context c
       JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
       WHERE q.context_id = ANY (ids) AND c.context_id = q.context_id

@@ -1,0 +1,157 @@
+"""Why a run is not running: what the database knows, in sentences. Facts in, reasons out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dama.domain.circle import WaitsFor, who_waits
+
+if TYPE_CHECKING:
+    from dama.store import ContextRow
+    from dama.store.queue import Obstacle
+
+HINTS = {"circle": "None of them can continue. Cancel one: dama cancel CONTEXT"}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One thing that keeps a run from running.
+
+    Attributes:
+        reason: Its kind: paused, queue_limit, rate, delayed, retrying, key_limit, subtasks, signal,
+            time, place, no_worker, busy, behind, circle; running, ended, next or no_run otherwise.
+        text: In words.
+        advice: What to do, where something can be done.
+        facts: What the words are made of.
+    """
+
+    reason: str
+    text: str
+    advice: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def reasons(
+    context: ContextRow, obstacles: Sequence[Obstacle], circle: Sequence[WaitsFor]
+) -> list[Reason]:
+    """All reasons, the one that nothing but a person can end first; never none."""
+    number = context.context_id
+    if context.status != "OPEN":
+        resume = "" if context.status == "DONE" else f"dama resume {number}"
+        return [Reason("ended", f"It has ended: {context.status}.", resume)]
+    if context.run is None:
+        return [Reason("no_run", "It has no run: an old program's, or one that lost it.")]
+    found = [_reason(each) for each in obstacles]
+    if circle:
+        facts = {"circle": [_wait(wait) for wait in circle]}
+        text = f"It would wait forever: {who_waits(circle)}."
+        found.insert(0, Reason("circle", text, HINTS["circle"], facts))
+    return found or [Reason("next", "Nothing: a worker claims it at its next look.")]
+
+
+def _wait(wait: WaitsFor) -> dict[str, Any]:
+    return {"waiter": wait.waiter, "awaited": wait.awaited, "key": wait.key}
+
+
+def _reason(obstacle: Obstacle) -> Reason:
+    text, advice = WORDS[obstacle.reason](obstacle.facts)
+    return Reason(obstacle.reason, text, advice, obstacle.facts)
+
+
+def _running(facts: Mapping[str, Any]) -> tuple[str, str]:
+    if facts["alive"]:
+        return f"It is running: {facts['worker']} executes it.", ""
+    return f"Its worker {facts['worker'] or ''} is gone; it is queued again within seconds.", ""
+
+
+def _paused(facts: Mapping[str, Any]) -> tuple[str, str]:
+    by = f" by {facts['by']}" if facts["by"] else ""
+    since = f" since {facts['since']}" if facts["since"] else ""
+    name = facts["queue"]
+    return f"The queue {name} is paused{by}{since}.", f"dama queue resume {name}"
+
+
+def _queue_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
+    return (
+        f"The queue {facts['queue']} runs at most {facts['limit']} at once: {_held(facts)}.",
+        f"dama queue limit {facts['queue']} --concurrency N",
+    )
+
+
+def _held(facts: Mapping[str, Any]) -> str:
+    ids: Sequence[int] = facts["held_by"]
+    more = facts["held"] - len(ids)
+    named = ", ".join(map(str, ids)) + (f" and {more} others" if more > 0 else "")
+    return f"context {named} {'holds the place' if facts['held'] == 1 else 'hold the places'}"
+
+
+def _rate(facts: Mapping[str, Any]) -> tuple[str, str]:
+    queue, rate, seconds = facts["queue"], facts["rate"], facts["seconds"]
+    return (
+        f"The queue {queue} starts {rate:g} a second: the next one in {seconds:.1f} s.",
+        f"dama queue limit {queue} --rate N",
+    )
+
+
+def _key_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
+    return f"At most {facts['limit']} of {facts['key']} may run at once: {_held(facts)}.", ""
+
+
+def _subtasks(facts: Mapping[str, Any]) -> tuple[str, str]:
+    ids: Sequence[int] = facts["contexts"]
+    more = facts["open"] - len(ids)
+    named = ", ".join(map(str, ids)) + (f" and {more} others" if more > 0 else "")
+    return f"It waits for the end of context {named}.", f"dama queue why {ids[0]}" if ids else ""
+
+
+def _signal(facts: Mapping[str, Any]) -> tuple[str, str]:
+    types: Sequence[str] = facts["types"]
+    return f"It waits for an event {' or '.join(types)}.", f"dama emit CONTEXT {types[0]}"
+
+
+def _place(facts: Mapping[str, Any]) -> tuple[str, str]:
+    until = f", until {facts['until']}" if facts["until"] else ""
+    return (
+        f"Its program may still run at {facts['place']}, and no live worker is there{until}.",
+        "Start a worker there; others take it over afterwards.",
+    )
+
+
+def _no_worker(facts: Mapping[str, Any]) -> tuple[str, str]:
+    queue, labels = facts["queue"], " ".join(f"--label {label}" for label in facts["labels"])
+    start = f"dama worker --queue {queue} {labels}".rstrip()
+    if not facts["workers"]:
+        return "No worker is alive.", start
+    if not facts["for_queue"]:
+        return f"No live worker claims from the queue {queue}.", start
+    if not facts["for_labels"]:
+        return f"No live worker of the queue offers {', '.join(facts['labels'])}.", start
+    return (
+        f"No live worker of the queue {queue} knows the task {facts['task']}.",
+        "`dama services` in the folder of a worker lists what it knows.",
+    )
+
+
+def _busy(facts: Mapping[str, Any]) -> tuple[str, str]:
+    workers = ", ".join(facts["workers"])
+    return f"All {facts['slots']} slots of the workers that know it are taken: {workers}.", ""
+
+
+WORDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
+    "running": _running,
+    "paused": _paused,
+    "queue_limit": _queue_limit,
+    "rate": _rate,
+    "delayed": lambda facts: (f"It is delayed until {facts['until']}.", ""),
+    "retrying": lambda facts: (f"Attempt {facts['attempt']} begins at {facts['at']}.", ""),
+    "key_limit": _key_limit,
+    "subtasks": _subtasks,
+    "signal": _signal,
+    "time": lambda facts: (f"It waits until {facts['until']} at the latest.", ""),
+    "place": _place,
+    "no_worker": _no_worker,
+    "busy": _busy,
+    "behind": lambda facts: (f"{facts['runs']} runs of {facts['queue']} come before it.", ""),
+}
