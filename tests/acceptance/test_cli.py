@@ -148,6 +148,35 @@ def test_every_reading_verb_speaks_json(dama):
     assert json.loads(dama("state", "1", "--at", at).stdout)["status"] == "OPEN"
 
 
+def test_a_list_is_filtered_and_says_how_to_read_on(dama):
+    """What was typed is compared as JSON where it is that; more is said beside the output."""
+    for a in ("1", "2", "3"):
+        dama("run", "small.add", "--a", a, "--detach")
+    mine = ("ls", "--json", "--limit", "1", "--since", "1d", "--service", "small")
+
+    page = dama(*mine)
+    rest = dama(*mine, "--before", "2", "--limit", "9")
+    two = dama("ls", "--json", "--param", "a=2", "--status", "open", "--status", "done")
+    none = [dama("ls", *each) for each in NOTHING]
+    wrong = dama("ls", "--param", "a")
+
+    assert [row["context_id"] for row in json.loads(page.stdout)] == [3]
+    assert page.stderr == "More: the same command with --before 3\n"
+    assert [row["context_id"] for row in json.loads(rest.stdout)] == [1]
+    assert rest.stderr == ""
+    assert {row["context_id"] for row in json.loads(two.stdout)} <= {2}
+    assert {each.stdout for each in none} == {"No context is like that.\n"}
+    assert wrong.returncode == 2
+    assert "NAME=VALUE" in wrong.stderr
+
+
+NOTHING = (
+    ("--task", "typo"), ("--user", "nobody"), ("--schedule", "x"), ("--param", "a=x"),
+    ("--param", "a.b=1"), ("--queue", "x"), ("--worker", "99"), ("--until", "1d"),
+    ("--task", "small.add", "--status", "CANCELLED", "--user", "nobody", "--all"),
+)  # fmt: skip
+
+
 def test_an_interrupted_run_goes_on_with_resume(dama, project):
     """Ctrl-C says how; done steps are not done again."""
     with subprocess.Popen(

@@ -74,6 +74,11 @@ def print_next(*commands: tuple[str, str]) -> None:
         echo(f"  {style(command.ljust(width), bold=True)}  {purpose}")
 
 
+def print_more(option: str) -> None:
+    """Say that there is more, and how to read on: beside the output, which a program may read."""
+    echo(f"More: the same command with {option}", err=True)
+
+
 def coloured(word: str) -> str:
     """A status in its colour; other words as they are."""
     return style(word, fg=COLOURS[word]) if word in COLOURS else word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from dama.definitions.service import Service
 from dama.domain.event import ABSENT, parse_event
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.shipped.documents import Id, document, permit_context, starter
+from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 Limit = Annotated[int, Field(ge=1, le=1000)]
 Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Status = Literal["OPEN", "DONE", "ERROR", "CANCELLED"]
+State = Literal["queued", "delayed", "blocked", "running", "waiting", "retrying"]
 
 
 def contexts_service(app: App) -> Service:
@@ -25,29 +28,52 @@ def contexts_service(app: App) -> Service:
     service = Service("contexts", description="Read contexts: their trees, events and states.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(  # noqa: A001 - Moleculer's name
+    async def list(  # noqa: A001, PLR0913 - Moleculer's name; what a filter may say
         call: Call,  # noqa: ARG001 - all actions have it
         *,
         status: Status | None = None,
         task: str | None = None,
+        service: str | None = None,
+        user: str | None = None,
+        schedule: str | None = None,
+        params: dict[str, Any] | None = None,
+        queue: str | None = None,
+        state: State | None = None,
+        worker: Id | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         all: bool = False,  # noqa: A002 - as the option of the command line
         before: Id | None = None,
         limit: Limit = 50,
     ) -> Any:  # noqa: ANN401 - documents
         """List contexts, newest first.
 
+        At most 20,000 are looked at: there may be fewer than `limit`, or none, and more to read on
+        to. `next_before` is null only where nothing is left.
+
         Args:
             status: Only those of this status.
             task: Only those of this task.
+            service: Only those of the tasks of this service.
+            user: Only what this user started.
+            schedule: Only what this schedule started.
+            params: Only those whose params contain this.
+            queue: Only those whose run is in this queue.
+            state: Only those whose run is so: queued, delayed, blocked, running, waiting, retrying.
+            worker: Only what this worker runs, by its id.
+            since: Only those that were created then or later.
+            until: Only those that were created before.
             all: Subtasks too, not only what was started.
             before: Only older ones, to read on.
             limit: How many at most.
         """
-        found = await app.store.contexts(
-            status=status, task=task, roots_only=not all, before=before, limit=limit
-        )
-        following = found[-1].context_id if len(found) == limit else None
-        return {"contexts": document(found), "next_before": following}
+        chosen = ContextFilter(
+            roots=not all, status=status, task=task, service=service, user=user, schedule=schedule,
+            params=params, queue=queue, state=state, worker=worker, since=_aware(since),
+            until=_aware(until),
+        )  # fmt: skip
+        page = await app.store.windows.contexts(chosen, before=before, limit=limit)
+        return {"contexts": document(page.contexts), "next_before": page.next_before}
 
     @service.action(scope="viewer", rest="GET /:context_id")
     async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
@@ -160,3 +186,8 @@ def events_service(app: App) -> Service:
         return document(page)
 
     return service
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """A time without a zone is one of UTC, as all times of the store are shown."""
+    return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment

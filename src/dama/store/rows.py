@@ -260,3 +260,10 @@ class ParkedRow:
     error: Mapping[str, Any]
     parked_at: datetime
     resumed_at: datetime | None
+
+
+def context_of(row: Sequence[Any]) -> ContextRow:
+    """A row of those statements that return contexts with their runs."""
+    *context, state, attempt, worker, due_at = row
+    run = None if state is None else RunRow(state, attempt, worker, due_at)
+    return ContextRow(*context, run=run)

@@ -24,9 +24,10 @@ from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
 from dama.store.queue import RunQueue
-from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, RunRow, Start
+from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, Start, context_of
 from dama.store.schedules import Schedules
 from dama.store.tokens import Tokens
+from dama.store.windows import ContextFilter, Windows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,6 +51,7 @@ class Store:
         schedules: What starts tasks by itself.
         archive: Closed trees, out of the way.
         tokens: Who may call over HTTP.
+        windows: Bounded reads of what may be long.
     """
 
     def __init__(self, database: Database) -> None:
@@ -60,6 +62,7 @@ class Store:
         self.schedules = Schedules(database)
         self.archive = Archive(database)
         self.tokens = Tokens(database)
+        self.windows = Windows(database)
 
     @classmethod
     @asynccontextmanager
@@ -145,7 +148,7 @@ class Store:
         rows = await self.database.rows("read_context", {"context_id": context_id})
         if not rows:
             raise await self._unknown(context_id)
-        return _context(rows[0])
+        return context_of(rows[0])
 
     async def started_how(self, context_id: int) -> tuple[Mapping[str, Any], str | None]:
         """The meta of a context's INITIAL, and the idempotency key of its start."""
@@ -163,15 +166,9 @@ class Store:
         before: int | None = None,
         limit: int = 50,
     ) -> list[ContextRow]:
-        """List contexts, newest first; `before` is the id to read on from."""
-        params = {
-            "status": status,
-            "task": task,
-            "roots_only": roots_only,
-            "before": before,
-            "limit": limit,
-        }
-        return [_context(row) for row in await self.database.rows("list_contexts", params)]
+        """List contexts, newest first; see `Windows.contexts` for what it looks at."""
+        chosen = ContextFilter(roots=roots_only, status=status, task=task)
+        return (await self.windows.contexts(chosen, before=before, limit=limit)).contexts
 
     async def tree(self, context_id: int) -> list[ContextRow]:
         """The whole tree that a context is in: depth first, from the root."""
@@ -179,7 +176,7 @@ class Store:
         if not rows:
             raise await self._unknown(context_id)
         children: dict[int | None, list[ContextRow]] = {}
-        for context in map(_context, rows):
+        for context in map(context_of, rows):
             children.setdefault(context.parent_id, []).append(context)
         ordered: list[ContextRow] = []
         stack = children[None][::-1]
@@ -356,9 +353,3 @@ def _is_keyed(event: Event) -> bool:
 
 def _events(rows: Sequence[Row]) -> list[StoredEvent]:
     return [_read(text) for (text,) in rows]
-
-
-def _context(row: Row) -> ContextRow:
-    *context, state, attempt, worker, due_at = row
-    run = None if state is None else RunRow(state, attempt, worker, due_at)
-    return ContextRow(*context, run=run)

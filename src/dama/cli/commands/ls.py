@@ -3,25 +3,65 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dama.cli.group import examples
-from dama.cli.output import print_json, print_table
+from dama.cli.output import print_json, print_more, print_table
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dama.cli.session import Session
     from dama.store import ContextRow
+    from dama.store.windows import ContextPage
 
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
+STATES = ("queued", "delayed", "blocked", "running", "waiting", "retrying")
+
+
+def _params(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """What params must contain: `year=2013`, `source.name=x`, `full=true`; else a string."""
+    wanted: dict[str, Any] = {}
+    for text in values:
+        path, equals, value = text.partition("=")
+        if not equals or not all(path.split(".")):
+            raise click.BadParameter(f"{text!r} has not the form NAME=VALUE.", ctx, param)
+        place = wanted
+        *parents, name = path.split(".")
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[name] = _json_or_text(value)
+    return wanted
+
+
+def _json_or_text(text: str) -> Any:  # noqa: ANN401 - any JSON
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
+    """The moment that an age means now."""
+    if value is None:
+        return None
+    from dama.config.duration import parse_duration
+
+    seconds = parse_duration(value, of=f"--{param.name}")
+    return datetime.now(UTC) - timedelta(seconds=seconds)
 
 
 @click.command(
     epilog=examples(
         "dama ls --status ERROR",
-        "dama ls --task flights.load --limit 5",
+        "dama ls --task flights.load --param year=2013",
+        "dama ls --user ada --since 1d",
+        "dama ls --queue etl --run waiting",
         "dama ls --json | jq '.[].context_id'",
     )
 )
@@ -31,6 +71,24 @@ STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
     help="Only those of this status.",
 )
 @click.option("--task", metavar="NAME", help="Only those of this task, such as flights.load.")
+@click.option("--service", metavar="NAME", help="Only those of the tasks of this service.")
+@click.option("--user", metavar="NAME", help="Only what this user started.")
+@click.option("--schedule", metavar="NAME", help="Only what this schedule started.")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_params,
+    help="Only those started with this; a path such as source.year=2013 is a param, too.",
+)
+@click.option("--queue", metavar="NAME", help="Only those whose run is in this queue.")
+@click.option("--run", "state", type=click.Choice(STATES), help="Only those whose run is so.")
+@click.option("--worker", type=int, metavar="ID", help="Only what this worker runs.")
+@click.option(
+    "--since", metavar="AGE", callback=_ago, help="Created at most so long ago: 90d, 12h."
+)
+@click.option("--until", metavar="AGE", callback=_ago, help="Created at least so long ago.")
 @click.option("--all", "subtasks", is_flag=True, help="Subtasks too, not only what was started.")
 @click.option("--before", type=int, metavar="CONTEXT", help="Only older ones, to read on.")
 @click.option(
@@ -39,38 +97,43 @@ STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def ls(
-    session: Session,
-    *,
-    status: str | None,
-    task: str | None,
-    subtasks: bool,
-    before: int | None,
-    limit: int,
-    as_json: bool,
+    session: Session, *, subtasks: bool, before: int | None, limit: int, as_json: bool, **fits: Any
 ) -> None:
-    """List contexts, newest first."""
+    """List contexts, newest first.
 
-    async def read() -> list[ContextRow]:
+    One command looks at 20,000 contexts at most; where more are left it says on standard error
+    how to look on.
+    """
+    from dama.store.windows import ContextFilter
+
+    chosen = ContextFilter(roots=not subtasks, **{name: fits[name] or None for name in fits})
+
+    async def read() -> ContextPage:
         async with session.app() as app:
-            return await app.store.contexts(
-                status=status, task=task, roots_only=not subtasks, before=before, limit=limit
-            )
+            return await app.store.windows.contexts(chosen, before=before, limit=limit)
 
-    contexts = asyncio.run(read())
+    page = asyncio.run(read())
     if as_json:
-        print_json(contexts)
-    elif not contexts:
-        echo("No context is like that." if status or task else "Nothing ran here yet.")
+        print_json(page.contexts)
+    elif page.contexts:
+        _print(page.contexts)
     else:
-        print_table(
-            ["context", "status", "run", "events", "created", "task"],
-            [
-                [c.context_id, c.status, run_word(c), c.version, c.created_at, c.task]
-                for c in contexts
-            ],
-        )
-        if len(contexts) == limit:
-            echo(f"\nOlder ones: dama ls --before {contexts[-1].context_id}")
+        echo(_nothing(page, is_filtered=any(fits.values()) or before is not None))
+    if page.next_before is not None:
+        print_more(f"--before {page.next_before}")
+
+
+def _print(contexts: Sequence[ContextRow]) -> None:
+    print_table(
+        ["context", "status", "run", "events", "created", "task"],
+        [[c.context_id, c.status, run_word(c), c.version, c.created_at, c.task] for c in contexts],
+    )
+
+
+def _nothing(page: ContextPage, *, is_filtered: bool) -> str:
+    if page.next_before is not None:
+        return f"No context is like that among those from {page.next_before} on."
+    return "No context is like that." if is_filtered else "Nothing ran here yet."
 
 
 def run_word(context: ContextRow) -> str | None:

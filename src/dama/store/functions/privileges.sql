@@ -14,7 +14,7 @@ DECLARE
   -- Of the owner alone: history leaves the tables, or is derived again.
   owners  constant text[] := '{rebuild,rebuild_contexts,rebuild_queue,refuse_living_workers,archive_trees,restore_tree,forget_trees,access_grants}';
   writers constant text[] := '{dispatch}';
-  readers constant text[] := '{state_at,version_at,status_after,event_kind,event_json,read_log,sequence_log}';
+  readers constant text[] := '{list_contexts,along,state_at,version_at,status_after,event_kind,event_json,read_log,sequence_log}';
   secrets constant text[] := '{token,run_secret}';
   -- What only append_events(), start_contexts(), sequence_log() and the owner write.
   history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret}';

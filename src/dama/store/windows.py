@@ -1,0 +1,97 @@
+"""Windows: bounded reads of what may be long, each with the place to read on from.
+
+No window costs more in a large store than in a small one: it goes along an index, and it ends after
+so many rows that it returns or that it looks at. Whether there is more is said, and never counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from dama.store.items import as_json
+from dama.store.rows import ContextRow, context_of
+
+if TYPE_CHECKING:
+    from dama.store.database import Database
+
+
+@dataclass(frozen=True)
+class ContextFilter:
+    """Which contexts; what is not given does not matter.
+
+    Attributes:
+        roots: Only what no other context started.
+        status: OPEN, DONE, ERROR or CANCELLED.
+        task: The full name.
+        service: Of the task.
+        state: Of its run: queued, delayed, blocked, running, waiting or retrying.
+        queue: Of its run.
+        worker: Who runs it: the id of a worker.
+        user: Who started it.
+        schedule: What started it.
+        params: What its params contain.
+        since: Created then or later.
+        until: Created before.
+    """
+
+    roots: bool = True
+    status: str | None = None
+    task: str | None = None
+    service: str | None = None
+    state: str | None = None
+    queue: str | None = None
+    worker: int | None = None
+    user: str | None = None
+    schedule: str | None = None
+    params: Mapping[str, Any] | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def as_json(self) -> str:
+        """As the statement takes it."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        times = {n: given[n].isoformat() for n in ("since", "until") if n in given}
+        return as_json({**given, **times})
+
+
+@dataclass(frozen=True)
+class ContextPage:
+    """A window of contexts.
+
+    Attributes:
+        contexts: Those that the filter lets through, the newest first; perhaps none.
+        next_before: Where to read on, where there may be more; None when nothing is left.
+    """
+
+    contexts: list[ContextRow]
+    next_before: int | None
+
+
+class Windows:
+    """The windows on one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def contexts(
+        self, filter_: ContextFilter, *, before: int | None = None, limit: int = 50
+    ) -> ContextPage:
+        """Contexts that a filter fits, newest first.
+
+        Args:
+            filter_: Which.
+            before: Only older ones.
+            limit: At most so many. There may be fewer though some are left: 20,000 are looked at.
+
+        Source: store/functions/list_contexts.sql
+        """
+        params = {"filter": filter_.as_json(), "before": before, "limit": limit}
+        rows = await self._database.rows("list_contexts", params)
+        found = [context_of(row) for is_found, *row in rows if is_found]
+        looked = [row[1] for row in rows if not row[0]]
+        # A page that is full may have been the last one.
+        following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
+        return ContextPage(found, following)

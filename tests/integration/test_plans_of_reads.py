@@ -1,0 +1,189 @@
+"""Each read is a window: what it touches is bounded, however full the store is.
+
+The plans are those of a store that is large beside the windows; what their nodes read is counted.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import psycopg
+import pytest
+
+from benchmarks.filled import Filled
+from dama.store import Store
+from dama.store.database import Database
+from dama.store.windows import ContextFilter
+from tests.conftest import url_of
+
+FILLED = Filled(closed=30_000, history=25_000, children=21_000, queued=25_000)
+LOOK = 20_000
+EXPLAIN = """
+LOAD 'auto_explain';
+SET auto_explain.log_min_duration = 0;
+SET auto_explain.log_nested_statements = on;
+SET auto_explain.log_analyze = on;
+SET auto_explain.log_timing = off;
+SET auto_explain.log_format = json;
+SET client_min_messages = log;
+"""
+GROWING = {"etl_context", "event_store_prototype", "event_log", "run_queue"}
+
+
+class Recording(Database):
+    """A database that remembers what it was asked."""
+
+    def __init__(self, *given: object, **named: object) -> None:
+        super().__init__(*given, **named)
+        self.asked: list[tuple[str, object]] = []
+
+    async def rows(self, name, params=None, *, again=True):
+        """As usual."""
+        self.asked.append((name, params))
+        return await super().rows(name, params, again=again)
+
+
+@pytest.fixture(scope="module")
+def filled_url(server, template) -> Iterator[str]:
+    """A database that is filled once: nothing here writes to it but caches."""
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE filled TEMPLATE {template}")
+        url = url_of(server, "filled", "dama")
+        FILLED.fill(url)
+        yield url
+        connection.execute("DROP DATABASE filled WITH (FORCE)")
+
+
+@pytest.fixture
+async def filled(filled_url) -> AsyncIterator[Store]:
+    """Its store."""
+    async with Recording.opened(filled_url) as database:
+        yield Store(database)
+
+
+def plans_of(url: str, asked: list[tuple[str, object]], mode: str) -> Iterator[dict]:
+    """The plans of some statements and of all that their functions execute, with what was read."""
+    found: list[dict] = []
+
+    def keep(notice: psycopg.errors.Diagnostic) -> None:
+        text = notice.message_primary or ""
+        if "plan:" in text:
+            found.append(json.loads(text.partition("plan:")[2])["Plan"])
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.add_notice_handler(keep)
+        connection.execute(EXPLAIN)
+        connection.execute(f"SET plan_cache_mode = {mode}")
+        for name, params in asked:
+            query = files("dama.store").joinpath("sql", f"{name}.sql").read_bytes()
+            connection.execute(query, params, prepare=True)
+    return (node for plan in found for node in nodes(plan))
+
+
+def nodes(plan: dict) -> Iterator[dict]:
+    """A plan's nodes."""
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+def touched(node: dict) -> float:
+    """How many rows a node met."""
+    removed = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return (node["Actual Rows"] + removed) * node["Actual Loops"]
+
+
+async def assert_bounded(
+    url: str, store: Store, read: Callable[[Store], Awaitable[object]], most: int
+) -> None:
+    """No node of a plan scans a table that grows, or meets more rows than `most`."""
+    store.database.asked.clear()
+    await read(store)
+
+    for mode in ("auto", "force_generic_plan"):
+        for node in plans_of(url, store.database.asked, mode):
+            scanned = node["Node Type"] == "Seq Scan" and node.get("Relation Name") in GROWING
+            assert not scanned, json.dumps(node)
+            assert touched(node) <= most, json.dumps(node)
+
+
+LONG_AGO, LATER = datetime(2001, 1, 1, tzinfo=UTC), datetime(2101, 1, 1, tzinfo=UTC)
+CONTEXTS = {
+    "all": {},
+    "subtasks too": {"roots": False},
+    "an unknown task": {"task": "typo.task"},
+    "an unknown task, subtasks too": {"task": "typo.task", "roots": False},
+    "the rarest task": {"task": "old.rare"},
+    "a task of subtasks only": {"task": "wide.part"},
+    "a status that nothing has": {"status": "CANCELLED"},
+    "a common status": {"status": "DONE"},
+    "the open ones": {"status": "OPEN"},
+    "a task with a status that it never has": {"task": "old.task", "status": "OPEN"},
+    "a task that failed long ago": {"task": "old.task", "status": "ERROR"},
+    "a task that is never done": {"task": "new.task", "status": "DONE"},
+    "an unknown service": {"service": "typo"},
+    "an unknown user": {"user": "nobody"},
+    "an unknown user of a status": {"user": "nobody", "status": "OPEN"},
+    "an unknown user of a task": {"user": "nobody", "task": "old.task"},
+    "an unknown schedule": {"schedule": "never"},
+    "params that nothing has": {"params": {"year": 1}},
+    "params of a task": {"params": {"year": 1}, "task": "new.task"},
+    "params that are nested": {"params": {"a": {"b": [1]}}},
+    "a state": {"state": "waiting"},
+    "a state that nothing is in": {"state": "blocked"},
+    "a queue": {"queue": "seldom"},
+    "an unknown queue": {"queue": "typo"},
+    "a state of a queue": {"queue": "seldom", "state": "blocked"},
+    "an unknown worker": {"worker": 99},
+    "of the future": {"since": LATER},
+    "of long ago": {"until": LONG_AGO},
+    "all at once": {
+        "task": "old.task", "status": "DONE", "service": "old", "user": "nobody",
+        "schedule": "never", "params": {"year": 1}, "since": LONG_AGO, "until": LATER,
+        "state": "queued", "queue": "default", "worker": 99,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fits", CONTEXTS.values(), ids=CONTEXTS.keys())
+async def test_a_list_of_contexts_looks_at_a_window(filled, filled_url, fits):
+    """With any filter, also one that nothing fits."""
+    chosen = ContextFilter(**fits)
+
+    await assert_bounded(filled_url, filled, lambda s: s.windows.contexts(chosen), LOOK)
+
+
+@pytest.mark.parametrize("limit", [7, 1000])
+async def test_a_list_that_is_read_on_is_whole(filled, limit):
+    """Windows overlap nowhere and leave nothing out, also those in which nothing fits."""
+    chosen = ContextFilter(params={"year": 2013}, status="ERROR", roots=False)
+    rare = ContextFilter(task="old.rare", params={"year": 2013})
+
+    assert await read_on(filled, chosen, limit) == list(range(50, 0, -1))
+    assert await read_on(filled, rare, limit) == [5, 4, 3, 2, 1]
+
+
+async def test_what_is_found_late_is_behind_windows_that_are_empty(filled):
+    """They say where to look on."""
+    page = await filled.windows.contexts(ContextFilter(service="old", until=LATER), limit=10)
+
+    assert page.contexts == []
+    assert page.next_before == FILLED.newest - LOOK + 1
+    assert await read_on(filled, ContextFilter(params={"year": 1}), 10) == [
+        FILLED.root + FILLED.children + 1
+    ]
+
+
+async def read_on(store: Store, chosen: ContextFilter, limit: int) -> list[int]:
+    """All that fits, window after window."""
+    found: list[int] = []
+    before: int | None = None
+    while True:
+        page = await store.windows.contexts(chosen, before=before, limit=limit)
+        assert len(page.contexts) <= limit
+        found += [row.context_id for row in page.contexts]
+        if page.next_before is None:
+            return found
+        assert before is None or page.next_before < before
+        before = page.next_before
