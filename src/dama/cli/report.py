@@ -31,7 +31,7 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
         case BrokenPipeError():
             return _leave_the_pipe()
         case KeyboardInterrupt() | click.Abort():
-            _print("Interrupted.")
+            _print("\n".join(["Interrupted.", *getattr(error, "__notes__", [])]))
             return INTERRUPTED
         case _:
             if debug and not isinstance(error, click.ClickException):

@@ -187,7 +187,17 @@ def _import(name: str, root: Path) -> ModuleType:
                 "It is named in dama.toml, [tool.dama] or --services: correct the name there.",
             ) from error
         raise _failed(name, error) from error
-    except Exception as error:
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(f"The module {name!r} was being imported{_innermost_line(interrupt)}.")
+        raise
+    except SystemExit as error:
+        raise ModuleLoadError(
+            name,
+            f"The module {name!r} ends the process when it is imported: "
+            f"{type(error).__name__}: {error}{_innermost_line(error)}",
+            'Put what it does as a program below `if __name__ == "__main__":`.',
+        ) from error
+    except BaseException as error:  # nothing that a module raises ends a command without a word
         raise _failed(name, error) from error
 
 
@@ -204,7 +214,7 @@ def _running_as_main(name: str) -> ModuleType | None:
     return main if same else None
 
 
-def _failed(name: str, error: Exception) -> ModuleLoadError:
+def _failed(name: str, error: BaseException) -> ModuleLoadError:
     where = _innermost_line(error)
     return ModuleLoadError(
         name,
@@ -213,13 +223,14 @@ def _failed(name: str, error: Exception) -> ModuleLoadError:
     )
 
 
-def _innermost_line(error: Exception) -> str:
+def _innermost_line(error: BaseException) -> str:
     """Where it happened: the last line that is not part of Python's import machinery."""
     import traceback  # noqa: PLC0415 - only when something failed
 
     if isinstance(error, SyntaxError):  # says it itself
         return ""
     frames: StackSummary = traceback.extract_tb(error.__traceback__)
-    frames_of_code = [f for f in frames if "importlib" not in f.filename]
+    machinery = ("importlib", "<frozen ")
+    frames_of_code = [f for f in frames if not any(m in f.filename for m in machinery)]
     own = [f for f in frames_of_code if f.filename != __file__]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

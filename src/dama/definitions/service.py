@@ -36,7 +36,7 @@ from dama.definitions.params import arguments_of, params_model, validate_params
 from dama.definitions.part import Part, PartSettings
 from dama.definitions.program import ProgramSpec, program_model
 from dama.definitions.result import ResultType
-from dama.definitions.signature import params_of
+from dama.definitions.signature import params_of, refuse_generators
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class TaskDefinition(Generic[R]):
         self.program = program
         # Refuses here what could never be called.
         params = program.params if program else params_of(self.name, function)
+        if program is None:
+            refuse_generators(self.name, function)
         where = f"{program.place}: {self.name}" if program else self.name
         _refuse_unknown_fields(where, options.concurrency_key, params)
 

@@ -8,8 +8,17 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from types import NoneType, SimpleNamespace, UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from dama.errors import InvalidDefinitionError
 
@@ -21,6 +30,7 @@ _VALUES = {
     "bool", "bytes", "complex", "date", "datetime", "Decimal", "dict", "float", "frozenset", "int",
     "list", "Literal", "Path", "set", "str", "time", "timedelta", "tuple", "UUID",
 }  # fmt: skip
+_OURS = {"Task", "SyncTask", "Call"}
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -46,8 +56,10 @@ def params_of(
         first: What the first parameter should be, for errors.
 
     Raises:
-        InvalidDefinitionError: There is no first parameter, or one that has no name of its own.
+        InvalidDefinitionError: It is no function, there is no first parameter, or one that has no
+            name of its own.
     """
+    _refuse_others(task, function)
     parameters = list(read_signature(function).parameters.values())
     if not parameters or parameters[0].kind not in {
         inspect.Parameter.POSITIONAL_ONLY,
@@ -57,7 +69,13 @@ def params_of(
             f"The function of {task} has no first parameter for the {first[1:5]} itself.",
             f"Begin its parameters with {first}.",
         )
-    if _is_param(parameters[0]):
+    if parameters[0].name in {"self", "cls"}:
+        raise InvalidDefinitionError(
+            f"The function of {task} begins with {parameters[0].name!r}, like a method: nobody "
+            "would give it its object.",
+            f"Write it outside of the class, beginning with {first}.",
+        )
+    if _is_param(parameters[0], function):
         raise InvalidDefinitionError(
             f"The function of {task} begins with {str(parameters[0])!r}, which looks like a param, "
             f"not like the {first[1:5]} itself.",
@@ -72,16 +90,57 @@ def params_of(
     return {parameter.name: parameter for parameter in parameters[1:]}
 
 
-def _is_param(parameter: inspect.Parameter) -> bool:
+def refuse_generators(task: str, function: Callable[..., object]) -> None:
+    """Refuse a function that yields: a task returns its result once.
+
+    Raises:
+        InvalidDefinitionError: It yields.
+    """
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidDefinitionError(
+            f"The function of {task} yields, and a task returns its result once.",
+            "Return a list, or tell what happens meanwhile by task.progress and task.dispatch. "
+            "Only an action may yield, as `async def`.",
+        )
+
+
+def _refuse_others(task: str, function: object) -> None:
+    """Refuse what is no function."""
+    hint = f"Write `async def {task.rpartition('.')[2] or 'name'}(...)` below the decorator."
+    if inspect.isclass(function):
+        raise InvalidDefinitionError(f"{task} is a class; wanted a function.", hint)
+    if not callable(function):
+        kind = type(function).__name__
+        raise InvalidDefinitionError(f"{task} is of type {kind}; wanted a function.", hint)
+
+
+def _is_param(parameter: inspect.Parameter, function: Callable[..., object]) -> bool:
     """Whether a first parameter is meant as a param: it has a default, or the type of a value."""
     if parameter.default is not inspect.Parameter.empty:
         return True
     annotation = parameter.annotation
     if isinstance(annotation, str):  # not evaluated: what it names may come later in the module
-        name = re.split(r"[^\w.]", annotation, maxsplit=1)[0].rpartition(".")[2]
-        return name in _VALUES
-    kind = get_origin(annotation) or annotation
-    return isinstance(kind, type) and kind.__name__ in _VALUES
+        names = {name.rpartition(".")[2] for name in re.findall(r"[\w.]+", annotation)}
+        if not names.isdisjoint(_VALUES) and names.isdisjoint(_OURS):
+            return True
+        module: Mapping[str, object] = getattr(inspect.unwrap(function), "__globals__", {})
+        annotation = module.get(annotation, inspect.Parameter.empty)
+    return _is_value_type(annotation)
+
+
+def _is_value_type(annotation: object) -> bool:
+    """Whether a type is that of a value; not one of ours, nor one that says as little as object."""
+    origin: Any = get_origin(annotation)
+    if origin in {Union, UnionType}:
+        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        return bool(kinds) and all(map(_is_value_type, kinds))
+    if origin in {Annotated, Literal}:
+        return origin is Literal or _is_value_type(get_args(annotation)[0])
+    kind = origin or annotation
+    if not isinstance(kind, type) or kind in {object, Any, inspect.Parameter.empty}:
+        return False
+    is_ours = any(base.__module__.startswith("dama.") for base in kind.__mro__)
+    return not is_ours and not getattr(kind, "_is_protocol", False)
 
 
 def annotations_of(

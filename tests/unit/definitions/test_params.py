@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
@@ -12,6 +12,7 @@ from dama.definitions.docstring import parse_docstring
 from dama.definitions.errors import InvalidParamsError
 from dama.definitions.service import Service
 from dama.errors import InvalidDefinitionError
+from dama.run.sync_task import SyncTask
 from dama.run.task import Task
 
 
@@ -190,6 +191,85 @@ def test_a_type_that_json_can_not_hold_is_refused():
 def test_a_signature_that_can_not_be_called_by_names_is_refused_when_defined(function):
     with pytest.raises(InvalidDefinitionError):
         Service("flights").task(name="load")(function)
+
+
+class Options:
+    """What a user may have."""
+
+    def load(self, year: int): ...
+
+
+async def of_an_int(n: int): ...
+async def of_a_text(n: "int"): ...
+async def of_an_optional(n: int | None): ...
+async def of_a_late_optional(n: "str | None"): ...
+async def of_a_list(n: list[int]): ...
+async def of_a_choice(n: Literal["a", "b"]): ...
+async def of_something_annotated(n: Annotated[int, "a note"]): ...
+async def of_a_class_of_the_user(options: Options): ...
+async def of_a_late_class_of_the_user(options: "Options"): ...
+async def with_a_default(year=2013): ...
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        of_an_int,
+        of_a_text,
+        of_an_optional,
+        of_a_late_optional,
+        of_a_list,
+        of_a_choice,
+        of_something_annotated,
+        of_a_class_of_the_user,
+        of_a_late_class_of_the_user,
+        with_a_default,
+    ],
+)
+def test_a_function_without_the_parameter_for_the_task_is_refused_when_defined(function):
+    """Its first param would be the task itself, and the first run would fail far from here."""
+    for decorator, first in (("task", "`task: Task`"), ("action", "`call: Call`")):
+        with pytest.raises(InvalidDefinitionError, match="looks like a param") as caught:
+            getattr(Service("flights"), decorator)(name="load")(function)
+        assert f"Put {first}" in caught.value.hint
+
+
+def a_generator(task):
+    yield 1
+
+
+async def an_asynchronous_generator(task):
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (Options, "is a class"),
+        (Options.load, "begins with 'self'"),
+        (7, "is of type int"),
+        (a_generator, "yields"),
+        (an_asynchronous_generator, "yields"),
+    ],
+)
+def test_what_is_no_function_for_a_task_is_refused_when_defined(function, message):
+    with pytest.raises(InvalidDefinitionError, match=message):
+        Service("flights").task(name="load")(function)
+
+
+def of_ours(task: Task): ...
+def of_ours_late(task: "Task | SyncTask"): ...
+def of_both(task: Task | SyncTask): ...
+def of_anything(task: Any): ...
+def of_an_object(task: object, year: int): ...
+def plain(task, year: int = 2013): ...
+
+
+@pytest.mark.parametrize(
+    "function", [of_ours, of_ours_late, of_both, of_anything, of_an_object, plain]
+)
+def test_a_task_s_own_parameter_may_be_annotated_or_not(function):
+    assert Service("flights").task(name="load")(function).name == "flights.load"
 
 
 def test_a_docstring_is_taken_apart():

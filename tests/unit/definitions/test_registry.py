@@ -126,6 +126,47 @@ def test_a_module_that_fails_says_where(module, tmp_path):
         Registry().load_modules([name], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        ("import sys; sys.exit()", "SystemExit"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("raise SystemExit('no database')", "SystemExit: no database"),
+        ("exit(3)", "SystemExit: 3"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--no-such'])", "SystemExit: 2"),
+    ],
+)
+def test_a_module_that_exits_when_it_is_imported_ends_no_command_without_a_word(
+    module, tmp_path, ending, message
+):
+    """A script with its work at the top level is taken for a module sooner or later."""
+    name = module(f"x = 1\n{ending}")
+
+    with pytest.raises(ModuleLoadError, match=rf"ends the process .*{message}.*py:\d+\)") as caught:
+        Registry().load_modules([name], tmp_path)
+
+    assert "__main__" in caught.value.hint
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("error", ["GeneratorExit", "__import__('asyncio').CancelledError"])
+def test_a_module_that_raises_what_is_no_exception_says_where(module, tmp_path, error):
+    name = module(f"raise {error}")
+
+    with pytest.raises(ModuleLoadError, match=rf"can not be imported.*{name}\.py:1\)"):
+        Registry().load_modules([name], tmp_path)
+
+
+def test_an_interrupt_in_the_middle_of_an_import_says_where(module, tmp_path):
+    """Ctrl-C of a person stays an interrupt."""
+    name = module("raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        Registry().load_modules([name], tmp_path)
+
+    assert f"{name}.py:1" in caught.value.__notes__[0]
+
+
 def test_a_syntax_error_says_where(module, tmp_path):
     name = module("def f(:")
 
