@@ -81,7 +81,7 @@ async def _peak_of_a_drain(url: str) -> float:
             await store.start([Start("jobs.noop", {})] * 1000)
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("dama"),
-        *("worker", "--until-idle", "--slots", str(SLOTS)),
+        *("worker", "--until-idle", "--quiet", "--slots", str(SLOTS)),
         cwd=PROJECT,
         env={**os.environ, "DAMA_DATABASE_URL": url},
         stdout=asyncio.subprocess.DEVNULL,

@@ -60,7 +60,7 @@ async def _create(store: Store, count: int) -> None:
 
 
 async def _work(url: str, count: int, slots: int, workers: int = 1) -> float:
-    command = [str(Path(sys.executable).with_name("dama")), "worker", "--until-idle"]
+    command = [str(Path(sys.executable).with_name("dama")), "worker", "--until-idle", "--quiet"]
     environment = {**os.environ, "DAMA_DATABASE_URL": url}
     processes = [
         await asyncio.create_subprocess_exec(

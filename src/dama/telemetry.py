@@ -31,12 +31,16 @@ def about(**facts: Any) -> None:
     _about.set({**(_about.get() or {}), **facts})
 
 
-def configure_log() -> None:
-    """Send the log to standard error, as `DAMA_LOG` says."""
+def configure_log(*, quiet: bool = False) -> None:
+    """Send the log to standard error, as `DAMA_LOG` says.
+
+    Args:
+        quiet: Only what is wrong.
+    """
     handler = logging.StreamHandler()
     is_json = os.environ.get(VARIABLE) == "json"
     handler.setFormatter(JsonLines() if is_json else PlainLines(LINE))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
 
 
 class PlainLines(logging.Formatter):

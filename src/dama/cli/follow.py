@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.app import App, Outcome
-    from dama.cli.lines import Lines
+    from dama.cli.lines import Lines, Silent
     from dama.cli.live import LiveBoard
     from dama.cli.session import Session
 
@@ -36,21 +36,24 @@ def run_here(
     *,
     wishes: Mapping[str, Any],
     as_json: bool,
+    quiet: bool = False,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
-    return _followed(
-        session, lambda app: app.start(task, params, undeclared=True, **wishes), as_json=as_json
-    )
+
+    async def started(app: App) -> int:
+        return await app.start(task, params, undeclared=True, **wishes)
+
+    return _followed(session, started, as_json=as_json, quiet=quiet)
 
 
-def resume_here(session: Session, context_id: int, *, as_json: bool) -> int:
+def resume_here(session: Session, context_id: int, *, as_json: bool, quiet: bool = False) -> int:
     """Let a context go on, work on it in this process, and follow it to its end."""
 
     async def resumed(app: App) -> int:
         await app.resume(context_id)
         return context_id
 
-    return _followed(session, resumed, as_json=as_json)
+    return _followed(session, resumed, as_json=as_json, quiet=quiet)
 
 
 async def enqueue(
@@ -116,7 +119,11 @@ def _run_in_background(session: Session, context_id: int) -> Path:
     return log
 
 
-def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool) -> int:
+def _followed(
+    session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool, quiet: bool
+) -> int:
+    from dama.cli.printed import Printed
+
     board: Board | None = None
 
     async def follow() -> int:
@@ -125,11 +132,13 @@ def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_js
             root = await begin(app)
             board = Board(root)
             async with app.working(root=root):
-                with _display(board) as display:
-                    async for event in app.follow(root, tree=True):
-                        display.show(event)
+                with _display(board, quiet=quiet) as display:
+                    printed = Printed(app, board, display)
+                    async with printed.shown():
+                        async for event in app.follow(root, tree=True):
+                            await printed.show_event(event)
             outcome = await app.outcome(root)
-        return _report(board, outcome, as_json=as_json, debug=session.debug)
+        return _report(board, outcome, as_json=as_json, quiet=quiet, debug=session.debug)
 
     try:
         return asyncio.run(follow())
@@ -145,23 +154,26 @@ def _followed(session: Session, begin: Callable[[App], Awaitable[int]], *, as_js
         return INTERRUPTED
 
 
-def _display(board: Board) -> LiveBoard | Lines:
+def _display(board: Board, *, quiet: bool) -> LiveBoard | Lines | Silent:
+    from dama.cli.lines import Lines, Silent
+
+    if quiet:
+        return Silent(board)
     if sys.stderr.isatty():
         from dama.cli.live import LiveBoard
 
         return LiveBoard(board)
-    from dama.cli.lines import Lines
-
     return Lines(board)
 
 
-def _report(board: Board, outcome: Outcome, *, as_json: bool, debug: bool) -> int:
+def _report(board: Board, outcome: Outcome, *, as_json: bool, quiet: bool, debug: bool) -> int:
     status = str(outcome.status)
     if as_json:
         print_json(outcome_document(board.root, board.rows[board.root].task, outcome))
     else:
-        _print_summary(board)
-        _print_outcome(board.root, status, outcome, debug=debug)
+        if not quiet:
+            _print_summary(board)
+        _print_outcome(board.root, status, outcome, quiet=quiet, debug=debug)
     return EXIT_CODES.get(status, 1)
 
 
@@ -199,29 +211,34 @@ def _print_summary(board: Board) -> None:
     print_table(["task", "status", "steps", "time"], lines)
 
 
-def _print_outcome(root: int, status: str, outcome: Outcome, *, debug: bool) -> None:
+def _print_outcome(root: int, status: str, outcome: Outcome, *, quiet: bool, debug: bool) -> None:
     from dama.domain.event import ABSENT
 
     if status == "DONE":
+        following = [("show", "params, result, steps"), ("events", "all that happened")]
         if outcome.result is not ABSENT and outcome.result is not None:
-            _print_result(root, outcome.result)
-        print_next(
-            (f"dama show {root}", "params, result, steps"),
-            (f"dama events {root}", "all that happened"),
-        )
-        return
-    echo()
-    error = outcome.error or {}
+            _print_result(root, outcome.result, quiet=quiet)
+    else:
+        following = [
+            ("show", "where it stopped, and why"),
+            ("resume", "let it go on from its last step"),
+        ]
+        _print_failure(root, status, outcome.error or {}, quiet=quiet, debug=debug)
+    if not quiet:
+        print_next(*((f"dama {verb} {root}", what) for verb, what in following))
+
+
+def _print_failure(
+    root: int, status: str, error: Mapping[str, Any], *, quiet: bool, debug: bool
+) -> None:
+    if not quiet:
+        echo()
     if status == "ERROR":
         print_error(f"Context {root} failed: {error_text(error)}")
     else:
         print_error(f"Context {root} is {status.lower()}.")
     if debug and error.get("stack"):
         echo(error["stack"], err=True)
-    print_next(
-        (f"dama show {root}", "where it stopped, and why"),
-        (f"dama resume {root}", "let it go on from its last step"),
-    )
 
 
 def error_text(error: Mapping[str, Any]) -> str:
@@ -230,7 +247,10 @@ def error_text(error: Mapping[str, Any]) -> str:
     return ": ".join(str(part) for part in parts if part) or "no message"
 
 
-def _print_result(root: int, result: object) -> None:
+def _print_result(root: int, result: object, *, quiet: bool) -> None:
+    if quiet:  # for a script, which wants all of it
+        echo(result if isinstance(result, str) else json_text(result))
+        return
     if isinstance(result, str):
         echo(f"\n{result}")
         return

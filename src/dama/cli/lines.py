@@ -5,17 +5,16 @@ For logs, pipes and CI, where nothing can be drawn over. Also how `dama events` 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from dama.cli.board import Board, Row, payload_of, progress_text, split_type, step_of
 from dama.cli.output import COLOURS, duration, shortened
-from dama.cli.terminal import echo, style
+from dama.cli.terminal import echo, of_log, style
 from dama.visible import on_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
 
     from dama.domain.event import StoredEvent
 
@@ -50,13 +49,49 @@ class Lines:
             self._progress_at[row.context_id] = event.created_at
         echo(line(event, row), err=True)
 
+    def show_output(self, row: Row, text: str) -> None:
+        """Write a line that a program printed."""
+        echo(output_line(row, text), err=True)
+
+
+class Silent:
+    """Writes nothing.
+
+    Args:
+        board: Where the events are taken in.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, event: StoredEvent) -> None:
+        """Take in one event."""
+        self._board.apply(event)
+
+    def show_output(self, row: Row, text: str) -> None:
+        """Pass over a line that a program printed."""
+
 
 def line(event: StoredEvent, row: Row) -> str:
     """One event in words: when, which context, which task, what happened."""
-    time = event.created_at.astimezone().strftime("%H:%M:%S")
+    return f"{_head(event.created_at, row)}  {described(event, row)}"
+
+
+def output_line(row: Row, text: str) -> str:
+    """A line that a program printed, as lines of events are: when, which context, which task."""
+    return f"{_head(datetime.now(UTC), row)}  | {of_log(text)}"
+
+
+def _head(time: datetime, row: Row) -> str:
     indent = "  " * row.depth
     task = on_one_line(row.task or "-")
-    return f"{time}  {row.context_id:>5}  {indent}{task}  {described(event, row)}"
+    return f"{time.astimezone().strftime('%H:%M:%S')}  {row.context_id:>5}  {indent}{task}"
 
 
 def described(event: StoredEvent, row: Row) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dama.cli.board import ENDED, Board, Row, progress_text, split_type
-from dama.cli.lines import line
+from dama.cli.lines import line, output_line
 from dama.cli.output import COLOURS, duration
 from dama.cli.terminal import rendered
 from dama.visible import on_one_line
@@ -64,6 +64,10 @@ class LiveBoard:
         self._seen.setdefault(row.context_id, time.monotonic() - row.seconds)
         if split_type(event.type)[1] in STAYS:
             self._console.print(Text.from_ansi(rendered(line(event, row))))
+
+    def show_output(self, row: Row, text: str) -> None:
+        """Write a line that a program printed above the drawing."""
+        self._console.print(Text.from_ansi(rendered(output_line(row, text))), soft_wrap=True)
 
     def _drawing(self) -> RenderableType:
         # Copied: the drawing is made in a thread of its own.

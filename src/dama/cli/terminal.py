@@ -44,8 +44,13 @@ def rendered(text: str) -> str:
 
 def echo_log(text: str, *, nl: bool = True) -> None:
     """Print a part of a program's log: its colours pass, to a terminal, and nothing else does."""
+    echo(of_log(text), nl=nl)
+
+
+def of_log(text: str) -> str:
+    """A part of a program's log for `echo`, with the colours that it has."""
     coloured = _COLOUR.sub(lambda found: f"{_MARK}{found[1]}\0", text)
-    echo(f"{coloured}{_MARK}0\0" if coloured != text else text, nl=nl)
+    return f"{coloured}{_MARK}0\0" if coloured != text else text
 
 
 def _marks(sequences: str) -> str:

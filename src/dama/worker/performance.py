@@ -43,6 +43,12 @@ FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 MOST_INTERRUPTIONS = 20
 THREAD_GRACE = 5.0
+# By the kind of the event that begins a run, with the number of the attempt.
+_BEGINNINGS = {
+    "STARTED": "starts, attempt {}",
+    "ADOPTED": "goes on, attempt {}: its process was taken over",
+    "LOST": "is lost, attempt {}: its process is gone",
+}
 
 _log = logging.getLogger("dama.worker")
 
@@ -105,6 +111,7 @@ class Performance:
         self._claim = claim
         self._is_told = False
         self._name = f"context {claim.context_id}"
+        self._begun = clock.monotonic()
         self._worker_id = crew.worker_id()
 
     def stop(self) -> None:
@@ -127,6 +134,7 @@ class Performance:
             _log.warning("%s was taken over by another run, or has ended", self._name)
         except BaseException as error:
             if self._is_told:
+                self._tell("was stopped: it was cancelled, or its worker ends")
                 raise
             _log.exception("%s is handed back: %s", self._name, in_words(error))
             await self._hand_back()
@@ -160,6 +168,7 @@ class Performance:
         except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
             flaw = flaw or error
         await execution.begin(crew.worker, crew.meta(claim), beginning)
+        self._tell(_BEGINNINGS[beginning.kind].format(claim.attempt))
         if flaw is not None:
             return Failed(flaw)
         own = await execution.traceparent() if is_collecting() else None
@@ -228,9 +237,11 @@ class Performance:
             case Done(result):
                 await self._finish(execution, result)
             case Failed(error):
-                await execution.fail(error)
+                await self._fail(execution, error)
             case Retry(error, delay):
                 await execution.will_retry(error, delay)
+                why = execution.secrets.strike(in_words(error))
+                self._tell(f"will be tried again in {delay:.1f} s: {why}")
                 epoch = self._claim.epoch
                 await until_answered(
                     lambda: queue.retry(context_id, self._worker_id, delay, epoch), self._name
@@ -238,6 +249,7 @@ class Performance:
                 self._crew.on_due()
             case Waiting() as waiting:
                 execution.close()
+                self._tell("waits, and holds no slot")
                 self.has_parked = True  # from the commit on, which comes before the answer
                 parked = await until_answered(
                     lambda: queue.park(context_id, self._worker_id, waiting), self._name
@@ -266,7 +278,17 @@ class Performance:
             await execution.finish(result)
         except Exception as error:  # noqa: BLE001 - what the database does not take is a failure
             _log.warning("%s: its result was refused: %s", self._name, in_words(error))
-            await execution.fail(error)
+            await self._fail(execution, error)
+        else:
+            self._tell(f"is done after {clock.monotonic() - self._begun:.1f} s")
+
+    async def _fail(self, execution: Execution, error: BaseException) -> None:
+        await execution.fail(error)
+        self._tell(f"failed: {execution.secrets.strike(in_words(error))}")
+
+    def _tell(self, what: str) -> None:
+        """Say in the log of the worker what happens to the run."""
+        _log.info("%s: %s %s", self._name, self._claim.task, what)
 
     async def _hand_back(self) -> None:
         """Queue the run again, until that is known."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
+from dama.cli.json_input import METAVAR, read_json, read_object
 from dama.cli.output import json_text, print_json, print_table
 from dama.cli.terminal import echo, echo_log
 
@@ -32,7 +33,7 @@ PATIENCE_SECONDS = 5.0  # the time that a person waits for a service before bein
 @click.argument("action", metavar="ACTION")
 @click.argument("values", metavar="[NAME=VALUE]...", nargs=-1)
 @click.option(
-    "--params", metavar="JSON", help="All params as JSON; - reads it from standard input."
+    "--params", metavar=METAVAR, help="All params as JSON: a file, - for standard input, itself."
 )
 @click.option("--meta", metavar="JSON", help="A JSON object that goes with the call.")
 @click.option("--node", "node_id", metavar="ID", help="The node that is to perform it.")
@@ -53,7 +54,7 @@ def call(
     A value that is JSON is taken as JSON, any other as a text.
     """
     given = read_params(values, params)
-    told: dict[str, Any] = {} if meta is None else read_json(meta, "--meta")
+    told = {} if meta is None else read_object(meta, "--meta")
 
     async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
         from dama.broker.errors import CallError
@@ -87,7 +88,7 @@ def call(
 )
 @click.argument("event", metavar="EVENT")
 @click.argument("values", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--payload", metavar="JSON", help="Any JSON; - reads it from standard input.")
+@click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
 @click.option("--broadcast", is_flag=True, help="To all handlers, not one of each group.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Only to this group.")
 @click.pass_obj
@@ -101,7 +102,7 @@ def emit_event(
     groups: tuple[str, ...],
 ) -> None:
     """Emit an event to the handlers of services; `dama emit` appends one to a context."""
-    given = read_params(values, payload)
+    given = read_params(values, payload, "--payload")
 
     async def work(broker: Broker) -> None:
         send = broker.broadcast if broadcast else broker.emit
@@ -211,12 +212,12 @@ def tell_waiting(broker: Broker) -> None:
         echo(f"{name} is not started: it waits for the service {', '.join(missing)}", err=True)
 
 
-def read_params(values: tuple[str, ...], text: str | None) -> Any:  # noqa: ANN401 - any JSON
+def read_params(values: tuple[str, ...], text: str | None, option: str = "--params") -> Any:  # noqa: ANN401 - any JSON
     """Params of `name=value` and of one JSON document, which may not be both."""
     if text is not None:
         if values:
             raise click.UsageError("Params are given as NAME=VALUE or as one JSON, not as both.")
-        return read_json(sys.stdin.read() if text == "-" else text, "--params")
+        return read_json(text, option)
     given: dict[str, Any] = {}
     for value in values:
         name, found, content = value.partition("=")
@@ -234,20 +235,6 @@ def value_of(text: str) -> Any:  # noqa: ANN401 - any JSON
         return decode(text)
     except ValueError:
         return text
-
-
-def read_json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
-    """One JSON document.
-
-    Raises:
-        click.BadParameter: It is none.
-    """
-    from dama.domain.exact import decode
-
-    try:
-        return decode(text)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def service_of(action: str) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dama.cli.group import examples
+from dama.cli.json_input import METAVAR, read_json
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.argument("type_", metavar="TYPE")
-@click.option("--payload", metavar="JSON", help="Any JSON; - reads it from standard input.")
+@click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
 @click.option("--meta", metavar="JSON", help="A JSON object.")
 @click.option("--error", is_flag=True, help="Mark it as an error; the payload says which.")
 @click.option(
@@ -75,20 +75,9 @@ def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) ->
 
     parts: dict[str, Any] = {"type": type_}
     if payload is not None:
-        parts["payload"] = _json(sys.stdin.read() if payload == "-" else payload, "--payload")
+        parts["payload"] = read_json(payload, "--payload")
     if meta is not None:
-        parts["meta"] = _json(meta, "--meta")
+        parts["meta"] = read_json(meta, "--meta")
     if error:
         parts["error"] = True
     return parse_event(parts)
-
-
-def _json(text: str, option: str) -> Any:  # noqa: ANN401 - any JSON
-    from dama.domain.exact import decode
-
-    try:
-        return decode(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"{error}. A text is JSON in quotes: '\"done\"'.", param_hint=option
-        ) from None

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON document.")
 @click.pass_obj
-def resume(session: Session, context_id: int, *, as_json: bool) -> int:
+def resume(session: Session, context_id: int, *, quiet: bool, as_json: bool) -> int:
     """Let a context go on that failed, was cancelled or was interrupted.
 
     Steps that are done are not done again: their results are read from the events. It runs here,
@@ -24,4 +25,4 @@ def resume(session: Session, context_id: int, *, as_json: bool) -> int:
     """
     from dama.cli.follow import resume_here
 
-    return resume_here(session, context_id, as_json=as_json)
+    return resume_here(session, context_id, as_json=as_json, quiet=quiet)

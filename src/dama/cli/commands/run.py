@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import add_shared_options, examples, override, shared_options
+from dama.cli.json_input import METAVAR, read_object
 from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
 from dama.cli.session import Session
 from dama.definitions.adhoc import adhoc
@@ -44,6 +45,8 @@ class RunOptions:
         label: What its worker must offer.
         is_own_label: Whether only this process offers it.
         inherit: Variables that a program without a declaration gets besides.
+        params: All params as JSON, in a file or on standard input; None for options only.
+        quiet: Print nothing but the result.
     """
 
     detach: bool = False
@@ -58,6 +61,8 @@ class RunOptions:
     label: tuple[str, ...] = ()
     is_own_label: bool = False
     inherit: tuple[str, ...] = ()
+    params: str | None = None
+    quiet: bool = False
 
     def wishes(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
@@ -128,6 +133,11 @@ def _program_command(command: list[str]) -> click.Command:
     @click.pass_context
     def call(ctx: click.Context) -> int:
         chosen = _chosen(ctx)
+        if chosen.params is not None:
+            raise UsageError(
+                "--params is for a task, and what follows `--` is a command.",
+                "Give the command its arguments, or declare it in dama.toml.",
+            )
         if not chosen.enqueue and not chosen.label:
             # No other worker has the environment of this terminal.
             chosen.label = (f"terminal/{platform.node()}/{os.getpid()}",)
@@ -198,13 +208,19 @@ def run_options() -> list[click.Option]:
             multiple=True,
             metavar="NAME",
         ),
+        option(
+            "--params",
+            "All params as JSON: a file, - for standard input, itself. Options win over it.",
+            metavar=METAVAR,
+        ),
+        option("--quiet", "Print the result and errors, not what happens.", is_flag=True),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: object) -> None:
     options = ctx.meta.setdefault(_META, RunOptions())
-    if value and param.name:
+    if value is not None and value is not False and value != () and param.name:
         setattr(options, param.name.removeprefix("run_"), value)
 
 
@@ -214,12 +230,18 @@ def _call(
     options: list[ParamOption],
     typed: Mapping[str, object],
 ) -> int:
-    params = typed_params(options, typed)
+    params = {**_given(ctx), **typed_params(options, typed)}
     try:
         definition.validate(params)
     except InvalidParamsError as error:
         raise with_flags(error, options, ctx.command_path) from None
     return _begin(ctx, definition.name, params)
+
+
+def _given(ctx: click.Context) -> dict[str, object]:
+    """The params of --params."""
+    given = _chosen(ctx).params
+    return {} if given is None else read_object(given, "--params")
 
 
 def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
@@ -236,7 +258,7 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
     if chosen.detach or chosen.enqueue or is_for_others:
         begin = start_detached if chosen.detach and not is_for_others else enqueue
         return asyncio.run(begin(session, name, params, wishes=wishes, as_json=chosen.json))
-    return run_here(session, name, params, wishes=wishes, as_json=chosen.json)
+    return run_here(session, name, params, wishes=wishes, as_json=chosen.json, quiet=chosen.quiet)
 
 
 def _example(path: str, options: list[ParamOption]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from dama.cli.group import examples
+from dama.cli.json_input import METAVAR, read_object
 from dama.cli.output import print_fields, print_json, print_next, print_table
 from dama.cli.terminal import echo
 
@@ -58,6 +59,12 @@ def schedule() -> None:
     help="A param of the task; {time:%Y-%m-%d} in it is the time of the firing.",
 )
 @click.option(
+    "--params",
+    "document",
+    metavar=METAVAR,
+    help="The params as JSON: a file, - for standard input, itself; --param wins over it.",
+)
+@click.option(
     "--catch-up",
     type=click.Choice(["none", "one", "all"]),
     default="one",
@@ -86,6 +93,7 @@ def add(  # noqa: PLR0913 - one for each option
     cron: str,
     zone: str,
     params: tuple[str, ...],
+    document: str | None,
     catch_up: str,
     overlap: str,
     jitter: float,
@@ -93,12 +101,13 @@ def add(  # noqa: PLR0913 - one for each option
     """Start a task by a schedule from now on."""
     from dama.domain.schedule import Schedule
 
+    given = {} if document is None else read_object(document, "--params")
     new = Schedule(
         name,
         task,
         cron,
         zone,
-        dict(_pair(text) for text in params),
+        {**given, **dict(_pair(text) for text in params)},
         cast("CatchUp", catch_up),
         cast("Overlap", overlap),
         jitter,

@@ -48,6 +48,7 @@ OPTIONS = (
         help="Seconds that runs have to end when it is told to stop; then they are queued again.",
     ),
     click.option("--until-idle", is_flag=True, help="End when nothing is left to do."),
+    click.option("--quiet", is_flag=True, help="Print only what goes wrong."),
 )
 
 
@@ -61,6 +62,7 @@ class WorkerOptions:
         labels: What it offers to runs that need it.
         grace: Seconds that runs have to end when it is told to stop.
         until_idle: It ends when nothing is left to do.
+        quiet: It says only what is wrong.
     """
 
     queues: tuple[str, ...]
@@ -68,6 +70,7 @@ class WorkerOptions:
     labels: tuple[str, ...]
     grace: float
     until_idle: bool
+    quiet: bool
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -88,6 +91,8 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
 @click.pass_obj
 def worker(session: Session, /, **chosen: Any) -> int:
     """Perform queued runs of the tasks of this project, any number of workers side by side.
+
+    It says in a line each what it starts and how that ends; with DAMA_LOG=json as JSON.
 
     SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
     it at once. What is not done then is queued again and goes on with another worker.
@@ -124,22 +129,25 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
     """
     from dama.programs.launch import raise_soft_limit
 
-    configure_log()
+    configure_log(quiet=options.quiet)
     raise_soft_limit()
     told, again = signals()
     async with app.working(
         queues=options.queues or None, slots=options.slots, labels=options.labels
     ) as running:
-        say(app)
+        if not options.quiet:
+            say(app)
         await _first(told.wait(), *([running.idle()] if options.until_idle else []))
         if not told.is_set():
             return 0
-        return await _stopped(running, options.grace, again)
+        return await _stopped(running, options, again)
 
 
-async def _stopped(running: Worker, grace: float, again: asyncio.Event) -> int:
-    echo(f"Told to stop: runs have {grace:g} s to end; once more ends at once.", err=True)
-    await _first(running.drain(grace), again.wait())
+async def _stopped(running: Worker, options: WorkerOptions, again: asyncio.Event) -> int:
+    if not options.quiet:
+        grace = f"runs have {options.grace:g} s to end"
+        echo(f"Told to stop: {grace}; once more ends at once.", err=True)
+    await _first(running.drain(options.grace), again.wait())
     return STOPPED_AT_ONCE if again.is_set() else 0
 
 

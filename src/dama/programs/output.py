@@ -1,0 +1,100 @@
+"""Output: what a program prints, line by line as it comes, for who watches its run on this host.
+
+Lines that tell an event are left out: the event is shown. Secrets are struck out here, too; the
+files still have them until the worker has read that far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dama.definitions.errors import UnknownTaskError
+from dama.programs.environment import secrets_of
+from dama.programs.process import place_of
+from dama.programs.programs import directories_of
+from dama.programs.shipping import MARK
+from dama.programs.tail import Screen, read_range
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dama.definitions.registry import Registry
+    from dama.domain.event import StoredEvent
+    from dama.domain.secrets import Secrets
+    from dama.programs.run_directory import RunDirectory
+    from dama.store import Store
+
+
+@dataclass
+class _File:
+    path: Path
+    offset: int = 0
+    screen: Screen = field(default_factory=Screen)
+
+    def news(self) -> Iterator[str]:
+        """The lines that have ended since the last look."""
+        with suppress(OSError):  # not made yet, or cleaned
+            size = self.path.stat().st_size
+            begin = self.offset if self.offset <= size else 0  # it was begun again
+            self.offset = size
+            for data in read_range(self.path, begin, size):
+                yield from self.screen.show(data)
+
+
+class Output:
+    """What the program of one run prints.
+
+    Args:
+        directory: Its files, which need not be there yet.
+        secrets: What is struck out.
+    """
+
+    def __init__(self, directory: RunDirectory, secrets: Secrets) -> None:
+        self._files = [_File(directory.stdout), _File(directory.stderr)]
+        self._secrets = secrets
+
+    def news(self) -> Iterator[str]:
+        """The lines that have ended since the last look, those of standard output first."""
+        for file in self._files:
+            yield from filter(_is_for_people, map(self._secrets.strike, file.news()))
+
+    def rest(self) -> Iterator[str]:
+        """What is left when it has ended: last lines without an end."""
+        yield from self.news()
+        for file in self._files:
+            if line := self._secrets.strike(file.screen.rest()):
+                yield from filter(_is_for_people, [line])
+
+
+async def output_of(
+    event: StoredEvent, params: Mapping[str, Any], store: Store, registry: Registry, home: Path
+) -> Output | None:
+    """What the program prints that an event begins or takes over; None when none does here.
+
+    Args:
+        event: Of its context.
+        params: Of its context.
+        store: Where the context is.
+        registry: The tasks.
+        home: The folder of dama's files.
+    """
+    name, _, suffix = event.type.rpartition(":")
+    meta: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
+    epoch = meta.get("program_epoch")
+    is_here = meta.get("program_host") == place_of(home)
+    if suffix not in {"STARTED", "ADOPTED"} or not is_here or not isinstance(epoch, int):
+        return None
+    directory = (await directories_of(store, home)).of(event.context_id, epoch)
+    try:
+        task = registry.task(name)
+    except UnknownTaskError:  # nobody declares it any more, so nobody knows its secrets
+        return None
+    return Output(directory, secrets_of(task, params, directory, registry.inherit))
+
+
+def _is_for_people(line: str) -> bool:
+    return not line.startswith(MARK.decode())

@@ -1,0 +1,125 @@
+"""`dama` without its start: a process that has imported it forks for each command.
+
+The files of a project are read by each command as always, and its environment, folder and terminal
+are those of the caller. For tests that type many commands, each of which would take a second of
+importing. Nothing of dama is replaced: the child calls the entry point of the command.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SERVER = '''
+"""Forks for each command that comes by the socket."""
+import json, os, signal, socket, sys
+
+import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
+import dama.shipped.node, dama.store.schema, pydantic, rich.live  # noqa
+from dama.cli import main
+
+
+def receive(connection):
+    """What is to be run, and the three files of its standard streams."""
+    data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+    while not data.endswith(b"\\n"):
+        data += connection.recv(1 << 20)
+    return json.loads(data), fds
+
+
+def perform(connection):
+    request, fds = receive(connection)
+    pid = os.fork()
+    if pid == 0:
+        server.close()
+        for place, descriptor in enumerate(fds):
+            os.dup2(descriptor, place)
+        os.chdir(request["cwd"])
+        os.environ.clear()
+        os.environ.update(request["environ"])
+        sys.argv = request["argv"]
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main(request["argv"][1:])
+        sys.stdout.flush()
+        os._exit(code)
+    connection.sendall(f"{pid}\\n".encode())
+    status = os.waitpid(pid, 0)[1]
+    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\\n".encode())
+    os._exit(0)
+
+
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(16)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print("ready", flush=True)
+while True:
+    connection, _ = server.accept()
+    if os.fork() == 0:  # waits for the command, which is its child
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        perform(connection)
+    connection.close()
+'''
+COMMAND = '''#!{python} -IS
+"""dama, as a child of a process that has imported it."""
+import json, os, signal, socket, sys
+
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect({socket!r})
+    request = {{"argv": ["dama", *sys.argv[1:]], "cwd": os.getcwd(),
+               "environ": dict(os.environ)}}
+    data = json.dumps(request).encode() + b"\\n"
+    sent = socket.send_fds(connection, [data], [0, 1, 2])
+    connection.sendall(data[sent:])
+    answers = connection.makefile()
+    pid = int(answers.readline())
+
+    def forward(number, _):
+        os.kill(pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
+    code = int(answers.readline() or 70)
+sys.exit(code if code >= 0 else 128 - code)
+'''
+
+
+class Forked:
+    """The command, and the process behind it.
+
+    Args:
+        folder: Where both are; its path is short enough for a socket.
+
+    Attributes:
+        bin: A folder for PATH, which has the command `dama`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        address = str(folder / "s")
+        command = self.bin / "dama"
+        command.write_text(COMMAND.format(python=sys.executable, socket=address))
+        command.chmod(0o755)
+        self._server = subprocess.Popen(
+            [sys.executable, "-P", "-c", SERVER, address], stdout=subprocess.PIPE, text=True
+        )
+        assert self._server.stdout.readline() == "ready\n"
+
+    @property
+    def dama(self) -> str:
+        """The path of the command."""
+        return str(self.bin / "dama")
+
+    def environ(self, **changes: str) -> dict[str, str]:
+        """The environment in which `dama` is this command."""
+        path = f"{self.bin}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, **changes}
+
+    def close(self) -> None:
+        """End the process; commands that run go on."""
+        self._server.kill()
+        self._server.wait()
+        self._server.stdout.close()
