@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from dama.store.errors import InvalidValueError
+from dama.store.statements import statement
 
 SCHEMA = "_data_manager_admin"
 PATIENCE = 30.0  # seconds
@@ -425,3 +426,124 @@ def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here, item)
 
     assert refused.value.sqlstate == "DM001"
     assert statuses(here) == {}
+
+
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+
+def append(connection, *events):
+    """Append events of any contexts: pairs of a context and a type."""
+    batch = [
+        {
+            "context_id": context,
+            "event": {"type": type_}
+            | ({"error": True, "payload": {"message": "no"}} if type_ == ":ERROR" else {}),
+        }
+        for context, type_ in events
+    ]
+    query = "SELECT count(*) FROM $S.append_events(%s::jsonb)"
+    return rows(connection, query, json.dumps(batch))
+
+
+def wait_for_signal(connection, context):
+    """Its run waits, and a signal wakes it."""
+    worker = register(connection, "h")
+    query = "UPDATE $S.run_queue SET state = 'waiting', wake_types = '{go}' WHERE context_id = %s"
+    connection.execute(query.replace("$S", SCHEMA), [context])
+    return worker
+
+
+@pytest.fixture
+def third(database_url):
+    with ThreadPoolExecutor(1) as pool:
+        third = Other(database_url, pool)
+        yield third
+        third.connection.close()
+
+
+def meet(here, first, second, context):
+    """Two acts meet at the run of a context, which a stranger has; the second comes after."""
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.run_queue WHERE context_id = %s FOR UPDATE", [context])
+        acts = [other.begin(act, *args) for other, act, *args in (first, second)]
+    for act in acts:
+        act.result(PATIENCE)
+    assert rows(here, DEADLOCKS) == [(0,)]
+
+
+def test_ends_at_different_heights_of_a_tree_lock_its_runs_in_one_order(here, other, third):
+    """A parent fails while its children end in the commit of others: no deadlock to be retried."""
+    root = start(here)
+    parent = start(here, root)
+    uncle, child = start(here, root), start(here, parent)
+
+    meet(
+        here,
+        (other, append, (parent, ":ERROR")),
+        (third, append, (uncle, ":FINAL"), (child, ":FINAL")),
+        parent,
+    )
+
+    found = {parent: "ERROR", uncle: "DONE", child: "DONE", root: "OPEN"}
+    assert statuses(here) == found
+
+
+def test_signals_for_many_runs_lock_them_in_one_order(here, other, third):
+    """Whatever the order of the batch: ends of subtasks come at the same time."""
+    early, late = start(here), start(here)
+    children = [start(here, early), start(here, late)]
+    for context in (early, late):
+        wait_for_signal(here, context)
+
+    meet(
+        here,
+        (other, append, *((child, ":FINAL") for child in children)),
+        (third, append, (late, "go"), (early, "go")),
+        early,
+    )
+
+    assert rows(here, "SELECT DISTINCT state FROM $S.run_queue") == [("queued",)]
+
+
+HAND_BACK = (
+    statement("hand_back_runs"),
+    {"kept": [], "only": None, "delay": None},
+)
+
+
+def test_what_somebody_has_locked_is_handed_back_later(here, other):
+    """A worker that waited for a stranger would claim nothing; it looks again in some seconds."""
+    worker = register(here, "h")
+    locked, free = start(here, queue="a"), start(here, queue="a")
+    claim(here, worker, ["a"])
+
+    def hand_back(connection):
+        query, params = HAND_BACK
+        return [row[0] for row in connection.execute(query, {**params, "worker_id": worker})]
+
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.run_queue WHERE context_id = %s FOR UPDATE", [locked])
+        first = other.begin(hand_back).result(PATIENCE)
+
+    assert first == [free]
+    assert hand_back(here) == [locked]
+
+
+def test_a_start_with_keys_locks_its_parent_before_them(here, other, third):
+    """Two starts below one parent, with the same idempotency key; one of them has a limit too."""
+    parent = start(here)
+    spawned = json.dumps({"type": "c.t/s:SPAWNED"})
+    item = {"task": "c.t", "event": {"type": "c.t:INITIAL"}, "idempotency_key": "i"}
+    limited = item | {"limit_key": "k", "key_limit": 1}
+
+    def spawn(connection, batch):
+        query = "SELECT context_id FROM $S.start_contexts(%s::jsonb, %s::jsonb, %s)"
+        return rows(connection, query, json.dumps([batch]), spawned, parent)
+
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.etl_context WHERE context_id = %s FOR UPDATE", [parent])
+        spawning = [other.begin(spawn, item), third.begin(spawn, limited)]
+    found = {row for each in spawning for row in each.result(PATIENCE)}
+
+    assert len(found) == 1
+    assert rows(here, DEADLOCKS) == [(0,)]

@@ -234,6 +234,10 @@ BEGIN
     PERFORM _data_manager_admin.settle_runs(ended, failed);
   END IF;
   IF signals THEN
+    IF cardinality(ids) > 1 THEN
+      PERFORM 1 FROM _data_manager_admin.run_queue q
+        WHERE q.context_id = ANY (ids) ORDER BY q.context_id FOR NO KEY UPDATE;
+    END IF;
     UPDATE _data_manager_admin.run_queue q SET state = 'queued', due_at = NULL
       FROM jsonb_array_elements(batch) t (i)
       WHERE q.context_id = (t.i ->> 'context_id')::bigint AND q.state = 'waiting'

@@ -5,7 +5,8 @@
 --   3 keys      advisory, in the order of their numbers
 --   4 queues    rows of queue_setting, by name; only claims lock them
 --   5 workers   rows of worker
---   6 runs      rows of run_queue: own before parents, in context_id order; claims and upkeep skip locked ones
+--   6 runs      rows of run_queue: one's own and those of parents together, in context_id order; claims, upkeep and
+--               what a worker hands back skip locked ones
 
 -- lock_trees: alone with whole trees until the end of the transaction: no subtask is started in them
 -- meanwhile, so what is listed now is all there is.

@@ -2,8 +2,9 @@
 
 -- settle_runs: contexts ended. Their runs leave the queue and make room for others with their key; a
 -- parent that waits is told.
--- Locks: keys, then rows of run_queue in context_id order, after the locks of the contexts. The row of a
--- parent is locked even when it does not wait: were it about to, it would miss this end.
+-- Locks: keys, then rows of run_queue, after the locks of the contexts: their own and those of their parents
+-- in one order, for a parent may end in another transaction meanwhile. The row of a parent is locked even
+-- when it does not wait: were it about to, it would miss this end.
 -- In:    ended; failed: those of them that may be resumed. Whoever has claimed their runs may not have
 --        started them yet; a run that is resumed must not get such an epoch once more.
 CREATE OR REPLACE FUNCTION _data_manager_admin.settle_runs(ended bigint[], failed bigint[] DEFAULT '{}')
@@ -19,9 +20,14 @@ BEGIN
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.lock_keys(keys);
   END IF;
-  IF failed <> '{}' THEN
+  parents := ARRAY(
+    SELECT DISTINCT c.parent_id FROM _data_manager_admin.etl_context c
+      WHERE c.context_id = ANY (ended) AND c.parent_id IS NOT NULL);
+  IF parents <> '{}' OR failed <> '{}' THEN
     PERFORM 1 FROM _data_manager_admin.run_queue q
-      WHERE q.context_id = ANY (failed) ORDER BY q.context_id FOR UPDATE;
+      WHERE q.context_id = ANY (ended || parents) ORDER BY q.context_id FOR UPDATE;
+  END IF;
+  IF failed <> '{}' THEN
     flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
     UPDATE _data_manager_admin.etl_context c SET epoch = q.epoch
       FROM _data_manager_admin.run_queue q
@@ -33,14 +39,9 @@ BEGIN
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.admit_blocked(keys);
   END IF;
-  parents := ARRAY(
-    SELECT DISTINCT c.parent_id FROM _data_manager_admin.etl_context c
-      WHERE c.context_id = ANY (ended) AND c.parent_id IS NOT NULL ORDER BY 1);
   IF parents = '{}' THEN
     RETURN;
   END IF;
-  PERFORM 1 FROM _data_manager_admin.run_queue q
-    WHERE q.context_id = ANY (parents) ORDER BY q.context_id FOR NO KEY UPDATE;
   UPDATE _data_manager_admin.run_queue q
     SET pending = q.pending - u.ended,
         state = CASE WHEN q.pending <= u.ended OR (u.failed AND q.wake_on_failure) THEN 'queued' ELSE 'waiting' END,

@@ -184,8 +184,11 @@ BEGIN
   END IF;
 
   keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ? 'limit_key');
-  IF keys <> '{}' THEN
+  -- Its SPAWNED comes last, but whoever waits for a key of any kind must have the parent before.
+  IF keys <> '{}' OR spawned IS NOT NULL THEN
     PERFORM FROM _data_manager_admin.etl_context c WHERE c.context_id = parent FOR NO KEY UPDATE;
+  END IF;
+  IF keys <> '{}' THEN
     PERFORM _data_manager_admin.lock_keys(keys);
   END IF;
 
