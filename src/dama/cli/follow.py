@@ -101,14 +101,13 @@ async def start_detached(
 
 
 def _run_in_background(session: Session, context_id: int) -> Path:
-    from dama.programs.run_directory import make_private
+    from dama.config.private_file import make_private, private
 
     folder = session.config().home / "logs"
     make_private(folder)
     log = folder / f"{context_id}.log"
-    log.touch(mode=0o600)
     environment = ["--pg-env", session.pg_env] if session.pg_env else []
-    with log.open("ab") as output:
+    with open(log, "ab", opener=private) as output:
         subprocess.Popen(  # noqa: S603 - this very program
             [sys.executable, "-m", "dama.cli", *environment, "resume", str(context_id)],
             stdin=subprocess.DEVNULL,

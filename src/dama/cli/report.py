@@ -14,6 +14,7 @@ from contextlib import suppress
 import click
 
 from dama.cli.terminal import echo, style
+from dama.domain.secrets import without_password
 from dama.errors import DamaError
 
 BUG = 70

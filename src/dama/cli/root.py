@@ -66,6 +66,10 @@ SECTIONS = {
             "dama.cli.commands.clean:clean",
             "Remove old logs and working folders of this host.",
         ),
+        "scrub": (
+            "dama.cli.commands.scrub:scrub",
+            "Strike out a secret that got in, wherever it is stored.",
+        ),
         "archive": (
             "dama.cli.commands.archive:archive",
             "Move closed trees out of the way, and back.",

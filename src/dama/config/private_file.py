@@ -1,4 +1,8 @@
-"""Private files: secrets of one user, below DAMA_HOME, that nobody else may read or put there."""
+"""Private files: what dama writes is for its user only, whatever the umask of the starter is.
+
+The umask of the process stays as it is: programs and tasks inherit it, and their files have the
+modes that their user expects.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,22 @@ from dama.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for nobody else."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def private(path: str, flags: int) -> int:
+    """Open a file, for nobody else when it is new: the `opener` of `open`."""
+    return os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
 
 
 class PrivateFileError(UsageError):
@@ -53,7 +73,7 @@ def read_private(path: Path) -> bytes | None:
 
 def write_private(path: Path, content: bytes, *, replace: bool) -> bool:
     """Write a private file as a whole; False when one is there and is not to be replaced."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -32,13 +32,18 @@ class Secrets:
 
     Args:
         values: Those of fewer than 4 characters are passed over.
+
+    Attributes:
+        forms: The ways in which programs write them, the longest first.
+        longest: The bytes of the longest.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         forms = {form for value in values for form in _forms(value)}
         ordered = sorted(forms, key=lambda form: (-len(form), form))  # the longest first
         self.longest = max((len(form.encode()) for form in ordered), default=0)
-        self._forms = forms
+        self.forms = ordered
+        self._set = forms
         pattern = "|".join(map(re.escape, ordered))
         self._text = re.compile(pattern) if forms else None
         self._bytes = re.compile(pattern.encode(errors="surrogatepass")) if forms else None
@@ -49,7 +54,7 @@ class Secrets:
 
     def __repr__(self) -> str:  # pyright: ignore[reportImplicitOverride] - `override` is an import of 18 ms
         """How many there are, and no more."""
-        return f"<Secrets: {len(self._forms)} forms>"
+        return f"<Secrets: {len(self.forms)} forms>"
 
     def strike(self, text: str) -> str:
         """A text without them."""
@@ -71,7 +76,7 @@ class Secrets:
             case bool() | None:
                 return value
             case int() | float():
-                return STRUCK if str(value) in self._forms else value
+                return STRUCK if str(value) in self._set else value
             case Mapping():
                 pairs = cast("Mapping[Any, Any]", value).items()
                 return {self._key(key): self._struck(item) for key, item in pairs}

@@ -12,6 +12,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
+from dama.config.private_file import PRIVATE_FILE, PRIVATE_FOLDER
 from dama.embedded.errors import VersionMismatchError, start_error
 
 if TYPE_CHECKING:
@@ -99,12 +100,12 @@ class DataMaker:
         (self._data / "pg_hba.conf").write_text(PASSWORDS_ONLY)
         fresh = passfile.with_suffix(".new")
         fresh.unlink(missing_ok=True)
-        fresh.touch(mode=0o600)
+        fresh.touch(PRIVATE_FILE)
         fresh.write_text(f"*:*:*:{USER}:{password}\n")
         fresh.rename(passfile)
 
     def _fill(self, fresh: Path, *, fsync: bool) -> None:
-        fresh.mkdir(mode=0o700)
+        fresh.mkdir(PRIVATE_FOLDER)
         self._account.own(fresh)
         made = self._programs.run(
             "initdb", "-D", fresh, "-U", USER, "-E", "UTF8", "--no-locale", "--data-checksums",

@@ -16,6 +16,7 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
+from dama.config.private_file import make_private, private
 from dama.embedded.errors import SlowStartError, home_error
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Home:
             DiskFullError: There is no room, now or in the block.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.path)
             with self.open(LOCK, "a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
@@ -88,7 +89,7 @@ class Home:
 
     def open(self, name: str, mode: str) -> IO[Any]:
         """Open a file of the home; a new one belongs to the home's owner."""
-        file = (self.path / name).open(mode)
+        file = open(self.path / name, mode, opener=private)  # noqa: SIM115 - its caller closes it
         if os.getuid() == 0 and self.owner != 0:
             os.fchown(file.fileno(), self.owner, -1)
         return file

@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dama.config.private_file import PRIVATE_FOLDER
 from dama.embedded.errors import SocketPathError
 
 if TYPE_CHECKING:
@@ -69,11 +70,11 @@ class Socket:
             SocketPathError: Somebody else was there first.
         """
         with suppress(FileExistsError):
-            self._folder.mkdir(mode=0o700)
+            self._folder.mkdir(PRIVATE_FOLDER)
         found = self._folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid not in {os.getuid(), account.uid}:
             raise _not_ours(self._folder, found)
-        self._folder.chmod(0o700)
+        self._folder.chmod(PRIVATE_FOLDER)
         account.own(self._folder)
         self._link()
 

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
+from dama.config.private_file import make_private, private
 from dama.config.table import shown
 from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
 from dama.programs.tail import first_byte, read_range
@@ -117,11 +118,11 @@ async def upload(
             f"no blanks at its ends, and at most {_BYTES_OF_A_NAME} bytes.",
         )
     await _refuse_ended(app, context_id)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     part = folder / f".{uuid4().hex}.part"
     size = 0
     try:
-        with part.open("xb") as file:
+        with open(part, "xb", opener=private) as file:  # noqa: ASYNC230 - local, and empty
             async for data in request.stream():
                 size += len(data)
                 if size > limit:

@@ -17,7 +17,7 @@ import platform
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from dama.config.private_file import PrivateFileError, read_private, write_private
+from dama.config.private_file import PrivateFileError, make_private, read_private, write_private
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _name(home: Path) -> str:
 @asynccontextmanager
 async def _alone(home: Path) -> AsyncGenerator[None]:
     """Gateways of one home that start at once take turns, so that the file has the valid token."""
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 - local, and once
+    make_private(home)
     descriptor = os.open(home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         await asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)

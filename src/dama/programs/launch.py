@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
 from dama.definitions.program import ExitCodes
 from dama.programs import shim
@@ -179,12 +180,13 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
     """
     directory.write("spec.json", launch.spec(directory.epoch))
     copy = directory.path / "shim.py"
-    shutil.copyfile(shim.__file__, copy)
+    with open(copy, "wb", opener=private) as file:
+        file.write(Path(shim.__file__).read_bytes())
     with tempfile.TemporaryFile(dir=_memory()) as environment:
         environment.write(json.dumps(dict(launch.environment)).encode() + b"\n")
         environment.flush()
         environment.seek(0)
-        log = os.open(directory.path / "shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = private(f"{directory.path}/shim.log", shim.LOG)
         try:
             # -X utf8: arguments are bytes, whatever the locale of the worker is.
             argv = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(copy), str(directory.path)]

@@ -28,11 +28,17 @@ class Mask:
     Args:
         path: The file.
         secrets: What is struck out.
+        only_look: Find them, and leave them there.
+
+    Attributes:
+        found: How many there were.
     """
 
-    def __init__(self, path: Path, secrets: Secrets) -> None:
+    def __init__(self, path: Path, secrets: Secrets, *, only_look: bool = False) -> None:
         self._path = path
         self._secrets = secrets
+        self._only_look = only_look
+        self.found = 0
         self._offset = 0
 
     def apply(self, limit: int | None = None) -> None:
@@ -64,7 +70,9 @@ class Mask:
         at = data_at(descriptor, max(self._offset - self._secrets.longest + 1, 0))
         while at < size and (data := os.pread(descriptor, min(CHUNK, size - at), at)):
             for begin, end in self._secrets.places(data):
-                os.pwrite(descriptor, b"*" * (end - begin), at + begin)
+                self.found += 1
+                if not self._only_look:
+                    os.pwrite(descriptor, b"*" * (end - begin), at + begin)
             self._offset = at + len(data)
             if self._offset >= size:
                 break

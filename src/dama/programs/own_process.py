@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from typing_extensions import override
 
+from dama.config.private_file import PRIVATE_FILE
 from dama.contained import contain_tasks, settled
-from dama.domain.exact import encode, reader
+from dama.domain.exact import reader
 from dama.domain.outcome import Done, Lost, Outcome, Waiting
 from dama.errors import UnavailableError
 from dama.programs import shim
@@ -127,8 +128,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return error.code if isinstance(error.code, int) else 1
     except asyncio.CancelledError:
         return TERMINATED
-    (directory.path / "outcome.json.new").write_bytes(encode(told(outcome)))
-    (directory.path / "outcome.json.new").rename(directory.path / "outcome.json")
+    directory.write("outcome.json", told(outcome))
     return 0
 
 
@@ -179,7 +179,7 @@ class Flag:
     def count(self, change: int) -> None:
         """The run begins (1) or ceases (-1) to wait."""
         if change > 0:
-            self._directory.waiting.touch(mode=0o600)
+            self._directory.waiting.touch(PRIVATE_FILE)
             self._listening = asyncio.create_task(self._store.hints.listen(self._endings.ended))
         else:
             self._directory.waiting.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.domain.exact import decode_stored, encode
 from dama.programs.process import boot_id, members_of, process_start
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.worker")
 
-PRIVATE = 0o700
 OPEN = "open"
 WORK = "work"
 
@@ -37,13 +37,6 @@ class State(Enum):
     UNSUPERVISED = "unsupervised"  # its shim was killed, the program lives
     LOST = "lost"  # both are gone, and nobody knows how it ended
     UNSTARTED = "unstarted"  # there never was a process
-
-
-def make_private(folder: Path) -> None:
-    """Make a folder and those above it for nobody else, whatever the umask is."""
-    if not folder.is_dir():
-        make_private(folder.parent)
-        folder.mkdir(mode=PRIVATE, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -105,13 +98,13 @@ class RunDirectory:
         """Create it, for nobody else to read."""
         make_private(self.artifacts)
         for file in (self.events, self.stdout, self.stderr):
-            file.touch(mode=0o600)
+            file.touch(PRIVATE_FILE)
         self.mark()
 
     def mark(self) -> None:
         """Something is to be done for it, until it is settled."""
         make_private(self._mark.parent)
-        self._mark.touch()
+        self._mark.touch(PRIVATE_FILE)
 
     def is_open(self) -> bool:
         """Whether something is to be done for it."""
@@ -127,7 +120,7 @@ class RunDirectory:
 
     def lock(self) -> int | None:
         """Own the run; None when somebody does. Closing the descriptor lets go."""
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = private(f"{self.path}/lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -219,8 +212,7 @@ class RunDirectory:
     def write(self, name: str, document: object) -> None:
         """Write a file of it as a whole or not at all."""
         new = self.path / f"{name}.new"
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with open(new, "wb", opener=private) as file:
             file.write(encode(document))  # programs read it, with tools of text, too
         new.rename(self.path / name)
 

@@ -530,7 +530,9 @@ def found_by(name: str, path: str) -> list[str]:
 
 def come_back(folder: str, logs: list[int]) -> None:
     """Make the folder again that somebody removed: how it ended and what it printed is not lost."""
-    os.makedirs(folder, 0o700, exist_ok=True)
+    umask = os.umask(0o077)
+    os.makedirs(folder, exist_ok=True)
+    os.umask(umask)
     os.chdir(folder)
     for name, log in zip(("stdout", "stderr"), logs, strict=True):
         if os.path.exists(name):

@@ -19,7 +19,7 @@ import secrets
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from dama.config.private_file import read_private, write_private
+from dama.config.private_file import make_private, read_private, write_private
 from dama.definitions.errors import UndeclaredCommandError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Commands:
 
     def _context_of(self, nonce: str, context: str) -> str:
         """The context that a nonce was first used for: this one from now on, if for none."""
-        self._used.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._used)
         path = self._used / hashlib.sha256(nonce.encode()).hexdigest()[:2]
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(path, flags, 0o600), "r+", encoding="utf-8") as file:

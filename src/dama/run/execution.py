@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.config.private_file import make_private
 from dama.domain.event import ABSENT, Event, error_payload
 from dama.domain.journal import Journal
 from dama.domain.secrets import NONE
@@ -210,7 +211,7 @@ class Execution:
 
     def work_dir(self) -> Path:
         """The working folder of the tree on this host; it is there."""
-        self._work_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self._work_dir)
         return self._work_dir
 
     def key(self, name: str) -> str:

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import Conninfo
 
 from dama.errors import UsageError
+
+
+# Secrets that libpq marks as options for debugging.
+KEYS = frozenset({"scram_client_key", "scram_server_key"})
 
 
 class ConninfoError(UsageError):
@@ -30,15 +35,19 @@ def check_conninfo(conninfo: str, source: str) -> None:
     _parsed(conninfo, source)
 
 
-def without_password(conninfo: str) -> tuple[str, str | None]:
-    """A connection string that others may see, and the password that was in it.
+def split_secrets(conninfo: str) -> tuple[str, dict[str, str]]:
+    """A connection string that others may see, and the secrets that were in it, by their names.
+
+    Which names hold secrets libpq knows itself: it marks those that a dialog should not show.
 
     Raises:
         ConninfoError: It is malformed.
     """
     found = _parsed(conninfo, "the settings")
-    password = found.pop("password", None)
-    return make_conninfo("", **found), None if password is None else str(password)
+    hidden = {bytes(o.keyword).decode() for o in Conninfo.get_defaults() if o.dispchar == b"*"}
+    named = {name: str(value) for name, value in found.items() if name in hidden | KEYS}
+    rest = {name: value for name, value in found.items() if name not in named}
+    return make_conninfo("", **rest), named
 
 
 def _parsed(conninfo: str, source: str) -> dict[str, str | int | None]:

@@ -17,7 +17,7 @@ from dama.cli.terminal import echo
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dama.embedded import EmbeddedPostgres
     from dama.store.grants import Access
@@ -85,12 +85,16 @@ def status(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def psql(session: Session, arguments: Sequence[str]) -> None:
     """Open the database with psql; what follows -- goes to it."""
-    from dama.store.conninfo import without_password
+    from dama.store.conninfo import split_secrets
 
     program = _psql(session)
-    address, password = without_password(session.url())
+    address, secrets = split_secrets(session.url())
     # Arguments are seen by everybody on this machine, the environment is not.
-    environ = {**os.environ, **({"PGPASSWORD": password} if password else {})}
+    environ = {**os.environ}
+    if password := secrets.pop("password", None):
+        environ["PGPASSWORD"] = password
+    if secrets:
+        address = _by_service(address, secrets, environ)
     os.execve(program, [program, "-d", address, *arguments], environ)  # noqa: S606 - psql takes over
 
 
@@ -228,6 +232,20 @@ def _embedded(session: Session, verb: str) -> EmbeddedPostgres:
             "Only the embedded database is started and stopped by dama.",
         )
     return server
+
+
+def _by_service(address: str, secrets: Mapping[str, str], environ: dict[str, str]) -> str:
+    """Pass secrets that have no variable of their own by a service file that only psql can open."""
+    if "service=" in address or any("\n" in value for value in secrets.values()):
+        raise UsageError(
+            f"{', '.join(secrets)} cannot be passed to psql without being seen by others.",
+            "Write it into the service file of libpq.",
+        )
+    content = "".join(f"{name}={value}\n" for name, value in secrets.items())
+    descriptor = os.memfd_create("service", 0)  # 0: psql inherits it
+    os.write(descriptor, f"[dama]\n{content}".encode())
+    environ["PGSERVICEFILE"] = f"/proc/self/fd/{descriptor}"
+    return f"{address} service=dama"
 
 
 def _psql(session: Session) -> str:
