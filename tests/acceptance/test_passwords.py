@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dama.config.config import ExternalDatabase
-from dama.store.conninfo import without_password
+from dama.store.conninfo import split_secrets
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 
@@ -58,7 +59,39 @@ def test_psql_gets_the_password_by_its_environment(tmp_path):
 
 
 def test_an_address_is_split_and_hidden():
-    address, password = without_password("postgresql://u:p%40ss@h:5/db?sslmode=require")
-    assert password.encode() == b"p@ss"
+    address, secrets = split_secrets("postgresql://u:p%40ss@h:5/db?sslmode=require")
+    assert secrets == {"password": "p@ss"}
     assert "ss" not in address.replace("sslmode", "")
     assert "p@ss" not in repr(ExternalDatabase("postgresql://u:p@ss@h/d", "x"))
+
+
+@pytest.mark.parametrize("as_url", [True, False])
+def test_psql_gets_other_secrets_by_a_file_of_its_own(tmp_path, database_url, as_url):
+    """They have no variable. psql connects, also a second time, and no argument has them."""
+    address = f"{database_url}&sslpassword=hun%20ter2"
+    if not as_url:
+        found = psycopg.conninfo.conninfo_to_dict(address)
+        address = psycopg.conninfo.make_conninfo("", **found)
+    environ = {**os.environ, "DAMA_DATABASE_URL": address}
+    show = "tr '\\0' ' ' < /proc/$PPID/cmdline; cat $PGSERVICEFILE"
+    done = subprocess.run(
+        [DAMA, "db", "psql", "--", "-X", "-t", "-c", "SELECT 6 * 7", "-c", r"\connect", "-c",
+         "SELECT 6 * 7", "-c", rf"\! {show}"],
+        cwd=tmp_path, env=environ, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("42") == 2
+    arguments, _, file = done.stdout.partition("[dama]")
+    assert "psql" in arguments
+    assert "ter2" not in arguments
+    assert "sslpassword=hun ter2" in file
+
+
+def test_all_that_libpq_hides_is_split_off():
+    """Also what a newer libpq knows."""
+    options = psycopg.pq.Conninfo.get_defaults()
+    hidden = {bytes(option.keyword).decode() for option in options if option.dispchar == b"*"}
+    assert hidden >= {"password", "sslpassword"}
+    given = dict.fromkeys(hidden, "x")
+    address, secrets = split_secrets(psycopg.conninfo.make_conninfo("host=h", **given))
+    assert (address, secrets) == ("host=h", given)

@@ -36,7 +36,8 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
             return INTERRUPTED
         case _:
             if debug and not isinstance(error, click.ClickException):
-                _print("".join(traceback.format_exception(error)).rstrip("\n"))
+                text = without_password("".join(traceback.format_exception(error)))
+                _print(_beneath(f"  {text.rstrip()}"))
             return _explain(error)
 
 
@@ -65,9 +66,15 @@ def _explain(error: BaseException) -> int:
 
 def print_error(message: str, hint: str | None = None) -> None:
     """Print an error and what to do about it."""
+    message = _beneath(without_password(message))
     _print(f"{style('Error:', fg='red', bold=True)} {message}")
     if hint:
-        _print(f"{style('Hint:', bold=True)} {hint}")
+        _print(f"{style('Hint:', bold=True)} {_beneath(hint)}")
+
+
+def _beneath(text: str) -> str:
+    """A text whose further lines are indented: data within it begins no line, such as a hint."""
+    return text.replace("\n", "\n  ")
 
 
 def _print(text: str) -> None:

@@ -11,7 +11,6 @@ from psycopg.pq import Conninfo
 
 from dama.errors import UsageError
 
-
 # Secrets that libpq marks as options for debugging.
 KEYS = frozenset({"scram_client_key", "scram_server_key"})
 

