@@ -13,7 +13,7 @@ import pytest
 
 from dama.domain.event import Event
 from dama.domain.secrets import Secrets
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from dama.store import Start, Store
 from dama.store.errors import MissingRightError, UnknownContextError
 from dama.store.grants import grants

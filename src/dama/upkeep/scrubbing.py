@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama.programs.masking import Mask
-from dama.programs.program import directories_of
+from dama.programs.programs import directories_of
 from dama.programs.run_directory import RunDirectory
 from dama.store.scrub import scrubbing
 
