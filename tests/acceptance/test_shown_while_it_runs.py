@@ -207,3 +207,28 @@ def test_a_module_that_exits_ends_no_command_without_a_word(project, dama, comma
 
     assert failed.returncode == 2
     assert "The module 'small' ends the process" in failed.stderr
+
+
+def test_what_nobody_would_perform_says_so_where_a_person_looks(dama):
+    """A gateway alone queues it, and without a word it would wait there forever."""
+    started = json.loads(dama("call", "tasks.start", "name=small.add", 'params={"a": 1}').stdout)
+    queued = json.loads(dama("run", "small.add", "--a", "1", "--enqueue", "--json").stdout)
+    in_words = dama("run", "small.add", "--a", "1", "--enqueue").stdout
+    listed = dama("ls").stdout
+    documents = json.loads(dama("ls", "--json").stdout)
+    shown = dama("show", "1").stdout
+    result = dama("call", "tasks.wait", "context_id=1", "--timeout", "45")
+    dama("worker", "--until-idle")
+    ended = json.loads(dama("ls", "--json").stdout)
+
+    assert started["no_worker"] is True
+    assert "no live worker has the task small.add" in started["warning"]
+    assert queued["no_worker"] is True
+    assert "No live worker has this task" in in_words
+    assert listed.count("queued, no worker") == 3
+    assert {each["no_worker"] for each in documents} == {True}
+    assert "No worker is alive" in shown
+    assert result.returncode != 0
+    assert "Context 1 is still queued: no live worker has the task small.add" in result.stderr
+    assert "NO_WORKER" in result.stderr
+    assert {each["no_worker"] for each in ended} == {False}

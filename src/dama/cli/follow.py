@@ -67,10 +67,13 @@ async def enqueue(
     """Queue a task for whichever worker claims it."""
     async with session.app(with_services=True) as app:
         context_id = await app.start(task, params, undeclared=True, **wishes)
+        no_worker = bool(await app.store.queue.without_worker([context_id]))
     if as_json:
-        print_json({"context_id": context_id, "task": task})
+        print_json({"context_id": context_id, "task": task, "no_worker": no_worker})
     else:
         echo(f"Context {context_id} of {task} is queued.")
+        if no_worker:
+            echo("No live worker has this task, with its queue and labels: start a `dama worker`.")
         print_next(
             (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
         )

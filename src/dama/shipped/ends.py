@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from dama import clock
+from dama.broker.errors import CallError
 from dama.errors import UnavailableError
 from dama.store.errors import SchemaError
 
@@ -14,8 +16,31 @@ if TYPE_CHECKING:
     from dama.store import Outcome
 
 SOONEST, LATEST = 0.05, 0.5
+LOOK_SECONDS = 2.0
+PATIENCE_SECONDS = 15.0  # a worker that is deployed or killed is replaced meanwhile
 
 _log = logging.getLogger("dama.broker")
+
+
+class NoWorkerError(CallError):
+    """Somebody waits for a run that no live worker would claim; it stays queued."""
+
+    name = "NoWorkerError"
+    status = 503
+    code = "NO_WORKER"
+    retryable = True
+
+    def __init__(self, context_id: int, task: str) -> None:
+        super().__init__(
+            f"Context {context_id} is still queued: {no_worker_text(task)}.",
+            f"`dama queue why {context_id}` says what is missing; `dama worker` starts one.",
+            data={"context_id": context_id, "status": "OPEN", "task": task, "no_worker": True},
+        )
+
+
+def no_worker_text(task: str) -> str:
+    """What is to be said of a run that nobody will claim as things are."""
+    return f"no live worker has the task {task}, with its queue and its labels"
 
 
 class Ends:
@@ -30,12 +55,15 @@ class Ends:
         self._waiting: dict[int, list[asyncio.Future[Outcome]]] = {}
         self._asking: asyncio.Task[None] | None = None
         self._is_news = asyncio.Event()
+        self._without: dict[int, float] = {}
+        self._looked_at = 0.0
 
     async def wait(self, context_id: int) -> Outcome:
         """Wait for the end of a context.
 
         Raises:
             UnknownContextError: There is no such context.
+            NoWorkerError: For a while now no live worker would claim it.
         """
         await self._app.store.context(context_id)
         end: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
@@ -77,6 +105,7 @@ class Ends:
                     for end in self._waiting.pop(context_id, []):
                         if not end.done():
                             end.set_result(outcome)
+                await self._look_for_workers()
             except SchemaError:
                 raise  # nobody can say, and who waits may ask again
             except UnavailableError as error:
@@ -88,3 +117,17 @@ class Ends:
                 pause = SOONEST
             except TimeoutError:
                 pause = min(pause * 1.5, LATEST)
+
+    async def _look_for_workers(self) -> None:
+        """Tell those who wait for what nobody has been there to claim for a while."""
+        now = clock.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        found = await self._app.store.queue.without_worker(list(self._waiting))
+        self._without = {each: self._without.get(each, now) for each in found}
+        for context_id, since in self._without.items():
+            if now - since >= PATIENCE_SECONDS:
+                for end in self._waiting.pop(context_id, []):
+                    if not end.done():
+                        end.set_exception(NoWorkerError(context_id, found[context_id]))

@@ -8,6 +8,7 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
+from dama.shipped.ends import no_worker_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,8 +49,8 @@ def tasks_service(app: App, ends: Ends) -> Service:
         expires: float | None = None,
         deadline: float | None = None,
         labels: tuple[str, ...] = (),
-    ) -> dict[str, int]:
-        """Start a task; gives its context at once.
+    ) -> dict[str, Any]:
+        """Start a task; gives its context at once, and a warning when no live worker has the task.
 
         Args:
             name: The full name, such as flights.load.
@@ -77,7 +78,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
             **wishes,
         )
         call.meta["$location"] = f"/api/contexts/{context_id}"
-        return {"context_id": context_id}
+        return await _queued(app, context_id)
 
     @service.action(scope="viewer", timeout=0, rest="GET /:context_id/result")
     async def wait(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - the result
@@ -111,13 +112,22 @@ def tasks_service(app: App, ends: Ends) -> Service:
         return {"cancelled": await app.cancel(context_id, starter(call))}
 
     @service.action(scope="operator", rest="POST /:context_id/resume")
-    async def resume(call: Call, context_id: Id) -> dict[str, int]:
+    async def resume(call: Call, context_id: Id) -> dict[str, Any]:
         """Let a context go on that failed or was cancelled, from its last step."""
         await permit_context(app, call, context_id)
         await app.resume(context_id, starter(call))
-        return {"context_id": context_id}
+        return await _queued(app, context_id)
 
     return service
+
+
+async def _queued(app: App, context_id: int) -> dict[str, Any]:
+    """The answer to a start: the context, and a warning when nobody will claim it as things are."""
+    task = (await app.store.queue.without_worker([context_id])).get(context_id)
+    if task is None:
+        return {"context_id": context_id}
+    warning = f"It is queued, and {no_worker_text(task)}."
+    return {"context_id": context_id, "no_worker": True, "warning": warning}
 
 
 def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:

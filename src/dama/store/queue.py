@@ -327,6 +327,13 @@ class RunQueue:
         rows = await self._database.rows("read_obstacles", {"context_id": context_id})
         return [Obstacle(reason, facts) for reason, facts in rows]
 
+    async def without_worker(self, contexts: Sequence[int]) -> dict[int, str]:
+        """Those whose run is queued, and that no live worker would claim; each with its task."""
+        if not contexts:
+            return {}
+        params = {"contexts": list(contexts)}
+        return dict(await self._database.rows("find_without_worker", params))
+
     async def circle(self, context_id: int) -> list[WaitsFor]:
         """The circle of waits that a run is in or behind; empty when it can continue."""
         return find_circle(await self._waits([context_id]), context_id)

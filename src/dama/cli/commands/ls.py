@@ -14,7 +14,7 @@ from dama.cli.output import print_json, print_more, print_table
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dama.cli.session import Session
     from dama.store import ContextRow
@@ -108,26 +108,41 @@ def ls(
 
     chosen = ContextFilter(roots=not subtasks, **{name: fits[name] or None for name in fits})
 
-    async def read() -> ContextPage:
+    async def read() -> tuple[ContextPage, Mapping[int, str]]:
         async with session.app() as app:
-            return await app.store.windows.contexts(chosen, before=before, limit=limit)
+            page = await app.store.windows.contexts(chosen, before=before, limit=limit)
+            queued = [c.context_id for c in page.contexts if run_word(c) == "queued"]
+            return page, await app.store.queue.without_worker(queued)
 
-    page = asyncio.run(read())
+    page, without_worker = asyncio.run(read())
     if as_json:
-        print_json(page.contexts)
+        print_json([_document(c, without_worker) for c in page.contexts])
     elif page.contexts:
-        _print(page.contexts)
+        _print(page.contexts, without_worker)
     else:
         echo(_nothing(page, is_filtered=any(fits.values()) or before is not None))
     if page.next_before is not None:
         print_more(f"--before {page.next_before}")
 
 
-def _print(contexts: Sequence[ContextRow]) -> None:
+def _document(context: ContextRow, without_worker: Mapping[int, str]) -> dict[str, Any]:
+    from dama.domain.exact import to_builtins
+
+    return {**to_builtins(context), "no_worker": context.context_id in without_worker}
+
+
+def _print(contexts: Sequence[ContextRow], without_worker: Mapping[int, str]) -> None:
+    def run(context: ContextRow) -> str | None:
+        word = run_word(context)
+        return f"{word}, no worker" if context.context_id in without_worker else word
+
     print_table(
         ["context", "status", "run", "events", "created", "task"],
-        [[c.context_id, c.status, run_word(c), c.version, c.created_at, c.task] for c in contexts],
+        [[c.context_id, c.status, run(c), c.version, c.created_at, c.task] for c in contexts],
     )
+    if without_worker:
+        first = next(iter(without_worker))
+        echo(f"\nNo live worker has the task of some: dama queue why {first}", err=True)
 
 
 def _nothing(page: ContextPage, *, is_filtered: bool) -> str:
