@@ -5,15 +5,17 @@ The plans are those of a store that is large beside the windows; what their node
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
 import psycopg
 import pytest
 
 from benchmarks.filled import Filled
-from dama.store import Store
+from dama.store import LogFilter, Store
+from dama.store.archive import MOST_COUNTED
 from dama.store.database import Database
+from dama.store.health import read_health
 from dama.store.windows import ContextFilter
 from tests.conftest import url_of
 
@@ -64,6 +66,15 @@ async def filled(filled_url) -> AsyncIterator[Store]:
 
 def plans_of(url: str, asked: list[tuple[str, object]], mode: str) -> Iterator[dict]:
     """The plans of some statements and of all that their functions execute, with what was read."""
+    for name, params in asked:
+        query = files("dama.store").joinpath("sql", f"{name}.sql").read_bytes()
+        yield from plans_of_query(url, query, params, mode)
+
+
+def plans_of_query(
+    url: str, query: str | bytes, params: object, mode: str = "auto"
+) -> Iterator[dict]:
+    """The same of one statement."""
     found: list[dict] = []
 
     def keep(notice: psycopg.errors.Diagnostic) -> None:
@@ -75,10 +86,8 @@ def plans_of(url: str, asked: list[tuple[str, object]], mode: str) -> Iterator[d
         connection.add_notice_handler(keep)
         connection.execute(EXPLAIN)
         connection.execute(f"SET plan_cache_mode = {mode}")
-        for name, params in asked:
-            query = files("dama.store").joinpath("sql", f"{name}.sql").read_bytes()
-            connection.execute(query, params, prepare=True)
-    return (node for plan in found for node in nodes(plan))
+        connection.execute(query, params, prepare=True)
+    yield from (node for plan in found for node in nodes(plan))
 
 
 def nodes(plan: dict) -> Iterator[dict]:
@@ -187,3 +196,96 @@ async def read_on(store: Store, chosen: ContextFilter, limit: int) -> list[int]:
             return found
         assert before is None or page.next_before < before
         before = page.next_before
+
+
+FIRST_OF_LONG = 3 * FILLED.closed + 1
+LATE = FIRST_OF_LONG + FILLED.history - 9
+READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
+    "a page of events": (lambda s: s.events(FILLED.long, limit=1000), 1000),
+    "a late page of events": (
+        lambda s: s.events(FILLED.long, after_version=FILLED.history - 9, limit=1000), 1000,
+    ),
+    "the log": (lambda s: s.log.read(0), LOOK),
+    "a type that nothing has": (lambda s: s.log.read(0, LogFilter(types=("typo",))), LOOK),
+    "a prefix that nothing has": (lambda s: s.log.read(9, LogFilter(prefix="typo")), LOOK),
+    "a tree in the log": (lambda s: s.log.read(0, LogFilter(root=FILLED.root)), LOOK),
+    "a context in the log": (lambda s: s.log.read(0, LogFilter(context=FILLED.long)), LOOK),
+    "the end of a context in the log": (
+        lambda s: s.log.read(LATE, LogFilter(context=FILLED.long)), 99,
+    ),
+    "a type in a context": (
+        lambda s: s.log.read(0, LogFilter(context=FILLED.long, types=("typo",))), LOOK,
+    ),
+    "the queues": (lambda s: s.queue.queues(), LOOK),
+    "health": (lambda s: read_health(s.database), LOOK),
+    "parked contexts": (lambda s: s.log.parked(), 100),
+    "one context": (lambda s: s.context(FILLED.long), 1),
+    "outcomes": (lambda s: s.outcomes([1, FILLED.long]), 2),
+    "who waits": (lambda s: s.queue.workers(), 10),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("read", "most"), READS.values(), ids=READS.keys())
+async def test_a_read_is_a_window(filled, filled_url, read, most):
+    """Whatever there is besides what is asked for."""
+    await assert_bounded(filled_url, filled, read, most)
+
+
+async def test_closed_trees_are_looked_at_in_windows(filled, filled_url):
+    """A count of them is no statement that looks at all."""
+    params = {"age": timedelta(days=1), "failed": False, "after": 0}
+    filled.database.asked[:] = []
+
+    await assert_bounded(
+        filled_url, filled, lambda s: s.database.rows("count_closed_trees", params), LOOK
+    )
+    count = await filled.archive.closed(timedelta(days=1))
+
+    assert count >= MOST_COUNTED
+
+
+def test_the_state_after_an_event_is_found_without_a_sort(filled_url):
+    """It counts the attempts and steps of the one context, and looks its version up once."""
+    query = "SELECT status, version, attempts, steps_done FROM _data_manager_admin.state_at(%s, %s)"
+    with psycopg.connect(filled_url, autocommit=True) as connection:
+        found = {
+            version: connection.execute(
+                query, [FILLED.long, FIRST_OF_LONG + version - 1]
+            ).fetchone()
+            for version in (1, 2, 3, FILLED.history)
+        }
+    asked = [FILLED.long, FIRST_OF_LONG + FILLED.history // 2]
+
+    assert found == {
+        1: ("OPEN", 1, 0, 0),
+        2: ("OPEN", 2, 1, 0),
+        3: ("OPEN", 3, 1, 1),
+        FILLED.history: ("OPEN", FILLED.history, 1, FILLED.history - 2),
+    }
+    for node in plans_of_query(filled_url, query, asked):
+        assert node["Node Type"] != "Sort"
+        assert touched(node) <= FILLED.history
+
+
+async def test_the_log_of_a_context_is_read_on_to_its_end(filled):
+    """Each of its events once, whatever lies between them in the log."""
+    versions: list[int] = []
+    after = 0
+    while after < FILLED.positions:
+        page = await filled.log.read(after, LogFilter(context=FILLED.long), limit=9_999)
+        versions += [event.version for event in page.events]
+        assert page.position > after
+        after = page.position
+
+    assert versions == list(range(1, FILLED.history + 1))
+
+
+async def test_a_queue_is_counted_up_to_a_bound(filled):
+    """And the oldest of it is that of all priorities."""
+    rows = {row.queue: row for row in await filled.queue.queues()}
+
+    assert rows["default"].queued == MOST_COUNTED
+    assert rows["seldom"].waiting == FILLED.queued // 1000
+    assert rows["default"].delayed == FILLED.queued // 10
+    first = await filled.context(FILLED.root + FILLED.children + 2)
+    assert rows["default"].oldest == first.created_at

@@ -31,7 +31,12 @@ class Metrics:
             "dama_http_refused", "Requests that were refused, by reason.", ["type"],
             registry=self._registry,
         )  # fmt: skip
-        self._runs = self._gauge("dama_runs", "Runs by queue and state.", "queue", "state")
+        self._runs = self._gauge(
+            "dama_runs",
+            "Runs by queue and state; 10000 stands for so many or more.",
+            "queue",
+            "state",
+        )
         self._oldest = self._gauge(
             "dama_queue_oldest_seconds", "How long the oldest queued run waits.", "queue"
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dama.store.database import Database
 
 TREES_AT_ONCE = 100
+MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class Archive:
         self._database = database
 
     async def closed(self, age: timedelta, *, failed: bool = False) -> int:
-        """How many trees `add` would move."""
+        """How many trees `add` would move; counted in windows, up to `MOST_COUNTED` or more."""
         await self._database.rows("poll_log")
-        params = {"age": age, "failed": failed}
-        ((count,),) = await self._database.rows("count_closed_trees", params)
-        return count
+        closed, after = 0, 0
+        while after is not None and closed < MOST_COUNTED:
+            params = {"age": age, "failed": failed, "after": after}
+            ((count, after),) = await self._database.rows("count_closed_trees", params)
+            closed += count
+        return closed
 
     async def add(self, age: timedelta, *, failed: bool = False) -> AsyncGenerator[Moved]:
         """Move the trees that have been closed for longer than an age, some at a time.

@@ -55,6 +55,8 @@ class Place(NamedTuple):
 
 START = Place(1 << 40, 0)
 MOST_AT_ONCE = 2**31 - 1
+MOST_QUEUES = 1000
+MOST_COUNTED = 10_000
 LEAST_RATE, MOST_RATE = 1e-6, 1e6  # as the table checks
 
 
@@ -78,7 +80,7 @@ class Renewal:
 
 @dataclass(frozen=True)
 class QueueRow:
-    """A queue.
+    """A queue. No number is higher than `MOST_COUNTED`, which stands for so many or more.
 
     Attributes:
         queue: Its name.
@@ -203,9 +205,10 @@ class RunQueue:
         }
         await self._database.rows("take_place", params)
 
-    async def queues(self) -> list[QueueRow]:
-        """The queues that have runs or settings, by name."""
-        return [QueueRow(*row) for row in await self._database.rows("list_queues")]
+    async def queues(self, after: str = "") -> list[QueueRow]:
+        """The queues that have runs or settings, by name: the first 1,000 after a name."""
+        params = {"after": after, "limit": MOST_QUEUES}
+        return [QueueRow(*row) for row in await self._database.rows("list_queues", params)]
 
     async def set_queue(
         self,

@@ -27,7 +27,8 @@ CODE = "functions"
 CODE_FILES = (
     "event_rules", "event_json", "locks", "runs", "append_events", "start_contexts", "dispatch",
     "limits", "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log",
-    "read_log", "list_contexts", "subscriptions", "schedules", "rebuild", "archive", "scrub",
+    "read_log", "list_contexts", "list_queues", "subscriptions", "schedules", "rebuild", "archive",
+    "scrub",
     "privileges",
 )  # fmt: skip
 TABLE = """

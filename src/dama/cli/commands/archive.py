@@ -54,12 +54,14 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool) -> Non
     A tree stays while something in it is open, and until every durable subscription has handled
     it. The idempotency keys of its contexts are free again.
     """
+    from dama.store.archive import MOST_COUNTED
 
     async def move() -> None:
         async with session.app() as app:
             if dry_run:
                 count = await app.store.archive.closed(age, failed=failed)
-                echo(f"{count} trees would be archived.")
+                more = " or more" if count >= MOST_COUNTED else ""
+                echo(f"{count}{more} trees would be archived.")
                 return
             echo(await _sum(app.store.archive.add(age, failed=failed), "archived"))
 

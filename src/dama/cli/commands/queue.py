@@ -31,7 +31,7 @@ def queue() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def list_queues(session: Session, *, as_json: bool) -> None:
-    """List the queues that have runs or settings."""
+    """List the queues that have runs or settings; 10,000 runs or more are not counted further."""
 
     async def read() -> list[QueueRow]:
         async with session.app() as app:
@@ -46,7 +46,11 @@ def list_queues(session: Session, *, as_json: bool) -> None:
         print_table(
             ["queue", "queued", "delayed", "blocked", "running", "waiting", "limits"],
             [
-                [r.queue, r.queued, r.delayed, r.blocked, r.running, r.waiting, _limits(r)]
+                [
+                    r.queue,
+                    *map(_number, (r.queued, r.delayed, r.blocked, r.running, r.waiting)),
+                    _limits(r),
+                ]
                 for r in rows
             ],
         )
@@ -129,6 +133,12 @@ def _set(
             await app.store.hints.send()
 
     asyncio.run(change())
+
+
+def _number(count: int) -> str:
+    from dama.store.queue import MOST_COUNTED
+
+    return str(count) if count < MOST_COUNTED else f"{count}+"
 
 
 def _limits(row: QueueRow) -> str:

@@ -3,7 +3,7 @@
 
 -- closed_trees: roots that can be archived: they and all below them have ended for longer than an age.
 -- In:    age; failed: also roots that failed, which could still be resumed; after: roots behind this
---        context; demand: how many
+--        context; demand: how many. 20,000 roots are looked at, at most
 -- By index from root to root: a plan for all of them would look at each again for every batch.
 -- A tree stays while the log has not placed all of it, or a durable subscription not handled it: call
 -- sequence_log() first. The latest event of a context has its position after all others.
@@ -15,8 +15,9 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
   WITH handled AS (SELECT min(l.position) AS position FROM _data_manager_admin.subscription_lane l)
   SELECT c.context_id
-    FROM _data_manager_admin.etl_context c CROSS JOIN handled h
-    WHERE c.context_id > after AND c.parent_id IS NULL AND (c.status IN ('DONE', 'CANCELLED') OR (failed AND c.status = 'ERROR'))
+    FROM (SELECT r.context_id, r.status, r.modified_at FROM _data_manager_admin.etl_context r
+            WHERE r.context_id > after AND r.parent_id IS NULL ORDER BY r.context_id LIMIT 20000) c CROSS JOIN handled h
+    WHERE (c.status IN ('DONE', 'CANCELLED') OR (failed AND c.status = 'ERROR'))
       AND c.modified_at < clock_timestamp() - age
       AND NOT EXISTS (
         SELECT FROM _data_manager_admin.etl_context d
@@ -26,6 +27,14 @@ AS $$
                  OR l.position IS NULL OR l.position > h.position
                  OR EXISTS (SELECT FROM _data_manager_admin.subscription_parked p WHERE p.context_id = d.context_id)))
     ORDER BY c.context_id LIMIT demand
+$$;
+
+-- roots_behind: the last of the roots that closed_trees() looks at behind a context; NULL at the end.
+CREATE OR REPLACE FUNCTION _data_manager_admin.roots_behind(after bigint) RETURNS bigint
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+  SELECT r.context_id FROM _data_manager_admin.etl_context r
+    WHERE r.context_id > after AND r.parent_id IS NULL ORDER BY r.context_id OFFSET 19999 LIMIT 1
 $$;
 
 -- archive_trees: move some closed trees.
@@ -43,6 +52,9 @@ DECLARE
 BEGIN
   roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, after, demand));
   last := (SELECT max(r) FROM unnest(roots) r);
+  IF cardinality(roots) < demand THEN  -- all that it looks at was looked at
+    last := coalesce(_data_manager_admin.roots_behind(after), last);
+  END IF;
   -- A tree that somebody acts on or starts in is not closed: the next round looks at it again.
   roots := ARRAY(SELECT r FROM unnest(roots) r WHERE _data_manager_admin.try_lock_tree(r));
   ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c

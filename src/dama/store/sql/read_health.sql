@@ -1,6 +1,6 @@
 -- read_health: what tells whether the database is well.
 -- In:    nothing
--- Out:   one row, see HealthRow
+-- Out:   one row, see HealthRow; of each queue the first 1,000 runs are looked at
 -- Locks: none
 SELECT current_setting('server_version'), current_setting('fsync') = 'on',
        current_setting('synchronous_commit'), current_setting('autovacuum') = 'on',
@@ -34,7 +34,8 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
                'seconds', q.seconds)), '[]')
           FROM (SELECT r.queue, r.labels, count(*) AS runs,
                        extract(epoch FROM clock_timestamp() - min(c.modified_at))::float AS seconds
-                  FROM _data_manager_admin.run_queue r
+                  FROM _data_manager_admin.queue_names('', 1000) n (queue)
+                  CROSS JOIN LATERAL _data_manager_admin.queue_heads(n.queue, 1000) r
                   JOIN _data_manager_admin.etl_context c USING (context_id)
                   WHERE r.state = 'queued' AND NOT EXISTS (
                     SELECT FROM _data_manager_admin.worker w
@@ -46,7 +47,8 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
                'seconds', q.seconds)), '[]')
           FROM (SELECT r.task, r.queue, count(*) AS runs,
                        extract(epoch FROM clock_timestamp() - min(c.modified_at))::float AS seconds
-                  FROM _data_manager_admin.run_queue r
+                  FROM _data_manager_admin.queue_names('', 1000) n (queue)
+                  CROSS JOIN LATERAL _data_manager_admin.queue_heads(n.queue, 1000) r
                   JOIN _data_manager_admin.etl_context c USING (context_id)
                   WHERE r.state = 'queued'
                     AND NOT EXISTS (SELECT FROM _data_manager_admin.queue_setting s WHERE s.queue = r.queue
