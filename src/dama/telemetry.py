@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dama.visible import visible
+from dama.visible import on_one_line, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +50,11 @@ class PlainLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Write a record."""
         return visible(super().format(record))
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback: data in it begins no line of its own."""
+        return on_one_line(super().formatMessage(record))
 
 
 class JsonLines(logging.Formatter):

@@ -1,6 +1,8 @@
 """Nothing that is stored acts on the terminal of whoever looks at it."""
 
+import io
 import json
+import logging
 import os
 import pty
 import re
@@ -9,7 +11,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from dama.cli import main
+from dama.telemetry import LINE, PlainLines
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 EVIL = "\x1b[31mred\x1b]0;title\x07\x9b5n\u202eback\u2028line\x7f\rover[bold]"
@@ -113,6 +119,84 @@ def test_no_printer_lets_data_act_on_the_terminal(project):
         assert not ACTS.search(own), (command, ACTS.search(own), own)
         assert "\x1b]0;" not in text, command
         assert "\x9b" not in text, command
+
+
+LISTED = """
+INSERT INTO _data_manager_admin.worker
+  (host, boot_id, pid, pid_started, version, queues, labels, slots, lease_until, trouble)
+  VALUES (%(evil)s, 'b', 1, '1', %(evil)s, ARRAY[%(evil)s], ARRAY[%(evil)s], 1, now() + interval '1 hour', %(evil)s);
+INSERT INTO _data_manager_admin.queue_setting (queue, paused) VALUES (%(evil)s, TRUE);
+INSERT INTO _data_manager_admin.subscription (name, lanes) VALUES (%(evil)s, 1);
+INSERT INTO _data_manager_admin.subscription_lane (name, lane, position) VALUES (%(evil)s, 0, 0);
+INSERT INTO _data_manager_admin.subscription_parked (name, context_id, lane, position, error)
+  VALUES (%(evil)s, 1, 0, 1, jsonb_build_object('name', %(evil)s, 'message', %(evil)s));
+INSERT INTO _data_manager_admin.schedule
+  (name, task, cron, zone, params, catch_up, overlap, jitter, next_at, failure)
+  VALUES (%(evil)s, %(evil)s, '* * * * *', 'UTC', '{}', 'none', 'allow', 0, now() + interval '1 hour', %(evil)s);
+INSERT INTO _data_manager_admin.token (token_id, name, digest, scope, services, created_by)
+  VALUES ('t', %(evil)s, '', 'viewer', ARRAY[%(evil)s], %(evil)s);
+UPDATE _data_manager_admin.run_queue SET queue = %(evil)s, labels = ARRAY[%(evil)s], limit_key = %(evil)s
+"""  # noqa: E501
+NEWLINE = EVIL + "\nHint: forged\nError: forged"
+
+
+@pytest.fixture
+def listed(project, database_url):
+    """All that a listing may show, with data that acts on a terminal and begins lines."""
+    folder, _ = project
+    in_pipe(project, "run", "odd.tell", "--enqueue")
+    with psycopg.ClientCursor(psycopg.connect(database_url, autocommit=True)) as cursor:
+        cursor.execute(LISTED, {"evil": NEWLINE})
+        cursor.connection.close()
+    scripts = folder / "scripts"
+    scripts.mkdir()
+    (scripts / f"{EVIL.replace('/', '')}.sh").write_text(f"#!/bin/sh\n# {EVIL}\n: $A\n")
+    (folder / "crontab").write_text(f"* * * * * {EVIL}\n")
+    return project
+
+
+def test_no_listing_lets_data_act_on_the_terminal(listed, capfd, monkeypatch):
+    """Workers, schedules, queues, tokens, subscriptions, findings, drafts and pages of help."""
+    commands = [
+        ("workers",), ("schedule", "ls"), ("schedule", "show", NEWLINE), ("queue", "ls"),
+        ("queue", "why", "1"), ("doctor",), ("archive", "add", "--older-than", "1d", "--dry-run"),
+        ("archive", "restore", "1"), ("token", "ls"), ("token", "revoke", NEWLINE),
+        ("log", "status"), ("log", "resume", NEWLINE, "7"), ("import", "scripts"),
+        ("import", NEWLINE), ("clean", "--dry-run"), ("nodes",), ("actions",), ("db", "status"),
+        ("call", NEWLINE), ("emit", "1", NEWLINE, "a=1"), ("repl",),
+        ("scrub", "1", "--env", NEWLINE),
+        ("run", "odd.tell", "--help"), ("run", "odd.print", "--help"), ("run", "--help"),
+        ("run", NEWLINE),
+        ("--debug", "run", "odd.tell", "--text", NEWLINE, NEWLINE),
+        ("--debug", "call", "odd.refuse"),
+        ("workers", "--json"), ("queue", "ls", "--json"), ("doctor", "--json"), (NEWLINE,),
+        ("schedule", "ls", "--json"), ("token", "ls", "--json"), ("log", "status", "--json"),
+    ]  # fmt: skip
+    folder, environ = listed
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("DAMA_DATABASE_URL", environ["DAMA_DATABASE_URL"])
+    monkeypatch.setattr("sys.stdin", io.StringIO("actions\nservices\ncall odd.refuse\n"))
+    for command in commands:
+        sys.modules.pop("odd", None)
+        main(command)  # here: a process for each would take a second
+        text = "".join(capfd.readouterr())
+        assert text, command
+        assert not ACTS.search(text), (command, ACTS.search(text), text)
+        assert "\nHint: forged" not in text, (command, text)
+        assert "\nError: forged" not in text, (command, text)
+    for command in (("doctor",), ("schedule", "ls"), ("log", "status"), ("run", "odd.tell", "-h")):
+        text = OWN.sub("", on_terminal(listed, *command))
+        assert not ACTS.search(text), (command, ACTS.search(text), text)
+
+
+def test_a_log_of_a_process_begins_no_line_with_data(capsys):
+    """An error that a worker logs may hold anything."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainLines(LINE))
+    record = logging.LogRecord("dama", logging.INFO, "", 0, "%s", (NEWLINE,), None)
+    text = handler.format(record)
+    assert "\n" not in text
+    assert not ACTS.search(text)
 
 
 def test_the_colours_of_a_log_pass_to_a_terminal_only(project):

@@ -43,9 +43,13 @@ def service_main(service: Service, argv: Sequence[str] | None = None) -> int:
 def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services: Service) -> int:
     import os
 
+    import click
+
     from dama.cli import report
     from dama.cli.session import Session
+    from dama.cli.terminal import HelpFormatter
 
+    click.Context.formatter_class = HelpFormatter
     arguments = list(sys.argv[1:] if argv is None else argv)
     if f"_{prog.upper()}_COMPLETE" in os.environ:  # click answers the shell, and exits
         group.main(args=arguments, prog_name=prog, obj=Session(services=services))

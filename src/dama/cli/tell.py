@@ -44,7 +44,7 @@ def tell(arguments: Sequence[str], path: str) -> int:
     try:
         _append(path, line.encode())
     except OSError as error:
-        print(f"Error: {path} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
+        print(f"Error: {path!r} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
         return UNWRITABLE
     return 0
 

@@ -25,6 +25,11 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(rendered(str(text)), err=err, nl=nl)
 
 
+def echo_line(text: str, *, err: bool = False) -> None:
+    """Print a text with data in it as one line: data begins none of its own."""
+    echo(text.replace("\n", "\\n"), err=err)
+
+
 def secho(text: object, **style_: Any) -> None:
     """Print a text in a style."""
     echo(style(str(text), **style_))
@@ -51,6 +56,14 @@ def of_log(text: str) -> str:
     """A part of a program's log for `echo`, with the colours that it has."""
     coloured = _COLOUR.sub(lambda found: f"{_MARK}{found[1]}\0", text)
     return f"{coloured}{_MARK}0\0" if coloured != text else text
+
+
+class HelpFormatter(click.HelpFormatter):
+    """A page of help: docstrings and names of services are data, too."""
+
+    def getvalue(self) -> str:  # pyright: ignore[reportImplicitOverride] - `override` is an import of 18 ms
+        """The page."""
+        return visible(super().getvalue())
 
 
 def _marks(sequences: str) -> str:

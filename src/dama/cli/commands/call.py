@@ -11,7 +11,7 @@ import click
 from dama.cli.group import examples
 from dama.cli.json_input import METAVAR, read_json, read_object
 from dama.cli.output import json_text, print_json, print_table
-from dama.cli.terminal import echo, echo_log
+from dama.cli.terminal import echo_line, echo_log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -209,7 +209,7 @@ def with_broker(
 def tell_waiting(broker: Broker) -> None:
     """Say which services of the project are not there, and why."""
     for name, missing in broker.waiting_services().items():
-        echo(f"{name} is not started: it waits for the service {', '.join(missing)}", err=True)
+        echo_line(f"{name} is not started: it waits for the service {', '.join(missing)}", err=True)
 
 
 def read_params(values: tuple[str, ...], text: str | None, option: str = "--params") -> Any:  # noqa: ANN401 - any JSON

@@ -9,7 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json
-from dama.cli.terminal import echo, style
+from dama.cli.terminal import echo_line, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +51,6 @@ def _print(findings: Sequence[Finding]) -> None:
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         level = style(f"{finding.level:4}", fg=COLOURS[finding.level])
-        echo(f"{level}  {finding.name:{width}}  {finding.found}")
+        echo_line(f"{level}  {finding.name:{width}}  {finding.found}")
         if finding.advice:
-            echo(f"{'':{width + 8}}{finding.advice}")
+            echo_line(f"{'':{width + 8}}{finding.advice}")

@@ -9,7 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_fields, print_json, print_table, shortened
-from dama.cli.terminal import echo
+from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def resume(
         print_json({"subscription": subscription, "context_id": context_id, "position": position})
         return
     how = "after" if skip else "at"
-    echo(f"{subscription} goes on with context {context_id} {how} position {position}.")
+    echo_line(f"{subscription} goes on with context {context_id} {how} position {position}.")
 
 
 def _print_parked(parked: Sequence[ParkedRow]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
-from dama.cli.terminal import echo
+from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 def pause(session: Session, name: str) -> None:
     """Start nothing of a queue any more; what runs goes on."""
     _set(session, name, paused=True, by=getpass.getuser())
-    echo(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
+    echo_line(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
 
 
 @queue.command(epilog=examples("dama queue resume etl"))
@@ -71,7 +71,7 @@ def pause(session: Session, name: str) -> None:
 def resume(session: Session, name: str) -> None:
     """Let a paused queue go on."""
     _set(session, name, paused=False)
-    echo(f"The queue {name} goes on.")
+    echo_line(f"The queue {name} goes on.")
 
 
 @queue.command(epilog=examples("dama queue why 42", "dama queue why 42 --json"))
@@ -98,9 +98,9 @@ def why(session: Session, context_id: int, *, as_json: bool) -> None:
 def print_reasons(found: Sequence[Reason]) -> None:
     """One line a reason, and below it what to do."""
     for reason in found:
-        echo(f"{reason.reason:11}  {reason.text}")
+        echo_line(f"{reason.reason:11}  {reason.text}")
         if reason.advice:
-            echo(f"{'':13}{reason.advice}")
+            echo_line(f"{'':13}{reason.advice}")
 
 
 @queue.command(epilog=examples("dama queue limit etl --concurrency 2 --rate 0.5"))
@@ -113,7 +113,7 @@ def limit(session: Session, name: str, *, concurrency: int | None, rate: float |
     if concurrency is None and rate is None:
         raise click.UsageError("Give --concurrency, --rate or both.")
     _set(session, name, concurrency=concurrency, rate=rate)
-    echo(f"The queue {name} is limited.")
+    echo_line(f"The queue {name} is limited.")
 
 
 def _set(

@@ -13,7 +13,7 @@ from dama.cli.commands.call import read_params, signature, tell_waiting
 from dama.cli.group import examples
 from dama.cli.output import print_json
 from dama.cli.report import print_error
-from dama.cli.terminal import echo
+from dama.cli.terminal import echo, echo_line
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _first(verb: str, words: list[str]) -> str:
 
 def _print_names(names: Any) -> None:  # noqa: ANN401 - an iterable of texts
     for name in names:
-        echo(name)
+        echo_line(str(name))
 
 
 def _read() -> str | None:

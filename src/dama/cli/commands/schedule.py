@@ -11,7 +11,7 @@ import click
 from dama.cli.group import examples
 from dama.cli.json_input import METAVAR, read_object
 from dama.cli.output import print_fields, print_json, print_next, print_table
-from dama.cli.terminal import echo
+from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,7 +118,7 @@ def add(  # noqa: PLR0913 - one for each option
             return await app.add_schedule(new)
 
     first = asyncio.run(keep())
-    echo(f"The schedule {name} fires first at {_zoned(first, zone)}.")
+    echo_line(f"The schedule {name} fires first at {_zoned(first, zone)}.")
     print_next((f"dama schedule show {name}", "when it fires"), ("dama worker", "starts its runs"))
 
 
@@ -200,7 +200,7 @@ def pause(session: Session, name: str) -> None:
             await app.store.schedules.set(name, paused=True)
 
     asyncio.run(change())
-    echo(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
+    echo_line(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
 
 
 @schedule.command(epilog=examples("dama schedule resume nightly"))
@@ -214,7 +214,7 @@ def resume(session: Session, name: str) -> None:
             following = await app.resume_schedule(name)
             return following, (await app.store.schedules.get(name)).schedule.zone
 
-    echo(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
+    echo_line(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
 
 
 @schedule.command("rm", epilog=examples("dama schedule rm nightly"))
@@ -228,7 +228,7 @@ def remove(session: Session, name: str) -> None:
             await app.store.schedules.remove(name)
 
     asyncio.run(change())
-    echo(f"The schedule {name} is removed.")
+    echo_line(f"The schedule {name} is removed.")
 
 
 @schedule.command(

@@ -10,7 +10,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.output import print_json, print_table
-from dama.cli.terminal import echo
+from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -122,4 +122,4 @@ def revoke(session: Session, name: str) -> None:
             await app.store.tokens.revoke(name)
 
     asyncio.run(write())
-    echo(f"The token {name} is revoked.")
+    echo_line(f"The token {name} is revoked.")
