@@ -1,16 +1,19 @@
 """The schema: numbered migrations for what has rows, and functions that are replaced as a whole.
 
-A migration runs once, in its order, all of them in one transaction under a lock. Functions,
-triggers and views have no rows: their files say what they are now, and are applied after every
-migration. `schema_migration` keeps what was applied and when.
+A migration runs once, in its order, all of them in one transaction under a lock. One that builds
+indexes CONCURRENTLY does nothing else and comes after the others, since everybody goes on meanwhile
+(`dama.store.migrating`). Functions, triggers and views have no rows: their files say what they are
+now, and are applied after every migration. `schema_migration` keeps what was applied and when.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
+import re
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, LiteralString, cast
 
@@ -18,14 +21,16 @@ import psycopg
 
 from dama.store import session
 from dama.store.errors import SchemaError, translate
+from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-LOCK = 0x64616D61  # "dama"
+INDEXES = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY (\w+)[^;]*")
 CODE = "functions"
 CODE_FILES = (
-    "event_rules", "event_json", "locks", "runs", "append_events", "start_contexts", "dispatch",
+    "replacing", "event_rules", "event_json", "locks", "runs", "append_events",
+    "start_contexts", "dispatch",
     "limits", "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log",
     "read_log", "list_contexts", "list_queues", "subscriptions", "schedules", "rebuild", "archive",
     "scrub",
@@ -61,6 +66,8 @@ SELECT EXISTS (SELECT FROM pg_class c
     AND c.relname IN ('etl_context', 'event_store_prototype'))
 """
 
+_log = logging.getLogger("dama.migration")
+
 Known = dict[str, tuple[str, datetime]]
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -76,6 +83,21 @@ class Migration:
 
     name: str
     sql: LiteralString
+
+    @property
+    def is_concurrent(self) -> bool:
+        """Whether it only builds indexes, and everybody goes on meanwhile."""
+        return bool(self.indexes)
+
+    @property
+    def indexes(self) -> list[tuple[str, LiteralString]]:
+        """The indexes that it builds while everybody goes on, with their statements."""
+        return [(match[1], cast("LiteralString", match[0])) for match in INDEXES.finditer(self.sql)]
+
+    @property
+    def plain_sql(self) -> LiteralString:
+        """Its statements for a database that nobody uses yet, as a part of one transaction."""
+        return self.sql.replace("INDEX CONCURRENTLY", "INDEX")
 
     @property
     def checksum(self) -> str:
@@ -120,18 +142,24 @@ def script() -> str:
     """All that a migration from nothing executes, for people who apply it themselves."""
     parts = ["BEGIN;", f"SELECT pg_advisory_xact_lock({LOCK});", preflight(), TABLE]
     for migration in migrations():
-        parts.append(migration.sql)
+        parts.append(migration.plain_sql)
         values = f"('{migration.name}', '{migration.checksum}')"
         parts.append(RECORD.strip().replace("(%s, %s)", values) + ";")
     return "\n".join([*parts, "COMMIT;"])
 
 
-async def migrate(conninfo: str, *, up_to: str | None = None) -> list[str]:
-    """Apply what is missing, in one transaction.
+async def migrate(
+    conninfo: str, *, up_to: str | None = None, tell: Callable[[str], None] = _log.info
+) -> list[str]:
+    """Apply what is missing: tables and functions in one transaction, large indexes after it.
+
+    Nobody is stopped by it: it waits for each lock a short time only, and begins again later. It
+    may be killed at any moment and called any number of times at once.
 
     Args:
         conninfo: Of the database.
         up_to: The last migration to apply; all by default.
+        tell: Called with what it waits for, in words.
 
     Returns:
         The names of those that were applied.
@@ -142,26 +170,55 @@ async def migrate(conninfo: str, *, up_to: str | None = None) -> list[str]:
         DatabaseUnreachableError: It does not answer.
     """
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        async with (
+            await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection,
+            blockers_told(conninfo, connection, tell),
+        ):
             await session.begin_plainly(connection)
-            await session.pin_transaction(connection)
-            await _refuse_encoding(connection)
-            await connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            await connection.execute(preflight())
-            await connection.execute(TABLE)
-            known = await _known(connection)
-            _refuse_newer(known)
-            applied: list[str] = []
-            for migration in migrations():
-                if _is_missing(migration, known) or (applied and migration.name == CODE):
-                    await connection.execute(migration.sql)
-                    await connection.execute(RECORD, [migration.name, migration.checksum])
-                    applied.append(migration.name)
-                if migration.name == up_to:
-                    break
-            return applied
+            applied, later = await patiently(
+                connection, lambda: _migrate_tables(connection, up_to), tell
+            )
+            for migration in later:
+                for name, query in migration.indexes:
+                    await build_index(connection, name, query, tell)
+                await patiently(connection, partial(_record, connection, migration), tell)
+                applied.append(migration.name)
+            return sorted(applied, key=[migration.name for migration in migrations()].index)
     except psycopg.Error as error:
         raise translate(error) or error from error
+
+
+async def _migrate_tables(
+    connection: Connection, up_to: str | None
+) -> tuple[list[str], list[Migration]]:
+    """Apply what is missing, but what is built beside others; gives the names, and that."""
+    await _refuse_encoding(connection)
+    await take_turn(connection)
+    await connection.execute(preflight())
+    await connection.execute(TABLE)
+    known = await _known(connection)
+    _refuse_newer(known)
+    applied: list[str] = []
+    later: list[Migration] = []
+    for migration in _up_to(up_to):
+        if not (_is_missing(migration, known) or (applied and migration.name == CODE)):
+            continue
+        if migration.is_concurrent and known:
+            later.append(migration)
+            continue
+        await connection.execute(migration.plain_sql)
+        await connection.execute(RECORD, [migration.name, migration.checksum])
+        applied.append(migration.name)
+    return applied, later
+
+
+async def _record(connection: Connection, migration: Migration) -> None:
+    await connection.execute(RECORD, [migration.name, migration.checksum])
+
+
+def _up_to(name: str | None) -> list[Migration]:
+    names = [migration.name for migration in migrations()]
+    return list(migrations()[: names.index(name) + 1 if name in names else None])
 
 
 async def _refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
@@ -199,7 +256,8 @@ async def check(connection: Connection) -> None:
     _refuse_newer(known)
     if not known:
         await _refuse_first_system(connection)
-    missing = [m.name for m in migrations() if _is_missing(m, known)]
+    # What is only built to be faster is not waited for.
+    missing = [m.name for m in migrations() if _is_missing(m, known) and not m.is_concurrent]
     if missing:
         what = (
             "has no schema yet"

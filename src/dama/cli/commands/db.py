@@ -182,7 +182,11 @@ def grants(session: Session, *, role: str | None, access: Access | None) -> None
 @click.option("--print", "only_print", is_flag=True, help="Print the SQL; change nothing.")
 @click.pass_context
 def migrate(ctx: click.Context, *, only_print: bool) -> None:
-    """Bring the schema of the database to this version."""
+    """Bring the schema of the database to this version.
+
+    Workers and writers go on meanwhile. What it waits for is printed: a transaction that somebody
+    left open can be ended with SELECT pg_terminate_backend(PID).
+    """
     if ctx.invoked_subcommand:
         return
     from dama.store import schema
@@ -191,7 +195,9 @@ def migrate(ctx: click.Context, *, only_print: bool) -> None:
     if only_print:
         echo(schema.script())
         return
-    applied = asyncio.run(schema.migrate(session.url()))
+    applied = asyncio.run(
+        schema.migrate(session.url(), tell=lambda what: echo(f"dama: {what}", err=True))
+    )
     for name in applied:
         echo(f"applied {name}")
     if not applied:

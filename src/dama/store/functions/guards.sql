@@ -163,8 +163,8 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER context_place BEFORE INSERT ON _data_manager_admin.etl_context
-  FOR EACH ROW WHEN (NEW.root_context_id IS NULL) EXECUTE FUNCTION _data_manager_admin.place_context();
+SELECT _data_manager_admin.replace_trigger('context_place', 'etl_context', 'BEFORE INSERT',
+  'FOR EACH ROW WHEN (NEW.root_context_id IS NULL) EXECUTE FUNCTION _data_manager_admin.place_context()');
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_rewriting() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -179,18 +179,14 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER event_history_is_immutable
-  BEFORE UPDATE OR DELETE OR TRUNCATE ON _data_manager_admin.event_store_prototype
-  FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+SELECT _data_manager_admin.replace_trigger('event_history_is_immutable', 'event_store_prototype', 'BEFORE UPDATE OR DELETE OR TRUNCATE',
+  'FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting()');
 
-CREATE OR REPLACE TRIGGER contexts_are_kept
-  BEFORE DELETE OR TRUNCATE OR UPDATE OF context_id, parent_id, root_context_id
-  ON _data_manager_admin.etl_context
-  FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+SELECT _data_manager_admin.replace_trigger('contexts_are_kept', 'etl_context', 'BEFORE DELETE OR TRUNCATE OR UPDATE OF context_id, parent_id, root_context_id',
+  'FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting()');
 
-CREATE OR REPLACE TRIGGER positions_are_kept
-  BEFORE UPDATE OR DELETE OR TRUNCATE ON _data_manager_admin.event_log
-  FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
+SELECT _data_manager_admin.replace_trigger('positions_are_kept', 'event_log', 'BEFORE UPDATE OR DELETE OR TRUNCATE',
+  'FOR EACH STATEMENT EXECUTE FUNCTION _data_manager_admin.refuse_rewriting()');
 
 -- The triggers that let the functions pass name the owner as it is now: a WHEN cannot look it up. When
 -- the owner is another one later, `dama db migrate` says so, and makes them again.
@@ -204,18 +200,15 @@ DECLARE
   rewriting text := format($$(current_setting('dama.rewrite_history', TRUE) IS NOT DISTINCT FROM 'on'
     AND coalesce(pg_has_role(to_regrole(%L), 'MEMBER'), FALSE))$$, quote_ident(owner));
 BEGIN
-  EXECUTE format($$
-    CREATE OR REPLACE TRIGGER event_admission BEFORE INSERT ON _data_manager_admin.event_store_prototype
-      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.admit_event();
-    CREATE OR REPLACE TRIGGER event_effects AFTER INSERT ON _data_manager_admin.event_store_prototype
-      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.follow_event();
-    CREATE OR REPLACE TRIGGER context_admission BEFORE INSERT ON _data_manager_admin.etl_context
-      FOR EACH ROW WHEN (%1$s AND NOT %2$s) EXECUTE FUNCTION _data_manager_admin.admit_context();
-    -- What a context is follows from its events; these columns are no column of an old program.
-    CREATE OR REPLACE TRIGGER contexts_follow_their_events
-      BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id, task, idempotency_key, created_at
-      ON _data_manager_admin.etl_context
-      FOR EACH STATEMENT WHEN (%1$s) EXECUTE FUNCTION _data_manager_admin.refuse_rewriting();
-  $$, other, rewriting);
+  PERFORM _data_manager_admin.replace_trigger(t.name, t.relation, t.timing,
+      format('FOR EACH %s WHEN (%s) EXECUTE FUNCTION _data_manager_admin.%s()', t.each, t.condition, t.function))
+    FROM (VALUES
+      ('event_admission', 'event_store_prototype', 'BEFORE INSERT', 'ROW', other || ' AND NOT ' || rewriting, 'admit_event'),
+      ('event_effects', 'event_store_prototype', 'AFTER INSERT', 'ROW', other || ' AND NOT ' || rewriting, 'follow_event'),
+      ('context_admission', 'etl_context', 'BEFORE INSERT', 'ROW', other || ' AND NOT ' || rewriting, 'admit_context'),
+      -- What a context is follows from its events; these columns are no column of an old program.
+      ('contexts_follow_their_events', 'etl_context',
+       'BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id, task, idempotency_key, created_at',
+       'STATEMENT', other, 'refuse_rewriting')) t (name, relation, timing, each, condition, function);
 END
 $do$;

@@ -1,27 +1,22 @@
 -- views: for people with psql or a notebook.
 
-CREATE OR REPLACE VIEW _data_manager_admin.context_overview AS
+SELECT _data_manager_admin.replace_view('context_overview', 'One row per context: status, its run if it has one, its latest event.', $view$
   SELECT c.context_id, c.parent_id, c.root_context_id, c.task, c.status, q.state AS run,
          q.attempt, w.host || ':' || w.pid AS worker, c.version AS events, c.created_at, c.modified_at,
          c.modified_at - c.created_at AS elapsed, e.type AS latest_event
     FROM _data_manager_admin.etl_context c
     LEFT JOIN _data_manager_admin.run_queue q USING (context_id)
     LEFT JOIN _data_manager_admin.worker w USING (worker_id)
-    LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.latest_event_id;
+    LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.latest_event_id
+$view$);
 
-COMMENT ON VIEW _data_manager_admin.context_overview IS
-  'One row per context: status, its run if it has one, its latest event.';
-
-CREATE OR REPLACE VIEW _data_manager_admin.event_history AS
+SELECT _data_manager_admin.replace_view('event_history', 'The events as people read them: WHERE context_id = 42 ORDER BY version.', $view$
   SELECT e.etl_context_id AS context_id, e.version, e.event_id, e.created_at, e.type, e.payload, e.error, e.meta
-    FROM _data_manager_admin.event_store_prototype e;
+    FROM _data_manager_admin.event_store_prototype e
+$view$);
 
-COMMENT ON VIEW _data_manager_admin.event_history IS
-  'The events as people read them: WHERE context_id = 42 ORDER BY version.';
-
-CREATE OR REPLACE VIEW _data_manager_admin.queue_overview AS
+SELECT _data_manager_admin.replace_view('queue_overview', 'How many runs are in which state, by queue.', $view$
   SELECT q.queue, q.state, count(*) AS runs, min(c.created_at) AS oldest
     FROM _data_manager_admin.run_queue q JOIN _data_manager_admin.etl_context c USING (context_id)
-    GROUP BY q.queue, q.state;
-
-COMMENT ON VIEW _data_manager_admin.queue_overview IS 'How many runs are in which state, by queue.';
+    GROUP BY q.queue, q.state
+$view$);

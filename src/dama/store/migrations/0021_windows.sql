@@ -1,10 +1,5 @@
--- 0021: lists are read in windows, so each has an index in its order.
+-- 0021: lists are read in windows, so each has an index in its order; those of large tables are in 0022.
 
-CREATE INDEX etl_context_task ON _data_manager_admin.etl_context (task, context_id);
-CREATE INDEX etl_context_roots ON _data_manager_admin.etl_context (context_id) WHERE parent_id IS NULL;
--- Only what leaves the ways of claims: queued and running have indexes of their own.
-CREATE INDEX run_queue_aside ON _data_manager_admin.run_queue (queue, state)
-  WHERE state NOT IN ('queued', 'running');
 CREATE INDEX subscription_parked_latest ON _data_manager_admin.subscription_parked (parked_at, name, context_id);
 CREATE INDEX token_latest ON _data_manager_admin.token (created_at, token_id);
 
