@@ -10,7 +10,6 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # as in typing, which takes longer to import than all of this
 if TYPE_CHECKING:
-    from dama.app import start_many
     from dama.broker.broker import Broker
     from dama.broker.call import Call
     from dama.broker.errors import CallError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
+    from dama.operations.tasks import start_many
     from dama.run.errors import SubtaskError, WaitTimeoutError
     from dama.run.sync_task import SyncTask
     from dama.run.task import Task
@@ -45,7 +45,7 @@ _HOMES = {
     "WaitTimeoutError": "dama.run.errors",
     "combine": "dama.domain.slice",
     "each": "dama.domain.slice",
-    "start_many": "dama.app",
+    "start_many": "dama.operations.tasks",
 }
 
 __all__ = [

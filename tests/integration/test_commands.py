@@ -19,6 +19,7 @@ from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UndeclaredCommandError
 from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
+from dama.operations import contexts, schedules, tasks
 from dama.run.commands import Commands
 from dama.run.starts import start_of
 from dama.shipped.node import node_of
@@ -49,13 +50,13 @@ async def ended(app, context_id):
 
 async def over(app, context_id):
     async with asyncio.timeout(20):
-        while (outcome := await app.outcome(context_id)).status == "OPEN":  # noqa: ASYNC110
+        while (outcome := await contexts.outcome(app, context_id)).status == "OPEN":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return outcome
 
 
 async def test_the_user_of_the_worker_has_a_command_run(app, home, tmp_path):
-    context = await app.start(adhoc.name, params_of(tmp_path / "made"), undeclared=True)
+    context = await tasks.start(app, adhoc.name, params_of(tmp_path / "made"), undeclared=True)
     assert (await ended(app, context)).status == "DONE"
     assert (tmp_path / "made").exists()
     key = home / "commands.key"
@@ -67,11 +68,11 @@ async def test_a_start_without_the_right_is_refused_at_each_door(app, store, hom
     made = tmp_path / "made"
     params = params_of(made)
     with pytest.raises(UndeclaredCommandError):
-        await app.start(adhoc.name, params)
+        await tasks.start(app, adhoc.name, params)
     with pytest.raises(UndeclaredCommandError):
         start_of(adhoc, params)  # of subtasks and of `start_many`
     with pytest.raises(UndeclaredCommandError):
-        await app.add_schedule(Schedule("s", adhoc.name, "* * * * *", params=params))
+        await schedules.add(app, Schedule("s", adhoc.name, "* * * * *", params=params))
     async with node_of(app, {}, "") as node:
         broker = await node.broker()
         for action in ("tasks.start", "tasks.run"):
@@ -188,15 +189,15 @@ async def test_a_retry_of_its_own_context_needs_no_new_proof(app, tmp_path):
     script = tmp_path / "fails-once"
     script.write_text('#!/bin/sh\n[ -e "$0.ran" ] || { touch "$0.ran"; exit 1; }\n')
     script.chmod(0o700)
-    context = await app.start(adhoc.name, {"command": [str(script)]}, undeclared=True)
+    context = await tasks.start(app, adhoc.name, {"command": [str(script)]}, undeclared=True)
     assert (await ended(app, context)).status == "ERROR"
-    await app.resume(context)
+    await contexts.resume(app, context)
     assert (await ended(app, context)).status == "DONE"
 
 
 async def test_a_worker_without_the_key_does_not_claim_it(app, store, tmp_path):
     """It waits for one that has it, instead of failing somewhere else."""
-    context = await app.start(adhoc.name, params_of(tmp_path / "made"), undeclared=True)
+    context = await tasks.start(app, adhoc.name, params_of(tmp_path / "made"), undeclared=True)
     other = App(store, Registry([]), tmp_path / "elsewhere")
     async with other.working() as worker:
         await worker.idle()
@@ -206,10 +207,10 @@ async def test_a_worker_without_the_key_does_not_claim_it(app, store, tmp_path):
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o604])
 async def test_a_key_that_others_may_know_is_no_key(app, store, home, tmp_path, mode):
-    await app.start(adhoc.name, params_of(tmp_path / "made"), undeclared=True)
+    await tasks.start(app, adhoc.name, params_of(tmp_path / "made"), undeclared=True)
     (home / "commands.key").chmod(mode)
     with pytest.raises(PrivateFileError, match="commands"):
-        await app.start(adhoc.name, params_of(tmp_path / "made"), undeclared=True)
+        await tasks.start(app, adhoc.name, params_of(tmp_path / "made"), undeclared=True)
     async with app.working() as worker:  # it does other work, and none of this kind
         await worker.idle()
     assert not (tmp_path / "made").exists()

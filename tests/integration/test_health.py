@@ -10,6 +10,7 @@ from dama.cli import main
 from dama.config.config import load_config
 from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
+from dama.operations import health
 from dama.store import Start
 from dama.store.queue import WorkerIdentity
 
@@ -17,7 +18,7 @@ from dama.store.queue import WorkerIdentity
 async def findings(store, monkeypatch, database_url):
     """What is not well, by name."""
     monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
-    found = await App(store, Registry()).examine(load_config())
+    found = await health.examine(App(store, Registry()), load_config())
     return {finding.name: finding.found for finding in found if finding.level != "ok"}
 
 
@@ -84,7 +85,9 @@ async def test_the_log_is_brought_up_to_date_by_the_look(store, monkeypatch, dat
     await store.start([Start("c.d", {})] * 3)
 
     for placed in (3, 0):
-        found = {f.name: f.found for f in await App(store, Registry()).examine(load_config())}
+        found = {
+            f.name: f.found for f in await health.examine(App(store, Registry()), load_config())
+        }
         assert found["log"] == f"3 events, {placed} of them placed just now"
 
 

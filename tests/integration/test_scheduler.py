@@ -11,6 +11,7 @@ from dama.app import App
 from dama.definitions.errors import InvalidParamsError
 from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
+from dama.operations import schedules
 from dama.store import Store
 from dama.store.errors import ScheduleExistsError, UnknownScheduleError
 from dama.worker.scheduler import Scheduler
@@ -125,7 +126,7 @@ async def test_a_paused_schedule_fires_nothing(store, missed):
     await store.schedules.set("nightly", paused=True)
     assert await scheduler(store).fire() == []
 
-    following = await App(store, registry).resume_schedule("nightly")
+    following = await schedules.resume(App(store, registry), "nightly")
 
     assert following > await store.now()
     assert await scheduler(store).fire() == []
@@ -188,12 +189,12 @@ async def test_a_wrong_schedule_is_refused_when_it_is_added(store):
     """Wrong params, a name that is taken, a limit that can not be added to the task's."""
     app = App(store, registry)
     with pytest.raises(InvalidParamsError):
-        await app.add_schedule(nightly(params={}))
+        await schedules.add(app, nightly(params={}))
     with pytest.raises(Exception, match=r"jobs\.limited has a concurrency of its own"):
-        await app.add_schedule(Schedule("other", "jobs.limited", "0 0 * * *"))
-    first = await app.add_schedule(nightly())
+        await schedules.add(app, Schedule("other", "jobs.limited", "0 0 * * *"))
+    first = await schedules.add(app, nightly())
     with pytest.raises(ScheduleExistsError):
-        await app.add_schedule(nightly())
+        await schedules.add(app, nightly())
 
     assert timedelta() < first - await store.now() <= timedelta(hours=1)
     with pytest.raises(UnknownScheduleError):
@@ -203,13 +204,13 @@ async def test_a_wrong_schedule_is_refused_when_it_is_added(store):
 async def test_a_backfill_starts_what_has_no_run_and_can_be_repeated(store):
     """Over the spring gap in Berlin: 23 hours, and twice the same contexts."""
     app = App(store, registry)
-    await app.add_schedule(nightly(zone="Europe/Berlin"))
+    await schedules.add(app, nightly(zone="Europe/Berlin"))
     plan = (await store.schedules.get("nightly")).schedule
     begin = datetime.fromisoformat("2026-03-29T00:00+01:00")
     end = datetime.fromisoformat("2026-03-30T00:00+02:00")
 
-    first = await app.backfill("nightly", begin, end)
-    again = await app.backfill("nightly", begin, end)
+    first = await schedules.backfill(app, "nightly", begin, end)
+    again = await schedules.backfill(app, "nightly", begin, end)
 
     assert again == first
     assert plan.zone == "Europe/Berlin"

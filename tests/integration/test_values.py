@@ -14,6 +14,7 @@ from dama.definitions.registry import Registry
 from dama.domain.exact import decode
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
+from dama.operations import tasks
 from dama.shipped.ends import Ends
 from dama.shipped.node import node_of
 from tests.values import KINDS, SAME, Refused, is_same
@@ -107,7 +108,7 @@ async def app(store, tmp_path):
 
 async def outcomes_of(app, task, names):
     """Run a task for each name; the outcomes by name."""
-    ids = {name: await app.start(task, {"name": name}) for name in names}
+    ids = {name: await tasks.start(app, task, {"name": name}) for name in names}
     ends = Ends(app)
     found = {id_: await ends.wait(id_) for id_ in ids.values()}
     await ends.close()

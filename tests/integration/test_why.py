@@ -12,6 +12,7 @@ from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.circle import WaitsFor, find_circle, who_waits
 from dama.domain.outcome import Waiting
+from dama.operations import contexts
 from dama.store import Start
 from dama.store.queue import WorkerIdentity
 
@@ -41,7 +42,7 @@ async def parked(store, worker, context, **wait):
 
 async def why(store, context):
     """The reasons, and what is said of each."""
-    found = await App(store, Registry()).why(context)
+    found = await contexts.why(App(store, Registry()), context)
     return {each.reason: each.text for each in found}
 
 

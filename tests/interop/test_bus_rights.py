@@ -16,6 +16,7 @@ from dama.app import App
 from dama.broker.errors import CallError, DisconnectedError
 from dama.definitions.registry import Registry
 from dama.errors import InvalidDefinitionError
+from dama.operations import tasks
 from dama.shipped.node import node_of
 from tests.interop.cluster import Bus
 from tests.interop.conftest import py_node
@@ -79,7 +80,7 @@ async def test_the_bus_changes_nothing_until_it_is_configured(bus, store, tmp_pa
     """A packet has no credentials: whatever it says of itself, it starts and changes nothing."""
     own = f"{prefix}." if prefix else ""
     async with product(store, tmp_path, bus, prefix=prefix) as app, py_node(bus.url) as py:
-        await app.start("etl.secret", {})
+        await tasks.start(app, "etl.secret", {})
         await py.wait_for_services(f"{own}tasks", "etl", timeout=20)
         for action, params in WRITES:
             for meta in ({}, {"user": "root", "$commands": True, "$services": None}):
@@ -101,7 +102,7 @@ async def test_the_bus_starts_what_is_listed_and_changes_its_contexts(bus, store
     listed = {"startable": ["etl.lo*"], "bus_actions": ["queues.pause"]}
     async with product(store, tmp_path, bus, **listed) as app, py_node(bus.url) as py:
         await py.wait_for_services("tasks", timeout=20)
-        other = await app.start("etl.secret", {})
+        other = await tasks.start(app, "etl.secret", {})
         started = await py.call("tasks.start", {"name": "etl.load"}, meta={"user": "root"})
         (first,) = await store.events(started["context_id"])
         assert (first.meta["node"], first.meta["user_as_said"]) == ("py-1", "root")

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from dama.app import App, Outcome
+    from dama.app import App
     from dama.cli.lines import Lines, Silent
     from dama.cli.live import LiveBoard
     from dama.cli.session import Session
+    from dama.store import Outcome
 
 EXIT_CODES = {"DONE": 0, "ERROR": 1, "CANCELLED": 5}
 RESULT_LINES = 20
@@ -39,18 +40,20 @@ def run_here(
     quiet: bool = False,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
+    from dama.operations import tasks
 
     async def started(app: App) -> int:
-        return await app.start(task, params, undeclared=True, **wishes)
+        return await tasks.start(app, task, params, undeclared=True, **wishes)
 
     return _followed(session, started, as_json=as_json, quiet=quiet)
 
 
 def resume_here(session: Session, context_id: int, *, as_json: bool, quiet: bool = False) -> int:
     """Let a context go on, work on it in this process, and follow it to its end."""
+    from dama.operations import contexts
 
     async def resumed(app: App) -> int:
-        await app.resume(context_id)
+        await contexts.resume(app, context_id)
         return context_id
 
     return _followed(session, resumed, as_json=as_json, quiet=quiet)
@@ -65,8 +68,10 @@ async def enqueue(
     as_json: bool,
 ) -> int:
     """Queue a task for whichever worker claims it."""
+    from dama.operations import tasks
+
     async with session.app(with_services=True) as app:
-        context_id = await app.start(task, params, undeclared=True, **wishes)
+        context_id = await tasks.start(app, task, params, undeclared=True, **wishes)
         no_worker = bool(await app.store.queue.without_worker([context_id]))
     if as_json:
         print_json({"context_id": context_id, "task": task, "no_worker": no_worker})
@@ -89,8 +94,10 @@ async def start_detached(
     as_json: bool,
 ) -> int:
     """Start a task in a process of its own, which outlives this one and its terminal."""
+    from dama.operations import tasks
+
     async with session.app(with_services=True) as app:
-        context_id = await app.start(task, params, undeclared=True, **wishes)
+        context_id = await tasks.start(app, task, params, undeclared=True, **wishes)
     log = _run_in_background(session, context_id)
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})
@@ -125,6 +132,7 @@ def _followed(
     session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool, quiet: bool
 ) -> int:
     from dama.cli.printed import Printed
+    from dama.operations import contexts
 
     board: Board | None = None
 
@@ -137,9 +145,9 @@ def _followed(
                 with _display(board, quiet=quiet) as display:
                     printed = Printed(app, board, display)
                     async with printed.shown():
-                        async for event in app.follow(root, tree=True):
+                        async for event in contexts.follow(app, root, tree=True):
                             await printed.show_event(event)
-            outcome = await app.outcome(root)
+            outcome = await contexts.outcome(app, root)
         return _report(board, outcome, as_json=as_json, quiet=quiet, debug=session.debug)
 
     try:

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from dama.config.private_file import make_private, private
 from dama.config.table import shown
 from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
+from dama.operations import run_files
 from dama.programs.tail import first_byte, read_range
 from dama.store.errors import LifeCycleError
 
@@ -43,7 +44,7 @@ async def log(request: Request, app: App, context_id: int) -> Response:
         NoLogsError: It ran no program, or not on this host.
         BadRequestError: The stream, the run or the range is none.
     """
-    run = _chosen(await app.runs_of(context_id), request.query_params.get("run"))
+    run = _chosen(await run_files.runs_of(app, context_id), request.query_params.get("run"))
     name = request.query_params.get("stream", "stdout")
     if name not in STREAMS:
         raise BadRequestError(f"There is no stream {shown(name)}.", "It may be stdout or stderr.")
@@ -68,7 +69,7 @@ async def log(request: Request, app: App, context_id: int) -> Response:
 
 async def artifacts(app: App, context_id: int) -> list[dict[str, Any]]:
     """The files that a program left, of its last run that left any."""
-    for run in reversed(await app.runs_of(context_id)):
+    for run in reversed(await run_files.runs_of(app, context_id)):
         if found := await asyncio.to_thread(_listed, run.artifacts):
             return [{"run": run.epoch, **each} for each in found]
     return []
@@ -80,7 +81,7 @@ async def artifact(app: App, context_id: int, name: str) -> FileResponse:
     Raises:
         PathNotFoundError: There is none of this name, or it is not among what the program left.
     """
-    for run in reversed(await app.runs_of(context_id)):
+    for run in reversed(await run_files.runs_of(app, context_id)):
         folder = run.artifacts.resolve()
         try:
             # After links were followed: one may lead out of the folder.
@@ -110,7 +111,7 @@ async def upload(
         PayloadTooLargeError: The body is longer than the limit; nothing is kept of it.
         UnknownContextError: There is no such context.
     """
-    folder = await app.work_dir_of(context_id)
+    folder = await run_files.work_dir_of(app, context_id)
     if not _is_name(name) or (folder / name).is_dir():
         raise BadRequestError(
             f"{shown(name)} cannot be the name of a file here.",

@@ -10,6 +10,7 @@ from pydantic import Field
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT, parse_event
 from dama.domain.reserved import refuse_reserved, without_who
+from dama.operations import contexts
 from dama.shipped.documents import Id, document, permit_context, starter
 from dama.store.windows import ContextFilter
 
@@ -80,8 +81,8 @@ def contexts_service(app: App) -> Service:
         """Read one context: status, life cycle, params, result or error."""
         await permit_context(app, call, context_id)
         context = await app.store.context(context_id)
-        outcome = await app.outcome(context_id)
-        state = await app.state(context_id, "lifecycle")
+        outcome = await contexts.outcome(app, context_id)
+        state = await contexts.state(app, context_id, "lifecycle")
         result = None if outcome.result is ABSENT else outcome.result
         return {
             **document(context),
@@ -100,7 +101,7 @@ def contexts_service(app: App) -> Service:
     async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
         """Say why a run is not running: every reason, with what to do."""
         await permit_context(app, call, context_id)
-        return document(await app.why(context_id))
+        return document(await contexts.why(app, context_id))
 
     @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(
@@ -137,7 +138,7 @@ def contexts_service(app: App) -> Service:
             at: The last event that counts; by default the latest.
         """
         await permit_context(app, call, context_id)
-        return document(await app.state(context_id, slice, at))
+        return document(await contexts.state(app, context_id, slice, at))
 
     return service
 

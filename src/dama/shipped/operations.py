@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.service import Service
 from dama.domain.schedule import CatchUp, Overlap, Schedule
+from dama.operations import schedules as verbs
 from dama.shipped.documents import document, starter
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def schedules_service(app: App) -> Service:
             jitter: Seconds over which firings are spread.
         """
         schedule = Schedule(name, task, cron, zone, params or {}, catch_up, overlap, jitter)
-        return {"next_at": document(await app.add_schedule(schedule))}
+        return {"next_at": document(await verbs.add(app, schedule))}
 
     @service.action(scope="operator", rest="POST /:name/pause")
     async def pause(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
@@ -64,7 +65,7 @@ def schedules_service(app: App) -> Service:
     @service.action(scope="operator", rest="POST /:name/resume")
     async def resume(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
         """Let a paused schedule go on from now; gives the next firing."""
-        return {"next_at": document(await app.resume_schedule(name))}
+        return {"next_at": document(await verbs.resume(app, name))}
 
     @service.action(scope="operator", rest="DELETE /:name")
     async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
+from dama.operations import contexts, tasks
 from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
 from dama.shipped.ends import no_worker_text
 
@@ -67,7 +68,8 @@ def tasks_service(app: App, ends: Ends) -> Service:
         wishes: dict[str, Any] = {"queue": queue, "priority": priority, "delay": delay}
         if deadline is not None:
             wishes["deadline"] = deadline
-        context_id = await app.start(
+        context_id = await tasks.start(
+            app,
             name,
             params or {},
             key=key or call.meta.get("$idempotencyKey"),
@@ -99,8 +101,8 @@ def tasks_service(app: App, ends: Ends) -> Service:
         """
         permit_task(call, name)
         key = key or call.meta.get("$idempotencyKey")
-        context_id = await app.start(
-            name, params or {}, key=key, by=starter(call), undeclared=COMMANDS in call.locals
+        context_id = await tasks.start(
+            app, name, params or {}, key=key, by=starter(call), undeclared=COMMANDS in call.locals
         )
         call.meta["context_id"] = context_id
         return result_of(context_id, await ends.wait(context_id))
@@ -109,13 +111,13 @@ def tasks_service(app: App, ends: Ends) -> Service:
     async def cancel(call: Call, context_id: Id) -> dict[str, Any]:
         """Cancel a context and all below it that have not ended; gives their ids."""
         await permit_context(app, call, context_id)
-        return {"cancelled": await app.cancel(context_id, starter(call))}
+        return {"cancelled": await contexts.cancel(app, context_id, starter(call))}
 
     @service.action(scope="operator", rest="POST /:context_id/resume")
     async def resume(call: Call, context_id: Id) -> dict[str, Any]:
         """Let a context go on that failed or was cancelled, from its last step."""
         await permit_context(app, call, context_id)
-        await app.resume(context_id, starter(call))
+        await contexts.resume(app, context_id, starter(call))
         return await _queued(app, context_id)
 
     return service

@@ -24,10 +24,11 @@ def cancel(session: Session, context_id: int, *, as_json: bool) -> None:
 
     What is done stays. `dama resume` reopens it, from its last step.
     """
+    from dama.operations import contexts
 
     async def end() -> list[int]:
         async with session.app() as app:
-            return await app.cancel(context_id)
+            return await contexts.cancel(app, context_id)
 
     cancelled = asyncio.run(end())
     if as_json:

@@ -26,10 +26,11 @@ def clean(session: Session, *, dry_run: bool, as_json: bool) -> None:
     By default files of runs stay for 30 days after the end of their context, and the working
     folder of a tree for one day when it is done. Workers clean their host once an hour.
     """
+    from dama.operations import run_files
 
     async def remove() -> Cleaned:
         async with session.app() as app:
-            return await app.clean(dry_run=dry_run)
+            return await run_files.clean(app, dry_run=dry_run)
 
     done = asyncio.run(remove())
     if as_json:

@@ -29,13 +29,14 @@ def doctor(session: Session, *, as_json: bool) -> int:
     The exit code is 1 when something fails; a warning is none. It is 3 when the database does not
     answer.
     """
+    from dama.operations import health
     from dama.store.errors import SchemaError
     from dama.upkeep.doctor import Finding
 
     async def look() -> Sequence[Finding]:
         try:
             async with session.app() as app:
-                return await app.examine(session.config())
+                return await health.examine(app, session.config())
         except SchemaError as error:  # nothing else can be asked of such a database
             return [Finding("schema", "fail", str(error), error.hint or "")]
 

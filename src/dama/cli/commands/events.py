@@ -101,8 +101,10 @@ def event_line(event: StoredEvent) -> str:
 async def _stream(
     app: App, context_id: int, *, follow: bool, tree: bool, at: int | None
 ) -> AsyncIterator[StoredEvent]:
+    from dama.operations import contexts
+
     if follow:
-        async for event in app.follow(context_id, tree=tree):
+        async for event in contexts.follow(app, context_id, tree=tree):
             yield event
     elif tree:
         context = await app.store.context(context_id)

@@ -68,12 +68,14 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     The files are on the host that ran it. Of a log beyond its cap the oldest part is gone; the
     places of the rest are what they were.
     """
+    from dama.operations import run_files
+
     if part and (follow or count is not None):
         raise click.UsageError("--bytes goes neither with --follow nor with --tail.")
 
     async def find() -> list[RunDirectory]:
         async with session.app() as app:
-            return await app.runs_of(context_id)
+            return await run_files.runs_of(app, context_id)
 
     runs = asyncio.run(find())
     chosen = next((run for run in reversed(runs) if epoch in (None, run.epoch)), None)

@@ -83,10 +83,11 @@ def why(session: Session, context_id: int, *, as_json: bool) -> None:
 
     RUN is the number of its context, as `dama ls` shows it.
     """
+    from dama.operations import contexts
 
     async def read() -> list[Reason]:
         async with session.app() as app:
-            return await app.why(context_id)
+            return await contexts.why(app, context_id)
 
     found = asyncio.run(read())
     if as_json:

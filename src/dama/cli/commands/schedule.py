@@ -100,6 +100,7 @@ def add(  # noqa: PLR0913 - one for each option
 ) -> None:
     """Start a task by a schedule from now on."""
     from dama.domain.schedule import Schedule
+    from dama.operations import schedules
 
     given = {} if document is None else read_object(document, "--params")
     new = Schedule(
@@ -115,7 +116,7 @@ def add(  # noqa: PLR0913 - one for each option
 
     async def keep() -> datetime:
         async with session.app(with_services=True) as app:
-            return await app.add_schedule(new)
+            return await schedules.add(app, new)
 
     first = asyncio.run(keep())
     echo_line(f"The schedule {name} fires first at {_zoned(first, zone)}.")
@@ -208,10 +209,11 @@ def pause(session: Session, name: str) -> None:
 @click.pass_obj
 def resume(session: Session, name: str) -> None:
     """Let a paused schedule go on. What passed meanwhile is left to `backfill`."""
+    from dama.operations import schedules
 
     async def change() -> tuple[datetime, str]:
         async with session.app() as app:
-            following = await app.resume_schedule(name)
+            following = await schedules.resume(app, name)
             return following, (await app.store.schedules.get(name)).schedule.zone
 
     echo_line(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
@@ -245,6 +247,7 @@ def backfill(session: Session, name: str, *, begin: datetime, end: datetime, dry
     One that overlaps is queued where the schedule would skip it.
     """
     from dama.domain.schedule import firings_between, zone_of
+    from dama.operations import schedules
 
     async def change() -> tuple[list[datetime], list[int]]:
         async with session.app(with_services=True) as app:
@@ -253,7 +256,7 @@ def backfill(session: Session, name: str, *, begin: datetime, end: datetime, dry
             first, last = begin.replace(tzinfo=zone), end.replace(tzinfo=zone)
             if dry_run:
                 return firings_between(plan, first, last), []
-            return [], await app.backfill(name, first, last)
+            return [], await schedules.backfill(app, name, first, last)
 
     firings, contexts = asyncio.run(change())
     for firing in firings:

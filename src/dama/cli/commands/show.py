@@ -28,13 +28,14 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(session: Session, context_id: int, *, as_json: bool) -> None:
     """Show one context: status, params, steps, result or error."""
+    from dama.operations import contexts
 
     async def read() -> tuple[ContextRow, Any, list[Reason]]:
         async with session.app() as app:
             context = await app.store.context(context_id)
             idle = context.run is not None and context.run.state != "running"
-            why = await app.why(context_id) if idle else []
-            return context, await app.state(context_id, "lifecycle"), why
+            why = await contexts.why(app, context_id) if idle else []
+            return context, await contexts.state(app, context_id, "lifecycle"), why
 
     context, state, why = asyncio.run(read())
     if as_json:

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 @click.pass_obj
 def state(session: Session, context_id: int, *, name: str, at: int | None, as_json: bool) -> None:  # noqa: ARG001 - JSON it is anyway
     """Show the state of a context: the fold of its events."""
+    from dama.operations import contexts
 
     async def read() -> object:
         # Slices are defined by the modules of the project, as services are.
         async with session.app(with_services=name != "lifecycle") as app:
-            return await app.state(context_id, name, at)
+            return await contexts.state(app, context_id, name, at)
 
     print_json(asyncio.run(read()))

@@ -1,0 +1,1 @@
+"""Operations: every verb once, for the command line, the shipped services, HTTP and the pages."""

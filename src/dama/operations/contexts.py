@@ -1,0 +1,127 @@
+"""Contexts: end them, let them go on, follow and read them."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any
+
+from dama import clock
+from dama.domain.lifecycle import lifecycle
+from dama.domain.slice import find_slice
+from dama.operations.who import person
+from dama.programs.adoption import stop_bound_elsewhere
+from dama.programs.programs import directories_of
+from dama.store import Outcome
+from dama.store.errors import LifeCycleError, UnknownContextError
+from dama.upkeep.why import Reason, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+
+    from dama.app import App
+    from dama.domain.event import StoredEvent
+
+FOLLOW_SECONDS = 0.1
+
+
+async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> list[int]:
+    """Cancel a context and all below it that have not ended; gives their ids.
+
+    Raises:
+        UnknownContextError: There is none.
+        LifeCycleError: It has ended already.
+    """
+    context = await app.store.context(context_id)
+    why = "cancelled by an operator"
+    cancelled = await app.store.cancel([context_id], why, by or person())
+    if not cancelled:
+        raise LifeCycleError(
+            f"Context {context_id} is {context.status}; there is nothing to cancel.",
+            f"`dama tree {context_id}` shows it with its subtasks.",
+        )
+    runs = await directories_of(app.store, app.home)
+    # A worker does so, too; there may be none on this host.
+    await stop_bound_elsewhere(app.store, runs, platform.node())
+    return cancelled
+
+
+async def resume(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> None:
+    """Let a context go on: one that failed is reopened; one that was interrupted waits already.
+
+    Raises:
+        UnknownContextError: There is none.
+        LifeCycleError: It is done.
+        UnknownTaskError: No module of this project has its task.
+    """
+    context = await app.store.context(context_id)
+    if context.status == "DONE":
+        raise LifeCycleError(
+            f"Context {context_id} is done; there is nothing to resume.",
+            f"`dama show {context_id}` shows its result.",
+        )
+    if context.task is None:
+        raise UnknownContextError(
+            f"Context {context_id} has no task to resume.", "It was not started by dama."
+        )
+    app.registry.task(context.task)  # raises, where nobody here could run it
+    if context.run is None:
+        await app.store.resume(context_id, by or person())
+
+
+async def why(app: App, context_id: int) -> list[Reason]:
+    """Why a run is not running: all reasons, never none.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    context = await app.store.context(context_id)
+    obstacles = await app.store.queue.obstacles(context_id)
+    return reasons(context, obstacles, await app.store.queue.circle(context_id))
+
+
+async def follow(app: App, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
+    """All events of a context or of a tree, from the first, until the context has ended."""
+    seen: dict[int, int] = {}
+    while True:
+        # Asked before the events: what is read afterwards holds the end.
+        ended = await _has_ended(app, context_id)
+        for event in await _news(app, context_id, seen, tree=tree):
+            seen[event.context_id] = event.version
+            yield event
+        if ended:
+            return
+        await clock.sleep(FOLLOW_SECONDS)
+
+
+async def outcome(app: App, context_id: int) -> Outcome:
+    """How a context has ended; its status is OPEN when it has not."""
+    while (found := (await app.store.outcomes([context_id])).get(context_id)) is None:
+        status = (await app.store.context(context_id)).status
+        if status in (None, "OPEN"):  # else it has ended between the two
+            return Outcome(status)
+    return found
+
+
+async def state(app: App, context_id: int, slice_name: str, at: int | None = None) -> object:
+    """The state of a context in a slice, after an event or after the latest.
+
+    Raises:
+        UnknownContextError: There is no such context.
+        UnknownSliceError: No module defines the slice.
+    """
+    await app.store.context(context_id)
+    slice_ = lifecycle if slice_name == lifecycle.name else find_slice(slice_name)
+    return await app.store.state(context_id, slice_, at)
+
+
+async def _has_ended(app: App, context_id: int) -> bool:
+    context = await app.store.context(context_id)
+    return context.status is not None and context.status != "OPEN"
+
+
+async def _news(
+    app: App, context_id: int, seen: Mapping[int, int], *, tree: bool
+) -> list[StoredEvent]:
+    if tree:
+        return await app.store.tree_events(context_id, seen)
+    return await app.store.events(context_id, after_version=seen.get(context_id, 0))

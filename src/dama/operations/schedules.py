@@ -1,0 +1,63 @@
+"""Schedules: tasks that start by the clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dama.domain.schedule import firings_between
+from dama.worker.scheduler import start_at
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from dama.app import App
+    from dama.domain.schedule import Schedule
+
+START_BATCH = 1000
+
+
+async def add(app: App, schedule: Schedule) -> datetime:
+    """Start a task by a schedule from now on; gives the first firing.
+
+    Raises:
+        InvalidScheduleError: Its expression, its zone or a text of its params is wrong.
+        UnknownTaskError: No module of this project has its task.
+        InvalidParamsError: The task does not take its params.
+        ScheduleExistsError: There is one of its name.
+    """
+    first = next(schedule.firings(await app.store.now()))
+    start_at(schedule, first, app.registry)  # raises here what would pause it later
+    await app.store.schedules.add(schedule, first)
+    return first
+
+
+async def resume(app: App, name: str) -> datetime:
+    """Let a paused schedule go on from now; what passed meanwhile is not made up for.
+
+    Raises:
+        UnknownScheduleError: There is none of this name.
+    """
+    row = await app.store.schedules.get(name)
+    following = next(row.schedule.firings(await app.store.now()))
+    await app.store.schedules.set(name, paused=False, next_at=following)
+    return following
+
+
+async def backfill(app: App, name: str, begin: datetime, end: datetime) -> list[int]:
+    """Start the firings of a range that have no context yet; gives the contexts of all of them.
+
+    Raises:
+        UnknownScheduleError: There is none of this name.
+        InvalidScheduleError: The range has more than 10,000 firings.
+    """
+    schedule = (await app.store.schedules.get(name)).schedule
+    each = replace(schedule, overlap="queue") if schedule.overlap == "skip" else schedule
+    starts = [
+        replace(start_at(each, firing, app.registry), delay=None)
+        for firing in firings_between(schedule, begin, end)
+    ]
+    contexts: list[int] = []
+    for place in range(0, len(starts), START_BATCH):
+        contexts += await app.store.start(starts[place : place + START_BATCH])
+    return contexts

@@ -1,0 +1,91 @@
+"""Tasks: start them."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Unpack
+
+from dama.app import App
+from dama.config.config import load_config
+from dama.definitions.registry import Registry
+from dama.operations.who import person
+from dama.run.commands import Commands
+from dama.run.starts import Wishes, start_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dama.definitions.service import TaskDefinition
+
+START_BATCH = 1000
+
+
+async def start(
+    app: App,
+    name: str,
+    params: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    by: Mapping[str, Any] | None = None,
+    undeclared: bool = False,
+    **wishes: Unpack[Wishes],
+) -> int:
+    """Queue a task; gives its context.
+
+    Args:
+        name: The full name, such as `flights.load`.
+        params: What it takes.
+        key: A second start with the same key gives the first context.
+        by: Who starts it; by default the user of this process.
+        undeclared: It may be a command that nobody declared: by right of this process's user.
+        **wishes: Another queue, a delay: see `Wishes`.
+
+    Raises:
+        UnknownTaskError: The nearest names are in the hint.
+        InvalidParamsError: With all problems.
+        IdempotencyConflictError: The key was used with other params.
+        SingletonError: Only one run of it may be open, and one is.
+        UndeclaredCommandError: It is an undeclared command, and `undeclared` is not set.
+    """
+    commands = Commands(app.home) if undeclared else None
+    task = app.registry.task(name)
+    start = start_of(task, params, by or person(), key=key, commands=commands, **wishes)
+    (context_id,) = await app.store.start([start])
+    return context_id
+
+
+async def start_many(
+    task: TaskDefinition[Any],
+    params: Iterable[Mapping[str, Any]],
+    *,
+    key: Callable[[Mapping[str, Any]], str] | None = None,
+    **wishes: Unpack[Wishes],
+) -> list[int]:
+    """Queue a task once for each of any number of params; gives their contexts in that order.
+
+    The database is the one that `dama` uses in the current folder.
+
+    Each thousand is queued in a transaction of its own: what came before an error stays queued.
+    Give a key, and the whole call can be repeated.
+
+    Args:
+        task: What to run.
+        params: What it takes, each time.
+        key: Makes an idempotency key of the params.
+        **wishes: For each of them: see `Wishes`.
+
+    Raises:
+        InvalidParamsError: Of those in the thousand at hand, which is not queued.
+        IdempotencyConflictError: A key was used with other params.
+        SingletonError: Only one run of it may be open, and one is.
+    """
+    contexts: list[int] = []
+    rest = iter(params)
+    async with App.open(load_config(), Registry()) as app:
+        while batch := list(islice(rest, START_BATCH)):
+            starts = [
+                start_of(task, each, person(), key=key(each) if key else None, **wishes)
+                for each in batch
+            ]
+            contexts += await app.store.start(starts)
+    return contexts
