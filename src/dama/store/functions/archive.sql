@@ -95,6 +95,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before      text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
   flag        text := set_config('dama.rewrite_history', 'on', TRUE);
+  acting      text := current_setting('role');
   root      bigint;
   restored  bigint;
   taken     record;
@@ -110,6 +111,9 @@ BEGIN
       MESSAGE = format('Context %s can not come back: its idempotency key %s is that of context %s now.', taken.old, taken.key, taken.new),
       HINT = format('Read it in archived_event, or restore it when the tree of context %s is archived.', taken.new_root);
   END IF;
+  -- Rows as they were are inserted by the owner alone (guards.sql), who may also be a member of its role here.
+  PERFORM set_config('role', (SELECT pg_get_userbyid(c.relowner) FROM pg_class c
+                                WHERE c.oid = '_data_manager_admin.etl_context'::regclass), TRUE);
   WITH moved AS (
     DELETE FROM _data_manager_admin.archived_context a WHERE a.root_context_id = root RETURNING a.*)
   INSERT INTO _data_manager_admin.etl_context
@@ -127,6 +131,7 @@ BEGIN
          CASE WHEN EXISTS (SELECT FROM _data_manager_admin.event_log l WHERE l.event_id = moved.event_id)
               THEN xid ELSE pg_current_xact_id() END
     FROM moved;
+  PERFORM set_config('role', acting, TRUE);
   flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN restored;
 END
