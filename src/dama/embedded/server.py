@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,6 +48,8 @@ NO_FSYNC: Mapping[str, str] = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
 }
+# Since which major version a server sees during a statement that its client has gone.
+SEES_CLIENTS_END: Mapping[str, int] = {"linux": 14, "others": 15}
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,10 @@ class EmbeddedPostgres:
             "unix_socket_permissions": "0700",
             "logging_collector": "off",
         }
+        version = int(major_version(self.binaries) or 0)
+        if version >= SEES_CLIENTS_END.get(sys.platform, SEES_CLIENTS_END["others"]):
+            # The statement of a program that was killed ends with it, whatever its session is.
+            settings["client_connection_check_interval"] = "1s"
         settings |= {} if self._fsync else NO_FSYNC
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 

@@ -36,6 +36,8 @@ class HealthRow:
         passed_over: What is queued though a live worker has room for it: task, queue, runs,
             seconds.
         failed_schedules: Those that are paused since a firing could not be started.
+        client_check: How often a statement looks whether its client has gone: never when it is `0`;
+            None where the server cannot.
     """
 
     server_version: str
@@ -54,6 +56,7 @@ class HealthRow:
     unclaimed: Sequence[dict[str, Any]]
     passed_over: Sequence[dict[str, Any]]
     failed_schedules: Sequence[str]
+    client_check: str | None = None
 
 
 async def read_health(database: Database) -> HealthRow:

@@ -133,6 +133,20 @@ def autovacuum(facts: Facts) -> Iterator[Finding]:
     )
 
 
+def abandoned(facts: Facts) -> Iterator[Finding]:
+    """Whether the statement of a program that was killed ends with it."""
+    interval = facts.health.client_check
+    yield _judged(
+        "abandoned",
+        "the server cannot look whether clients have gone"
+        if interval is None
+        else f"client_connection_check_interval {interval}",
+        "A program that was cancelled may leave a statement that goes on, with its locks. Set "
+        "client_connection_check_interval to 1s (PostgreSQL 14 or newer).",
+        well=interval not in {None, "0"},
+    )
+
+
 def clocks(facts: Facts) -> Iterator[Finding]:
     """Whether this machine and the database agree on the time."""
     skew = abs((facts.health.now - facts.now).total_seconds())
@@ -349,6 +363,6 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    server, durability, autovacuum, clocks, transactions, prepared, slots, bloat, disk, home,
-    workers, programs, unclaimed, passed_over, circles, schedules, hints, log, subscriptions,
+    server, durability, autovacuum, abandoned, clocks, transactions, prepared, slots, bloat, disk,
+    home, workers, programs, unclaimed, passed_over, circles, schedules, hints, log, subscriptions,
 )  # fmt: skip

@@ -27,6 +27,7 @@ WELL = Facts(
         unclaimed=[],
         passed_over=[],
         failed_schedules=[],
+        client_check="1s",
     ),
     log_position=9,
     now=NOW,
@@ -57,6 +58,8 @@ def test_what_is_well_needs_no_advice():
     [
         ({"home": "/h", "home_mode": 0o755}, "home", "warn", "mode 755", "chmod 700 /h"),
         ({"is_own_home": False}, "home", "warn", "another user", "as the user"),
+        ({"client_check": "0"}, "abandoned", "warn", "interval 0", "to 1s"),
+        ({"client_check": None}, "abandoned", "warn", "cannot look", "14 or newer"),
         ({"fsync": False}, "durability", "fail", "fsync off", "set both on"),
         ({"synchronous_commit": "off"}, "durability", "fail", "commit off", "set both on"),
         ({"autovacuum": False}, "autovacuum", "fail", "off", "Set it on"),

@@ -59,4 +59,5 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
                           AND w.running < w.slots AND r.queue = ANY (w.queues) AND r.labels <@ w.labels)
                   GROUP BY r.task, r.queue) q),
        (SELECT coalesce(jsonb_agg(s.name), '[]')
-          FROM _data_manager_admin.schedule s WHERE s.failure IS NOT NULL)
+          FROM _data_manager_admin.schedule s WHERE s.failure IS NOT NULL),
+       current_setting('client_connection_check_interval', TRUE)
