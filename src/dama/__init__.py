@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
     from dama.operations.tasks import start_many
-    from dama.run.errors import SubtaskError, WaitTimeoutError
+    from dama.run.errors import DivergedError, SubtaskError, WaitTimeoutError
     from dama.run.sync_task import SyncTask
     from dama.run.task import Task
 
@@ -33,6 +33,7 @@ _HOMES = {
     "Call": "dama.broker.call",
     "CallError": "dama.broker.errors",
     "DamaError": "dama.errors",
+    "DivergedError": "dama.run.errors",
     "Event": "dama.domain.event",
     "Part": "dama.definitions.part",
     "Service": "dama.definitions.service",
@@ -55,6 +56,7 @@ __all__ = [
     "Call",
     "CallError",
     "DamaError",
+    "DivergedError",
     "Event",
     "Part",
     "Service",

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from dama.errors import DamaError
 
@@ -20,6 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
 
 V = TypeVar("V")
+
+
+class Offspring(Protocol):
+    """What is told of the asyncio tasks and timers that user code starts."""
+
+    def child(self) -> Offspring:
+        """What the next task has in its place."""
+        ...
+
+    def born(self, task: asyncio.Task[Any]) -> None:
+        """The task was started."""
+        ...
+
+    def timed(self, handle: asyncio.TimerHandle) -> None:
+        """A timer was started."""
+        ...
+
+
+offspring: ContextVar[Offspring | None] = ContextVar("offspring", default=None)
 
 
 class ExitError(DamaError):
@@ -85,6 +105,19 @@ def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Contain every task that is started in a loop from now on, user code's own included."""
     if loop.get_task_factory() is None:
         loop.set_task_factory(_task)
+        _watch_timers(loop)
+
+
+def _watch_timers(loop: asyncio.AbstractEventLoop) -> None:
+    start = loop.call_at
+
+    def call_at(*args: Any, **options: Any) -> asyncio.TimerHandle:
+        handle = start(*args, **options)
+        if (parent := offspring.get()) is not None:
+            parent.timed(handle)
+        return handle
+
+    setattr(loop, "call_at", call_at)  # noqa: B010 - a loop has no hook for its timers
 
 
 def _task(
@@ -92,7 +125,14 @@ def _task(
     coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V],
     **options: Any,
 ) -> asyncio.Task[V]:
+    parent = offspring.get()
+    child = None if parent is None or options.get("context") is not None else parent.child()
+    if child is not None:
+        options["context"] = context = copy_context()
+        context.run(offspring.set, child)
     task = asyncio.Task(_performed(coroutine), loop=loop, **options)
+    if parent is not None:
+        parent.born(task)
     # One that was cancelled before its first step has not come to its coroutine.
     task.add_done_callback(lambda _: coroutine.close())
     return task

@@ -1,8 +1,12 @@
-"""Replay of changed code: who gets the record of another function or subtask is told."""
+"""Replay of changed code: a run goes on only with code that does what is recorded, in its order."""
 
-import pytest
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
-from dama import Service, Task
+from msgspec.structs import replace
+
+from dama import Service, SyncTask, Task
 from dama.definitions.registry import Registry
 from dama.domain.journal import Journal
 from dama.run.subtasks import Endings
@@ -10,7 +14,8 @@ from dama.store import Start
 from dama.worker.worker import Worker
 
 code = Service("code")
-now = {}
+phase = [0]
+made: list[object] = []
 
 
 def one() -> int:
@@ -21,82 +26,361 @@ def two() -> int:
     return 2
 
 
+def same(n: object) -> object:
+    made.append(n)
+    return n
+
+
+def with_connection(connection) -> int:
+    return 1
+
+
+def with_another(connection) -> int:
+    return 1
+
+
+async def slowly(n: int, seconds: float) -> int:
+    await asyncio.sleep(seconds)
+    made.append(n)
+    return n
+
+
+def refused(message: str) -> None:
+    made.append(message)
+    raise ValueError(message)
+
+
 @code.task
-async def child(task: Task, n: int) -> int:
+async def child(task: Task, n: int = 0) -> int:
     return n
 
 
 @code.task
-async def changed(task: Task, transactional: bool = False) -> int:  # noqa: FBT001, FBT002 - a param of a task
-    """Do what the code of the moment says, and fail so that it can be resumed."""
-    if "function" in now:
-        await task.step("count", now["function"], transactional=transactional)
-    if "params" in now:
-        await task.map(child, now["params"])
-    if now["fails"]:
-        raise ValueError("resume me")
-    return 0
+async def other_child(task: Task, n: int = 0) -> int:
+    return n
 
 
-def of_connection(connection) -> int:
-    return 1
+@code.task
+async def changed(task: Task, name: str) -> object:
+    """Do what the code of the phase says; the first fails at its end, so that it can be resumed."""
+    result = await CODES[name][phase[0]](task)
+    if phase[0] == 0:
+        raise OSError("resume me")
+    return result
 
 
-def of_other(connection) -> int:
-    return 1
+@code.task
+def changed_in_a_thread(task: SyncTask, name: str) -> object:
+    result = THREADED[name][phase[0]](task)
+    if phase[0] == 0:
+        raise OSError("resume me")
+    return result
 
 
-async def replayed(store, first, second, **params):
-    """Run with the first code until it fails, go on with the second; how it ended."""
-    (context,) = await store.start([Start(changed.name, params)])
-    async with Worker(store, Registry([code])).working():
-        outcome = None
-        for state in ({**first, "fails": True}, {**second, "fails": False}):
-            now.clear()
-            now.update(state)
-            if outcome is not None:
+def steps(*names):
+    """Code that does steps, one after another."""
+
+    async def run(task: Task) -> list[object]:
+        return [await task.step(name, same, name) for name in names]
+
+    return run
+
+
+def side_by_side(*names):
+    """Code that does steps at once; those named last are done first."""
+
+    async def run(task: Task) -> list[object]:
+        return await asyncio.gather(
+            *(
+                task.step(name, slowly, number, 0.2 / (number + 1))
+                for number, name in enumerate(names)
+            )
+        )
+
+    return run
+
+
+def grouped(*names):
+    async def run(task: Task) -> list[object]:
+        async with asyncio.TaskGroup() as group:
+            asked = [group.create_task(task.step(name, same, name)) for name in names]
+        return [each.result() for each in asked]
+
+    return run
+
+
+def only(ask):
+    """Code that asks for one thing, between two steps."""
+
+    async def run(task: Task) -> object:
+        await task.step("before", one)
+        result = await ask(task)
+        await task.step("after", one)
+        return result
+
+    return run
+
+
+def before(name, run):
+    """Code that accepts a change at its beginning."""
+
+    async def accepted(task: Task) -> object:
+        await task.changed(name)
+        return await run(task)
+
+    return accepted
+
+
+def catching(*names):
+    """Code that takes any error of a step for one of its own."""
+
+    async def run(task: Task) -> str:
+        for name in names:
+            with contextlib.suppress(Exception):
+                await task.step(name, same, name)
+        return "done"
+
+    return run
+
+
+DIVERGED = {
+    "removed": (steps("a", "b", "c"), steps("a", "c"), "the step b", "the step c"),
+    "removed at the end": (steps("a", "b"), steps("a"), "the step b", "returned without it"),
+    "renamed": (steps("a", "b"), steps("a", "new"), "the step b", "the step new"),
+    "reordered": (steps("a", "b"), steps("b", "a"), "the step a", "the step b"),
+    "added before": (steps("a", "b"), steps("a", "new", "b"), "the step b", "the step new"),
+    "turned around": (
+        steps("a", "b", "c"), steps("c", "b", "a"), "the step a", "the step c",
+    ),
+    "suppressed": (catching("a", "b"), catching("a", "new", "b"), "the step b", "the step new"),
+    "one of many": (
+        side_by_side("a", "b", "c"), side_by_side("a", "b", "new"), "the step c", "the step new",
+    ),
+    "one of many left out": (
+        side_by_side("a", "b"), side_by_side("a"), "the step b", "the step a",
+    ),
+    "one of a group": (grouped("a", "b"), grouped("a", "new"), "the step b", "the step new"),
+    "function": (
+        only(lambda task: task.step("count", one)), only(lambda task: task.step("count", two)),
+        "test_replay:one", "test_replay:two",
+    ),
+    "transaction": (
+        only(lambda task: task.step("count", with_connection, transactional=True)),
+        only(lambda task: task.step("count", with_another, transactional=True)),
+        "with_connection", "with_another",
+    ),
+    "arguments": (
+        only(lambda task: task.step("count", same, 1)),
+        only(lambda task: task.step("count", same, 2)),
+        "the step count", "called with",
+    ),
+    "params": (
+        only(lambda task: task.run(child, {"n": 1})), only(lambda task: task.run(child, {"n": 2})),
+        "{'n': 1}", "{'n': 2}",
+    ),
+    "number": (
+        only(lambda task: task.map(child, [{"n": 1}] * 2)),
+        only(lambda task: task.map(child, [{"n": 1}])), "2 subtasks", "1 subtask",
+    ),
+    "another task": (
+        only(lambda task: task.run(child)), only(lambda task: task.run(other_child)),
+        "the subtask code.child", "the subtask code.other_child",
+    ),
+    "a subtask for a step": (
+        only(lambda task: task.step("code.child", one)), only(lambda task: task.run(child)),
+        "the step code.child", "the subtask code.child",
+    ),
+    "a step for a sleep": (
+        only(lambda task: task.sleep(0, "pause")), only(lambda task: task.step("pause", one)),
+        "the wait pause", "the step pause",
+    ),
+    "an event": (
+        only(lambda task: task.dispatch("noted", 1)), only(lambda task: task.dispatch("other", 1)),
+        "the event noted", "the event other",
+    ),
+    "no event": (
+        only(lambda task: task.dispatch("noted", 1)), only(lambda task: asyncio.sleep(0)),
+        "the event noted", "the step after",
+    ),
+}  # fmt: skip
+
+
+async def helpers(task: Task) -> list[object]:
+    """Helpers that use the same names, and end in another order than they begin."""
+
+    async def helper(n: int) -> list[int]:
+        first = await task.step("fetch", slowly, n, 0.04 * (4 - n))
+        return [first, await task.step("store", lambda: n)]
+
+    return await asyncio.gather(*(helper(n) for n in range(4)))
+
+
+async def in_the_order_of_their_ends(task: Task) -> list[object]:
+    asked = [task.step("fetch", slowly, n, 0.1 * (3 - n)) for n in range(3)]
+    return [await each for each in asyncio.as_completed(asked)]
+
+
+async def the_first_of_two(task: Task) -> list[object]:
+    asked = [
+        asyncio.create_task(task.step(name, slowly, n, 0.3 * n)) for n, name in enumerate("ab")
+    ]
+    done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    first = [each.result() for each in done]
+    await task.step(f"after {first}", one)
+    return [first, [await each for each in asked]]
+
+
+async def nested(task: Task) -> list[object]:
+    async def outer() -> int:
+        return await task.step("part", same, 1) + await task.step("part", same, 2)
+
+    return [await task.step("whole", outer), await task.step("part", same, 3)]
+
+
+async def numbered(task: Task) -> list[object]:
+    return [await task.step(name, same, n) for n, name in enumerate(["a#2", "a", "a", "a#2"])]
+
+
+async def caught(task: Task) -> list[object]:
+    """The failure that was outlived is met again, the function is not called again."""
+    try:
+        await task.step("try", refused, "no")
+    except ValueError as error:
+        return [str(error), await task.step("instead", same, "fallback")]
+    return ["no error"]
+
+
+async def timed_out(task: Task) -> list[object]:
+    try:
+        async with asyncio.timeout(0.2):
+            return [await task.step("slow", slowly, 1, 60)]
+    except TimeoutError:
+        return ["too slow", await task.step("instead", same, "fallback")]
+
+
+async def with_own_waits(task: Task) -> list[object]:
+    """Branches that wait for each other and for the clock, between their steps."""
+    queue = asyncio.Queue[int]()
+
+    async def give() -> None:
+        await asyncio.sleep(0.2)
+        await queue.put(await task.step("give", same, 1))
+
+    async def take() -> object:
+        return await task.step("take", same, await queue.get())
+
+    return (await asyncio.gather(give(), take(), task.step("beside", slowly, 2, 0.05)))[1:]
+
+
+SILENT = {
+    "the same": (steps("a", "b"), steps("a", "b")),
+    "added at the end": (steps("a"), steps("a", "b")),
+    "another order of ends": (side_by_side("a", "b", "c"), side_by_side("a", "b", "c")),
+    "lines of the log": (steps("a"), only(lambda task: task.log("hello"))),
+    "equal names": (helpers, helpers),
+    "as completed": (in_the_order_of_their_ends,) * 2,
+    "the first": (the_first_of_two,) * 2,
+    "nested": (nested, nested),
+    "numbered": (numbered, numbered),
+    "caught": (caught, caught),
+    "timed out": (timed_out, timed_out),
+    "own waits": (with_own_waits, with_own_waits),
+}
+SILENT["lines of the log"] = (
+    only(lambda task: asyncio.sleep(0)), only(lambda task: task.log("hello")),
+)  # fmt: skip
+ACCEPTED = {
+    f"{name} accepted": (first, before(name, second))
+    for name, (first, second, *_) in DIVERGED.items()
+}
+CODES = {**{name: pair[:2] for name, pair in DIVERGED.items()}, **SILENT, **ACCEPTED}
+
+
+def steps_in_a_thread(*names):
+    return lambda task: [task.step(name, same, name) for name in names]
+
+
+def in_own_threads(task: SyncTask) -> list[object]:
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(lambda n: task.step("square", same, n), range(4)))
+
+
+THREADED = {
+    "renamed": (steps_in_a_thread("a", "b"), steps_in_a_thread("a", "new")),
+    "reordered": (steps_in_a_thread("a", "b"), steps_in_a_thread("b", "a")),
+    "removed": (steps_in_a_thread("a", "b"), steps_in_a_thread("a")),
+    "own threads": (in_own_threads, in_own_threads),
+}
+
+
+async def both_phases(store, definition, names):
+    """Run each with its first code until it fails, continue with its second; how each ended."""
+    made.clear()
+    starts = [Start(definition.name, {"name": name}) for name in names]
+    contexts = await store.start(starts)
+    results = {}
+    async with Worker(store, Registry([code])).working(), asyncio.timeout(120):
+        for number in (0, 1):
+            phase[0] = number
+            for context in contexts if number else ():
                 await store.resume(context, {})
             found = await Endings(store, lambda: None).wait(
-                [context], fail_fast=False, may_park=lambda: False
+                contexts, fail_fast=False, may_park=lambda: False
             )
-            outcome = found[context]
-    return outcome
+            if number == 0:
+                assert {found[c].error["message"] for c in contexts} == {"resume me"}
+            results = {name: found[c] for name, c in zip(names, contexts, strict=True)}
+    return results
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "params", "names"),
-    [
-        ({"function": one}, {"function": two}, {}, ["code", "test_replay:one", "test_replay:two"]),
-        (
-            {"function": of_connection}, {"function": of_other}, {"transactional": True},
-            ["of_connection", "of_other"],
-        ),
-        ({"params": [{"n": 1}]}, {"params": [{"n": 2}]}, {}, ["{'n': 1}", "{'n': 2}"]),
-        ({"params": [{"n": 1}] * 2}, {"params": [{"n": 1}]}, {}, ["2 subtasks", "would be 1"]),
-    ],
-    ids=["function", "transactional", "params", "number"],
-)  # fmt: skip
-async def test_a_record_of_other_code_stops_the_run_and_names_both(
-    store, first, second, params, names
-):
-    outcome = await replayed(store, first, second, **params)
-    assert outcome.error["name"] == "ReplayError"
-    assert all(name in outcome.error["message"] for name in names)
+async def test_code_that_does_not_match_the_record_stops_the_run_and_names_both(store):
+    outcomes = await both_phases(store, changed, list(DIVERGED))
+    for name, (_, _, recorded, found) in DIVERGED.items():
+        outcome = outcomes[name]
+        assert outcome.status == "ERROR", name
+        assert outcome.error["name"] == "DivergedError", (name, outcome.error)
+        message = outcome.error["message"]
+        said = message.partition(" Found: ")
+        assert recorded in said[0], (name, message)
+        assert found in said[2], (name, message)
 
 
-async def test_the_same_code_goes_on(store):
-    same = {"function": one, "params": [{"n": 1}, {"n": 2}]}
-    assert (await replayed(store, same, same)).status == "DONE"
+async def test_safe_changes_and_another_order_of_ends_are_no_divergence(store):
+    outcomes = await both_phases(store, changed, list(SILENT))
+    assert {name: outcome.error for name, outcome in outcomes.items() if outcome.error} == {}
+    assert outcomes["equal names"].result == [[n, n] for n in range(4)]
+    assert outcomes["as completed"].result == [2, 1, 0]
+    assert outcomes["the first"].result == [[0], [0, 1]]
+    assert outcomes["nested"].result == [3, 3]
+    assert outcomes["numbered"].result == [0, 1, 2, 3]
+    assert outcomes["caught"].result == ["no", "fallback"]
+    assert outcomes["timed out"].result == ["too slow", "fallback"]
+    assert made.count("no") == made.count("fallback") - 1 == 1
+
+
+async def test_a_change_that_the_code_accepts_is_no_divergence(store):
+    outcomes = await both_phases(store, changed, list(ACCEPTED))
+    assert {name: outcome.error for name, outcome in outcomes.items() if outcome.error} == {}
+    assert outcomes["function accepted"].result == 1  # what was recorded stays
+    assert outcomes["params accepted"].result == 1
+
+
+async def test_a_blocking_task_is_held_to_its_record(store):
+    outcomes = await both_phases(store, changed_in_a_thread, list(THREADED))
+    assert outcomes.pop("own threads").result == [0, 1, 2, 3]
+    assert sorted(made.count(n) for n in range(4)) == [1, 1, 1, 1]
+    assert {outcome.error["name"] for outcome in outcomes.values()} == {"DivergedError"}
 
 
 async def test_a_record_of_an_older_version_is_adopted(store, monkeypatch):
-    """It does not say which function it was."""
+    """It does not say which function it was, nor where it was asked for."""
     take = Journal.take
 
     def forgetful(self, event):
-        take(self, event)
-        self.functions.clear()
-        self.spawned.clear()
+        meta = {k: v for k, v in event.meta.items() if k not in {"function", "args", "place"}}
+        take(self, replace(event, meta=meta))
 
     monkeypatch.setattr(Journal, "take", forgetful)
-    assert (await replayed(store, {"function": one}, {"function": two})).status == "DONE"
+    names = ["function", "another order of ends", "as completed", "nested"]
+    outcomes = await both_phases(store, changed, names)
+    assert {name: outcome.error for name, outcome in outcomes.items() if outcome.error} == {}

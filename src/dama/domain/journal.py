@@ -1,12 +1,15 @@
 """The journal: what a run must know of the runs before it, so that nothing is done twice.
 
 Folded from the context's events when a run starts. A step whose key is here is not run again, a
-subtask whose key is here is not started again, an event whose key is here is not sent again.
+subtask whose key is here is not started again, an event whose key is here is not sent again. The
+entries have the order in which all of it came about, which a replay keeps.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.event import ABSENT, StoredEvent, kind_of
@@ -14,6 +17,48 @@ from dama.domain.lifecycle import step_key
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+_NUMBER = re.compile(r"#\d+$")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that a run has recorded.
+
+    Attributes:
+        key: Its own among those of the context.
+        kind: DONE or FAILED for the outcome of a step or a wait, WAITING for the beginning of a
+            wait, SPAWNED for subtasks, SENT for an event.
+        event_id: Of the event.
+        epoch: Of the run that wrote it.
+        function: Of a step: `module:qualname`; None when the journal does not say.
+        args: A digest of what it was called with; None when it does not say.
+        place: The branch of the function that asked for it; "" for the function itself.
+        within: The key of the step that it is a part of.
+    """
+
+    key: str
+    kind: str
+    event_id: int
+    epoch: int
+    function: str | None = None
+    args: str | None = None
+    place: str = ""
+    within: str | None = None
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An event from outside the run.
+
+    Attributes:
+        version: Its place in the context.
+        payload: Any JSON, or `ABSENT`.
+    """
+
+    version: int
+    payload: Any
 
 
 class Journal:
@@ -26,18 +71,24 @@ class Journal:
         spawned: What they were started with, by key: a digest; older journals have none.
         sent: The idempotency keys of the events that were dispatched.
         waits: When the waits began, by key.
-        signals: The payloads of the events from outside the run, by type, in their order.
+        signals: The events from outside the run that no wait has taken, by type, in their order.
         version: Of the latest event that was read.
+        entries: What was recorded, in its order, without what is tried again.
+        failures: The payload and the meta of the failures among them, by key.
+        tried: The keys of steps that failed and are tried again.
     """
 
     def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.failures: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+        self.tried: set[str] = set()
         self.results: dict[str, Any] = {}
         self.functions: dict[str, str] = {}
         self.subtasks: dict[str, list[int]] = {}
         self.spawned: dict[str, str] = {}
         self.sent: set[str] = set()
         self.waits: dict[str, datetime] = {}
-        self.signals: dict[str, list[Any]] = {}
+        self.signals: dict[str, list[Signal]] = {}
         self.version = 0
 
     @classmethod
@@ -55,27 +106,112 @@ class Journal:
         if "idempotency_key" in meta:
             self.sent.add(str(meta["idempotency_key"]))
         if "epoch" not in meta and kind_of(event.type) is None:
-            self.signals.setdefault(event.type, []).append(event.payload)
+            signal = Signal(event.version, event.payload)
+            self.signals.setdefault(event.type, []).append(signal)
         found = step_key(event.type)
-        if found is None:
-            return
-        self._take_step(event, *found, meta)
+        if found is not None:
+            self._take_step(event, *found, meta)
+        elif kind_of(event.type) in {"RETRYING", "ERROR"}:
+            self._try_again(meta)
+        elif "epoch" in meta and str(meta.get("idempotency_key")).startswith("dispatch/"):
+            self._enter(event, str(meta["idempotency_key"]), "SENT", meta)
 
     def _take_step(
         self, event: StoredEvent, key: str, suffix: str, meta: Mapping[str, object]
     ) -> None:
-        if suffix == "DONE":
-            self.results[key] = None if event.payload is ABSENT else event.payload
-            if "function" in meta:
-                self.functions[key] = str(meta["function"])
-        elif suffix == "WAITING":
-            self.waits[key] = event.created_at
-        elif suffix == "SPAWNED":
-            ids = _spawned_ids(event.payload)
-            if ids is not None:
+        if suffix == "FAILED":
+            self._take_failure(event, key, meta)
+            return
+        ids = _spawned_ids(event.payload) if suffix == "SPAWNED" else []
+        if ids is None:
+            return
+        if "epoch" in meta:
+            self._enter(event, key, suffix, meta)
+        match suffix:
+            case "DONE":
+                self._take_back_signal(key, event.payload, meta)
+                self.results[key] = None if event.payload is ABSENT else event.payload
+                if "function" in meta:
+                    self.functions[key] = str(meta["function"])
+            case "WAITING":
+                self.waits[key] = event.created_at
+            case _:
                 self.subtasks.setdefault(key, []).extend(ids)
                 if "spawned" in meta:
                     self.spawned[key] = str(meta["spawned"])
+
+    def take_signal(self, type_: str) -> Signal | None:
+        """The first signal of a type, which no other wait gets; None when there is none."""
+        found = self.signals.get(type_)
+        return found.pop(0) if found else None
+
+    def _take_back_signal(self, key: str, payload: object, meta: Mapping[str, object]) -> None:
+        """A wait has got its signal: in this run, which took it already, or in an earlier one."""
+        if key not in self.waits:
+            return
+        found = self.signals.get(_NUMBER.sub("", key).rpartition("wait:")[2], [])
+        version = meta.get("signal")
+        if version is not None:
+            found[:] = [signal for signal in found if signal.version != version]
+        elif payload is not None and "args" not in meta and found:  # of an older version
+            del found[0]
+
+    def _take_failure(self, event: StoredEvent, key: str, meta: Mapping[str, Any]) -> None:
+        if "raised" in meta and "epoch" in meta:
+            self.failures[key] = (event.payload, meta)
+            self._enter(event, key, "FAILED", meta)
+        else:
+            self.tried.add(key)
+
+    def _try_again(self, meta: Mapping[str, object]) -> None:
+        """An attempt has failed: what it failed with is tried again, and what it outlived is not.
+
+        It outlived a failure when the branch that met it, or one above, went on to something else.
+        """
+        named = meta.get("failed_with")
+        keys = cast("list[object]", named) if isinstance(named, list) else []
+        fatal = {str(key) for key in keys}
+        epoch = _integer(meta.get("epoch"))
+        kept: list[Entry] = []
+        later: set[str] = set()
+        for entry in reversed(self.entries):
+            is_mine = entry.kind == "FAILED" and entry.epoch == epoch
+            if is_mine and (entry.key in fatal or later.isdisjoint(_above(entry.place))):
+                self.failures.pop(entry.key, None)
+                self.tried.add(entry.key)
+                continue
+            later.add(entry.place)
+            kept.append(entry)
+        self.entries = kept[::-1]
+
+    def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
+        self.tried.discard(key)
+        self.entries.append(
+            Entry(
+                key,
+                kind,
+                event.event_id,
+                _integer(meta.get("epoch")),
+                function=_text(meta.get("function")),
+                args=_text(meta.get("args", meta.get("spawned"))),
+                place=_text(meta.get("place")) or "",
+                within=_text(meta.get("within")),
+            )
+        )
+
+
+def _above(place: str) -> list[str]:
+    """A place and those that it branched off from: "1.2" has "1.2", "1" and ""."""
+    parts = place.split(".") if place else []
+    return [".".join(parts[:length]) for length in range(len(parts) + 1)]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _integer(value: object) -> int:
+    return value if type(value) is int else 0
 
 
 def _spawned_ids(payload: object) -> list[int] | None:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from typing_extensions import override
 
@@ -128,7 +128,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return error.code if isinstance(error.code, int) else 1
     except asyncio.CancelledError:
         return TERMINATED
-    directory.write("outcome.json", told(outcome))
+    directory.write("outcome.json", told(outcome, Told.failed_with))
     return 0
 
 
@@ -162,9 +162,11 @@ class Told:
 
     Attributes:
         to_end: To end.
+        failed_with: The keys of the steps that its error came from.
     """
 
     to_end = False
+    failed_with: ClassVar[list[str]] = []
 
 
 class Flag:
@@ -220,8 +222,10 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
     opening = opened()  # kept: what is closed with it is needed to the end
     execution = run(opening.__aenter__())
     try:
-        value = task.function(SyncTask(execution), **task.arguments(execution.claim.params))
-        value = run(settled(value))
+        with execution.branches.body(is_threaded=True):
+            arguments = task.arguments(execution.claim.params)
+            value = task.function(SyncTask(execution), **arguments)
+            value = run(settled(value))
         run(end_body(execution))
         return Done(task.encode_result(value))
     except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
@@ -239,6 +243,7 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
     Raises:
         BaseException: It was told to end.
     """
+    error = execution.replay.diverged or error
     match error:
         case ParkSignal():
             return execution.parked()
@@ -251,4 +256,5 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
         case _ if Told.to_end:
             raise asyncio.CancelledError from error
         case _:
+            Told.failed_with = execution.steps_of(error)
             return after_failure(task, execution.claim.attempt, error)

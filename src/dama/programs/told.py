@@ -11,18 +11,23 @@ from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry,
 from dama.run.errors import ToldError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
-    """The document of an outcome; JSON, but for a time."""
+def told(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, Any]:
+    """The document of an outcome; JSON, but for a time.
+
+    Args:
+        outcome: Of the attempt.
+        failed_with: The keys of the steps that its error came from.
+    """
     match outcome:
         case Done(result):
             return {"outcome": "done", "result": result}
         case Failed(error):
-            return {"outcome": "failed", "error": error_payload(error)}
+            return {"outcome": "failed", **_failure(error, failed_with)}
         case Retry(error, delay):
-            return {"outcome": "retry", "error": error_payload(error), "delay": delay}
+            return {"outcome": "retry", **_failure(error, failed_with), "delay": delay}
         case Waiting():
             return {"outcome": "waiting", **asdict(outcome)}
         case Interrupted() | Lost():  # the worker looks again
@@ -35,9 +40,9 @@ def outcome_of(document: Mapping[str, Any]) -> Outcome:
         case "done":
             return Done(document["result"])
         case "failed":
-            return Failed(ToldError(document["error"]))
+            return Failed(_told_error(document))
         case "retry":
-            return Retry(ToldError(document["error"]), document["delay"])
+            return Retry(_told_error(document), document["delay"])
         case "waiting":
             until = cast("str | None", document["until"])
             return Waiting(
@@ -49,3 +54,11 @@ def outcome_of(document: Mapping[str, Any]) -> Outcome:
             )
         case _:
             return Lost()
+
+
+def _failure(error: BaseException, failed_with: Sequence[str]) -> dict[str, Any]:
+    return {"error": error_payload(error), "failed_with": list(failed_with)}
+
+
+def _told_error(document: Mapping[str, Any]) -> ToldError:
+    return ToldError(document["error"], document.get("failed_with", ()))

@@ -15,6 +15,7 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from dama.run.branch import asking
 from dama.run.errors import UnawaitedError
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Asks:
 
     async def _answered(self, number: int, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
         try:
-            return await ask()
+            with asking():
+                return await ask()
         finally:
             self._open.pop(number, None)
 

@@ -23,16 +23,28 @@ async def call_body(task: TaskDefinition[Any], execution: Execution) -> object:
         UnawaitedError: It has not awaited something that it asked for.
         BaseException: What it raised.
     """
-    arguments = task.arguments(execution.claim.params)
-    if task.is_async:
-        with contained():
-            value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
-    else:
-        sync = SyncTask(execution)
-        value = await execution.threads.call(BlockingCall(lambda: task.function(sync, **arguments)))
-    value = await settled(value)
+    try:
+        value = await _called(task, execution)
+    except BaseException as error:
+        diverged = execution.replay.diverged
+        if diverged is None or diverged is error:
+            raise
+        raise diverged from error  # which the function took for an error of its own
     await end_body(execution)
     return task.encode_result(value)
+
+
+async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
+    arguments = task.arguments(execution.claim.params)
+    with execution.branches.body(is_threaded=not task.is_async):
+        if task.is_async:
+            with contained():
+                value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))
+        else:
+            sync = SyncTask(execution)
+            call = BlockingCall(lambda: task.function(sync, **arguments))
+            value = await execution.threads.call(call)
+        return await settled(value)
 
 
 async def end_body(execution: Execution) -> None:
@@ -40,6 +52,8 @@ async def end_body(execution: Execution) -> None:
 
     Raises:
         UnawaitedError: It has not awaited something that it asked for.
+        DivergedError: It has left out something that is recorded.
     """
     await execution.asks.refuse_forgotten()
     await execution.completed()
+    execution.replay.refuse_left()

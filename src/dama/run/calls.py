@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dama.run.steps import do_step
+from dama.run.steps import digest_of, do_bound
 
 if TYPE_CHECKING:
     from dama.broker.call import CallOptions
     from dama.run.execution import Execution
+
+FUNCTION = "dama.run.calls:call_action.<locals>.called"  # as journals have it
 
 
 async def call_action(
@@ -29,12 +31,14 @@ async def call_action(
         TaskUsageError: The run has a process of its own.
     """
     claim = execution.claim
-    number = execution.peek(name or action)
+    key, asked = execution.bind(
+        "step", name or action, function=FUNCTION, args=digest_of(execution, (action, params))
+    )
     correlation: dict[str, Any] = {
         "context_id": claim.context_id,
         "root_context_id": claim.root_context_id,
         "task": claim.task,
-        "idempotency_key": f"{claim.context_id}/{number}",
+        "idempotency_key": f"{claim.context_id}/{key}",
         "traceparent": await execution.traceparent(),
     }
     options["meta"] = {**correlation, **(options.get("meta") or {})}
@@ -44,4 +48,4 @@ async def call_action(
         broker = await execution.broker()
         return await broker.call(action, params, **options)
 
-    return await do_step(execution, name or action, called, transactional=False)
+    return await do_bound(execution, key, asked, called, transactional=False)

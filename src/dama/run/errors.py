@@ -41,15 +41,23 @@ class TaskUsageError(UsageError):
     code = "TASK_USAGE"
 
 
-class ReplayError(TaskUsageError):
-    """The code of a task is another than the one whose record it replays."""
+class DivergedError(TaskUsageError):
+    """The code of a task does not match what its run has recorded.
 
-    code = "REPLAY"
+    Attributes:
+        recorded: What the run did.
+        found: What the code does instead.
+    """
 
-    def __init__(self, what: str) -> None:
+    code = "DIVERGED"
+
+    def __init__(self, recorded: str, found: str) -> None:
+        self.recorded, self.found = recorded, found
         super().__init__(
-            f"The code has changed under a run that goes on from its record: {what}.",
-            "Give the changed part a new name, bring the old code back, or start the task again.",
+            "The code has changed under a run that continues from its record. "
+            f"Recorded: {recorded}. Found: {found}.",
+            "Bring the old code back and resume the run, start the task again, or accept the "
+            'change: `await task.changed("why")` before it in the code, and resume.',
         )
 
 
@@ -64,6 +72,17 @@ class UnawaitedError(TaskUsageError):
             f"{asks[0]} was never awaited, so it was not done{others}.",
             f"Write `await {asks[0]}`.",
         )
+
+
+class StepFailedError(DamaError):
+    """A step failed in an earlier run, with an error whose class cannot be found any more."""
+
+    code = "STEP_FAILED"
+    exit_code = 1
+
+    def __init__(self, name: str, message: str) -> None:
+        self.name = name
+        super().__init__(f"{name}: {message}")
 
 
 class WaitTimeoutError(DamaError):
@@ -114,11 +133,13 @@ class ToldError(Exception):
 
     Attributes:
         payload: What its event tells.
+        failed_with: The keys of the steps that it came from.
     """
 
-    def __init__(self, payload: Mapping[str, Any]) -> None:
+    def __init__(self, payload: Mapping[str, Any], failed_with: Sequence[str] = ()) -> None:
         super().__init__(payload["message"])
         self.payload = dict(payload)
+        self.failed_with = list(failed_with)
 
 
 class NoLogsError(NotFoundError):

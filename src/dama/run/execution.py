@@ -7,37 +7,32 @@ key, so that an event whose answer was lost is not written twice.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.config.private_file import make_private
-from dama.domain.event import ABSENT, Event, error_payload
+from dama.domain.event import ABSENT, Event
 from dama.domain.journal import Journal
 from dama.domain.secrets import NONE
 from dama.domain.trace import traceparent
 from dama.duty import in_words
-from dama.errors import UnavailableError
 from dama.run.asks import Asks
+from dama.run.branch import Branches, asker
 from dama.run.broker_source import BrokerSource, no_broker
-from dama.run.errors import LostSignal, ParkSignal, ReplayError, SubtaskError, ToldError
+from dama.run.errors import LostSignal, ParkSignal, SubtaskError, ToldError
+from dama.run.failures import failed_with, payload_of
 from dama.run.patience import until_answered
+from dama.run.replay import NO_ARGS, Asked, Replay
 from dama.run.secrets import secrets_of_worker
 from dama.run.threads import Threads
 from dama.run.waiting import Wait, parking
-from dama.store import Append, Appended, Claim, Outcome, Start
-from dama.store.errors import (
-    IdempotencyConflictError,
-    LifeCycleError,
-    StaleEpochError,
-)
+from dama.store import Append, Appended, Claim, Outcome
+from dama.store.errors import LifeCycleError, StaleEpochError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -68,16 +63,9 @@ class Beginning:
 
 
 STARTED = Beginning()
-SPAWN_PAUSE = 0.2
 PARK_AFTER_WHEN_LIMITED = 1.0
 ADVANCE_SECONDS = 0.2  # in which a function goes from one wait or step to the next
 MOST_WORDS = 2000
-WORDS = {
-    "CancelledError": "It was cancelled, and not by its worker: something that it awaited was.",
-    "GeneratorExit": "GeneratorExit was raised in the task.",
-    "MemoryError": "There was not enough memory.",
-    "TimeoutError": "Something took too long.",
-}
 OWN_META = ("epoch", "idempotency_key")
 
 _log = logging.getLogger("dama.worker")
@@ -100,8 +88,11 @@ class Execution:
     Attributes:
         claim: What is run.
         journal: What earlier runs did.
+        branches: The branches of its function.
+        replay: How far its function has come in what earlier runs did.
+        failed: The steps that have failed in it.
+        endings: Tells when subtasks end.
         waits: What it waits for.
-        signals_taken: How many events of each type its waits have used up.
         park_after: Seconds after which it leaves memory while it waits.
         busy: How many steps and starts of subtasks it is doing.
         advanced_at: When a wait or a step ended; then the function does something else.
@@ -135,8 +126,10 @@ class Execution:
         self.asks = Asks()
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
+        self.branches = Branches()
+        self.replay = Replay([], self.branches)
+        self.failed: list[tuple[str, Exception]] = []
         self.waits: list[Wait] = []
-        self.signals_taken: Counter[str] = Counter()
         self.park_after = endings.park_after
         if claim.is_limited:  # its place is needed: others wait for it, its own subtasks perhaps
             self.park_after = min(self.park_after, PARK_AFTER_WHEN_LIMITED)
@@ -145,7 +138,7 @@ class Execution:
         self.facts: dict[str, Any] = {}
         self.secrets = NONE
         self._commits = commits
-        self._endings = endings
+        self.endings = endings
         self._on_waiting = on_waiting
         self._work_dir = work_dir
         self.broker = broker
@@ -153,6 +146,7 @@ class Execution:
         self._started: asyncio.Future[list[Appended]] | None = None
         self._seen: Counter[str] = Counter()
         self._idle = asyncio.Event()
+        self._reading = asyncio.Lock()
         self._closed = False
         self._is_over = False
         self._left: dict[Wait, None] = {}  # what it waited for when it left memory
@@ -184,17 +178,21 @@ class Execution:
 
     async def remember(self) -> None:
         """Read what earlier runs did."""
-        self.journal = await self._read()
+        await self._read()
+        self.replay = Replay(self.journal.entries, self.branches, frozenset(self.journal.tried))
 
     async def _read(self) -> Journal:
-        return await until_answered(self._read_once, self.name)
+        await until_answered(self._read_on, self.name)
+        return self.journal
 
-    async def _read_once(self) -> Journal:
-        journal = Journal()
-        async for page in self.store.pages(self.claim.context_id):
-            for event in page:
-                journal.take(event)
-        return journal
+    async def _read_on(self) -> None:
+        """Read what has come since; each event is taken once."""
+        async with self._reading:
+            journal = self.journal
+            pages = self.store.pages(self.claim.context_id, after_version=journal.version)
+            async for page in pages:
+                for event in page:
+                    journal.take(event)
 
     async def is_started(self) -> None:
         """Wait until STARTED is durable: before anything is written on another connection.
@@ -209,13 +207,18 @@ class Execution:
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
 
+    @property
+    def work_path(self) -> str:
+        """Where the working folder is."""
+        return str(self._work_dir)
+
     def work_dir(self) -> Path:
         """The working folder of the tree on this host; it is there."""
         make_private(self._work_dir)
         return self._work_dir
 
     def key(self, name: str) -> str:
-        """A name that comes again gets #2, #3: the same in every run of the same code.
+        """A name that comes again gets #2, #3: for what may be left out of a replay.
 
         Raises:
             LostSignal: The run is over; a part of it goes on that nobody waits for.
@@ -226,10 +229,23 @@ class Execution:
         count = self._seen[name]
         return name if count == 1 else f"{name}#{count}"
 
-    def peek(self, name: str) -> str:
-        """What `key` will make of a name."""
-        count = self._seen[name] + 1
-        return name if count == 1 else f"{name}#{count}"
+    def bind(
+        self, what: str, name: str, *, function: str | None = None, args: str = NO_ARGS
+    ) -> tuple[str, Asked]:
+        """The key of what the function asks for, and how it asks; see `Replay.bind`.
+
+        Raises:
+            LostSignal: The run is over; a part of it goes on that nobody waits for.
+            DivergedError: It is recorded as something else.
+        """
+        if self._closed:
+            raise LostSignal
+        branch = asker.get()
+        place, within = (branch.place, branch.within) if branch else ("", None)
+        if within is not None:
+            name = f"{within}/{name}"
+        asked = Asked(name, what, function, args, place, within)
+        return self.replay.bind(asked), asked
 
     async def traceparent(self) -> str:
         """The W3C trace context of this run: of the trace that its tree was started in, if any."""
@@ -250,10 +266,20 @@ class Execution:
         self, suffix: str, payload: object = ABSENT, *, key: str, error: bool = False, **meta: Any
     ) -> Append:
         """An event of this run; a suffix such as `/extract:DONE` follows the task's name."""
-        meta = {"epoch": self.claim.epoch, "idempotency_key": key, **meta}
+        meta = {**self.own_meta(), "idempotency_key": key, **meta}
         type_ = f"{self.claim.task}{suffix}"
         event = Event(type_, payload, error=True if error else ABSENT, meta=meta)
         return Append(self.claim.context_id, event)
+
+    def own_meta(self) -> dict[str, Any]:
+        """What the meta of each event of this run says: which run, and which branch of it."""
+        branch = asker.get()
+        meta: dict[str, Any] = {"epoch": self.claim.epoch}
+        if branch is not None and branch.place:
+            meta["place"] = branch.place
+        if branch is not None and branch.within:
+            meta["within"] = branch.within
+        return meta
 
     async def write(
         self, suffix: str, payload: object = ABSENT, *, key: str, error: bool = False, **meta: Any
@@ -328,62 +354,6 @@ class Execution:
             self._idle.clear()
             await self._idle.wait()
 
-    async def spawn(self, key: str, starts: Sequence[Start]) -> list[int]:
-        """Start subtasks once, recorded in the transaction that creates them; give their ids.
-
-        Raises:
-            LostSignal: The run was taken over.
-        """
-        known = self.journal.subtasks.get(key)
-        digest = _digest_of(starts)
-        if known is not None:
-            await self._refuse_others(key, known, starts, digest)
-            return known
-        with self.acting():
-            return await self._spawn(key, starts, digest)
-
-    async def _spawn(self, key: str, starts: Sequence[Start], digest: str) -> list[int]:
-        await self.is_started()
-        spawned = self.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
-        while True:
-            try:
-                ids = await self.store.start(starts, parent=self.claim.context_id, spawned=spawned)
-            except (StaleEpochError, LifeCycleError) as error:
-                raise LostSignal from error
-            except IdempotencyConflictError:
-                # An earlier try, whose connection was lost, has committed while this one waited.
-                ids = (await self.recorded()).subtasks.get(key)
-                if ids is None:
-                    raise
-            except UnavailableError as error:
-                _log.warning("%s starts subtasks later: %s", self.name, error)
-                await clock.sleep(SPAWN_PAUSE)
-                ids = (await self.recorded()).subtasks.get(key)
-                if ids is None:
-                    continue
-            self._endings.started()
-            return ids
-
-    async def _refuse_others(
-        self, key: str, known: Sequence[int], starts: Sequence[Start], digest: str
-    ) -> None:
-        if self.journal.spawned.get(key, digest) != digest:
-            raise ReplayError(await self._difference(key, known, starts))
-
-    async def _difference(self, key: str, known: Sequence[int], starts: Sequence[Start]) -> str:
-        """What was started with a key, and what would be now: the first that differs."""
-        for context_id, start in zip(known, starts, strict=False):
-            read = partial(self.store.events, context_id, limit=1)
-            first = next(iter(await until_answered(read, self.name)), None)
-            was = None if first is None else (first.type.rpartition(":")[0], first.payload)
-            now = (start.task, start.params)
-            if was is not None and was != now:
-                return (
-                    f"{key} started context {context_id} as {was[0]} with {str(was[1])[:300]}, "
-                    f"and now it is {now[0]} with {str(now[1])[:300]}"
-                )
-        return f"{key} started {len(known)} subtasks, and now it would be {len(starts)}"
-
     async def wait(self, ids: Sequence[int], task: str, *, fail_fast: bool) -> dict[int, Outcome]:
         """Wait for subtasks; no slot of the worker is held meanwhile.
 
@@ -391,8 +361,11 @@ class Execution:
             SubtaskError: One has failed for good; those that had not ended are cancelled.
             ParkSignal: It takes so long that the run should not stay in memory.
         """
-        with self.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)):
-            outcomes = await self._endings.wait(
+        with (
+            self.branches.at_rest(),
+            self.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)),
+        ):
+            outcomes = await self.endings.wait(
                 ids, fail_fast=fail_fast, may_park=self.may_park, park_after=self.park_after
             )
             if outcomes is None:
@@ -460,7 +433,7 @@ class Execution:
     async def fail(self, error: BaseException) -> None:
         """Write the ERROR: the task failed for good."""
         key = f"ERROR#{self.claim.epoch}"
-        await self.write_failure(":ERROR", error, {}, key)
+        await self.write_failure(":ERROR", error, {}, key, **self._failed_with(error))
 
     async def fail_parked(self, error: BaseException) -> None:
         """Write the ERROR of a run that has left memory: nothing could ever wake it."""
@@ -470,42 +443,37 @@ class Execution:
     async def will_retry(self, error: BaseException, delay: float) -> None:
         """Write that this attempt failed and another one follows."""
         key = f"RETRYING#{self.claim.epoch}"
-        await self.write_failure(":RETRYING", error, {"delay": round(delay, 3)}, key)
+        more = {"delay": round(delay, 3)}
+        await self.write_failure(":RETRYING", error, more, key, **self._failed_with(error))
+
+    def _failed_with(self, error: BaseException) -> dict[str, Any]:
+        keys = error.failed_with if isinstance(error, ToldError) else self.steps_of(error)
+        return {"failed_with": keys} if keys else {}
+
+    def steps_of(self, error: BaseException) -> list[str]:
+        """The keys of the steps that an error came from."""
+        return failed_with(error, self.failed)
 
     async def write_failure(
-        self, suffix: str, error: BaseException, more: Mapping[str, Any], key: str
+        self, suffix: str, error: BaseException, more: Mapping[str, Any], key: str, **meta: Any
     ) -> None:
         """Write a failure as it is, or if the database refuses that, its bare words."""
         try:
             payload = {**self._payload_of(error), **more}
-            await self.write(suffix, payload, key=key, error=True, **self.facts)
+            await self.write(suffix, payload, key=key, error=True, **meta, **self.facts)
         except Exception as refused:  # noqa: BLE001 - an error that is too odd must not hide itself
             _log.warning("%s: its error is shortened: %s", self.name, refused)
             struck = self._own_secrets().strike(in_words(error))
             message = struck.encode("ascii", "backslashreplace").decode()[:MOST_WORDS]
             payload = {"name": type(error).__name__, "message": message.replace("\0", ""), **more}
-            await self.write(suffix, payload, key=key, error=True)
+            meta.pop("raised", None)
+            await self.write(suffix, payload, key=key, error=True, **meta)
 
     def _own_secrets(self) -> Secrets:
         return secrets_of_worker(self.store.database.conninfo)
 
     def _payload_of(self, error: BaseException) -> dict[str, Any]:
-        return self._own_secrets().strike_all(_payload_of(error))
-
-
-def _payload_of(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, ToldError):
-        return error.payload
-    payload = error_payload(error)
-    if not payload["message"]:
-        payload["message"] = WORDS.get(type(error).__name__, f"{type(error).__name__}, no text.")
-    return payload
-
-
-def _digest_of(starts: Sequence[Start]) -> str:
-    """What tells subtasks from others: their tasks and params."""
-    text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        return self._own_secrets().strike_all(payload_of(error))
 
 
 def without(secrets: Secrets, item: Append) -> Append:

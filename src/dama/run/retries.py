@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
-from dama.run.errors import ProgramError, ReplayError, UnawaitedError
+from dama.run.errors import DivergedError, ProgramError, UnawaitedError
 from dama.store.errors import CircleError
 
-HOPELESS = (UndeclaredCommandError, ReplayError, UnawaitedError, CircleError)
+HOPELESS = (UndeclaredCommandError, DivergedError, UnawaitedError, CircleError)
 
 if TYPE_CHECKING:
     from dama.definitions.service import TaskDefinition

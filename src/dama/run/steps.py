@@ -6,13 +6,21 @@ exactly once, whatever dies when. An ordinary step is done at least once and rec
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
 from dama.errors import UnavailableError
-from dama.run.errors import LostSignal, ReplayError
+from dama.run.branch import inside
+from dama.run.errors import LostSignal
+from dama.run.failures import kind_of_error, rebuilt
+from dama.run.replay import ANY_ARGS, NO_ARGS, Asked
 from dama.run.threads import BlockingCall
 from dama.store.errors import (
     DatabaseUnreachableError,
@@ -23,13 +31,11 @@ from dama.store.errors import (
 from dama.store.transaction import commit, commit_blocking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dama.run.execution import Execution
     from dama.store import Append
 
-MAINS = frozenset({"__main__", "__dama_main__"})
 OUTAGES = 5  # of one step, before its run fails
+DIGITS = 8
 
 
 async def do_step(
@@ -44,28 +50,76 @@ async def do_step(
 
     Raises:
         LostSignal: The run was taken over.
+        DivergedError: The code is another than the one that recorded it.
         Exception: What the function raised.
     """
-    key = execution.key(name)
+    digest = digest_of(execution, args, kwargs)
+    key, asked = execution.bind("step", name, function=name_of(function), args=digest)
+    return await do_bound(
+        execution, key, asked, function, *args, transactional=transactional, **kwargs
+    )
+
+
+async def do_bound(
+    execution: Execution,
+    key: str,
+    asked: Asked,
+    function: Callable[..., Any],
+    *args: Any,
+    transactional: bool,
+    **kwargs: Any,
+) -> Any:  # noqa: ANN401 - what the function returns
+    """Do a step whose key is known; see `do_step`."""
     result = ResultType[Any](f"{execution.claim.task}/{key}", function)
-    if key in execution.journal.results:
-        _refuse_another(execution, key, name_of(function))
-        return result.decode(execution.journal.results[key])
     with execution.acting():
+        has_failed = execution.replay.has(key, "FAILED")
+        is_done = execution.replay.has(key, "DONE")
+        await execution.replay.turn(key, asked)
+        if has_failed:
+            raise _failed_again(execution, key)
+        if is_done:
+            return result.decode(execution.journal.results[key])
         try:
             call = partial(function, *args, **kwargs)
             if transactional:
                 call = partial(function, **kwargs)
-                return await _transactional(execution, key, call, args, result)
-            value = await _called(execution, call)
+                return await _transactional(execution, _Step(key, asked, call, args, result))
+            with inside(key):
+                value = await _called(execution, call)
             encoded = result.encode(value)
-            await execution.append(_done(execution, key, encoded, name_of(function)))
+            await execution.append(_done(execution, key, encoded, asked))
             return result.decode(encoded)
         except Exception as error:
             if execution.is_closed:
                 raise LostSignal from error
             await _note_failure(execution, key, error)
             raise
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A transactional step."""
+
+    key: str
+    asked: Asked
+    call: Callable[..., Any]
+    args: tuple[Any, ...]
+    result: ResultType[Any]
+
+
+def digest_of(
+    execution: Execution, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None
+) -> str:
+    """What tells arguments from others: short, since it must tell nothing about secrets."""
+    if not args and not kwargs:
+        return NO_ARGS
+    try:
+        encoded = msgspec.json.encode([args, kwargs], order="deterministic")
+    except Exception:  # noqa: BLE001 - anything may be an argument
+        return ANY_ARGS
+    # The folder of the run is another on another host.
+    encoded = encoded.replace(execution.work_path.encode(), b"")
+    return sha256(encoded).hexdigest()[:DIGITS]
 
 
 def name_of(function: Callable[..., Any]) -> str:
@@ -76,31 +130,26 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _refuse_another(execution: Execution, key: str, name: str) -> None:
-    """Refuse the result of another function than the one that the step has now.
-
-    Raises:
-        ReplayError: It is another one.
-    """
-    known = execution.journal.functions.get(key)
-    if known is None or ":" not in known:  # of an older version
-        return
-    (module, own), (other, theirs) = name.split(":", 1), known.split(":", 1)
-    # A module that was started as a program has two names.
-    is_same_module = module == other or not MAINS.isdisjoint((module, other))
-    if own != theirs or not is_same_module:
-        raise ReplayError(f"the step {key} was done by {known}, and now it is {name}")
+def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Append:
+    meta: dict[str, Any] = {"function": asked.function, "args": asked.args}
+    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
 
 
-def _done(execution: Execution, key: str, encoded: object, function: str) -> Append:
-    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", function=function)
+def _failed_again(execution: Execution, key: str) -> Exception:
+    error = rebuilt(*execution.journal.failures[key])
+    execution.failed.append((key, error))
+    return error
 
 
 async def _note_failure(execution: Execution, key: str, error: Exception) -> None:
     if isinstance(error, UnavailableError):
         return  # nobody to tell
+    execution.failed.append((key, error))
     number = execution.claim.epoch
-    await execution.write_failure(f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}")
+    raised = kind_of_error(error)
+    await execution.write_failure(
+        f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}", raised=raised
+    )
 
 
 async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -110,19 +159,13 @@ async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa
     return await settled(await execution.threads.call(BlockingCall(call)))
 
 
-async def _transactional(
-    execution: Execution,
-    key: str,
-    call: Callable[..., Any],
-    args: tuple[Any, ...],
-    result: ResultType[Any],
-) -> Any:  # noqa: ANN401
+async def _transactional(execution: Execution, step: _Step) -> Any:  # noqa: ANN401
     """Do it in one commit with its event; again when the server went away before the commit."""
     await execution.is_started()
-    outages = 0
+    outages, key = 0, step.key
     while True:
         try:
-            encoded = await _one_commit(execution, key, call, args, result)
+            encoded = await _one_commit(execution, step)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
         except IdempotencyConflictError:
@@ -140,35 +183,31 @@ async def _transactional(
             if key not in journal.results:
                 continue
             encoded = journal.results[key]
-        return result.decode(encoded)
+        return step.result.decode(encoded)
 
 
-async def _one_commit(
-    execution: Execution,
-    key: str,
-    call: Callable[..., Any],
-    args: tuple[Any, ...],
-    result: ResultType[Any],
-) -> object:
+async def _one_commit(execution: Execution, step: _Step) -> object:
     database, name = execution.store.database, execution.application_name
     encoded: list[object] = []
 
     def recorded(value: object) -> list[Append]:
-        encoded.append(result.encode(value))
-        return [_done(execution, key, encoded[0], name_of(call))]
+        encoded.append(step.result.encode(value))
+        return [_done(execution, step.key, encoded[0], step.asked)]
 
-    if is_async(call):
+    if is_async(step.call):
 
         async def in_loop(connection: object) -> list[Append]:
-            with contained():
-                value = await call(connection, *args)
+            with contained(), inside(step.key):
+                value = await step.call(connection, *step.args)
             return recorded(value)
 
         await commit(database, name, in_loop)
     else:
 
         def in_thread(connection: object) -> list[Append]:
-            return recorded(call(connection, *args))
+            with inside(step.key):
+                value = step.call(connection, *step.args)
+            return recorded(value)
 
         blocking = BlockingCall(lambda: commit_blocking(database, name, in_thread, opened))
 

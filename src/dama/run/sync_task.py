@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
 
 from dama.domain.event import ABSENT, Event
+from dama.run.branch import from_thread
 from dama.run.errors import LostSignal
 from dama.run.task import RunFacts, Task
 
@@ -115,6 +116,10 @@ class SyncTask(RunFacts):
         """See `Task.dispatch`."""
         self._wait(self._task.dispatch(event, payload))
 
+    def changed(self, name: str) -> None:
+        """See `Task.changed`."""
+        self._wait(self._task.changed(name))
+
     def state(self, slice_: Slice[S]) -> S:
         """See `Task.state`."""
         return self._wait(self._task.state(slice_))
@@ -155,7 +160,12 @@ def _answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
     if execution.is_closed:
         coroutine.close()
         raise LostSignal
-    future = asyncio.run_coroutine_threadsafe(coroutine, execution.loop)
+    with from_thread():
+        future = asyncio.run_coroutine_threadsafe(coroutine, execution.loop)
+        return _result_of(future, execution)
+
+
+def _result_of(future: Future[V], execution: Execution) -> V:
     execution.asked.add(future)
     try:
         return future.result()

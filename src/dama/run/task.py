@@ -18,6 +18,7 @@ from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.patience import until_answered
+from dama.run.spawning import digest_of, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
 from dama.run.subtasks import Ended, Subtask
@@ -169,9 +170,9 @@ class Task(RunFacts):
     async def _start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None, *, is_awaited: bool
     ) -> Subtask[R]:
-        key = self._execution.key(task.name)
-        start = replace(start_of(task, params or {}), is_awaited=is_awaited)
-        (context_id,) = await self._execution.spawn(key, [start])
+        starts = [replace(start_of(task, params or {}), is_awaited=is_awaited)]
+        key, asked = self._execution.bind("subtask", task.name, args=digest_of(starts))
+        (context_id,) = await spawn(self._execution, key, starts, asked)
         return Subtask(context_id, task, self._results, self.asks)
 
     @overload
@@ -220,14 +221,14 @@ class Task(RunFacts):
             SubtaskError: One failed for good or was cancelled, with "fail_fast".
             TaskUsageError: The task has a limit of its own, which `limit` can not be added to.
         """
-        key = self._execution.key(f"map:{task.name}")
         starts = [replace(start_of(task, each), is_awaited=True) for each in params]
+        key, asked = self._execution.bind("subtask", f"map:{task.name}", args=digest_of(starts))
         if limit is not None:
             starts = self._limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []
         for place in range(0, len(starts), SPAWN_BATCH):
             part = key if place == 0 else f"{key}+{place}"
-            ids += await self._execution.spawn(part, starts[place : place + SPAWN_BATCH])
+            ids += await spawn(self._execution, part, starts[place : place + SPAWN_BATCH], asked)
         if on_failure == "collect":
             return await self._ends(ids, task)
         return await self._results(ids, task)
@@ -251,14 +252,37 @@ class Task(RunFacts):
                 f"{event.type} belongs to the life cycle, which the controller writes.",
                 "Return a result, raise an error, or choose another type.",
             )
-        key = self._execution.key(_dispatch_key(event.type))
-        if key in self._execution.journal.sent:
+        execution = self._execution
+        key, asked = execution.bind("event", _dispatch_key(event.type))
+        with execution.acting():
+            is_sent = execution.replay.has(key, "SENT")
+            await execution.replay.turn(key, asked)
+        if is_sent:
             return
         meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
-        meta |= {"epoch": self._execution.claim.epoch, "idempotency_key": key}
+        meta |= {**execution.own_meta(), "idempotency_key": key, "args": asked.args}
         sent = Event(event.type, event.payload, event.error, meta)
+        with execution.acting():
+            await execution.append(Append(self.context_id, sent))
+
+    @asked
+    async def changed(self, name: str) -> None:
+        """Accept that the code before and after this place is another than the run has recorded.
+
+        A run that was stopped with a `DivergedError` continues past it: what is recorded up to
+        here may be left out of the code, moved, or be done by another function, and keeps its
+        result where it is asked for again. It is a step of its own, done once.
+
+        Args:
+            name: What has changed; a name of its own for each change.
+        """
+        key, asked = self._execution.bind("step", f"changed:{name}")
+        self._execution.replay.forgive(key)
         with self._execution.acting():
-            await self._execution.append(Append(self.context_id, sent))
+            is_done = self._execution.replay.has(key, "DONE")
+            await self._execution.replay.turn(key, asked)
+            if not is_done:
+                await self._execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
     @asked
     async def state(self, slice_: Slice[S]) -> S:

@@ -13,6 +13,7 @@ import logging
 import sys
 import threading
 import traceback
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -42,6 +43,7 @@ class BlockingCall:
     def __init__(self, function: Callable[[], Any]) -> None:
         self.interrupt: Callable[[], None] | None = None
         self._function = function
+        self._context = copy_context()
         self._lock = threading.Lock()
         self._thread: int | None = None
         self._is_told = False
@@ -51,7 +53,7 @@ class BlockingCall:
         with self._lock:
             self._thread = threading.get_ident()
         try:
-            return carried(self._function)(), None
+            return self._context.run(carried(self._function)), None
         except BaseException as error:  # noqa: BLE001 - it is raised where the value is awaited
             return None, error
         finally:

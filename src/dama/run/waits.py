@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
 from dama.domain.event import ABSENT
@@ -20,53 +20,75 @@ from dama.run.waiting import Wait
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dama.domain.journal import Signal
     from dama.run.execution import Execution
+    from dama.run.replay import Asked
 
 SIGNAL_POLL_SECONDS = 0.5
 
 
 async def sleep(execution: Execution, name: str, seconds: float) -> None:
     """Let a time pass, once however often the run is replayed."""
-    key = execution.key(name)
-    if key in execution.journal.results:
+    key, asked = execution.bind("wait", name)
+    begun = await _begin(execution, key, asked, {"seconds": seconds})
+    if execution.replay.has(key, "DONE"):
+        with execution.acting():
+            await execution.replay.turn(key, asked)
         return
     wait = Wait(is_known=False)
-    with execution.waiting(wait):
-        begun = await _begin(execution, key, {"seconds": seconds})
+    with execution.branches.at_rest(), execution.waiting(wait):
         wait.until = begun + timedelta(seconds=seconds)
         wait.is_known = True
         left = wait.until - await until_answered(execution.store.now, execution.name)
         await _pass(execution, left.total_seconds())
         wait.is_known = False  # until the function continues
-        await execution.write(f"/{key}:DONE", key=f"DONE/{key}")
+        await execution.replay.turn(key, asked)
+        await execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
 
 async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
     """Wait for an event from outside the run; see `Task.wait_for`."""
-    key = execution.key(f"wait:{type_}")
-    results = execution.journal.results
-    if key not in results:
-        wait = Wait(type=type_, is_known=False)
-        with execution.waiting(wait):
-            begun = await _begin(execution, key, {"type": type_, "timeout": timeout})
-            wait.until = None if timeout is None else begun + timedelta(seconds=timeout)
-            results[key] = await _signal(execution, wait, type_)
-            wait.is_known = False  # until the function continues
-            await execution.write(f"/{key}:DONE", results[key], key=f"DONE/{key}")
-    result = results[key]
+    key, asked = execution.bind("wait", f"wait:{type_}")
+    begun = await _begin(execution, key, asked, {"type": type_, "timeout": timeout})
+    if execution.replay.has(key, "DONE"):
+        with execution.acting():
+            await execution.replay.turn(key, asked)
+        result = cast("dict[str, Any] | None", execution.journal.results[key])
+    else:
+        until = None if timeout is None else begun + timedelta(seconds=timeout)
+        wait = Wait(type=type_, until=until, is_known=False)
+        result = await _awaited(execution, wait, key, asked)
     if result is None:
         raise WaitTimeoutError(execution.claim.context_id, type_, timeout or 0)
-    execution.signals_taken[type_] += 1
     return result.get("payload", ABSENT)
 
 
-async def _begin(execution: Execution, key: str, payload: dict[str, Any]) -> datetime:
+async def _awaited(
+    execution: Execution, wait: Wait, key: str, asked: Asked
+) -> dict[str, Any] | None:
+    """What a signal holds, once the end of the wait is recorded."""
+    with execution.branches.at_rest(), execution.waiting(wait):
+        found = await _signal(execution, wait, wait.type or "")
+        wait.is_known = False  # until the function continues
+        await execution.replay.turn(key, asked)
+        result: dict[str, Any] | None = None
+        meta: dict[str, Any] = {"args": asked.args}
+        if found is not None:
+            result = {} if found.payload is ABSENT else {"payload": found.payload}
+            meta["signal"] = found.version
+        await execution.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
+    return result
+
+
+async def _begin(execution: Execution, key: str, asked: Asked, payload: dict[str, Any]) -> datetime:
     """When the wait began, in this run or in an earlier one."""
-    waits = execution.journal.waits
-    if key not in waits:
-        await execution.write(f"/{key}:WAITING", payload, key=f"WAITING/{key}")
-        waits |= (await execution.recorded()).waits
-    return waits[key]
+    with execution.acting():
+        await execution.replay.turn(key, asked)
+        waits = execution.journal.waits
+        if key not in waits:
+            await execution.write(f"/{key}:WAITING", payload, key=f"WAITING/{key}", args=asked.args)
+            await execution.recorded()
+        return waits[key]
 
 
 async def _pass(execution: Execution, seconds: float) -> None:
@@ -78,17 +100,15 @@ async def _pass(execution: Execution, seconds: float) -> None:
         await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
 
 
-async def _signal(execution: Execution, wait: Wait, type_: str) -> dict[str, Any] | None:
-    """The next signal that was not taken yet; None when the time was over first."""
+async def _signal(execution: Execution, wait: Wait, type_: str) -> Signal | None:
+    """The next signal that no wait has taken; None when the time was over first."""
     begun = clock.monotonic()
-    number = execution.signals_taken[type_]
     while True:
         recorded = await execution.recorded()
         wait.seen, wait.is_known = recorded.version, True
-        found = recorded.signals.get(type_, [])
-        if len(found) > number:
-            payload = found[number]
-            return {} if payload is ABSENT else {"payload": payload}
+        found = recorded.take_signal(type_)
+        if found is not None:
+            return found
         now = await until_answered(execution.store.now, execution.name)
         if wait.until is not None and now >= wait.until:
             return None

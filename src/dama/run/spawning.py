@@ -1,0 +1,96 @@
+"""Spawning: subtasks are started once, recorded in the transaction that creates them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dama import clock
+from dama.errors import UnavailableError
+from dama.run.errors import LostSignal
+from dama.run.patience import until_answered
+from dama.store.errors import (
+    IdempotencyConflictError,
+    LifeCycleError,
+    StaleEpochError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.run.execution import Execution
+    from dama.run.replay import Asked
+    from dama.store import Start
+
+SPAWN_PAUSE = 0.2
+
+_log = logging.getLogger("dama.worker")
+
+
+async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: Asked) -> list[int]:
+    """Start subtasks once; give their ids.
+
+    Raises:
+        LostSignal: The run was taken over.
+        DivergedError: Others were started with the key.
+    """
+    digest = digest_of(starts)
+    is_forgiven = execution.replay.is_forgiven(key)
+    await execution.replay.turn(key, asked)
+    known = execution.journal.subtasks.get(key)
+    if known is not None:
+        if execution.journal.spawned.get(key, digest) != digest and not is_forgiven:
+            execution.replay.diverge(*await _difference(execution, key, known, starts))
+        return known
+    with execution.acting():
+        return await _spawn(execution, key, starts, digest)
+
+
+async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest: str) -> list[int]:
+    await execution.is_started()
+    spawned = execution.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
+    parent = execution.claim.context_id
+    while True:
+        try:
+            ids = await execution.store.start(starts, parent=parent, spawned=spawned)
+        except (StaleEpochError, LifeCycleError) as error:
+            raise LostSignal from error
+        except IdempotencyConflictError:
+            # An earlier try, whose connection was lost, has committed while this one waited.
+            ids = (await execution.recorded()).subtasks.get(key)
+            if ids is None:
+                raise
+        except UnavailableError as error:
+            _log.warning("%s starts subtasks later: %s", execution.name, error)
+            await clock.sleep(SPAWN_PAUSE)
+            ids = (await execution.recorded()).subtasks.get(key)
+            if ids is None:
+                continue
+        execution.endings.started()
+        return ids
+
+
+async def _difference(
+    execution: Execution, key: str, known: Sequence[int], starts: Sequence[Start]
+) -> tuple[str, str]:
+    """What was started with a key, and what would be now: the first that differs."""
+    for context_id, start in zip(known, starts, strict=False):
+        read = partial(execution.store.events, context_id, limit=1)
+        first = next(iter(await until_answered(read, execution.name)), None)
+        was = None if first is None else (first.type.rpartition(":")[0], first.payload)
+        now = (start.task, start.params)
+        if was is not None and was != now:
+            return (
+                f"{key} started context {context_id} as {was[0]} with {str(was[1])[:300]}",
+                f"{key} starts {now[0]} with {str(now[1])[:300]}",
+            )
+    return f"{key} started {len(known)} subtasks", f"{key} starts {len(starts)} subtasks"
+
+
+def digest_of(starts: Sequence[Start]) -> str:
+    """What tells subtasks from others: their tasks and params."""
+    text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
