@@ -122,20 +122,30 @@ class Model:
         if worker not in self.workers:
             return False
         lapsed, self.workers[worker] = self.workers[worker], False
-        for context in self.runs(due=PAST):
-            context.run.state, context.run.due = "queued", None
-        for context in self.runs(expires=PAST, attempt=0):
-            if context.run.state in {"queued", "delayed"}:
-                self.append(context, "ERROR")
         if not lapsed:
             for dead in [each for each, is_dead in self.workers.items() if is_dead]:
                 self.release(dead)
+        self.uphold()
         return True
 
-    def release(self, worker):
+    def uphold(self, locked=()):
+        """What is due, late or of workers that are gone is dealt with, unless it is locked."""
+        for context in self.runs(due=PAST):
+            if context.context_id not in locked:
+                context.run.state, context.run.due = "queued", None
+        for context in self.runs(expires=PAST, attempt=0):
+            if context.run.state in {"queued", "delayed"} and context.context_id not in locked:
+                self.append(context, "ERROR")
+        for context in self.runs(state="running"):
+            if context.run.holder not in self.workers and context.context_id not in locked:
+                context.run.state, context.run.holder = "queued", None
+
+    def release(self, worker, locked=()):
+        """Its runs are queued; those that somebody has locked are found by the upkeep."""
         self.workers.pop(worker, None)
         for context in self.runs(holder=worker):
-            context.run.state, context.run.holder = "queued", None
+            if context.context_id not in locked:
+                context.run.state, context.run.holder = "queued", None
 
     def hand_back(self, worker, kept):
         for context in self.runs(holder=worker):

@@ -360,27 +360,15 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def the_contexts_are_those_of_the_model(self):
         """Their versions have no gaps; a FINAL is the last event."""
-        found = {row[0]: row[1:] for row in self.bench.sql.execute(CONTEXTS).fetchall()}
+        assert self.found(CONTEXTS) == contexts_of(self.model)
 
-        assert found == {
-            c.context_id: (
-                c.parent, c.root, c.status, len(c.history), c.epoch, True, c.history,
-                list(range(1, len(c.history) + 1)),
-                [len(c.history)] if c.status == "DONE" else None,
-            )
-            for c in self.model.contexts.values()
-        }  # fmt: skip
+    def found(self, query):
+        return {row[0]: row[1:] for row in self.bench.sql.execute(query).fetchall()}
 
     @invariant()
     def the_runs_are_those_of_the_model(self):
         """State, epoch, attempt and holder of each; no run of a context that has ended."""
-        found = {row[0]: row[1:] for row in self.bench.sql.execute(RUNS).fetchall()}
-
-        assert found == {
-            c.context_id: (c.queue, c.priority, r.state, r.epoch, r.attempt, r.holder, r.due)
-            for c in self.model.contexts.values()
-            if (r := c.run) is not None
-        }
+        assert self.found(RUNS) == runs_of(self.model)
 
     @invariant()
     def nothing_is_forgotten(self):
@@ -393,6 +381,27 @@ class QueueMachine(RuleBasedStateMachine):
                 assert "OPEN" in status
             if run is not None:
                 assert (run.state == "running") == (run.holder in self.model.workers)
+
+
+def contexts_of(model):
+    """What CONTEXTS must find."""
+    return {
+        c.context_id: (
+            c.parent, c.root, c.status, len(c.history), c.epoch, True, c.history,
+            list(range(1, len(c.history) + 1)),
+            [len(c.history)] if c.status == "DONE" else None,
+        )
+        for c in model.contexts.values()
+    }  # fmt: skip
+
+
+def runs_of(model):
+    """What RUNS must find."""
+    return {
+        c.context_id: (c.queue, c.priority, r.state, r.epoch, r.attempt, r.holder, r.due)
+        for c in model.contexts.values()
+        if (r := c.run) is not None
+    }
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 300)  # it looks for the shortest way to a failure

@@ -1,0 +1,311 @@
+"""Acts that race: each on a connection of its own, with what the model says of it.
+
+An act executes the statement that the product executes. `explain` says how the model may have come
+to its result: acts that skip what others have locked have several ways.
+"""
+
+import copy
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, combinations, permutations
+from threading import Event
+
+import psycopg
+
+from dama.store.statements import statement
+from tests.integration.queue_model import TASK, Queue
+
+PATIENCE = 30.0
+REFUSALS = {"DM004", "DM006"}
+
+
+def run(connection, name, **params):
+    return connection.execute(statement(name), params).fetchall()
+
+
+def subsets(values):
+    values = sorted(values)
+    return chain.from_iterable(combinations(values, n) for n in range(len(values) + 1))
+
+
+@dataclass
+class Cancel:
+    context: int
+
+    def act(self, connection):
+        rows = run(
+            connection, "cancel_trees",
+            context_ids=[self.context], parent=None, payload='{"message": "enough"}', meta="{}",
+        )  # fmt: skip
+        return sorted(row[0] for row in rows)
+
+    def explain(self, model, result):
+        if sorted(model.cancel(model.contexts[self.context])) == result:
+            yield model
+
+
+@dataclass
+class Resume:
+    context: int
+
+    def act(self, connection):
+        return sorted(
+            row[0] for row in run(connection, "resume_tree", context_id=self.context, meta="{}")
+        )
+
+    def explain(self, model, result):
+        if model.resume(model.contexts[self.context]) == result:
+            yield model
+
+
+@dataclass
+class Write:
+    """An event: of the run of a claim, or from outside without an epoch."""
+
+    context: int
+    kind: str
+    epoch: int | None = None
+
+    def act(self, connection):
+        type_ = self.kind
+        if not type_.islower():
+            type_ = TASK + (type_ if type_[0] == "/" else f":{type_}")
+        event = {"type": type_, "meta": {} if self.epoch is None else {"epoch": self.epoch}}
+        if self.kind == "ERROR":
+            event |= {"error": True, "payload": {"message": "no"}}
+        batch = json.dumps([{"context_id": self.context, "event": event}])
+        return bool(run(connection, "append_events", batch=batch))
+
+    def explain(self, model, result):
+        context = model.contexts[self.context]
+        refused = model.refusal(context, self.kind, self.epoch)
+        if refused and result in REFUSALS:
+            yield model
+        elif not refused and result is True:
+            model.append(context, self.kind, self.epoch)
+            yield model
+
+
+@dataclass
+class Spawn:
+    context: int
+    epoch: int
+
+    def act(self, connection):
+        item = {"task": TASK, "queue": "one", "event": {"type": f"{TASK}:INITIAL", "payload": {}}}
+        spawned = {"type": f"{TASK}/s:SPAWNED", "meta": {"epoch": self.epoch}}
+        rows = run(
+            connection, "start_contexts",
+            batch=json.dumps([item, item]), spawned=json.dumps(spawned), parent=self.context,
+        )  # fmt: skip
+        return [row[0] for row in rows]
+
+    def explain(self, model, result):
+        parent = model.contexts[self.context]
+        refused = model.refusal(parent, "/s:SPAWNED", self.epoch)
+        if refused and result in REFUSALS:
+            yield model
+        elif not refused and result not in REFUSALS:
+            model.append(parent, "/s:SPAWNED", self.epoch)
+            for context in result:
+                model.create(context, self.context, "one", 0)
+            yield model
+
+
+@dataclass
+class Take:
+    """A claim: of what nobody else has locked."""
+
+    worker: int
+    queues: tuple[str, ...]
+    demand: int
+
+    def act(self, connection):
+        rows = run(
+            connection, "claim_runs",
+            worker_id=self.worker, queues=list(self.queues), ranks=[-(1 << 40)] * len(self.queues),
+            marks=[0] * len(self.queues), tasks=[TASK], offered=[], root=None, demand=self.demand,
+        )  # fmt: skip
+        return sorted((row[0], row[4]) for row in rows)
+
+    def explain(self, model, result):
+        taken = [model.contexts[context] for context, _ in result if context in model.contexts]
+        queued = {context.context_id for context in model.runs(state="queued")}
+        if len(taken) < len(result) or not {c.context_id for c in taken} <= queued:
+            return
+        if (taken and self.worker not in model.workers) or len(taken) > self.demand:
+            return
+        for name in {context.queue for context in taken}:
+            setting = model.queues.get(name, Queue())
+            running = sum(context.queue == name for context in model.runs(state="running"))
+            most = setting.concurrency or len(model.contexts)
+            wanted = running + sum(context.queue == name for context in taken)
+            if setting.paused or name not in self.queues or wanted > most:
+                return
+        model._take(self.worker, taken)
+        if [(context.context_id, context.run.epoch) for context in taken] == result:
+            yield model
+
+
+@dataclass
+class HandBack:
+    worker: int
+
+    def act(self, connection):
+        rows = run(
+            connection, "hand_back_runs", worker_id=self.worker, kept=[], only=None, delay=None
+        )
+        return sorted(row[0] for row in rows)
+
+    def explain(self, model, result):
+        held = {context.context_id for context in model.runs(holder=self.worker, state="running")}
+        if set(result) <= held:
+            model.hand_back(self.worker, held - set(result))
+            yield model
+
+
+@dataclass
+class Release:
+    worker: int
+
+    def act(self, connection):
+        run(connection, "release_worker", worker_ids=[self.worker], died=True)
+
+    def explain(self, model, result):
+        held = {context.context_id for context in model.runs(holder=self.worker)}
+        for locked in subsets(held):
+            found = copy.deepcopy(model)
+            found.release(self.worker, locked)
+            yield found
+
+
+@dataclass
+class Park:
+    """A run waits for a signal, or for all its subtasks."""
+
+    context: int
+    worker: int
+    waiting: object
+
+    def act(self, connection):
+        waiting = vars(self.waiting)
+        ((parked,),) = run(
+            connection, "park_run", context_id=self.context, worker_id=self.worker, **waiting
+        )
+        return parked
+
+    def explain(self, model, result):
+        if model.park(model.contexts[self.context], self.worker, self.waiting, None) == result:
+            yield model
+
+
+@dataclass
+class Uphold:
+    """It does what it can; the rest is done when all have ended."""
+
+    def act(self, connection):
+        run(connection, "uphold", most=100)
+
+    def explain(self, model, result):
+        late = {context.context_id for context in model.runs(expires="past", attempt=0)}
+        due = {context.context_id for context in model.runs(due="past")}
+        lost = {
+            c.context_id for c in model.runs(state="running") if c.run.holder not in model.workers
+        }
+        for left in subsets(late | due | lost):
+            found = copy.deepcopy(model)
+            found.uphold(left)
+            yield found
+
+
+STRANGERS = {
+    "nobody": "SELECT %s",
+    "context": "SELECT FROM etl_context WHERE context_id = %s FOR UPDATE",
+    "run": "SELECT FROM run_queue WHERE context_id = %s FOR UPDATE",
+    "tree": "SELECT lock_trees(ARRAY[%s])",
+    "queues": "SELECT %s FROM queue_setting FOR UPDATE",
+    "workers": "SELECT %s FROM worker FOR UPDATE",
+}
+
+
+class Race:
+    """Connections that act at the same time, and one of a stranger who is in their way.
+
+    Args:
+        url: Of the database.
+        size: How many acts at once.
+    """
+
+    def __init__(self, url, size):
+        self._connections = [psycopg.connect(url, autocommit=True) for _ in range(size)]
+        self._stranger = psycopg.connect(url, autocommit=True)
+        self._stranger.execute("SET search_path = _data_manager_admin")
+        self._watch = psycopg.connect(url, autocommit=True)
+        self._pool = ThreadPoolExecutor(size)
+
+    def close(self):
+        self._pool.shutdown()
+        for connection in (*self._connections, self._stranger, self._watch):
+            connection.close()
+
+    def run(self, acts, stranger, context, *, hold):
+        """Begin them one after the other, each as far as it gets; then let all go on.
+
+        Args:
+            acts: In their order.
+            stranger: What a transaction has locked meanwhile, of STRANGERS.
+            context: Which one, where it locks something of a context.
+            hold: Whether the first one keeps its transaction open until all have begun.
+
+        Returns:
+            The results of all; the SQLSTATE of what was refused.
+        """
+        go = Event()
+        with self._stranger.transaction():
+            self._stranger.execute(STRANGERS[stranger], [context])
+            acting = []
+            for place, act in enumerate(acts):
+                done = Event()
+                waits = go if hold and place == 0 else None
+                future = self._pool.submit(self._act, self._connections[place], act, done, waits)
+                self._until_it_waits(self._connections[place].info.backend_pid, done)
+                acting.append(future)
+        go.set()
+        return [future.result(PATIENCE) for future in acting]
+
+    def _act(self, connection, act, done, go):
+        try:
+            with connection.transaction():
+                result = act.act(connection)
+                done.set()
+                if go is not None:
+                    go.wait(PATIENCE)
+        except psycopg.Error as error:
+            if error.sqlstate not in REFUSALS:
+                raise
+            return error.sqlstate
+        finally:
+            done.set()
+        return result
+
+    def _until_it_waits(self, pid, done):
+        query, until = "SELECT cardinality(pg_blocking_pids(%s)) > 0", time.monotonic() + PATIENCE
+        while not done.wait(0.002):
+            if self._watch.execute(query, [pid]).fetchone()[0]:
+                return
+            assert time.monotonic() < until, "it neither ends nor waits for a lock"
+
+
+def explanations(model, acts, results):
+    """What the model may be after acts with these results, in whatever order they took effect."""
+    for order in permutations(range(len(acts))):
+        found = [copy.deepcopy(model)]
+        for place in order:
+            found = [
+                after
+                for before in found
+                for after in acts[place].explain(copy.deepcopy(before), results[place])
+            ]
+        yield from found
