@@ -81,7 +81,7 @@ class Write:
     def explain(self, model, result):
         context = model.contexts[self.context]
         refused = model.refusal(context, self.kind, self.epoch)
-        if refused and result in REFUSALS:
+        if refused and isinstance(result, str):
             yield model
         elif not refused and result is True:
             model.append(context, self.kind, self.epoch)
@@ -105,9 +105,9 @@ class Spawn:
     def explain(self, model, result):
         parent = model.contexts[self.context]
         refused = model.refusal(parent, "/s:SPAWNED", self.epoch)
-        if refused and result in REFUSALS:
+        if refused and isinstance(result, str):
             yield model
-        elif not refused and result not in REFUSALS:
+        elif not refused and not isinstance(result, str):
             model.append(parent, "/s:SPAWNED", self.epoch)
             for context in result:
                 model.create(context, self.context, "one", 0)
