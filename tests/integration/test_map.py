@@ -6,9 +6,10 @@ import pytest
 
 from dama import Service, SubtaskError, SyncTask, Task, start_many
 from dama.definitions.registry import Registry
+from dama.domain.event import Event
 from dama.run.starts import start_of
 from dama.run.subtasks import Ended, Endings
-from dama.store import Start
+from dama.store import Append, Start
 from dama.worker.worker import Worker
 
 maps = Service("maps")
@@ -154,3 +155,34 @@ async def test_many_starts_are_queued_once_however_often_they_are_repeated(
     assert len(first) == 2100
     (row,) = await store.queue.queues()
     assert row.queued == 2100
+
+
+async def test_who_waits_for_many_looks_at_a_thousand_at_a_time(store, monkeypatch):
+    """Each end is found, also that of the last one, and one that another process has written."""
+    asked: list[int] = []
+    look = store.outcomes
+
+    async def outcomes(ids):
+        asked.append(len(ids))
+        return await look(ids)
+
+    monkeypatch.setattr(store, "outcomes", outcomes)
+    contexts = [
+        c for _ in range(3) for c in await store.start([Start("maps.squared", {"n": 1})] * 1000)
+    ]
+    endings = Endings(store, lambda: None)
+    waiting = asyncio.create_task(endings.wait(contexts, fail_fast=True, may_park=lambda: False))
+    for place in range(0, 2999, 1000):
+        ends = [Append(c, Event("maps.squared:FINAL", c)) for c in contexts[place : place + 999]]
+        await store.append_many(ends)
+    await store.append_many([Append(contexts[999], Event("maps.squared:FINAL", None))])
+    await store.append_many([Append(contexts[1999], Event("maps.squared:FINAL", None))])
+    failed = Event("maps.squared:ERROR", {"name": "E", "message": "m"}, error=True)
+    await store.append_many([Append(contexts[-1], failed)])
+    endings.ended(contexts[-1])
+
+    async with asyncio.timeout(60):
+        found = await waiting
+
+    assert found[contexts[-1]].status == "ERROR"
+    assert max(asked) <= 1000

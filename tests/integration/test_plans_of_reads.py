@@ -221,6 +221,11 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "parked contexts": (lambda s: s.log.parked(), 100),
     "one context": (lambda s: s.context(FILLED.long), 1),
     "outcomes": (lambda s: s.outcomes([1, FILLED.long]), 2),
+    "a tree": (lambda s: s.tree(FILLED.root + 9, limit=1000), 1000),
+    "the end of a tree": (lambda s: s.tree(FILLED.root, after=FILLED.root + 20_999, limit=9), 9),
+    "children": (lambda s: s.windows.children(FILLED.root, limit=50), 50),
+    "failed children": (lambda s: s.windows.children(FILLED.root, status="ERROR"), LOOK),
+    "children of nobody": (lambda s: s.windows.children(1, status="ERROR"), 1),
     "who waits": (lambda s: s.queue.workers(), 10),
 }  # fmt: skip
 
@@ -289,3 +294,18 @@ async def test_a_queue_is_counted_up_to_a_bound(filled):
     assert rows["default"].delayed == FILLED.queued // 10
     first = await filled.context(FILLED.root + FILLED.children + 2)
     assert rows["default"].oldest == first.created_at
+
+
+async def test_a_tree_and_its_children_are_read_on_to_their_end(filled):
+    """In windows; those that failed are found behind one in which none did."""
+    ids: list[int] = []
+    while page := await filled.tree(FILLED.root + 1, after=max(ids, default=0), limit=9_000):
+        ids += [row.context_id for row in page]
+    empty = await filled.windows.children(FILLED.root, status="ERROR")
+    failed = await filled.windows.children(FILLED.root, status="ERROR", after=empty.next_after)
+
+    last = FILLED.root + FILLED.children
+    assert ids == list(range(FILLED.root, last + 1))
+    assert empty.contexts == []
+    assert [row.context_id for row in failed.contexts] == [last - 2, last - 1, last]
+    assert failed.next_after is None

@@ -85,9 +85,10 @@ async def follow(app: App, context_id: int, *, tree: bool = False) -> AsyncGener
     while True:
         # Asked before the events: what is read afterwards holds the end.
         ended = await _has_ended(app, context_id)
-        for event in await _news(app, context_id, seen, tree=tree):
-            seen[event.context_id] = event.version
-            yield event
+        async for page in _news(app, context_id, seen, tree=tree):
+            for event in page:
+                seen[event.context_id] = event.version
+                yield event
         if ended:
             return
         await clock.sleep(FOLLOW_SECONDS)
@@ -121,7 +122,9 @@ async def _has_ended(app: App, context_id: int) -> bool:
 
 async def _news(
     app: App, context_id: int, seen: Mapping[int, int], *, tree: bool
-) -> list[StoredEvent]:
+) -> AsyncGenerator[list[StoredEvent]]:
     if tree:
-        return await app.store.tree_events(context_id, seen)
-    return await app.store.events(context_id, after_version=seen.get(context_id, 0))
+        yield await app.store.tree_events(context_id, seen)
+        return
+    async for page in app.store.pages(context_id, after_version=seen.get(context_id, 0)):
+        yield page

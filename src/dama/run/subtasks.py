@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from dama import clock
@@ -18,7 +19,7 @@ from dama.run.errors import SubtaskError
 from dama.run.patience import until_answered
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Container, Sequence
 
     from dama.definitions.service import TaskDefinition
     from dama.run.asks import Asks
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 POLL_SECONDS = 0.5
+LOOK = 1000
 PARK_AFTER = 60.0
 
 
@@ -98,13 +100,17 @@ class Endings:
         self._on_start = on_start
         self.park_after = park_after
         self._changed = asyncio.Event()
+        self._awaited: set[_Awaited] = set()
 
     def started(self) -> None:
         """Subtasks were started in this process."""
         self._on_start()
 
-    def ended(self) -> None:
-        """A context ended in this process."""
+    def ended(self, context_id: int | None = None) -> None:
+        """A context ended in this process, or somebody says that one may have ended elsewhere."""
+        if context_id is not None:
+            for awaited in self._awaited:
+                awaited.heard.append(context_id)
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -116,19 +122,67 @@ class Endings:
         may_park: Callable[[], bool],
         park_after: float | None = None,
     ) -> dict[int, Outcome] | None:
-        """Wait until all have ended, or one has failed; None when the run should be parked."""
+        """Wait until all have ended, or one has failed; None when the run should be parked.
+
+        However many there are, a look is at a thousand of them: at first at one thousand after the
+        other, then at those that are known to have ended here, or in turn.
+        """
         park_after = self.park_after if park_after is None else park_after
-        begun = clock.monotonic()
-        found: dict[int, Outcome] = {}
-        while True:
-            changed = self._changed
-            left = [context_id for context_id in ids if context_id not in found]
-            found |= await until_answered(partial(self._store.outcomes, left), "a parent")
-            failed = fail_fast and any(outcome.status != "DONE" for outcome in found.values())
-            if len(found) == len(set(ids)) or failed:
-                return found
-            if clock.monotonic() - begun > park_after and may_park():
-                return None
-            with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
-                    await changed.wait()
+        awaited = _Awaited(ids)
+        self._awaited.add(awaited)
+        try:
+            begun = clock.monotonic()
+            found: dict[int, Outcome] = {}
+            while True:
+                changed = self._changed
+                window = awaited.window()
+                ends = await until_answered(partial(self._store.outcomes, window), "a parent")
+                found |= ends
+                awaited.looked_at(window, ends)
+                failed = fail_fast and any(outcome.status != "DONE" for outcome in ends.values())
+                if not awaited.left or failed:
+                    return found
+                if awaited.is_behind:
+                    continue
+                if clock.monotonic() - begun > park_after and may_park():
+                    return None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await changed.wait()
+        finally:
+            self._awaited.discard(awaited)
+
+
+class _Awaited:
+    """The contexts that one run waits for, and which of them to look at next.
+
+    Attributes:
+        left: Those that have not ended, as far as is known; what was looked at last is last.
+        heard: Those that have ended in this process, perhaps among others.
+    """
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.left = dict.fromkeys(ids)
+        self.heard: list[int] = []
+        self._unseen = len(self.left)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there is something to look at before anything else happens."""
+        return self._unseen > 0 or bool(self.heard)
+
+    def window(self) -> list[int]:
+        """What to look at: all of them once, then those that ended here, or the next in turn."""
+        if self._unseen > 0:
+            return [*islice(self.left, LOOK)]
+        here = [context_id for context_id in self.heard if context_id in self.left]
+        self.heard = here[LOOK:]
+        return here[:LOOK] or [*islice(self.left, LOOK)]
+
+    def looked_at(self, window: Sequence[int], ends: Container[int]) -> None:
+        """What has not ended is looked at again when it is its turn."""
+        for context_id in window:
+            self.left.pop(context_id, None)
+            if context_id not in ends:
+                self.left[context_id] = None
+        self._unseen -= len(window)

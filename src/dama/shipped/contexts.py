@@ -92,16 +92,39 @@ def contexts_service(app: App) -> Service:
         }
 
     @service.action(scope="viewer", rest="GET /:context_id/tree")
-    async def tree(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
-        """Read the whole tree that a context is in, depth first."""
-        await permit_context(app, call, context_id)
-        return document(await app.store.tree(context_id))
+    async def tree(
+        call: Call, context_id: Id, after: Annotated[int, Field(ge=0)] = 0, limit: Limit = 1000
+    ) -> Any:  # noqa: ANN401 - documents
+        """Read the tree that a context is in, depth first: the oldest `limit` of its contexts.
 
-    @service.action(scope="viewer", rest="GET /:context_id/why")
-    async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
-        """Say why a run is not running: every reason, with what to do."""
+        Args:
+            context_id: Any of its contexts.
+            after: Only those with a greater id; the greatest of a full answer reads on.
+            limit: How many at most.
+        """
         await permit_context(app, call, context_id)
-        return document(await contexts.why(app, context_id))
+        return document(await app.store.tree(context_id, after=after, limit=limit))
+
+    @service.action(scope="viewer", rest="GET /:context_id/children")
+    async def children(
+        call: Call,
+        context_id: Id,
+        *,
+        status: Status | None = None,
+        after: Annotated[int, Field(ge=0)] = 0,
+        limit: Limit = 50,
+    ) -> Any:  # noqa: ANN401 - documents
+        """Read what a context has started; with status ERROR, the failed first.
+
+        Args:
+            context_id: Whose.
+            status: Only those of this status, among 20,000 that are looked at.
+            after: Only later ones; `next_after` reads on.
+            limit: How many at most.
+        """
+        await permit_context(app, call, context_id)
+        page = await app.store.windows.children(context_id, status=status, after=after, limit=limit)
+        return {"contexts": document(page.contexts), "next_after": page.next_after}
 
     @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(

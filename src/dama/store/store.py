@@ -170,16 +170,27 @@ class Store:
         chosen = ContextFilter(roots=roots_only, status=status, task=task)
         return (await self.windows.contexts(chosen, before=before, limit=limit)).contexts
 
-    async def tree(self, context_id: int) -> list[ContextRow]:
-        """The whole tree that a context is in: depth first, from the root."""
-        rows = await self.database.rows("read_tree", {"context_id": context_id})
+    async def tree(
+        self, context_id: int, *, after: int = 0, limit: int | None = None
+    ) -> list[ContextRow]:
+        """The tree that a context is in, depth first, from the root.
+
+        Args:
+            context_id: Any of its contexts.
+            after: Only those with a greater id, to read on.
+            limit: How many at most: the oldest, so that parents are there before their children.
+        """
+        params = {"context_id": context_id, "after": after, "limit": limit}
+        rows = await self.database.rows("read_tree", params)
         if not rows:
-            raise await self._unknown(context_id)
+            await self.context(context_id)  # raises when there is none
+        ids = {row[0] for row in rows}
         children: dict[int | None, list[ContextRow]] = {}
         for context in map(context_of, rows):
-            children.setdefault(context.parent_id, []).append(context)
+            above = context.parent_id if context.parent_id in ids else None
+            children.setdefault(above, []).append(context)
         ordered: list[ContextRow] = []
-        stack = children[None][::-1]
+        stack = children.get(None, [])[::-1]
         while stack:
             context = stack.pop()
             ordered.append(context)

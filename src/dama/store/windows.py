@@ -70,6 +70,19 @@ class ContextPage:
     next_before: int | None
 
 
+@dataclass(frozen=True)
+class ChildPage:
+    """A window of what a context has started.
+
+    Attributes:
+        contexts: In the order of their ids.
+        next_after: Where to read on, where there may be more; None when nothing is left.
+    """
+
+    contexts: list[ContextRow]
+    next_after: int | None
+
+
 class Windows:
     """The windows on one database."""
 
@@ -95,3 +108,21 @@ class Windows:
         # A page that is full may have been the last one.
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ContextPage(found, following)
+
+    async def children(
+        self, parent: int, *, status: str | None = None, after: int = 0, limit: int = 50
+    ) -> ChildPage:
+        """What a context has started, by ids; of a status, such as ERROR to see the failed first.
+
+        Args:
+            parent: Which context.
+            status: Only those of this status, among 20,000 that are looked at.
+            after: Only later ones, to read on.
+            limit: How many at most.
+        """
+        params = {"parent": parent, "status": status, "after": after, "limit": limit}
+        rows = await self._database.rows("list_children", params)
+        found = [context_of(row) for is_found, *row in rows if is_found]
+        looked = [row[1] for row in rows if not row[0]]
+        following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
+        return ChildPage(found, following)

@@ -349,7 +349,7 @@ class Worker:
             held = self._running.get(claim.context_id)
             if held is not None and held.performance is performance:  # it may be back already
                 del self._running[claim.context_id]
-            self._endings.ended()
+            self._endings.ended(claim.context_id)
             self._wake.set()
         if claim.parent_id is not None:
             with suppress(Exception):  # a hint; who needs it looks by itself, too

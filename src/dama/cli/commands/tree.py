@@ -9,7 +9,7 @@ import click
 
 from dama.cli.commands.ls import run_word
 from dama.cli.group import examples
-from dama.cli.output import duration, print_json, print_table
+from dama.cli.output import duration, print_json, print_more, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,19 +20,34 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama tree 42", "dama tree 42 --json | jq 'length'"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option(
+    "--after", type=int, default=0, metavar="CONTEXT", help="Only later ones, to read on."
+)
+@click.option(
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="How many at most."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def tree(session: Session, context_id: int, *, as_json: bool) -> None:
-    """Show a context with its subtasks, from the root of its tree."""
+def tree(session: Session, context_id: int, *, after: int, limit: int, as_json: bool) -> None:
+    """Show a context with its subtasks, from the root of its tree.
+
+    Where more are left it says on standard error how to read on.
+    """
 
     async def read() -> list[ContextRow]:
         async with session.app() as app:
-            return await app.store.tree(context_id)
+            return await app.store.tree(context_id, after=after, limit=limit)
 
     contexts = asyncio.run(read())
     if as_json:
         print_json(contexts)
-        return
+    elif contexts:
+        _print(contexts, context_id)
+    if len(contexts) == limit:
+        print_more(f"--after {max(context.context_id for context in contexts)}")
+
+
+def _print(contexts: Sequence[ContextRow], context_id: int) -> None:
     depths = depths_of(contexts)
     print_table(
         ["context", "status", "run", "events", "time", "task"],
