@@ -28,7 +28,7 @@ from dama.errors import UnavailableError
 from dama.programs import shim
 from dama.programs.run_directory import RunDirectory
 from dama.programs.told import told
-from dama.run.body import call_body, end_body
+from dama.run.body import call_body, end_beyond, end_body
 from dama.run.errors import LostSignal, ParkSignal
 from dama.run.execution import Execution
 from dama.run.group_commit import GroupCommit
@@ -168,6 +168,10 @@ class Told:
     to_end = False
     failed_with: ClassVar[list[str]] = []
 
+    @staticmethod
+    def leave() -> None:
+        """The run takes no more asks, once there is one."""
+
 
 class Flag:
     """Says that the run waits, so that its worker gives its slot to another; and then listens."""
@@ -198,10 +202,12 @@ def _in_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
 
         def end() -> None:
             Told.to_end = True
+            Told.leave()
             this.cancel()
 
         on_signals((signal.SIGTERM,), end)
         async with opened() as execution:
+            Told.leave = execution.leave
             try:
                 return Done(await call_body(task, execution))
             except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
@@ -221,6 +227,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
 
     opening = opened()  # kept: what is closed with it is needed to the end
     execution = run(opening.__aenter__())
+    Told.leave = execution.leave
     try:
         with execution.branches.body(is_threaded=True):
             arguments = task.arguments(execution.claim.params)
@@ -234,6 +241,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
     Told.to_end = True
+    Told.leave()
     raise SystemExit(TERMINATED)
 
 
@@ -243,7 +251,7 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
     Raises:
         BaseException: It was told to end.
     """
-    error = execution.replay.diverged or error
+    error = end_beyond(execution, error) or error
     match error:
         case ParkSignal():
             return execution.parked()

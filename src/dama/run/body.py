@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.contained import contained, settled
+from dama.run.errors import ParkSignal
 from dama.run.sync_task import SyncTask
 from dama.run.task import Task
 from dama.run.threads import BlockingCall
@@ -26,12 +27,17 @@ async def call_body(task: TaskDefinition[Any], execution: Execution) -> object:
     try:
         value = await _called(task, execution)
     except BaseException as error:
-        diverged = execution.replay.diverged
-        if diverged is None or diverged is error:
-            raise
-        raise diverged from error  # which the function took for an error of its own
+        if end := end_beyond(execution, error):
+            raise end from error
+        raise
     await end_body(execution)
     return task.encode_result(value)
+
+
+def end_beyond(execution: Execution, error: BaseException | None) -> BaseException | None:
+    """What ends the run whatever its function makes of it: it may catch it for one of its own."""
+    end = ParkSignal() if execution.is_parking else execution.replay.diverged
+    return None if end is error or isinstance(error, type(end)) else end
 
 
 async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
@@ -53,7 +59,10 @@ async def end_body(execution: Execution) -> None:
     Raises:
         UnawaitedError: It has not awaited something that it asked for.
         DivergedError: It has left out something that is recorded.
+        ParkSignal: It leaves memory, and its function has caught that.
     """
+    if end := end_beyond(execution, None):
+        raise end
     await execution.asks.refuse_forgotten()
     await execution.completed()
     execution.replay.refuse_left()

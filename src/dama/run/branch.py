@@ -37,6 +37,7 @@ class Branches:
         self.resting: set[asyncio.Task[Any]] = set()
         self.blocked_threads = 0
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
         self._timers: WeakSet[asyncio.TimerHandle] = WeakSet()
 
@@ -44,9 +45,9 @@ class Branches:
     def body(self, *, is_threaded: bool) -> Generator[None]:
         """Call the function itself, in the current task or in a thread beside the loop."""
         self._is_threaded = is_threaded
-        task = None if is_threaded else asyncio.current_task()
-        if task is not None:
-            self._tasks.add(task)
+        self._body = None if is_threaded else asyncio.current_task()
+        if self._body is not None:
+            self._tasks.add(self._body)
         own = offspring.set(Branch(self))
         try:
             yield
@@ -60,6 +61,16 @@ class Branches:
     def add_timer(self, handle: asyncio.TimerHandle) -> None:
         """Something goes on when its time has come."""
         self._timers.add(handle)
+
+    def cancel(self) -> None:
+        """End those that wait in their run, but for the function itself and who says so.
+
+        Others may be tasks that a library keeps for later, such as those of a pool.
+        """
+        this = asyncio.current_task()
+        for task in list(self.resting):
+            if task is not this and task is not self._body:
+                task.cancel()
 
     @contextmanager
     def at_rest(self) -> Generator[None]:

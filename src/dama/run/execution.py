@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dama import clock
 from dama.config.private_file import make_private
@@ -96,6 +96,7 @@ class Execution:
         park_after: Seconds after which it leaves memory while it waits.
         busy: How many steps and starts of subtasks it is doing.
         advanced_at: When a wait or a step ended; then the function does something else.
+        is_parking: Whether it leaves memory, whatever its function makes of that.
         facts: What the meta of its last event tells besides who and why.
         name: What the log calls it.
         threads: Where its blocking functions run.
@@ -148,6 +149,8 @@ class Execution:
         self._idle = asyncio.Event()
         self._reading = asyncio.Lock()
         self._closed = False
+        self._is_leaving = False
+        self.is_parking = False
         self._is_over = False
         self._left: dict[Wait, None] = {}  # what it waited for when it left memory
 
@@ -223,8 +226,7 @@ class Execution:
         Raises:
             LostSignal: The run is over; a part of it goes on that nobody waits for.
         """
-        if self._closed:
-            raise LostSignal
+        self._refuse_late()
         self._seen[name] += 1
         count = self._seen[name]
         return name if count == 1 else f"{name}#{count}"
@@ -238,8 +240,7 @@ class Execution:
             LostSignal: The run is over; a part of it goes on that nobody waits for.
             DivergedError: It is recorded as something else.
         """
-        if self._closed:
-            raise LostSignal
+        self._refuse_late()
         branch = asker.get()
         place, within = (branch.place, branch.within) if branch else ("", None)
         if within is not None:
@@ -319,10 +320,31 @@ class Execution:
         """The run begins (1) or ceases (-1) to wait, and holds no slot meanwhile."""
         self._on_waiting(change)
 
+    def _refuse_late(self) -> None:
+        if self._closed or self._is_leaving:
+            raise LostSignal
+
+    def leave(self) -> None:
+        """The function is unwound, and not by itself: nothing that it asks for is done any more."""
+        self._is_leaving = True
+
+    def park(self) -> NoReturn:
+        """Leave memory: all branches are unwound, and what they wait for wakes the run again.
+
+        Raises:
+            ParkSignal: Always.
+        """
+        self._left |= dict.fromkeys(self.waits)
+        self.is_parking = True
+        self.leave()
+        self.branches.cancel()
+        raise ParkSignal
+
     def close(self) -> None:
         """Nothing is written any more: the attempt is over, whatever still goes on in it."""
         self._closed = True
         self.asks.close()
+        self.branches.cancel()
         self.close_threads()
 
     def close_threads(self) -> None:
@@ -369,7 +391,7 @@ class Execution:
                 ids, fail_fast=fail_fast, may_park=self.may_park, park_after=self.park_after
             )
             if outcomes is None:
-                raise ParkSignal
+                self.park()
         # What was cancelled for the sake of a failure is not the failure itself.
         failed = [
             context_id
@@ -400,11 +422,6 @@ class Execution:
             self._on_waiting(1)
         try:
             yield
-        except ParkSignal:
-            # Those beside it unwind too, some of them with a signal of their own.
-            self._left |= dict.fromkeys(self.waits)
-            raise
-        else:
             self.advanced_at = clock.monotonic()
         finally:
             self.waits.remove(wait)

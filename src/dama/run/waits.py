@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
 from dama.domain.event import ABSENT
-from dama.run.errors import ParkSignal, WaitTimeoutError
+from dama.run.errors import WaitTimeoutError
 from dama.run.patience import until_answered
 from dama.run.waiting import Wait
 
@@ -96,7 +96,7 @@ async def _pass(execution: Execution, seconds: float) -> None:
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:
         if left > execution.park_after and execution.may_park():
-            raise ParkSignal
+            execution.park()
         await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
 
 
@@ -113,5 +113,5 @@ async def _signal(execution: Execution, wait: Wait, type_: str) -> Signal | None
         if wait.until is not None and now >= wait.until:
             return None
         if clock.monotonic() - begun >= execution.park_after and execution.may_park():
-            raise ParkSignal
+            execution.park()
         await asyncio.sleep(SIGNAL_POLL_SECONDS)

@@ -110,6 +110,7 @@ class Performance:
         self._crew = crew
         self._claim = claim
         self._is_told = False
+        self._execution: Execution | None = None
         self._name = f"context {claim.context_id}"
         self._begun = clock.monotonic()
         self._worker_id = crew.worker_id()
@@ -117,6 +118,8 @@ class Performance:
     def stop(self) -> None:
         """The next cancellation comes from the worker: the run is another's, or the worker ends."""
         self._is_told = True
+        if self._execution is not None:
+            self._execution.leave()
 
     async def run(self) -> None:
         """Perform it.
@@ -128,7 +131,7 @@ class Performance:
         about(context_id=claim.context_id, epoch=claim.epoch, task=claim.task)
         execution: Execution | None = None
         try:
-            execution = self._crew.execution(claim)
+            execution = self._execution = self._crew.execution(claim)
             await self._perform(execution)
         except LostSignal:
             _log.warning("%s was taken over by another run, or has ended", self._name)
