@@ -76,12 +76,16 @@ class Journal:
         entries: What was recorded, in its order, without what is tried again.
         failures: The payload and the meta of the failures among them, by key.
         tried: The keys of steps that failed and are tried again.
+        began: The id of the first event.
+        has_news: Whether an event from outside came after all that the runs have recorded.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.failures: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self.tried: set[str] = set()
+        self.began: int | None = None
+        self.has_news = False
         self.results: dict[str, Any] = {}
         self.functions: dict[str, str] = {}
         self.subtasks: dict[str, list[int]] = {}
@@ -102,10 +106,12 @@ class Journal:
     def take(self, event: StoredEvent) -> None:
         """Take in one more event."""
         self.version = event.version
+        self.began = self.began or event.event_id
         meta: Mapping[str, object] = event.meta if isinstance(event.meta, Mapping) else {}
         if "idempotency_key" in meta:
             self.sent.add(str(meta["idempotency_key"]))
         if "epoch" not in meta and kind_of(event.type) is None:
+            self.has_news = True
             signal = Signal(event.version, event.payload)
             self.signals.setdefault(event.type, []).append(signal)
         found = step_key(event.type)
@@ -186,6 +192,7 @@ class Journal:
 
     def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
         self.tried.discard(key)
+        self.has_news = False
         self.entries.append(
             Entry(
                 key,

@@ -231,6 +231,13 @@ class Execution:
         count = self._seen[name]
         return name if count == 1 else f"{name}#{count}"
 
+    def count_read(self, slice_: str) -> str:
+        """The name of one reading of a slice; each branch counts its own."""
+        branch = asker.get()
+        name = f"read:{slice_}@{branch.place if branch and branch.place else 'main'}"
+        self._seen[name] += 1
+        return f"{name}.{self._seen[name]}"
+
     def bind(
         self, what: str, name: str, *, function: str | None = None, args: str = NO_ARGS
     ) -> tuple[str, Asked]:

@@ -165,6 +165,16 @@ class Replay:
         record = self._records.get(key)
         return record is not None and any(self._entries[i].kind == kind for i in record.indexes)
 
+    @property
+    def position(self) -> int | None:
+        """The event that the code has come to; None before the first."""
+        return self._entries[self._next - 1].event_id if self._next else None
+
+    def event_id(self, key: str) -> int | None:
+        """The event of what comes next with a key; None when nothing is recorded."""
+        record = self._records.get(key)
+        return self._entries[record.indexes[0]].event_id if record and record.indexes else None
+
     def forgive(self, key: str) -> None:
         """What is left in the record before a marker may be left out, or be done otherwise."""
         record = self._records.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException) -> Outcome:
     """Another attempt, or the end."""
     options = task.options
-    # A CancelledError or the like that the task itself raised is a failure as any other.
-    is_odd = not isinstance(error, Exception) and Exception in options.retry_on
-    hopeless = isinstance(error, options.fail_on)
-    hopeless = hopeless or not (isinstance(error, options.retry_on) or is_odd)
-    hopeless = hopeless or (isinstance(error, ProgramError) and error.is_final)
-    hopeless = hopeless or isinstance(error, HOPELESS)
+    leaves = _leaves(error)
+    hopeless = any(isinstance(leaf, (*options.fail_on, *HOPELESS)) for leaf in leaves)
+    hopeless = hopeless or not all(_is_worth_it(leaf, options.retry_on) for leaf in leaves)
+    hopeless = hopeless or any(isinstance(e, ProgramError) and e.is_final for e in leaves)
     if hopeless or attempt > options.retries:
         return Failed(error)
     jitter = random.random()  # noqa: S311 - not a secret
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
+
+
+def _is_worth_it(error: BaseException, retry_on: tuple[type[BaseException], ...]) -> bool:
+    # A CancelledError or the like that the task itself raised is a failure as any other.
+    is_odd = not isinstance(error, Exception) and Exception in retry_on
+    return is_odd or isinstance(error, retry_on)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    """The errors of a group, such as of a TaskGroup, and of the groups in it; or the error."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return [leaf for each in group.exceptions for leaf in _leaves(each)]

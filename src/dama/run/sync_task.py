@@ -13,6 +13,7 @@ from dama.run.task import RunFacts, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from datetime import datetime
 
     from dama.broker.call import CallOptions
     from dama.definitions.service import TaskDefinition
@@ -123,6 +124,10 @@ class SyncTask(RunFacts):
     def state(self, slice_: Slice[S]) -> S:
         """See `Task.state`."""
         return self._wait(self._task.state(slice_))
+
+    def now(self) -> datetime:
+        """See `Task.now`."""
+        return self._wait(self._task.now())
 
     def sleep(self, seconds: float, name: str = "sleep") -> None:
         """See `Task.sleep`."""

@@ -17,7 +17,7 @@ from dama.domain.lifecycle import step_key
 from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
 from dama.run.errors import SubtaskError, TaskUsageError
-from dama.run.patience import until_answered
+from dama.run.reads import read_state, time_of
 from dama.run.spawning import digest_of, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
@@ -26,6 +26,7 @@ from dama.run.waits import sleep, wait_for
 from dama.store import Append, Outcome, Start
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from dama.broker.call import CallOptions
@@ -286,11 +287,16 @@ class Task(RunFacts):
 
     @asked
     async def state(self, slice_: Slice[S]) -> S:
-        """The state of the own context in a slice, as of now."""
-        store = self._execution.store
-        return await until_answered(
-            lambda: store.state(self.context_id, slice_), self._execution.name
-        )
+        """The state of this context in a slice: as of now, or as it was read at this place before.
+
+        A run that continues reads what it read then, as long as it meets what is recorded.
+        """
+        return await read_state(self._execution, slice_)
+
+    @asked
+    async def now(self) -> datetime:
+        """The time, by the clock of the database; a later run gets the same."""
+        return await do_step(self._execution, "now", time_of, self._execution, transactional=False)
 
     @asked
     async def sleep(self, seconds: float, name: str = "sleep") -> None:

@@ -1,0 +1,49 @@
+"""Reads: what a task reads of its own context is what it read at that place of its history.
+
+A state depends on what the run has recorded, which a replay meets again in its order, and on events
+from outside, which may come at any time. A read that has seen one of those is recorded.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - the result of a step is read by it
+from typing import TYPE_CHECKING, TypeVar
+
+from dama.run.patience import until_answered
+
+if TYPE_CHECKING:
+    from dama.domain.slice import Slice
+    from dama.run.execution import Execution
+
+S = TypeVar("S")
+
+
+async def read_state(execution: Execution, slice_: Slice[S]) -> S:
+    """The state of a slice at the place that the function has come to."""
+    key, asked = execution.bind("step", execution.count_read(slice_.name))
+    replay = execution.replay
+    at = replay.event_id(key)
+    with execution.acting():
+        if at is not None:
+            await replay.turn(key, asked)
+        elif not replay.is_over:
+            at = replay.position or execution.journal.began
+    if at is not None:
+        return await _state(execution, slice_, at)
+    state = await _state(execution, slice_, None)
+    if not (await execution.recorded()).has_news:
+        return state
+    with execution.acting():
+        appended = await execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
+    return await _state(execution, slice_, appended.event_id)
+
+
+async def _state(execution: Execution, slice_: Slice[S], at: int | None) -> S:
+    read = execution.store.state
+    context_id = execution.claim.context_id
+    return await until_answered(lambda: read(context_id, slice_, at), execution.name)
+
+
+async def time_of(execution: Execution) -> datetime:
+    """The time, by the clock of the database."""
+    return await until_answered(execution.store.now, execution.name)
