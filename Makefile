@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos coverage check lint types imports package tracked format bench lock clean rebuild
+.PHONY: help demo test chaos soak coverage check lint types imports package tracked format bench lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -26,6 +26,9 @@ demo: .venv/project ## Load a year of flights into a database of its own and sho
 
 chaos: .venv/dev .venv/project ## Outages, cancelled statements, dying workers (ARGS="--minutes 30")
 	@$(BIN)/python -m tests.acceptance.chaos $(ARGS)
+
+soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (ARGS="--programs 100")
+	@$(BIN)/python -m tests.acceptance.program_soak $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -15,6 +15,7 @@ from dama.programs.process import process_start
 from tests.acceptance.programs import (
     CODES,
     COMMANDS,
+    DAMA,
     TICKS_OF_PSQL,
     Project,
     assert_whole,
@@ -242,6 +243,31 @@ def test_rubbish_hurts_nothing(project):
     (warning,) = [p for t, p, _ in project.events(context) if t.endswith(":WARN")]
     assert "4,194,304 bytes" in warning["message"]
     assert peak(worker.pid) < 150 * MIB
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(40, 4096), (64, 64)])
+def test_sixty_programs_at_once_need_no_more_descriptors_than_a_worker_may_have(
+    project, soft, hard
+):
+    """It raises its own limit as far as it may; beyond that a start waits for a descriptor."""
+    project.declare("limited", "bash", "-c", "ulimit -Sn > $DAMA_RESULT; sleep 1")
+    start = {"task": "p.limited", "event": {"type": "p.limited:INITIAL", "payload": {}}}
+    project.database.execute(
+        "SELECT _data_manager_admin.start_contexts(%s)", [json.dumps([start] * 60)]
+    )
+    limits = f"ulimit -Sn {soft} && ulimit -Hn {hard} && exec {DAMA} worker --slots 60"
+    process = subprocess.Popen(
+        ["bash", "-c", limits],
+        cwd=project.folder,
+        env=project.environ,
+        stderr=subprocess.DEVNULL,
+    )
+    project.workers.append(process)
+    ended = "SELECT status, count(*) FROM _data_manager_admin.etl_context GROUP BY 1"
+    wait_until(lambda: project.database.execute(ended).fetchall() == [("DONE", 60)], patience=120)
+    results = "SELECT DISTINCT payload FROM _data_manager_admin.event_store_prototype"
+    found = project.database.execute(f"{results} WHERE type = 'p.limited:FINAL'").fetchall()
+    assert found == [(soft,)]
 
 
 @contextmanager

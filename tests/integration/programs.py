@@ -21,9 +21,11 @@ from dama.worker.worker import Worker
 PATIENCE = 30.0
 
 
-def wait_until(condition: Callable[[], object], what: str = "it") -> None:
+def wait_until(
+    condition: Callable[[], object], what: str = "it", *, patience: float = PATIENCE
+) -> None:
     """Ask again and again until it holds."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.005)
@@ -100,10 +102,12 @@ class Shims:
         self.directories = RunDirectories(folder)
         self.shims: dict[RunDirectory, int] = {}
         self.mark = f"{folder}/"
+        self._count = 0
 
     def start(self, *argv: str, **options: object) -> RunDirectory:
         """Start a program under a shim."""
-        directory = self.directories.of(len(self.shims) + 1, 1)
+        self._count += 1
+        directory = self.directories.of(self._count, 1)
         directory.make()
         lock = directory.lock()
         assert lock is not None

@@ -11,6 +11,7 @@ import pytest
 
 from dama.embedded import EmbeddedPostgres
 from dama.programs.adoption import end
+from dama.programs.process import session_of
 from dama.programs.run_directory import State
 from dama.programs.tail import first_byte, read_range
 from tests.integration.programs import Shims, marked, wait_until
@@ -270,6 +271,40 @@ def test_a_filter_behind_the_output_ends_by_itself(shims, filtering):
     told = shims.ended(directory)
     lines = directory.stdout.read_text().splitlines()
     assert (len(lines), lines[-1], told["told"]) == (5002, "last", 0)
+
+
+@pytest.mark.parametrize("pty", [False, True], ids=["files", "pty"])
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        ("exec > >(sed s/z/b/) 2> >(cat >&2); seq 500", 500),
+        ("exec > >(tee a | tee b | tee c); seq 500", 500),
+        ("exec > >(exec > >(exec > >(cat); cat); cat); seq 5000", 5000),
+        ("exec > >(cat; sleep 0.2; echo tail); seq 10", 11),
+        ("setsid --fork bash -c 'sleep 0.2; seq 100'", 100),
+        ("for i in 1 2 3; do (sleep 0.$i; echo $i) & done", 3),
+        ("mkfifo p; cat p & exec > p; seq 500", 500),
+        ("exec 3> >(cat); coproc cat >&3; exec >&${COPROC[1]}; seq 500", 500),
+    ],
+)
+def test_what_the_main_process_leaves_behind_writes_all_of_its_lines(shims, script, lines, pty):
+    """On a terminal, too: the end of the main process hangs up nobody."""
+    directory = shims.start("bash", "-c", script, pty=pty)
+    told = shims.ended(directory)
+    assert (directory.stdout.read_bytes().count(b"\n"), told["told"]) == (lines, 0)
+
+
+async def test_a_terminal_without_its_shim_leaves_no_process(shims):
+    """The hangup ends the program; what ignores it is found by the session of the shim."""
+    script = "trap '' HUP TERM; env -i sleep 613 & echo up; wait; sleep 613"
+    directory = shims.start("bash", "-c", script, pty=True)
+    wait_until(directory.stdout.read_text)
+    shim, program = directory.shim(), directory.pid()
+    assert os.getsid(program) == shim
+    os.kill(shim, signal.SIGKILL)
+    os.waitpid(shims.shims.pop(directory), 0)  # noqa: ASYNC222 - it is dead
+    assert await end(directory) == set()
+    assert session_of(shim, directory.known("pid.json")["shim_started"]) == set()
 
 
 def test_what_stays_longer_than_its_time_is_ended_and_named(shims):

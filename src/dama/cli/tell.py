@@ -53,20 +53,43 @@ def _append(path: str, line: bytes) -> None:
     """Append a line as a whole.
 
     In one write, so that lines of processes side by side do not mix. Of a full disk, which takes
-    a part, a line end is made: the part is one bad line then, and the next event is whole.
+    a part, the last byte becomes a line end: the part is one bad line, and the next event is whole,
+    whoever appends it.
 
     Raises:
         OSError: The line is not in the file.
     """
-    # Only a regular file: opening a FIFO would wait for its reader.
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
+    # Nothing is waited for: a FIFO that nobody reads is an error.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o600)
     try:
-        size = os.fstat(descriptor).st_size
-        if size and os.pread(descriptor, 1, size - 1) not in (b"\n", b""):
-            line = b"\n" + line  # an earlier line was cut off
+        if _is_cut_off(path):
+            line = b"\n" + line
         written = os.write(descriptor, line)
         if written < len(line):
+            _end_line(path, os.lseek(descriptor, 0, os.SEEK_CUR))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    finally:
+        os.close(descriptor)
+
+
+def _is_cut_off(path: str) -> bool:
+    """Whether the last line has no end, since somebody else had no space for it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:  # it can only be appended to
+        return False
+    try:
+        size = os.fstat(descriptor).st_size
+        return size > 0 and os.pread(descriptor, 1, size - 1) not in (b"\n", b"")
+    finally:
+        os.close(descriptor)
+
+
+def _end_line(path: str, end: int) -> None:
+    """End the part of a line that was written, which needs no space."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.pwrite(descriptor, b"\n", end - 1)
     finally:
         os.close(descriptor)
 

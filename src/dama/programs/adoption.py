@@ -41,7 +41,7 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
     found = [
         (directory, state)
         for directory, state in looked
-        if state is not State.HELD or directory.read("pid.json") is not None
+        if state is not State.HELD or directory.known("pid.json") or not directory.is_held()
     ]
     if not found:
         return
@@ -136,13 +136,15 @@ async def _end_members(directory: RunDirectory, known: set[int]) -> set[int]:
 def _members(directory: RunDirectory, born: dict[int, str]) -> set[int]:
     """What is left of a program, however it hides; those that were seen once stay known."""
     found = members_of(directory.path)
-    known = directory.read("pid.json") or {}
-    if known.get("boot_id") == boot_id() and known.get("started"):
-        found |= session_of(known["pid"], known["started"])
+    known = directory.known("pid.json")
+    if known.get("boot_id") == boot_id():
+        for leader, since in (("pid", "started"), ("shim", "shim_started")):  # the latter of a pty
+            if known.get(since):
+                found |= session_of(known[leader], known[since])
     for pid in found - born.keys():
         born[pid] = process_start(pid) or ""
     return {pid for pid, since in born.items() if since and process_start(pid) == since}
 
 
 def _grace(directory: RunDirectory) -> float:
-    return float((directory.read("spec.json") or {}).get("grace", DEFAULT_GRACE))
+    return float(directory.known("spec.json").get("grace", DEFAULT_GRACE))

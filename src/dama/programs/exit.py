@@ -28,6 +28,7 @@ class Exit:
         result: What it left as its result; None for nothing that can be used.
         left_out: What it left and nobody kept, and why, by kind.
         stderr: Its last lines there, without secrets.
+        shim: The last line in the log of its shim.
     """
 
     program: str
@@ -36,6 +37,7 @@ class Exit:
     result: object = None
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])
     stderr: Sequence[str] = ()
+    shim: str = ""
 
 
 def judged(exit_: Exit, codes: ExitCodes) -> object:
@@ -50,10 +52,10 @@ def judged(exit_: Exit, codes: ExitCodes) -> object:
     """
     report = exit_.report
     if exit_.is_lost:
-        raise ProgramLostError(LOST, _facts(exit_))
+        raise ProgramLostError(_said(LOST, exit_.shim), _facts(exit_))
     if report is None:
         if exit_.result is None:
-            raise ProgramLostError(UNKNOWN, _facts(exit_))
+            raise ProgramLostError(_said(UNKNOWN, exit_.shim), _facts(exit_))
         return exit_.result
     code: int | None = report["code"]
     if report["why"] == "" and "error" not in report and code in codes.done:
@@ -75,6 +77,10 @@ def complaint(exit_: Exit) -> str:
     if report["signal"] is None:
         words = f"{program} ended with exit code {report['code']}"
     return f"{words}: {exit_.stderr[-1][:LONGEST_WORDS]}" if exit_.stderr else f"{words}."
+
+
+def _said(words: str, last: str) -> str:
+    return f"{words} Its shim said: {last}" if last else words
 
 
 def _result(exit_: Exit, code: int | None) -> object:

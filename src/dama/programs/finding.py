@@ -65,7 +65,7 @@ def _undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:
     """
     service, _, name = claim.task.partition(".")
     is_program = not (directory.path / "claim.json").exists()
-    spec = directory.read("spec.json") or {}
+    spec = directory.known("spec.json")
     codes = ExitCodes(done=frozenset(spec.get("done", (0,))))
     program = ProgramSpec((), exit_codes=codes, place="not declared any more")
     options = TaskOptions(isolation=None if is_program else "process")

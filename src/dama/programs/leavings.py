@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST_RESULT = 1024 * 1024
 MOST_ARTIFACTS = 10_000
+LONGEST_NAME = 200
 
 
 class Leavings:
@@ -56,10 +57,9 @@ class Leavings:
                 return None
             result: object = decode(text)
             check_event(Event("result", result))
-        except FileNotFoundError:
-            return None
         except (OSError, ValueError, RecursionError, InvalidEventError) as error:
-            why = f"{error} It is in {path}."
+            what = str(error) if not isinstance(error, OSError) else error.strerror or repr(error)
+            why = f"{what.rstrip('.')}. It is in {path}."
             self.left_out["result"] = why
             await self._shipper.warn("result/warn", f"The result of the program is left out: {why}")
             return None
@@ -67,7 +67,7 @@ class Leavings:
 
     async def ship_artifacts(self) -> None:
         """Tell of each file that it left and did not tell of itself."""
-        found = await asyncio.to_thread(self._artifacts)
+        found, hidden = await asyncio.to_thread(self._artifacts)
         strike = self._secrets.strike
         seen: Counter[str] = Counter()
         items: list[Append] = []
@@ -80,10 +80,11 @@ class Leavings:
             items.append(self._shipper.item(":ARTIFACT", described, key))
         for place in range(0, len(items), BATCH):
             await self._shipper.append(items[place : place + BATCH])
+        folder = self._directory.artifacts
         if rest := len(found) - len(items):
-            self.left_out["artifacts"] = (
-                f"{rest} of {len(found)} files in {self._directory.artifacts} have no event"
-            )
+            self.left_out["artifacts"] = f"{rest} of {len(found)} files in {folder} have no event"
+        elif hidden:
+            self.left_out["artifacts"] = strike(f"{hidden}. It is in {folder}.")
 
     def logs(self) -> dict[str, Any]:
         """Where the logs are, and how large."""
@@ -91,23 +92,41 @@ class Leavings:
         sizes = {"stdout": _size(directory.stdout), "stderr": _size(directory.stderr)}
         return {"path": str(directory.path), **sizes}
 
-    def _artifacts(self) -> list[tuple[str, int]]:
+    def _artifacts(self) -> tuple[list[tuple[str, int]], str]:
+        """The files that it did not tell of itself, in order; and why some may be missing."""
         folder, strike = self._directory.artifacts, self._secrets.strike
         found: list[tuple[str, int]] = []
-        for path in sorted(folder.rglob("*")):
-            name = str(path.relative_to(folder))
-            told = {strike(name), strike(str(path))} & self._shipper.artifacts
-            if path.is_file() and not path.is_symlink() and not told:
-                found.append((name, path.stat().st_size))
-        return found
+        problems: list[str] = []
+
+        def note(error: OSError) -> None:
+            name = os.path.relpath(error.filename, folder)
+            if not (isinstance(error, FileNotFoundError) and name == "."):  # it left none at all
+                problems.append(f"{name[:LONGEST_NAME]}: {error.strerror}")
+
+        for parent, _, names in os.walk(folder, onerror=note):
+            for each in names:
+                path = os.path.join(parent, each)  # noqa: PTH118 - of many
+                name = os.path.relpath(path, folder)
+                told = {strike(name), strike(path)} & self._shipper.artifacts
+                try:
+                    status = os.lstat(path)
+                except OSError as error:
+                    note(error)
+                    continue
+                if stat.S_ISREG(status.st_mode) and not told:
+                    found.append((name, status.st_size))
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        return sorted(found), f"{problems[0]}{more}" if problems else ""
 
 
 def _read_result(path: Path) -> bytes:
-    """A result of bounded size, of a regular file; nothing is waited for.
+    """A result of bounded size, of a regular file; empty when there is none. Waits for nothing.
 
     Raises:
         ValueError: It is none.
     """
+    if not os.path.lexists(path):
+        return b""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)

@@ -16,7 +16,7 @@ CHUNK = 256 * 1024
 LONGEST = 4 * 1024 * 1024
 REMEMBERED = 64
 STAR = ord("*")
-GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # gone, a link, a socket
 TRUNCATED = (
     "The file {name} was begun anew (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
     " what was in it is lost, and some of its events may be. Append to it: `>&2`, `tee -a`."
@@ -107,7 +107,7 @@ class LineReader:
         at = self.place.offset + len(self._kept)
         descriptor = opened(self._path)
         if descriptor is None:
-            return b"", None
+            return b"", self._not_regular() if os.path.lexists(self._path) else None
         try:
             found = os.fstat(descriptor)
             size = found.st_size
@@ -196,7 +196,7 @@ class LineReader:
 
 
 def opened(path: Path) -> int | None:
-    """A descriptor for reading, which waits for nobody; None when there is no such file.
+    """A descriptor for reading, which waits for nobody; None when there is no such plain file.
 
     Raises:
         OSError: It cannot be read now.
@@ -204,7 +204,7 @@ def opened(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno in GONE:
+        if error.errno in UNREADABLE:
             return None
         raise
 

@@ -133,7 +133,8 @@ def _pids() -> list[int]:
 
 def _stat(pid: int) -> list[str]:
     with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # Of bytes: the name of a process is any 15 of them.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     return []
 
 
@@ -145,6 +146,9 @@ def _is_marked(pid: int, mark: bytes) -> bool:
 
 def _is_shim(pid: int, folder: Path) -> bool:
     with suppress(OSError):
+        end = b"\0".join([b"", os.fsencode(folder / "shim.py"), os.fsencode(folder), b""])
+        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(end):
+            return True  # wherever its folder is by now
         if Path(f"/proc/{pid}/cwd").readlink().name.removesuffix(" (deleted)") != folder.name:
             return False
         lock = str(folder / "lock")

@@ -98,7 +98,7 @@ class ProgramRun:
             return Beginning(meta=host)
         if self._state is State.LOST:
             return Beginning("LOST", {"message": LOST}, host)
-        pid = (self._directory.read("pid.json") or {}).get("pid")
+        pid = self._directory.known("pid.json").get("pid")
         return Beginning("ADOPTED", {"state": self._state.value, "pid": pid}, host)
 
     async def perform(self) -> Outcome:
@@ -252,8 +252,8 @@ class ProgramRun:
         """Once in a while: what else there is to see."""
 
     def _is_overdue(self) -> bool:
-        timeout: float | None = (self._directory.read("spec.json") or {}).get("timeout")
-        started: str | None = (self._directory.read("pid.json") or {}).get("started")
+        timeout: float | None = self._directory.known("spec.json").get("timeout")
+        started: str | None = self._directory.known("pid.json").get("started")
         return started is not None and bool(timeout) and age_of(started) > timeout
 
     async def _launch(self) -> Launch:
@@ -320,11 +320,12 @@ class ProgramRun:
             result=result,
             left_out=self._leavings.left_out,
             stderr=[self._clean(line) for line in tail(self._directory.stderr, STDERR_LINES)],
+            shim=next(iter(tail(self._directory.path / "shim.log", 1)), ""),
         )
 
     def _name(self) -> str:
         with suppress(OSError):
-            return (self._directory.read("spec.json") or {}).get("argv", [self._task.name])[0]
+            return self._directory.known("spec.json").get("argv", [self._task.name])[0]
         return self._task.name
 
     def _clean(self, text: str) -> str:

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -48,6 +48,10 @@ class RunDirectory:
     """
 
     path: Path
+    # What was read once of files that do not change: somebody may remove or move the folder.
+    _known: dict[str, dict[str, Any]] = field(
+        default_factory=dict[str, "dict[str, Any]"], init=False, repr=False, compare=False
+    )
 
     @property
     def context_id(self) -> int:
@@ -97,7 +101,7 @@ class RunDirectory:
     def make(self) -> None:
         """Create it, for nobody else to read."""
         make_private(self.artifacts)
-        for file in (self.events, self.stdout, self.stderr):
+        for file in (self.path / "lock", self.events, self.stdout, self.stderr):
             file.touch(PRIVATE_FILE)
         self.mark()
 
@@ -132,7 +136,7 @@ class RunDirectory:
         """Whether somebody owns the run; who asks does not get into anybody's way for long."""
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -168,7 +172,7 @@ class RunDirectory:
         return self._living("shim", "shim_started")
 
     def _living(self, name: str, started: str) -> int | None:
-        known = self.read("pid.json") or {}
+        known = self.known("pid.json")
         pid = known.get(name, 0)
         if pid <= 1 or known["boot_id"] != boot_id() or not known[started]:
             return None
@@ -182,20 +186,32 @@ class RunDirectory:
         """
         if self.exit() is not None:
             return State.ENDED
-        if self.is_held():
+        if self.is_held() or self.shim() is not None:
             return State.HELD
         if self.exit() is not None:  # it let go of the lock a moment ago
             return State.ENDED
-        if not self.path.exists():  # somebody removed it, which ends no program
-            return State.HELD if members_of(self.path) else State.LOST
-        return self._state_without_shim()
+        if (self.path / "lock").exists():
+            return self._state_without_shim()
+        if members_of(self.path):  # somebody removed the folder, which ends no program
+            return State.HELD
+        return State.LOST if self.exit() is None else State.ENDED
 
     def _state_without_shim(self) -> State:
         if self.pid() is not None:
             return State.UNSUPERVISED
-        if self.read("pid.json") is None:
+        if not self.known("pid.json"):
             return State.UNSTARTED
         return State.LOST if self.outcome() is None else State.ENDED
+
+    def known(self, name: str) -> dict[str, Any]:
+        """A file of it that does not change once it is there, also when it was removed since.
+
+        Raises:
+            OSError: It cannot be read now.
+        """
+        if name not in self._known and (found := self.read(name)) is not None:
+            self._known[name] = found
+        return self._known.get(name, {})
 
     def read(self, name: str) -> dict[str, Any] | None:
         """A file of it; None when it is not there or not whole.
@@ -205,7 +221,7 @@ class RunDirectory:
         """
         try:
             found: object = decode_stored((self.path / name).read_text())
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return None
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
@@ -215,6 +231,7 @@ class RunDirectory:
         with open(new, "wb", opener=private) as file:
             file.write(encode(document))  # programs read it, with tools of text, too
         new.rename(self.path / name)
+        self._known.pop(name, None)
 
 
 def state_of(directory: RunDirectory) -> State:
@@ -244,7 +261,7 @@ class RunDirectories:
         """Those of a context, the oldest run first."""
         with suppress(FileNotFoundError):
             names = [path.name for path in (self.path / str(context_id)).iterdir()]
-            epochs = sorted(int(name) for name in names)
+            epochs = sorted(int(name) for name in names if name.isdecimal())
             return [self.of(context_id, epoch) for epoch in epochs]
         return []
 
@@ -257,4 +274,5 @@ class RunDirectories:
         with suppress(FileNotFoundError):
             for mark in sorted((self.path / OPEN).iterdir()):
                 context_id, _, epoch = mark.name.partition(".")
-                yield self.of(int(context_id), int(epoch))
+                if context_id.isdecimal() and epoch.isdecimal():  # else it is somebody else's
+                    yield self.of(int(context_id), int(epoch))

@@ -45,7 +45,11 @@ TRIM_BYTES = 1 << 20
 LARGEST_BACKLOG = 1 << 20
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
 TIMED_OUT = "timed out"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+# Of a disk or a host that somebody has to see to, and will: how a program ended is kept till then.
+UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT,
+    errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE,
+)  # fmt: skip
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 BLOCK = 512  # of getrusage, whatever the file system has
 NOT_FOUND, NOT_STARTED = 127, 126
@@ -71,7 +75,7 @@ def private(path: str, flags: int) -> int:
 def stat_of(pid: int) -> list[str]:
     """State, parent and so on of a process; empty when there is none."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{pid}/stat", errors="replace") as file:  # a name is any 15 bytes
             return file.read().rpartition(")")[2].split()
     except OSError:
         return []
@@ -193,7 +197,7 @@ class Shim:
         self.spec = spec
         self.environment = environment
         self.pid = 0
-        self.master = -1
+        self.master = self.slave = -1
         self.status: int | None = None
         self.why = ""
         self.kill_at: float | None = None
@@ -222,19 +226,19 @@ class Shim:
         """Start the program behind a gate that opens when its pid is on record; give the error."""
         gate, opener = os.pipe()
         errors, report = os.pipe()
-        slave = -1
         if self.spec.get("pty"):
-            self.master, slave = os.openpty()
-            os.set_blocking(self.master, False)
+            self.open_terminal()
         # The child must not take a signal with the handlers of the shim: it would be lost.
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.pid = os.fork()
         if self.pid == 0:
-            self.become(gate, opener, report, slave)
+            self.become(gate, opener, report)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for descriptor in (gate, report, slave):
-            if descriptor >= 0:
-                os.close(descriptor)
+        os.close(gate)
+        os.close(report)
+        if self.slave >= 0:
+            os.setpgid(self.pid, self.pid)
+            os.tcsetpgrp(self.slave, self.pid)
         stat = stat_of(self.pid)
         write_json(
             "pid.json",
@@ -255,17 +259,29 @@ class Shim:
         with os.fdopen(errors) as file:
             return file.read()
 
-    def become(self, gate: int, opener: int, report: int, slave: int) -> None:
+    def open_terminal(self) -> None:
+        """Lead the session of the terminal, so that the end of the main process hangs up nobody.
+
+        The filter behind its output would be killed, and what it has still to write lost.
+        """
+        import termios
+
+        self.master, self.slave = os.openpty()
+        os.set_blocking(self.master, False)
+        fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+
+    def become(self, gate: int, opener: int, report: int) -> None:
         """In the child: become the program, or say why not."""
         code = NOT_STARTED
         try:
             signal.set_wakeup_fd(-1)
             default_signals()
-            os.setsid()
+            if self.slave < 0:  # else the shim makes it a group in the session of the terminal
+                os.setsid()
             os.close(opener)
             if os.read(gate, 1) != b"!":  # the shim is gone, and nobody knows of this process
                 os._exit(NOT_STARTED)
-            self.take_files(slave)
+            self.take_files()
             self.take_limits()
             os.chdir(self.spec["cwd"])
             self.execute(self.spec["argv"], report)
@@ -298,16 +314,12 @@ class Shim:
                 os.execve("/bin/sh", ["/bin/sh", path, *argv[1:]], self.environment)
         raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
 
-    def take_files(self, slave: int) -> None:
+    def take_files(self) -> None:
         """Standard input, output and error."""
         null = os.open(os.devnull, os.O_RDONLY)
-        outputs = [slave, slave] if slave >= 0 else self.logs
+        outputs = [self.slave] * 2 if self.slave >= 0 else self.logs
         for number, descriptor in enumerate([null, *outputs]):
             os.dup2(descriptor, number)
-        if slave >= 0:
-            import termios
-
-            fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
     def take_limits(self) -> None:
         """Niceness, memory, descriptors, and its place in the kernel's list."""
@@ -354,7 +366,9 @@ class Shim:
             self.pause = min(self.pause * 2, SLOWEST_KILL)
 
     def drain(self) -> None:
-        """Write what the terminal still holds, when nobody has it open any more."""
+        """Write what the terminal still holds, when nobody is there any more who writes to it."""
+        if self.slave >= 0:
+            os.close(self.slave)
         while self.master >= 0 or self.backlog:
             if self.backlog:
                 time.sleep(DRAIN_SECONDS)
@@ -528,21 +542,43 @@ def found_by(name: str, path: str) -> list[str]:
     return [name] if "/" in name else [os.path.join(part, name) for part in path.split(":")]
 
 
+def is_away(folder: str, logs: list[int]) -> bool:
+    """Whether somebody removed, moved or replaced the folder of the run, or one of its logs."""
+    try:
+        here = os.path.samestat(os.stat(folder), os.stat("."))
+    except FileNotFoundError:
+        return True
+    return not here or any(os.fstat(log).st_nlink == 0 for log in logs)
+
+
 def come_back(folder: str, logs: list[int]) -> None:
-    """Make the folder again that somebody removed: how it ended and what it printed is not lost."""
+    """Put the logs where they are looked for: how it ended and what it printed is not lost."""
     umask = os.umask(0o077)
     os.makedirs(folder, exist_ok=True)
     os.umask(umask)
     os.chdir(folder)
     for name, log in zip(("stdout", "stderr"), logs, strict=True):
-        if os.path.exists(name):
-            continue
-        copy, reader = private(name, LOG), os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
+        if not os.path.exists(name) or not os.stat(name).st_size:
+            restore(name, log)
+
+
+def restore(name: str, log: int) -> None:
+    """Write a log again, as a whole or not at all; what the cap has taken stays a hole."""
+    reader = os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
+    copy = private(f"{name}.new", LOG | os.O_TRUNC)
+    try:
+        try:
+            os.ftruncate(copy, os.lseek(reader, 0, os.SEEK_DATA))
+        except OSError:  # it is empty, or this file system knows of no holes
+            os.lseek(reader, 0, os.SEEK_SET)
         while data := os.read(reader, CHUNK):
-            os.write(copy, data)
+            while data:
+                data = data[os.write(copy, data) :]
+    finally:
         os.close(copy)
         os.close(reader)
-    say("the folder of the run was removed, and was made again")
+    os.rename(f"{name}.new", name)
+    say(f"{name} or its folder was removed while the program ran, and is there again")
 
 
 def own(make: Callable[[dict[str, Any]], Shim]) -> int:
@@ -555,11 +591,11 @@ def own(make: Callable[[dict[str, Any]], Shim]) -> int:
     report = shim.report(error)
     while True:  # a full disk is no reason to forget how it ended
         try:
-            if not os.path.exists(folder):
+            if is_away(folder, shim.logs):
                 come_back(folder, shim.logs)
             write_json("exit.json", report)
         except OSError as problem:
-            if problem.errno not in (*FULL, errno.ENOENT):
+            if problem.errno not in UNWRITABLE:
                 raise
             time.sleep(LOOK_SECONDS)
         else:
