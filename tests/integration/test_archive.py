@@ -39,6 +39,23 @@ async def tree(store):
     return [root, *children]
 
 
+async def test_what_was_archived_before_anybody_looked_is_an_outcome(store, tree):
+    """A waiter that comes late learns how it ended; after it was forgotten, that it has."""
+    (failed, still_open) = await store.start([Start("a.b", {})] * 2)
+    await end(store, failed, type_="a.b:ERROR")
+    before = await store.outcomes([*tree, failed])
+
+    await archived(store, failed=True)
+    assert await store.outcomes([*tree, failed, still_open]) == before
+    assert len(before) == 4
+
+    async for _ in store.archive.forget(NOW):
+        pass
+    found = await store.outcomes([*tree, failed, still_open, 10**9])
+    assert {outcome.error["name"] for outcome in found.values()} == {"ForgottenError"}
+    assert set(found) == {*tree, failed}
+
+
 async def test_a_closed_tree_leaves_and_comes_back_as_it_was(store, tree):
     """Events, versions, ids and positions; meanwhile the error says where it is."""
     before = [await store.context(context) for context in tree]

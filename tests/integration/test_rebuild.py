@@ -195,15 +195,19 @@ async def test_no_part_is_rebuilt_under_a_living_worker(store, database_url, cal
     assert (await store.context(context)).run.state == "running"
 
 
-@pytest.mark.parametrize(
-    "meta",
-    [
-        '{"priority": "high", "delay": "1h", "expires": [], "deadline": {}, "labels": "gpu"}',
-        '{"priority": 1e300, "delay": 1e300, "key_limit": -1, "limit_key": "k", "labels": {}}',
-        '{"priority": null, "delay": null, "labels": [1, null], "queue": null, "limit_key": null}',
-        '{"priority": true, "key_limit": "many", "limit_key": 7, "program_epoch": "x"}',
-    ],
-)
+ODD_METAS = [
+    '{"priority": "high", "delay": "1h", "expires": [], "deadline": {}, "labels": "gpu"}',
+    '{"priority": 1e300, "delay": 1e300, "key_limit": -1, "limit_key": "k", "labels": {}}',
+    '{"priority": null, "delay": null, "labels": [1, null], "queue": null, "limit_key": null}',
+    '{"priority": true, "key_limit": "many", "limit_key": 7, "program_epoch": "x"}',
+    '{"limit_key": "k"}',
+    '{"deadline": 1e300, "priority": 0.4, "labels": 7, "limit_key": {}, "key_limit": null}',
+    "[]",
+    "null",
+]
+
+
+@pytest.mark.parametrize("meta", ODD_METAS)
 async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_it(
     store, database_url, meta
 ):
@@ -225,6 +229,30 @@ async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_it(
             "SELECT context_id, priority, state FROM _data_manager_admin.run_queue ORDER BY 1"
         ).fetchall()
     assert rows == [(good, 3, "queued"), (bad, 0, "queued")]
+
+
+@pytest.mark.parametrize("meta", ODD_METAS)
+async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_resuming(
+    store, database_url, meta
+):
+    """The run is there again, and can be claimed."""
+    (context,) = await store.start([Start("simple.work", {})])
+    await store.cancel([context], "no", {})
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET dama.rewrite_history = 'on'")
+        connection.execute(
+            "UPDATE _data_manager_admin.event_store_prototype SET meta = %s"
+            " WHERE etl_context_id = %s AND version = 1",
+            [meta, context],
+        )
+
+    assert await store.resume(context, {}) == [context]
+
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute(
+            "SELECT priority, state FROM _data_manager_admin.run_queue"
+        ).fetchall()
+    assert rows == [(0, "queued")]
 
 
 @pytest.mark.parametrize(

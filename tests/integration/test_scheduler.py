@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from dama import Service, Task
@@ -159,6 +160,32 @@ async def test_an_error_that_nobody_foresaw_pauses_its_schedule_only(store, miss
 
     assert len(await scheduler(store).fire()) == 3
     assert (await store.schedules.get("broken")).failure == "ZeroDivisionError"
+
+
+PASSING = ["57014", "55P03", "40P01", "53100", "42883", "XX000", "25P03"]
+
+
+@pytest.mark.parametrize("sqlstate", PASSING)
+async def test_what_passes_by_itself_pauses_no_schedule(store, database_url, missed, sqlstate):
+    """It is fired at the next look that meets no such error; others are fired at once."""
+    await missed(nightly())
+    hour = (await store.schedules.get("nightly")).next_at
+    await store.schedules.add(replace(nightly(), name="other"), hour)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN RAISE EXCEPTION USING ERRCODE = '{sqlstate}'; END $$;"
+            "CREATE TRIGGER failing BEFORE UPDATE ON _data_manager_admin.schedule"
+            " FOR EACH ROW WHEN (OLD.name = 'nightly' AND OLD.next_at <> NEW.next_at)"
+            " EXECUTE FUNCTION fail()"
+        )
+        first = await scheduler(store).fire()
+        row = await store.schedules.get("nightly")
+        assert (row.paused, row.failure) == (False, None)
+        connection.execute("DROP TRIGGER failing ON _data_manager_admin.schedule")
+
+    assert len(first) == 3
+    assert len(await scheduler(store).fire()) == 3
 
 
 async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed):

@@ -300,6 +300,16 @@ def is_transient(error: psycopg.Error) -> bool:
     return is_outage(error) or (error.sqlstate or "").startswith("40")
 
 
+def may_pass(error: Exception) -> bool:
+    """Whether the same act may succeed later without anybody changing it: it is tried again."""
+    if isinstance(error, DamaError):
+        return error.retryable or isinstance(error, UnavailableError)
+    if isinstance(error, psycopg.Error):  # what a rule or a trigger says of the values stays so
+        lasting = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
+        return not isinstance(error, lasting)
+    return isinstance(error, TimeoutError | OSError | MemoryError)
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, without the full stop."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

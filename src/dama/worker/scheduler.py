@@ -11,9 +11,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dama.errors import DamaError, UnavailableError
+from dama.duty import in_words
+from dama.errors import DamaError
 from dama.run.errors import TaskUsageError
 from dama.run.starts import start_of
+from dama.store.errors import DatabaseUnreachableError, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,17 +61,22 @@ class Scheduler:
     async def fire(self) -> list[int]:
         """Start what is due now; gives the contexts.
 
+        Only what will not pass by itself pauses a schedule; all else is tried at the next look.
+
         Raises:
-            UnavailableError: The database does not answer.
+            DatabaseUnreachableError: The database does not answer.
         """
         contexts: list[int] = []
         for row in await self._store.schedules.due(list(self._registry.tasks)):
             try:
                 contexts += await self._fire(row)
-            except UnavailableError:
+            except DatabaseUnreachableError:
                 raise
             except Exception as error:  # noqa: BLE001 - the others go on
                 name = row.schedule.name
+                if may_pass(error):
+                    _log.warning("the schedule %s was not fired: %s", name, in_words(error))
+                    continue
                 failure = str(error) or type(error).__name__
                 _log.error("the schedule %s is paused: %s", name, failure)
                 await self._store.schedules.set(name, paused=True, failure=failure)

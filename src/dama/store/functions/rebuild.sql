@@ -114,9 +114,9 @@ BEGIN
          CASE WHEN l.type LIKE '%:INITIAL'
                 THEN i.created_at + _data_manager_admin.number_in(i.meta, 'expires', 1e10) * interval '1 second' END,
          r.created_at + _data_manager_admin.number_in(i.meta, 'deadline', 1e10) * interval '1 second',
-         ARRAY(SELECT jsonb_array_elements_text(i.meta -> 'labels') WHERE jsonb_typeof(i.meta -> 'labels') = 'array'),
+         ARRAY(SELECT l FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(i.meta -> 'labels') = 'array' THEN i.meta -> 'labels' ELSE '[]' END) l WHERE l IS NOT NULL),
          i.meta ->> 'limit_key',
-         CASE WHEN i.meta ->> 'limit_key' IS NOT NULL THEN greatest(_data_manager_admin.number_in(i.meta, 'key_limit', 2147483647)::int, 1) END,
+         CASE WHEN i.meta ->> 'limit_key' IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(i.meta, 'key_limit', 2147483647), 1)::int, 1) END,
          -- A program may still run there; nobody else starts it before that host had its time.
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN s.meta ->> 'program_host' END,
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.number_in(s.meta, 'program_epoch', 1e18)::bigint END,
