@@ -432,3 +432,27 @@ async def test_a_snapshot_ahead_of_its_context_is_none(store, database_url):
             [context, lifecycle.name, lifecycle.version, '{"status": "DONE"}'],
         )
     assert await store.state(context, lifecycle) == before
+
+
+async def test_a_run_that_is_cancelled_and_resumed_at_once_is_performed_once(store):
+    """The worker has it anew before it hears that the earlier one was cancelled."""
+    service, begun, ended = Service("twice"), asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    @service.task
+    async def waits(task: Task) -> None:
+        begun.release()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.release()
+
+    (context,) = await store.start([Start("twice.waits", {})])
+    async with asyncio.timeout(30), Worker(store, Registry((service,))).working():
+        for _ in range(5):
+            await begun.acquire()
+            await store.cancel([context], "no", {})
+            await store.resume(context, {})
+            await ended.acquire()
+        await begun.acquire()
+        assert begun.locked()
+        assert ended.locked()

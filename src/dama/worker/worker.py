@@ -137,7 +137,7 @@ class Worker:
         self._scheduler = Scheduler(store, registry, self._wake.set)
         self._claiming = Duty("claiming runs", self._claim_always, self._note)
         self._duties = self._all_duties()
-        self._noting: set[asyncio.Task[None]] = set()
+        self._going_on: set[asyncio.Task[None]] = set()  # runs, also those that end, and notes
         self._waiting = self._settling = 0
         self._crew = Crew(
             store.queue,
@@ -187,8 +187,8 @@ class Worker:
             with suppress(Exception):  # the database may be the trouble; the log has it
                 await noting
 
-        self._noting.add(task := asyncio.create_task(note()))
-        task.add_done_callback(self._noting.discard)
+        self._going_on.add(task := asyncio.create_task(note()))
+        task.add_done_callback(self._going_on.discard)
 
     async def drain(self, grace: float) -> bool:
         """Claim no more, and let what runs come to its end; whether it did within the grace."""
@@ -241,9 +241,10 @@ class Worker:
             await self._store.queue.release(dead)
 
     async def _stop(self) -> None:
-        tasks = [held.stopped() for held in self._running.values()]
-        tasks += [*self._noting]
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for held in self._running.values():
+            held.stopped()
+        # A context that was cancelled and resumed is held anew while its earlier run still ends.
+        await asyncio.gather(*self._going_on, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._programs.fork_server.close)
         try:
@@ -291,9 +292,13 @@ class Worker:
             return False
         self._is_unsure = True  # until the answer is here
         claims = await self._claims.take(self._id, free)
+        # One that was cancelled and resumed is here before a renewal tells that it was cancelled.
+        self._drop([each.context_id for each in claims if each.context_id in self._running])
         for claim in claims:
             performance = Performance(self._crew, claim)
             task = asyncio.create_task(self._perform(performance, claim))
+            self._going_on.add(task)
+            task.add_done_callback(self._going_on.discard)
             self._running[claim.context_id] = Held(performance, task)
         self._is_unsure = False
         return bool(claims)
