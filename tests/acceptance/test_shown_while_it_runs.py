@@ -122,7 +122,7 @@ def test_quiet_leaves_the_result(project, dama):
     assert (json.loads(program.stdout), program.stderr) == ({"exit_code": 0}, "")
     assert (task.stdout, task.stderr) == ("4\n", "")
     assert (failed.stdout, failed.returncode) == ("", 1)
-    assert failed.stderr == "Error: Context 3 failed: ValueError: as it\nshould\n"
+    assert failed.stderr == "Error: Context 3 failed: ValueError: as it\n  should\n"
     assert again.stderr == failed.stderr
 
 

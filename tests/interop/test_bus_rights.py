@@ -103,7 +103,8 @@ async def test_the_bus_starts_what_is_listed_and_changes_its_contexts(bus, store
     async with product(store, tmp_path, bus, **listed) as app, py_node(bus.url) as py:
         await py.wait_for_services("tasks", timeout=20)
         other = await tasks.start(app, "etl.secret", {})
-        started = await py.call("tasks.start", {"name": "etl.load"}, meta={"user": "root"})
+        answer = await py.call("tasks.start", {"name": "etl.load"}, meta={"user": "root"})
+        started = {"context_id": answer["context_id"]}
         (first,) = await store.events(started["context_id"])
         assert (first.meta["node"], first.meta["user_as_said"]) == ("py-1", "root")
         assert "user" not in first.meta
@@ -128,7 +129,8 @@ async def test_everything_listed_is_still_no_shell_and_no_forgery(bus, store, tm
         with pytest.raises(CallError) as raised:
             await py.call("tasks.start", {"name": "programs.run", "params": {"command": ["true"]}})
         assert raised.value.code == "UNDECLARED_COMMAND"
-        started = await py.call("tasks.start", {"name": "etl.load"})
+        answer = await py.call("tasks.start", {"name": "etl.load"})
+        started = {"context_id": answer["context_id"]}
         for event in ({"type": "x:FINAL"}, {"type": "go", "meta": {"epoch": 1}}):
             with pytest.raises(CallError) as raised:
                 await py.call("events.dispatch", {**started, "event": event})

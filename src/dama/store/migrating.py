@@ -141,6 +141,7 @@ async def blockers_told(conninfo: str, connection: Connection, tell: Tell) -> As
 
 async def _watch(conninfo: str, pid: int, tell: Tell) -> None:
     said: dict[tuple[object, ...], float] = {}
+    await clock.sleep(LOOK_SECONDS)  # most migrations are over by then, and need nobody to watch
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         while True:
             params = {"pid": pid, "longest": LONGEST_QUERY}
