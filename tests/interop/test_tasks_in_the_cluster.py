@@ -212,8 +212,9 @@ async def test_the_shipped_services_take_over_no_calls_of_a_cluster(bus, tmp_pat
             await py.wait_for_services("tasks", "dama.tasks", timeout=30)
             told = [await py.call("tasks.who") for _ in range(6)]
             assert told == ["js-1"] * 6
+            assert (await py.ask("tasks.list")).node_id == "js-1"
             with pytest.raises(CallError):
-                await py.call("tasks.list")
+                await py.call("tasks.resume", {"context_id": 1})
             listed = await py.call("dama.tasks.list")
             assert "etl.whole" in {task["name"] for task in listed}
     finally:
