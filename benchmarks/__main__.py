@@ -21,6 +21,7 @@ ALL = (
     "programs",
     "calls",
     "http",
+    "blocks",
     "peers",
 )
 OUTCOMES = {0: "done", MISSED: "target missed"}

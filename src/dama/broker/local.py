@@ -13,6 +13,7 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from dama.beside import beside, is_large
 from dama.broker.breaker import Bulkhead
 from dama.broker.cache import cache_key
 from dama.broker.call import Home
@@ -283,11 +284,20 @@ def _validated(perform: Perform, action: LocalAction) -> Perform:
     if definition.takes_any:
         return perform
 
-    def validated(call: Call) -> Any:  # noqa: ANN401 - an awaitable of what the action gives
+    def arguments(params: object) -> dict[str, Any]:
         try:
-            call.params = definition.arguments(call.params, action.name)
+            return definition.arguments(params, action.name)
         except InvalidParamsError as error:
             raise invalid_params(error, action.name, node_id) from None
+
+    async def validated_beside(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        call.params = await beside(call.params, arguments, call.params)
+        return await perform(call)
+
+    def validated(call: Call) -> Any:  # noqa: ANN401 - an awaitable of what the action gives
+        if is_large(call.params):
+            return validated_beside(call)
+        call.params = arguments(call.params)
         return perform(call)
 
     return validated

@@ -108,7 +108,7 @@ class Calls:
                 result = result if changed is None else changed
         finally:  # an error has the headers that the action wanted, too
             request.scope["dama"]["meta"] = call.meta
-        return respond(request, call, result, endpoints.all[0])
+        return await respond(request, call, result, endpoints.all[0])
 
     def _match(self, request: Request) -> Match:
         # Not decoded yet: a slash within a param is not one between two of them.

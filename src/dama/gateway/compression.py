@@ -6,11 +6,10 @@ a range of a log is one of its bytes.
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from typing import TYPE_CHECKING
 
-from dama.gateway.params import LARGE_BODY
+from dama.beside import beside
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +33,7 @@ async def compress(response: Response, headers: Mapping[str, str]) -> None:
     response.headers.add_vary_header("Accept-Encoding")
     if "gzip" not in headers.get("accept-encoding", ""):
         return
-    is_large = len(body) > LARGE_BODY
-    packed = await asyncio.to_thread(_packed, body) if is_large else _packed(body)
+    packed = await beside(body, gzip.compress, body, LEVEL)
     response.body = packed
     response.headers["content-length"] = str(len(packed))
     response.headers["content-encoding"] = "gzip"
-
-
-def _packed(body: bytes) -> bytes:
-    return gzip.compress(body, LEVEL)

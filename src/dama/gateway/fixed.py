@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from dama.beside import beside
+from dama.broker.wire.values import as_json
 from dama.errors import DamaError
 from dama.gateway import files, runs
 from dama.gateway.access import demand
@@ -138,7 +140,8 @@ class FixedPaths:
         return await stream(request, self._app, self._access, context=context_id, tree=True)
 
     async def _run(self, _: Request, identity: Identity) -> Response:
-        return JSONResponse(await runs.read(self._app, identity))
+        found = await runs.read(self._app, identity)
+        return await _json(found, "run")
 
     async def _run_events(self, request: Request, identity: Identity) -> Response:
         body = await read_params(request, {}, self._settings.body_limit)
@@ -149,7 +152,10 @@ class FixedPaths:
 
     async def _artifacts(self, request: Request, identity: Identity) -> Response:
         context_id = await self._permitted(request, identity)
-        return JSONResponse(await files.artifacts(self._app, context_id))
+        found = await files.artifacts(self._app, context_id)
+        return Response(
+            await beside(found, as_json, found, "artifacts"), media_type="application/json"
+        )
 
     async def _artifact(self, request: Request, identity: Identity) -> Response:
         context_id = await self._permitted(request, identity)
@@ -186,6 +192,10 @@ async def ready(app: App, broker: Broker) -> Response:
         checks["bus"] = "ok" if broker.transit.is_connected else "away"
     is_ready = set(checks.values()) == {"ok"}
     return JSONResponse(checks, 200 if is_ready else 503)
+
+
+async def _json(value: object, name: str) -> Response:
+    return Response(await beside(value, as_json, value, name), media_type="application/json")
 
 
 def _fixed(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.beside import beside
 from dama.domain.errors import InvalidJsonError
 from dama.domain.exact import decode
 from dama.gateway.errors import (
@@ -24,7 +24,6 @@ FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
 MOST_DIGITS = 18
 MOST_FIELDS = 1000
-LARGE_BODY = 64 * 1024
 _PLACE = re.compile(r"1?[0-9]", re.ASCII)  # a list has no hole of a million
 
 
@@ -68,9 +67,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
     body = await read_body(request, limit)
     if body:
         kind = headers_of(request).get("content-type", "")
-        # A thread gives way every few milliseconds; nobody else has to wait for a large body.
-        is_large = len(body) > LARGE_BODY
-        found = await asyncio.to_thread(_decode, kind, body) if is_large else _decode(kind, body)
+        found = await beside(body, _decode, kind, body)
         if not isinstance(found, dict):
             if request.scope["query_string"] or path:
                 raise InvalidRequestBodyError(

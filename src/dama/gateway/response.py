@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
 
+from dama.beside import beside
 from dama.broker.errors import CallError
 from dama.broker.wire.values import as_json
 from dama.gateway.errors import header_name, header_values
@@ -25,7 +26,7 @@ JSON = "application/json; charset=utf-8"
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 
 
-def respond(
+async def respond(
     request: Request,
     call: Call,
     result: Any,  # noqa: ANN401 - any JSON
@@ -50,7 +51,7 @@ def respond(
         source = cast("AsyncIterable[Any]", result)
         response = StreamingResponse(_chunks(source), status)
         return headers.onto(response, kind or "application/octet-stream")
-    body, kind = _encode(result, kind)
+    body, kind = await beside(result, _encode, result, kind)
     if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
         tag = headers.one("etag") or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         headers["etag"] = [tag]
@@ -140,7 +141,7 @@ async def _chunks(source: AsyncIterable[Any]) -> AsyncIterator[bytes | str]:
         if isinstance(chunk, bytes | str):
             yield chunk
         else:
-            yield as_json(chunk, "chunk") + b"\n"
+            yield await beside(chunk, as_json, chunk, "chunk") + b"\n"
 
 
 def _is_known(told: str | None, tag: str) -> bool:

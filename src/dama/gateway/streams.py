@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from starlette.responses import StreamingResponse
 
+from dama.beside import beside
 from dama.config.table import shown
 from dama.domain.exact import encode_hook
 from dama.errors import DamaError
@@ -79,6 +80,11 @@ async def _place(request: Request, app: App, first: int) -> int:
     return max(int(told), first)
 
 
+def _line(event: LoggedEvent) -> bytes:
+    data = msgspec.json.encode(event, enc_hook=encode_hook)
+    return b"id: %d\ndata: %b\n\n" % (event.position, data)
+
+
 async def _lines(
     request: Request, access: Access, source: AsyncGenerator[LoggedEvent]
 ) -> AsyncIterator[bytes]:
@@ -95,10 +101,7 @@ async def _lines(
             if done:
                 event = following.result()
                 following = None
-                yield b"id: %d\ndata: %b\n\n" % (
-                    event.position,
-                    msgspec.json.encode(event, enc_hook=encode_hook),
-                )
+                yield await beside(event, _line, event)
             else:
                 yield b":\n\n"  # so that proxies and the client see that it lives
     except DamaError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
 from dama.app import App
+from dama.beside import beside
 from dama.config.config import load_config
 from dama.definitions.registry import Registry
 from dama.operations.who import person
@@ -49,7 +51,8 @@ async def start(
     """
     commands = Commands(app.home) if undeclared else None
     task = app.registry.task(name)
-    start = start_of(task, params, by or person(), key=key, commands=commands, **wishes)
+    begin = partial(start_of, task, params, by or person(), key=key, commands=commands, **wishes)
+    start = await beside(params, begin)
     (context_id,) = await app.store.start([start])
     return context_id
 

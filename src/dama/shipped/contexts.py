@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
 
+from dama.beside import beside
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT, parse_event
 from dama.domain.reserved import refuse_reserved, without_who
@@ -144,7 +145,7 @@ def contexts_service(app: App) -> Service:
         await app.store.context(context_id)
         found = await app.store.events(context_id, after_version=after_version, limit=limit)
         following = found[-1].version if len(found) == limit else None
-        return {"events": document(found), "next_after_version": following}
+        return {"events": await beside(found, document, found), "next_after_version": following}
 
     @service.action(scope="viewer", rest="GET /:context_id/state")
     async def state(
@@ -207,7 +208,7 @@ def events_service(app: App) -> Service:
         """
         await app.store.log.position()
         page = await app.store.log.read(after, limit=limit)
-        return document(page)
+        return await beside(page, document, page)
 
     return service
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from dama import clock
+from dama.beside import beside
 from dama.domain.exact import decode_stored
 from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
@@ -64,7 +65,8 @@ class Log:
         Source: store/functions/read_log.sql
         """
         params = {"subscription": None, "lane": None}
-        return page_of(await self._database.rows("read_log", params | query(after, filter, limit)))
+        rows = await self._database.rows("read_log", params | query(after, filter, limit))
+        return await beside(rows, page_of, rows)
 
     async def subscribe(
         self,

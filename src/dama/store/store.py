@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from dama.beside import beside
 from dama.contained import contained
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
@@ -108,7 +109,8 @@ class Store:
         """
         # Sent again after an outage only when each event has a key that makes that harmless.
         again = all(_is_keyed(item.event) for item in items)
-        rows = await self.database.rows("append_events", {"batch": encode(items)}, again=again)
+        batch = await beside([item.event.payload for item in items], encode, items)
+        rows = await self.database.rows("append_events", {"batch": batch}, again=again)
         return [Appended(*row) for row in rows]
 
     async def start(
@@ -130,7 +132,7 @@ class Store:
         Source: store/functions/start_contexts.sql
         """
         params = {
-            "batch": as_json([start_item(start) for start in starts]),
+            "batch": await beside([start.params for start in starts], _batch, starts),
             "spawned": None if spawned is None else as_json(event_dict(spawned)),
             "parent": parent,
         }
@@ -212,7 +214,8 @@ class Store:
             "up_to_event": up_to_event,
             "limit": limit,
         }
-        return _events(await self.database.rows("read_events", params))
+        rows = await self.database.rows("read_events", params)
+        return await beside(rows, _events, rows)
 
     async def pages(
         self, context_id: int, *, after_version: int = 0, up_to_event: int | None = None
@@ -235,7 +238,8 @@ class Store:
             "seen_ids": list(seen),
             "seen_versions": list(seen.values()),
         }
-        return _events(await self.database.rows("read_tree_events", params))
+        rows = await self.database.rows("read_tree_events", params)
+        return await beside(rows, _events, rows)
 
     async def outcomes(self, context_ids: Sequence[int]) -> dict[int, Outcome]:
         """How contexts have ended; those that have not are left out."""
@@ -360,6 +364,10 @@ class Store:
 
 def _is_keyed(event: Event) -> bool:
     return isinstance(event.meta, Mapping) and "idempotency_key" in event.meta
+
+
+def _batch(starts: Sequence[Start]) -> str:
+    return as_json([start_item(start) for start in starts])
 
 
 def _events(rows: Sequence[Row]) -> list[StoredEvent]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 
 from dama import clock
+from dama.beside import beside
 from dama.contained import contained
 from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, error_payload
@@ -173,7 +174,8 @@ class Lane:
             await self._go_on(lane, position, is_last=is_last)
             return True
         params = query(position, self._filter, BATCH) | {"subscription": self._name, "lane": lane}
-        page = page_of(await self._rows("read_log", params))
+        rows = await self._rows("read_log", params)
+        page = await beside(rows, page_of, rows)
         for event in page.events:
             if event.context_id not in self._parked:
                 await self._handle_or_park(lane, event, is_last=is_last)
@@ -185,7 +187,8 @@ class Lane:
         ((context_id, first),) = await self._rows("take_resumed", {"lane": lane})
         missed = query(first - 1, self._filter, BATCH, up_to=position)
         params = missed | {"context": context_id, "subscription": self._name, "lane": lane}
-        page = page_of(await self._rows("read_log", params))
+        rows = await self._rows("read_log", params)
+        page = await beside(rows, page_of, rows)
         for event in page.events:
             if not await self._handle_or_park(lane, event, is_last=is_last):
                 return

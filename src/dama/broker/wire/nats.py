@@ -113,7 +113,7 @@ class NatsTransporter:
         """Receive the packets of a topic."""
 
         async def take(message: Any) -> None:  # noqa: ANN401 - of the client
-            receive(kind, message.data)
+            await receive(kind, message.data)
 
         # Without limits of its own: the client drops what is over them, and says so to nobody.
         made = await self._client.subscribe(

@@ -12,6 +12,7 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.beside import beside
 from dama.broker.errors import (
     CallError,
     ClientCallError,
@@ -163,7 +164,7 @@ class Transit:
             CallError: It can not be written as JSON, or the bus is away.
         """
         whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
-        body = as_json(whole, "packet")
+        body = await beside(packet, as_json, whole, "packet")
         if len(body) > self._transporter.longest_packet:
             raise PacketTooLargeError(
                 f"A packet has {len(body):,} bytes, and the bus takes "
@@ -189,13 +190,10 @@ class Transit:
         """
         await self.discovery.keep_pace(node_id, id_)
 
-    def receive(self, kind: str, body: bytes) -> None:
+    async def receive(self, kind: str, body: bytes) -> None:
         """Take a packet; one that makes no sense is logged, and its sender gets an answer."""
         try:
-            found: object = decode(body)
-            if not isinstance(found, dict):
-                raise TypeError(f"wanted an object, found {type(found).__name__}")  # noqa: TRY301 - logged with the others
-            packet = cast("dict[str, Any]", without_buffers(found) if MARK in body else found)
+            packet = await beside(body, _packet, body)
             sender = packet.get("sender")
             if not isinstance(sender, str) or not _TOPIC.fullmatch(sender):
                 raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301
@@ -313,3 +311,10 @@ class Transit:
         self.breaks += 1
         self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
+
+
+def _packet(body: bytes) -> dict[str, Any]:
+    found: object = decode(body)
+    if not isinstance(found, dict):
+        raise TypeError(f"wanted an object, found {type(found).__name__}")
+    return cast("dict[str, Any]", without_buffers(found) if MARK in body else found)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-Receive = Callable[[str, bytes], None]
-"""Takes the kind of a packet, such as `REQ`, and its body. Returns at once."""
+Receive = Callable[[str, bytes], Awaitable[None]]
+"""Takes the kind of a packet, such as `REQ`, and its body; the next of its topic waits for that."""
 
 
 class Transporter(Protocol):
