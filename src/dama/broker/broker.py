@@ -7,45 +7,37 @@ itself it asks of others, and what they ask for it performs (`dama.broker.wire.t
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import platform
-import secrets
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import count
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
+from dama.broker.arrivals import Arrivals
+from dama.broker.background import Background
 from dama.broker.cache import Cache
-from dama.broker.call import Call, CallOptions, EmitOptions
+from dama.broker.call import Call, CallOptions, EmitOptions, ids_of_calls, make_call
 from dama.broker.caller import Caller
 from dama.broker.catalog import Catalog, Endpoint, Node
 from dama.broker.emitter import Emitter
 from dama.broker.errors import ServiceNotFoundError
-from dama.broker.local import LocalService
+from dama.broker.hosting import Hosting
+from dama.broker.info import info_of
+from dama.broker.mcall import Calls, call_all
 from dama.broker.node_service import node_service
 from dama.broker.options import BrokerOptions
-from dama.broker.stream import as_stream
-from dama.broker.wire.discovery import client
+from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.transit import Transit
-from dama.definitions.errors import DuplicateNameError
-from dama.errors import DamaError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import TracebackType
 
+    from dama.broker.local import LocalService
     from dama.broker.middleware import Middleware
     from dama.broker.wire.transporter import Transporter
     from dama.definitions.service import Service
-
-
-TELL_SECONDS = 3.0
-
-_log = logging.getLogger("dama.broker")
 
 
 @dataclass(frozen=True)
@@ -92,39 +84,29 @@ class Broker:
         transporter: Transporter | str | None = None,
         bus_names: Mapping[str, str | None] | None = None,
     ) -> None:
-        self._bus_names = bus_names or {}
         self.options = options or BrokerOptions()
         self.node_id = node_id or f"{platform.node()}-{os.getpid()}"
         self.instance_id = str(uuid4())
         self.middleware = tuple(middleware)
         self.cache = Cache(self.options.cache_entries)
-        self.services: dict[str, LocalService] = {}
         self.is_started = False
-        self._ids = count(1)
-        self._id_base = secrets.token_hex(8)
+        self.next_id = ids_of_calls()
         node = Node(self.node_id, self.instance_id, seq=1, is_local=True)
-        self.catalog = Catalog(
-            node,
-            self._changed,
-            strategy=self.options.strategy,
-            prefer_local=self.options.prefer_local,
-            breaker=self.options.breaker,
-        )
-        if isinstance(transporter, str):
-            from dama.broker.wire.nats import NatsTransporter  # noqa: PLC0415 - only who names one
-
-            transporter = NatsTransporter(transporter)
-        self.transit = Transit(self, transporter) if transporter else None
-        self._changes = asyncio.Event()
-        self._background: set[asyncio.Task[Any]] = set()
+        self.catalog = Catalog(node, self._changed, self.options)
+        bus = NatsTransporter(transporter) if isinstance(transporter, str) else transporter
+        self.transit = Transit(self, bus) if bus else None
+        self._arrivals = Arrivals(self.catalog)
+        self._background = Background(self.node_id)
         self._caller = Caller(
             self.catalog, self.options, self.middleware, self.transit, self.next_id
         )
         self._emitter = Emitter(
             self.catalog, self.middleware, self.transit, balancer=self.options.balancer
         )
+        self._hosting = Hosting(self, bus_names or {})
+        self.services = self._hosting.services
         for service in (*([node_service(self)] if self.options.node_service else []), *services):
-            self._take(service)
+            self._hosting.take(service)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -137,10 +119,6 @@ class Broker:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
-
-    def next_id(self) -> str:
-        """An id for a call, which no other call has, on this node or another."""
-        return f"{self._id_base}-{next(self._ids):x}"
 
     @property
     def calls(self) -> int:
@@ -155,14 +133,13 @@ class Broker:
                 each when those that it needs are there.
 
         Raises:
-            DisconnectedError: The way to other nodes can not be opened, or another one has the id.
-            ServiceNotFoundError: What a service needs did not come in time.
-            ServiceStartError: A service failed at its start; nothing goes on then.
+            DisconnectedError: The way to other nodes cannot be opened, or another one has the id.
+            DamaError: A service failed at its start, or what it needs did not come in time.
         """
         try:
             if self.transit:
                 await self.transit.connect()
-            await (self._start_services() if waits else self._start_services_later())
+            await (self._hosting.start_all() if waits else self._hosting.start_as_they_can())
             self.is_started = True
             if self.transit:
                 await self.transit.ready()
@@ -178,13 +155,11 @@ class Broker:
         self.is_started = False
         if self.transit:
             await self.transit.leave()
-        for service in reversed(list(self.services.values())):
-            await self._stop(service)
+        await self._hosting.stop_all()
         for middleware in reversed(self.middleware):
             await middleware.stopped(self)
         await self.raise_local("$broker.stopped")
-        for task in tuple(self._background):
-            task.cancel()
+        self._background.cancel()
         if self.transit:
             await self.transit.disconnect()
 
@@ -194,10 +169,10 @@ class Broker:
         Raises:
             DuplicateNameError: There is one of its name and version.
         """
-        taken = self._take(service)
+        taken = self._hosting.take(service)
         if self.is_started:
             await taken.created()
-            await self._start(taken)
+            await self._hosting.start(taken)
         return taken
 
     async def remove(self, full_name: str) -> None:
@@ -206,14 +181,7 @@ class Broker:
         Raises:
             ServiceNotFoundError: There is none of this name.
         """
-        if full_name not in self.services:
-            raise ServiceNotFoundError(
-                f"This node has no service {full_name!r}.", data={"service": full_name}
-            )
-        service = self.services[full_name]
-        await self._stop(service)
-        del self.services[full_name]
-        self.catalog.local.services = self._descriptions()
+        await self._hosting.remove(full_name)
 
     async def call(
         self,
@@ -296,20 +264,7 @@ class Broker:
         options: CallOptions | EmitOptions,
     ) -> Call:
         """Make a call, or a delivery, without performing it."""
-        meta = options.get("meta")
-        if parent is None:
-            call = Call(self, name, params)
-            if meta:
-                call.meta = dict(meta)
-        else:
-            call = parent.child(name, params, meta)
-        if options:
-            call.headers = dict(options.get("headers") or {})
-            if request_id := options.get("request_id"):
-                call.request_id = cast("str", request_id)
-            stream = cast("CallOptions", options).get("stream")
-            call.stream = as_stream(stream) if stream is not None else None
-        return call
+        return make_call(self, parent, name, params, options)
 
     async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:  # noqa: ANN401 - what the action gives
         """Perform a call that `new_call` has made; its meta then has what the action put in."""
@@ -321,22 +276,11 @@ class Broker:
 
     def info(self) -> dict[str, Any]:
         """What this node tells of itself and its services."""
-        return {
-            "services": [
-                s.bus_description() for s in self.services.values() if s.is_started and s.bus_name
-            ],
-            "ipList": _addresses(),
-            "hostname": platform.node(),
-            "client": client(),
-            "config": {},
-            "instanceID": self.instance_id,
-            "metadata": dict(self.options.metadata),
-            "seq": self.catalog.local.seq,
-        }
+        return info_of(self.catalog.local, self.services.values(), self.options)
 
     async def mcall(
         self,
-        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
+        calls: Calls,
         *,
         settled: bool = False,
         **options: Unpack[CallOptions],
@@ -355,33 +299,7 @@ class Broker:
         Raises:
             CallError: The first that a call failed with.
         """
-        return await self.mcall_from(None, calls, options, settled=settled)
-
-    async def mcall_from(
-        self,
-        parent: Call | None,
-        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
-        options: CallOptions,
-        *,
-        settled: bool,
-    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
-        """Make several calls at once, as parts of another call."""
-        wanted = list(calls.values()) if isinstance(calls, Mapping) else list(calls)
-
-        async def one(action: str, params: Any) -> Any:  # noqa: ANN401 - any JSON
-            own = cast("CallOptions", dict(options))
-            make = parent.call if parent else self.call
-            return await make(action, params, **own)
-
-        tasks = [asyncio.ensure_future(one(action, params)) for action, params in wanted]
-        try:
-            results = await asyncio.gather(*tasks, return_exceptions=settled)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
-        return dict(zip(calls, results, strict=True)) if isinstance(calls, Mapping) else results
+        return await call_all(self.call, calls, options, settled=settled)
 
     async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:  # noqa: ANN401 - any JSON
         """Emit an event: of each group one handler gets it, on this node or another.
@@ -441,38 +359,11 @@ class Broker:
             ServiceNotFoundError: They did not come in time.
         """
         limit = self.options.dependency_timeout if timeout is None else timeout
-        try:
-            async with asyncio.timeout(limit or None):
-                while missing := [n for n in names if not self.catalog.has_service(n)]:
-                    self._changes.clear()
-                    await self._changed_or_told(missing)
-        except TimeoutError:
-            missing = [n for n in names if not self.catalog.has_service(n)]
-            raise ServiceNotFoundError(
-                f"After {limit:g} s there is no service {', '.join(missing)}.",
-                "`dama nodes` lists who is there.",
-                data={"service": missing},
-            ) from None
+        await self._arrivals.wait(names, limit)
 
     def waiting_services(self) -> dict[str, list[str]]:
         """The services of this node that are not started, with those that they wait for."""
-        return {
-            service.full_name: [
-                name
-                for name in service.definition.dependencies
-                if not self.catalog.has_service(name)
-            ]
-            for service in self.services.values()
-            if not service.is_started
-        }
-
-    async def _changed_or_told(self, missing: Sequence[str]) -> None:
-        """Wait for a change of the catalog, and say from time to time what is still missing."""
-        try:
-            async with asyncio.timeout(TELL_SECONDS):
-                await self._changes.wait()
-        except TimeoutError:
-            _log.warning("%s waits for the service %s", self.node_id, ", ".join(missing))
+        return self._hosting.waiting()
 
     async def ping(self, node_id: str, timeout: float = 2.0) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
         """Ask a node for a sign of life; None when none came in time.
@@ -492,96 +383,18 @@ class Broker:
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
         """Let something go on beside all else; it is held until it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("something in the background of %s died", self.node_id, exc_info=error)
-
-    async def _start_services(self) -> None:
-        for service in list(self.services.values()):
-            await service.created()
-        try:
-            # Side by side: they may wait for each other.
-            async with asyncio.TaskGroup() as group:
-                for service in list(self.services.values()):
-                    group.create_task(self._start(service))
-        except BaseExceptionGroup as failed:
-            # The first is the cause; the others were waiting for it, or failed beside it.
-            raise failed.exceptions[0] from None
-
-    async def _start_services_later(self) -> None:
-        for service in list(self.services.values()):
-            await service.created()
-            if service.definition.dependencies:
-                self.spawn(self._start_or_tell(service))
-            else:
-                await self._start(service)
-
-    async def _start_or_tell(self, service: LocalService) -> None:
-        try:
-            await self._start(service)
-        except DamaError as error:
-            _log.error("%s", error)
+        return self._background.spawn(work)
 
     async def _give_up(self) -> None:
         """Leave nothing of a start that failed."""
-        self.is_started = False
-        for task in tuple(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._background.cancel(), return_exceptions=True)
         if self.transit:
             await self.transit.close()
-
-    def _take(self, definition: Service) -> LocalService:
-        if definition.full_name in self.services:
-            raise DuplicateNameError(
-                f"This node has a service {definition.full_name!r} already.",
-                "Give one of them another name or version.",
-            )
-        name = definition.full_name
-        service = LocalService(self, definition, self._bus_names.get(name, name))
-        self.services[service.full_name] = service
-        return service
-
-    async def _start(self, service: LocalService) -> None:
-        await service.start()
-        # Only now: a service that is not started gets no calls.
-        self.catalog.local.services = self._descriptions()
-        self.catalog.add_local(service)
-        for middleware in self.middleware:
-            await middleware.service_started(service)
-
-    async def _stop(self, service: LocalService) -> None:
-        was_started, service.is_started = service.is_started, False
-        self.catalog.local.services = self._descriptions()
-        self.catalog.remove_local(service)
-        await service.stop(self.options.stop_timeout)
-        if was_started:
-            for middleware in self.middleware:
-                await middleware.service_stopped(service)
-
-    def _descriptions(self) -> list[dict[str, Any]]:
-        return [s.description() for s in self.services.values() if s.is_started]
 
     def _changed(self, local: bool) -> None:  # noqa: FBT001 - as the catalog tells it
         if local:
             self.catalog.local.seq += 1
-        self._changes.set()
+        self._arrivals.changed()
         self.spawn(self.raise_local("$services.changed", {"localService": local}))
         if local and self.transit and self.is_started:
             self.spawn(self.transit.announce())
-
-
-@cache
-def _addresses() -> list[str]:
-    """The addresses of this machine that others might know it by."""
-    try:
-        found = socket.getaddrinfo(platform.node(), None, socket.AF_INET)
-    except OSError:
-        return []
-    return list(dict.fromkeys(str(address[4][0]) for address in found))

@@ -6,17 +6,20 @@ request, has no more time than is left, and merges its meta back.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
+from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
 
 from dama.broker.errors import MaxCallLevelError, RequestSkippedError
+from dama.broker.mcall import Calls, call_all
+from dama.broker.stream import Stream, as_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
 
     from dama.broker.options import BrokerOptions
-    from dama.broker.stream import Stream
     from dama.definitions.action import ActionDefinition
     from dama.definitions.policies import RetryPolicy
     from dama.definitions.service import Service
@@ -123,17 +126,6 @@ class Home(Protocol):
         options: CallOptions,
     ) -> Any:  # noqa: ANN401 - what the action gives
         """Call an action of the service that performs a call."""
-        ...
-
-    async def mcall_from(
-        self,
-        parent: Call | None,
-        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
-        options: CallOptions,
-        *,
-        settled: bool,
-    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
-        """Make several calls as parts of a call."""
         ...
 
     async def emit_from(
@@ -269,13 +261,13 @@ class Call:
 
     async def mcall(
         self,
-        calls: Sequence[tuple[str, Any]] | Mapping[str, tuple[str, Any]],
+        calls: Calls,
         *,
         settled: bool = False,
         **options: Unpack[CallOptions],
     ) -> Any:  # noqa: ANN401 - a list or a mapping of results
         """Make several calls at once as parts of this call; see `Broker.mcall`."""
-        return await self.broker.mcall_from(self, calls, options, settled=settled)
+        return await call_all(self.call, calls, options, settled=settled)
 
     async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:  # noqa: ANN401 - any JSON
         """Emit an event as a part of this call: one handler of each group gets it."""
@@ -313,3 +305,33 @@ class Call:
                 "Look for actions that call each other in a circle.",
                 data={"nodeID": self.broker.node_id, "level": self.level},
             )
+
+
+def make_call(
+    home: Home,
+    parent: Call | None,
+    name: str,
+    params: Any,  # noqa: ANN401 - any JSON
+    options: CallOptions | EmitOptions,
+) -> Call:
+    """Make a call, or a delivery, as a part of another call if there is one."""
+    meta = options.get("meta")
+    if parent is None:
+        call = Call(home, name, params)
+        if meta:
+            call.meta = dict(meta)
+    else:
+        call = parent.child(name, params, meta)
+    if options:
+        call.headers = dict(options.get("headers") or {})
+        if request_id := options.get("request_id"):
+            call.request_id = cast("str", request_id)
+        stream = cast("CallOptions", options).get("stream")
+        call.stream = as_stream(stream) if stream is not None else None
+    return call
+
+
+def ids_of_calls() -> Callable[[], str]:
+    """Give a function that gives ids, which no call of this node or another has."""
+    base, numbers = secrets.token_hex(8), count(1)
+    return lambda: f"{base}-{next(numbers):x}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dama.broker.local import LocalAction, LocalService
-    from dama.broker.options import Strategy
+    from dama.broker.options import BrokerOptions
     from dama.definitions.policies import BreakerPolicy
 
 HIDDEN = ("protected", "private")
@@ -107,14 +107,14 @@ class Endpoints:
         if self.local and self.local.node is node:
             self.local = None
 
-    def choose(self, strategy: Strategy, *, prefer_local: bool) -> Endpoint | None:
+    def choose(self, options: BrokerOptions) -> Endpoint | None:
         """Choose one that takes a call now; None when none does."""
-        if prefer_local and self.local and self.local.is_available:
+        if options.prefer_local and self.local and self.local.is_available:
             return self.local
         found = [e for e in self.all if e.is_available]
         if not found:
             return None
-        if strategy == "random":
+        if options.strategy == "random":
             return random.choice(found)  # noqa: S311 - no secret
         self._turn += 1
         return found[self._turn % len(found)]
@@ -150,20 +150,13 @@ class Catalog:
 
     Args:
         local: This node.
-        strategy: How one of several endpoints is chosen.
-        prefer_local: This node's own comes first.
-        breaker: For endpoints whose action has none of its own.
         changed: Called after a change, with whether it was of this node.
+        options: How one of several endpoints is chosen, and the breaker of those whose action has
+            none of its own.
     """
 
     def __init__(
-        self,
-        local: Node,
-        changed: Callable[[bool], object],
-        *,
-        strategy: Strategy = "round_robin",
-        prefer_local: bool = True,
-        breaker: BreakerPolicy | None = None,
+        self, local: Node, changed: Callable[[bool], object], options: BrokerOptions
     ) -> None:
         self.nodes = {local.id: local}
         self.local = local
@@ -172,9 +165,7 @@ class Catalog:
         self.listeners: list[Listener] = []
         self.changes = 0
         self._changed = changed
-        self._strategy: Strategy = strategy
-        self._prefer_local = prefer_local
-        self._breaker = breaker
+        self._options = options
         self._matching: dict[str, dict[tuple[str, str], list[Listener]]] = {}
         self._turns: dict[tuple[str, str], int] = {}
 
@@ -184,7 +175,10 @@ class Catalog:
             options = action.definition.options
             if options.visibility != "private":
                 endpoint = Endpoint(
-                    self.local, action.description(), action, options.breaker or self._breaker
+                    self.local,
+                    action.description(),
+                    action,
+                    options.breaker or self._options.breaker,
                 )
                 self._endpoints(action.name).add(endpoint)
                 if action.bus_name:
@@ -216,7 +210,9 @@ class Catalog:
             for name, action in _mapping(service.get("actions")).items():
                 described = _mapping(action)
                 if described.get("visibility") not in HIDDEN:
-                    self._endpoints(name).add(Endpoint(node, described, None, self._breaker))
+                    self._endpoints(name).add(
+                        Endpoint(node, described, None, self._options.breaker)
+                    )
             for pattern, event in _mapping(service.get("events")).items():
                 described = _mapping(event)
                 group = str(described.get("group") or service.get("name") or "")
@@ -248,7 +244,7 @@ class Catalog:
             return None
         if node_id is not None:
             return next((e for e in found.all if e.node.id == node_id and e.is_available), None)
-        return found.choose(self._strategy, prefer_local=self._prefer_local)
+        return found.choose(self._options)
 
     def balanced(self, event: str, groups: Sequence[str] | None) -> list[Listener]:
         """Who gets an event that is emitted: one listener for each pattern and group."""
@@ -272,7 +268,7 @@ class Catalog:
         return found
 
     def _next(self, key: tuple[str, str], found: Sequence[Listener]) -> Listener:
-        if self._prefer_local:
+        if self._options.prefer_local:
             for listener in found:
                 if listener.handler:
                     return listener

@@ -569,7 +569,7 @@ async def test_what_a_service_raises_at_its_start_is_told_and_nothing_goes_on():
 
 
 async def test_what_is_waited_for_is_told_from_time_to_time(monkeypatch, caplog):
-    monkeypatch.setattr("dama.broker.broker.TELL_SECONDS", 0.01)
+    monkeypatch.setattr("dama.broker.arrivals.TELL_SECONDS", 0.01)
     broker = node(Service("user", dependencies=["base"]), dependency_timeout=0.1)
     with pytest.raises(ServiceNotFoundError):
         await broker.start()

@@ -76,23 +76,12 @@ class NatsTransporter:
         self._is_closing = False
         self._client = client_of(wants_tls=self._wants_tls)
         try:
-            # Once connected it looks for the bus for ever; not before.
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._client.connect(
-                    self._servers,
-                    name=name,
-                    connect_timeout=CONNECT_SECONDS,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,
-                    ping_interval=PING_SECONDS,
-                    pending_size=BUFFERED_BYTES,
-                    reconnected_cb=on_reconnected,
-                    disconnected_cb=on_disconnected,
-                    error_cb=on_error,
-                    tls=self._access.tls,
-                    **self._access.credentials,
-                )
+            await self._open(
+                name=name,
+                reconnected_cb=on_reconnected,
+                disconnected_cb=on_disconnected,
+                error_cb=on_error,
+            )
         except ImportError as error:
             raise InvalidDefinitionError(
                 f"These credentials of NATS need {error.name}, which is not installed.",
@@ -106,6 +95,22 @@ class NatsTransporter:
                 "Start it, or correct the address and the credentials in [broker].",
             ) from error
         self.longest_packet = self._client.max_payload
+
+    async def _open(self, **callbacks: Any) -> None:
+        """Connect once; when connected, the client looks for a bus that is away forever."""
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await self._client.connect(
+                self._servers,
+                connect_timeout=CONNECT_SECONDS,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.5,
+                ping_interval=PING_SECONDS,
+                pending_size=BUFFERED_BYTES,
+                tls=self._access.tls,
+                **self._access.credentials,
+                **callbacks,
+            )
 
     async def subscribe(
         self, topic: str, kind: str, receive: Receive, group: str | None = None
