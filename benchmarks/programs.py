@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import isolated_jobs
 from dama import Service
 from dama.definitions.registry import Registry
-from dama.definitions.service import TaskDefinition
+from dama.definitions.task import TaskDefinition
 from dama.embedded import EmbeddedPostgres
 from dama.programs.program import directories_of
 from dama.run.starts import start_of

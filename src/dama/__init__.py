@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from dama.broker.options import BrokerOptions
     from dama.broker.stream import Stream
     from dama.definitions.part import Part
-    from dama.definitions.service import Service, TaskDefinition
+    from dama.definitions.service import Service
+    from dama.definitions.task import TaskDefinition
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
@@ -42,7 +43,7 @@ _HOMES = {
     "SubtaskError": "dama.run.errors",
     "SyncTask": "dama.run.sync_task",
     "Task": "dama.run.task",
-    "TaskDefinition": "dama.definitions.service",
+    "TaskDefinition": "dama.definitions.task",
     "WaitTimeoutError": "dama.run.errors",
     "combine": "dama.domain.slice",
     "each": "dama.domain.slice",

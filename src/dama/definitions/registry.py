@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from traceback import StackSummary
     from types import ModuleType
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
 
 
 class Registry:

@@ -1,24 +1,16 @@
-"""Services: named sets of tasks and actions. Defining one imports no pydantic and no driver.
-
-A decorated function becomes a `TaskDefinition`: its name, params, result and options in one place.
-Who runs it is `dama.run`; who finds it by its name is `dama.definitions.registry`.
-"""
+"""Services: named sets of tasks and actions. Defining one imports no pydantic and no driver."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import re
 import sys
-from functools import cached_property
 from pathlib import Path
-from string import Formatter
 from typing import (
     TYPE_CHECKING,
     Any,
     Concatenate,
-    Generic,
     NoReturn,
     Protocol,
     TypeVar,
@@ -29,174 +21,24 @@ from typing import (
 )
 
 from dama.definitions.declaration import ProgramSettings, read_program
-from dama.definitions.docstring import Docstring, parse_docstring
+from dama.definitions.docstring import parse_docstring
 from dama.definitions.errors import DuplicateNameError
-from dama.definitions.options import TaskOptions, TaskSettings, read_options
-from dama.definitions.params import arguments_of, params_model, validate_params
+from dama.definitions.options import TaskSettings, read_options
 from dama.definitions.part import Part, PartSettings
-from dama.definitions.program import ProgramSpec, program_model
-from dama.definitions.result import ResultType
-from dama.definitions.signature import params_of, refuse_generators
+from dama.definitions.task import TaskDefinition
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import FrameType
 
-    from pydantic import BaseModel
 
 R = TypeVar("R")
-
-LONGEST_KEY = 200
 
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _NAME_WITH_TASKS = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
 _SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([/.][A-Za-z][A-Za-z0-9_-]*)*")
 _INTERNAL = ("$node",)
-
-
-@final
-class TaskDefinition(Generic[R]):
-    """A task: what to run, what it takes and what it gives.
-
-    Attributes:
-        service: The name of its service.
-        name: The full name, such as `flights.load`.
-        function: What was decorated; its first parameter is the task itself.
-        options: How it is queued, timed and tried again.
-        program: What the worker starts instead of the function; None for a task in Python.
-    """
-
-    def __init__(
-        self,
-        service: str,
-        name: str,
-        function: Callable[..., object],
-        options: TaskOptions,
-        program: ProgramSpec | None = None,
-    ) -> None:
-        self.service = service
-        self.name = f"{service}.{name}"
-        self.function = function
-        self.options = options
-        self.program = program
-        # Refuses here what could never be called.
-        params = program.params if program else params_of(self.name, function)
-        if program is None:
-            refuse_generators(self.name, function)
-        where = f"{program.place}: {self.name}" if program else self.name
-        _refuse_unknown_fields(where, options.concurrency_key, params)
-
-    @property
-    def short_name(self) -> str:
-        """The name within the service, such as `load`."""
-        return self.name.removeprefix(f"{self.service}.")
-
-    @property
-    def is_async(self) -> bool:
-        """Whether the function is an `async def`, which runs in the worker's loop."""
-        return inspect.iscoroutinefunction(self.function)
-
-    @property
-    def summary(self) -> str:
-        """The first paragraph of the docstring, on one line."""
-        return self._docstring.summary
-
-    @property
-    def description(self) -> str:
-        """The paragraphs of the docstring after the summary, up to the first section."""
-        return self._docstring.description
-
-    @property
-    def place(self) -> str:
-        """Where it is defined: a file, with the line if it is known."""
-        return self.program.place if self.program else _place(self.function)
-
-    @cached_property
-    def params(self) -> type[BaseModel]:
-        """The model of the params.
-
-        Raises:
-            InvalidDefinitionError: An annotation is not a type that can be validated.
-        """
-        if self.program:
-            return program_model(self.name, self.program.params)
-        return params_model(self.name, self.function, self._docstring.params)
-
-    @cached_property
-    def result(self) -> ResultType[R]:
-        """The type of the result."""
-        return ResultType(self.name, self.function)
-
-    @cached_property
-    def _docstring(self) -> Docstring:
-        return parse_docstring(self.program.help if self.program else self.function.__doc__)
-
-    def validate(self, params: Mapping[str, Any]) -> BaseModel:
-        """Validate params, all at once.
-
-        Raises:
-            InvalidParamsError: With every problem there is.
-        """
-        return validate_params(self.name, self.params, params)
-
-    def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate params; give them as keyword arguments of the function, defaults included.
-
-        Raises:
-            InvalidParamsError: With every problem there is.
-        """
-        return arguments_of(self.validate(params))
-
-    def encode_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate params; give them as JSON builtins, defaults included, to be kept in an event.
-
-        Raises:
-            InvalidParamsError: With every problem there is.
-        """
-        from dama.definitions import kept  # noqa: PLC0415 - a definition needs no msgspec
-
-        given = kept.without_foreign_scalars(dict(params))
-        validated = self.validate(given)
-        return kept.encode_params(self.name, given, validated)
-
-    def limit_key(self, params: Mapping[str, Any]) -> str | None:
-        """What a run is counted by, given its encoded params; None when there is no limit.
-
-        Raises:
-            InvalidDefinitionError: The template does not fit the params.
-        """
-        options = self.options
-        if options.concurrency is None and options.singleton is None:
-            return None
-        if options.concurrency_key is None:
-            return self.name
-        try:
-            values = options.concurrency_key.format_map(params)
-        except (ValueError, TypeError) as error:
-            raise InvalidDefinitionError(
-                f"{self.name}: concurrency_key {options.concurrency_key!r} does not fit its "
-                f"params: {error}."
-            ) from error
-        if len(values) > LONGEST_KEY:  # an index has no room for more
-            values = hashlib.sha256(values.encode()).hexdigest()
-        return f"{self.name}/{values}"
-
-    def encode_result(self, value: R) -> object:
-        """Turn a result into JSON builtins.
-
-        Raises:
-            InvalidResultError: It is not what the annotation promises, or not JSON.
-        """
-        return self.result.encode(value)
-
-    def decode_result(self, value: object) -> R:
-        """Turn JSON builtins back into the type of the result.
-
-        Raises:
-            InvalidResultError: They do not fit it.
-        """
-        return self.result.decode(value)
 
 
 class TaskDecorator(Protocol):
@@ -398,24 +240,6 @@ class Service(Part):
         sys.exit(cli.service_main(self, argv))
 
 
-def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str]) -> None:
-    try:
-        fields = [field for _, field, *_ in Formatter().parse(template or "") if field is not None]
-    except ValueError as error:
-        raise InvalidDefinitionError(f"{task}: concurrency_key {template!r}: {error}.") from error
-    for field in fields:
-        if field not in set(params):
-            raise InvalidDefinitionError(
-                f"{task}: concurrency_key names {field!r}, which is no param of it.",
-                f"It has {', '.join(params) or 'none'}.",
-            )
-
-
 async def _only_the_worker(_: object, **__: object) -> Any:  # noqa: ANN401 - what it leaves
     """Stand in for the function of a program: no worker calls it."""
     raise InvalidDefinitionError("This task is a program: a worker starts it, nobody can call it.")
-
-
-def _place(function: Callable[..., object]) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)

@@ -17,7 +17,7 @@ from dama.run.starts import Wishes, start_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
 
 START_BATCH = 1000
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dama.definitions.program import ProgramSpec
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.programs.run_directory import RunDirectory
 
 ALWAYS = ("PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "DAMA_HOME")

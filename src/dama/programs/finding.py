@@ -8,7 +8,7 @@ from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UnknownTaskError
 from dama.definitions.options import TaskOptions
 from dama.definitions.program import ExitCodes, ProgramSpec
-from dama.definitions.service import TaskDefinition
+from dama.definitions.task import TaskDefinition
 from dama.programs.isolated import IsolatedRun
 from dama.programs.program import ProgramRun
 from dama.programs.run_directory import State, state_of

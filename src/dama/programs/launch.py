@@ -22,7 +22,7 @@ from dama.programs.environment import inherited, passed_on
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.programs.run_directory import RunDirectory
 
 LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from dama.definitions.registry import Registry
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
 
 THREADS = 100
 AT_ONCE = datetime.fromtimestamp(0, UTC)

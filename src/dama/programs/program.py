@@ -38,7 +38,7 @@ from dama.run.execution import Beginning
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.domain.outcome import Outcome
     from dama.programs.programs import Programs
     from dama.programs.run_directory import RunDirectory

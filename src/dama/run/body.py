@@ -13,7 +13,7 @@ from dama.run.threads import BlockingCall
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.run.execution import Execution
 
 

@@ -13,7 +13,7 @@ from dama.store.errors import CircleError
 HOPELESS = (UndeclaredCommandError, DivergedError, UnawaitedError, CircleError)
 
 if TYPE_CHECKING:
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
 
 
 def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException) -> Outcome:

@@ -11,7 +11,7 @@ from dama.store import Start
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.run.commands import Commands
 
 

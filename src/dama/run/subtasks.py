@@ -21,7 +21,7 @@ from dama.run.patience import until_answered
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Sequence
 
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.run.asks import Asks
     from dama.store import Outcome, Store
 

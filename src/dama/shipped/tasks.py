@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.broker.call import Call
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.shipped.ends import Ends
     from dama.store import Outcome
 

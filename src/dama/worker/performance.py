@@ -36,7 +36,7 @@ from dama.telemetry import about
 from dama.worker.poison import PoisonError, is_poison, is_suspect
 
 if TYPE_CHECKING:
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.programs.program import ProgramRun
 
 FIRST_PAUSE = 0.5

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
-    from dama.definitions.service import TaskDefinition
+    from dama.definitions.task import TaskDefinition
     from dama.store import Claim
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dama.definitions.declaration import PARAM_KEYS, PROGRAM_KEYS
+from dama.definitions.declaration import PROGRAM_KEYS
+from dama.definitions.declared_params import PARAM_KEYS
 from dama.definitions.errors import DuplicateNameError, InvalidParamsError, ProgramEnvironmentError
 from dama.definitions.program import ExitCodes
 from dama.definitions.program_params import TYPES

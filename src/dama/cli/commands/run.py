@@ -22,7 +22,8 @@ from dama.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dama.definitions.service import Service, TaskDefinition
+    from dama.definitions.service import Service
+    from dama.definitions.task import TaskDefinition
 
 _META = "dama.run"
 _COMMAND = "dama.command"

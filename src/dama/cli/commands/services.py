@@ -12,7 +12,8 @@ from dama.cli.terminal import echo, style
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
-    from dama.definitions.service import Service, TaskDefinition
+    from dama.definitions.service import Service
+    from dama.definitions.task import TaskDefinition
 
 
 @click.command(
