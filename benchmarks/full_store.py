@@ -20,7 +20,7 @@ import psycopg
 from dama.domain.event import Event
 from dama.embedded import EmbeddedPostgres
 from dama.store import Append, Start, Store, schema
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from dama.worker.claims import Claims
 
 QUEUED = 1_000_000

@@ -12,7 +12,7 @@ from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
 from dama.operations import health
 from dama.store import Start
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 
 
 async def findings(store, monkeypatch, database_url):

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from dama.store import Start
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from tests.integration.leases import renew
 
 LEASE = timedelta(seconds=60)

@@ -14,7 +14,7 @@ from dama.errors import InvalidDefinitionError
 from dama.run.starts import start_of
 from dama.store import Append, Start
 from dama.store.errors import SingletonError
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from tests.integration.leases import renew
 
 LEASE = timedelta(seconds=60)

@@ -13,7 +13,7 @@ import pytest
 from dama import clock
 from dama.domain.event import Event
 from dama.store import Append, Start, Store
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from dama.worker.claims import Claims
 from tests.conftest import url_of
 

@@ -8,7 +8,7 @@ import pytest
 from dama.domain.event import Event
 from dama.store import Append, Start
 from dama.store.errors import StaleEpochError
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from tests.integration.leases import renew
 
 QUEUE = """

@@ -14,7 +14,7 @@ from dama.domain.event import Event
 from dama.domain.outcome import Waiting
 from dama.store import Start
 from dama.store.errors import StaleEpochError
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from tests.integration.leases import renew
 
 TASKS = ("a.b", "a.child")

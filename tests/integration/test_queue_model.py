@@ -27,7 +27,8 @@ from dama.domain.event import Event
 from dama.domain.outcome import Waiting
 from dama.store import Start, Store
 from dama.store.errors import LifeCycleError, StaleEpochError
-from dama.store.queue import Place, WorkerIdentity
+from dama.store.queue import Place
+from dama.store.queue_rows import WorkerIdentity
 from dama.store.renewal import Renewer
 from tests.integration.queue_model import LATER, PAST, TASK, Model, Queue
 

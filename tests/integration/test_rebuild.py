@@ -12,7 +12,7 @@ from dama.domain.outcome import Waiting
 from dama.run.subtasks import Endings
 from dama.store import Append, Start
 from dama.store.errors import WorkersAliveError
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 from dama.store.rows import Difference
 from dama.worker.worker import Worker
 

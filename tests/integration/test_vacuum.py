@@ -5,7 +5,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 
 EARLY = (
     "run_queue",

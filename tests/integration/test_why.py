@@ -14,7 +14,7 @@ from dama.domain.circle import WaitsFor, find_circle, who_waits
 from dama.domain.outcome import Waiting
 from dama.operations import contexts
 from dama.store import Start
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 
 LEASE = timedelta(hours=1)
 task = partial(Start, "a.b", {})

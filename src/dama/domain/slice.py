@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final, get_type_hints, overload
 
-import msgspec
-
-from dama.domain.errors import InvalidSliceError, UnknownSliceError, UnreadableEventError
-from dama.domain.event import ABSENT, Event, StoredEvent
-from dama.domain.exact import to_builtins
+from dama.domain.errors import InvalidSliceError, UnknownSliceError
+from dama.domain.event import Event, StoredEvent
+from dama.domain.event_creator import EventCreator, payload_type, plain, typed
 from dama.domain.origin import caller
 
 S = TypeVar("S")
@@ -62,60 +60,6 @@ class StateCodec(Generic[S]):
 
     encode: Callable[[S], object]
     decode: Callable[[Any], S]
-
-
-@final
-class EventCreator(Generic[P]):
-    """Makes events of one type: call it with the payload.
-
-    Attributes:
-        type: The type of its events, as it is stored.
-    """
-
-    def __init__(self, type_: str, payload_type: Any) -> None:  # noqa: ANN401 - any annotation
-        self.type = type_
-        self._payload_type = payload_type
-        self._prepare: Callable[..., P] | None = None
-
-    def __call__(self, payload: P | Any = ABSENT, **prepared: Any) -> Event:  # noqa: ANN401 - what prepare takes
-        """Make an event; what `prepare` was given is passed on to it."""
-        if self._prepare is not None:
-            arguments = () if payload is ABSENT else (payload,)
-            payload = self._prepare(*arguments, **prepared)
-        return Event(self.type, ABSENT if payload is ABSENT else _plain(payload))
-
-    def prepare(self, function: Callable[..., P]) -> Callable[..., P]:
-        """Let a function make the payload: the only place for a clock, a uuid or I/O."""
-        self._prepare = function
-        return function
-
-    def match(self, event: Event) -> bool:
-        """Whether an event is one of its own."""
-        return event.type == self.type
-
-    def payload_of(self, event: Event) -> P:
-        """The payload of one of its events, in its type.
-
-        Raises:
-            UnreadableEventError: The payload does not have that type.
-        """
-        if self._payload_type is Any:
-            return event.payload
-        try:
-            return msgspec.convert(event.payload, self._payload_type)
-        except msgspec.ValidationError:
-            return self._rarer_payload_of(event)
-
-    def _rarer_payload_of(self, event: Event) -> P:
-        """As `payload_of`, with models and keys that are no text: asking for them slows a fold."""
-        try:
-            return _typed(event.payload, self._payload_type)
-        except msgspec.ValidationError as error:
-            place = f" {event.event_id}" if isinstance(event, StoredEvent) else ""
-            raise UnreadableEventError(
-                f"The payload of event{place} ({event.type}) does not fit its reducer: {error}.",
-                "Let the payload's type take old events too, with defaults for what they lack.",
-            ) from error
 
 
 @final
@@ -180,7 +124,7 @@ class Slice(Generic[S]):
 
         def define(function: Callable[[S, Any], S]) -> EventCreator[Any]:
             name: str = getattr(function, "__name__", "reducer")
-            creator = EventCreator[Any](type or f"{self.name}/{name}", _payload_type(function))
+            creator = EventCreator[Any](type or f"{self.name}/{name}", payload_type(function))
             self._add(creator.type, _with_payload(function, creator))
             self._learn_state_type(function)
             return creator
@@ -249,14 +193,14 @@ class Slice(Generic[S]):
 
     def encode_state(self, state: S) -> object:
         """The state as JSON builtins, for a snapshot or a reader."""
-        return _plain(state) if self._codec is None else self._codec.encode(state)
+        return plain(state) if self._codec is None else self._codec.encode(state)
 
     def decode_state(self, value: object) -> S:
         """A state out of the JSON builtins of a snapshot."""
         if self._codec is not None:
             return self._codec.decode(value)
         wanted = type(self.initial) if self._state_type is None else self._state_type
-        return _typed(value, wanted)
+        return typed(value, wanted)
 
     def _add(self, type_: str, function: Reducer[S]) -> None:
         if type_ in self._cases:
@@ -364,31 +308,6 @@ def _with_payload(function: Callable[[S, Any], S], creator: EventCreator[Any]) -
     return reduce
 
 
-def _plain(value: object) -> object:
-    return to_builtins(value, _plain_model)
-
-
-def _typed(value: object, wanted: Any) -> Any:  # noqa: ANN401 - any annotation
-    return msgspec.convert(value, wanted, str_keys=True, dec_hook=_typed_model)
-
-
-# Models are known by what they can do: importing pydantic would cost every start 90 ms.
-
-
-def _plain_model(value: object) -> object:
-    dump = getattr(value, "model_dump", None)
-    if dump is None:
-        raise NotImplementedError(f"A {type(value).__name__} can not become JSON.")
-    return dump(mode="json")
-
-
-def _typed_model(wanted: type[Any], value: object) -> object:
-    validate = getattr(wanted, "model_validate", None)
-    if validate is None:
-        raise NotImplementedError(f"A {wanted.__name__} can not be made of JSON.")
-    return validate(value)
-
-
 def _state_annotation(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation
     """What a reducer's state is annotated with; None when that says nothing."""
     if not isinstance(function, types.FunctionType):
@@ -399,18 +318,3 @@ def _state_annotation(function: Callable[..., object]) -> Any:  # noqa: ANN401 -
         return None
     says_nothing = found is Any or found is object or isinstance(found, TypeVar)
     return None if says_nothing else found
-
-
-def _payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation
-    names = list(inspect.signature(function).parameters)
-    if len(names) != 2:  # noqa: PLR2004 - state and payload
-        raise InvalidSliceError(
-            f"The reducer {getattr(function, '__name__', function)} must take a state, a payload."
-        )
-    try:
-        return get_type_hints(function).get(names[1], Any)
-    except NameError as error:
-        raise InvalidSliceError(
-            f"The payload's annotation of {getattr(function, '__name__', function)} can not be "
-            f"evaluated: {error}. Import its type outside of TYPE_CHECKING."
-        ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama.config.private_file import write_private
-from dama.store.queue import WorkerIdentity
+from dama.store.queue_rows import WorkerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,7 +9,7 @@ import psycopg
 
 from dama.store import session
 from dama.store.errors import translate_own
-from dama.store.queue import Renewal
+from dama.store.queue_rows import Renewal
 from dama.store.statements import statement
 
 if TYPE_CHECKING:

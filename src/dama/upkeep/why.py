@@ -10,7 +10,7 @@ from dama.domain.circle import WaitsFor, who_waits
 
 if TYPE_CHECKING:
     from dama.store import ContextRow
-    from dama.store.queue import Obstacle
+    from dama.store.queue_rows import Obstacle
 
 HINTS = {"circle": "None of them can continue. Cancel one: dama cancel CONTEXT"}
 

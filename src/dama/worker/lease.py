@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from dama.store.queue import Renewal
+    from dama.store.queue_rows import Renewal
     from dama.store.renewal import Renewer
 
 RENEW_SECONDS = 1.0

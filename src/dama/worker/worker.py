@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from dama.definitions.registry import Registry
     from dama.store import Claim, Store
-    from dama.store.queue import Renewal
+    from dama.store.queue_rows import Renewal
 
 LEASE = timedelta(seconds=3.5)
 RECONCILE_SECONDS = 5.0

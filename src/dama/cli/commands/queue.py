@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dama.cli.session import Session
-    from dama.store.queue import QueueRow
+    from dama.store.queue_rows import QueueRow
     from dama.upkeep.why import Reason
 
 
@@ -137,7 +137,7 @@ def _set(
 
 
 def _number(count: int) -> str:
-    from dama.store.queue import MOST_COUNTED
+    from dama.store.queue_rows import MOST_COUNTED
 
     return str(count) if count < MOST_COUNTED else f"{count}+"
 

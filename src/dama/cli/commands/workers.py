@@ -13,7 +13,7 @@ from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
-    from dama.store.queue import WorkerRow
+    from dama.store.queue_rows import WorkerRow
 
 
 @click.command(epilog=examples("dama workers", "dama workers --json"))
