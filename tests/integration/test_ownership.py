@@ -274,7 +274,7 @@ async def test_a_thread_that_waits_for_its_task_is_told_of_the_time_out(store):
     async with worker(store).working() as working:
         assert (await ended(store, context)).error["name"] == "TimeoutError"
         async with asyncio.timeout(10):
-            while working._running:  # noqa: ASYNC110 - it sets no event
+            while working.running:  # noqa: ASYNC110 - it sets no event
                 await asyncio.sleep(0.05)
 
 

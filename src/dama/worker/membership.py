@@ -1,0 +1,123 @@
+"""Membership: the worker as the database knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import logging
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from dama.programs.process import identity_of_this_process, process_start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from dama.duty import Duty
+    from dama.programs.programs import Programs
+    from dama.store import Claim
+    from dama.store.queue import RunQueue
+    from dama.worker.offer import Offer
+
+LEASE = timedelta(seconds=3.5)
+MOST_TROUBLE = 1000
+
+_log = logging.getLogger("dama.worker")
+
+
+class Membership:
+    """A worker among those of its database.
+
+    Args:
+        queue: Of the database.
+        offer: What it offers.
+        home: The folder of dama's files.
+
+    Attributes:
+        id: The worker's id; 0 before it is registered.
+        place: Host, machine, user and DAMA_HOME.
+        name: `host:pid`.
+    """
+
+    def __init__(self, queue: RunQueue, offer: Offer, home: Path) -> None:
+        self.id = 0
+        self._queue = queue
+        self._offer = offer
+        self._identity = identity_of_this_process(home)
+        self.place = self._identity.place
+        self.name = f"{self._identity.host}:{self._identity.pid}"
+        self._user = getpass.getuser()
+        self._again: asyncio.Task[None] | None = None
+
+    async def register(self, programs: Programs) -> None:
+        """Make the worker known, with the programs of its place; the dead ones are buried."""
+        await programs.find_directories()
+        if there := [(run.context_id, run.epoch) for run in programs.directories.open()]:
+            await self._queue.take_place(there, self._identity)
+        await self._bury_the_dead()
+        offer = self._offer
+        self.id = await self._queue.register(
+            self._identity,
+            queues=offer.queues,
+            root=offer.root,
+            slots=offer.slots,
+            labels=offer.labels,
+            tasks=offer.tasks,
+            lease=LEASE,
+        )
+
+    def register_again(self, programs: Programs) -> bool:
+        """Register again in the background; False when that is going on already."""
+        if self._again is not None and not self._again.done():
+            return False
+        self._again = asyncio.create_task(self._try_again(programs))
+        return True
+
+    async def leave(self) -> None:
+        """What the worker still holds is queued again."""
+        try:
+            await self._queue.release([self.id], died=False)
+        except Exception as error:  # noqa: BLE001 - the database may be what stopped us
+            _log.warning("what is not done is queued again when the lease runs out: %s", error)
+
+    async def note(self, duties: Sequence[Duty]) -> None:
+        """Tell those who look from outside what fails here at the moment."""
+        troubles = "; ".join(duty.trouble for duty in duties if duty.trouble)
+        with suppress(Exception):  # the database may be the trouble; the log has it
+            await self._queue.set_trouble(self.id, troubles[:MOST_TROUBLE] or None)
+
+    def lease_params(self, held: Sequence[int]) -> dict[str, Any]:
+        """What a renewal says of the worker and of what it holds."""
+        offer = self._offer
+        return {
+            "worker_id": self.id,
+            "held": held,
+            "queues": list(offer.queues),
+            "tasks": offer.tasks,
+            "offered": offer.labels,
+            "scheduled": offer.tasks if offer.root is None else [],
+            "lease": LEASE,
+        }
+
+    def start_meta(self, claim: Claim) -> dict[str, Any]:
+        """The meta of the beginning of a run."""
+        return {"attempt": claim.attempt, "user": self._user, "version": self._identity.version}
+
+    async def _try_again(self, programs: Programs) -> None:
+        try:
+            await self.register(programs)
+        except Exception as error:  # noqa: BLE001 - the next renewal asks for it again
+            _log.warning("the worker is not registered again yet: %s", error)
+
+    async def _bury_the_dead(self) -> None:
+        """Earlier workers of this place whose process is gone: what they held is queued at once.
+
+        Those that cannot be seen from here, in another PID namespace or before another boot, are
+        not known to be dead: their lease decides.
+        """
+        known = await self._queue.neighbours(self._identity)
+        dead = [worker_id for worker_id, pid, started in known if process_start(pid) != started]
+        if dead:
+            await self._queue.release(dead)

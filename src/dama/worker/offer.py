@@ -1,0 +1,70 @@
+"""What a worker offers: which runs it takes, and how many at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dama.definitions.adhoc import adhoc
+from dama.errors import DamaError
+from dama.run.commands import Commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from dama.definitions.registry import Registry
+
+_log = logging.getLogger("dama.worker")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a worker offers.
+
+    Attributes:
+        queues: What it claims from, in this order.
+        tasks: What it knows.
+        labels: What it offers to runs that need it.
+        root: Only runs of this tree; None for all.
+        slots: How many runs it performs at once.
+    """
+
+    queues: Sequence[str]
+    tasks: Sequence[str]
+    labels: Sequence[str]
+    root: int | None
+    slots: int
+
+
+def offer_of(
+    registry: Registry,
+    home: Path,
+    *,
+    queues: Sequence[str] | None,
+    root: int | None,
+    slots: int,
+    labels: Iterable[str],
+) -> Offer:
+    """Complete what a worker was told: the queues of its tasks, its right to run commands."""
+    right = _right_to_commands(home)
+    tasks = [*registry.tasks.values(), *([adhoc] if right else [])]
+    own = sorted({task.options.queue for task in tasks})
+    return Offer(
+        queues=own if queues is None else queues,
+        tasks=[task.name for task in tasks],
+        labels=sorted({*labels, *right}),
+        root=root,
+        slots=slots,
+    )
+
+
+def _right_to_commands(home: Path) -> list[str]:
+    """The label of the key to undeclared commands; nothing where the key cannot be used."""
+    try:
+        return [Commands(home).label()]
+    except (DamaError, OSError) as error:
+        _log.warning("undeclared commands are left to others: %s", error)
+        return []
