@@ -6,6 +6,7 @@ on a server that others manage: whatever works here works there. The superuser h
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,17 @@ from dama.store import Store, schema
 TEMPLATE = "dama_template"
 OWNER = "plain_owner"
 FEWEST_PROCESSES = 2
+
+
+def pytest_configure() -> None:
+    """Take the signals of a terminal, where `nohup` or a shell's `&` has them ignored.
+
+    What is ignored is inherited, and no test could interrupt the processes that it starts. A
+    handler is not inherited, and one that does nothing keeps this process as safe as before.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)

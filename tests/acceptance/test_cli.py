@@ -17,7 +17,7 @@ from dama.embedded import EmbeddedPostgres
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """Small tasks for tests."""
-import asyncio
+import asyncio, pathlib
 from dama import Service, Task
 
 small = Service("small")
@@ -39,8 +39,11 @@ async def fail(task: Task) -> None:
 
 @small.task
 async def ticks(task: Task, count: int = 20) -> int:
-    """Take a while, step by step."""
-    for _ in range(count):
+    """Take a while, step by step, and longer in a folder with a file `slow`."""
+    for number in range(count):
+        if number == 3:
+            while pathlib.Path("slow").exists():
+                await asyncio.sleep(0.02)
         await task.step("tick", asyncio.sleep, 0.1)
     return count
 '''
@@ -179,6 +182,8 @@ NOTHING = (
 
 def test_an_interrupted_run_goes_on_with_resume(dama, project):
     """Ctrl-C says how; done steps are not done again."""
+    slow = project / "slow"
+    slow.touch()
     with subprocess.Popen(
         [DAMA, "run", "small.ticks"],
         cwd=project,
@@ -194,6 +199,7 @@ def test_an_interrupted_run_goes_on_with_resume(dama, project):
     assert process.returncode == 130
     assert "dama resume 1" in rest
 
+    slow.unlink()
     resumed = dama("resume", "1", "--json")
 
     assert json.loads(resumed.stdout)["result"] == 20

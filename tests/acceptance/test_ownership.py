@@ -64,6 +64,7 @@ class Project:
         self.folder = folder
         self.url = url
         self.environ = {**os.environ, "DAMA_DATABASE_URL": url}
+        self.started = []
         (folder / "deadly.py").write_text(SERVICE)
         (folder / "dama.toml").write_text('services = ["deadly"]\n')
 
@@ -74,9 +75,11 @@ class Project:
         )  # fmt: skip
 
     def start(self, *arguments):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [DAMA, *arguments], cwd=self.folder, env=self.environ, stderr=subprocess.DEVNULL
         )
+        self.started.append(process)
+        return process
 
     def queue(self, task):
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -104,7 +107,11 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path, database_url):
-    return Project(tmp_path, database_url)
+    project = Project(tmp_path, database_url)
+    yield project
+    for process in project.started:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("task", ["leaves", "crashes"])
