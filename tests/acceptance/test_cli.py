@@ -287,9 +287,9 @@ def test_a_run_that_is_enqueued_waits_for_a_worker(dama, wish):
     begun = dama("run", "small.add", "--a", "1", *wish)
 
     assert "Context 1 of small.add is queued." in begun.stdout, begun.stderr
-    assert json.loads(dama("show", "1", "--json").stdout)["context"]["run"]["state"] == "queued"
+    assert json.loads(dama("show", "1", "--json").stdout)["run"]["state"] == "queued"
     dama("worker", "--until-idle", *(wish if "gpu" in wish else ()))
-    assert json.loads(dama("show", "1", "--json").stdout)["context"]["status"] == "DONE"
+    assert json.loads(dama("show", "1", "--json").stdout)["status"] == "DONE"
 
 
 def test_a_module_is_its_own_command_line(dama, project):

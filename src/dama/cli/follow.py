@@ -48,12 +48,15 @@ def run_here(
     return _followed(session, started, as_json=as_json, quiet=quiet)
 
 
-def resume_here(session: Session, context_id: int, *, as_json: bool, quiet: bool = False) -> int:
+def resume_here(
+    session: Session, context_id: int, *, reason: str | None, as_json: bool, quiet: bool = False
+) -> int:
     """Let a context go on, work on it in this process, and follow it to its end."""
     from dama.operations import contexts
+    from dama.operations.who import person
 
     async def resumed(app: App) -> int:
-        await contexts.resume(app, context_id)
+        await contexts.resume(app, context_id, person(reason))
         return context_id
 
     return _followed(session, resumed, as_json=as_json, quiet=quiet)

@@ -3,25 +3,99 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
+from dama.domain.event import ABSENT, parse_event
 from dama.domain.lifecycle import lifecycle
+from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import find_slice
 from dama.operations.who import person
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.programs import directories_of
-from dama.store import Outcome
+from dama.store import ContextRow, Outcome
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.upkeep.why import Reason, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator
 
     from dama.app import App
     from dama.domain.event import StoredEvent
 
 FOLLOW_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class ContextReport(ContextRow):
+    """A context with what came of it.
+
+    Attributes:
+        result: What its task returned; None when it returned nothing or is not done.
+        error: What it failed with.
+        why: Why its run is not running; empty when it is, or when there is none.
+        lifecycle: The state of its life cycle: params, attempts, steps, progress.
+    """
+
+    result: object = None
+    error: Mapping[str, Any] | None = None
+    why: tuple[Reason, ...] = ()
+    lifecycle: object = None
+
+
+async def read(app: App, context_id: int) -> ContextReport:
+    """A context with what came of it.
+
+    Raises:
+        UnknownContextError: There is none.
+    """
+    context = await app.store.context(context_id)
+    ended = await outcome(app, context_id)
+    is_idle = context.run is not None and context.run.state != "running"
+    return ContextReport(
+        **vars(context),
+        result=None if ended.result is ABSENT else ended.result,
+        error=ended.error,
+        why=tuple(await why(app, context_id)) if is_idle else (),
+        lifecycle=await state(app, context_id, lifecycle.name),
+    )
+
+
+async def dispatch(
+    app: App,
+    context_id: int,
+    event: Mapping[str, Any],
+    *,
+    expected: int | None = None,
+    by: Mapping[str, Any] | None = None,
+) -> int:
+    """Append an event from outside: a signal that a task waits for, an approval; gives its id.
+
+    A context without a task is of a program of the first system, which ends it itself; in all
+    others the controller's own events are refused.
+
+    Args:
+        context_id: Whose.
+        event: A Flux Standard Action: type, and payload, error, meta if it has them.
+        expected: Refuse when the context has another version.
+        by: Who does it; by default the user of this process.
+
+    Raises:
+        InvalidEventError: It is none; the key and the rule are named.
+        ReservedEventError: Only the controller may write it.
+        UnknownContextError: There is no such context.
+        StaleVersionError: The context has another version.
+    """
+    meta: object = event.get("meta")
+    if meta is None or isinstance(meta, Mapping):  # what is no object is refused below
+        meta = {**without_who(cast("Mapping[str, Any]", meta or {})), **(by or person())}
+    parsed = parse_event({**event, "meta": meta})
+    if (await app.store.context(context_id)).task is not None:
+        refuse_reserved(parsed)
+    (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
+    return event_id
 
 
 async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> list[int]:
@@ -32,8 +106,9 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
         LifeCycleError: It has ended already.
     """
     context = await app.store.context(context_id)
-    why = "cancelled by an operator"
-    cancelled = await app.store.cancel([context_id], why, by or person())
+    by = by or person()
+    message = str(by.get("reason") or "cancelled by an operator")
+    cancelled = await app.store.cancel([context_id], message, by)
     if not cancelled:
         raise LifeCycleError(
             f"Context {context_id} is {context.status}; there is nothing to cancel.",

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dama.domain.schedule import firings_between
+from dama.store.schedules import ScheduleRow
 from dama.worker.scheduler import start_at
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from dama.app import App
     from dama.domain.schedule import Schedule
 
+SHOWN_FIRINGS = 5
 START_BATCH = 1000
 
 
@@ -30,6 +32,53 @@ async def add(app: App, schedule: Schedule) -> datetime:
     start_at(schedule, first, app.registry)  # raises here what would pause it later
     await app.store.schedules.add(schedule, first)
     return first
+
+
+@dataclass(frozen=True)
+class ScheduleReport:
+    """A schedule with what comes of it.
+
+    Attributes:
+        schedule: What it says, and what it did.
+        firings: The next ones.
+    """
+
+    schedule: ScheduleRow
+    firings: tuple[datetime, ...]
+
+
+async def all_of(app: App) -> list[ScheduleRow]:
+    """All schedules, by name."""
+    return await app.store.schedules.all()
+
+
+async def read(app: App, name: str) -> ScheduleReport:
+    """A schedule and when it fires next.
+
+    Raises:
+        UnknownScheduleError: There is none of this name.
+    """
+    row = await app.store.schedules.get(name)
+    following = islice(row.schedule.firings(row.next_at), SHOWN_FIRINGS - 1)
+    return ScheduleReport(row, (row.next_at, *following))
+
+
+async def pause(app: App, name: str) -> None:
+    """Let a schedule fire no more; what runs goes on.
+
+    Raises:
+        UnknownScheduleError: There is none of this name.
+    """
+    await app.store.schedules.set(name, paused=True)
+
+
+async def remove(app: App, name: str) -> None:
+    """Remove a schedule; what it started is kept.
+
+    Raises:
+        UnknownScheduleError: There is none of this name.
+    """
+    await app.store.schedules.remove(name)
 
 
 async def resume(app: App, name: str) -> datetime:

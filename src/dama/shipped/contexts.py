@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
-from dama.domain.event import ABSENT, parse_event
-from dama.domain.reserved import refuse_reserved, without_who
 from dama.operations import contexts
+from dama.operations.who import because
 from dama.shipped.documents import Id, document, permit_context, starter
 from dama.store.windows import ContextFilter
 
@@ -81,16 +80,7 @@ def contexts_service(app: App) -> Service:
     async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
         """Read one context: status, life cycle, params, result or error."""
         await permit_context(app, call, context_id)
-        context = await app.store.context(context_id)
-        outcome = await contexts.outcome(app, context_id)
-        state = await contexts.state(app, context_id, "lifecycle")
-        result = None if outcome.result is ABSENT else outcome.result
-        return {
-            **document(context),
-            "result": document(result),
-            "error": document(outcome.error),
-            "lifecycle": document(state),
-        }
+        return document(await contexts.read(app, context_id))
 
     @service.action(scope="viewer", rest="GET /:context_id/tree")
     async def tree(
@@ -177,6 +167,7 @@ def events_service(app: App) -> Service:
         context_id: Id,
         event: dict[str, Any],
         expected: Version | None = None,
+        reason: str | None = None,
     ) -> dict[str, int]:
         """Append an event to a context: a signal that a task waits for, an approval, a correction.
 
@@ -184,14 +175,11 @@ def events_service(app: App) -> Service:
             context_id: Whose.
             event: A Flux Standard Action: type, and payload, error, meta if it has them.
             expected: Refuse when the context has another version.
+            reason: Why; it is kept in the event.
         """
         await permit_context(app, call, context_id)
-        meta: object = event.get("meta")
-        if isinstance(meta, dict | None):  # what is no object is refused below
-            meta = without_who(cast("dict[str, Any]", meta or {})) | starter(call)
-        parsed = parse_event({**event, "meta": meta})
-        refuse_reserved(parsed)
-        (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
+        by = because(starter(call), reason)
+        event_id = await contexts.dispatch(app, context_id, event, expected=expected, by=by)
         return {"context_id": context_id, "event_id": event_id}
 
     @service.action(scope="viewer", rest="GET /")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.service import Service
 from dama.domain.schedule import CatchUp, Overlap, Schedule
+from dama.operations import queues
 from dama.operations import schedules as verbs
 from dama.shipped.documents import document, starter
 
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
 def schedules_service(app: App) -> Service:
     """Make the service `schedules`."""
     service = Service("schedules", description="Start tasks by the clock.")
-    schedules = app.store.schedules
 
     @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the schedules."""
-        return document(await schedules.all())
+        return document(await verbs.all_of(app))
 
     @service.action(scope="viewer", rest="GET /:name")
     async def get(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
-        """Read one schedule."""
-        return document(await schedules.get(name))
+        """Read one schedule, with its next firings."""
+        return document(await verbs.read(app, name))
 
     @service.action(scope="operator", rest="POST /")
     async def add(  # noqa: PLR0913 - what a schedule has
@@ -60,7 +60,7 @@ def schedules_service(app: App) -> Service:
     @service.action(scope="operator", rest="POST /:name/pause")
     async def pause(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
         """Start nothing by a schedule until it is resumed."""
-        await schedules.set(name, paused=True)
+        await verbs.pause(app, name)
 
     @service.action(scope="operator", rest="POST /:name/resume")
     async def resume(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
@@ -70,7 +70,7 @@ def schedules_service(app: App) -> Service:
     @service.action(scope="operator", rest="DELETE /:name")
     async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
         """Remove a schedule."""
-        await schedules.remove(name)
+        await verbs.remove(app, name)
 
     return service
 
@@ -82,19 +82,33 @@ def queues_service(app: App) -> Service:
     @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the queues, with how much waits in them and since when."""
-        return document(await app.store.queue.queues())
+        return document(await queues.all_of(app))
 
     @service.action(scope="operator", rest="POST /:queue/pause")
     async def pause(call: Call, queue: str) -> None:
         """Start nothing of a queue until it is resumed."""
-        who = starter(call)
-        by = who.get("user") or who.get("token") or who.get("user_as_said") or call.node_id
-        await app.store.queue.set_queue(queue, paused=True, by=by)
+        await queues.pause(app, queue, starter(call))
 
     @service.action(scope="operator", rest="POST /:queue/resume")
     async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
         """Let a paused queue go on."""
-        await app.store.queue.set_queue(queue, paused=False)
+        await queues.resume(app, queue)
+
+    @service.action(scope="operator", rest="POST /:queue/limit")
+    async def limit(
+        call: Call,  # noqa: ARG001 - all actions have it
+        queue: str,
+        concurrency: int | None = None,
+        rate: float | None = None,
+    ) -> None:
+        """Limit how much of a queue runs, on all workers together.
+
+        Args:
+            queue: Its name.
+            concurrency: Runs at once; 0 for no limit.
+            rate: Starts a second; 0 for no limit.
+        """
+        await queues.limit(app, queue, concurrency=concurrency, rate=rate)
 
     return service
 

@@ -8,6 +8,7 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.operations import contexts, tasks
+from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
 from dama.shipped.ends import no_worker_text
 
@@ -108,16 +109,27 @@ def tasks_service(app: App, ends: Ends) -> Service:
         return result_of(context_id, await ends.wait(context_id))
 
     @service.action(scope="operator", rest="POST /:context_id/cancel")
-    async def cancel(call: Call, context_id: Id) -> dict[str, Any]:
-        """Cancel a context and all below it that have not ended; gives their ids."""
+    async def cancel(call: Call, context_id: Id, reason: str | None = None) -> dict[str, Any]:
+        """Cancel a context and all below it that have not ended; gives their ids.
+
+        Args:
+            context_id: Which.
+            reason: Why; it is kept in the events.
+        """
         await permit_context(app, call, context_id)
-        return {"cancelled": await contexts.cancel(app, context_id, starter(call))}
+        by = because(starter(call), reason)
+        return {"cancelled": await contexts.cancel(app, context_id, by)}
 
     @service.action(scope="operator", rest="POST /:context_id/resume")
-    async def resume(call: Call, context_id: Id) -> dict[str, Any]:
-        """Let a context go on that failed or was cancelled, from its last step."""
+    async def resume(call: Call, context_id: Id, reason: str | None = None) -> dict[str, Any]:
+        """Let a context go on that failed or was cancelled, from its last step.
+
+        Args:
+            context_id: Which.
+            reason: Why; it is kept in the events.
+        """
         await permit_context(app, call, context_id)
-        await contexts.resume(app, context_id, starter(call))
+        await contexts.resume(app, context_id, because(starter(call), reason))
         return await _queued(app, context_id)
 
     return service

@@ -15,20 +15,22 @@ if TYPE_CHECKING:
     from dama.cli.session import Session
 
 
-@click.command(epilog=examples("dama cancel 42", "dama cancel 42 --json"))
+@click.command(epilog=examples("dama cancel 42", 'dama cancel 42 --reason "wrong year"'))
 @click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
-def cancel(session: Session, context_id: int, *, as_json: bool) -> None:
+def cancel(session: Session, context_id: int, *, reason: str | None, as_json: bool) -> None:
     """Cancel a context with its subtasks: what runs, what waits and what is queued.
 
     What is done stays. `dama resume` reopens it, from its last step.
     """
     from dama.operations import contexts
+    from dama.operations.who import person
 
     async def end() -> list[int]:
         async with session.app() as app:
-            return await contexts.cancel(app, context_id)
+            return await contexts.cancel(app, context_id, person(reason))
 
     cancelled = asyncio.run(end())
     if as_json:

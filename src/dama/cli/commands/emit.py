@@ -14,7 +14,6 @@ from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
-    from dama.domain.event import Event
 
 
 @click.command(
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--expect", type=int, metavar="VERSION", help="Refuse when the context has another version."
 )
+@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_obj
 def emit(  # noqa: PLR0913 - one argument an option
@@ -44,6 +44,7 @@ def emit(  # noqa: PLR0913 - one argument an option
     meta: str | None,
     error: bool,
     expect: int | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Append an event to a context.
@@ -53,26 +54,23 @@ def emit(  # noqa: PLR0913 - one argument an option
     """
     event = _event(type_, payload, meta, error=error)
 
-    async def append() -> list[int]:
-        from dama.domain.reserved import refuse_reserved
+    async def append() -> int:
+        from dama.operations import contexts
+        from dama.operations.who import person
 
         async with session.app() as app:
-            # A context without a task is of a program of the first system, which ends it itself.
-            if (await app.store.context(context_id)).task is not None:
-                refuse_reserved(event)
-            return await app.store.append(context_id, [event], expected=expect)
+            by = person(reason)
+            return await contexts.dispatch(app, context_id, event, expected=expect, by=by)
 
-    (event_id,) = asyncio.run(append())
+    event_id = asyncio.run(append())
     if as_json:
         print_json({"context_id": context_id, "event_id": event_id})
     else:
         echo(f"Event {event_id} is in context {context_id}.")
 
 
-def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) -> Event:
+def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) -> dict[str, Any]:
     """Make the event; what was not given is absent, which is not the same as null."""
-    from dama.domain.event import parse_event
-
     parts: dict[str, Any] = {"type": type_}
     if payload is not None:
         parts["payload"] = read_json(payload, "--payload")
@@ -80,4 +78,4 @@ def _event(type_: str, payload: str | None, meta: str | None, *, error: bool) ->
         parts["meta"] = read_json(meta, "--meta")
     if error:
         parts["error"] = True
-    return parse_event(parts)
+    return parts

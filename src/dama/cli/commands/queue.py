@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,9 @@ from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from dama.app import App
     from dama.cli.session import Session
     from dama.store.queue_rows import QueueRow
     from dama.upkeep.why import Reason
@@ -32,10 +32,11 @@ def queue() -> None:
 @click.pass_obj
 def list_queues(session: Session, *, as_json: bool) -> None:
     """List the queues that have runs or settings; 10,000 runs or more are not counted further."""
+    from dama.operations import queues
 
     async def read() -> list[QueueRow]:
         async with session.app() as app:
-            return await app.store.queue.queues()
+            return await queues.all_of(app)
 
     rows = asyncio.run(read())
     if as_json:
@@ -61,7 +62,9 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Start nothing of a queue any more; what runs goes on."""
-    _set(session, name, paused=True, by=getpass.getuser())
+    from dama.operations import queues
+
+    _do(session, lambda app: queues.pause(app, name))
     echo_line(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
 
 
@@ -70,7 +73,9 @@ def pause(session: Session, name: str) -> None:
 @click.pass_obj
 def resume(session: Session, name: str) -> None:
     """Let a paused queue go on."""
-    _set(session, name, paused=False)
+    from dama.operations import queues
+
+    _do(session, lambda app: queues.resume(app, name))
     echo_line(f"The queue {name} goes on.")
 
 
@@ -111,27 +116,16 @@ def print_reasons(found: Sequence[Reason]) -> None:
 @click.pass_obj
 def limit(session: Session, name: str, *, concurrency: int | None, rate: float | None) -> None:
     """Limit how much of a queue runs, on all workers together."""
-    if concurrency is None and rate is None:
-        raise click.UsageError("Give --concurrency, --rate or both.")
-    _set(session, name, concurrency=concurrency, rate=rate)
+    from dama.operations import queues
+
+    _do(session, lambda app: queues.limit(app, name, concurrency=concurrency, rate=rate))
     echo_line(f"The queue {name} is limited.")
 
 
-def _set(
-    session: Session,
-    name: str,
-    *,
-    paused: bool | None = None,
-    concurrency: int | None = None,
-    rate: float | None = None,
-    by: str | None = None,
-) -> None:
+def _do(session: Session, act: Callable[[App], Awaitable[None]]) -> None:
     async def change() -> None:
         async with session.app() as app:
-            await app.store.queue.set_queue(
-                name, paused=paused, concurrency=concurrency, rate=rate, by=by
-            )
-            await app.store.hints.send()
+            await act(app)
 
     asyncio.run(change())
 

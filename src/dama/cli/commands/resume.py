@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
+@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON document.")
 @click.pass_obj
-def resume(session: Session, context_id: int, *, quiet: bool, as_json: bool) -> int:
+def resume(
+    session: Session, context_id: int, *, reason: str | None, quiet: bool, as_json: bool
+) -> int:
     """Let a context go on that failed, was cancelled or was interrupted.
 
     Steps that are done are not done again: their results are read from the events. It runs here,
@@ -25,4 +28,4 @@ def resume(session: Session, context_id: int, *, quiet: bool, as_json: bool) -> 
     """
     from dama.cli.follow import resume_here
 
-    return resume_here(session, context_id, as_json=as_json, quiet=quiet)
+    return resume_here(session, context_id, reason=reason, as_json=as_json, quiet=quiet)

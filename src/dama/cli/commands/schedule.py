@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import click
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 
     from dama.cli.session import Session
     from dama.domain.schedule import CatchUp, Overlap
+    from dama.operations.schedules import ScheduleReport
     from dama.store.schedules import ScheduleRow
 
-SHOWN_FIRINGS = 5
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
@@ -128,10 +127,11 @@ def add(  # noqa: PLR0913 - one for each option
 @click.pass_obj
 def list_schedules(session: Session, *, as_json: bool) -> None:
     """List the schedules: when each fires next, what it started."""
+    from dama.operations import schedules
 
     async def read() -> list[ScheduleRow]:
         async with session.app() as app:
-            return await app.store.schedules.all()
+            return await schedules.all_of(app)
 
     rows = asyncio.run(read())
     if as_json:
@@ -162,16 +162,17 @@ def list_schedules(session: Session, *, as_json: bool) -> None:
 @click.pass_obj
 def show(session: Session, name: str, *, as_json: bool) -> None:
     """Show a schedule and when it fires next."""
+    from dama.operations import schedules
 
-    async def read() -> ScheduleRow:
+    async def read() -> ScheduleReport:
         async with session.app() as app:
-            return await app.store.schedules.get(name)
+            return await schedules.read(app, name)
 
-    row = asyncio.run(read())
-    firings = [row.next_at, *islice(row.schedule.firings(row.next_at), SHOWN_FIRINGS - 1)]
+    report = asyncio.run(read())
     if as_json:
-        print_json({"schedule": row, "firings": firings})
+        print_json(report)
         return
+    row, firings = report.schedule, report.firings
     plan = row.schedule
     print_fields(
         [
@@ -195,10 +196,11 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 @click.pass_obj
 def pause(session: Session, name: str) -> None:
     """Let a schedule fire no more; what runs goes on."""
+    from dama.operations import schedules
 
     async def change() -> None:
         async with session.app() as app:
-            await app.store.schedules.set(name, paused=True)
+            await schedules.pause(app, name)
 
     asyncio.run(change())
     echo_line(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
@@ -224,10 +226,11 @@ def resume(session: Session, name: str) -> None:
 @click.pass_obj
 def remove(session: Session, name: str) -> None:
     """Remove a schedule; what it started is kept."""
+    from dama.operations import schedules
 
     async def change() -> None:
         async with session.app() as app:
-            await app.store.schedules.remove(name)
+            await schedules.remove(app, name)
 
     asyncio.run(change())
     echo_line(f"The schedule {name} is removed.")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.cli.session import Session
+    from dama.operations.contexts import ContextReport
     from dama.store import ContextRow
-    from dama.upkeep.why import Reason
 
 
 @click.command(epilog=examples("dama show 42", "dama show 42 --json | jq .lifecycle.result"))
@@ -28,28 +28,24 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(session: Session, context_id: int, *, as_json: bool) -> None:
     """Show one context: status, params, steps, result or error."""
+    from dama.domain.exact import to_builtins
     from dama.operations import contexts
 
-    async def read() -> tuple[ContextRow, Any, list[Reason]]:
+    async def read() -> ContextReport:
         async with session.app() as app:
-            context = await app.store.context(context_id)
-            idle = context.run is not None and context.run.state != "running"
-            why = await contexts.why(app, context_id) if idle else []
-            return context, await contexts.state(app, context_id, "lifecycle"), why
+            return await contexts.read(app, context_id)
 
-    context, state, why = asyncio.run(read())
+    report = asyncio.run(read())
     if as_json:
-        print_json({"context": context, "why": why, "lifecycle": state})
+        print_json(report)
         return
-    from dama.domain.exact import to_builtins
-
-    lifecycle: dict[str, Any] = to_builtins(state)
-    _print_context(context)
-    if why:
+    lifecycle: dict[str, Any] = to_builtins(report.lifecycle)
+    _print_context(report)
+    if report.why:
         secho("\nwhy it is not running", bold=True)
-        print_reasons(why)
+        print_reasons(report.why)
     _print_lifecycle(lifecycle)
-    _print_next(context)
+    _print_next(report)
 
 
 def _print_context(context: ContextRow) -> None:
