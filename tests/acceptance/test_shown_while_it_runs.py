@@ -169,7 +169,7 @@ def test_params_are_a_document_wherever_tasks_start(project, dama):
 
     assert json.loads(called.stdout)["context_id"] == 1
     assert added.returncode == 0, added.stderr
-    assert json.loads(shown.stdout)["schedule"]["schedule"]["params"] == {"a": 3, "b": "5"}
+    assert json.loads(shown.stdout)["schedule"]["params"] == {"a": 3, "b": "5"}
     assert emitted.returncode == 0, emitted.stderr
 
 

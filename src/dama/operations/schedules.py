@@ -35,16 +35,14 @@ async def add(app: App, schedule: Schedule) -> datetime:
 
 
 @dataclass(frozen=True)
-class ScheduleReport:
+class ScheduleReport(ScheduleRow):
     """A schedule with what comes of it.
 
     Attributes:
-        schedule: What it says, and what it did.
         firings: The next ones.
     """
 
-    schedule: ScheduleRow
-    firings: tuple[datetime, ...]
+    firings: tuple[datetime, ...] = ()
 
 
 async def all_of(app: App) -> list[ScheduleRow]:
@@ -60,7 +58,7 @@ async def read(app: App, name: str) -> ScheduleReport:
     """
     row = await app.store.schedules.get(name)
     following = islice(row.schedule.firings(row.next_at), SHOWN_FIRINGS - 1)
-    return ScheduleReport(row, (row.next_at, *following))
+    return ScheduleReport(**vars(row), firings=(row.next_at, *following))
 
 
 async def pause(app: App, name: str) -> None:

@@ -117,6 +117,12 @@ def contexts_service(app: App) -> Service:
         page = await app.store.windows.children(context_id, status=status, after=after, limit=limit)
         return {"contexts": document(page.contexts), "next_after": page.next_after}
 
+    @service.action(scope="viewer", rest="GET /:context_id/why")
+    async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+        """Say why a run is not running: every reason, with what to do."""
+        await permit_context(app, call, context_id)
+        return document(await contexts.why(app, context_id))
+
     @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(
         call: Call,

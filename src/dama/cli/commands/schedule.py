@@ -172,8 +172,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    row, firings = report.schedule, report.firings
-    plan = row.schedule
+    plan = report.schedule
     print_fields(
         [
             ("task", plan.task),
@@ -182,11 +181,11 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
             ("catch up", plan.catch_up),
             ("overlap", plan.overlap),
             ("jitter", f"{plan.jitter:g} s" if plan.jitter else None),
-            ("state", _state(row)),
-            ("latest", row.last_at and _zoned(row.last_at, plan.zone)),
-            ("started", row.started),
-            ("skipped", row.skipped),
-            ("next", "\n          ".join(_zoned(firing, plan.zone) for firing in firings)),
+            ("state", _state(report)),
+            ("latest", report.last_at and _zoned(report.last_at, plan.zone)),
+            ("started", report.started),
+            ("skipped", report.skipped),
+            ("next", "\n          ".join(_zoned(firing, plan.zone) for firing in report.firings)),
         ]
     )
 
