@@ -52,7 +52,20 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         after_call=_hook(settings.after_call),
     )
     listening = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
+    server = _Server(_uvicorn_config(gateway, settings))
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        host, port = listening.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
         gateway.application(),
         log_config=None,
         log_level="warning",
@@ -67,16 +80,6 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         ws="none",
         interface="asgi3",
     )
-    server = _Server(config)
-    running = asyncio.create_task(server.serve([listening]))
-    try:
-        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
-        host, port = listening.getsockname()[:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await running
 
 
 def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project
