@@ -18,6 +18,7 @@ ALL = (
     "flights",
     "full_store",
     "worker",
+    "client",
     "programs",
     "calls",
     "http",

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from dama.broker.errors import CallError
     from dama.broker.options import BrokerOptions
     from dama.broker.stream import Stream
+    from dama.client.client import Client
+    from dama.client.connect import connect
+    from dama.client.frames import frame
+    from dama.client.handle import Handle
+    from dama.client.sync import SyncClient, SyncHandle
     from dama.definitions.part import Part
     from dama.definitions.service import Service
     from dama.definitions.task import TaskDefinition
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
     from dama.operations.tasks import start_many
-    from dama.run.errors import DivergedError, SubtaskError, WaitTimeoutError
+    from dama.run.errors import DivergedError, RunError, SubtaskError, WaitTimeoutError
     from dama.run.sync_task import SyncTask
     from dama.run.task import Task
 
@@ -33,20 +38,27 @@ _HOMES = {
     "ABSENT": "dama.domain.event",
     "Call": "dama.broker.call",
     "CallError": "dama.broker.errors",
+    "Client": "dama.client.client",
     "DamaError": "dama.errors",
     "DivergedError": "dama.run.errors",
     "Event": "dama.domain.event",
+    "Handle": "dama.client.handle",
     "Part": "dama.definitions.part",
+    "RunError": "dama.run.errors",
     "Service": "dama.definitions.service",
     "Slice": "dama.domain.slice",
     "StoredEvent": "dama.domain.event",
     "SubtaskError": "dama.run.errors",
+    "SyncClient": "dama.client.sync",
+    "SyncHandle": "dama.client.sync",
     "SyncTask": "dama.run.sync_task",
     "Task": "dama.run.task",
     "TaskDefinition": "dama.definitions.task",
     "WaitTimeoutError": "dama.run.errors",
     "combine": "dama.domain.slice",
+    "connect": "dama.client.connect",
     "each": "dama.domain.slice",
+    "frame": "dama.client.frames",
     "start_many": "dama.operations.tasks",
 }
 
@@ -56,21 +68,28 @@ __all__ = [
     "BrokerOptions",
     "Call",
     "CallError",
+    "Client",
     "DamaError",
     "DivergedError",
     "Event",
+    "Handle",
     "Part",
+    "RunError",
     "Service",
     "Slice",
     "StoredEvent",
     "Stream",
     "SubtaskError",
+    "SyncClient",
+    "SyncHandle",
     "SyncTask",
     "Task",
     "TaskDefinition",
     "WaitTimeoutError",
     "combine",
+    "connect",
     "each",
+    "frame",
     "start_many",
 ]
 

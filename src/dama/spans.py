@@ -40,20 +40,15 @@ def configure_spans(name: str, exporter: Any = None) -> bool:  # noqa: ANN401 - 
     if exporter is None and not os.environ.get(VARIABLE):
         return False
     try:
-        _tracer = _provider(name, exporter).get_tracer("dama")
+        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
     except ImportError as error:
         raise UsageError(
             f"{VARIABLE} is set, and the SDK of OpenTelemetry is not installed.",
             'pip install "dama-controller[otel]"',
         ) from error
-    return True
-
-
-def _provider(name: str, exporter: Any) -> Any:  # noqa: ANN401 - of the SDK
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
 
     random = RandomIdGenerator()
 
@@ -77,7 +72,8 @@ def _provider(name: str, exporter: Any) -> Any:  # noqa: ANN401 - of the SDK
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or name})
     provider = TracerProvider(resource=resource, id_generator=Ids())
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return provider
+    _tracer = provider.get_tracer("dama")
+    return True
 
 
 def is_collecting() -> bool:

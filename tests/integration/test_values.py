@@ -15,7 +15,7 @@ from dama.domain.exact import decode
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
 from dama.operations import tasks
-from dama.shipped.ends import Ends
+from dama.operations.ends import Ends
 from dama.shipped.node import node_of
 from tests.values import KINDS, SAME, Refused, is_same
 

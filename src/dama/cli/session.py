@@ -51,11 +51,8 @@ class Session:
         if self._registry is None:
             from dama.definitions.registry import Registry
 
-            config = self.config()
             registry = Registry(self._services)
-            registry.load_modules(config.services, config.project)
-            registry.add_programs(config.programs, config.source, config.project)
-            registry.let_inherit(config.inherit, config.source)
+            registry.load(self.config())
             self._registry = registry
         return self._registry
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from traceback import StackSummary
     from types import ModuleType
 
+    from dama.config.config import Config
     from dama.definitions.task import TaskDefinition
 
 
@@ -94,6 +95,16 @@ class Registry:
             return tasks[short_name]
         hint = _nearest(name, self.tasks, "dama services")
         raise UnknownTaskError(f"There is no task {name!r}.", hint)
+
+    def load(self, config: Config) -> None:
+        """Load the modules of a project and read its programs.
+
+        Raises:
+            DamaError: One of them cannot be used; see `load_modules` and `add_programs`.
+        """
+        self.load_modules(config.services, config.project)
+        self.add_programs(config.programs, config.source, config.project)
+        self.let_inherit(config.inherit, config.source)
 
     def add_programs(self, programs: Mapping[str, object], source: str, root: Path) -> None:
         """Add the programs that a file of settings declares; each joins the service of its name.

@@ -13,12 +13,13 @@ from typing import (
     Concatenate,
     NoReturn,
     Protocol,
-    TypeVar,
     Unpack,
     cast,
     final,
     overload,
 )
+
+from typing_extensions import ParamSpec, TypeVar
 
 from dama.definitions.declaration import ProgramSettings, read_program
 from dama.definitions.docstring import parse_docstring
@@ -29,11 +30,12 @@ from dama.definitions.task import TaskDefinition
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from types import FrameType
 
 
 R = TypeVar("R")
+P = ParamSpec("P")
 
 _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _NAME_WITH_TASKS = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
@@ -46,11 +48,13 @@ class TaskDecorator(Protocol):
 
     @overload
     def __call__(
-        self, function: Callable[Concatenate[Any, ...], Awaitable[R]], /
-    ) -> TaskDefinition[R]: ...
+        self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+    ) -> TaskDefinition[R, P, Coroutine[Any, Any, R]]: ...
 
     @overload
-    def __call__(self, function: Callable[Concatenate[Any, ...], R], /) -> TaskDefinition[R]: ...
+    def __call__(
+        self, function: Callable[Concatenate[Any, P], R], /
+    ) -> TaskDefinition[R, P, R]: ...
 
 
 @final
@@ -112,11 +116,11 @@ class Service(Part):
 
     @overload
     def task(
-        self, function: Callable[Concatenate[Any, ...], Awaitable[R]], /
-    ) -> TaskDefinition[R]: ...
+        self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]], /
+    ) -> TaskDefinition[R, P, Coroutine[Any, Any, R]]: ...
 
     @overload
-    def task(self, function: Callable[Concatenate[Any, ...], R], /) -> TaskDefinition[R]: ...
+    def task(self, function: Callable[Concatenate[Any, P], R], /) -> TaskDefinition[R, P, R]: ...
 
     @overload
     def task(

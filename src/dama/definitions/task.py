@@ -7,32 +7,41 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from functools import cached_property
+from functools import cached_property, update_wrapper
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, final
 
+from typing_extensions import ParamSpec, TypeVar
+
+from dama.definitions.connected import connected
 from dama.definitions.docstring import Docstring, parse_docstring
 from dama.definitions.params import arguments_of, params_model, validate_params
 from dama.definitions.program import ProgramSpec, program_model
 from dama.definitions.result import ResultType
-from dama.definitions.signature import params_of, refuse_generators
+from dama.definitions.signature import params_of, read_signature, refuse_generators
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
+    from dama.definitions.connected import Started
     from dama.definitions.options import TaskOptions
 
 R = TypeVar("R")
+P = ParamSpec("P", default=...)
+V = TypeVar("V", default=Any)
 
 LONGEST_KEY = 200
 
 
 @final
-class TaskDefinition(Generic[R]):
-    """A task: what to run, what it takes and what it gives.
+class TaskDefinition(Generic[R, P, V]):
+    """A task: what to run, what it takes (`P`) and what it gives (`R`).
+
+    Called, it is the function that was decorated, with its signature and docstring: `V` is what
+    that returns, an awaitable of an `async def`. Only a worker or a test has what to call it with.
 
     Attributes:
         service: The name of its service.
@@ -61,6 +70,34 @@ class TaskDefinition(Generic[R]):
             refuse_generators(self.name, function)
         where = f"{program.place}: {self.name}" if program else self.name
         _refuse_unknown_fields(where, options.concurrency_key, params)
+        if program is None:
+            update_wrapper(self, function, updated=())
+
+    def __call__(self, task: Any, /, *args: P.args, **kwargs: P.kwargs) -> V:  # noqa: ANN401 - Task, SyncTask, or what a test has for them
+        """Call the function itself: nothing is queued, and nothing is recorded but by `task`."""
+        function: Any = self.function
+        return function(task, *args, **kwargs)
+
+    async def start(self, *args: P.args, **kwargs: P.kwargs) -> Started[R]:
+        """Queue it with these params, by the client that this process has connected.
+
+        Raises:
+            NotConnectedError: There is no `async with dama.connect()` around.
+            InvalidParamsError: With every problem there is.
+        """
+        return await connected(self.name).start(self, *args, **kwargs)
+
+    def named(self, args: Sequence[object], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Params as they were written in a call, by their names.
+
+        Raises:
+            TypeError: There are more of them than it takes, or one of them twice.
+        """
+        if not args:
+            return dict(kwargs)
+        bound = read_signature(self.function).bind_partial(None, *args, **kwargs).arguments
+        names = list(bound)[1:]
+        return {name: bound[name] for name in names}
 
     @property
     def short_name(self) -> str:

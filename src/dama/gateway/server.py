@@ -52,20 +52,7 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         after_call=_hook(settings.after_call),
     )
     listening = _listen(settings.host, settings.port)
-    server = _Server(_uvicorn_config(gateway, settings))
-    running = asyncio.create_task(server.serve([listening]))
-    try:
-        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
-        host, port = listening.getsockname()[:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await running
-
-
-def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Config:
-    return uvicorn.Config(
+    config = uvicorn.Config(
         gateway.application(),
         log_config=None,
         log_level="warning",
@@ -80,6 +67,16 @@ def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Conf
         ws="none",
         interface="asgi3",
     )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve([listening]))
+    try:
+        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+        host, port = listening.getsockname()[:2]
+        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await running
 
 
 def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project

@@ -11,7 +11,7 @@ from dama import clock
 from dama.domain.event import ABSENT, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import refuse_reserved, without_who
-from dama.domain.slice import find_slice
+from dama.domain.slice import Slice, find_slice
 from dama.operations.who import person
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.programs import directories_of
@@ -120,8 +120,16 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
     return cancelled
 
 
-async def resume(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> None:
+async def resume(
+    app: App, context_id: int, by: Mapping[str, Any] | None = None, *, here: bool = True
+) -> None:
     """Let a context go on: one that failed is reopened; one that was interrupted waits already.
+
+    Args:
+        app: Where it is.
+        context_id: Which.
+        by: Who does it; by default the user of this process.
+        here: Only what this process could run; else whatever some worker may know.
 
     Raises:
         UnknownContextError: There is none.
@@ -138,7 +146,8 @@ async def resume(app: App, context_id: int, by: Mapping[str, Any] | None = None)
         raise UnknownContextError(
             f"Context {context_id} has no task to resume.", "It was not started by dama."
         )
-    app.registry.task(context.task)  # raises, where nobody here could run it
+    if here:
+        app.registry.task(context.task)  # raises, where nobody here could run it
     if context.run is None:
         await app.store.resume(context_id, by or person())
 
@@ -154,12 +163,21 @@ async def why(app: App, context_id: int) -> list[Reason]:
     return reasons(context, obstacles, await app.store.queue.circle(context_id))
 
 
-async def follow(app: App, context_id: int, *, tree: bool = False) -> AsyncGenerator[StoredEvent]:
-    """All events of a context or of a tree, from the first, until the context has ended."""
+async def follow(
+    app: App, context_id: int, *, tree: bool = False, wait: bool = True
+) -> AsyncGenerator[StoredEvent]:
+    """All events of a context or of a tree, from the first.
+
+    Args:
+        app: Where it is.
+        context_id: Which.
+        tree: Those of the contexts below it as well.
+        wait: Until the context has ended; else only those that are there.
+    """
     seen: dict[int, int] = {}
     while True:
         # Asked before the events: what is read afterwards holds the end.
-        ended = await _has_ended(app, context_id)
+        ended = not wait or await _has_ended(app, context_id)
         async for page in _news(app, context_id, seen, tree=tree):
             for event in page:
                 seen[event.context_id] = event.version
@@ -178,7 +196,9 @@ async def outcome(app: App, context_id: int) -> Outcome:
     return found
 
 
-async def state(app: App, context_id: int, slice_name: str, at: int | None = None) -> object:
+async def state(
+    app: App, context_id: int, slice_: Slice[Any] | str, at: int | None = None
+) -> object:
     """The state of a context in a slice, after an event or after the latest.
 
     Raises:
@@ -186,8 +206,18 @@ async def state(app: App, context_id: int, slice_name: str, at: int | None = Non
         UnknownSliceError: No module defines the slice.
     """
     await app.store.context(context_id)
-    slice_ = lifecycle if slice_name == lifecycle.name else find_slice(slice_name)
+    if isinstance(slice_, str):
+        slice_ = lifecycle if slice_ == lifecycle.name else find_slice(slice_)
     return await app.store.state(context_id, slice_, at)
+
+
+async def tree(app: App, context_id: int) -> list[ContextRow]:
+    """The contexts of the tree that a context is in, depth first, from the root.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    return await app.store.tree(context_id)
 
 
 async def _has_ended(app: App, context_id: int) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
+from dama.programs.tail import lines
 from dama.run.errors import NoLogsError
 from dama.upkeep.cleaning import clean as clean_host
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from dama.app import App
@@ -34,6 +36,23 @@ async def work_dir_of(app: App, context_id: int) -> Path:
     context = await app.store.context(context_id)
     directories = await directories_of(app.store, app.home)
     return directories.work(context.root_context_id)
+
+
+async def lines_of(app: App, context_id: int) -> AsyncGenerator[str]:
+    """What a context has logged, then what its latest program printed, if that ran on this host.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    context = await app.store.context(context_id)
+    async for page in app.store.pages(context_id):
+        for event in page:
+            if event.type == f"{context.task}:LOG" and isinstance(event.payload, Mapping):
+                yield str(cast("Mapping[str, object]", event.payload).get("message", ""))
+    runs = (await directories_of(app.store, app.home)).of_context(context_id)
+    for path in (runs[-1].stdout, runs[-1].stderr) if runs else ():
+        for line in lines(path):
+            yield line
 
 
 async def runs_of(app: App, context_id: int) -> list[RunDirectory]:

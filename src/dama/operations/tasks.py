@@ -24,7 +24,7 @@ START_BATCH = 1000
 
 async def start(
     app: App,
-    name: str,
+    task: TaskDefinition[Any] | str,
     params: Mapping[str, Any],
     *,
     key: str | None = None,
@@ -35,7 +35,8 @@ async def start(
     """Queue a task; gives its context.
 
     Args:
-        name: The full name, such as `flights.load`.
+        app: Where it is queued.
+        task: Its definition, or its full name, such as `flights.load`.
         params: What it takes.
         key: A second start with the same key gives the first context.
         by: Who starts it; by default the user of this process.
@@ -50,7 +51,7 @@ async def start(
         UndeclaredCommandError: It is an undeclared command, and `undeclared` is not set.
     """
     commands = Commands(app.home) if undeclared else None
-    task = app.registry.task(name)
+    task = app.registry.task(task) if isinstance(task, str) else task
     begin = partial(start_of, task, params, by or person(), key=key, commands=commands, **wishes)
     start = await beside(params, begin)
     (context_id,) = await app.store.start([start])
@@ -82,13 +83,25 @@ async def start_many(
         IdempotencyConflictError: A key was used with other params.
         SingletonError: Only one run of it may be open, and one is.
     """
+    async with App.open(load_config(), Registry()) as app:
+        return await queue_many(app, task, params, key=key, **wishes)
+
+
+async def queue_many(
+    app: App,
+    task: TaskDefinition[Any],
+    params: Iterable[Mapping[str, Any]],
+    *,
+    key: Callable[[Mapping[str, Any]], str] | None = None,
+    **wishes: Unpack[Wishes],
+) -> list[int]:
+    """Queue a task once for each of any number of params; see `start_many`."""
     contexts: list[int] = []
     rest = iter(params)
-    async with App.open(load_config(), Registry()) as app:
-        while batch := list(islice(rest, START_BATCH)):
-            starts = [
-                start_of(task, each, person(), key=key(each) if key else None, **wishes)
-                for each in batch
-            ]
-            contexts += await app.store.start(starts)
+    while batch := list(islice(rest, START_BATCH)):
+        starts = [
+            start_of(task, each, person(), key=key(each) if key else None, **wishes)
+            for each in batch
+        ]
+        contexts += await app.store.start(starts)
     return contexts

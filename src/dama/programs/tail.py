@@ -34,6 +34,19 @@ def tail(path: Path, count: int) -> list[str]:
     return [line for line in lines if line.strip()][-count:]
 
 
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a file, each in its last state; one beyond 1 MiB comes in parts."""
+    rest = b""
+    for data in read_range(path, 0, path.stat().st_size) if path.exists() else ():
+        *whole, rest = (rest + data).split(b"\n")
+        yield from map(collapsed, whole)
+        if len(rest) > LONGEST_LINE:
+            yield collapsed(rest)
+            rest = b""
+    if rest:
+        yield collapsed(rest)
+
+
 def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
     """The bytes of a range, without those that the cap has taken.
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class SubtaskError(DamaError):
-    """A subtask failed for good or was cancelled.
+class RunError(DamaError):
+    """A task failed for good or was cancelled.
 
     Attributes:
         context_id: Its context.
@@ -19,7 +19,7 @@ class SubtaskError(DamaError):
         data: The payload of its error.
     """
 
-    code = "SUBTASK"
+    code = "RUN"
     exit_code = 1
 
     def __init__(self, context_id: int, task: str, error: Mapping[str, Any] | None) -> None:
@@ -33,6 +33,12 @@ class SubtaskError(DamaError):
             f"{task} (context {context_id}) failed: {f'{name}: ' if name else ''}{what}",
             f"`dama show {context_id}` shows where.",
         )
+
+
+class SubtaskError(RunError):
+    """A subtask failed for good or was cancelled."""
+
+    code = "SUBTASK"
 
 
 class TaskUsageError(UsageError):

@@ -16,9 +16,9 @@ from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.nats_access import read_access
 from dama.config.table import Table, nearest
 from dama.errors import InvalidDefinitionError
+from dama.operations.ends import Ends
 from dama.shipped.bus import BusRights, guarded
 from dama.shipped.contexts import contexts_service, events_service
-from dama.shipped.ends import Ends
 from dama.shipped.operations import queues_service, schedules_service, workers_service
 from dama.shipped.policies import KEYS as POLICIES
 from dama.shipped.policies import read_policies

@@ -8,9 +8,9 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.operations import contexts, tasks
+from dama.operations.ends import no_worker_text
 from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
-from dama.shipped.ends import no_worker_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.broker.call import Call
     from dama.definitions.task import TaskDefinition
-    from dama.shipped.ends import Ends
+    from dama.operations.ends import Ends
     from dama.store import Outcome
 
 

@@ -19,13 +19,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
 from dama.store import schema, session
-from dama.store.errors import (
-    DatabaseUnreachableError,
-    is_outage,
-    rights_named,
-    translate,
-    translate_own,
-)
+from dama.store.errors import DatabaseUnreachableError, is_outage, translate, translate_own
 from dama.store.statements import statement
 
 Row = tuple[Any, ...]
@@ -91,7 +85,7 @@ class Database:
         # A first connection by itself: a pool would hide why it fails.
         try:
             async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
-                pooled = await session.is_pooled(first)
+                pooled = await _is_pooled(first)
                 if not pooled:
                     await session.pin(first)
                 async with first.transaction():
@@ -141,9 +135,22 @@ class Database:
         """
         deadline = clock.monotonic() + self._patience
         pause = FIRST_PAUSE
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
         while True:
             try:
-                return await self._rows_once(name, params, again=again)
+                async with self._pool.connection() as connection:
+                    # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
+                    # comes together with the connection.
+                    if task and task.cancelling() > cancellations:
+                        raise asyncio.CancelledError
+                    if not again:  # it may have died since: better seen before than after
+                        await AsyncConnectionPool.check_connection(connection)
+                    if not self.is_pooled:
+                        return await _fetched(connection, name, params)
+                    async with connection.transaction():
+                        await session.pin_transaction(connection)
+                        return await _fetched(connection, name, params)
             except (psycopg.Error, PoolTimeout) as error:
                 harmless = again and _is_outage(error)
                 if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
@@ -151,34 +158,23 @@ class Database:
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _rows_once(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
-        task = asyncio.current_task()
-        cancellations = task.cancelling() if task else 0
-        async with self._pool.connection() as connection:
-            # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
-            # comes together with the connection.
-            if task and task.cancelling() > cancellations:
-                raise asyncio.CancelledError
-            if not again:  # it may have died since: better seen before than after
-                await AsyncConnectionPool.check_connection(connection)
-            if not self.is_pooled:
-                return await _fetched(connection, name, params)
-            async with connection.transaction():
-                await session.pin_transaction(connection)
-                return await _fetched(connection, name, params)
-
 
 async def _fetched(
     connection: psycopg.AsyncConnection[Row], name: str, params: Params | None
 ) -> list[Row]:
     try:
-        with rights_named(connection.info.user):
-            cursor = await connection.execute(statement(name), params)
+        cursor = await connection.execute(statement(name), params)
     except psycopg.errors.FeatureNotSupported:
         # What it prepared was replaced by a migration, and stays unusable.
         await connection.close()
         raise
     return await cursor.fetchall() if cursor.description else []
+
+
+async def _is_pooled(connection: psycopg.AsyncConnection[Row]) -> bool:
+    """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
+    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 def _is_outage(error: Exception) -> bool:

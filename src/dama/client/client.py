@@ -1,0 +1,170 @@
+"""The client: starts tasks, and finds the runs of all that were started.
+
+It does nothing by itself: each of its verbs is one of `dama.operations`, as it is of the command
+line and of HTTP. Its connections are shared by all calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
+
+from typing_extensions import ParamSpec, TypeVar
+
+from dama.client.handle import Handle
+from dama.config.duration import parse_duration
+from dama.definitions.task import TaskDefinition
+from dama.operations import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+    from dama.app import App
+    from dama.config.config import Config
+    from dama.operations.ends import Ends
+    from dama.run.starts import Wishes
+
+R = TypeVar("R")
+P = ParamSpec("P")
+
+Params = Mapping[str, Any]
+DURATIONS = ("delay", "expires", "deadline")
+
+
+class StartOptions(TypedDict, total=False):
+    """What may be said of a start besides its params.
+
+    Attributes:
+        key: An idempotency key: the same task with the same key is started once.
+        queue: Instead of the task's own.
+        priority: Instead of the task's own; higher ones are claimed first.
+        delay: Before it is queued: seconds, or a text such as "5m".
+        expires: In which it must start, or it fails.
+        deadline: In which it must end, instead of the task's own.
+        labels: What its worker must offer besides the task's own.
+    """
+
+    key: str | None
+    queue: str
+    priority: int
+    delay: float | str
+    expires: float | str
+    deadline: float | str
+    labels: Collection[str]
+
+
+class Client:
+    """A database, with what starts tasks in it and follows them; see `dama.connect`."""
+
+    def __init__(
+        self, app: App, ends: Ends, config: Config, options: StartOptions | None = None
+    ) -> None:
+        self._app = app
+        self._ends = ends
+        self._config = config
+        self._options: StartOptions = options or {}
+
+    def options(self, **options: Unpack[StartOptions]) -> Client:
+        """The same client for starts with options: `client.options(key="2013").start(load)`."""
+        return Client(self._app, self._ends, self._config, {**self._options, **options})
+
+    @overload
+    async def start(
+        self, task: TaskDefinition[R, P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[R]: ...
+
+    @overload
+    async def start(self, task: TaskDefinition[R, ..., Any], params: Params, /) -> Handle[R]: ...
+
+    @overload
+    async def start(self, task: str, params: Params = ..., /, **kwargs: Any) -> Handle[Any]: ...
+
+    async def start(self, task: Any, /, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Queue a task; returns when it is durable.
+
+        Args:
+            task: Its definition, or its full name: then dama.toml says in which module it is.
+            *args: Its params as one mapping, or as the function takes them.
+            **kwargs: Its params by name.
+
+        Raises:
+            UnknownTaskError: The nearest names are in the hint.
+            InvalidParamsError: With every problem there is.
+            IdempotencyConflictError: The key was used with other params.
+            SingletonError: Only one run of it may be open, and one is.
+        """
+        definition = self._definition(task)
+        wishes, key = _wishes(self._options)
+        params = _params(definition, args, kwargs)
+        context_id = await tasks.start(self._app, definition, params, key=key, **wishes)
+        return Handle(context_id, definition, self._app, self._ends)
+
+    @overload
+    async def run(
+        self, task: TaskDefinition[R, P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    async def run(self, task: TaskDefinition[R, ..., Any], params: Params, /) -> R: ...
+
+    @overload
+    async def run(self, task: str, params: Params = ..., /, **kwargs: Any) -> Any: ...  # noqa: ANN401 - what it returns
+
+    async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Queue a task, wait for its end and return its result; see `start` and `Handle.result`."""
+        run: Handle[Any] = await self.start(task, *args, **kwargs)
+        return await run.result()
+
+    async def start_many(
+        self,
+        task: TaskDefinition[R, ..., Any],
+        params: Iterable[Params],
+        *,
+        key: Callable[[Params], str] | None = None,
+    ) -> list[Handle[R]]:
+        """Queue a task once for each of any number of params, a thousand in a transaction.
+
+        Args:
+            task: What to run.
+            params: What it takes, each time.
+            key: Makes an idempotency key of the params, so that the call can be repeated.
+        """
+        wishes, _ = _wishes(self._options)
+        ids = await tasks.queue_many(self._app, task, params, key=key, **wishes)
+        return [Handle(context_id, task, self._app, self._ends) for context_id in ids]
+
+    @overload
+    def handle(self, context_id: int) -> Handle[Any]: ...
+
+    @overload
+    def handle(self, context_id: int, task: TaskDefinition[R, ..., Any]) -> Handle[R]: ...
+
+    def handle(
+        self, context_id: int, task: TaskDefinition[Any, ..., Any] | None = None
+    ) -> Handle[Any]:
+        """The handle of a context that was started anywhere; its task says what it returns."""
+        return Handle(context_id, task, self._app, self._ends)
+
+    def _definition(self, task: TaskDefinition[Any, ..., Any] | str) -> TaskDefinition[Any]:
+        if isinstance(task, TaskDefinition):
+            return task
+        if not self._app.registry.services:
+            self._app.registry.load(self._config)
+        return self._app.registry.task(task)
+
+
+def _params(
+    task: TaskDefinition[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    if len(args) == 1 and isinstance(args[0], Mapping):
+        return {**cast("Params", args[0]), **kwargs}
+    return task.named(args, kwargs)
+
+
+def _wishes(options: StartOptions) -> tuple[Wishes, str | None]:
+    given: dict[str, Any] = dict(options)
+    key = given.pop("key", None)
+    for name in DURATIONS:
+        if name in given:
+            given[name] = parse_duration(given[name], of=name)
+    return cast("Wishes", given), key

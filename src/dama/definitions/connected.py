@@ -1,0 +1,83 @@
+"""The client that this process has connected: what `TaskDefinition.start` starts tasks by.
+
+Who connects says so here, so that a definition need not know the client.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from typing_extensions import ParamSpec, TypeVar
+
+from dama.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from dama.definitions.task import TaskDefinition
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+P = ParamSpec("P")
+
+
+class NotConnectedError(UsageError):
+    """A task was started by its definition, and this process has no client."""
+
+    code = "NOT_CONNECTED"
+
+
+class Started(Protocol[R_co]):
+    """A run that was started."""
+
+    @property
+    def context_id(self) -> int:
+        """Its context."""
+        ...
+
+    async def result(self, timeout: float | str | None = None) -> R_co:  # noqa: ASYNC109 - it may be a text, and the run goes on
+        """Wait for its end and return its result."""
+        ...
+
+    async def cancel(self, reason: str | None = None) -> list[int]:
+        """End it, and all below it."""
+        ...
+
+
+class Starter(Protocol):
+    """Who can start tasks."""
+
+    async def start(
+        self, task: TaskDefinition[R, P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Started[R]:
+        """Queue a task."""
+        ...
+
+
+_starters: list[Starter] = []
+
+
+@contextmanager
+def connecting(starter: Starter) -> Generator[None]:
+    """Let definitions start their tasks by this client meanwhile."""
+    _starters.append(starter)
+    try:
+        yield
+    finally:
+        _starters.remove(starter)
+
+
+def connected(task: str) -> Starter:
+    """The client that was connected last.
+
+    Raises:
+        NotConnectedError: There is none.
+    """
+    if not _starters:
+        raise NotConnectedError(
+            f"{task} cannot be started here: this process has no client.",
+            "Write `async with dama.connect():` around it, once for the whole program; within a "
+            "task, use task.run or task.start.",
+        )
+    return _starters[-1]
