@@ -68,6 +68,7 @@ class Journal:
         results: The results of the steps, by key; None for a step without one.
         functions: Of the steps, by key: `module:qualname`; journals of older versions have none.
         subtasks: The context ids that a key started.
+        spawned_at: When they were started, by key.
         spawned: What they were started with, by key: a digest; older journals have none.
         sent: The idempotency keys of the events that were dispatched.
         waits: When the waits began, by key.
@@ -89,6 +90,7 @@ class Journal:
         self.results: dict[str, Any] = {}
         self.functions: dict[str, str] = {}
         self.subtasks: dict[str, list[int]] = {}
+        self.spawned_at: dict[str, datetime] = {}
         self.spawned: dict[str, str] = {}
         self.sent: set[str] = set()
         self.waits: dict[str, datetime] = {}
@@ -143,6 +145,7 @@ class Journal:
                 self.waits[key] = event.created_at
             case _:
                 self.subtasks.setdefault(key, []).extend(ids)
+                self.spawned_at[key] = event.created_at
                 if "spawned" in meta:
                     self.spawned[key] = str(meta["spawned"])
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.errors import UnavailableError
-from dama.run.errors import LostSignal
+from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
 from dama.store.errors import (
     IdempotencyConflictError,
@@ -21,6 +22,7 @@ from dama.store.errors import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dama.definitions.service import TaskDefinition
     from dama.run.execution import Execution
     from dama.run.replay import Asked
     from dama.store import Start
@@ -94,3 +96,24 @@ def digest_of(starts: Sequence[Start]) -> str:
     """What tells subtasks from others: their tasks and params."""
     text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def limited(
+    task: TaskDefinition[Any], starts: Sequence[Start], key: str, limit: int
+) -> list[Start]:
+    """Starts of which only some may be begun and not ended at once.
+
+    Raises:
+        TaskUsageError: The limit makes no sense, or the task has one of its own.
+    """
+    if limit < 1:
+        raise TaskUsageError(
+            f"task.map was given a limit of {limit} at once; 1 is the least.",
+            "Leave it out for no limit.",
+        )
+    if any(start.limit_key for start in starts):
+        raise TaskUsageError(
+            f"{task.name} has a concurrency of its own, and a run is counted by one key only.",
+            "Leave out the limit of task.map, or the concurrency of the task.",
+        )
+    return [replace(start, limit_key=key, key_limit=limit) for start in starts]

@@ -76,7 +76,7 @@ async def do_bound(
         is_done = execution.replay.has(key, "DONE")
         await execution.replay.turn(key, asked)
         if has_failed:
-            raise _failed_again(execution, key)
+            raise failed_again(execution, key)
         if is_done:
             return result.decode(execution.journal.results[key])
         try:
@@ -92,7 +92,7 @@ async def do_bound(
         except Exception as error:
             if execution.is_closed:
                 raise LostSignal from error
-            await _note_failure(execution, key, error)
+            await note_failure(execution, key, error)
             raise
 
 
@@ -135,13 +135,15 @@ def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Appe
     return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
 
 
-def _failed_again(execution: Execution, key: str) -> Exception:
+def failed_again(execution: Execution, key: str) -> Exception:
+    """The error that a step or a subtask met in an earlier run."""
     error = rebuilt(*execution.journal.failures[key])
     execution.failed.append((key, error))
     return error
 
 
-async def _note_failure(execution: Execution, key: str, error: Exception) -> None:
+async def note_failure(execution: Execution, key: str, error: Exception) -> None:
+    """Record that a step or a subtask has failed."""
     if isinstance(error, UnavailableError):
         return  # nobody to tell
     execution.failed.append((key, error))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dama import clock
 from dama.run.asks import asked
@@ -46,12 +46,14 @@ class Subtask(Generic[R]):
         context_id: int,
         task: TaskDefinition[R],
         wait: Callable[[Sequence[int], TaskDefinition[R]], Awaitable[list[R]]],
+        cancel: Callable[[int, TaskDefinition[Any], str], Awaitable[None]],
         asks: Asks,
     ) -> None:
         self.context_id = context_id
         self.task = task
         self.asks = asks
         self._wait = wait
+        self._cancel = cancel
 
     @asked
     async def result(self) -> R:
@@ -62,6 +64,11 @@ class Subtask(Generic[R]):
         """
         (result,) = await self._wait([self.context_id], self.task)
         return result
+
+    @asked
+    async def cancel(self, why: str = "its parent cancelled it") -> None:
+        """Cancel it and all below it, once; nothing when it has ended."""
+        await self._cancel(self.context_id, self.task, why)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,10 @@ class SyncSubtask(Generic[R]):
         """Wait for its end and give its result; see `Subtask.result`."""
         return _answer(self._execution, self._subtask.result())
 
+    def cancel(self, why: str = "its parent cancelled it") -> None:
+        """Cancel it and all below it; see `Subtask.cancel`."""
+        _answer(self._execution, self._subtask.cancel(why))
+
 
 class SyncTask(RunFacts):
     """A run, as a function in a thread sees it. The methods are those of `Task`, without await."""
@@ -70,9 +74,15 @@ class SyncTask(RunFacts):
         """See `Task.call`."""
         return self._wait(self._task.call(action, params, name=name, **options))
 
-    def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+    def run(
+        self,
+        task: TaskDefinition[R],
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> R:
         """See `Task.run`."""
-        return self._wait(self._task.run(task, params))
+        return self._wait(self._task.run(task, params, timeout=timeout))
 
     def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None

@@ -16,14 +16,15 @@ from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
+from dama.run.deadlines import cancel, outcome_within
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.reads import read_state, time_of
-from dama.run.spawning import digest_of, spawn
+from dama.run.spawning import digest_of, limited, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
 from dama.run.subtasks import Ended, Subtask
 from dama.run.waits import sleep, wait_for
-from dama.store import Append, Outcome, Start
+from dama.store import Append, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
+    from dama.run.replay import Asked
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -152,29 +154,58 @@ class Task(RunFacts):
         return await call_action(self._execution, action, params, name, **options)
 
     @asked
-    async def run(self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None) -> R:
+    async def run(
+        self,
+        task: TaskDefinition[R],
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+    ) -> R:
         """Start a subtask, wait for its end and give its result.
+
+        Args:
+            task: What to run.
+            params: What it takes.
+            timeout: Seconds from its start, over all runs of this task; then it is cancelled.
 
         Raises:
             SubtaskError: It failed for good or was cancelled.
+            TimeoutError: It did not end in time.
             CircleError: It could only begin once this run has ended.
         """
-        return await (await self._start(task, params, is_awaited=True)).result()
+        (context_id,), key, asked = await self._start(task, params, is_awaited=True)
+        if timeout is None:
+            (result,) = await self._results([context_id], task)
+            return result
+        outcome = await outcome_within(self._execution, key, asked, context_id, timeout)
+        return _result(task, outcome)
 
     @asked
     async def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
     ) -> Subtask[R]:
         """Start a subtask and go on; `await subtask.result()` waits for it."""
-        return await self._start(task, params, is_awaited=False)
+        (context_id,), _, _ = await self._start(task, params, is_awaited=False)
+        return Subtask(context_id, task, self._results, self._cancel, self.asks)
 
     async def _start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None, *, is_awaited: bool
-    ) -> Subtask[R]:
+    ) -> tuple[list[int], str, Asked]:
         starts = [replace(start_of(task, params or {}), is_awaited=is_awaited)]
         key, asked = self._execution.bind("subtask", task.name, args=digest_of(starts))
-        (context_id,) = await spawn(self._execution, key, starts, asked)
-        return Subtask(context_id, task, self._results, self.asks)
+        return await spawn(self._execution, key, starts, asked), key, asked
+
+    async def _cancel(self, context_id: int, task: TaskDefinition[Any], why: str) -> None:
+        execution = self._execution
+        await do_step(
+            execution,
+            f"cancel:{task.name}",
+            cancel,
+            execution,
+            context_id,
+            why,
+            transactional=False,
+        )
 
     @overload
     async def map(
@@ -225,7 +256,7 @@ class Task(RunFacts):
         starts = [replace(start_of(task, each), is_awaited=True) for each in params]
         key, asked = self._execution.bind("subtask", f"map:{task.name}", args=digest_of(starts))
         if limit is not None:
-            starts = self._limited(task, starts, f"map/{self.context_id}/{key}", limit)
+            starts = limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []
         for place in range(0, len(starts), SPAWN_BATCH):
             part = key if place == 0 else f"{key}+{place}"
@@ -354,21 +385,6 @@ class Task(RunFacts):
         if key not in self._execution.journal.sent:
             with self._execution.acting():
                 await self._execution.write(":LOG", {"message": message, **fields}, key=key)
-
-    def _limited(
-        self, task: TaskDefinition[Any], starts: Sequence[Start], key: str, limit: int
-    ) -> list[Start]:
-        if limit < 1:
-            raise TaskUsageError(
-                f"task.map was given a limit of {limit} at once; 1 is the least.",
-                "Leave it out for no limit.",
-            )
-        if any(start.limit_key for start in starts):
-            raise TaskUsageError(
-                f"{task.name} has a concurrency of its own, and a run is counted by one key only.",
-                "Leave out the limit of task.map, or the concurrency of the task.",
-            )
-        return [replace(start, limit_key=key, key_limit=limit) for start in starts]
 
     async def _results(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
         if not ids:

@@ -1,0 +1,79 @@
+"""Deadlines of subtasks: a durable time in which one must end, and its cancellation.
+
+The time counts from the event that started the subtask, in every run. One that has not ended by
+then is cancelled; the failure is recorded, so that a later run takes the same way.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from dama import clock
+from dama.run.errors import SubtaskError
+from dama.run.patience import until_answered
+from dama.run.steps import failed_again, note_failure
+from dama.run.waiting import Wait
+
+if TYPE_CHECKING:
+    from dama.run.execution import Execution
+    from dama.run.replay import Asked
+    from dama.store import Outcome
+
+
+async def outcome_within(
+    execution: Execution, key: str, asked: Asked, context_id: int, seconds: float
+) -> Outcome:
+    """How a subtask has ended, in so many seconds from its start.
+
+    Raises:
+        TimeoutError: It has not, and was cancelled.
+        SubtaskError: It failed for good or was cancelled.
+    """
+    if execution.replay.has(key, "FAILED"):
+        with execution.acting():
+            await execution.replay.turn(key, asked)
+        raise failed_again(execution, key)
+    outcome = await _awaited(execution, key, context_id, seconds)
+    if outcome is None:
+        with execution.acting():
+            await cancel(execution, context_id, f"it did not end within {seconds:g} s")
+            error = TimeoutError(
+                f"{asked.name} (context {context_id}) did not end within {seconds:g} s "
+                "and was cancelled."
+            )
+            await note_failure(execution, key, error)
+            raise error
+    if outcome.status != "DONE":
+        raise SubtaskError(context_id, asked.name, outcome.error)
+    return outcome
+
+
+async def cancel(execution: Execution, context_id: int, why: str) -> None:
+    """Cancel a subtask of this run, and all below it; nothing when it has ended."""
+    claim = execution.claim
+    meta = {"epoch_of_parent": claim.epoch}
+    end = execution.store.cancel
+    await until_answered(
+        lambda: end([context_id], why, meta, parent=claim.context_id), execution.name
+    )
+
+
+async def _awaited(
+    execution: Execution, key: str, context_id: int, seconds: float
+) -> Outcome | None:
+    begun = (await execution.recorded()).spawned_at[key]
+    until = begun + timedelta(seconds=seconds)
+    left = (until - await until_answered(execution.store.now, execution.name)).total_seconds()
+    deadline = clock.monotonic() + left
+    wait = Wait(awaited=(context_id,), fail_fast=True, until=until)
+    with execution.branches.at_rest(), execution.waiting(wait):
+        found = await execution.endings.wait(
+            [context_id],
+            fail_fast=True,
+            may_park=lambda: clock.monotonic() >= deadline or execution.may_park(),
+            park_after=min(execution.park_after, max(left, 0.0)),
+        )
+        if found is None and clock.monotonic() < deadline:
+            execution.park()
+    return found[context_id] if found else None
