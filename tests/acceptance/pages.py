@@ -1,0 +1,209 @@
+"""Pages of documentation as a reader types them: one shell for each page, in a project of its own.
+
+Every block of a page is used: commands are typed in their order, settings are read by the product,
+Python and SQL are compiled or run. What a page takes for granted (a folder, a context, another
+terminal) is said by a `Page`; a command that is left out has its reason there.
+"""
+
+import ast
+import os
+import re
+import select
+import subprocess
+import time
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page takes for granted.
+
+    Attributes:
+        files: In the folder of the reader, by name. None as content makes a link into the checkout.
+        before: Commands that the reader has typed, or that the text describes.
+        changes: Other texts in its commands, such as the number of a context.
+        ends: Exit codes other than 0, by a part of the command.
+        behind: What goes on in another terminal, by a part of the command: what it prints when it
+            is at work.
+        interrupted: What gets a Ctrl-C, by a part of the command: after which output.
+        left_out: The reason, by a part of the command.
+        keeps: Where blocks of Python and TOML are kept, in their order; a + appends, None only
+            looks at them.
+        shown: The command whose output the block without a language shows.
+        sql: Whether its SQL is run.
+    """
+
+    files: dict[str, str | None] = field(default_factory=dict)
+    before: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+    ends: dict[str, int] = field(default_factory=dict)
+    behind: dict[str, str] = field(default_factory=dict)
+    interrupted: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    keeps: tuple[str | None, ...] = ()
+    shown: str = ""
+    sql: bool = False
+
+
+class Shell:
+    """A shell in which a reader types.
+
+    Args:
+        folder: Where.
+        environ: Its environment.
+    """
+
+    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
+        self._out = folder.parent / "out"
+        self._out.mkdir()
+        self._number = 0
+        self._answers, end = os.pipe()
+        self._process = subprocess.Popen(
+            ["bash", "--noprofile", "--norc"],
+            cwd=folder,
+            env=environ | {"DAMA_ANSWERS": str(end)},
+            stdin=subprocess.PIPE,
+            pass_fds=[end],
+            text=True,
+        )
+        os.close(end)
+        self._end = end
+
+    def type(self, command: str) -> tuple[int, str]:
+        """Type a command and wait for its end; give its exit code and what it printed."""
+        self._number += 1
+        out = self._out / str(self._number)
+        self._send(f"{{ {command}\n}} > {out} 2>&1 < /dev/null; echo $? >&{self._end}")
+        return int(self._answer(command)), out.read_text()
+
+    def begin(self, command: str, until: str) -> str:
+        """Type a command in another terminal; give its pid when it has printed something."""
+        self._number += 1
+        out = self._out / str(self._number)
+        out.touch()
+        self._send(f"{{ exec {command}\n}} > {out} 2>&1 < /dev/null & echo $! >&{self._end}")
+        pid = self._answer(command)
+        deadline = time.monotonic() + PATIENCE
+        while not re.search(until, out.read_text()):
+            assert time.monotonic() < deadline, f"{command}: {out.read_text()}"
+            time.sleep(0.05)
+        return pid
+
+    def close(self, pids: list[str]) -> None:
+        """Close all terminals."""
+        for pid in pids:
+            self.type(f"kill {pid}; wait {pid}; true")
+        self._process.communicate("exit\n")
+        os.close(self._answers)
+
+    def _send(self, text: str) -> None:
+        self._process.stdin.write(f"{text}\n")
+        self._process.stdin.flush()
+
+    def _answer(self, command: str) -> str:
+        found = b""
+        while not found.endswith(b"\n"):
+            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            assert ready, f"{command} has not ended."
+            found += os.read(self._answers, 100)
+        return found.decode().strip()
+
+
+def blocks(path: Path) -> list[tuple[str, str]]:
+    """The blocks of a page: language and text."""
+    return BLOCK.findall(path.read_text())
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a block: one a line, a backslash at its end continues it."""
+    return [line for line in re.sub(r"\\\n\s*", "", text).splitlines() if line.strip()]
+
+
+class Reader:
+    """Types a page.
+
+    Args:
+        page: What it takes for granted.
+        folder: The project.
+        shell: Where.
+    """
+
+    def __init__(self, page: Page, folder: Path, shell: Shell) -> None:
+        self._page = page
+        self._folder = folder
+        self._shell = shell
+        self._kept = iter(page.keeps)
+        self._shown = ""
+        self.pids: list[str] = []
+
+    def read(self, found: list[tuple[str, str]]) -> None:
+        """Use all blocks, in their order."""
+        for command in self._page.before:
+            self._type(command)
+        for language, text in found:
+            match language:
+                case "sh" | "bash":
+                    for command in commands(text):
+                        self._type(command)
+                case "python" | "toml":
+                    self._keep(language, text)
+                case "" if self._page.shown:
+                    look_alike(text, self._shown)
+
+    def _type(self, command: str) -> None:
+        page = self._page
+        if _of(page.left_out, command):
+            return
+        for old, new in page.changes:
+            command = command.replace(old, new)
+        if until := _of(page.behind, command):
+            self.pids.append(self._shell.begin(command, until))
+            return
+        if until := _of(page.interrupted, command):
+            pid = self._shell.begin(command, until)
+            code, printed = self._shell.type(f"kill -INT {pid}; wait {pid}")
+            wanted = 130
+        else:
+            code, printed = self._shell.type(command)
+            wanted = _of(page.ends, command) or 0
+        assert code == wanted, f"{command}\nended with {code}, not {wanted}:\n{printed}"
+        assert "Traceback" not in printed, f"{command}:\n{printed}"
+        if page.shown and page.shown in command:
+            self._shown = printed
+
+    def _keep(self, language: str, text: str) -> None:
+        if language == "python":
+            is_decorators = all(line.startswith("@") for line in text.splitlines())
+            whole = f"{text}def task(): ..." if is_decorators else text
+            compile(whole, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        else:
+            tomllib.loads(text)
+        if name := next(self._kept, None):
+            path = self._folder / name.removeprefix("+")
+            old = path.read_text() if name.startswith("+") and path.exists() else ""
+            path.write_text(f"{old}\n{text}" if old else text)
+
+
+def _of(known: dict, command: str) -> object:
+    """What is said of a command."""
+    return next((value for part, value in known.items() if part in command), None)
+
+
+def look_alike(shown: str, printed: str) -> None:
+    """Compare an output with what the page shows: times vary, a line of dots stands for any."""
+    pattern = "".join(map(_pattern, shown.splitlines()))
+    assert re.search(pattern, printed), f"The page shows\n{shown}\nand this is printed:\n{printed}"
+
+
+def _pattern(line: str) -> str:
+    """What fits a line: columns are as wide as they like."""
+    if line == "...":
+        return r"(?:.*\n)*?"
+    escaped = re.sub(r"\d+\\\.\d+\\ s", r"[\\d.]+ m?s", re.escape(line))
+    return re.sub(r"(?:\\ ){2,}", r"\\s+", escaped) + r"\s*\n"

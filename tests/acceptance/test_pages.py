@@ -1,0 +1,236 @@
+"""README and docs as a reader types them: every command, setting and snippet of every page."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import psycopg
+import pytest
+
+from tests.acceptance.pages import BLOCK, ROOT, Page, Reader, Shell, blocks, commands, look_alike
+from tests.interop.cluster import free_port
+
+SMALL = '''"""Flights, but small."""
+from dama import Service, Task
+
+flights = Service("flights")
+
+
+@flights.task
+async def load(task: Task, year: int = 2013) -> int:
+    """Load a year."""
+    return year
+'''
+SMALL_PROJECT = {"flights.py": SMALL, "dama.toml": 'services = ["flights"]\n'}
+REAL_PROJECT = {
+    "examples": None,
+    "dama.toml": 'services = ["examples.flights", "examples.approval"]\n',
+}
+PROGRAM = """[programs."flights.import"]
+command = ["./import.sh", "--year", "{year}"]
+params.year.type = "integer"
+"""
+IMPORT = '#!/bin/sh\necho "$@"\n'
+SYSTEM = "it changes the machine"
+ONE_CONTEXT = ("dama run flights.load",)
+NUMBER = (("42", "1"),)
+
+PAGES = {
+    "README.md": Page(
+        files=REAL_PROJECT,
+        changes=(("make demo", "dama run flights.load"),),
+        ends={"--damage-month": 1},
+        interrupted={"press Ctrl-C": "load-month.* started"},
+        left_out={"make test": "these are the tests"},
+        shown="dama run flights.load",
+    ),
+    "docs/tutorial/first-task.md": Page(
+        keeps=("dama.toml", "loads.py", "+loads.py", "+loads.py"),
+        ends={"--upto many": 2},
+        left_out={"activate": "the environment is there", "DAMA_HOME": "the tests have a server"},
+        shown="dama",
+    ),
+    "docs/concepts/security.md": Page(
+        files=SMALL_PROJECT | {"secret.txt": "old word\n"},
+        before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
+        changes=NUMBER,
+    ),
+    "docs/howto/approvals.md": Page(
+        files=REAL_PROJECT, changes=NUMBER, behind={"events 1 -f": "approval"}
+    ),
+    "docs/howto/declare-programs.md": Page(
+        files={
+            "etl/import.sh": IMPORT,
+            "Makefile": "report:\n\tsh etl/import.sh\n",
+            "package.json": '{"scripts": {"build": "node build.js"}}\n',
+        },
+        before=("export PGPASSWORD=none",),
+        changes=(("crontab -l", "printf '5 4 * * * /etl/import.sh\\n'"),),
+        ends={"--year 13": 2},
+        keeps=("dama.toml",),
+    ),
+    "docs/howto/deploy.md": Page(
+        changes=((" | sudo tee /etc/systemd/system/dama-worker.service", ""),),
+        ends={"dama doctor": 1},
+        left_out={"systemctl": SYSTEM, "/srv/etl": SYSTEM},
+    ),
+    "docs/howto/gateway.md": Page(
+        files=SMALL_PROJECT,
+        before=("dama worker",),
+        changes=NUMBER,
+        behind={
+            "dama gateway": "The gateway is at",
+            "dama worker": "A worker for",
+            'curl -H "$token" -N': "INITIAL",
+        },
+    ),
+    "docs/howto/housekeeping.md": Page(
+        files=SMALL_PROJECT | {"old-password.txt": "old word\n"},
+        before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
+        changes=(*NUMBER, ("--older-than 90d", "--older-than 0s")),
+        ends={"dama doctor": 1},
+    ),
+    "docs/howto/programs.md": Page(
+        files={
+            "legacy.sh": "#!/bin/sh\necho begun; sleep 300\n",
+            "import.sh": IMPORT,
+            "report.csv": "1\n",
+            "dama.toml": PROGRAM,
+            "state.json": '{"steps": ["march"]}\n',
+        },
+        before=(
+            'export DAMA_EVENTS="$PWD/events" DAMA_RESULT="$PWD/result" DAMA_ARTIFACTS="$PWD"',
+            'export DAMA_STATE="$PWD/state.json"',
+        ),
+        changes=(*NUMBER, ("cp report.csv", "cat report.csv > /dev/null && ls")),
+        behind={"./legacy.sh": "begun", "logs 1 -f": "begun"},
+    ),
+    "docs/howto/roles.md": Page(
+        changes=((" | dama db psql", " > /dev/null"), (" | psql ...", " > /dev/null"))
+    ),
+    "docs/howto/schedules.md": Page(files=REAL_PROJECT),
+    "docs/howto/services.md": Page(
+        files={"dama.toml": 'services = ["stock"]\n'}, keeps=("stock.py",), shown="dama call"
+    ),
+    "docs/howto/workers.md": Page(
+        files=SMALL_PROJECT,
+        before=("dama run flights.load --enqueue --label none",),
+        changes=(*NUMBER, ("dama up ", "dama up --port 0 ")),
+        behind={"--until-idle": "", "dama up": "worker ", "dama worker ": "A worker for"},
+    ),
+    "docs/reference/events.md": Page(
+        files=SMALL_PROJECT, before=("dama run flights.load --enqueue",), changes=NUMBER, sql=True
+    ),
+    "docs/reference/log.md": Page(
+        files=SMALL_PROJECT,
+        before=ONE_CONTEXT,
+        behind={"--all -f": "flights."},
+        ends={"log resume": 4},
+        changes=(("1000", "1"),),
+        sql=True,
+    ),
+    "examples/README.md": Page(
+        left_out={"flights.load": "README types the same", "state CONTEXT": "README types the same"}
+    ),
+}
+TEXTS = sorted(
+    str(path.relative_to(ROOT))
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md")]
+)
+ALL = [name for name in TEXTS if BLOCK.search((ROOT / name).read_text())]
+
+
+def make(folder: Path, files: dict[str, str | None]) -> None:
+    """The files that a reader has."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.symlink_to(ROOT / name)
+            continue
+        path.write_text(content)
+        if content.startswith("#!"):
+            path.chmod(0o755)
+
+
+def with_port(page: Page) -> Page:
+    """A page whose gateway has a port of its own."""
+    port = str(free_port())
+    own = (
+        ("localhost:8080", f"localhost:{port}"),
+        ("dama gateway ", f"dama gateway --port {port} "),
+    )
+    return Page(**{**vars(page), "changes": (*page.changes, *own)})
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ALL)
+def test_a_page_works_as_it_is_typed(name, forked, database_url, tmp_path):
+    """In its order, in a project of its own, and with the output that it shows."""
+    page = with_port(PAGES.get(name, Page()))
+    folder = tmp_path / "project"
+    folder.mkdir()
+    make(folder, page.files)
+    shell = Shell(folder, forked.environ(DAMA_DATABASE_URL=database_url))
+    reader = Reader(page, folder, shell)
+    try:
+        reader.read(blocks(ROOT / name))
+        if page.sql:
+            with psycopg.connect(database_url) as connection:
+                for language, text in blocks(ROOT / name):
+                    if language == "sql":
+                        connection.execute(text.replace("42", "1"))
+    finally:
+        shell.close(reader.pids)
+
+
+def options_of(command: click.Command) -> set[str]:
+    """The options of a command."""
+    return {name for param in command.params for name in [*param.opts, *param.secondary_opts]}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/**/*.md")),
+    ],
+)
+def test_a_command_within_a_sentence_is_one(name):
+    """`dama show 42` in a text names a command that is there, with options that it has."""
+    from dama.cli.root import root
+
+    context = click.Context(root)
+    for span in re.findall(r"`(dama [a-z][^`]*)`", (ROOT / name).read_text()):
+        words = shlex.split(re.sub(r"\s+", " ", span).replace("[", "").replace("]", ""))[1:]
+        command = root
+        known = set()
+        while isinstance(command, click.Group) and words and command.name != "run":
+            verb = words[0].rstrip(",;")
+            if verb.startswith("-"):
+                break
+            words.pop(0)
+            command = command.get_command(context, verb)
+            assert command is not None, f"{span} in {name}"
+        known |= options_of(command)
+        options = {w.partition("=")[0] for w in words if re.match(r"--?[a-z]", w)}
+        if command.name not in ("run", "unit"):
+            assert options <= known | {"--help"}, f"{span} in {name}"
+
+
+def test_outputs_are_compared_but_for_what_varies():
+    shown = "task  status  time\nload  done    3.9 s\n...\n  dama show 1    params\n"
+
+    look_alike(
+        shown, "x\ntask  status  time\nload  done    12.0 s\n\n{\n}\n  dama show 1  params\n"
+    )
+
+    for other in ("task  status  time\nload  failed  3.9 s\n  dama show 1  params\n", "", "task\n"):
+        with pytest.raises(AssertionError, match="The page shows"):
+            look_alike(shown, other)
+
+
+def test_commands_of_a_block_are_its_lines():
+    assert commands("a \\\n    --b\n\nc  # d\n") == ["a --b", "c  # d"]
