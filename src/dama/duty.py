@@ -17,7 +17,7 @@ from dama import clock
 from dama.errors import DamaError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 10.0
@@ -26,6 +26,7 @@ AGAIN_SECONDS = 5.0
 MOST_FAILURES = 10  # in a row, outages aside; together they take about a minute
 
 _log = logging.getLogger("dama.duty")
+_done_here: set[Duty] = set()
 
 
 class DutyError(DamaError):
@@ -47,6 +48,8 @@ class Duty:
         name: What it does, as the subject of a sentence: "claiming runs".
         work: Does it, until it is cancelled. One that returns is done.
         on_change: Called when it fails, and when it is well again.
+        steady: Seconds without a failure after which it is well again; None where only the work
+            can say so, since it mostly sleeps.
 
     Attributes:
         name: As given.
@@ -58,11 +61,14 @@ class Duty:
         name: str,
         work: Callable[[], Coroutine[Any, Any, object]],
         on_change: Callable[[Duty], None] = lambda _: None,
+        *,
+        steady: float | None = STEADY_SECONDS,
     ) -> None:
         self.name = name
         self.trouble: str | None = None
         self._work = work
         self._on_change = on_change
+        self._steady = steady
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._is_told_to_end = False
@@ -86,20 +92,30 @@ class Duty:
         Raises:
             DutyError: It failed again and again.
         """
-        while True:
-            steady = asyncio.get_running_loop().call_later(STEADY_SECONDS, self.well)
-            try:
-                await self._work()
-            except BaseException as error:  # one that dies would not be missed
-                if self._is_told_to_end:
-                    raise
-                self._take(error)
-            else:
-                return
-            finally:
+        _done_here.add(self)
+        try:
+            while not await self._is_done():
+                await clock.sleep(self._pause)
+                self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        finally:
+            _done_here.discard(self)
+
+    async def _is_done(self) -> bool:
+        loop = asyncio.get_running_loop()
+        steady = None if self._steady is None else loop.call_later(self._steady, self.well)
+        try:
+            await self._work()
+        except DutyError:  # of a duty that this one looks after
+            raise
+        except BaseException as error:  # one that dies would not be missed
+            if self._is_told_to_end:
+                raise
+            self._take(error)
+            return False
+        finally:
+            if steady is not None:
                 steady.cancel()
-            await clock.sleep(self._pause)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        return True
 
     def _take(self, error: BaseException) -> None:
         self.trouble = f"{self.name}: {in_words(error)}"
@@ -109,6 +125,11 @@ class Duty:
         self._failures += not is_outage
         if self._failures >= MOST_FAILURES:
             raise DutyError(self.name, error) from error
+
+
+def troubles() -> Sequence[str]:
+    """What the duties of this process fail with at the moment."""
+    return sorted(duty.trouble for duty in _done_here if duty.trouble is not None)
 
 
 @asynccontextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dama.duty import DutyError
 
 _log = logging.getLogger("dama.broker")
 
@@ -38,3 +41,8 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("something in the background of %s died", self._node_id, exc_info=error)
+
+
+def log_failed_duty(error: DutyError) -> None:
+    """What is done of a duty that failed for good where nobody ends the process for it."""
+    _log.critical("%s Other nodes will hold this one to be gone.", error)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from uuid import uuid4
 
 from dama.broker.arrivals import Arrivals
-from dama.broker.background import Background
+from dama.broker.background import Background, log_failed_duty
 from dama.broker.cache import Cache
 from dama.broker.call import Call, CallOptions, EmitOptions, ids_of_calls, make_call
 from dama.broker.caller import Caller
@@ -31,13 +31,14 @@ from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.transit import Transit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from dama.broker.local import LocalService
     from dama.broker.middleware import Middleware
     from dama.broker.wire.transporter import Transporter
     from dama.definitions.service import Service
+    from dama.duty import DutyError
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ class Broker:
         node_id: Its name in the cluster; by default of the host and the process.
         options: How it works.
         middleware: Code around all actions, calls and events, the outermost first.
-        transporter: The way to other nodes, or the URL of a NATS server, such as
-            `nats://127.0.0.1:4222`; None for this one alone.
+        transporter: The way to other nodes, or the URL of a NATS server; None for this one alone.
         bus_names: What other nodes know services by, by their full names at home; None for those
             that they are not offered. Services that are not in it keep their names.
 
@@ -72,6 +72,7 @@ class Broker:
         catalog: What there is, here and elsewhere.
         cache: Results of actions that have one.
         services: Those of this node by their full names.
+        on_failed_duty: Called when its heartbeat, or what misses silent nodes, fails for good.
     """
 
     def __init__(
@@ -90,9 +91,10 @@ class Broker:
         self.middleware = tuple(middleware)
         self.cache = Cache(self.options.cache_entries)
         self.is_started = False
+        self.on_failed_duty: Callable[[DutyError], None] = log_failed_duty
         self.next_id = ids_of_calls()
-        node = Node(self.node_id, self.instance_id, seq=1, is_local=True)
-        self.catalog = Catalog(node, self._changed, self.options)
+        local = Node(self.node_id, self.instance_id, seq=1, is_local=True)
+        self.catalog = Catalog(local, self._changed, self.options)
         bus = NatsTransporter(transporter) if isinstance(transporter, str) else transporter
         self.transit = Transit(self, bus) if bus else None
         self._arrivals = Arrivals(self.catalog)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from dama.duty import troubles
+
 if TYPE_CHECKING:
     from dama.app import App
     from dama.broker.broker import Broker
@@ -44,6 +46,9 @@ class Metrics:
         self._troubled = self._gauge(
             "dama_workers_in_trouble", "Live workers that cannot do a part of their work."
         )
+        self._duties = self._gauge(
+            "dama_duties_in_trouble", "What this process does in the background and fails at."
+        )
         self._slots = self._gauge("dama_worker_slots", "Slots of these workers.")
         self._position = self._gauge("dama_log_position", "The newest position of the log.")
         self._lag = self._gauge(
@@ -72,6 +77,7 @@ class Metrics:
         workers = [worker for worker in await app.store.queue.workers() if worker.alive]
         self._workers.set(len(workers))
         self._troubled.set(sum(worker.trouble is not None for worker in workers))
+        self._duties.set(len(troubles()))
         self._slots.set(sum(worker.slots for worker in workers))
         position = await app.store.log.position()
         self._position.set(position)

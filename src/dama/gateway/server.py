@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from typing_extensions import override
 
-from dama.errors import InvalidDefinitionError, RefusedError
+from dama.duty import Duty, on_duty
+from dama.errors import DamaError, InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
 from dama.gateway.own_token import ensure_token
 
@@ -67,16 +68,15 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         ws="none",
         interface="asgi3",
     )
-    server = _Server(config)
-    running = asyncio.create_task(server.serve([listening]))
-    try:
-        while not server.started and not running.done():  # noqa: ASYNC110 - it has no event
-            await asyncio.sleep(0.01)
-        host, port = listening.getsockname()[:2]
-        yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    finally:
-        server.should_exit = True
-        await running
+    with closing(listening):
+        http = _Http(config, listening)
+        async with on_duty(Duty("serving HTTP", http.serve_always)):
+            try:
+                await http.is_serving()
+                host, port = listening.getsockname()[:2]
+                yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            finally:
+                await http.stop()
 
 
 def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project
@@ -95,6 +95,53 @@ def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project
             f"[gateway] names the function {name!r}, which is not there: {error}.",
             'Write it as "my_project.hooks:before".',
         ) from error
+
+
+class EndedError(DamaError):
+    """The server ended, and nobody has told it to."""
+
+    code = "ENDED"
+
+
+class _Http:
+    """Answers requests, and begins again where a server ended.
+
+    Args:
+        config: Of the server.
+        listening: Where; it stays open, so that requests wait when no server is there.
+    """
+
+    def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
+        self._config = config
+        self._listening = listening
+        self._server: _Server | None = None
+        self._turn = asyncio.Lock()
+        self._is_told = False
+
+    async def serve_always(self) -> None:
+        """Serve until it is told to stop.
+
+        Raises:
+            EndedError: The server ended before.
+        """
+        async with self._turn:
+            self._server = server = _Server(self._config)
+            await server.serve([self._listening.dup()])
+            if not self._is_told:
+                raise EndedError("The HTTP server ended by itself.")
+
+    async def is_serving(self) -> None:
+        """Wait for the server."""
+        while self._server is None or not self._server.started:  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.01)
+
+    async def stop(self) -> None:
+        """Let the requests that are there end, and take no more."""
+        self._is_told = True
+        if self._server is not None:
+            self._server.should_exit = True
+        async with self._turn:
+            pass
 
 
 class _Server(uvicorn.Server):

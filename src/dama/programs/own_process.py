@@ -220,6 +220,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
     """A `def`: it has the main thread, as programs do; SIGTERM raises SystemExit in it."""
     signal.signal(signal.SIGTERM, _terminate)
     loop = asyncio.new_event_loop()
+    contain_tasks(loop)  # an exit in it would leave the main thread waiting forever
     threading.Thread(target=loop.run_forever, name="dama loop", daemon=True).start()
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what it returns

@@ -27,7 +27,6 @@ from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
 from dama.programs.masking import Mask
 from dama.programs.process import age_of
-from dama.programs.programs import AGAIN_SECONDS
 from dama.programs.run_directory import State, state_of
 from dama.programs.shim import TIMED_OUT
 from dama.programs.shipping import Shipper
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.worker")
 
+AGAIN_SECONDS = 1.0
 SHORTEST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
 # Of a host that is short of something for now: no verdict on a program.

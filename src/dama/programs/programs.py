@@ -6,12 +6,10 @@ Which program a run has is found in `finding.py`, one of them is followed in `pr
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from dama import clock
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.fork_server import ForkServer
 from dama.programs.run_directory import RunDirectories
@@ -23,10 +21,6 @@ if TYPE_CHECKING:
 
     from dama.definitions.registry import Registry
     from dama.store import Store
-
-AGAIN_SECONDS = 1.0
-
-_log = logging.getLogger("dama.worker")
 
 
 async def directories_of(store: Store, home: Path) -> RunDirectories:
@@ -90,11 +84,11 @@ class Programs:
             self._look.clear()
             try:
                 await stop_bound_elsewhere(self.store, self.directories, self.host)
-            except Exception as error:  # noqa: BLE001 - nothing else would look again
-                _log.warning("programs that nobody wants are not ended yet: %s", error)
-                await clock.sleep(AGAIN_SECONDS)
-                self._look.set()
-            self.reap()
+            except BaseException:
+                self._look.set()  # once more, when the duty begins again
+                raise
+            finally:
+                self.reap()
 
     def started(self, pid: int) -> None:
         """A shim is a child of this process."""

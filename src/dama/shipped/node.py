@@ -15,6 +15,7 @@ from dama.broker.tracing import Tracing
 from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.nats_access import read_access
 from dama.config.table import Table, nearest
+from dama.duty import Duty, DutyError, on_duty
 from dama.errors import InvalidDefinitionError
 from dama.operations.ends import Ends
 from dama.shipped.bus import BusRights, guarded
@@ -95,6 +96,7 @@ class NodeSource:
         if patience:
             self._options = replace(self._options, dependency_timeout=patience)
         self._broker: Broker | None = None
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lock = asyncio.Lock()
 
     @property
@@ -120,6 +122,7 @@ class NodeSource:
                     middleware=[Tracing()] if is_collecting() else [],
                     transporter=self._transporter,
                 )
+                broker.on_failed_duty = self._fail
                 await broker.start(waits=self._waits)
                 self._broker = broker
                 for name, nodes in shared_names(broker).items():
@@ -129,6 +132,18 @@ class NodeSource:
                         ", ".join(nodes),
                     )
             return self._broker
+
+    async def watched(self) -> None:
+        """Wait until the node can no longer be one.
+
+        Raises:
+            DutyError: Why.
+        """
+        await asyncio.shield(self._failed)
+
+    def _fail(self, error: DutyError) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(error)
 
     async def close(self) -> None:
         """Stop the broker, if it was started."""
@@ -145,7 +160,8 @@ async def node_of(
     node = NodeSource(app, settings, source, patience=patience)
     app.broker = node.broker
     try:
-        yield node
+        async with on_duty(Duty("being a node", node.watched)):
+            yield node
     finally:
         await node.close()
 

@@ -79,17 +79,26 @@ def read_keep(values: Mapping[str, object], source: str) -> Keep:
     return Keep(**chosen)
 
 
-async def clean_always(store: Store, directories: Callable[[], RunDirectories], keep: Keep) -> None:
-    """Clean once in a while; hosts and workers do not do so at the same moment."""
+async def clean_always(
+    store: Store,
+    directories: Callable[[], RunDirectories],
+    keep: Keep,
+    well: Callable[[], None] = lambda: None,
+) -> None:
+    """Clean once in a while; hosts and workers do not do so at the same moment.
+
+    Args:
+        store: As of `clean`.
+        directories: Gives what there is on this host.
+        keep: The policy.
+        well: Called when it was done.
+    """
     while True:
         await clock.sleep(random.uniform(SOONEST, LATEST))  # noqa: S311 - not a secret
-        try:
-            done = await clean(store, directories(), keep)
-        except Exception as error:  # noqa: BLE001 - nothing else would clean again
-            _log.warning("nothing is cleaned for now: %s", error)
-        else:
-            if done.bytes:
-                _log.info("cleaned %s runs and %s working folders", done.runs, done.folders)
+        done = await clean(store, directories(), keep)
+        well()
+        if done.bytes:
+            _log.info("cleaned %s runs and %s working folders", done.runs, done.folders)
 
 
 async def clean(

@@ -2,17 +2,20 @@
 
 The event loop may be blocked for seconds by the code of a task that forgot to await; that is no
 reason to take its runs away. So the lease does not depend on the loop: the thread has a connection
-of its own, and hands what it learns to the loop, which acts on it when it can.
+of its own, and hands what it learns to the loop, which acts on it when it can. What goes wrong is
+handed over as well, to a duty of the worker: the thread itself goes on whatever happens.
 """
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import threading
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from dama.duty import Duty
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from dama.store.queue_rows import Renewal
@@ -20,8 +23,6 @@ if TYPE_CHECKING:
 
 RENEW_SECONDS = 1.0
 SOONEST_SECONDS = 0.01
-
-_log = logging.getLogger("dama.worker")
 
 
 class LeaseKeeper:
@@ -31,6 +32,10 @@ class LeaseKeeper:
         renewer: Asks the database, on a connection of its own.
         learn: Called in the loop with what a renewal tells.
         loop: The loop of the worker.
+        on_change: Called when it fails, and when it is well again.
+
+    Attributes:
+        duty: Fails as the renewals do, so that somebody hears of it.
     """
 
     def __init__(
@@ -38,10 +43,14 @@ class LeaseKeeper:
         renewer: Renewer,
         learn: Callable[[Renewal], None],
         loop: asyncio.AbstractEventLoop,
+        on_change: Callable[[Duty], None] = lambda _: None,
     ) -> None:
         self._renewer = renewer
         self._learn = learn
         self._loop = loop
+        self.duty = Duty("renewing the lease", self._fail_with_it, on_change, steady=None)
+        self._failure: BaseException | None = None
+        self._has_failed = asyncio.Event()
         self._sooner = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="dama lease", daemon=True)
@@ -74,14 +83,40 @@ class LeaseKeeper:
         """Renew; give the seconds until the next time."""
         try:
             renewal = self._renewer.renew()
-        except Exception as error:  # noqa: BLE001 - without this thread the worker is taken for dead
-            _log.warning("the lease is not renewed: %s", error)
+            self._tell(self._take, renewal)
+            return _pause_after(renewal)
+        except BaseException as error:  # noqa: BLE001 - without this thread the worker is presumed dead
+            self._tell(self._fail, error)
             return RENEW_SECONDS
+
+    def _tell(self, function: Callable[[Any], None], value: object) -> None:
         if not self._stopped.is_set():
-            self._loop.call_soon_threadsafe(self._learn, renewal)
-        pause = RENEW_SECONDS
-        if renewal.next_due is not None:
-            pause = min(pause, max(renewal.next_due, SOONEST_SECONDS))
-        if renewal.next_firing is not None and renewal.next_firing > 0:
-            pause = min(pause, renewal.next_firing)
-        return pause
+            with suppress(RuntimeError):  # the loop is closed: the process ends
+                self._loop.call_soon_threadsafe(function, value)
+
+    def _take(self, renewal: Renewal) -> None:
+        try:
+            self._learn(renewal)
+        except Exception as error:  # noqa: BLE001 - the duty has it
+            self._fail(error)
+        else:
+            self.duty.well()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = error
+        self._has_failed.set()
+
+    async def _fail_with_it(self) -> None:
+        await self._has_failed.wait()
+        self._has_failed.clear()
+        if self._failure is not None:
+            raise self._failure
+
+
+def _pause_after(renewal: Renewal) -> float:
+    pause = RENEW_SECONDS
+    if renewal.next_due is not None:
+        pause = min(pause, max(renewal.next_due, SOONEST_SECONDS))
+    if renewal.next_firing is not None and renewal.next_firing > 0:
+        pause = min(pause, renewal.next_firing)
+    return pause

@@ -9,19 +9,22 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from dama import clock
+from dama.duty import troubles
 from dama.programs.process import identity_of_this_process, process_start
+from dama.store.errors import StatementEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from dama.duty import Duty
     from dama.programs.programs import Programs
     from dama.store import Claim
     from dama.store.queue import RunQueue
     from dama.worker.offer import Offer
 
 LEASE = timedelta(seconds=3.5)
+JOIN_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 MOST_TROUBLE = 1000
 
 _log = logging.getLogger("dama.worker")
@@ -68,6 +71,19 @@ class Membership:
             lease=LEASE,
         )
 
+    async def join(self, programs: Programs) -> None:
+        """Register for the first time; a statement that somebody cancels is tried again.
+
+        Raises:
+            UnavailableError: The database cannot be used.
+        """
+        for pause in JOIN_PAUSES:
+            with suppress(StatementEndedError):
+                await self.register(programs)
+                return
+            await clock.sleep(pause)
+        await self.register(programs)
+
     def register_again(self, programs: Programs) -> bool:
         """Register again in the background; False when that is going on already."""
         if self._again is not None and not self._again.done():
@@ -82,11 +98,11 @@ class Membership:
         except Exception as error:  # noqa: BLE001 - the database may be what stopped us
             _log.warning("what is not done is queued again when the lease runs out: %s", error)
 
-    async def note(self, duties: Sequence[Duty]) -> None:
-        """Tell those who look from outside what fails here at the moment."""
-        troubles = "; ".join(duty.trouble for duty in duties if duty.trouble)
+    async def note(self) -> None:
+        """Tell those who look from outside what fails in this process at the moment."""
+        trouble = "; ".join(troubles())
         with suppress(Exception):  # the database may be the trouble; the log has it
-            await self._queue.set_trouble(self.id, troubles[:MOST_TROUBLE] or None)
+            await self._queue.set_trouble(self.id, trouble[:MOST_TROUBLE] or None)
 
     def lease_params(self, held: Sequence[int]) -> dict[str, Any]:
         """What a renewal says of the worker and of what it holds."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dama.duty import in_words
-from dama.errors import DamaError
 from dama.run.errors import TaskUsageError
 from dama.run.starts import start_of
-from dama.store.errors import DatabaseUnreachableError, may_pass
+from dama.store.errors import DatabaseUnreachableError, UnknownScheduleError, may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,10 +53,7 @@ class Scheduler:
         while True:
             await self._due.wait()
             self._due.clear()
-            try:
-                await self.fire()
-            except DamaError as error:  # the next look comes within a second
-                _log.warning("a schedule was not fired: %s", error)
+            await self.fire()
 
     async def fire(self) -> list[int]:
         """Start what is due now; gives the contexts.
@@ -79,7 +76,8 @@ class Scheduler:
                     continue
                 failure = str(error) or type(error).__name__
                 _log.error("the schedule %s is paused: %s", name, failure)
-                await self._store.schedules.set(name, paused=True, failure=failure)
+                with suppress(UnknownScheduleError):  # somebody has removed it
+                    await self._store.schedules.set(name, paused=True, failure=failure)
         return contexts
 
     async def _fire(self, row: ScheduleRow) -> list[int]:

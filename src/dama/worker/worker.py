@@ -92,7 +92,8 @@ class Worker:
         )
         self._scheduler = Scheduler(store, registry, self._wake)
         renewer = Renewer(store.database, lambda: members.lease_params(self._holding.contexts()))
-        self._lease = LeaseKeeper(renewer, self._learn, asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._lease = LeaseKeeper(renewer, self._learn, loop, self._note)
         self._duties = self._all_duties(keep)
         self._notes: set[asyncio.Task[None]] = set()
         self._crew = Crew(
@@ -116,7 +117,7 @@ class Worker:
     async def working(self) -> AsyncGenerator[Worker]:
         """Work until the end of the block; what is not done then is queued again."""
         contain_tasks(asyncio.get_running_loop())
-        await self._members.register(self._programs)
+        await self._members.join(self._programs)
         self._lease.start()
         try:
             async with on_duty(*self._duties):
@@ -144,14 +145,19 @@ class Worker:
             "hearing of changes": lambda: store.hints.listen(self._hear),
             "firing schedules": self._scheduler.fire_always,
             "ending programs that nobody wants": programs.end_always,
-            "cleaning": lambda: clean_always(store, lambda: programs.directories, keep),
         }
         duties = [Duty(name, does, self._note) for name, does in work.items()]
         self._claiming.well = duties[0].well
-        return duties
+        cleaning = Duty(
+            "cleaning",
+            lambda: clean_always(store, lambda: programs.directories, keep, cleaning.well),
+            self._note,
+            steady=None,
+        )
+        return [*duties, cleaning, self._lease.duty]
 
     def _note(self, _changed: Duty) -> None:
-        self._notes.add(task := asyncio.create_task(self._members.note(self._duties)))
+        self._notes.add(task := asyncio.create_task(self._members.note()))
         task.add_done_callback(self._notes.discard)
 
     async def _stop(self) -> None:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from dama.broker.catalog import Node
 from dama.broker.errors import CallError, RequestRejectedError
-from dama.duty import cancelled
+from dama.duty import Duty, DutyError, cancelled
 
 if TYPE_CHECKING:
     from dama.broker.wire.exchange import Exchange
@@ -45,20 +45,30 @@ class Discovery:
         self._broker = transit.broker
         self._exchange = exchange
         self._pings: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._duties: list[asyncio.Task[Any]] = []
+        self._duties: list[Duty] = []
+        self._on_duty: list[asyncio.Task[None]] = []
 
     async def begin(self) -> None:
         """Ask who is there, and look after them from now on."""
         await self.discover()
         self._duties = [
-            self._broker.spawn(self._beat()),
-            self._broker.spawn(self._watch()),
+            Duty("telling other nodes that this one is alive", self._beat),
+            Duty("missing nodes that are silent", self._watch),
         ]
+        self._on_duty = [asyncio.create_task(self._do(duty)) for duty in self._duties]
         await asyncio.sleep(self._broker.options.wait_for_neighbours)
 
     async def end(self) -> None:
         """Look after nobody any more."""
-        await cancelled(self._duties)
+        for duty in self._duties:
+            duty.end()
+        await cancelled(self._on_duty)
+
+    async def _do(self, duty: Duty) -> None:
+        try:
+            await duty.run()
+        except DutyError as error:
+            self._broker.on_failed_duty(error)
 
     async def discover(self, node_id: str | None = None) -> None:
         """Ask all nodes, or one, to tell of themselves."""

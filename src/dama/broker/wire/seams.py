@@ -8,10 +8,11 @@ from dama.broker.call import Home
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from dama.broker.call import Call
     from dama.broker.catalog import Catalog, Endpoint
+    from dama.duty import DutyError
 
 
 class WiredNode(Home, Protocol):
@@ -21,11 +22,13 @@ class WiredNode(Home, Protocol):
         instance_id: Of its process.
         catalog: What there is, here and elsewhere.
         is_started: Its services are up.
+        on_failed_duty: Called when a duty of the node has failed again and again.
     """
 
     instance_id: str
     catalog: Catalog
     is_started: bool
+    on_failed_duty: Callable[[DutyError], None]
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Let something go on beside all else; it is held until it ends."""
