@@ -52,6 +52,14 @@ SETTINGS = {
     "escape_string_warning": "off",
     "lc_time": "C",
     "lc_numeric": "C",
+    "transaction_timeout": "50ms",
+    "gin_fuzzy_search_limit": "1",
+    "debug_parallel_query": "on",
+    "temp_file_limit": "1kB",
+    "restrict_nonsystem_relation_kind": "view, foreign-table",
+    "plpgsql.extra_errors": "all",
+    "session_replication_role": "replica",
+    "from_collapse_limit": "1",
 }
 pinned = Service("pinned")
 
@@ -96,6 +104,7 @@ async def use(url):
 def known(server):
     """The settings that the server has, so that each of them can be tried."""
     with psycopg.connect(server.url) as connection:
+        connection.execute("DO 'BEGIN END'")  # which loads the settings of PL/pgSQL
         return {name for (name,) in connection.execute("SELECT name FROM pg_settings")}
 
 
@@ -183,6 +192,27 @@ async def test_a_variable_of_libpq_changes_nothing(database_url, monkeypatch, na
     await use(database_url)
 
 
+async def test_settings_of_a_service_file_change_nothing(
+    server, database_url, empty_database_url, known, tmp_path, monkeypatch
+):
+    """All that a role may set, half of it in the options of each of two services."""
+    file = tmp_path / "services.conf"
+    monkeypatch.setenv("PGSERVICEFILE", str(file))
+    with psycopg.connect(server.url) as connection:
+        free = "SELECT name FROM pg_settings WHERE context = 'user'"
+        settable = {name for (name,) in connection.execute(free)} & known & {*SETTINGS}
+    halves = (sorted(settable)[::2], sorted(settable)[1::2])
+    for url, half in zip((database_url, empty_database_url), halves, strict=True):
+        options = " ".join(f"-c {n}={SETTINGS[n].replace(' ', chr(92) + ' ')}" for n in half)
+        address = {**psycopg.conninfo.conninfo_to_dict(url), "options": options}
+        lines = "".join(f"{key}={value}\n" for key, value in address.items())
+        file.write_text(f"[etl]\n{lines}")
+        await schema.migrate("service=etl")
+        await use("service=etl")
+
+    assert len(settable) > 30
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 async def test_a_database_is_migrated_whatever_its_settings_are(
     server, empty_database_url, known, name
@@ -199,6 +229,7 @@ async def test_a_database_is_migrated_whatever_its_settings_are(
         )
 
     assert await schema.migrate(empty_database_url)
+    assert await schema.migrate(empty_database_url) == []
     assert all(await schema.status(empty_database_url))
 
 

@@ -1,11 +1,17 @@
 """Migrating with few rights: no superuser, one schema; what is in the way is said."""
 
+import re
+
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
+from dama.domain.event import Event
 from dama.store import Start, Store, schema
-from dama.store.errors import SchemaError
+from dama.store.errors import MissingRightError, SchemaError
+from dama.store.grants import grants
+from dama.store.health import read_health
+from dama.store.windows import ContextFilter
 from tests.conftest import create_role, url_of
 
 ROLE = "plain_department"
@@ -21,6 +27,48 @@ CREATE TABLE _data_manager_admin.event_store_prototype (
 INSERT INTO _data_manager_admin.etl_context DEFAULT VALUES;
 """
 
+LATER_GENERATION = """
+CREATE SCHEMA data_manager;
+CREATE TABLE data_manager.etl_contexts (
+  etl_context_id serial PRIMARY KEY, parent_context_id int, source_id int, etl_task_id int,
+  etl_status text, initial_event_id int, latest_event_id int,
+  _created_timestamp timestamp, _modified_timestamp timestamp);
+CREATE TABLE data_manager.event_store (
+  event_id serial PRIMARY KEY, etl_context_id int NOT NULL, type text NOT NULL,
+  payload jsonb, meta jsonb, error boolean, _created_timestamp timestamp);
+INSERT INTO data_manager.etl_contexts DEFAULT VALUES;
+"""
+PARTITIONED = """
+CREATE SCHEMA _data_manager_admin;
+CREATE TABLE _data_manager_admin.event_store_prototype (event_id int) PARTITION BY RANGE (event_id)
+"""
+OF_ONE_KIND = {
+    "the first generation": (FIRST_SYSTEM, "etl_context, event_store_prototype"),
+    "the later one": (LATER_GENERATION, "data_manager.etl_contexts, data_manager.event_store"),
+    "both": (
+        FIRST_SYSTEM + LATER_GENERATION,
+        "etl_context, event_store_prototype, data_manager.etl_contexts, data_manager.event_store",
+    ),
+    "one table": (
+        "CREATE SCHEMA _data_manager_admin; CREATE TABLE _data_manager_admin.etl_context ()",
+        "etl_context",
+    ),
+    "views of them": (
+        FIRST_SYSTEM.replace("_data_manager_admin", "moved") + "CREATE SCHEMA _data_manager_admin;"
+        " CREATE VIEW _data_manager_admin.etl_context AS TABLE moved.etl_context;",
+        "etl_context",
+    ),
+    "partitions": (PARTITIONED, "event_store_prototype"),
+}
+TAKEN = {
+    "a table": ("CREATE TABLE _data_manager_admin.schedule (a int)", '"schedule" already exists'),
+    "a type": ("CREATE TYPE _data_manager_admin.token AS (a int)", '"token" already exists'),
+    "a view": ("CREATE VIEW _data_manager_admin.worker AS SELECT 1", '"worker" already exists'),
+    "a function": (
+        "CREATE FUNCTION _data_manager_admin.event_kind(type text) RETURNS int RETURN 1",
+        "cannot change",
+    ),
+}
 TO_ANOTHER_OWNER = """
 DO $$
 DECLARE
@@ -126,14 +174,17 @@ async def test_tables_of_another_role_are_left_to_it(database):
         await schema.migrate(url.replace(ROLE, STRANGER))
 
 
-async def test_the_tables_of_the_first_system_are_refused_and_stay(empty_database_url):
+@pytest.mark.parametrize(("made", "named"), OF_ONE_KIND.values(), ids=OF_ONE_KIND)
+async def test_the_tables_of_the_first_system_are_refused_and_stay(empty_database_url, made, named):
     """Adoption is another thing than a migration: nothing of what is there changes."""
     with psycopg.connect(empty_database_url, autocommit=True) as connection:
-        connection.execute(FIRST_SYSTEM)
+        connection.execute(made)
         before = _catalog(connection)
 
-        with pytest.raises(SchemaError, match="tables of the first system: etl_context, event_st"):
+        with pytest.raises(SchemaError, match=f"tables of the first system: {named}. Nothing"):
             await schema.migrate(empty_database_url)
+        with pytest.raises(SchemaError, match="tables of the first system"):
+            await schema.status(empty_database_url)
         with pytest.raises(SchemaError, match="tables of the first system"):
             async with Store.opened(empty_database_url):
                 pass
@@ -146,9 +197,53 @@ async def test_the_tables_of_the_first_system_are_refused_and_stay(empty_databas
 
 def _catalog(connection):
     return connection.execute(
-        "SELECT relname, relkind, relfilenode FROM pg_class"
-        " WHERE relnamespace = '_data_manager_admin'::regnamespace ORDER BY 1"
+        "SELECT relnamespace::regnamespace::text, relname, relkind, relfilenode FROM pg_class"
+        " WHERE relnamespace::regnamespace::text !~ '^pg_|^information_schema' ORDER BY 1, 2"
     ).fetchall()
+
+
+async def test_the_first_system_may_live_beside_a_schema_of_ours(empty_database_url):
+    """What has been migrated is known, whatever else is in the database."""
+    await schema.migrate(empty_database_url)
+    with psycopg.connect(empty_database_url) as connection:
+        connection.execute(LATER_GENERATION)
+
+    assert await schema.migrate(empty_database_url) == []
+    async with Store.opened(empty_database_url) as store:
+        assert await store.start([Start("a.b", {})])
+
+
+@pytest.mark.parametrize(("made", "said"), TAKEN.values(), ids=TAKEN)
+async def test_a_name_that_is_taken_is_said(empty_database_url, made, said):
+    """By something in the schema that is not ours; nothing of ours stays."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA _data_manager_admin")
+        connection.execute(made)
+        before = _catalog(connection)
+
+        with pytest.raises(SchemaError, match=said):
+            await schema.migrate(empty_database_url)
+
+        assert _catalog(connection) == before
+
+
+async def test_an_event_trigger_that_refuses_is_repeated(database):
+    """Its text and its hint are for the person who migrates."""
+    admin, url = database
+    admin.execute(SQL(GIVEN["CREATE on the database"]).format(Identifier(admin.info.dbname)))
+    admin.execute(
+        "CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'not on a Friday' USING HINT = 'Ask the department.'; END $$;"
+        "CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN tag IN ('CREATE TABLE')"
+        " EXECUTE FUNCTION refuse()"
+    )
+
+    with pytest.raises(SchemaError, match="not on a Friday") as caught:
+        await schema.migrate(url)
+
+    assert "Ask the department." in caught.value.hint
+    admin.execute("DROP EVENT TRIGGER refuse")
+    assert await schema.migrate(url)
 
 
 def test_an_old_server_is_refused_by_its_name():
@@ -175,3 +270,117 @@ async def test_another_owner_needs_the_migration_again(server, empty_database_ur
         await store.start([Start("a.b", {})])
 
     assert applied == ["functions"]
+
+
+READS = [
+    lambda s: s.start([Start("a.b", {})]),
+    lambda s: s.append(1, [Event("noted", None)]),
+    lambda s: s.context(1),
+    lambda s: s.events(1),
+    lambda s: s.tree(1),
+    lambda s: s.outcomes([1]),
+    lambda s: s.windows.contexts(ContextFilter()),
+    lambda s: s.windows.children(1),
+    lambda s: s.log.position(),
+    lambda s: s.log.read(0),
+    lambda s: s.log.subscriptions(),
+    lambda s: s.queue.queues(),
+    lambda s: s.queue.workers(),
+    lambda s: s.queue.set_queue("etl", paused=True),
+    lambda s: s.queue.obstacles(1),
+    lambda s: s.schedules.all(),
+    lambda s: s.tokens.all(),
+    lambda s: s.tokens.count_request("here", 60),
+    lambda s: read_health(s.database),
+    lambda s: s.rebuild(),
+]
+SIGNS = ("execute GRANT", "execute the GRANT")
+
+
+async def missing(read):
+    """What is said of a right that a read has not; None when it has all."""
+    try:
+        await read
+    except MissingRightError as error:
+        return error
+    return None
+
+
+async def test_each_right_that_is_missing_is_named(server, database_url, department):
+    """Whichever of the rights of a worker's role was forgotten: never a bug message."""
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    given = [s for s in await grants(database_url, department, "worker") if s.startswith("GRANT ")]
+    refused = set()
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        for statement in given:
+            owner.execute(statement)
+        async with Store.opened(url_of(server, name, department)) as store:
+            await store.start([Start("a.b", {})])
+            for statement in given:
+                take, back = re.match(r"GRANT (.*) TO (\S+);$", statement).groups()
+                owner.execute(f"REVOKE {take} FROM {back}")
+                for read in READS:
+                    if (said := await missing(read(store))) is not None:
+                        assert department in str(said)
+                        assert any(sign in said.hint for sign in SIGNS), said.hint
+                        refused.add(statement)
+                owner.execute(statement)
+
+    assert len(refused) > 15
+    # Some rights cannot be missed one at a time: a right to a table is also one to its columns.
+    assert any("USAGE ON SCHEMA" in statement for statement in refused)
+    assert any("EXECUTE ON FUNCTION" in statement for statement in refused)
+
+
+@pytest.mark.parametrize(
+    ("taken", "wanted"),
+    [
+        ("CONNECT ON DATABASE {0}", "GRANT CONNECT ON DATABASE {0} TO"),
+        ("USAGE ON SCHEMA _data_manager_admin", "GRANT USAGE ON SCHEMA _data_manager_admin TO"),
+        ("SELECT ON _data_manager_admin.schema_migration", "GRANT for it"),
+    ],
+)
+async def test_a_right_that_is_missing_at_the_door_is_named(
+    server, database_url, department, taken, wanted
+):
+    """Where all commands begin: at the connection, the schema and its version."""
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    url = url_of(server, name, department)
+    with psycopg.connect(url_of(server, name, "dama"), autocommit=True) as admin:
+        for statement in await grants(database_url, department, "worker"):
+            admin.execute(statement)
+        if "CONNECT" in taken:
+            admin.execute(f"REVOKE CONNECT, TEMP ON DATABASE {name} FROM PUBLIC")
+        admin.execute(f"REVOKE {taken.format(name)} FROM {department}")
+
+    for act in (Store.opened(url).__aenter__, lambda: schema.status(url)):
+        with pytest.raises(MissingRightError) as caught:
+            await act()
+        assert wanted.format(f'"{name}"') in caught.value.hint
+        assert department in str(caught.value)
+
+
+async def test_default_privileges_open_no_secrets(empty_database_url, server, department):
+    """Who may read all new tables of the owner reads no token; a granted worker does."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            f"ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO {ROLE}, {STRANGER}, PUBLIC;"
+            "ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC"
+        )
+        await schema.migrate(empty_database_url)
+        for statement in await grants(empty_database_url, STRANGER, "worker"):
+            connection.execute(statement)
+        connection.execute("UPDATE _data_manager_admin.schema_migration SET checksum = ''")
+        await schema.migrate(empty_database_url)
+        may = {
+            (role, table): connection.execute(
+                "SELECT has_table_privilege(%s, %s, 'SELECT')",
+                [role, f"_data_manager_admin.{table}"],
+            ).fetchone()[0]
+            for role in (ROLE, STRANGER)
+            for table in ("token", "run_secret", "etl_context")
+        }
+
+    assert [each for each, is_open in may.items() if not is_open] == [
+        (ROLE, "token"), (ROLE, "run_secret"),
+    ]  # fmt: skip

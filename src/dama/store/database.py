@@ -19,7 +19,13 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
 from dama.store import schema, session
-from dama.store.errors import DatabaseUnreachableError, is_outage, translate, translate_own
+from dama.store.errors import (
+    DatabaseUnreachableError,
+    is_outage,
+    rights_named,
+    translate,
+    translate_own,
+)
 from dama.store.statements import statement
 
 Row = tuple[Any, ...]
@@ -85,7 +91,7 @@ class Database:
         # A first connection by itself: a pool would hide why it fails.
         try:
             async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
-                pooled = await _is_pooled(first)
+                pooled = await session.is_pooled(first)
                 if not pooled:
                     await session.pin(first)
                 async with first.transaction():
@@ -163,18 +169,13 @@ async def _fetched(
     connection: psycopg.AsyncConnection[Row], name: str, params: Params | None
 ) -> list[Row]:
     try:
-        cursor = await connection.execute(statement(name), params)
+        with rights_named(connection.info.user):
+            cursor = await connection.execute(statement(name), params)
     except psycopg.errors.FeatureNotSupported:
         # What it prepared was replaced by a migration, and stays unusable.
         await connection.close()
         raise
     return await cursor.fetchall() if cursor.description else []
-
-
-async def _is_pooled(connection: psycopg.AsyncConnection[Row]) -> bool:
-    """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
-    row = await (await connection.execute("SELECT pg_backend_pid()")).fetchone()
-    return row != (connection.info.backend_pid,)
 
 
 def _is_outage(error: Exception) -> bool:

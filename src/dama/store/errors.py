@@ -8,11 +8,20 @@ CircleError.
 
 from __future__ import annotations
 
+import re
+from contextlib import contextmanager
+from shlex import quote
+from typing import TYPE_CHECKING
+
 import psycopg
+from psycopg.sql import Identifier
 
 from dama.domain.errors import InvalidEventError, ReservedEventError
 from dama.domain.profile import LONGEST_KEY
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 
 class UnknownContextError(NotFoundError):
@@ -163,6 +172,8 @@ TOO_LARGE = "54000"
 ENDED = ("57014", "55P03", "25P03", "25P04", "40001", "40P01")
 # A schema, a table, a column or a function is not there: between two versions, for a moment.
 MISSING = ("3F000", "42P01", "42703", "42883")
+ROW_SECURITY = re.compile(r'row-level security policy for table "(\w+)"')
+NO_CONNECT = re.compile(r"FATAL:  permission denied for database (\".*\")")
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
     "DM003": "Use another key, or send the same body again.",
@@ -209,12 +220,22 @@ def translate(error: psycopg.Error) -> DamaError | None:
             "Make room on the database's disk, then let the run go on with `dama resume`.",
         )
     if is_outage(error):
-        return DatabaseUnreachableError(
+        return _no_connect(error) or DatabaseUnreachableError(
             f"The database does not answer: {first_line(error)}.",
             "Is it running, and do the name and the password fit? `dama db status` tells. "
             "What was acknowledged is kept, and a run goes on with `dama resume`.",
         )
     return None
+
+
+def _no_connect(error: psycopg.Error) -> MissingRightError | None:
+    if not (refused := NO_CONNECT.search(str(error))):
+        return None
+    role = Identifier(error.pgconn.user.decode() if error.pgconn else "ROLE").as_string()
+    return MissingRightError(
+        f"The role {role} may not connect to the database {refused[1]}.",
+        f"Let its owner execute GRANT CONNECT ON DATABASE {refused[1]} TO {role}.",
+    )
 
 
 def _refused_by_an_index(error: psycopg.Error) -> DamaError | None:
@@ -277,12 +298,44 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
         )
     if state == TOO_LARGE and "index row" in str(error):  # of which index, it does not always say
         return _too_long_a_key(error)
-    if state == NO_RIGHT:
-        return MissingRightError(
-            f"The database refuses: {first_line(error)}.",
-            "`dama db grants --role ROLE --as worker` prints what the owner has to execute.",
-        )
     return translate(error)
+
+
+@contextmanager
+def rights_named(role: str) -> Generator[None]:
+    """Say of a right that is missing within the block which GRANT gives it.
+
+    Args:
+        role: Whose session it is.
+
+    Raises:
+        MissingRightError: One is missing.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        if error.sqlstate != NO_RIGHT:  # DM has classes of its own
+            raise
+        raise MissingRightError(
+            f"The database refuses the role {role}: {first_line(error)}.", _grant(error, role)
+        ) from error
+
+
+def _grant(error: psycopg.Error, role: str) -> str:
+    quoted = Identifier(role).as_string()
+    if table := ROW_SECURITY.search(str(error)):
+        return (
+            f"dama has to see every row of it. Let the owner execute ALTER TABLE {OURS}.{table[1]} "
+            f"DISABLE ROW LEVEL SECURITY, or a superuser ALTER ROLE {quoted} BYPASSRLS."
+        )
+    shell = quote(role)
+    rest = (
+        f"what `dama db grants --role {shell} --as worker` prints (`--as reader` is enough to "
+        "look); what is not in it only the owner may do."
+    )
+    if f"for schema {OURS}" in first_line(error):
+        return f"Let the owner execute GRANT USAGE ON SCHEMA {OURS} TO {quoted}, or {rest}"
+    return f"Let the owner execute the GRANT for it in {rest}"
 
 
 def is_outage(error: psycopg.Error) -> bool:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import psycopg
 
-from dama.store import schema
-from dama.store.errors import translate
+from dama.store import schema, session
+from dama.store.errors import rights_named, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,21 @@ async def grants(conninfo: str, role: str, access: Access) -> list[str]:
     Source: store/functions/privileges.sql
     """
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+            await session.pin_transaction(connection)
             await schema.check(connection)
-            cursor = await connection.execute(
-                "SELECT _data_manager_admin.access_grants(%s, %s)", [role, access]
-            )
-            return [str(statement) for (statement,) in await cursor.fetchall()]
+            return await _statements(connection, role, access)
     except psycopg.Error as error:
         raise translate(error) or error from error
+
+
+async def _statements(
+    connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, access: Access
+) -> list[str]:
+    query = "SELECT _data_manager_admin.access_grants(%s, %s)"
+    with rights_named(connection.info.user):
+        cursor = await connection.execute(query, [role, access])
+    return [str(statement) for (statement,) in await cursor.fetchall()]
 
 
 async def default_grants(conninfo: str) -> list[str]:

@@ -111,7 +111,7 @@ async def build_index(connection: Connection, name: str, query: LiteralString, t
         tell: Called with what is waited for.
     """
     pause = FIRST_PAUSE
-    while (state := await (await connection.execute(INDEX, [name])).fetchone()) != (True, False):
+    while (state := await _state_of(connection, name)) != (True, False):
         if state == (False, True):
             tell(f"waits for another session that builds {name}")
             await clock.sleep(pause)
@@ -126,6 +126,13 @@ async def build_index(connection: Connection, name: str, query: LiteralString, t
             await connection.execute(query)  # another session may have begun at the same moment
         await connection.execute("RESET statement_timeout")
         await connection.execute("RESET lock_timeout")
+
+
+async def _state_of(connection: Connection, index: str) -> tuple[Any, ...] | None:
+    """Whether an index is whole, and whether somebody builds it; None when there is none."""
+    async with connection.transaction():
+        await session.pin_transaction(connection)
+        return await (await connection.execute(INDEX, [index])).fetchone()
 
 
 @asynccontextmanager
@@ -145,7 +152,10 @@ async def _watch(conninfo: str, pid: int, tell: Tell) -> None:
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         while True:
             params = {"pid": pid, "longest": LONGEST_QUERY}
-            for row in await (await connection.execute(BLOCKERS, params)).fetchall():
+            async with connection.transaction():
+                await session.pin_transaction(connection)
+                rows = await (await connection.execute(BLOCKERS, params)).fetchall()
+            for row in rows:
                 who = (row[0], row[4])
                 if clock.monotonic() - said.get(who, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
                     said[who] = clock.monotonic()

@@ -3,11 +3,25 @@
 DO $do$
 DECLARE
   owner name;
+  earlier text;
 BEGIN
   IF current_setting('server_version_num')::int < 140000 THEN
     RAISE EXCEPTION USING ERRCODE = 'DM011',
       MESSAGE = format('PostgreSQL %s is too old: dama needs 14 or newer.', current_setting('server_version')),
       HINT = 'Upgrade the server with pg_upgrade, or name another one.';
+  END IF;
+  -- Both generations of the first system; by the catalog, since to_regclass() wants rights to the schema.
+  SELECT string_agg(CASE n.nspname WHEN 'data_manager' THEN 'data_manager.' ELSE '' END || c.relname, ', ' ORDER BY n.nspname, c.relname)
+    INTO earlier
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+      AND (n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
+           OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))
+      AND NOT EXISTS (SELECT FROM pg_class m WHERE m.relname = 'schema_migration' AND m.relnamespace = to_regnamespace('_data_manager_admin'));
+  IF earlier IS NOT NULL THEN
+    RAISE EXCEPTION USING ERRCODE = 'DM011',
+      MESSAGE = format('The database %I has the tables of the first system: %s. Nothing was changed.', current_database(), earlier),
+      HINT = 'This version cannot adopt them yet. Migrate another database, and leave this one to its programs.';
   END IF;
   IF to_regnamespace('_data_manager_admin') IS NULL THEN
     IF NOT has_database_privilege(current_database(), 'CREATE') THEN
@@ -31,14 +45,6 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM011',
       MESSAGE = format('The tables of the schema _data_manager_admin belong to %I, and %I may not change them.', owner, current_user),
       HINT = format('Migrate as %I, or let a superuser execute GRANT %1$I TO %I.', owner, current_user);
-  END IF;
-  IF to_regclass('_data_manager_admin.schema_migration') IS NULL
-     AND coalesce(to_regclass('_data_manager_admin.etl_context'), to_regclass('_data_manager_admin.event_store_prototype')) IS NOT NULL THEN
-    RAISE EXCEPTION USING ERRCODE = 'DM011',
-      MESSAGE = format('The database %I has the tables of the first system: %s. Nothing was changed.', current_database(), (
-        SELECT string_agg(format('%I', c.relname), ', ' ORDER BY c.relname) FROM pg_class c
-          WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relkind IN ('r', 'p'))),
-      HINT = 'This version cannot adopt them yet. Migrate another database, and leave this one to its programs.';
   END IF;
 END
 $do$;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store import session
-from dama.store.errors import translate_own
+from dama.store.errors import rights_named, translate_own
 from dama.store.queue_rows import Renewal
 from dama.store.statements import statement
 
@@ -51,7 +51,8 @@ class Renewer:
                 session.begin_plainly_blocking(self._connection)
                 if not self._database.is_pooled:
                     session.pin_blocking(self._connection)
-            return self._kept(self._connection)
+            with rights_named(self._connection.info.user):
+                return self._kept(self._connection)
         except psycopg.Error as error:
             self.close()
             raise translate_own(error) or error from error

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, LiteralString, cast
 import psycopg
 
 from dama.store import session
-from dama.store.errors import SchemaError, translate
+from dama.store.errors import SchemaError, first_line, rights_named, translate, translate_own
 from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
 
 if TYPE_CHECKING:
@@ -55,15 +55,16 @@ SELECT m.name, CASE WHEN m.name = %(code)s AND NOT EXISTS (
          SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
            WHERE t.tgname = 'event_admission'
              AND c.relnamespace = to_regnamespace('_data_manager_admin')
-             AND strpos(pg_get_triggerdef(t.oid),
-                        '<> ' || quote_literal(pg_get_userbyid(c.relowner)) || '::') > 0)
+             AND strpos(pg_get_triggerdef(t.oid),  -- with no E'' as quote_literal() has
+                        '<> ''' || replace(pg_get_userbyid(c.relowner), '''', '''''') || '''::'
+                       ) > 0)
        THEN '' ELSE m.checksum END, m.applied_at
   FROM _data_manager_admin.schema_migration m
 """
 FIRST_SYSTEM = """
-SELECT EXISTS (SELECT FROM pg_class c
-  WHERE c.relnamespace = to_regnamespace('_data_manager_admin')
-    AND c.relname IN ('etl_context', 'event_store_prototype'))
+SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
+     OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))
 """
 
 _log = logging.getLogger("dama.migration")
@@ -175,6 +176,8 @@ async def migrate(
             blockers_told(conninfo, connection, tell),
         ):
             await session.begin_plainly(connection)
+            if not await session.is_pooled(connection):
+                await session.pin(connection)  # it idles between two attempts
             applied, later = await patiently(
                 connection, lambda: _migrate_tables(connection, up_to), tell
             )
@@ -185,7 +188,7 @@ async def migrate(
                 applied.append(migration.name)
             return sorted(applied, key=[migration.name for migration in migrations()].index)
     except psycopg.Error as error:
-        raise translate(error) or error from error
+        raise translate_own(error) or _refused(error) from error
 
 
 async def _migrate_tables(
@@ -212,6 +215,17 @@ async def _migrate_tables(
     return applied, later
 
 
+def _refused(error: psycopg.Error) -> SchemaError:
+    """What somebody's event trigger or a name that is taken says of the schema."""
+    told = error.diag.message_hint
+    return SchemaError(
+        f"The database refuses the schema: {first_line(error)}. Nothing was changed.",
+        f"It says: {told}"
+        if told
+        else "Look for an event trigger, and for something of that name in _data_manager_admin.",
+    )
+
+
 async def _record(connection: Connection, migration: Migration) -> None:
     await connection.execute(RECORD, [migration.name, migration.checksum])
 
@@ -233,11 +247,19 @@ async def _refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...
 
 
 async def status(conninfo: str) -> list[AppliedMigration]:
-    """All migrations of this version, and when each was applied."""
+    """All migrations of this version, and when each was applied.
+
+    Raises:
+        SchemaError: The tables are those of the first system.
+        MissingRightError: The role has no right to look.
+        DatabaseUnreachableError: It does not answer.
+    """
     try:
         async with await psycopg.AsyncConnection.connect(conninfo) as connection:
             await session.pin_transaction(connection)
             known = await _known(connection)
+            if not known:
+                await _refuse_first_system(connection)
     except psycopg.Error as error:
         raise translate(error) or error from error
     return [
@@ -287,15 +309,16 @@ async def _refuse_first_system(connection: Connection) -> None:
     if (await cursor.fetchone()) == (True,):
         raise SchemaError(
             "The database has the tables of the first system, which this version cannot adopt yet.",
-            "Use another database (`--database-url`), and leave this one to its programs.",
+            "Use another database (DAMA_DATABASE_URL), and leave this one to its programs.",
         )
 
 
 async def _known(connection: Connection) -> Known:
-    cursor = await connection.execute(
-        "SELECT to_regclass('_data_manager_admin.schema_migration') IS NOT NULL"
-    )
-    if (await cursor.fetchone()) != (True,):
-        return {}
-    rows = await (await connection.execute(APPLIED, {"code": CODE})).fetchall()
+    with rights_named(connection.info.user):
+        cursor = await connection.execute(
+            "SELECT to_regclass('_data_manager_admin.schema_migration') IS NOT NULL"
+        )
+        if (await cursor.fetchone()) != (True,):
+            return {}
+        rows = await (await connection.execute(APPLIED, {"code": CODE})).fetchall()
     return {str(name): (str(checksum), cast("datetime", at)) for name, checksum, at in rows}

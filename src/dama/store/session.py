@@ -8,12 +8,15 @@ function: there only what the commit needs is pinned (`dama.store.transaction`).
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     AnyAsync = psycopg.AsyncConnection[Any]
     AnySync = psycopg.Connection[Any]
 
@@ -28,7 +31,7 @@ PINS: dict[LiteralString, LiteralString] = {
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
-    "row_security": "on",
+    "row_security": "off",  # an error rather than a part of the rows
     "search_path": "pg_catalog, pg_temp",
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
@@ -41,6 +44,7 @@ PINS: dict[LiteralString, LiteralString] = {
     "client_min_messages": "notice",
     "check_function_bodies": "on",
     "plan_cache_mode": "auto",
+    "plpgsql.extra_errors": "none",
     "enable_indexscan": "on",
     "jit": "off",
 }
@@ -56,7 +60,19 @@ SELECT pg_catalog.set_config('statement_timeout', '0', TRUE),
 """
 # A step may be busy in Python for hours between two statements of its transaction.
 MAY_IDLE = "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', %s)"
+# Where our statements stand in a transaction of others: what they find unqualified stays theirs.
+TAKE_PATH = """
+SELECT pg_catalog.current_setting('search_path'),
+       pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', TRUE)
+"""
+GIVE_PATH = "SELECT pg_catalog.set_config('search_path', %s, TRUE)"
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
+
+
+async def is_pooled(connection: AnyAsync) -> bool:
+    """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
+    row = await (await connection.execute("SELECT pg_catalog.pg_backend_pid()")).fetchone()
+    return row != (connection.info.backend_pid,)
 
 
 async def pin(connection: AnyAsync) -> None:
@@ -104,6 +120,14 @@ def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
     connection.autocommit = True
     connection.execute(MAY_IDLE, [False])
     connection.autocommit = False
+
+
+@asynccontextmanager
+async def own_search_path(connection: AnyAsync) -> AsyncGenerator[None]:
+    """Let our statements find what is ours, within a transaction whose search path is another's."""
+    row = await (await connection.execute(TAKE_PATH)).fetchone()
+    yield
+    await connection.execute(GIVE_PATH, [row and row[0]])
 
 
 async def begin_plainly(connection: AnyAsync) -> None:

@@ -23,7 +23,7 @@ from dama.domain.exact import Undecoded
 from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
-from dama.store.session import MAY_IDLE, NO_TIMEOUTS, begin_plainly
+from dama.store.session import MAY_IDLE, NO_TIMEOUTS, begin_plainly, own_search_path
 from dama.store.statements import statement
 
 if TYPE_CHECKING:
@@ -166,37 +166,42 @@ class Lane:
 
     async def handle(self, *, is_last: bool) -> bool:
         """Take a lane and handle a batch; False when there is none to take."""
-        taken = await self._rows("take_lane", {})
-        if not taken:
-            return False
-        ((lane, position, resumed),) = taken
+        async with own_search_path(self._connection):
+            taken = await self._rows("take_lane", {})
+            if not taken:
+                return False
+            ((lane, position, resumed),) = taken
+            keys = {"subscription": self._name, "lane": lane}
+            params = query(position, self._filter, BATCH) | keys
+            rows = () if resumed else await self._rows("read_log", params)
         if resumed:
             await self._go_on(lane, position, is_last=is_last)
             return True
-        params = query(position, self._filter, BATCH) | {"subscription": self._name, "lane": lane}
-        rows = await self._rows("read_log", params)
         page = await beside(rows, page_of, rows)
         for event in page.events:
             if event.context_id not in self._parked:
                 await self._handle_or_park(lane, event, is_last=is_last)
-        await self._rows("advance_lane", {"lane": lane, "position": page.position})
+        async with own_search_path(self._connection):
+            await self._rows("advance_lane", {"lane": lane, "position": page.position})
         return True
 
     async def _go_on(self, lane: int, position: int, *, is_last: bool) -> None:
         """Handle what a resumed context missed, up to where its lane is."""
-        ((context_id, first),) = await self._rows("take_resumed", {"lane": lane})
-        missed = query(first - 1, self._filter, BATCH, up_to=position)
-        params = missed | {"context": context_id, "subscription": self._name, "lane": lane}
-        rows = await self._rows("read_log", params)
+        async with own_search_path(self._connection):
+            ((context_id, first),) = await self._rows("take_resumed", {"lane": lane})
+            missed = query(first - 1, self._filter, BATCH, up_to=position)
+            params = missed | {"context": context_id, "subscription": self._name, "lane": lane}
+            rows = await self._rows("read_log", params)
         page = await beside(rows, page_of, rows)
         for event in page.events:
             if not await self._handle_or_park(lane, event, is_last=is_last):
                 return
         key = {"context_id": context_id}
-        if page.position >= position:
-            await self._rows("unpark_context", key)
-        else:
-            await self._rows("advance_parked", key | {"position": page.position + 1})
+        async with own_search_path(self._connection):
+            if page.position >= position:
+                await self._rows("unpark_context", key)
+            else:
+                await self._rows("advance_parked", key | {"position": page.position + 1})
 
     async def _handle_or_park(self, lane: int, event: LoggedEvent, *, is_last: bool) -> bool:
         """Whether the event was handled. What a handler that failed has written is undone."""
@@ -219,7 +224,8 @@ class Lane:
             "position": event.position,
             "error": as_json(error_payload(failure)),
         }
-        await self._rows("park_context", params)
+        async with own_search_path(self._connection):
+            await self._rows("park_context", params)
         return False
 
     async def _rows(self, name: str, params: Params) -> Sequence[Row]:

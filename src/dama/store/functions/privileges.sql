@@ -67,6 +67,12 @@ BEGIN
     SELECT format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure) FROM pg_proc p
       WHERE p.pronamespace = to_regnamespace('_data_manager_admin') AND pg_has_role(p.proowner, 'USAGE')
     UNION ALL
+    -- Default privileges may open every new table to whoever reads: not the secrets.
+    SELECT format('REVOKE ALL ON %s FROM %s', c.oid::regclass, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
+      FROM pg_class c, aclexplode(c.relacl) a
+      WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relname IN ('token', 'run_secret')
+        AND a.grantee <> c.relowner AND a.grantor = c.relowner AND pg_has_role(c.relowner, 'USAGE')
+    UNION ALL
     SELECT g.command FROM _data_manager_admin.granted_role r
       CROSS JOIN _data_manager_admin.access_grants(r.role, r.access) g (command)
       WHERE to_regrole(quote_ident(r.role)) IS NOT NULL

@@ -1,0 +1,69 @@
+"""An address of a PostgreSQL: a port on loopback that leads to its socket, and that can go."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import psycopg
+
+CHUNK = 1 << 16
+
+
+class Forwarder:
+    """A port that leads to the server of a URL.
+
+    Args:
+        url: Of a server that has a socket.
+        port: Of ours.
+    """
+
+    def __init__(self, url: str, port: int) -> None:
+        self.port = port
+        self._url = url
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def address(self) -> dict[str, str]:
+        """What names it in a connection string."""
+        return {"host": "127.0.0.1", "port": str(self.port)}
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def stop(self) -> None:
+        """Listen no more, and cut off all who are connected."""
+        assert self._server
+        self._server.close()
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        with suppress(OSError, asyncio.CancelledError):
+            behind, before = await asyncio.open_unix_connection(socket_of(self._url))
+            try:
+                await asyncio.gather(_pass(reader, before), _pass(behind, writer))
+            finally:
+                before.close()
+        writer.transport.abort()
+
+
+def socket_of(url: str) -> str:
+    """The path of the server's socket."""
+    with psycopg.connect(url) as connection:
+        return f"{connection.info.host}/.s.PGSQL.{connection.info.port}"
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(CHUNK):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
