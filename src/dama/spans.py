@@ -40,15 +40,20 @@ def configure_spans(name: str, exporter: Any = None) -> bool:  # noqa: ANN401 - 
     if exporter is None and not os.environ.get(VARIABLE):
         return False
     try:
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-        from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
+        _tracer = _provider(name, exporter).get_tracer("dama")
     except ImportError as error:
         raise UsageError(
             f"{VARIABLE} is set, and the SDK of OpenTelemetry is not installed.",
             'pip install "dama-controller[otel]"',
         ) from error
+    return True
+
+
+def _provider(name: str, exporter: Any) -> Any:  # noqa: ANN401 - of the SDK
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
 
     random = RandomIdGenerator()
 
@@ -72,8 +77,7 @@ def configure_spans(name: str, exporter: Any = None) -> bool:  # noqa: ANN401 - 
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME") or name})
     provider = TracerProvider(resource=resource, id_generator=Ids())
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    _tracer = provider.get_tracer("dama")
-    return True
+    return provider
 
 
 def is_collecting() -> bool:

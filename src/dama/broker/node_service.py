@@ -104,16 +104,7 @@ class _Actions:
             self._node, only_local=onlyLocal, skip_internal=skipInternal
         ):
             full_name = str(service.get("fullName") or service.get("name"))
-            entry: dict[str, Any] = {
-                "name": service.get("name"),
-                "version": service.get("version"),
-                "fullName": full_name,
-                "settings": service.get("settings", {}),
-                "metadata": service.get("metadata", {}),
-                "local": node.is_local,
-                "available": node.is_available,
-                "nodes": [],
-            }
+            entry = _entry(node, service, full_name)
             if withActions:
                 entry["actions"] = service.get("actions", {})
             if withEvents:
@@ -271,3 +262,16 @@ def _node_document(facts: Facts, node: Node, *, with_services: bool) -> dict[str
     if with_services:
         described["services"] = node.services
     return described
+
+
+def _entry(node: Node, service: Mapping[str, Any], full_name: str) -> dict[str, Any]:
+    return {
+        "name": service.get("name"),
+        "version": service.get("version"),
+        "fullName": full_name,
+        "settings": service.get("settings", {}),
+        "metadata": service.get("metadata", {}),
+        "local": node.is_local,
+        "available": node.is_available,
+        "nodes": [],
+    }

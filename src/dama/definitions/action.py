@@ -231,22 +231,10 @@ def read_action(name: str, settings: ActionSettings) -> ActionOptions:
     Raises:
         InvalidDefinitionError: One is unknown or makes no sense; the action is named.
     """
-    known = [each.name for each in fields(ActionOptions)]
-    for key in settings:
-        if key not in known:
-            raise InvalidDefinitionError(
-                f"The action {name} has no option {key!r}.",
-                nearest(key, known, verb="It may have"),
-            )
-    visibility = settings.get("visibility", "published")
-    if visibility not in get_args(Visibility):
-        raise InvalidDefinitionError(
-            f"The action {name} has the visibility {visibility!r}.",
-            f"It may be {', '.join(get_args(Visibility))}.",
-        )
+    _refuse_unknown(name, settings)
     timeout, rest = settings.get("timeout"), settings.get("rest")
     return ActionOptions(
-        visibility=visibility,
+        visibility=_visibility(name, settings.get("visibility", "published")),
         timeout=None if timeout is None else parse_duration(timeout, of=f"{name}: timeout"),
         retries=retry_policy(settings.get("retries")),
         breaker=_policy(BreakerPolicy, settings.get("breaker")),
@@ -262,6 +250,25 @@ def read_action(name: str, settings: ActionSettings) -> ActionOptions:
         on_error=as_hooks(settings.get("on_error")),
         metadata=settings.get("metadata", {}),
     )
+
+
+def _refuse_unknown(name: str, settings: ActionSettings) -> None:
+    known = [each.name for each in fields(ActionOptions)]
+    for key in settings:
+        if key not in known:
+            raise InvalidDefinitionError(
+                f"The action {name} has no option {key!r}.",
+                nearest(key, known, verb="It may have"),
+            )
+
+
+def _visibility(name: str, visibility: Visibility) -> Visibility:
+    if visibility not in get_args(Visibility):
+        raise InvalidDefinitionError(
+            f"The action {name} has the visibility {visibility!r}.",
+            f"It may be {', '.join(get_args(Visibility))}.",
+        )
+    return visibility
 
 
 def retry_policy(value: int | RetryPolicy | None) -> RetryPolicy | None:

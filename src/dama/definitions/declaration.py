@@ -73,8 +73,7 @@ def read_program(
         InvalidDefinitionError: A key is unknown or wrong; the message names it.
     """
     table = Table(where, values, PROGRAM_KEYS)
-    params = dict(read_params(table))
-    secrets = _read_secrets(table, params)
+    secrets = _read_secrets(table, params := dict(read_params(table)))
     spec = ProgramSpec(
         command=read_command(table, params, secrets),
         cwd=_read_cwd(table, base),
@@ -84,8 +83,8 @@ def read_program(
         inherit=read_inherit(table),
         exit_codes=_read_exit_codes(table),
         pty=table.flag("pty"),
-        grace=parse_duration(_duration(table, "grace", 10.0), of=f"{where}.grace"),
-        linger=parse_duration(_duration(table, "linger", 5.0), of=f"{where}.linger"),
+        grace=_seconds(table, "grace", 10.0),
+        linger=_seconds(table, "linger", 5.0),
         nice=table.number("nice", -20, 19),
         memory=table.size("memory"),
         log_cap=table.size("log_cap") or LOG_CAP,
@@ -113,6 +112,10 @@ def _read_options(table: Table) -> TaskOptions:
 def _duration(table: Table, key: str, default: float | None) -> Any:  # noqa: ANN401 - a number or a text
     wanted = 'seconds, or a text such as "45s", "30m", "1h30m"'
     return table.value(key, (int, float, str), wanted, default)
+
+
+def _seconds(table: Table, key: str, default: float) -> float:
+    return parse_duration(_duration(table, key, default), of=f"{table.where}.{key}")
 
 
 def _read_exit_codes(table: Table) -> ExitCodes:

@@ -61,6 +61,19 @@ def params_of(
     """
     _refuse_others(task, function)
     parameters = list(read_signature(function).parameters.values())
+    _check_first(task, function, parameters, first)
+    for parameter in parameters[1:]:
+        if parameter.kind not in _BY_NAME:
+            raise InvalidDefinitionError(
+                f"{task}: the parameter {str(parameter)!r} has no name that a caller could give.",
+                "Params are given by name: *args, **kwargs and those before a / cannot be.",
+            )
+    return {parameter.name: parameter for parameter in parameters[1:]}
+
+
+def _check_first(
+    task: str, function: Callable[..., object], parameters: list[inspect.Parameter], first: str
+) -> None:
     if not parameters or parameters[0].kind not in {
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -81,13 +94,6 @@ def params_of(
             f"not like the {first[1:5]} itself.",
             f"Put {first} before it.",
         )
-    for parameter in parameters[1:]:
-        if parameter.kind not in _BY_NAME:
-            raise InvalidDefinitionError(
-                f"{task}: the parameter {str(parameter)!r} has no name that a caller could give.",
-                "Params are given by name: *args, **kwargs and those before a / can not be.",
-            )
-    return {parameter.name: parameter for parameter in parameters[1:]}
 
 
 def refuse_generators(task: str, function: Callable[..., object]) -> None:

@@ -121,18 +121,8 @@ async def upload(
     await _refuse_ended(app, context_id)
     make_private(folder)
     part = folder / f".{uuid4().hex}.part"
-    size = 0
     try:
-        with open(part, "xb", opener=private) as file:  # noqa: ASYNC230 - local, and empty
-            async for data in request.stream():
-                size += len(data)
-                if size > limit:
-                    raise PayloadTooLargeError(
-                        f"The file has more than {limit:,} bytes.",
-                        "Send less, or raise upload_limit of [gateway].",
-                        data={"limit": limit},
-                    )
-                await asyncio.to_thread(file.write, data)
+        size = await _write(request, part, limit)
         await _refuse_ended(app, context_id)
         part.replace(folder / name)
     except OSError as error:
@@ -144,6 +134,22 @@ async def upload(
     finally:
         part.unlink(missing_ok=True)
     return {"name": name, "bytes": size}
+
+
+async def _write(request: Request, path: Path, limit: int) -> int:
+    """Write the body into a new file; gives its bytes."""
+    size = 0
+    with open(path, "xb", opener=private) as file:  # noqa: ASYNC230 - local, and empty
+        async for data in request.stream():
+            size += len(data)
+            if size > limit:
+                raise PayloadTooLargeError(
+                    f"The file has more than {limit:,} bytes.",
+                    "Send less, or raise upload_limit of [gateway].",
+                    data={"limit": limit},
+                )
+            await asyncio.to_thread(file.write, data)
+    return size
 
 
 def _is_name(name: str) -> bool:

@@ -53,7 +53,19 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         after_call=_hook(settings.after_call),
     )
     listening = _listen(settings.host, settings.port)
-    config = uvicorn.Config(
+    with closing(listening):
+        http = _Http(_uvicorn_config(gateway, settings), listening)
+        async with on_duty(Duty("serving HTTP", http.serve_always)):
+            try:
+                await http.is_serving()
+                host, port = listening.getsockname()[:2]
+                yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+            finally:
+                await http.stop()
+
+
+def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Config:
+    return uvicorn.Config(
         gateway.application(),
         log_config=None,
         log_level="warning",
@@ -68,15 +80,6 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
         ws="none",
         interface="asgi3",
     )
-    with closing(listening):
-        http = _Http(config, listening)
-        async with on_duty(Duty("serving HTTP", http.serve_always)):
-            try:
-                await http.is_serving()
-                host, port = listening.getsockname()[:2]
-                yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-            finally:
-                await http.stop()
 
 
 def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project

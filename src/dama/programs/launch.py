@@ -103,12 +103,8 @@ def launch_of(
     spec = task.program
     work_dir = protocol["DAMA_WORKDIR"]
     if spec is None:
-        base = inherited(os.environ, (*patterns, *(params.get("inherit") or ())))
-        environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
-        cwd = params.get("cwd") or work_dir
-        return Launch(params["command"], environment, cwd, task.options.timeout)
-    given = {name: value for name, value in params.items() if value is not None}
-    values = {WORK_DIR: work_dir, **given}
+        return _undeclared(task, params, protocol, patterns)
+    values = {WORK_DIR: work_dir} | {k: v for k, v in params.items() if v is not None}
     base = inherited(os.environ, (*patterns, *spec.inherit))
     return Launch(
         spec.argv(values),
@@ -211,3 +207,16 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
 def _memory() -> str | None:
     """Where a file is not on a disk."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unnamed
+
+
+def _undeclared(
+    task: TaskDefinition[Any],
+    params: Mapping[str, Any],
+    protocol: Mapping[str, str],
+    patterns: Sequence[str],
+) -> Launch:
+    """The launch of a command from a command line, whose params say all of it."""
+    base = inherited(os.environ, (*patterns, *(params.get("inherit") or ())))
+    environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
+    cwd = params.get("cwd") or protocol["DAMA_WORKDIR"]
+    return Launch(params["command"], environment, cwd, task.options.timeout)

@@ -141,28 +141,31 @@ class Database:
         """
         deadline = clock.monotonic() + self._patience
         pause = FIRST_PAUSE
-        task = asyncio.current_task()
-        cancellations = task.cancelling() if task else 0
         while True:
             try:
-                async with self._pool.connection() as connection:
-                    # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
-                    # comes together with the connection.
-                    if task and task.cancelling() > cancellations:
-                        raise asyncio.CancelledError
-                    if not again:  # it may have died since: better seen before than after
-                        await AsyncConnectionPool.check_connection(connection)
-                    if not self.is_pooled:
-                        return await _fetched(connection, name, params)
-                    async with connection.transaction():
-                        await session.pin_transaction(connection)
-                        return await _fetched(connection, name, params)
+                return await self._rows_once(name, params, again=again)
             except (psycopg.Error, PoolTimeout) as error:
                 harmless = again and _is_outage(error)
                 if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _rows_once(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task else 0
+        async with self._pool.connection() as connection:
+            # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
+            # comes together with the connection.
+            if task and task.cancelling() > cancellations:
+                raise asyncio.CancelledError
+            if not again:  # it may have died since: better seen before than after
+                await AsyncConnectionPool.check_connection(connection)
+            if not self.is_pooled:
+                return await _fetched(connection, name, params)
+            async with connection.transaction():
+                await session.pin_transaction(connection)
+                return await _fetched(connection, name, params)
 
 
 async def _fetched(

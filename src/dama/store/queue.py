@@ -115,22 +115,9 @@ class RunQueue:
         Raises:
             InvalidValueError: A limit is not a number to count with.
         """
-        if concurrency is not None and not 0 <= concurrency <= MOST_AT_ONCE:
-            raise InvalidValueError(
-                f"The concurrency must be 0 (no limit) to {MOST_AT_ONCE:,}, got {concurrency}."
-            )
-        if rate is not None and rate != 0 and not LEAST_RATE <= rate <= MOST_RATE:
-            raise InvalidValueError(
-                f"The rate must be 0 (no limit) or {LEAST_RATE} to {MOST_RATE:,.0f} a second, "
-                f"got {rate}."
-            )
-        params = {
-            "queue": queue,
-            "paused": paused,
-            "concurrency": concurrency,
-            "rate": rate,
-            "by": by,
-        }
+        _check_limits(concurrency, rate)
+        limits = {"concurrency": concurrency, "rate": rate}
+        params = {"queue": queue, "paused": paused, **limits, "by": by}
         await self._database.rows("set_queue", params)
 
     async def workers(self) -> list[WorkerRow]:
@@ -174,12 +161,10 @@ class RunQueue:
             labels: What the worker offers; a run that needs others is left.
             after: Only what is behind these places of their queues.
         """
-        places = [(after or {}).get(queue, START) for queue in queues]
         params = {
             "worker_id": worker_id,
             "queues": list(queues),
-            "ranks": [-place.priority for place in places],
-            "marks": [place.context_id for place in places],
+            **_marks(queues, after or {}),
             "tasks": list(tasks),
             "offered": list(labels),
             "root": root,
@@ -269,6 +254,26 @@ class RunQueue:
             "delay": None if delay is None else timedelta(seconds=delay),
         }
         return [context_id for (context_id,) in await self._database.rows("hand_back_runs", params)]
+
+
+def _marks(queues: Sequence[str], after: Mapping[str, Place]) -> dict[str, list[int]]:
+    places = [after.get(queue, START) for queue in queues]
+    return {
+        "ranks": [-place.priority for place in places],
+        "marks": [place.context_id for place in places],
+    }
+
+
+def _check_limits(concurrency: int | None, rate: float | None) -> None:
+    if concurrency is not None and not 0 <= concurrency <= MOST_AT_ONCE:
+        raise InvalidValueError(
+            f"The concurrency must be 0 (no limit) to {MOST_AT_ONCE:,}, got {concurrency}."
+        )
+    if rate is not None and rate != 0 and not LEAST_RATE <= rate <= MOST_RATE:
+        raise InvalidValueError(
+            f"The rate must be 0 (no limit) or {LEAST_RATE} to {MOST_RATE:,.0f} a second, "
+            f"got {rate}."
+        )
 
 
 def _claim(row: Row) -> Claim:

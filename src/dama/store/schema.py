@@ -178,17 +178,21 @@ async def migrate(
             await session.begin_plainly(connection)
             if not await session.is_pooled(connection):
                 await session.pin(connection)  # it idles between two attempts
-            applied, later = await patiently(
-                connection, lambda: _migrate_tables(connection, up_to), tell
-            )
-            for migration in later:
-                for name, query in migration.indexes:
-                    await build_index(connection, name, query, tell)
-                await patiently(connection, partial(_record, connection, migration), tell)
-                applied.append(migration.name)
-            return sorted(applied, key=[migration.name for migration in migrations()].index)
+            return await _migrate(connection, up_to, tell)
     except psycopg.Error as error:
         raise translate_own(error) or _refused(error) from error
+
+
+async def _migrate(
+    connection: psycopg.AsyncConnection, up_to: str | None, tell: Callable[[str], None]
+) -> list[str]:
+    applied, later = await patiently(connection, lambda: _migrate_tables(connection, up_to), tell)
+    for migration in later:
+        for name, query in migration.indexes:
+            await build_index(connection, name, query, tell)
+        await patiently(connection, partial(_record, connection, migration), tell)
+        applied.append(migration.name)
+    return sorted(applied, key=[migration.name for migration in migrations()].index)
 
 
 async def _migrate_tables(

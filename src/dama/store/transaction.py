@@ -52,12 +52,7 @@ def commit_blocking(
         Exception: What the function raised; nothing is written then.
     """
     try:
-        opened = psycopg.connect(
-            database.conninfo,
-            application_name=name,
-            prepare_threshold=database.prepare_threshold,
-            client_encoding="UTF8",
-        )
+        opened = _connect(database, name)
         # The block commits, and leaves the connection open when that fails.
         with closing(opened), opened as connection:
             on_open(partial(_end, connection))
@@ -116,3 +111,12 @@ def _refuse_repetitions(appended: Sequence[tuple[Any, ...]]) -> None:
             "This was done by an earlier try, whose connection was lost during its commit.",
             "Read the events of the context: they have its result.",
         )
+
+
+def _connect(database: Database, name: str) -> Connection:
+    return psycopg.connect(
+        database.conninfo,
+        application_name=name,
+        prepare_threshold=database.prepare_threshold,
+        client_encoding="UTF8",
+    )

@@ -58,6 +58,28 @@ class NatsTransporter:
             InvalidDefinitionError: The client of NATS is not installed.
         """
         client_of, errors = _library()
+        self._is_closing = False
+        self._client = client_of(wants_tls=self._wants_tls)
+        try:
+            await self._open(name, reconnected, disconnected)
+        except ImportError as error:
+            raise InvalidDefinitionError(
+                f"These credentials of NATS need {error.name}, which is not installed.",
+                "pip install nkeys",
+            ) from error
+        except (OSError, *errors, ValueError, AssertionError) as error:
+            await self.close()
+            why = str(error) or str(self._trouble or "it does not answer")
+            raise DisconnectedError(
+                f"NATS can not be reached at {self._shown()}: {why}.",
+                "Start it, or correct the address and the credentials in [broker].",
+            ) from error
+        self.longest_packet = self._client.max_payload
+
+    async def _open(
+        self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]
+    ) -> None:
+        """Connect once; when connected, the client looks for a bus that is away forever."""
 
         async def on_reconnected() -> None:
             self.longest_packet = self._client.max_payload
@@ -73,34 +95,10 @@ class NatsTransporter:
             self._trouble = error
             _log.warning("the bus: %s", error or type(error).__name__)
 
-        self._is_closing = False
-        self._client = client_of(wants_tls=self._wants_tls)
-        try:
-            await self._open(
-                name=name,
-                reconnected_cb=on_reconnected,
-                disconnected_cb=on_disconnected,
-                error_cb=on_error,
-            )
-        except ImportError as error:
-            raise InvalidDefinitionError(
-                f"These credentials of NATS need {error.name}, which is not installed.",
-                "pip install nkeys",
-            ) from error
-        except (OSError, *errors, ValueError, AssertionError) as error:
-            await self.close()
-            why = str(error) or str(self._trouble or "it does not answer")
-            raise DisconnectedError(
-                f"NATS can not be reached at {self._shown()}: {why}.",
-                "Start it, or correct the address and the credentials in [broker].",
-            ) from error
-        self.longest_packet = self._client.max_payload
-
-    async def _open(self, **callbacks: Any) -> None:
-        """Connect once; when connected, the client looks for a bus that is away forever."""
         async with asyncio.timeout(CONNECT_SECONDS):
             await self._client.connect(
                 self._servers,
+                name=name,
                 connect_timeout=CONNECT_SECONDS,
                 allow_reconnect=True,
                 max_reconnect_attempts=-1,
@@ -109,7 +107,9 @@ class NatsTransporter:
                 pending_size=BUFFERED_BYTES,
                 tls=self._access.tls,
                 **self._access.credentials,
-                **callbacks,
+                reconnected_cb=on_reconnected,
+                disconnected_cb=on_disconnected,
+                error_cb=on_error,
             )
 
     async def subscribe(

@@ -14,7 +14,7 @@ from dama.cli.output import json_text, print_json, print_table
 from dama.cli.terminal import echo_line, echo_log
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterable, Awaitable, Callable
 
     from dama.broker.broker import Broker
     from dama.cli.session import Session
@@ -68,18 +68,20 @@ def call(
             )
             raise
         if hasattr(result, "__aiter__"):
-            async for chunk in result:
-                data = _chunk(chunk)
-                if sys.stdout.isatty():
-                    echo_log(data.decode(errors="replace"), nl=False)
-                else:
-                    sys.stdout.buffer.write(data)
-            sys.stdout.flush()
-            return None
-        print_json(result)
-        return None
+            return await _print_stream(result)
+        return print_json(result)
 
     with_broker(session, work)
+
+
+async def _print_stream(stream: AsyncIterable[Any]) -> None:
+    async for chunk in stream:
+        data = _chunk(chunk)
+        if sys.stdout.isatty():
+            echo_log(data.decode(errors="replace"), nl=False)
+        else:
+            sys.stdout.buffer.write(data)
+    sys.stdout.flush()
 
 
 @click.command(

@@ -78,10 +78,7 @@ def logs(  # noqa: PLR0913 - a parameter for each option
             return await run_files.runs_of(app, context_id)
 
     runs = asyncio.run(find())
-    chosen = next((run for run in reversed(runs) if epoch in (None, run.epoch)), None)
-    if chosen is None:
-        known = ", ".join(str(run.epoch) for run in runs)
-        raise click.UsageError(f"There is no run {epoch} of context {context_id}, only {known}.")
+    chosen = _chosen(runs, context_id, epoch)
     path = chosen.stderr if of_stderr else chosen.stdout
     if as_json:
         print_json([_document(run) for run in runs])
@@ -143,3 +140,11 @@ def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bo
 
 def _goes_on(run: RunDirectory) -> bool:
     return run.state().value in ("held", "unsupervised")
+
+
+def _chosen(runs: list[RunDirectory], context_id: int, epoch: int | None) -> RunDirectory:
+    found = next((run for run in reversed(runs) if epoch in (None, run.epoch)), None)
+    if found is None:
+        known = ", ".join(str(run.epoch) for run in runs)
+        raise click.UsageError(f"There is no run {epoch} of context {context_id}, only {known}.")
+    return found
