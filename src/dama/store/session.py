@@ -52,14 +52,19 @@ SINCE: dict[int, dict[LiteralString, LiteralString]] = {
     140000: {"idle_session_timeout": "0"},
     170000: {"transaction_timeout": "0"},
 }
-# For a transaction in which functions of others write: what else is set is theirs.
+# For a transaction in which functions of others write: what else is set is theirs. Of the driver is
+# the encoding, which another client of a pooler may have changed.
 NO_TIMEOUTS = """
-SELECT pg_catalog.set_config('statement_timeout', '0', TRUE),
+SELECT pg_catalog.set_config('client_encoding', 'UTF8', TRUE),
+       pg_catalog.set_config('statement_timeout', '0', TRUE),
        pg_catalog.set_config('lock_timeout', '0', TRUE),
        pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)
 """
 # A step may be busy in Python for hours between two statements of its transaction.
-MAY_IDLE = "SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', %s)"
+MAY_IDLE = """
+SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', %(is_local)s),
+       pg_catalog.set_config('client_encoding', 'UTF8', %(is_local)s)
+"""
 # Where our statements stand in a transaction of others: what they find unqualified stays theirs.
 TAKE_PATH = """
 SELECT pg_catalog.current_setting('search_path'),
@@ -105,20 +110,20 @@ async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
     Between the beginning of a transaction and its first statement a busy machine lets time pass.
     """
     if is_pooled:
-        await connection.execute(MAY_IDLE, [True])
+        await connection.execute(MAY_IDLE, {"is_local": True})
         return
     await connection.set_autocommit(True)
-    await connection.execute(MAY_IDLE, [False])
+    await connection.execute(MAY_IDLE, {"is_local": False})
     await connection.set_autocommit(False)
 
 
 def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
     """The same as `let_idle`."""
     if is_pooled:
-        connection.execute(MAY_IDLE, [True])
+        connection.execute(MAY_IDLE, {"is_local": True})
         return
     connection.autocommit = True
-    connection.execute(MAY_IDLE, [False])
+    connection.execute(MAY_IDLE, {"is_local": False})
     connection.autocommit = False
 
 

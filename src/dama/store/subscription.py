@@ -134,7 +134,7 @@ class Subscription:
         async with opened as connection:
             await begin_plainly(connection)  # the rest of the session is the handler's
             if not self._database.is_pooled:
-                await connection.execute(MAY_IDLE, [False])
+                await connection.execute(MAY_IDLE, {"is_local": False})
             yield connection
 
     async def _handle_batch(self, connection: Connection) -> bool:
