@@ -12,8 +12,11 @@ from psycopg.sql import SQL, Identifier
 from dama import Service, Task
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
+from dama.domain.lifecycle import lifecycle
+from dama.embedded import EmbeddedPostgres
 from dama.store import LogFilter, Start, Store, schema
-from dama.store.errors import MissingRightError
+from dama.store.errors import MissingRightError, ReadOnlyDatabaseError
+from dama.store.health import read_health
 from dama.worker.worker import Worker
 from tests.conftest import create_role, url_of
 from tests.forwarder import Forwarder
@@ -235,3 +238,56 @@ async def moved(url, beside, addresses, say=lambda: None):
     finally:
         for each in addresses:
             await each.stop()
+
+
+READS = [
+    lambda s: s.contexts(),
+    lambda s: s.context(1),
+    lambda s: s.events(1),
+    lambda s: s.tree(1),
+    lambda s: s.state(1, lifecycle),
+    lambda s: s.outcomes([1]),
+    lambda s: s.log.position(),
+    lambda s: s.log.read(0),
+    lambda s: s.log.subscriptions(),
+    lambda s: s.queue.queues(),
+    lambda s: s.queue.workers(),
+    lambda s: s.queue.obstacles(1),
+    lambda s: s.schedules.all(),
+    lambda s: s.tokens.all(),
+    lambda s: s.differences(),
+    lambda s: read_health(s.database),
+]
+WRITES = [
+    lambda s: s.start([Start("odd.steps", {"n": 1})]),
+    lambda s: s.append(1, [Event("noted", None)]),
+    lambda s: s.cancel([1], "why", {}),
+    lambda s: s.queue.set_queue("etl", paused=True),
+    lambda s: s.rebuild(),
+]
+
+
+async def test_a_standby_is_read_and_says_that_it_only_reads(tmp_path):
+    """All that looks works there; what writes names who would take it."""
+    server = EmbeddedPostgres(tmp_path / "home", fsync=False)
+    try:
+        url = server.start()
+        await schema.migrate(url)
+        async with Store.opened(url) as store:
+            await store.start([Start("odd.steps", {"n": 1})])
+        server.stop()
+        (tmp_path / "home/data/standby.signal").touch()
+        server.start()
+
+        async with Store.opened(url) as store:
+            for read in READS:
+                await read(store)
+            for write in WRITES:
+                with pytest.raises(ReadOnlyDatabaseError, match="only reads") as caught:
+                    await write(store)
+                assert "target_session_attrs=read-write" in caught.value.hint
+        with pytest.raises(ReadOnlyDatabaseError, match="only reads"):
+            await schema.migrate(url)
+        assert all(await schema.status(url))
+    finally:
+        server.stop()

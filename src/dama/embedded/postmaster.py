@@ -57,7 +57,7 @@ def find_postmaster(data: Path, lives_elsewhere: Callable[[], bool]) -> Postmast
         return None
     pid, _, started, _, folder, _, _, state = (lines + [""] * LINES)[:LINES]
     started_at = datetime.fromtimestamp(int(started or 0), UTC)
-    return Postmaster(int(pid), is_here, started_at, folder, state.strip() == "ready")
+    return Postmaster(int(pid), is_here, started_at, folder, state.strip() in ("ready", "standby"))
 
 
 def disown(data: Path, lock: Path) -> None:

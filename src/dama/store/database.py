@@ -21,6 +21,7 @@ from dama import clock
 from dama.store import schema, session
 from dama.store.errors import (
     DatabaseUnreachableError,
+    is_of_standby,
     is_outage,
     rights_named,
     translate,
@@ -174,8 +175,9 @@ async def _fetched(
     try:
         with rights_named(connection.info.user):
             cursor = await connection.execute(statement(name), params)
-    except psycopg.errors.FeatureNotSupported:
-        # What it prepared was replaced by a migration, and stays unusable.
+    except (psycopg.errors.FeatureNotSupported, psycopg.errors.ReadOnlySqlTransaction):
+        # What it prepared was replaced by a migration, and stays unusable; or its server was made a
+        # standby, and another one writes now.
         await connection.close()
         raise
     return await cursor.fetchall() if cursor.description else []
@@ -188,7 +190,7 @@ def _is_outage(error: Exception) -> bool:
 def _was_undone(error: Exception) -> bool:
     """This one gave way to another transaction, or to a migration: nothing of it is left."""
     undone = (psycopg.errors.DeadlockDetected, psycopg.errors.FeatureNotSupported)
-    return isinstance(error, undone)
+    return isinstance(error, undone) and not is_of_standby(error)
 
 
 def _translated(error: Exception) -> Exception:

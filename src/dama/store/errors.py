@@ -144,6 +144,12 @@ class DatabaseUnreachableError(UnavailableError):
     code = "DATABASE_UNREACHABLE"
 
 
+class ReadOnlyDatabaseError(UnavailableError):
+    """The server only reads: it is a standby, or was the primary once."""
+
+    code = "DATABASE_READ_ONLY"
+
+
 class StatementEndedError(UnavailableError):
     """The server ended a statement of ours before it was done; nothing of it was kept."""
 
@@ -164,6 +170,7 @@ class SchemaError(UnavailableError):
 
 
 DISK_FULL = "53100"
+READ_ONLY, NOT_SUPPORTED = "25006", "0A000"
 NO_RIGHT = "42501"
 OURS = "_data_manager_admin"
 UNIQUE = "23505"
@@ -219,22 +226,32 @@ def translate(error: psycopg.Error) -> DamaError | None:
             "The disk of the database is full; nothing of this write was kept.",
             "Make room on the database's disk, then let the run go on with `dama resume`.",
         )
-    if is_outage(error):
-        return _no_connect(error) or DatabaseUnreachableError(
-            f"The database does not answer: {first_line(error)}.",
-            "Is it running, and do the name and the password fit? `dama db status` tells. "
-            "What was acknowledged is kept, and a run goes on with `dama resume`.",
-        )
+    if is_of_standby(error) or is_outage(error):
+        return _of_the_server(error)
     return None
 
 
-def _no_connect(error: psycopg.Error) -> MissingRightError | None:
-    if not (refused := NO_CONNECT.search(str(error))):
-        return None
-    role = Identifier(error.pgconn.user.decode() if error.pgconn else "ROLE").as_string()
-    return MissingRightError(
-        f"The role {role} may not connect to the database {refused[1]}.",
-        f"Let its owner execute GRANT CONNECT ON DATABASE {refused[1]} TO {role}.",
+def _read_only(error: psycopg.Error) -> ReadOnlyDatabaseError:
+    return ReadOnlyDatabaseError(
+        f"The database only reads: {first_line(error)}.",
+        "It is a standby. Name all its servers and who may write: "
+        "postgresql://user@one,two/name?target_session_attrs=read-write",
+    )
+
+
+def _of_the_server(error: psycopg.Error) -> DamaError:
+    if is_of_standby(error):
+        return _read_only(error)
+    if refused := NO_CONNECT.search(str(error)):
+        role = Identifier(error.pgconn.user.decode() if error.pgconn else "ROLE").as_string()
+        return MissingRightError(
+            f"The role {role} may not connect to the database {refused[1]}.",
+            f"Let its owner execute GRANT CONNECT ON DATABASE {refused[1]} TO {role}.",
+        )
+    return DatabaseUnreachableError(
+        f"The database does not answer: {first_line(error)}.",
+        "Is it running, and do the name and the password fit? `dama db status` tells. "
+        "What was acknowledged is kept, and a run goes on with `dama resume`.",
     )
 
 
@@ -291,6 +308,8 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
             f"The server ended a statement before it was done: {first_line(error)}.",
             "Somebody cancelled it, or a timeout of the database or its role is too short.",
         )
+    if state == READ_ONLY:
+        return _read_only(error)
     if state in MISSING:
         return SchemaError(
             f"The schema of the database is not complete: {first_line(error)}.",
@@ -346,6 +365,11 @@ def is_outage(error: psycopg.Error) -> bool:
         and state != DISK_FULL
         and (not state or state.startswith(("08", "57P", "53", "28", "3D")))
     )
+
+
+def is_of_standby(error: psycopg.Error) -> bool:
+    """Whether a server refuses because it follows another one."""
+    return error.sqlstate == NOT_SUPPORTED and "during recovery" in str(error)
 
 
 def is_transient(error: psycopg.Error) -> bool:

@@ -20,7 +20,7 @@ from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
 from dama.store.archive import Archive
 from dama.store.database import Database, Row
-from dama.store.errors import UnknownContextError
+from dama.store.errors import ReadOnlyDatabaseError, UnknownContextError
 from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
@@ -333,9 +333,10 @@ class Store:
             "slice_version": slice_.version,
         }
         if at is None:
-            for found, text in await self.database.rows("read_snapshot", key):
-                # A cache that can not be read is none: the fold begins at the first event.
-                with suppress(msgspec.ValidationError):
+            # A cache that can not be read is none: the fold begins at the first event. A standby
+            # has none.
+            with suppress(msgspec.ValidationError, ReadOnlyDatabaseError):
+                for found, text in await self.database.rows("read_snapshot", key):
                     version, state = found, slice_.decode_state(decode_stored(text))
         first = version
         async for page in self.pages(context_id, after_version=version, up_to_event=at):
@@ -344,7 +345,7 @@ class Store:
             version = page[-1].version
         if at is None and version - first >= SNAPSHOT_EVERY:
             # A state that JSON does not give back as it is has no cache.
-            with suppress(InvalidEventError, NotImplementedError):
+            with suppress(InvalidEventError, NotImplementedError, ReadOnlyDatabaseError):
                 snapshot = {"version": version, "state": as_json(slice_.encode_state(state))}
                 await self.database.rows("write_snapshot", {**key, **snapshot})
         return state
