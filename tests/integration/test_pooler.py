@@ -41,9 +41,9 @@ logfile = {folder}/log
 SPOILT = """
 SET search_path = nowhere; SET DateStyle = 'German'; SET TimeZone = 'Asia/Kathmandu';
 SET default_transaction_read_only = on; SET default_transaction_isolation = 'serializable';
-SET statement_timeout = '40ms'; SET lock_timeout = '1ms'; SET client_encoding = 'LATIN1';
+SET client_encoding = 'LATIN1';
 SET standard_conforming_strings = off; SET bytea_output = escape; SET row_security = on;
-SET idle_in_transaction_session_timeout = '50ms'; SET extra_float_digits = -15;
+SET extra_float_digits = -15;
 SELECT pg_advisory_lock_shared(1684106593); LISTEN dama_queue;
 PREPARE _pg3_0 AS SELECT 1; CREATE TEMP TABLE IF NOT EXISTS etl_context (a int)
 """
