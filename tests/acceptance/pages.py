@@ -1,8 +1,8 @@
 """Pages of documentation as a reader types them: one shell for each page, in a project of its own.
 
 Every block of a page is used: commands are typed in their order, settings are read by the product,
-Python and SQL are compiled or run. What a page takes for granted (a folder, a context, another
-terminal) is said by a `Page`; a command that is left out has its reason there.
+Python and SQL are run. What a page takes for granted (a folder, a context, another terminal) is
+said by a `Page`; a command or block that is left out has its reason there.
 """
 
 import ast
@@ -15,9 +15,34 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
+
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PATIENCE = 120.0
+# Runs a snippet, with await wherever a notebook takes it.
+SNIPPET = """import ast, asyncio, inspect, sys
+sys.path.insert(0, ".")
+code = compile(open(sys.argv[1]).read(), sys.argv[1], "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+names = {"__name__": "__main__"}
+done = eval(code, names)
+if inspect.iscoroutine(done):
+    asyncio.run(done)
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A block of Python that is run, after what the page takes for granted."""
+
+    after: str = ""
+
+
+@dataclass(frozen=True)
+class Only:
+    """A block that is compiled but not run, with the reason."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -33,10 +58,10 @@ class Page:
             is at work.
         interrupted: What gets a Ctrl-C, by a part of the command: after which output.
         left_out: The reason, by a part of the command.
-        keeps: Where blocks of Python and TOML are kept, in their order; a + appends, None only
-            looks at them.
+        keeps: What is done with blocks of Python and TOML, in their order: the file that they are
+            kept in, a + appends; or how they are run. None for settings that are only read.
         shown: The command whose output the block without a language shows.
-        sql: Whether its SQL is run.
+        others: Why blocks of other languages are not used, by language.
     """
 
     files: dict[str, str | None] = field(default_factory=dict)
@@ -46,9 +71,9 @@ class Page:
     behind: dict[str, str] = field(default_factory=dict)
     interrupted: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
-    keeps: tuple[str | None, ...] = ()
+    keeps: tuple[str | Run | Only | None, ...] = ()
     shown: str = ""
-    sql: bool = False
+    others: dict[str, str] = field(default_factory=dict)
 
 
 class Shell:
@@ -132,14 +157,18 @@ class Reader:
         page: What it takes for granted.
         folder: The project.
         shell: Where.
+        database_url: Where its SQL is run.
     """
 
-    def __init__(self, page: Page, folder: Path, shell: Shell) -> None:
+    def __init__(self, page: Page, folder: Path, shell: Shell, database_url: str) -> None:
         self._page = page
         self._folder = folder
         self._shell = shell
-        self._kept = iter(page.keeps)
+        self._database_url = database_url
+        self._kept = list(page.keeps)
+        self._snippets = 0
         self._shown = ""
+        self._used: set[str] = set()
         self.pids: list[str] = []
 
     def read(self, found: list[tuple[str, str]]) -> None:
@@ -147,52 +176,102 @@ class Reader:
         for command in self._page.before:
             self._type(command)
         for language, text in found:
-            match language:
-                case "sh" | "bash":
-                    for command in commands(text):
-                        self._type(command)
-                case "python" | "toml":
-                    self._keep(language, text)
-                case "" if self._page.shown:
-                    look_alike(text, self._shown)
+            self._use(language, text)
+        self._refuse_what_is_not_used()
+
+    def _use(self, language: str, text: str) -> None:
+        match language:
+            case "sh" | "bash":
+                for command in commands(text):
+                    self._type(command)
+            case "python":
+                self._use_python(text)
+            case "toml":
+                self._use_settings(text)
+            case "" if self._page.shown:
+                look_alike(text, self._shown)
+            case _:
+                assert language in self._page.others, f"Nothing uses this {language}:\n{text}"
+                self._used.add(language)
+                if language == "sql" and not self._page.others[language]:
+                    with psycopg.connect(self._database_url) as connection:
+                        connection.execute(self._changed(text))
 
     def _type(self, command: str) -> None:
         page = self._page
-        if _of(page.left_out, command):
+        if self._of(page.left_out, command):
             return
-        for old, new in page.changes:
-            command = command.replace(old, new)
-        if until := _of(page.behind, command):
+        command = self._changed(command)
+        if until := self._of(page.behind, command):
             self.pids.append(self._shell.begin(command, until))
             return
-        if until := _of(page.interrupted, command):
+        if until := self._of(page.interrupted, command):
             pid = self._shell.begin(command, until)
             code, printed = self._shell.type(f"kill -INT {pid}; wait {pid}")
             wanted = 130
         else:
             code, printed = self._shell.type(command)
-            wanted = _of(page.ends, command) or 0
+            wanted = self._of(page.ends, command) or 0
         assert code == wanted, f"{command}\nended with {code}, not {wanted}:\n{printed}"
         assert "Traceback" not in printed, f"{command}:\n{printed}"
         if page.shown and page.shown in command:
             self._shown = printed
 
-    def _keep(self, language: str, text: str) -> None:
-        if language == "python":
-            is_decorators = all(line.startswith("@") for line in text.splitlines())
-            whole = f"{text}def task(): ..." if is_decorators else text
-            compile(whole, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        else:
-            tomllib.loads(text)
-        if name := next(self._kept, None):
-            path = self._folder / name.removeprefix("+")
-            old = path.read_text() if name.startswith("+") and path.exists() else ""
-            path.write_text(f"{old}\n{text}" if old else text)
+    def _use_python(self, text: str) -> None:
+        lines = text.splitlines()
+        if all(line.startswith("@") for line in lines):  # one definition for each
+            text = "".join(
+                f"{line}\nasync def task{n}(task, airport: str = ): ...\n"
+                for n, line in enumerate(lines)
+            )
+        assert self._kept, f"Nothing says what is done with\n{text}"
+        match self._kept.pop(0):
+            case str(name):
+                self._write(name, text)
+            case Run(after):
+                self._snippets += 1
+                self._write("snippet.py", SNIPPET)
+                self._write(f"block{self._snippets}.py", f"{after}\n{text}")
+                self._type(f"python snippet.py block{self._snippets}.py")
+            case Only():
+                compile(text, "page", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
+    def _use_settings(self, text: str) -> None:
+        tomllib.loads(text)
+        name = self._kept.pop(0) if self._kept else None
+        self._write(name or "settings/dama.toml", text)
+        if not name:
+            code, printed = self._shell.type("cd settings && dama services; cd ..")
+            assert code == 0, f"{text}:\n{printed}"
 
-def _of(known: dict, command: str) -> object:
-    """What is said of a command."""
-    return next((value for part, value in known.items() if part in command), None)
+    def _write(self, name: str, text: str) -> None:
+        path = self._folder / name.removeprefix("+")
+        path.parent.mkdir(exist_ok=True)
+        old = path.read_text() if name.startswith("+") and path.exists() else ""
+        path.write_text(f"{old}\n{text}" if old else text)
+
+    def _changed(self, text: str) -> str:
+        for old, new in self._page.changes:
+            if old in text:
+                self._used.add(old)
+                text = text.replace(old, new)
+        return text
+
+    def _of(self, known: dict, command: str) -> object:
+        """What is said of a command."""
+        part = next((part for part in known if part in command), None)
+        self._used.add(part)
+        return known.get(part)
+
+    def _refuse_what_is_not_used(self) -> None:
+        """What is said of a command that the page no longer has would hide the next one."""
+        page = self._page
+        said = [*page.ends, *page.behind, *page.interrupted, *page.left_out, *page.others]
+        unused = [
+            part for part in [*said, *(old for old, _ in page.changes)] if part not in self._used
+        ]
+        assert not unused, f"The page has nothing of {unused}."
+        assert not self._kept, f"The page has no block for {self._kept}."
 
 
 def look_alike(shown: str, printed: str) -> None:
