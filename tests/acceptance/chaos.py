@@ -62,6 +62,8 @@ class Chaos:
         outages: The shortest and the longest absence of PostgreSQL, in seconds.
     """
 
+    slots = 8  # of each worker
+
     def __init__(self, folder: Path, *, seed: int, outages: tuple[float, float]) -> None:
         self.folder = folder
         self.random = random.Random(seed)  # noqa: S311 - to be repeatable
@@ -214,7 +216,7 @@ class Chaos:
         self.workers = [worker for worker in self.workers if worker not in ended]
         with (self.folder / "workers.log").open("ab") as log:
             while len(self.workers) < WORKERS:
-                command = [DAMA, "worker", "--slots", "8"]
+                command = [DAMA, "worker", "--slots", str(self.slots)]
                 self.workers.append(
                     subprocess.Popen(
                         command, cwd=self.folder, env=self.environ, stdout=log, stderr=log

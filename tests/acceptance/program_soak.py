@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
+from typing_extensions import override
 
 from dama.programs.run_directory import RunDirectories
 from tests.acceptance.chaos import OPEN, Chaos
@@ -39,6 +41,8 @@ SELECT context_id, task, status FROM _data_manager_admin.etl_context ORDER BY co
 """
 MOST_DESCRIPTORS = 100
 QUIET = 20  # when so many programs are left, nothing is killed any more; of few a quarter
+PACE = 4  # programs that end between two acts, so that a slow machine comes to an end as well
+PACE_SECONDS = 20.0
 
 
 class Soak(Chaos):
@@ -49,6 +53,8 @@ class Soak(Chaos):
         seed: The same seed does the same in the same order.
         programs: How many.
     """
+
+    slots = 32
 
     def __init__(self, folder: Path, *, seed: int, programs: int) -> None:
         super().__init__(folder, seed=seed, outages=(0.5, 3))
@@ -62,14 +68,19 @@ class Soak(Chaos):
         """Do it to the end; count what was done and what there is."""
         self._begin()
         self._start()
+        before, at = self.programs + PACE, time.monotonic()
         while (left := self._open()) > 0:
             self._tend()
-            if left > min(QUIET, self.programs // 4):
-                act = self.random.choices(self._acts(), [4, 4, 1])[0]
+            is_time = before - left >= PACE or time.monotonic() - at > PACE_SECONDS
+            if is_time and left > min(QUIET, self.programs // 4):
+                act = self.random.choices(self._acts(), [4, 6, 1, 2])[0]
                 with suppress(psycopg.Error):
                     act()
                     self.done[act.__name__] += 1
-            time.sleep(self.random.uniform(0.2, 1.0))
+                if before // 100 > left // 100:
+                    print(f"{left} are left after {self.done}", flush=True)  # noqa: T201
+                before, at = left, time.monotonic()
+            time.sleep(self.random.uniform(0.1, 0.5))
         self._judge()
         counts = Counter({f"times {name}": n for name, n in self.done.items() if n})
         counts["programs"] = self.programs
@@ -77,8 +88,17 @@ class Soak(Chaos):
         counts["faults"] = len(self.faults)
         return counts
 
+    @override
+    def stop(self) -> None:
+        """End what is left, programs as well."""
+        super().stop()
+        for pid, _ in self._left():
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+
+    @override
     def _acts(self) -> list[Callable[[], None]]:
-        return [self.kill_a_worker, self.kill_a_shim, self.outage]
+        return [self.kill_a_worker, self.kill_a_shim, self.outage, self.freeze_a_worker]
 
     def kill_a_shim(self) -> None:
         """Of a program that runs."""
@@ -128,7 +148,8 @@ class Soak(Chaos):
         while list(runs.open()) and time.monotonic() < deadline:
             time.sleep(0.1)
         self.faults += [f"{run.path} is still open" for run in runs.open()]
-        self.faults += [f"{path} is left" for path in runs.path.glob("*/*/*.new")]
+        halves = runs.path.glob("*/*/*.new")  # a killed shim may leave one
+        self.faults += [f"{p} is left" for p in halves if int(p.parts[-3]) not in self.shimless]
         self.faults += [f"process {pid} {words} is left" for pid, words in self._left()]
         for worker in self.workers:
             count = len(list(Path(f"/proc/{worker.pid}/fd").iterdir()))
@@ -191,6 +212,7 @@ def main() -> int:
     parser.add_argument("--programs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     print(f"seed {asked.seed}", flush=True)  # noqa: T201 - a command
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(Path(folder), seed=asked.seed, programs=asked.programs)

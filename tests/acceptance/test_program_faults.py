@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,10 @@ from tests.acceptance.programs import (
 from tests.integration.programs import begun, wait_until
 
 MIB = 1024 * 1024
+
+
+# Many processes, on a machine that may have others: each wait has its own limit.
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
@@ -158,7 +162,8 @@ def test_after_a_reboot_a_run_is_lost_and_its_retries_decide(project):
     again = project.directory(context)
     assert wait_for_pid(again) != pid
     project.dama("cancel", str(context))
-    os.kill(pid, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it is ended as well when it is found by its environment
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_cancelling_ends_the_sql_of_a_program(project, psql):

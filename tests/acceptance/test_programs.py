@@ -17,6 +17,9 @@ from dama.store import schema
 from tests.acceptance.programs import CODES, COMMANDS, DAMA, Project, assert_whole, needs_node
 from tests.integration.programs import wait_until
 
+# Many processes, on a machine that may have others: each wait has its own limit.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def project(tmp_path, database_url):

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -17,7 +16,6 @@ import pytest
 from dama.cli import main
 from dama.telemetry import LINE, PlainLines
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 EVIL = "\x1b[31mred\x1b]0;title\x07\x9b5n\u202eback\u2028line\x7f\rover[bold]"
 SERVICE = f"""
 from dama import Service, Task, CallError
@@ -51,19 +49,19 @@ PROGRAM = "printf '\\033[32mgreen\\033[0m \\033]0;t\\007 \\033[2J \\302\\2335n\\
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
+def project(tmp_path, database_url, forked):
     (tmp_path / "odd.py").write_text(SERVICE)
     (tmp_path / "dama.toml").write_text(
         'services = ["odd"]\n[programs."odd.print"]\n'
         f"command = ['sh', '-c', {json.dumps(PROGRAM)}]\n"
     )
-    return tmp_path, {**os.environ, "DAMA_DATABASE_URL": database_url, "TERM": "xterm"}
+    return tmp_path, forked.environ(DAMA_DATABASE_URL=database_url, TERM="xterm")
 
 
 def in_pipe(project, *arguments):
     folder, environ = project
     done = subprocess.run(
-        [DAMA, *arguments], cwd=folder, env=environ, capture_output=True, check=False, timeout=60
+        ["dama", *arguments], cwd=folder, env=environ, capture_output=True, check=False, timeout=120
     )
     return (done.stdout + done.stderr).decode()
 
@@ -72,14 +70,14 @@ def on_terminal(project, *arguments):
     folder, environ = project
     master, slave = pty.openpty()
     with subprocess.Popen(
-        [DAMA, *arguments], cwd=folder, env=environ, stdin=slave, stdout=slave, stderr=slave
+        ["dama", *arguments], cwd=folder, env=environ, stdin=slave, stdout=slave, stderr=slave
     ) as process:
         os.close(slave)
         data = b""
         with suppress(OSError):  # how a terminal ends
             while part := os.read(master, 65536):
                 data += part
-        process.wait(60)
+        process.wait(120)
     os.close(master)
     return data.decode().replace("\r\n", "\n")
 
@@ -95,6 +93,7 @@ def strings(value):
         yield value
 
 
+@pytest.mark.timeout(300)  # fifty processes, one after the other
 def test_no_printer_lets_data_act_on_the_terminal(project):
     """On a terminal and in a pipe, in listings, lines, errors and JSON."""
     shown = [in_pipe(project, "run", "odd.tell"), in_pipe(project, "run", "odd.fail")]

@@ -18,7 +18,7 @@ from dama.run.commands import Commands
 from dama.run.starts import start_of
 from dama.worker.worker import Worker
 
-PATIENCE = 30.0
+PATIENCE = 60.0  # of a busy machine
 
 
 def wait_until(
@@ -81,7 +81,7 @@ class Bench:
 
     async def ended(self, context_id):
         """Wait for its end; how it ended."""
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 found = (await self.store.outcomes([context_id])).get(context_id)
                 if found is not None and found.status != "OPEN":

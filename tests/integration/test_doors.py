@@ -139,6 +139,7 @@ async def test_the_action(store, context, tmp_path):
     assert not differences("action", found)
 
 
+@pytest.mark.timeout(400)  # a process for each vector
 async def test_the_command(context, database_url, tmp_path):
     """Real processes; four at a time."""
     found = {}
