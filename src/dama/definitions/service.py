@@ -18,6 +18,7 @@ from typing import (
     final,
     overload,
 )
+from weakref import ref
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -41,6 +42,7 @@ _TASK_NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _NAME_WITH_TASKS = re.compile(r"[a-z][a-z0-9_-]*(/[a-z][a-z0-9_-]*)*")
 _SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*([/.][A-Za-z][A-Za-z0-9_-]*)*")
 _INTERNAL = ("$node",)
+_made: list[ref[Service]] = []
 
 
 class TaskDecorator(Protocol):
@@ -89,6 +91,12 @@ class Service(Part):
         self.version = version
         self._description = description
         self._tasks: dict[str, TaskDefinition[Any]] = {}
+        _made.append(ref(self))
+
+    @staticmethod
+    def made() -> list[Service]:
+        """All services of this process, in the order in which they were made."""
+        return [service for made in _made if (service := made())]
 
     @property
     def full_name(self) -> str:

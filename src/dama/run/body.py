@@ -42,6 +42,9 @@ def end_beyond(execution: Execution, error: BaseException | None) -> BaseExcepti
 
 async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
     arguments = task.arguments(execution.claim.params)
+    stub = execution.rehearsal and execution.rehearsal.stand_in(task.name)
+    if stub:
+        return await settled(stub(**arguments))
     with execution.branches.body(is_threaded=not task.is_async):
         if task.is_async:
             with contained():

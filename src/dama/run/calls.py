@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
-from dama.run.steps import digest_of, do_bound
+from dama.contained import settled
+from dama.run.steps import ACTION, digest_of, do_bound
 
 if TYPE_CHECKING:
     from dama.broker.call import CallOptions
     from dama.run.execution import Execution
-
-FUNCTION = "dama.run.calls:call_action.<locals>.called"  # as journals have it
 
 
 async def call_action(
@@ -32,7 +31,7 @@ async def call_action(
     """
     claim = execution.claim
     key, asked = execution.bind(
-        "step", name or action, function=FUNCTION, args=digest_of(execution, (action, params))
+        "step", name or action, function=ACTION, args=digest_of(execution, (action, params))
     )
     correlation: dict[str, Any] = {
         "context_id": claim.context_id,
@@ -45,6 +44,9 @@ async def call_action(
     options.setdefault("request_id", f"context-{claim.root_context_id}")
 
     async def called() -> Any:  # noqa: ANN401 - what the action gives
+        stub = execution.rehearsal and execution.rehearsal.stand_in(action)
+        if stub:
+            return await settled(stub(params))
         broker = await execution.broker()
         return await broker.call(action, params, **options)
 

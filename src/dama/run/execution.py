@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dama import clock
@@ -27,6 +28,7 @@ from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal, SubtaskError, ToldError
 from dama.run.failures import failed_with, payload_of
 from dama.run.patience import until_answered
+from dama.run.rehearsal import Rehearsal, rehearsal
 from dama.run.replay import NO_ARGS, Asked, Replay
 from dama.run.secrets import secrets_of_worker
 from dama.run.threads import Threads
@@ -154,6 +156,11 @@ class Execution:
         self._is_over = False
         self._left: dict[Wait, None] = {}  # what it waited for when it left memory
 
+    @cached_property
+    def rehearsal(self) -> Rehearsal | None:
+        """What a test has arranged; None outside of tests."""
+        return rehearsal.get()
+
     @property
     def application_name(self) -> str:
         """What its connections are called in `pg_stat_activity`."""
@@ -176,8 +183,9 @@ class Execution:
         started = replace(event, is_checked=True)
         self._started = self._commits.submit([started])
         self._started.add_done_callback(_look_at)
-        if self.claim.epoch > 1:
+        if self.claim.epoch > 1 or self.rehearsal:
             await self.is_started()
+        await self.rehearsed(event.event.type)
 
     async def remember(self) -> None:
         """Read what earlier runs did."""
@@ -311,12 +319,21 @@ class Execution:
         return await self._submit(items)
 
     async def _submit(self, items: Sequence[Append]) -> list[Appended]:
+        if self.rehearsal:
+            await self.rehearsal.alive()
         if self.secrets:
             items = [without(self.secrets, item) for item in items]
         try:
-            return await self._commits.submit(items)
+            appended = await self._commits.submit(items)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
+        await self.rehearsed(*(item.event.type for item in items))
+        return appended
+
+    async def rehearsed(self, *types: str) -> None:
+        """Events are durable: in a test everything may stop here."""
+        if self.rehearsal:
+            await self.rehearsal.written(types)
 
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""

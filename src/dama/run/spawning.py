@@ -72,6 +72,7 @@ async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest
             if ids is None:
                 continue
         execution.endings.started()
+        await execution.rehearsed(spawned.type)
         return ids
 
 

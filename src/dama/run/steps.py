@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 OUTAGES = 5  # of one step, before its run fails
 DIGITS = 8
+ACTION = "dama.run.calls:call_action.<locals>.called"  # as journals have it
 
 
 async def do_step(
@@ -80,9 +81,10 @@ async def do_bound(
         if is_done:
             return result.decode(execution.journal.results[key])
         try:
-            call = partial(function, *args, **kwargs)
+            does = _stood_in(execution, key, asked, function)
+            call = partial(does, *args, **kwargs)
             if transactional:
-                call = partial(function, **kwargs)
+                call = partial(does, **kwargs)
                 return await _transactional(execution, _Step(key, asked, call, args, result))
             with inside(key):
                 value = await _called(execution, call)
@@ -135,6 +137,18 @@ def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Appe
     return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
 
 
+def _stood_in(
+    execution: Execution, key: str, asked: Asked, function: Callable[..., Any]
+) -> Callable[..., Any]:
+    """The function of a step, or what a test has for it."""
+    if execution.rehearsal is None:
+        return function
+    execution.rehearsal.calls[key] += 1
+    if asked.function == ACTION:  # what stands in for an action gets its params
+        return function
+    return execution.rehearsal.stand_in(key, asked.name) or function
+
+
 def failed_again(execution: Execution, key: str) -> Exception:
     """The error that a step or a subtask met in an earlier run."""
     error = rebuilt(*execution.journal.failures[key])
@@ -185,6 +199,7 @@ async def _transactional(execution: Execution, step: _Step) -> Any:  # noqa: ANN
             if key not in journal.results:
                 continue
             encoded = journal.results[key]
+        await execution.rehearsed(f"{execution.claim.task}/{key}:DONE")
         return step.result.decode(encoded)
 
 

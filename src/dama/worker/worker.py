@@ -134,6 +134,10 @@ class Worker:
         self._claiming.drain()
         return await self._holding.drain(grace, besides=self._programs.followed)
 
+    def look(self) -> None:
+        """Look now for what is due, not with the next renewal of the lease."""
+        self._lease.look()
+
     async def idle(self) -> None:
         """Wait until nothing is queued for this worker and nothing runs."""
         await self._claiming.idle()

@@ -1,0 +1,248 @@
+"""Running a task in a test: on a real database, by a real worker, in lives that may end anywhere.
+
+A life is a worker in this process. It ends when the run has ended, when the test lets the process
+die after an event, or when nothing is left but to wait: then the next signal is sent, or time moves
+to what is due next, and another life begins. A death is that of a kill: what the function asked for
+after the event is never done, and the next life replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Generic
+
+from typing_extensions import TypeVar
+
+from dama import clock
+from dama.app import App
+from dama.config.duration import parse_duration
+from dama.definitions.registry import Registry
+from dama.definitions.service import Service
+from dama.domain.lifecycle import step_key
+from dama.errors import DamaError
+from dama.operations import contexts, tasks
+from dama.run.rehearsal import Rehearsal, rehearsal
+from dama.store import trial
+from dama.testing import databases
+from dama.testing.ran import Ran
+from dama.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from dama.definitions.task import TaskDefinition
+    from dama.store import ContextRow
+
+R = TypeVar("R")
+
+LOOK_SECONDS = 0.005
+LOOKS = 3  # in which nothing may have changed before a run is idle
+IDLE = ("waiting", "retrying", "delayed", "blocked")
+
+Signals = Mapping[str, Any] | Sequence[tuple[str, Any]]
+
+
+class StuckError(DamaError):
+    """A run in a test neither ends nor waits."""
+
+    code = "STUCK"
+
+
+def run(  # noqa: PLR0913 - what a test may want of a run
+    task: TaskDefinition[R, ..., Any],
+    params: Mapping[str, Any] | None = None,
+    *,
+    stub: Mapping[str, Callable[..., Any]] | None = None,
+    crash_after: str | int | Sequence[str | int] = (),
+    signals: Signals = (),
+    advance: float | str = 0,
+    database: str | None = None,
+    timeout: float = 30.0,
+) -> Ran[R]:
+    """Run a task until it ends, or waits for what the test has not given.
+
+    It may be called with a loop running or without; the run has a loop of its own.
+
+    Args:
+        task: What to run; its subtasks may be of any service of this process.
+        params: What it takes.
+        stub: What is called instead, by the name of a step, of a task (its params are given by
+            name) or of an action (its params are given). `*` stands for anything.
+        crash_after: Events after which the process dies and another goes on: `"store 2"` or
+            `"store 2:DONE"` of a step, `"STARTED"`, the type of an event, or a number for the
+            n-th event that is written. Several are met one after the other.
+        signals: Events for what it waits for, sent one after the other when it waits.
+        advance: How much time may pass while it waits, at most: seconds, or a text such as "3d".
+            Delays of retries pass by themselves.
+        database: Its URL; by default one that all tests of the process share.
+        timeout: Seconds of real time, after which it is stuck.
+
+    Raises:
+        StuckError: It neither ended nor waited in that time.
+    """
+    play = Play(
+        task,
+        params or {},
+        Rehearsal(
+            stub or {}, [crash_after] if isinstance(crash_after, str | int) else [*crash_after]
+        ),
+        [*(signals.items() if isinstance(signals, Mapping) else signals)],
+        timedelta(seconds=parse_duration(advance, of="advance")),
+    )
+    url = database or databases.shared()
+    return databases.thread().answer(play.perform(url, timeout))
+
+
+def run_through_crashes(
+    task: TaskDefinition[R, ..., Any],
+    params: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Ran[R]:
+    """Run a task once undisturbed, then once for each of its events, dying after that event.
+
+    Args:
+        task: What to run.
+        params: What it takes.
+        **options: As for `run`.
+
+    Returns:
+        The undisturbed run.
+
+    Raises:
+        AssertionError: A run that died had another end; the event is named.
+    """
+    undisturbed = run(task, params, **options)
+    written = sum(row.version - 1 for row in undisturbed.tree)  # without the INITIAL
+    for number in range(1, written):
+        died = run(task, params, crash_after=number, **options)
+        ends = [(each.status, each.events[-1].payload) for each in (undisturbed, died)]
+        if ends[0] != ends[1]:
+            raise AssertionError(
+                f"{task.name} ends as {ends[0]}; killed after its {number}. event as {ends[1]}.\n"
+                f"Undisturbed: {', '.join(undisturbed.names)}\nKilled: {', '.join(died.names)}"
+            )
+    return undisturbed
+
+
+class Play(Generic[R]):
+    """One run of a test."""
+
+    def __init__(
+        self,
+        task: TaskDefinition[R, ..., Any],
+        params: Mapping[str, Any],
+        rehearsal: Rehearsal,
+        signals: list[tuple[str, Any]],
+        advance: timedelta,
+    ) -> None:
+        self._task = task
+        self._params = params
+        self._rehearsal = rehearsal
+        self._signals = signals
+        self._advance = advance
+        self._deaths = 0
+
+    async def perform(self, url: str, timeout: float) -> Ran[R]:  # noqa: ASYNC109 - it names what is stuck
+        """Live until it has ended or waits; see `run`."""
+        deadline = clock.monotonic() + timeout
+        rehearsal.set(self._rehearsal)  # of this task of the loop, and of what it begins
+        async with databases.opened(url) as store:
+            app = App(store, registry_of(self._task), databases.home())
+            context_id = await tasks.start(app, self._task, self._params)
+            while await self._live(app, context_id, deadline):
+                await self._between(app, context_id)
+            tree = await contexts.tree(app, context_id)
+            events = [e async for e in contexts.follow(app, context_id, wait=False)]
+        status = next(row.status for row in tree if row.context_id == context_id) or "OPEN"
+        calls = self._rehearsal.calls
+        return Ran(context_id, self._task, status, events, tree, calls, self._deaths)
+
+    async def _live(self, app: App, context_id: int, deadline: float) -> bool:
+        """One life of the process; whether there is another one."""
+        self._rehearsal.dying.clear()
+        worker = Worker(app.store, app.registry, park_after=0.0, home=app.home, root=context_id)
+        async with worker.working():
+            worker.look()
+            while not await self._is_over(app, context_id, deadline):
+                waiting = await self._waits(app, context_id)
+                is_due = await self._due(app, context_id) is not None
+                if not self._signals or (is_due and waiting is None):
+                    return is_due
+                type_, payload = self._signals.pop(0)
+                event = {"type": type_, "payload": payload}
+                await contexts.dispatch(app, waiting or context_id, event)
+        return self._rehearsal.dying.is_set()
+
+    async def _waits(self, app: App, context_id: int) -> int | None:
+        """The context of the tree that waits for the next signal; None when none does yet."""
+        if not self._signals:
+            return None
+        waits: dict[str, int] = {}
+        key = f"wait:{self._signals[0][0]}"
+        async for event in contexts.follow(app, context_id, tree=True, wait=False):
+            step, kind = step_key(event.type) or ("", "")
+            if step.partition("#")[0] == key and kind == "WAITING":
+                waits[f"{event.context_id}/{step}"] = event.context_id
+            elif kind == "DONE":
+                waits.pop(f"{event.context_id}/{step}", None)
+        return next(iter(waits.values()), None)
+
+    async def _due(self, app: App, context_id: int) -> tuple[timedelta, bool] | None:
+        """How much time is to pass until something is due, and whether that is a retry.
+
+        None when there is nothing, or more is to pass than may.
+        """
+        due = await trial.next_due(app.store.database.conninfo, context_id)
+        if due is None:
+            return None
+        left, is_retry = max(due[0], timedelta(0)), due[1] == "retrying"
+        return (left, is_retry) if is_retry or left <= self._advance else None
+
+    async def _is_over(self, app: App, context_id: int, deadline: float) -> bool:
+        """Look until the run has ended or the process dies (true), or until it waits (false)."""
+        same, before = 0, None
+        while same < LOOKS:
+            if self._rehearsal.dying.is_set():
+                return True
+            rows = await contexts.tree(app, context_id)
+            left = [row for row in rows if row.status in {None, "OPEN"}]
+            if not left:
+                return True
+            if clock.monotonic() > deadline:
+                await self._stuck(app, context_id)
+            now = [(row.context_id, row.version, row.run and row.run.state) for row in rows]
+            time = await app.store.now()
+            is_idle = now == before and all(_is_idle(row, time) for row in left)
+            same = same + 1 if is_idle else 0
+            before = now
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    async def _between(self, app: App, context_id: int) -> None:
+        """What happens between two lives: a death, or time passes."""
+        if self._rehearsal.dying.is_set():
+            self._deaths += 1
+        elif due := await self._due(app, context_id):
+            left, is_retry = due
+            await trial.move_time(app.store.database.conninfo, left)
+            self._advance -= timedelta(0) if is_retry else left
+
+    async def _stuck(self, app: App, context_id: int) -> None:
+        why = "; ".join(str(reason) for reason in await contexts.why(app, context_id))
+        raise StuckError(f"{self._task.name} neither ends nor waits: {why}.")
+
+
+def _is_idle(row: ContextRow, now: datetime) -> bool:
+    """Whether only time or a signal can let a run continue, and the time is not over."""
+    if row.run is None:
+        return True
+    return row.run.state in IDLE and (row.run.due_at is None or row.run.due_at > now)
+
+
+def registry_of(task: TaskDefinition[Any]) -> Registry:
+    """The services of this process; of several with one name that of the task, else the latest."""
+    services = {service.name: service for service in Service.made()}
+    for service in Service.made():
+        if task in service.tasks.values():
+            services[service.name] = service
+    return Registry(services.values())
