@@ -221,7 +221,7 @@ class Reader:
         lines = text.splitlines()
         if all(line.startswith("@") for line in lines):  # one definition for each
             text = "".join(
-                f"{line}\nasync def task{n}(task, airport: str = ): ...\n"
+                f"{line}\nasync def task{n}(task, airport: str): ...\n"
                 for n, line in enumerate(lines)
             )
         assert self._kept, f"Nothing says what is done with\n{text}"
