@@ -90,6 +90,8 @@ async def test_no_secret_is_stored_whatever_a_program_does_with_it(bench, secret
     assert found["n"].payload == {"pin": "***"}
     artifacts = {e.payload["path"] for e in await bench.events(context, ":ARTIFACT")}
     assert artifacts == {"***.csv", "***2", "2***"}
+    left = {path.name for path in (await bench.directory(context)).artifacts.iterdir()}
+    assert left == artifacts  # whoever lists them later does not know the secret
     text = await stored(bench, context, database_url)
     assert_no_secret(text)
     assert "PGHOST=db.example" in text  # what is told to people all the time

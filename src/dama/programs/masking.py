@@ -1,19 +1,21 @@
 """Masking: secrets that a program wrote into its files, overwritten in place while they grow.
 
 A program writes straight to its files, so a secret that it prints stands there until its worker has
-read that far. The mask is as long as the secret: the places of everything else do not change.
+read that far. The mask is as long as the secret: the places of everything else do not change. Files
+whose names have one get other names when the program has ended.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama.programs.tail import data_at
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from dama.domain.secrets import Secrets
 
@@ -77,3 +79,20 @@ class Mask:
             if self._offset >= size:
                 break
             at = max(self._offset - self._secrets.longest + 1, at + 1)
+
+
+def names_with_secrets(folder: Path, secrets: Secrets) -> Iterator[tuple[Path, str]]:
+    """What has a secret in its name, with the name without; from below, so that no path changes."""
+    for place, folders, files in os.walk(folder, topdown=False):
+        for name in (*folders, *files):
+            if (struck := secrets.strike(name)) != name:
+                yield Path(place, name), struck
+
+
+def rename_within(path: Path, name: str) -> None:
+    """Give a file another name in its folder; with a number where something has it."""
+    free, number = path.with_name(name), 1
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{name}-{number}")
+    path.rename(free)

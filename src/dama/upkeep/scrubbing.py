@@ -7,20 +7,19 @@ there. Other hosts have files of their own, so the act is repeated there.
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dama.programs.masking import Mask
+from dama.programs.masking import Mask, names_with_secrets, rename_within
 from dama.programs.programs import directories_of
 from dama.programs.run_directory import RunDirectory
 from dama.store.scrub import scrubbing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+    from pathlib import Path
 
     from dama.domain.secrets import Secrets
     from dama.programs.run_directory import RunDirectories
@@ -165,23 +164,10 @@ def _strike_document(path: Path, secrets: Secrets, *, only_look: bool) -> int:
 
 
 def _strike_names(folder: Path, secrets: Secrets, *, only_look: bool) -> int:
-    """The names of what a program left, from below, so that no path changes under the walk."""
+    """The names of what a program left."""
     count = 0
-    for place, folders, files in os.walk(folder, topdown=False):
-        for name in (*folders, *files):
-            struck = secrets.strike(name)
-            if struck == name:
-                continue
-            count += 1
-            if not only_look:
-                Path(place, name).rename(_free(Path(place), struck))
+    for path, name in names_with_secrets(folder, secrets):
+        count += 1
+        if not only_look:
+            rename_within(path, name)
     return count
-
-
-def _free(folder: Path, name: str) -> Path:
-    """A name that nothing there has."""
-    path, number = folder / name, 1
-    while os.path.lexists(path):
-        number += 1
-        path = folder / f"{name}-{number}"
-    return path
