@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak coverage check lint types imports package tracked format bench lock clean rebuild
+.PHONY: help demo test chaos soak storm coverage check lint types imports package tracked format bench lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -29,6 +29,9 @@ chaos: .venv/dev .venv/project ## Outages, cancelled statements, dying workers (
 
 soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (ARGS="--programs 100")
 	@$(BIN)/python -m tests.acceptance.program_soak $(ARGS)
+
+storm: .venv/dev .venv/project ## Every verb of the store at once, among strangers' locks (ARGS="--minutes 10")
+	@$(BIN)/python -m tests.integration.storm $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -11,7 +11,8 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -21,6 +22,7 @@ from dama import clock
 from dama.store import schema, session
 from dama.store.errors import (
     DatabaseUnreachableError,
+    LockedError,
     is_of_standby,
     is_outage,
     rights_named,
@@ -36,6 +38,10 @@ PATIENCE = 60.0
 PREPARE_AFTER = 5
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
+TELL_SECONDS = 5.0  # that a statement waits for somebody else's transaction
+MOST_WAITING = 2  # connections for statements that have met a lock: the others stay free
+
+_log = logging.getLogger("dama.store")
 
 # It warns of each attempt to connect; an outage is told once, by who gives up.
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -66,12 +72,13 @@ class Database:
         self.is_pooled = is_pooled
         self.prepare_threshold = None if is_pooled else PREPARE_AFTER
         self._patience = patience
+        self._waiting = asyncio.Semaphore(MOST_WAITING)
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
             conninfo,
             min_size=connections[0],
             max_size=connections[1],
             open=False,
-            configure=session.begin_plainly if is_pooled else session.pin,
+            configure=session.begin_plainly if is_pooled else partial(session.pin, alone=True),
             kwargs={
                 "autocommit": True,
                 "application_name": name,
@@ -128,7 +135,12 @@ class Database:
         }
 
     async def rows(
-        self, name: str, params: Params | None = None, *, again: bool = True
+        self,
+        name: str,
+        params: Params | None = None,
+        *,
+        again: bool = True,
+        waits: bool = True,
     ) -> list[Row]:
         """Execute a statement by its name.
 
@@ -136,10 +148,24 @@ class Database:
             name: Of the file in `sql/`.
             params: By name.
             again: Whether it may be sent again when its answer was lost.
+            waits: Whether it waits, however long, when another transaction has locked what it
+                needs. It takes no connection meanwhile, so it keeps nobody else waiting.
 
         Raises:
+            LockedError: Another transaction has, and it does not wait.
             DamaError: What the database refused, or that it does not answer.
         """
+        wait = _Wait(name)
+        while waits:
+            try:
+                async with self._waiting if wait.has_begun else nullcontext():
+                    return await self._patiently(name, params, again=again)
+            except LockedError:
+                await wait.sleep()
+        return await self._patiently(name, params, again=again)
+
+    async def _patiently(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
+        """Execute it; an outage is waited for."""
         deadline = clock.monotonic() + self._patience
         pause = FIRST_PAUSE
         while True:
@@ -165,8 +191,31 @@ class Database:
             if not self.is_pooled:
                 return await _fetched(connection, name, params)
             async with connection.transaction():
-                await session.pin_transaction(connection)
+                await session.pin_transaction(connection, alone=True)
                 return await _fetched(connection, name, params)
+
+
+class _Wait:
+    """The wait of a statement for somebody else's lock, with longer and longer pauses."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._pause = FIRST_PAUSE
+        self._since: float | None = None
+        self._told = False
+
+    @property
+    def has_begun(self) -> bool:
+        return self._since is not None
+
+    async def sleep(self) -> None:
+        now = clock.monotonic()
+        self._since = now if self._since is None else self._since
+        if now - self._since > TELL_SECONDS and not self._told:
+            self._told = True
+            _log.warning("%s waits for a lock that another transaction holds", self._name)
+        await clock.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
 
 async def _fetched(

@@ -156,6 +156,13 @@ class StatementEndedError(UnavailableError):
     code = "STATEMENT_ENDED"
 
 
+class LockedError(StatementEndedError):
+    """Another transaction holds a lock that the statement needs; nothing of it was kept."""
+
+    code = "LOCKED"
+    retryable = True
+
+
 class DiskFullError(UnavailableError):
     """The database has no room to write."""
 
@@ -175,8 +182,9 @@ NO_RIGHT = "42501"
 OURS = "_data_manager_admin"
 UNIQUE = "23505"
 TOO_LARGE = "54000"
-# Cancelled or timed out, waited too long for a lock, gave way to another transaction.
-ENDED = ("57014", "55P03", "25P03", "25P04", "40001", "40P01")
+LOCKED = "55P03"  # waited too long for a lock
+# Cancelled or timed out, gave way to another transaction.
+ENDED = ("57014", "25P03", "25P04", "40001", "40P01")
 # A schema, a table, a column or a function is not there: between two versions, for a moment.
 MISSING = ("3F000", "42P01", "42703", "42883")
 ROW_SECURITY = re.compile(r'row-level security policy for table "(\w+)"')
@@ -303,6 +311,12 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
     In the SQL of a step the same errors are the step's own.
     """
     state = error.sqlstate or ""
+    if state == LOCKED:
+        return LockedError(
+            f"Another transaction holds a lock that this needs: {first_line(error)}.",
+            "It can be done when that transaction has ended. `SELECT pid, state, query FROM "
+            "pg_stat_activity WHERE xact_start IS NOT NULL` lists the open ones.",
+        )
     if state in ENDED:
         return StatementEndedError(
             f"The server ended a statement before it was done: {first_line(error)}.",

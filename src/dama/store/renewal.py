@@ -50,7 +50,7 @@ class Renewer:
                 )
                 session.begin_plainly_blocking(self._connection)
                 if not self._database.is_pooled:
-                    session.pin_blocking(self._connection)
+                    session.pin_blocking(self._connection, alone=True)
             with rights_named(self._connection.info.user):
                 return self._kept(self._connection)
         except psycopg.Error as error:
@@ -80,7 +80,7 @@ class Renewer:
         if not self._database.is_pooled:
             return connection.execute(statement(name), params).fetchone()
         with connection.transaction():
-            session.pin_transaction_blocking(connection)
+            session.pin_transaction_blocking(connection, alone=True)
             return connection.execute(statement(name), params).fetchone()
 
     def close(self) -> None:

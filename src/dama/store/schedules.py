@@ -111,7 +111,7 @@ class Schedules:
             "following": following,
             "missed": missed,
         }
-        ((contexts,),) = await self._database.rows("fire_schedule", params)
+        ((contexts,),) = await self._database.rows("fire_schedule", params, waits=False)
         return contexts
 
     async def set(

@@ -52,6 +52,9 @@ SINCE: dict[int, dict[LiteralString, LiteralString]] = {
     140000: {"idle_session_timeout": "0"},
     170000: {"transaction_timeout": "0"},
 }
+# Of statements that stand alone: one that waited so long for a lock is sent again later, and keeps
+# no connection meanwhile.
+LOCK_TIMEOUT: dict[LiteralString, LiteralString] = {"lock_timeout": "250ms"}
 # For a transaction in which functions of others write: what else is set is theirs. Of the driver is
 # the encoding, which another client of a pooler may have changed.
 NO_TIMEOUTS = """
@@ -80,28 +83,35 @@ async def is_pooled(connection: AnyAsync) -> bool:
     return row != (connection.info.backend_pid,)
 
 
-async def pin(connection: AnyAsync) -> None:
-    """Pin a session of our own, which is in no transaction; close it where that fails."""
+async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
+    """Pin a session of our own, which is in no transaction; close it where that fails.
+
+    Args:
+        connection: Of the session.
+        alone: Whether each of its statements is a transaction, so that none has to wait for locks.
+    """
     try:
-        await connection.execute(_statement(connection.info.server_version))
+        await connection.execute(_statement(connection.info.server_version, alone=alone))
     except BaseException:  # a pool that made it would leave it open
         await connection.close()
         raise
 
 
-def pin_blocking(connection: AnySync) -> None:
+def pin_blocking(connection: AnySync, *, alone: bool = False) -> None:
     """The same as `pin`."""
-    connection.execute(_statement(connection.info.server_version))
+    connection.execute(_statement(connection.info.server_version, alone=alone))
 
 
-async def pin_transaction(connection: AnyAsync) -> None:
+async def pin_transaction(connection: AnyAsync, *, alone: bool = False) -> None:
     """Pin the transaction that was just begun: behind a pooler nothing outlives it."""
-    await connection.execute(_statement(connection.info.server_version, is_local=True))
+    version = connection.info.server_version
+    await connection.execute(_statement(version, is_local=True, alone=alone))
 
 
-def pin_transaction_blocking(connection: AnySync) -> None:
+def pin_transaction_blocking(connection: AnySync, *, alone: bool = False) -> None:
     """The same as `pin_transaction`."""
-    connection.execute(_statement(connection.info.server_version, is_local=True))
+    version = connection.info.server_version
+    connection.execute(_statement(version, is_local=True, alone=alone))
 
 
 async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
@@ -150,8 +160,10 @@ def begin_plainly_blocking(connection: AnySync) -> None:
 
 
 @cache
-def _statement(server_version: int, *, is_local: bool = False) -> LiteralString:
-    pins = {**PINS}
+def _statement(
+    server_version: int, *, is_local: bool = False, alone: bool = False
+) -> LiteralString:
+    pins = PINS | LOCK_TIMEOUT if alone else {**PINS}
     for version, more in SINCE.items():
         if server_version >= version:
             pins |= more

@@ -101,8 +101,13 @@ class Store:
         await self.hints.send()  # it may be a signal
         return [each.event_id for each in appended]
 
-    async def append_many(self, items: Sequence[Append]) -> list[Appended]:
+    async def append_many(self, items: Sequence[Append], *, waits: bool = True) -> list[Appended]:
         """Append events of any contexts in one transaction: all of them or none.
+
+        Args:
+            items: What to append.
+            waits: Whether it waits for locks of other transactions, however long; see
+                `Database.rows`.
 
         Raises:
             DamaError: As `append`; also StaleEpochError and IdempotencyConflictError.
@@ -110,8 +115,13 @@ class Store:
         # Sent again after an outage only when each event has a key that makes that harmless.
         again = all(_is_keyed(item.event) for item in items)
         batch = await beside([item.event.payload for item in items], encode, items)
-        rows = await self.database.rows("append_events", {"batch": batch}, again=again)
+        rows = await self.database.rows("append_events", {"batch": batch}, again=again, waits=waits)
         return [Appended(*row) for row in rows]
+
+    async def find_locked(self, context_ids: Sequence[int]) -> set[int]:
+        """Those of some contexts that another transaction has locked now."""
+        rows = await self.database.rows("find_locked", {"context_ids": list(context_ids)})
+        return {row[0] for row in rows}
 
     async def start(
         self, starts: Sequence[Start], *, parent: int | None = None, spawned: Event | None = None

@@ -73,6 +73,14 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     WHERE s.queue = name AND s.rate IS NOT NULL
 $$;
 
+-- late_from: from which times on a batch looks for what is late: from the oldest, and from anywhere later.
+-- Somebody may have locked as many as a batch takes, and more; the others must not wait behind them.
+-- In:    the times of the oldest and of the latest that are late; NULL: nothing is
+CREATE OR REPLACE FUNCTION _data_manager_admin.late_from(oldest timestamptz, latest timestamptz) RETURNS timestamptz[]
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN oldest <= latest THEN ARRAY[oldest, oldest + random() * (latest - oldest)] ELSE '{}' END
+$$;
+
 -- end_late: contexts fail, with what their run says of it. One that cannot be ended, whatever is wrong
 -- with it, keeps no other from its end, and is tried again after a minute.
 -- In:    what lock_ends() has locked; name, message: of the error, with %s for the time that has passed;
@@ -123,11 +131,18 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.expire_runs(most int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   moment  timestamptz := clock_timestamp();
-  late    bigint[];
+  since   timestamptz;
+  late    bigint[] := '{}';
 BEGIN
-  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-    WHERE q.expires_at < moment AND q.attempt = 0 AND q.state IN ('queued', 'delayed', 'blocked')
-    ORDER BY q.expires_at LIMIT most FOR UPDATE SKIP LOCKED);
+  FOREACH since IN ARRAY _data_manager_admin.late_from(
+    (SELECT min(q.expires_at) FROM _data_manager_admin.run_queue q WHERE q.expires_at IS NOT NULL),
+    (SELECT max(q.expires_at) FROM _data_manager_admin.run_queue q WHERE q.expires_at < moment))
+  LOOP
+    late := late || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+      WHERE q.expires_at >= since AND q.expires_at < moment
+        AND q.attempt = 0 AND q.state IN ('queued', 'delayed', 'blocked')
+      ORDER BY q.expires_at LIMIT (most + 1) / 2 FOR UPDATE SKIP LOCKED);
+  END LOOP;
   RETURN cardinality(_data_manager_admin.end_late(
     _data_manager_admin.lock_ends(late), 'ExpiredError', 'It did not start before %s.', FALSE));
 END
@@ -139,10 +154,17 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.end_overdue(most int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
   moment  timestamptz := clock_timestamp();
-  late    bigint[];
+  since   timestamptz;
+  late    bigint[] := '{}';
 BEGIN
-  late := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-    WHERE q.deadline_at < moment ORDER BY q.deadline_at LIMIT most FOR UPDATE SKIP LOCKED);
+  FOREACH since IN ARRAY _data_manager_admin.late_from(
+    (SELECT min(q.deadline_at) FROM _data_manager_admin.run_queue q WHERE q.deadline_at IS NOT NULL),
+    (SELECT max(q.deadline_at) FROM _data_manager_admin.run_queue q WHERE q.deadline_at < moment))
+  LOOP
+    late := late || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+      WHERE q.deadline_at >= since AND q.deadline_at < moment
+      ORDER BY q.deadline_at LIMIT (most + 1) / 2 FOR UPDATE SKIP LOCKED);
+  END LOOP;
   late := _data_manager_admin.end_late(
     _data_manager_admin.lock_ends(late), 'DeadlineError', 'It had not ended by %s.', TRUE);
   -- Whether or not it seems to have subtasks: one may be about to be started.
@@ -173,9 +195,15 @@ BEGIN
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
         UNION ALL
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
-      SELECT b.context_id FROM below b WHERE b.status = 'OPEN' LIMIT most);
+      SELECT c.context_id FROM below b JOIN _data_manager_admin.etl_context c ON c.context_id = b.context_id
+        WHERE b.status = 'OPEN' LIMIT most FOR NO KEY UPDATE OF c SKIP LOCKED);
     IF ids = '{}' THEN
-      DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id;
+      DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id AND NOT EXISTS (
+        WITH RECURSIVE below AS (
+          SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
+          UNION ALL
+          SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
+        SELECT FROM below b WHERE b.status = 'OPEN');
       CONTINUE;
     END IF;
     ids := _data_manager_admin.lock_ends(ids);
@@ -192,6 +220,8 @@ $$;
 -- admit_blocked: as many blocked runs of each key are queued as its limit leaves room for. A run
 -- holds its place from here until its context ends: through retries, waits and a change of workers.
 -- In:    keys that lock_keys() has locked
+-- It waits for no run: whoever ends one is not stopped by somebody who has locked another. What is left is
+-- admitted by admit_late().
 CREATE OR REPLACE FUNCTION _data_manager_admin.admit_blocked(keys text[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -201,6 +231,7 @@ DECLARE
   key      text;
   allowed  int;
   room     int;
+  given    int;
 BEGIN
   FOREACH key IN ARRAY keys LOOP
     SELECT q.key_limit INTO allowed FROM _data_manager_admin.run_queue q
@@ -214,7 +245,12 @@ BEGIN
       WHERE q.context_id = ANY (ARRAY(
         SELECT b.context_id FROM _data_manager_admin.run_queue b
           WHERE b.limit_key = key AND b.state = 'blocked'
-          ORDER BY -b.priority::bigint, b.context_id LIMIT greatest(room, 0) FOR NO KEY UPDATE));
+          ORDER BY -b.priority::bigint, b.context_id LIMIT greatest(room, 0) FOR NO KEY UPDATE SKIP LOCKED));
+    GET DIAGNOSTICS given = ROW_COUNT;
+    INSERT INTO _data_manager_admin.key_with_room (limit_key)
+      SELECT key WHERE given < room AND EXISTS (
+        SELECT FROM _data_manager_admin.run_queue b WHERE b.limit_key = key AND b.state = 'blocked')
+      ON CONFLICT DO NOTHING;
   END LOOP;
 END
 $$;
@@ -228,12 +264,19 @@ SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off S
 AS $$
 DECLARE
   moment  timestamptz := clock_timestamp();
-  ids     bigint[];
+  since   timestamptz;
+  ids     bigint[] := '{}';
   keys    text[];
   ended   int;
 BEGIN
-  ids := ARRAY(SELECT d.context_id FROM _data_manager_admin.run_queue d
-    WHERE d.due_at <= moment ORDER BY d.due_at LIMIT most FOR NO KEY UPDATE SKIP LOCKED);
+  FOREACH since IN ARRAY _data_manager_admin.late_from(
+    (SELECT min(d.due_at) FROM _data_manager_admin.run_queue d WHERE d.due_at IS NOT NULL),
+    (SELECT max(d.due_at) FROM _data_manager_admin.run_queue d WHERE d.due_at <= moment))
+  LOOP
+    ids := ids || ARRAY(SELECT d.context_id FROM _data_manager_admin.run_queue d
+      WHERE d.due_at >= since AND d.due_at <= moment
+      ORDER BY d.due_at LIMIT (most + 1) / 2 FOR NO KEY UPDATE SKIP LOCKED);
+  END LOOP;
   -- Keys come before runs, but who only tries waits for nobody.
   keys := _data_manager_admin.try_lock_keys(ARRAY(
     SELECT DISTINCT d.limit_key FROM _data_manager_admin.run_queue d
@@ -248,6 +291,21 @@ BEGIN
     PERFORM _data_manager_admin.admit_blocked(keys);
   END IF;
   RETURN ended;
+END
+$$;
+
+-- admit_late: keys with room are looked at again.
+-- Out:   how many keys have no room any more
+CREATE OR REPLACE FUNCTION _data_manager_admin.admit_late(most int) RETURNS int
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  keys  text[];
+BEGIN
+  keys := _data_manager_admin.try_lock_keys(ARRAY(
+    SELECT r.limit_key FROM _data_manager_admin.key_with_room r LIMIT most FOR UPDATE SKIP LOCKED));
+  DELETE FROM _data_manager_admin.key_with_room r WHERE r.limit_key = ANY (keys);
+  PERFORM _data_manager_admin.admit_blocked(keys);
+  RETURN cardinality(ARRAY(SELECT unnest(keys) EXCEPT SELECT r.limit_key FROM _data_manager_admin.key_with_room r));
 END
 $$;
 
@@ -291,13 +349,14 @@ DECLARE
   done  int := 0;
   more  int;
 BEGIN
-  FOREACH duty IN ARRAY ARRAY['deadlines', 'trees', 'expiries', 'delays', 'orphans'] LOOP
+  FOREACH duty IN ARRAY ARRAY['deadlines', 'trees', 'expiries', 'delays', 'admissions', 'orphans'] LOOP
     BEGIN
       more := CASE duty
         WHEN 'trees' THEN _data_manager_admin.end_trees(most)
         WHEN 'deadlines' THEN _data_manager_admin.end_overdue(most)
         WHEN 'expiries' THEN _data_manager_admin.expire_runs(most)
         WHEN 'delays' THEN _data_manager_admin.end_delays(most)
+        WHEN 'admissions' THEN _data_manager_admin.admit_late(most)
         WHEN 'orphans' THEN _data_manager_admin.requeue_orphans(most)
       END;
       done := done + more;

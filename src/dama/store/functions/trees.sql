@@ -11,6 +11,14 @@ DECLARE
   keys  text[];
 BEGIN
   PERFORM _data_manager_admin.lock_trees(ARRAY[context]);
+  -- Nobody appends to what is listed now, so that it is still as it was found when it is reopened.
+  PERFORM 1 FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ARRAY(
+    WITH RECURSIVE below AS (
+      SELECT context AS context_id
+      UNION ALL
+      SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id
+        WHERE c.status IN ('ERROR', 'CANCELLED'))
+    SELECT b.context_id FROM below b)) ORDER BY c.context_id FOR NO KEY UPDATE;
   ids := ARRAY(
     WITH RECURSIVE failed AS (
       SELECT c.context_id FROM _data_manager_admin.etl_context c

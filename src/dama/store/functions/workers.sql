@@ -40,8 +40,10 @@ DECLARE
   here  text;
   busy  text[];
 BEGIN
-  -- Locked, so that nobody buries the worker between this look and the commit of its claims.
-  SELECT coalesce(w.place, w.host) INTO here FROM _data_manager_admin.worker w WHERE w.worker_id = worker FOR KEY SHARE;
+  -- Locked, so that nobody buries the worker between this look and the commit of its claims; whoever has
+  -- locked it may be about to.
+  SELECT coalesce(w.place, w.host) INTO here FROM _data_manager_admin.worker w
+    WHERE w.worker_id = worker FOR KEY SHARE SKIP LOCKED;
   IF NOT FOUND THEN
     RETURN;
   END IF;
@@ -113,8 +115,10 @@ DECLARE
   released int;
   ids      bigint[];
 BEGIN
-  DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (gone);
-  -- One that somebody else has locked is found by requeue_orphans().
+  -- A worker that somebody else has locked is buried when its lease has lapsed, and a run is found by
+  -- requeue_orphans().
+  DELETE FROM _data_manager_admin.worker w WHERE w.worker_id = ANY (ARRAY(
+    SELECT g.worker_id FROM _data_manager_admin.worker g WHERE g.worker_id = ANY (gone) FOR UPDATE SKIP LOCKED));
   ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
     WHERE q.worker_id = ANY (gone) AND q.state = 'running' ORDER BY 1 FOR NO KEY UPDATE SKIP LOCKED);
   UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL,
@@ -134,6 +138,8 @@ BEGIN
 END
 $$;
 
+-- renew_lease: a worker lives. It waits for nobody: while somebody has its row locked, nobody can bury it
+-- either, so it needs no later lease.
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
 -- every lease has, and nobody is dead.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
@@ -155,13 +161,14 @@ DECLARE
   dead    bigint[];
 BEGIN
   SELECT w.lease_until, coalesce(w.place, w.host), w.root_context_id INTO before, here, root FROM _data_manager_admin.worker w
-    WHERE w.worker_id = worker FOR NO KEY UPDATE;
+    WHERE w.worker_id = worker;
   IF NOT FOUND THEN
     RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision, NULL::double precision;
     RETURN;
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
-    WHERE w.worker_id = worker;
+    WHERE w.worker_id = (SELECT o.worker_id FROM _data_manager_admin.worker o
+                           WHERE o.worker_id = worker FOR NO KEY UPDATE SKIP LOCKED);
   IF before > moment THEN
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
@@ -181,6 +188,7 @@ BEGIN
                    WHERE q.host = here AND q.state = 'queued' AND root IS NULL
                      AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),
     CASE WHEN EXISTS (SELECT FROM _data_manager_admin.ending_tree)
+           OR EXISTS (SELECT FROM _data_manager_admin.key_with_room)
            OR EXISTS (SELECT _data_manager_admin.gone_workers()) THEN 0
          ELSE (SELECT extract(epoch FROM least(
                  (SELECT min(q.due_at) FROM _data_manager_admin.run_queue q WHERE q.due_at IS NOT NULL),
