@@ -153,6 +153,7 @@ PAGES = {
         others={"js": "NATS is not there: tests/interop has it"},
         shown="dama call",
     ),
+    "docs/howto/testing.md": Page(keeps=(Run(),)),
     "docs/howto/workers.md": Page(
         files=SMALL_PROJECT,
         before=("dama run flights.load --enqueue --label none",),

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from dama.domain.event import ABSENT, Event
 from dama.run.branch import from_thread
 from dama.run.errors import LostSignal
-from dama.run.task import RunFacts, Task
+from dama.run.facts import RunFacts
+from dama.run.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -24,6 +36,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 S = TypeVar("S")
 V = TypeVar("V")
+P = ParamSpec("P")
 
 
 class SyncSubtask(Generic[R]):
@@ -49,19 +62,82 @@ class SyncTask(RunFacts):
         super().__init__(execution)
         self._task = Task(execution)
 
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[P, Coroutine[Any, Any, V]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> V: ...
+
+    @overload
+    def step(
+        self, name: str, function: Callable[P, V], /, *args: P.args, **kwargs: P.kwargs
+    ) -> V: ...
+
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Coroutine[Any, Any, V]],
+        /,
+        *args: Any,
+        transactional: bool,
+        **kwargs: Any,
+    ) -> V: ...
+
+    @overload
     def step(
         self,
         name: str,
         function: Callable[..., V],
         /,
         *args: Any,
+        transactional: bool,
+        **kwargs: Any,
+    ) -> V: ...
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        /,
+        *args: Any,
         transactional: bool = False,
         **kwargs: Any,
-    ) -> V:
+    ) -> Any:
         """See `Task.step`."""
         return self._wait(
             self._task.step(name, function, *args, transactional=transactional, **kwargs)
         )
+
+    @overload
+    def transaction(
+        self,
+        name: str,
+        function: Callable[Concatenate[Any, P], Coroutine[Any, Any, V]],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> V: ...
+
+    @overload
+    def transaction(
+        self,
+        name: str,
+        function: Callable[Concatenate[Any, P], V],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> V: ...
+
+    def transaction(
+        self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Any:
+        """See `Task.transaction`."""
+        return self._wait(self._task.transaction(name, function, *args, **kwargs))
 
     def call(
         self,
@@ -74,21 +150,46 @@ class SyncTask(RunFacts):
         """See `Task.call`."""
         return self._wait(self._task.call(action, params, name=name, **options))
 
+    @overload
     def run(
         self,
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,
-    ) -> R:
-        """See `Task.run`."""
-        return self._wait(self._task.run(task, params, timeout=timeout))
+    ) -> R: ...
 
+    @overload
+    def run(
+        self, task: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
+    ) -> Any: ...  # noqa: ANN401 - what it returns
+
+    def run(
+        self,
+        task: TaskDefinition[Any] | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """See `Task.run`."""
+        # A type checker takes no union for an overloaded method.
+        run: Coroutine[Any, Any, Any] = self._task.run(cast("Any", task), params, timeout=timeout)
+        return self._wait(run)
+
+    @overload
     def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
-    ) -> SyncSubtask[R]:
+    ) -> SyncSubtask[R]: ...
+
+    @overload
+    def start(self, task: str, params: Mapping[str, Any] | None = None) -> SyncSubtask[Any]: ...
+
+    def start(
+        self, task: TaskDefinition[Any] | str, params: Mapping[str, Any] | None = None
+    ) -> SyncSubtask[Any]:
         """See `Task.start`."""
-        return SyncSubtask(self._wait(self._task.start(task, params)), self._execution)
+        start: Coroutine[Any, Any, Subtask[Any]] = self._task.start(cast("Any", task), params)
+        return SyncSubtask(self._wait(start), self._execution)
 
     @overload
     def map(

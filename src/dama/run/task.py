@@ -6,17 +6,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    overload,
+)
 
 from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
-from dama.run.asks import Asks, asked
-from dama.run.calls import call_action
+from dama.run.asks import asked
 from dama.run.deadlines import cancel, outcome_within
+from dama.run.doing import Doing
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.reads import read_state, time_of
 from dama.run.spawning import digest_of, limited, spawn
@@ -28,9 +35,7 @@ from dama.store import Append, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
-    from pathlib import Path
 
-    from dama.broker.call import CallOptions
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 S = TypeVar("S")
 V = TypeVar("V")
+P = ParamSpec("P")
 
 PROGRESS_SECONDS = 1.0
 SPAWN_BATCH = 1000
@@ -47,124 +53,43 @@ LONGEST_KEYED_TYPE = 900  # bytes; keys have at most 1,000
 _log = logging.getLogger("dama.task")
 
 
-class RunFacts:
-    """What a task knows of its run."""
-
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    @property
-    def context_id(self) -> int:
-        """The context whose task it is."""
-        return self._execution.claim.context_id
-
-    @property
-    def parent_id(self) -> int | None:
-        """The context that started it; None at the top."""
-        return self._execution.claim.parent_id
-
-    @property
-    def root_id(self) -> int:
-        """The topmost ancestor."""
-        return self._execution.claim.root_context_id
-
-    @property
-    def name(self) -> str:
-        """The full name, such as `flights.load`."""
-        return self._execution.claim.task
-
-    @property
-    def attempt(self) -> int:
-        """1 for the first, one more after each failure."""
-        return self._execution.claim.attempt
-
-    @property
-    def work_dir(self) -> Path:
-        """A folder of the whole tree on this host, kept over retries and cleaned when it ended."""
-        return self._execution.work_dir()
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The params as they are stored."""
-        return self._execution.claim.params
-
-
-class Task(RunFacts):
+class Task(Doing):
     """A run, as an async function sees it."""
 
     def __init__(self, execution: Execution) -> None:
         super().__init__(execution)
         self._progress_at = 0.0
 
-    @property
-    def asks(self) -> Asks:
-        """What it was asked and has not answered."""
-        return self._execution.asks
-
-    @asked
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., Coroutine[Any, Any, V]] | Callable[..., V],
-        /,
-        *args: Any,
-        transactional: bool = False,
-        **kwargs: Any,
-    ) -> V:
-        """Do a part of the run once; later runs get its result from its event.
-
-        Args:
-            name: Of the step; a name that comes again gets #2, #3.
-            function: What to do. A `def` runs in a thread.
-            *args: For the function.
-            transactional: The function gets a connection before `args`, inside a transaction that
-                commits together with the step's event.
-            **kwargs: For the function.
-
-        Returns:
-            What the function returned, as it comes back from JSON by its return annotation.
-        """
-        return await do_step(
-            self._execution, name, function, *args, transactional=transactional, **kwargs
-        )
-
-    @asked
-    async def call(
-        self,
-        action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
-        *,
-        name: str | None = None,
-        **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
-        """Call an action of a service, here or on another node, as a step.
-
-        Once it has answered, later runs get the answer from its event. It may be called again
-        when the worker dies before; `idempotency_key` in the meta of the call is the same then.
-
-        Args:
-            action: The full name, such as `mailer.send`.
-            params: What it takes.
-            name: Of the step; by default that of the action.
-            **options: timeout, retries, meta and so on: see `dama.broker.call.CallOptions`.
-
-        Raises:
-            CallError: What the action failed with; the event of the step has the same.
-        """
-        return await call_action(self._execution, action, params, name, **options)
-
-    @asked
+    @overload
     async def run(
         self,
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
-    ) -> R:
+    ) -> R: ...
+
+    @overload
+    async def run(
+        self,
+        task: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+    ) -> Any: ...  # noqa: ANN401 - what it returns
+
+    @asked
+    async def run(
+        self,
+        task: TaskDefinition[Any] | str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+    ) -> Any:
         """Start a subtask, wait for its end and give its result.
 
         Args:
-            task: What to run.
+            task: What to run; a program or a task of another module also by its full name.
             params: What it takes.
             timeout: Seconds from its start, over all runs of this task; then it is cancelled.
 
@@ -172,7 +97,9 @@ class Task(RunFacts):
             SubtaskError: It failed for good or was cancelled.
             TimeoutError: It did not end in time.
             CircleError: It could only begin once this run has ended.
+            UnknownTaskError: No module of this worker has a task of the name.
         """
+        task = self._execution.registry.task(task) if isinstance(task, str) else task
         (context_id,), key, asked = await self._start(task, params, is_awaited=True)
         if timeout is None:
             (result,) = await self._results([context_id], task)
@@ -180,11 +107,20 @@ class Task(RunFacts):
         outcome = await outcome_within(self._execution, key, asked, context_id, timeout)
         return _result(task, outcome)
 
-    @asked
+    @overload
     async def start(
         self, task: TaskDefinition[R], params: Mapping[str, Any] | None = None
-    ) -> Subtask[R]:
+    ) -> Subtask[R]: ...
+
+    @overload
+    async def start(self, task: str, params: Mapping[str, Any] | None = None) -> Subtask[Any]: ...
+
+    @asked
+    async def start(
+        self, task: TaskDefinition[Any] | str, params: Mapping[str, Any] | None = None
+    ) -> Subtask[Any]:
         """Start a subtask and go on; `await subtask.result()` waits for it."""
+        task = self._execution.registry.task(task) if isinstance(task, str) else task
         (context_id,), _, _ = await self._start(task, params, is_awaited=False)
         return Subtask(context_id, task, self._results, self._cancel, self.asks)
 

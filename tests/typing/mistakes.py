@@ -1,0 +1,90 @@
+"""Deliberate mistakes, each of which a type checker must report.
+
+`make types` reads this file: a line whose mistake it does not see has an ignore that is not needed,
+which is an error. Nothing here is run.
+"""
+# The other rules of the checker would report a mistake a second time.
+# pyright: reportUnusedCoroutine=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportUnusedVariable=false
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import dama
+from dama import Service, SyncTask, Task
+
+mistakes = Service("mistakes")
+
+
+async def fetch(url: str, *, page: int = 1) -> list[int]:
+    return [len(url) * page]
+
+
+def store(rows: list[int]) -> int:
+    return len(rows)
+
+
+def insert(connection: Any, rows: list[int]) -> int:
+    return len(rows) if connection else 0
+
+
+async def insert_async(connection: Any, rows: list[int]) -> str:
+    return f"{connection} {rows}"
+
+
+@mistakes.task
+async def load(task: Task, year: int, *, dry: bool = False) -> int:
+    rows = await task.step("fetch", fetch, "url", page=2)
+    assert_type(rows, list[int])
+    assert_type(await task.step("store", store, rows), int)
+    assert_type(await task.transaction("insert", insert, rows), int)
+    assert_type(await task.transaction("insert", insert_async, rows), str)
+    assert_type(await task.step("insert", insert, rows, transactional=True), int)
+
+    await task.step("fetch", fetch, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await task.step("fetch", fetch)  # pyright: ignore[reportCallIssue]
+    await task.step("fetch", fetch, "url", pages=2)  # pyright: ignore[reportCallIssue]
+    await task.step("store", store, "rows")  # pyright: ignore[reportCallIssue, reportArgumentType]
+    await task.transaction("insert", insert)  # pyright: ignore[reportCallIssue]
+    await task.transaction("insert", insert, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    length: str = await task.step("store", store, rows)  # pyright: ignore[reportAssignmentType]
+    return year + int(dry)
+
+
+@mistakes.task
+def load_blocking(task: SyncTask, year: int) -> str:
+    rows = task.step("rows", list, [year])
+    assert_type(task.step("store", store, [1]), int)
+    assert_type(task.transaction("insert", insert, [1]), int)
+    assert_type(task.run(load, {"year": 1}), int)
+
+    task.step("store", store, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    task.step("store", store, [1], 2)  # pyright: ignore[reportCallIssue]
+    task.transaction("insert", insert, [1], 2)  # pyright: ignore[reportCallIssue]
+    return str(rows)
+
+
+async def program(task: Task) -> None:
+    assert_type(await load(task, 2013), int)
+    await load(task, "2013")  # pyright: ignore[reportArgumentType]
+    async with dama.connect() as client:
+        run = await client.start(load, year=2013)
+        assert_type(await run.result(), int)
+        assert_type(await client.run(load, {"year": 2013}), int)
+        assert_type(await (await load.start(2013, dry=True)).result(), int)
+
+        await client.start(load, month=3)  # pyright: ignore[reportCallIssue]
+        await client.start(load, year="2013")  # pyright: ignore[reportCallIssue, reportArgumentType]
+        await client.run(load)  # pyright: ignore[reportCallIssue]
+        await load.start(year="2013")  # pyright: ignore[reportArgumentType]
+        text: str = await run.result()  # pyright: ignore[reportAssignmentType]
+        await client.options(keys="k").start(load, year=1)  # pyright: ignore[reportCallIssue]
+
+
+def script() -> None:
+    with dama.connect() as client:
+        assert_type(client.run(load_blocking, year=2013), str)
+        assert_type(client.start(load_blocking, year=2013).result(), str)
+        client.run(load_blocking, years=2013)  # pyright: ignore[reportCallIssue]
