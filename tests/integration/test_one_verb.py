@@ -8,9 +8,11 @@ import re
 import pytest
 
 from dama.app import App
+from dama.broker.errors import error_document
 from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
+from dama.errors import DamaError
 from dama.operations import schedules
 from dama.shipped.node import node_of
 from dama.store import Start
@@ -30,6 +32,10 @@ READS = [
     (["schedule", "show", "nightly", "--json"], "schedules.get", {"name": "nightly"},
      "/api/schedules/nightly"),
     (["workers", "--json"], "workers.list", {}, "/api/workers"),
+    (["tree", "{open}", "--json"], "contexts.tree", {"context_id": "{open}"},
+     "/api/contexts/{open}/tree"),
+    (["state", "{done}", "--json"], "contexts.state", {"context_id": "{done}"},
+     "/api/contexts/{done}/state"),
 ]  # fmt: skip
 
 ERRORS = [
@@ -52,6 +58,38 @@ ERRORS = [
      ("POST", "/api/events/{open}", {"event": {"type": "go"}, "expected": 7})),
     (["queue", "limit", "etl"], "queues.limit", {"queue": "etl"},
      ("POST", "/api/queues/etl/limit", {})),
+    (["tree", "999"], "contexts.tree", {"context_id": 999},
+     ("GET", "/api/contexts/999/tree", None)),
+    (["events", "999"], "contexts.events", {"context_id": 999},
+     ("GET", "/api/contexts/999/events", None)),
+    (["state", "999"], "contexts.state", {"context_id": 999},
+     ("GET", "/api/contexts/999/state", None)),
+    (["state", "{open}", "--slice", "lifecylce"], "contexts.state",
+     {"context_id": "{open}", "slice": "lifecylce"},
+     ("GET", "/api/contexts/{open}/state?slice=lifecylce", None)),
+    (["logs", "999"], "contexts.logs", {"context_id": 999},
+     ("GET", "/api/contexts/999/logs", None)),
+    (["logs", "{open}"], "contexts.logs", {"context_id": "{open}"},
+     ("GET", "/api/contexts/{open}/logs/files", None)),
+    (["resume", "999", "--enqueue"], "tasks.resume", {"context_id": 999},
+     ("POST", "/api/tasks/999/resume", {})),
+    (["run", "shop.duoble", "--enqueue"], "tasks.start", {"name": "shop.duoble"},
+     ("POST", "/api/tasks/shop.duoble", {})),
+    (["archive", "restore", "999"], "archive.restore", {"context_id": 999},
+     ("POST", "/api/archive/999/restore", {})),
+    (["schedule", "add", "nightly", "shop.approval", "--cron", "0 4 * * *"], "schedules.add",
+     {"name": "nightly", "task": "shop.approval", "cron": "0 4 * * *"},
+     ("POST", "/api/schedules",
+      {"name": "nightly", "task": "shop.approval", "cron": "0 4 * * *"})),
+    (["schedule", "add", "new", "shop.approval", "--cron", "61 4 * * *"], "schedules.add",
+     {"name": "new", "task": "shop.approval", "cron": "61 4 * * *"},
+     ("POST", "/api/schedules",
+      {"name": "new", "task": "shop.approval", "cron": "61 4 * * *"})),
+    (["schedule", "resume", "daily"], "schedules.resume", {"name": "daily"},
+     ("POST", "/api/schedules/daily/resume", {})),
+    (["schedule", "backfill", "daily", "--from", "2026-01-01", "--to", "2026-01-02"],
+     "schedules.backfill", {"name": "daily", "begin": "2026-01-01", "end": "2026-01-02"},
+     ("POST", "/api/schedules/daily/backfill", {"begin": "2026-01-01", "end": "2026-01-02"})),
     (["schedule", "show", "daily"], "schedules.get", {"name": "daily"},
      ("GET", "/api/schedules/daily", None)),
     (["schedule", "pause", "daily"], "schedules.pause", {"name": "daily"},
@@ -67,6 +105,7 @@ async def doors(store, tmp_path, monkeypatch, database_url, capsys):
     monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
     monkeypatch.setenv("DAMA_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "dama.toml").write_text('services = ["tests.integration.shop"]\n')
     still_open, done = await store.start([Start("shop.approval", {})] * 2)
     await store.cancel([done], "no", {})
     app = App(store, Registry([project()]), tmp_path)
@@ -103,26 +142,167 @@ class Doors:
         return await self.client.request(method, self.named(path), json=self.named(body))
 
 
-@pytest.mark.parametrize(("command", "action", "params", "path"), READS)
-async def test_each_door_gives_the_same_document(doors, command, action, params, path):
-    out, err, code = await doors.command(command)
+async def test_each_door_gives_the_same_document(doors):
+    for command, action, params, path in READS:
+        out, err, code = await doors.command(command)
+        assert code == 0, (command, err)
+        told = json.loads(out)
+        called = await doors.broker.call(action, doors.named(params))
+        assert json.loads(json.dumps(called)) == told, command
+        assert (await doors.request("GET", path)).json() == told, command
+
+
+async def test_each_door_refuses_with_the_same_error(doors):
+    """The text for a person, and as a document: name, code, type, data and hint."""
+    for command, action, params, request_ in ERRORS:
+        out, err, code = await doors.command([*command, "--json"])
+        assert code != 0, command
+        with pytest.raises(DamaError) as refused:
+            await doors.broker.call(action, doors.named(params))
+        answer = await doors.request(*request_)
+        expected = answer.json()
+        assert expected.pop("request_id")
+        document = json.loads(out)["error"]
+        assert document == expected, command
+        assert document == json.loads(json.dumps(error_document(refused.value))), command
+        assert answer.status_code == document["code"] >= 400, command
+        assert " ".join(document["message"].split()) in " ".join(err.split()), command
+
+
+async def test_each_door_lists_the_same(doors):
+    """The command line prints the items, one document or line each, and says where to read on."""
+    listed, events = await doors.command(["ls", "--json"]), ["events", "{done}", "--json"]
+    lines = (await doors.command(events))[0].splitlines()
+    expected = await doors.broker.call("contexts.list", {})
+    history = await doors.broker.call("contexts.events", {"context_id": doors.ids["done"]})
+
+    assert json.loads(listed[0]) == json.loads(json.dumps(expected["contexts"]))
+    assert (await doors.request("GET", "/api/contexts")).json() == json.loads(json.dumps(expected))
+    assert [json.loads(line) for line in lines] == json.loads(json.dumps(history["events"]))
+    found = await doors.request("GET", "/api/contexts/{done}/events")
+    assert found.json() == json.loads(json.dumps(history))
+
+
+async def test_a_start_is_the_same_from_each_door(doors, store):
+    """With its document, its context, and the first event but for who asked."""
+    out, err, code = await doors.command(
+        ["run", "shop.double", "--n", "2", "--enqueue", "--key", "a", "--json"]
+    )
     assert code == 0, err
-    told = json.loads(out)
-    assert json.loads(json.dumps(await doors.broker.call(action, doors.named(params)))) == told
-    assert (await doors.request("GET", path)).json() == told
+    called = await doors.broker.call(
+        "tasks.start", {"name": "shop.double", "params": {"n": 2}, "key": "b"}
+    )
+    body = {"params": {"n": 2}, "key": "c"}
+    answer = await doors.client.post("/api/tasks/shop.double", json=body)
+    documents = [json.loads(out), called, answer.json()]
+    contexts = [each.pop("context_id") for each in documents]
+
+    assert len(set(contexts)) == 3
+    assert documents[0] == documents[1] == documents[2]
+    assert documents[0]["no_worker"] is True
+    firsts = [(await store.events(context))[0] for context in contexts]
+    assert {(event.type, event.payload["n"]) for event in firsts} == {("shop.double:INITIAL", 2)}
+    assert firsts[0].meta["user"] == USER
+    assert all(event.meta.get("user") or event.meta.get("node") for event in firsts)
 
 
-@pytest.mark.parametrize(("command", "action", "params", "request_"), ERRORS)
-async def test_each_door_refuses_with_the_same_words(doors, command, action, params, request_):
-    _, err, code = await doors.command(command)
-    assert code != 0
-    with pytest.raises(Exception, match=r".") as refused:
-        await doors.broker.call(action, doors.named(params))
-    message = refused.value.message
-    assert message in err
-    answer = await doors.request(*request_)
-    assert answer.status_code >= 400
-    assert answer.json()["message"] == message
+async def test_a_resume_is_the_same_event_from_each_door(doors, store):
+    contexts = await store.start([Start("shop.approval", {})] * 3)
+    await store.cancel(contexts, "no", {})
+    out, err, code = await doors.command(
+        ["resume", str(contexts[0]), "--enqueue", "--reason", "mended", "--json"]
+    )
+    assert code == 0, err
+    params = {"context_id": contexts[1], "reason": "mended"}
+    called = await doors.broker.call("tasks.resume", params)
+    path = f"/api/tasks/{contexts[2]}/resume"
+    answer = await doors.client.post(path, json={"reason": "mended"})
+    documents = [json.loads(out), called, answer.json()]
+
+    assert [each.pop("context_id") for each in documents] == contexts
+    assert documents[0] == documents[1] == documents[2]
+    events = [(await store.events(context))[-1] for context in contexts]
+    assert {(event.type, event.meta["reason"]) for event in events} == {
+        ("shop.approval:RESUMED", "mended")
+    }
+    assert all(event.meta.get("user") or event.meta.get("node") for event in events)
+
+
+async def test_schedules_are_changed_alike_by_each_door(doors):
+    """Each adds one, pauses and resumes it, fills a range of it, and removes it."""
+    plan = {"task": "shop.double", "cron": "0 4 1 1 *", "params": {"n": 1}}
+    days = {"begin": "2020-01-01", "end": "2022-01-01"}
+    typed = ["--cron", plan["cron"], "--params", json.dumps(plan["params"])]
+    dates = ["--from", days["begin"], "--to", days["end"]]
+    by_hand = [
+        (await doors.command(["schedule", *arguments, "--json"]))[0]
+        for arguments in (
+            ["add", "a", plan["task"], *typed],
+            ["pause", "a"],
+            ["resume", "a"],
+            ["backfill", "a", *dates, "--dry-run"],
+            ["backfill", "a", *dates],
+            ["rm", "a"],
+        )
+    ]
+    called = [
+        await doors.broker.call(f"schedules.{verb}", {"name": "b", **params})
+        for verb, params in (
+            ("add", plan),
+            ("pause", {}),
+            ("resume", {}),
+            ("backfill", {**days, "dry_run": True}),
+            ("backfill", days),
+            ("remove", {}),
+        )
+    ]
+    requested = [
+        await doors.request(method, f"/api/schedules{path}", body)
+        for method, path, body in (
+            ("POST", "", {"name": "c", **plan}),
+            ("POST", "/c/pause", {}),
+            ("POST", "/c/resume", {}),
+            ("POST", "/c/backfill", {**days, "dry_run": True}),
+            ("POST", "/c/backfill", days),
+            ("DELETE", "/c", None),
+        )
+    ]
+    documents = [[json.loads(each) for each in by_hand], called]
+    documents.append([each.json() if each.content else None for each in requested])
+    for each in documents:
+        assert len(each[4].pop("contexts")) == 2
+    assert documents[0] == json.loads(json.dumps(documents[1])) == documents[2]
+    assert [len(each["firings"]) for each in documents[0][3:5]] == [2, 2]
+
+
+async def test_the_archive_is_the_same_for_each_door(doors, store):
+    async def three(arguments, action, path, params):
+        """Each on what the one before has left; a context that is archived is brought back."""
+        out, err, code = await doors.command(["archive", *arguments, "--json"])
+        assert code == 0, err
+        yield json.loads(out)
+        yield await doors.broker.call(action, params)
+        yield (await doors.request("POST", path, params)).json()
+
+    add = (["add", "--older-than", "0s"], "archive.add", "/api/archive", {"older_than": "0s"})
+    dry = (*([*add[0], "--dry-run"], *add[1:3]), {**add[3], "dry_run": True})
+    assert [each async for each in three(*dry)] == [{"trees": 1, "or_more": False}] * 3
+    moved = []
+    async for each in three(*add):
+        moved.append(each)
+        assert await store.archive.restore(doors.ids["done"]) == 1
+    assert moved == [{"contexts": 1, "events": 2}] * 3
+    forget = (["forget", "--older-than", "1d", "--yes"], "archive.forget", "/api/archive/forget")
+    gone = [each async for each in three(*forget, {"older_than": "1d"})]
+    assert gone == [{"contexts": 0, "events": 0}] * 3
+
+
+async def test_a_host_is_cleaned_alike_by_each_door(doors):
+    out, err, code = await doors.command(["clean", "--dry-run", "--json"])
+    assert code == 0, err
+    called = await doors.broker.call("upkeep.clean", {"dry_run": True})
+    answer = await doors.request("POST", "/api/upkeep/clean", {"dry_run": True})
+    assert json.loads(out) == called == answer.json() == {"runs": 0, "folders": 0, "bytes": 0}
 
 
 async def acts(doors, store, verb):

@@ -236,8 +236,8 @@ async def test_a_backfill_starts_what_has_no_run_and_can_be_repeated(store):
     begin = datetime.fromisoformat("2026-03-29T00:00+01:00")
     end = datetime.fromisoformat("2026-03-30T00:00+02:00")
 
-    first = await schedules.backfill(app, "nightly", begin, end)
-    again = await schedules.backfill(app, "nightly", begin, end)
+    first = (await schedules.backfill(app, "nightly", begin, end)).contexts
+    again = (await schedules.backfill(app, "nightly", begin, end)).contexts
 
     assert again == first
     assert plan.zone == "Europe/Berlin"

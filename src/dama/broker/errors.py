@@ -353,6 +353,15 @@ def encode_error(error: BaseException, node_id: str) -> dict[str, Any]:
     return document
 
 
+def error_document(error: BaseException) -> dict[str, Any]:
+    """An error as a caller reads it, over HTTP and from the command line."""
+    encoded = encode_error(error, "")
+    document = {key: encoded.get(key) for key in ("name", "message", "code", "type", "data")}
+    if hint := getattr(error, "hint", None):
+        document["hint"] = hint
+    return document
+
+
 def decode_error(document: object, sender: str) -> CallError:
     """Make the error of a packet again; what it lacks or has wrongly gets a sensible value."""
     found: Mapping[str, Any] = {}

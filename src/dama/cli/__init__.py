@@ -53,13 +53,14 @@ def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services
     arguments = list(sys.argv[1:] if argv is None else argv)
     if f"_{prog.upper()}_COMPLETE" in os.environ:  # click answers the shell, and exits
         group.main(args=arguments, prog_name=prog, obj=Session(services=services))
-    # An error may come before --debug is parsed, when the services are loaded for example.
-    debug = "--debug" in arguments
+    # An error may come before these are parsed, when the services are loaded for example.
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debug, as_json = "--debug" in own, "--json" in own
     try:
         # Not group.main(): it has its own ideas about interrupts and closed pipes.
         with group.make_context(prog, arguments, obj=Session(services=services)) as context:
             code = group.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the last place that can say anything
-        return report.exit_code_of(error, debug=debug)
+        return report.exit_code_of(error, debug=debug, as_json=as_json)
     return code if isinstance(code, int) else 0

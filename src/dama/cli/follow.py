@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from dama.cli.lines import Lines, Silent
     from dama.cli.live import LiveBoard
     from dama.cli.session import Session
+    from dama.operations.tasks import Queued
     from dama.store import Outcome
 
 EXIT_CODES = {"DONE": 0, "ERROR": 1, "CANCELLED": 5}
@@ -75,16 +76,34 @@ async def enqueue(
 
     async with session.app(with_services=True) as app:
         context_id = await tasks.start(app, task, params, undeclared=True, **wishes)
-        no_worker = bool(await app.store.queue.without_worker([context_id]))
+        queued = await tasks.queued(app, context_id)
+    return _report_queued(queued, task, as_json=as_json)
+
+
+async def resume_elsewhere(
+    session: Session, context_id: int, *, reason: str | None, as_json: bool
+) -> int:
+    """Let a context go on, on whichever worker claims it."""
+    from dama.operations import contexts, tasks
+    from dama.operations.who import person
+
+    async with session.app(with_services=True) as app:
+        await contexts.resume(app, context_id, person(reason))
+        queued = await tasks.queued(app, context_id)
+    return _report_queued(queued, as_json=as_json)
+
+
+def _report_queued(queued: Queued, task: str = "", *, as_json: bool) -> int:
     if as_json:
-        print_json({"context_id": context_id, "task": task, "no_worker": no_worker})
-    else:
-        echo(f"Context {context_id} of {task} is queued.")
-        if no_worker:
-            echo("No live worker has this task, with its queue and labels: start a `dama worker`.")
-        print_next(
-            (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
-        )
+        print_json(queued)
+        return 0
+    context_id = queued.context_id
+    echo(f"Context {context_id}{task and f' of {task}'} is queued.")
+    if queued.no_worker:
+        echo("No live worker has this task, with its queue and labels: start a `dama worker`.")
+    print_next(
+        (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
+    )
     return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -24,6 +24,8 @@ else:
         """Do nothing: typing's own is new in 3.12, and the package is for type checkers."""
         return method
 
+
+F = TypeVar("F", bound="Callable[..., object] | click.Command")
 
 Entries = dict[str, tuple[str, str]]
 """Commands by name: where each is (`module:attribute`), and its line on the first page."""
@@ -91,6 +93,11 @@ def add_shared_options(command: click.Command) -> click.Command:
         for below in command.commands.values():
             add_shared_options(below)
     return command
+
+
+def json_option(text: str = "Print one JSON document.") -> Callable[[F], F]:
+    """`--json`, as `as_json`. Errors are JSON documents then, too: see `report`."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
 
 
 def shared_options() -> list[click.Option]:

@@ -22,8 +22,11 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 
-def exit_code_of(error: BaseException, *, debug: bool) -> int:
-    """Say what went wrong on standard error, and return the exit code for it."""
+def exit_code_of(error: BaseException, *, debug: bool, as_json: bool = False) -> int:
+    """Say what went wrong on standard error, and return the exit code for it.
+
+    With `as_json` standard output gets it as well: `{"error": {...}}`, with the names of HTTP.
+    """
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -38,7 +41,27 @@ def exit_code_of(error: BaseException, *, debug: bool) -> int:
             if debug and not isinstance(error, click.ClickException):
                 text = without_password("".join(traceback.format_exception(error)))
                 _print(_beneath(f"  {text.rstrip()}"))
+            if as_json:
+                _print_document(error)
             return _explain(error)
+
+
+def _print_document(error: BaseException) -> None:
+    from dama.broker.errors import error_document
+    from dama.cli.output import json_text
+
+    document: dict[str, object] = (
+        {
+            "name": type(error).__name__,
+            "message": error.format_message(),
+            "code": 400,
+            "type": "USAGE",
+        }
+        if isinstance(error, click.ClickException)
+        else error_document(error)
+    )
+    with suppress(OSError):
+        echo(without_password(json_text({"error": document}, indent=0)))
 
 
 def _explain(error: BaseException) -> int:

@@ -18,8 +18,8 @@ from dama.broker.errors import (
     DEFAULT_STATUS,
     CallError,
     ClientCallError,
-    encode_error,
 )
+from dama.broker.errors import error_document as readable
 from dama.config.table import shown
 from dama.errors import DamaError
 
@@ -124,13 +124,10 @@ def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, An
             "hint": "The log of the server has the reason, under the id of the request.",
             "request_id": request_id,
         }
-    encoded = encode_error(error, "")
-    document = {key: encoded.get(key) for key in ("name", "message", "code", "type", "data")}
+    document = readable(error)
     status = document["code"]
     if not isinstance(status, int) or not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last of HTTP
         status = DEFAULT_STATUS
-    if hint := getattr(error, "hint", None):
-        document["hint"] = hint
     return status, {**document, "request_id": request_id}
 
 

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from dama.app import App
-    from dama.programs.run_directory import RunDirectory
 
 _ODD = "\u2028\u2029\ufffd"
 STREAMS = ("stdout", "stderr")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_EPOCH = re.compile(r"[0-9]{1,9}")
 _BYTES_OF_A_NAME = 200
 # What a shell, a terminal or a person would take for something else: options, hidden files, paths.
 _NAME = re.compile(r"[^-./\\~\s][^/\\]*")
@@ -42,9 +42,10 @@ async def log(request: Request, app: App, context_id: int) -> Response:
 
     Raises:
         NoLogsError: It ran no program, or not on this host.
-        BadRequestError: The stream, the run or the range is none.
+        UnknownRunError: It has no such run here.
+        BadRequestError: The stream or the run is none.
     """
-    run = _chosen(await run_files.runs_of(app, context_id), request.query_params.get("run"))
+    run = await run_files.run_of(app, context_id, _epoch(request.query_params.get("run")))
     name = request.query_params.get("stream", "stdout")
     if name not in STREAMS:
         raise BadRequestError(f"There is no stream {shown(name)}.", "It may be stdout or stderr.")
@@ -176,14 +177,15 @@ async def _refuse_ended(app: App, context_id: int) -> None:
             )
 
 
-def _chosen(runs: list[RunDirectory], epoch: str | None) -> RunDirectory:
-    if epoch is None:
-        return runs[-1]
-    for run in runs:
-        if str(run.epoch) == epoch:
-            return run
-    known = ", ".join(str(run.epoch) for run in runs)
-    raise BadRequestError(f"There is no run {shown(epoch)}, only {known}.")
+def _epoch(text: str | None) -> int | None:
+    """The number of a run; None for the last.
+
+    Raises:
+        BadRequestError: It is not a number.
+    """
+    if text is not None and not _EPOCH.fullmatch(text):
+        raise BadRequestError(f"{shown(text)} is not the number of a run.")
+    return None if text is None else int(text)
 
 
 def _range(header: str | None, size: int) -> tuple[int, int] | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from dama import clock
-from dama.domain.event import ABSENT, parse_event
+from dama.domain.event import ABSENT, StoredEvent, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from dama.app import App
-    from dama.domain.event import StoredEvent
+    from dama.store.windows import ChildPage, ContextFilter
 
 FOLLOW_SECONDS = 0.1
 
@@ -61,6 +61,102 @@ async def read(app: App, context_id: int) -> ContextReport:
         why=tuple(await why(app, context_id)) if is_idle else (),
         lifecycle=await state(app, context_id, lifecycle.name),
     )
+
+
+@dataclass(frozen=True)
+class ListedContext(ContextRow):
+    """A context of a listing.
+
+    Attributes:
+        no_worker: Its run is queued, and no live worker would claim it.
+    """
+
+    no_worker: bool = False
+
+
+@dataclass(frozen=True)
+class ContextList:
+    """Contexts, newest first.
+
+    Attributes:
+        contexts: Maybe fewer than were asked for, or none, with more to read on to.
+        next_before: Reads on; None where nothing is left.
+    """
+
+    contexts: Sequence[ListedContext]
+    next_before: int | None
+
+
+@dataclass(frozen=True)
+class EventList:
+    """Events of a context, in their order.
+
+    Attributes:
+        events: As they are stored.
+        next_after_version: Reads on; None where nothing is left.
+    """
+
+    events: Sequence[StoredEvent]
+    next_after_version: int | None
+
+
+async def all_of(
+    app: App, chosen: ContextFilter, *, before: int | None = None, limit: int = 50
+) -> ContextList:
+    """List contexts, newest first; at most 20,000 are looked at."""
+    page = await app.store.windows.contexts(chosen, before=before, limit=limit)
+    queued = [c.context_id for c in page.contexts if c.run is not None and c.run.state == "queued"]
+    without = await app.store.queue.without_worker(queued)
+    listed = [ListedContext(**vars(c), no_worker=c.context_id in without) for c in page.contexts]
+    return ContextList(listed, page.next_before)
+
+
+async def tree(
+    app: App, context_id: int, *, after: int = 0, limit: int | None = None
+) -> list[ContextRow]:
+    """The tree that a context is in, depth first: all of it, or the oldest `limit` contexts.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    return await app.store.tree(context_id, after=after, limit=limit)
+
+
+async def children(
+    app: App, context_id: int, *, status: str | None = None, after: int = 0, limit: int = 50
+) -> ChildPage:
+    """What a context has started; with status ERROR, the failed first."""
+    return await app.store.windows.children(context_id, status=status, after=after, limit=limit)
+
+
+async def events(
+    app: App,
+    context_id: int,
+    *,
+    after_version: int = 0,
+    up_to_event: int | None = None,
+    limit: int = 1000,
+) -> EventList:
+    """Events of a context, in their order.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    await app.store.context(context_id)
+    found = await app.store.events(
+        context_id, after_version=after_version, up_to_event=up_to_event, limit=limit
+    )
+    return EventList(found, found[-1].version if len(found) == limit else None)
+
+
+async def tree_events(app: App, context_id: int) -> list[StoredEvent]:
+    """All events of the tree that a context is in, in the order of their ids.
+
+    Raises:
+        UnknownContextError: There is no such context.
+    """
+    root = (await app.store.context(context_id)).root_context_id
+    return await app.store.tree_events(root, {})
 
 
 async def dispatch(
@@ -209,15 +305,6 @@ async def state(
     if isinstance(slice_, str):
         slice_ = lifecycle if slice_ == lifecycle.name else find_slice(slice_)
     return await app.store.state(context_id, slice_, at)
-
-
-async def tree(app: App, context_id: int) -> list[ContextRow]:
-    """The contexts of the tree that a context is in, depth first, from the root.
-
-    Raises:
-        UnknownContextError: There is no such context.
-    """
-    return await app.store.tree(context_id)
 
 
 async def _has_ended(app: App, context_id: int) -> bool:

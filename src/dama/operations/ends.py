@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dama import clock
 from dama.broker.errors import CallError
 from dama.errors import UnavailableError
+from dama.operations.tasks import no_worker_text
 from dama.store.errors import SchemaError
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ class NoWorkerError(CallError):
             f"`dama queue why {context_id}` says what is missing; `dama worker` starts one.",
             data={"context_id": context_id, "status": "OPEN", "task": task, "no_worker": True},
         )
-
-
-def no_worker_text(task: str) -> str:
-    """What is to be said of a run that nobody will claim as things are."""
-    return f"no live worker has the task {task}, with its queue and its labels"
 
 
 class Ends:

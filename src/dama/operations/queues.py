@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.app import App
-    from dama.store.queue import QueueRow
+    from dama.store.queue_rows import QueueRow, WorkerRow
 
 
 async def all_of(app: App) -> list[QueueRow]:
     """The queues that have runs or settings."""
     return await app.store.queue.queues()
+
+
+async def workers(app: App) -> list[WorkerRow]:
+    """Who performs what is queued."""
+    return await app.store.queue.workers()
 
 
 async def pause(app: App, queue: str, by: Mapping[str, Any] | None = None) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
-from dama.programs.tail import lines
-from dama.run.errors import NoLogsError
+from dama.programs.tail import first_byte, lines
+from dama.run.errors import NoLogsError, UnknownRunError
 from dama.upkeep.cleaning import clean as clean_host
 
 if TYPE_CHECKING:
@@ -84,3 +85,73 @@ async def runs_of(app: App, context_id: int) -> list[RunDirectory]:
         f"Context {context_id} has run no program.",
         f"`dama events {context_id}` shows what it did.",
     )
+
+
+@dataclass(frozen=True)
+class LogFile:
+    """A log of a program.
+
+    Attributes:
+        path: On its host.
+        bytes: How many it has had; the first of them may be gone.
+        first_byte: The place of the first that is there.
+    """
+
+    path: str
+    bytes: int
+    first_byte: int
+
+
+@dataclass(frozen=True)
+class RunLogs:
+    """What a run of a program has printed.
+
+    Attributes:
+        run: Its epoch.
+        state: What its program does.
+        exit: How it ended; None as long as it has not.
+        stdout: Its standard output.
+        stderr: Its standard error.
+    """
+
+    run: int
+    state: str
+    exit: object
+    stdout: LogFile
+    stderr: LogFile
+
+
+async def logs_of(app: App, context_id: int) -> list[RunLogs]:
+    """The logs of the programs that a context ran on this host, the oldest run first.
+
+    Raises:
+        UnknownContextError: There is no such context.
+        NoLogsError: It ran no program, or none here.
+    """
+    runs = await runs_of(app, context_id)
+    return [
+        RunLogs(run.epoch, run.state().value, run.exit(), _file(run.stdout), _file(run.stderr))
+        for run in runs
+    ]
+
+
+async def run_of(app: App, context_id: int, epoch: int | None = None) -> RunDirectory:
+    """The files of one of the runs; by default of the last.
+
+    Raises:
+        UnknownContextError: There is no such context.
+        NoLogsError: It ran no program, or none here.
+        UnknownRunError: None of its runs here has this epoch.
+    """
+    runs = await runs_of(app, context_id)
+    if epoch is None:
+        return runs[-1]
+    for run in runs:
+        if run.epoch == epoch:
+            return run
+    known = ", ".join(str(run.epoch) for run in runs)
+    raise UnknownRunError(f"Context {context_id} has no run {epoch}.", f"It has {known}.")
+
+
+def _file(path: Path) -> LogFile:
+    return LogFile(str(path), path.stat().st_size, first_byte(path))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dama.domain.schedule import firings_between
+from dama.domain.schedule import firings_between, zone_of
 from dama.store.schedules import ScheduleRow
 from dama.worker.scheduler import start_at
 
@@ -91,20 +92,44 @@ async def resume(app: App, name: str) -> datetime:
     return following
 
 
-async def backfill(app: App, name: str, begin: datetime, end: datetime) -> list[int]:
-    """Start the firings of a range that have no context yet; gives the contexts of all of them.
+@dataclass(frozen=True)
+class Backfill:
+    """A range of firings.
+
+    Attributes:
+        firings: All of them, by the zone of the schedule.
+        contexts: Those of them, in the same order; none when nothing was to be started.
+    """
+
+    firings: Sequence[datetime]
+    contexts: Sequence[int] = ()
+
+
+async def backfill(
+    app: App, name: str, begin: datetime, end: datetime, *, dry_run: bool = False
+) -> Backfill:
+    """Start the firings of a range that have no context yet.
+
+    Args:
+        app: Where.
+        name: Of the schedule.
+        begin: The first moment; by the zone of the schedule when it says none.
+        end: The first moment that is not meant.
+        dry_run: Only say which firings there are.
 
     Raises:
         UnknownScheduleError: There is none of this name.
         InvalidScheduleError: The range has more than 10,000 firings.
     """
     schedule = (await app.store.schedules.get(name)).schedule
+    zone = zone_of(schedule.zone)
+    begin, end = (each if each.tzinfo else each.replace(tzinfo=zone) for each in (begin, end))
+    firings = firings_between(schedule, begin, end)
+    if dry_run:
+        return Backfill(firings)
     each = replace(schedule, overlap="queue") if schedule.overlap == "skip" else schedule
-    starts = [
-        replace(start_at(each, firing, app.registry), delay=None)
-        for firing in firings_between(schedule, begin, end)
-    ]
+    starts = [replace(start_at(each, firing, app.registry), delay=None) for firing in firings]
     contexts: list[int] = []
     for place in range(0, len(starts), START_BATCH):
         contexts += await app.store.start(starts[place : place + START_BATCH])
-    return contexts
+    return Backfill(firings, contexts)

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Unpack
 
+import msgspec
+
 from dama.app import App
 from dama.beside import beside
 from dama.config.config import load_config
@@ -20,6 +22,34 @@ if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
 
 START_BATCH = 1000
+
+
+class Queued(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A context whose run is queued; what says nothing is left out of its document.
+
+    Attributes:
+        context_id: Its id.
+        no_worker: No live worker would claim it as things are.
+        warning: The same in words.
+    """
+
+    context_id: int
+    no_worker: bool = False
+    warning: str | None = None
+
+
+async def queued(app: App, context_id: int) -> Queued:
+    """What is said of a context once its run is queued."""
+    task = (await app.store.queue.without_worker([context_id])).get(context_id)
+    if task is None:
+        return Queued(context_id)
+    warning = f"It is queued, and {no_worker_text(task)}."
+    return Queued(context_id, no_worker=True, warning=warning)
+
+
+def no_worker_text(task: str) -> str:
+    """What is to be said of a run that nobody will claim as things are."""
+    return f"no live worker has the task {task}, with its queue and its labels"
 
 
 async def start(

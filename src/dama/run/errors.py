@@ -148,6 +148,12 @@ class ToldError(Exception):
         self.failed_with = list(failed_with)
 
 
+class UnknownRunError(UsageError):
+    """A context ran no program in this run on this host."""
+
+    code = "UNKNOWN_RUN"
+
+
 class NoLogsError(NotFoundError):
     """There are no files of a program, or none on this host."""
 

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
-from dama.operations import contexts
+from dama.operations import contexts, run_files
 from dama.operations.who import because
 from dama.shipped.documents import Id, document, permit_context, starter
 from dama.store.windows import ContextFilter
@@ -73,8 +73,7 @@ def contexts_service(app: App) -> Service:
             params=params, queue=queue, state=state, worker=worker, since=_aware(since),
             until=_aware(until),
         )  # fmt: skip
-        page = await app.store.windows.contexts(chosen, before=before, limit=limit)
-        return {"contexts": document(page.contexts), "next_before": page.next_before}
+        return document(await contexts.all_of(app, chosen, before=before, limit=limit))
 
     @service.action(scope="viewer", rest="GET /:context_id")
     async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
@@ -94,7 +93,7 @@ def contexts_service(app: App) -> Service:
             limit: How many at most.
         """
         await permit_context(app, call, context_id)
-        return document(await app.store.tree(context_id, after=after, limit=limit))
+        return document(await contexts.tree(app, context_id, after=after, limit=limit))
 
     @service.action(scope="viewer", rest="GET /:context_id/children")
     async def children(
@@ -114,14 +113,22 @@ def contexts_service(app: App) -> Service:
             limit: How many at most.
         """
         await permit_context(app, call, context_id)
-        page = await app.store.windows.children(context_id, status=status, after=after, limit=limit)
-        return {"contexts": document(page.contexts), "next_after": page.next_after}
+        return document(
+            await contexts.children(app, context_id, status=status, after=after, limit=limit)
+        )
 
     @service.action(scope="viewer", rest="GET /:context_id/why")
     async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
         """Say why a run is not running: every reason, with what to do."""
         await permit_context(app, call, context_id)
         return document(await contexts.why(app, context_id))
+
+    _add_history(service, app)
+    return service
+
+
+def _add_history(service: Service, app: App) -> None:
+    """What a context did: its events, what they add up to, the logs of its programs."""
 
     @service.action(scope="viewer", rest="GET /:context_id/events")
     async def events(
@@ -138,10 +145,14 @@ def contexts_service(app: App) -> Service:
             limit: How many at most.
         """
         await permit_context(app, call, context_id)
-        await app.store.context(context_id)
-        found = await app.store.events(context_id, after_version=after_version, limit=limit)
-        following = found[-1].version if len(found) == limit else None
-        return {"events": await beside(found, document, found), "next_after_version": following}
+        found = await contexts.events(app, context_id, after_version=after_version, limit=limit)
+        return await beside(found.events, document, found)
+
+    @service.action(scope="viewer", rest="GET /:context_id/logs/files")
+    async def logs(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+        """Say which logs the programs of a context left on this host, the oldest run first."""
+        await permit_context(app, call, context_id)
+        return document(await run_files.logs_of(app, context_id))
 
     @service.action(scope="viewer", rest="GET /:context_id/state")
     async def state(
@@ -159,8 +170,6 @@ def contexts_service(app: App) -> Service:
         """
         await permit_context(app, call, context_id)
         return document(await contexts.state(app, context_id, slice, at))
-
-    return service
 
 
 def events_service(app: App) -> Service:

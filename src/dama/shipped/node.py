@@ -24,6 +24,7 @@ from dama.shipped.operations import queues_service, schedules_service, workers_s
 from dama.shipped.policies import KEYS as POLICIES
 from dama.shipped.policies import read_policies
 from dama.shipped.tasks import tasks_service
+from dama.shipped.upkeep import archive_service, upkeep_service
 from dama.spans import is_collecting
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ SETTINGS = (
 )
 PREFIX = "dama"
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
-SHIPPED = ("tasks", "contexts", "events", "schedules", "queues", "workers")
+SHIPPED = (
+    "tasks", "contexts", "events", "schedules", "queues", "workers", "archive", "upkeep",
+)  # fmt: skip
 
 _log = logging.getLogger("dama.broker")
 
@@ -179,6 +182,8 @@ def product_services(
         schedules_service(app),
         queues_service(app),
         workers_service(app),
+        archive_service(app),
+        upkeep_service(app),
     ]
     shipped = [service for service in made if service.name not in app.registry.services]
     return [guarded(service, app, rights) for service in shipped]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime  # noqa: TC003 - the params of an action are read from it
 from typing import TYPE_CHECKING, Any
 
 from dama.definitions.service import Service
@@ -67,6 +68,25 @@ def schedules_service(app: App) -> Service:
         """Let a paused schedule go on from now; gives the next firing."""
         return {"next_at": document(await verbs.resume(app, name))}
 
+    @service.action(scope="operator", timeout=0, rest="POST /:name/backfill")
+    async def backfill(
+        call: Call,  # noqa: ARG001 - all actions have it
+        name: str,
+        begin: datetime,
+        end: datetime,
+        *,
+        dry_run: bool = False,
+    ) -> Any:  # noqa: ANN401 - a document
+        """Start the firings of a range that have no run yet. It can be repeated.
+
+        Args:
+            name: Of the schedule.
+            begin: The first moment, by the zone of the schedule.
+            end: The first moment that is not meant.
+            dry_run: Only list the firings.
+        """
+        return document(await verbs.backfill(app, name, begin, end, dry_run=dry_run))
+
     @service.action(scope="operator", rest="DELETE /:name")
     async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
         """Remove a schedule."""
@@ -120,6 +140,6 @@ def workers_service(app: App) -> Service:
     @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
         """List the workers and how busy they are."""
-        return document(await app.store.queue.workers())
+        return document(await queues.workers(app))
 
     return service

@@ -8,7 +8,6 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.operations import contexts, tasks
-from dama.operations.ends import no_worker_text
 from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
 
@@ -52,7 +51,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
         deadline: float | None = None,
         labels: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """Start a task; gives its context at once, and a warning when no live worker has the task.
+        """Start a task; gives its context at once, and says when no live worker has the task.
 
         Args:
             name: The full name, such as flights.load.
@@ -81,7 +80,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
             **wishes,
         )
         call.meta["$location"] = f"/api/contexts/{context_id}"
-        return await _queued(app, context_id)
+        return document(await tasks.queued(app, context_id))
 
     @service.action(scope="viewer", timeout=0, rest="GET /:context_id/result")
     async def wait(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - the result
@@ -130,18 +129,9 @@ def tasks_service(app: App, ends: Ends) -> Service:
         """
         await permit_context(app, call, context_id)
         await contexts.resume(app, context_id, because(starter(call), reason))
-        return await _queued(app, context_id)
+        return document(await tasks.queued(app, context_id))
 
     return service
-
-
-async def _queued(app: App, context_id: int) -> dict[str, Any]:
-    """The answer to a start: the context, and a warning when nobody will claim it as things are."""
-    task = (await app.store.queue.without_worker([context_id])).get(context_id)
-    if task is None:
-        return {"context_id": context_id}
-    warning = f"It is queued, and {no_worker_text(task)}."
-    return {"context_id": context_id, "no_worker": True, "warning": warning}
 
 
 def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
+from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable
-
     from dama.cli.session import Session
     from dama.store.archive import Moved
 
@@ -47,59 +46,72 @@ def archive() -> None:
 @older_than
 @click.option("--failed", is_flag=True, help="Also trees that failed and could be resumed.")
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
+@json_option()
 @click.pass_obj
-def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool) -> None:
+def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_json: bool) -> None:
     """Archive trees in which nothing has happened for longer than an age.
 
     A tree stays while something in it is open, and until every durable subscription has handled
     it. The idempotency keys of its contexts are free again.
     """
-    from dama.store.archive import MOST_COUNTED
+    from dama.operations import archive as verbs
 
-    async def move() -> None:
+    async def move() -> verbs.Closed | Moved:
         async with session.app() as app:
             if dry_run:
-                count = await app.store.archive.closed(age, failed=failed)
-                more = " or more" if count >= MOST_COUNTED else ""
-                echo(f"{count}{more} trees would be archived.")
-                return
-            echo(await _sum(app.store.archive.add(age, failed=failed), "archived"))
+                return await verbs.count(app, age, failed=failed)
+            return await verbs.add(app, age, failed=failed)
 
-    asyncio.run(move())
+    done = asyncio.run(move())
+    if as_json:
+        print_json(done)
+    elif isinstance(done, verbs.Closed):
+        echo(f"{done.trees}{' or more' if done.or_more else ''} trees would be archived.")
+    else:
+        echo(_said(done, "archived"))
 
 
 @archive.command(epilog=examples("dama archive restore 42"))
 @click.argument("context", type=int)
+@json_option()
 @click.pass_obj
-def restore(session: Session, context: int) -> None:
+def restore(session: Session, context: int, *, as_json: bool) -> None:
     """Bring back the tree of a context."""
+    from dama.operations import archive as verbs
 
     async def move() -> int:
         async with session.app() as app:
-            return await app.store.archive.restore(context)
+            return await verbs.restore(app, context)
 
-    echo(f"{asyncio.run(move())} contexts are back.")
+    count = asyncio.run(move())
+    if as_json:
+        print_json({"contexts": count})
+    else:
+        echo(f"{count} contexts are back.")
 
 
 @archive.command(epilog=examples("dama archive forget --older-than 730d --yes"))
 @older_than
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option()
 @click.pass_obj
-def forget(session: Session, *, age: timedelta, yes: bool) -> None:
+def forget(session: Session, *, age: timedelta, yes: bool, as_json: bool) -> None:
     """Remove for good what has been archived for longer than an age."""
+    from dama.operations import archive as verbs
+
     if not yes:
         click.confirm("What is forgotten can not be brought back. Go on?", abort=True)
 
-    async def remove() -> str:
+    async def remove() -> Moved:
         async with session.app() as app:
-            return await _sum(app.store.archive.forget(age), "removed")
+            return await verbs.forget(app, age)
 
-    echo(asyncio.run(remove()))
+    done = asyncio.run(remove())
+    if as_json:
+        print_json(done)
+    else:
+        echo(_said(done, "removed"))
 
 
-async def _sum(parts: AsyncIterable[Moved], what: str) -> str:
-    contexts = events = 0
-    async for part in parts:
-        contexts += part.contexts
-        events += part.events
-    return f"{contexts} contexts with {events} events are {what}."
+def _said(moved: Moved, what: str) -> str:
+    return f"{moved.contexts} contexts with {moved.events} events are {what}."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json, read_object
 from dama.cli.output import json_text, print_json, print_table
 from dama.cli.terminal import echo_line, echo_log
@@ -114,7 +114,7 @@ def emit_event(
 
 
 @click.command(epilog=examples("dama nodes", "dama nodes --json | jq '.[].id'"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def nodes(session: Session, *, as_json: bool) -> None:
     """List the nodes of the cluster; without a transporter there is only this one."""
@@ -150,7 +150,7 @@ def nodes(session: Session, *, as_json: bool) -> None:
 
 @click.command(epilog=examples("dama actions", "dama actions tasks", "dama actions --json"))
 @click.argument("service", metavar="[SERVICE]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def actions(session: Session, service: str | None, *, as_json: bool) -> None:
     """List the actions that can be called, of this project and of other nodes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("dama cancel 42", 'dama cancel 42 --reason "wrong year"'))
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def cancel(session: Session, context_id: int, *, reason: str | None, as_json: bool) -> None:
     """Cancel a context with its subtasks: what runs, what waits and what is queued.

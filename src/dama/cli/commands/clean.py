@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama clean --dry-run", "dama clean"))
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def clean(session: Session, *, dry_run: bool, as_json: bool) -> None:
     """Remove logs and working folders that are older than [keep] of dama.toml says.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_fields, print_json, print_table
 from dama.cli.session import Session
 from dama.cli.terminal import echo
@@ -56,7 +56,7 @@ def stop(session: Session) -> None:
 
 
 @db.command(epilog=examples("dama db status", "dama db status --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
     """Show which database it is, whether it runs, and the state of its schema."""
@@ -99,7 +99,7 @@ def psql(session: Session, arguments: Sequence[str]) -> None:
 
 
 @db.command(epilog=examples("dama db url", "dama db url --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def url(session: Session, *, as_json: bool) -> None:
     """Print where the database is; the embedded one is started."""
@@ -111,7 +111,7 @@ def url(session: Session, *, as_json: bool) -> None:
 
 @db.command(epilog=examples("dama db rebuild --dry-run", "dama db rebuild"))
 @click.option("--dry-run", is_flag=True, help="Only say what differs; workers may live.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
     """Derive again all that follows from the events. No worker may live meanwhile.
@@ -205,7 +205,7 @@ def migrate(ctx: click.Context, *, only_print: bool) -> None:
 
 
 @migrate.command("status", epilog=examples("dama db migrate status --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def migrate_status(session: Session, *, as_json: bool) -> None:
     """List the migrations and when each was applied."""

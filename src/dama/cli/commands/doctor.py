@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo_line, style
 
@@ -21,7 +21,7 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command(epilog=examples("dama doctor", "dama doctor --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def doctor(session: Session, *, as_json: bool) -> int:
     """Look at the database, the queue, the workers and the log.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     "--expect", type=int, metavar="VERSION", help="Refuse when the context has another version."
 )
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def emit(  # noqa: PLR0913 - one argument an option
     session: Session,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import json_text, local_time, shortened
 from dama.cli.terminal import echo, style
 from dama.visible import on_one_line
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
     from dama.domain.event import LoggedEvent, StoredEvent
-
-PAGE = 1000
 
 
 @click.command(
@@ -38,7 +36,7 @@ PAGE = 1000
 @click.option("--type", "prefix", metavar="PREFIX", help="With --all: how the type begins.")
 @click.option("--tree", is_flag=True, help="Those of its subtasks too.")
 @click.option("--at", type=int, metavar="EVENT", help="Up to this event only.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines: one event a line.")
+@json_option("Print JSON lines: one event a line.")
 @click.pass_obj
 def events(  # noqa: PLR0913 - a parameter for each option
     session: Session,
@@ -107,18 +105,15 @@ async def _stream(
         async for event in contexts.follow(app, context_id, tree=tree):
             yield event
     elif tree:
-        context = await app.store.context(context_id)
-        for event in await app.store.tree_events(context.root_context_id, {}):
+        for event in await contexts.tree_events(app, context_id):
             yield event
     else:
-        await app.store.context(context_id)  # raises when there is none: no event is no error
-        seen = 0
-        while page := await app.store.events(
-            context_id, after_version=seen, up_to_event=at, limit=PAGE
-        ):
-            for event in page:
+        seen: int | None = 0
+        while seen is not None:
+            page = await contexts.events(app, context_id, after_version=seen, up_to_event=at)
+            for event in page.events:
                 yield event
-            seen = page[-1].version
+            seen = page.next_after_version
 
 
 async def _log(

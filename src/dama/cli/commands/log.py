@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_fields, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line
 
@@ -28,7 +28,7 @@ def log() -> None:
 
 
 @log.command(epilog=examples("dama log status", "dama log status --json | jq .subscriptions"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
     """Show the last position, how far each subscription is behind, and what is parked."""
@@ -63,7 +63,7 @@ def status(session: Session, *, as_json: bool) -> None:
 @click.argument("subscription")
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--skip", is_flag=True, help="Leave out the event that could not be handled.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def resume(
     session: Session, subscription: str, context_id: int, *, skip: bool, as_json: bool

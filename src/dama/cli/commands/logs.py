@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo, echo_log
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.cli.session import Session
+    from dama.operations.run_files import RunLogs
     from dama.programs.run_directory import RunDirectory
 
 FOLLOW_SECONDS = 0.1
@@ -50,7 +51,7 @@ def _byte_range(
     "--bytes", "part", metavar="FROM:TO", callback=_byte_range, help="A part of the file."
 )
 @click.option("--run", "epoch", type=int, metavar="EPOCH", help="Of an earlier run.")
-@click.option("--json", "as_json", is_flag=True, help="Print which files there are, and how large.")
+@json_option("Print which files there are, and how large.")
 @click.pass_obj
 def logs(  # noqa: PLR0913 - a parameter for each option
     session: Session,
@@ -73,37 +74,19 @@ def logs(  # noqa: PLR0913 - a parameter for each option
     if part and (follow or count is not None):
         raise click.UsageError("--bytes goes neither with --follow nor with --tail.")
 
-    async def find() -> list[RunDirectory]:
+    async def find() -> tuple[RunDirectory, list[RunLogs]]:
         async with session.app() as app:
-            return await run_files.runs_of(app, context_id)
+            chosen = await run_files.run_of(app, context_id, epoch)
+            return chosen, await run_files.logs_of(app, context_id) if as_json else []
 
-    runs = asyncio.run(find())
-    chosen = _chosen(runs, context_id, epoch)
+    chosen, documents = asyncio.run(find())
     path = chosen.stderr if of_stderr else chosen.stdout
     if as_json:
-        print_json([_document(run) for run in runs])
+        print_json(documents)
     elif part:
         _print_bytes(path, *part)
     else:
         _print_lines(chosen, path, count, follow=follow)
-
-
-def _document(run: RunDirectory) -> dict[str, object]:
-    from dama.programs.tail import first_byte
-
-    return {
-        "run": run.epoch,
-        "state": run.state().value,
-        "exit": run.exit(),
-        **{
-            path.name: {
-                "path": str(path),
-                "bytes": path.stat().st_size,
-                "first_byte": first_byte(path),
-            }
-            for path in (run.stdout, run.stderr)
-        },
-    }
 
 
 def _print_bytes(path: Path, begin: int, end: int | None) -> None:
@@ -140,11 +123,3 @@ def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bo
 
 def _goes_on(run: RunDirectory) -> bool:
     return run.state().value in ("held", "unsupervised")
-
-
-def _chosen(runs: list[RunDirectory], context_id: int, epoch: int | None) -> RunDirectory:
-    found = next((run for run in reversed(runs) if epoch in (None, run.epoch)), None)
-    if found is None:
-        known = ", ".join(str(run.epoch) for run in runs)
-        raise click.UsageError(f"There is no run {epoch} of context {context_id}, only {known}.")
-    return found

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json, print_more, print_table
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dama.cli.session import Session
+    from dama.operations.contexts import ContextList, ListedContext
     from dama.store import ContextRow
-    from dama.store.windows import ContextPage
 
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
 STATES = ("queued", "delayed", "blocked", "running", "waiting", "retrying")
@@ -94,7 +94,7 @@ def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetim
 @click.option(
     "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def ls(
     session: Session, *, subtasks: bool, before: int | None, limit: int, as_json: bool, **fits: Any
@@ -104,48 +104,40 @@ def ls(
     One command looks at 20,000 contexts at most; where more are left it says on standard error
     how to look on.
     """
+    from dama.operations import contexts
     from dama.store.windows import ContextFilter
 
     chosen = ContextFilter(roots=not subtasks, **{name: fits[name] or None for name in fits})
 
-    async def read() -> tuple[ContextPage, Mapping[int, str]]:
+    async def read() -> ContextList:
         async with session.app() as app:
-            page = await app.store.windows.contexts(chosen, before=before, limit=limit)
-            queued = [c.context_id for c in page.contexts if run_word(c) == "queued"]
-            return page, await app.store.queue.without_worker(queued)
+            return await contexts.all_of(app, chosen, before=before, limit=limit)
 
-    page, without_worker = asyncio.run(read())
+    page = asyncio.run(read())
     if as_json:
-        print_json([_document(c, without_worker) for c in page.contexts])
+        print_json(page.contexts)
     elif page.contexts:
-        _print(page.contexts, without_worker)
+        _print(page.contexts)
     else:
         echo(_nothing(page, is_filtered=any(fits.values()) or before is not None))
     if page.next_before is not None:
         print_more(f"--before {page.next_before}")
 
 
-def _document(context: ContextRow, without_worker: Mapping[int, str]) -> dict[str, Any]:
-    from dama.domain.exact import to_builtins
-
-    return {**to_builtins(context), "no_worker": context.context_id in without_worker}
-
-
-def _print(contexts: Sequence[ContextRow], without_worker: Mapping[int, str]) -> None:
-    def run(context: ContextRow) -> str | None:
+def _print(contexts: Sequence[ListedContext]) -> None:
+    def run(context: ListedContext) -> str | None:
         word = run_word(context)
-        return f"{word}, no worker" if context.context_id in without_worker else word
+        return f"{word}, no worker" if context.no_worker else word
 
     print_table(
         ["context", "status", "run", "events", "created", "task"],
         [[c.context_id, c.status, run(c), c.version, c.created_at, c.task] for c in contexts],
     )
-    if without_worker:
-        first = next(iter(without_worker))
-        echo(f"\nNo live worker has the task of some: dama queue why {first}", err=True)
+    if waiting := [context.context_id for context in contexts if context.no_worker]:
+        echo(f"\nNo live worker has the task of some: dama queue why {waiting[0]}", err=True)
 
 
-def _nothing(page: ContextPage, *, is_filtered: bool) -> str:
+def _nothing(page: ContextList, *, is_filtered: bool) -> str:
     if page.next_before is not None:
         return f"No context is like that among those from {page.next_before} on."
     return "No context is like that." if is_filtered else "Nothing ran here yet."

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
@@ -28,7 +28,7 @@ def queue() -> None:
 
 
 @queue.command("ls", epilog=examples("dama queue ls", "dama queue ls --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def list_queues(session: Session, *, as_json: bool) -> None:
     """List the queues that have runs or settings; 10,000 runs or more are not counted further."""
@@ -59,29 +59,31 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 
 @queue.command(epilog=examples("dama queue pause etl"))
 @click.argument("name")
+@json_option()
 @click.pass_obj
-def pause(session: Session, name: str) -> None:
+def pause(session: Session, name: str, *, as_json: bool) -> None:
     """Start nothing of a queue any more; what runs goes on."""
     from dama.operations import queues
 
-    _do(session, lambda app: queues.pause(app, name))
-    echo_line(f"The queue {name} is paused. Let it go on with: dama queue resume {name}")
+    said = f"The queue {name} is paused. Let it go on with: dama queue resume {name}"
+    _do(session, lambda app: queues.pause(app, name), said, as_json=as_json)
 
 
 @queue.command(epilog=examples("dama queue resume etl"))
 @click.argument("name")
+@json_option()
 @click.pass_obj
-def resume(session: Session, name: str) -> None:
+def resume(session: Session, name: str, *, as_json: bool) -> None:
     """Let a paused queue go on."""
     from dama.operations import queues
 
-    _do(session, lambda app: queues.resume(app, name))
-    echo_line(f"The queue {name} goes on.")
+    said = f"The queue {name} goes on."
+    _do(session, lambda app: queues.resume(app, name), said, as_json=as_json)
 
 
 @queue.command(epilog=examples("dama queue why 42", "dama queue why 42 --json"))
 @click.argument("context_id", metavar="RUN", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def why(session: Session, context_id: int, *, as_json: bool) -> None:
     """Say why a run is not running: every reason, with what to do.
@@ -113,21 +115,40 @@ def print_reasons(found: Sequence[Reason]) -> None:
 @click.argument("name")
 @click.option("--concurrency", type=click.IntRange(0), help="Runs at once; 0 for no limit.")
 @click.option("--rate", type=click.FloatRange(0), help="Starts a second; 0 for no limit.")
+@json_option()
 @click.pass_obj
-def limit(session: Session, name: str, *, concurrency: int | None, rate: float | None) -> None:
+def limit(
+    session: Session,
+    name: str,
+    *,
+    concurrency: int | None,
+    rate: float | None,
+    as_json: bool,
+) -> None:
     """Limit how much of a queue runs, on all workers together."""
     from dama.operations import queues
 
-    _do(session, lambda app: queues.limit(app, name, concurrency=concurrency, rate=rate))
-    echo_line(f"The queue {name} is limited.")
+    said = f"The queue {name} is limited."
+    _do(
+        session,
+        lambda app: queues.limit(app, name, concurrency=concurrency, rate=rate),
+        said,
+        as_json=as_json,
+    )
 
 
-def _do(session: Session, act: Callable[[App], Awaitable[None]]) -> None:
+def _do(
+    session: Session, act: Callable[[App], Awaitable[None]], said: str, *, as_json: bool
+) -> None:
     async def change() -> None:
         async with session.app() as app:
             await act(app)
 
     asyncio.run(change())
+    if as_json:
+        print_json(None)
+    else:
+        echo_line(said)
 
 
 def _number(count: int) -> str:

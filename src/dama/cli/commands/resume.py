@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -15,17 +16,27 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--enqueue", is_flag=True, help="Return at once; a worker performs it.")
 @click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
-@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON document.")
+@json_option("Print the outcome as one JSON document.")
 @click.pass_obj
 def resume(
-    session: Session, context_id: int, *, reason: str | None, quiet: bool, as_json: bool
+    session: Session,
+    context_id: int,
+    *,
+    reason: str | None,
+    enqueue: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
     """Let a context go on that failed, was cancelled or was interrupted.
 
     Steps that are done are not done again: their results are read from the events. It runs here,
     and is followed to its end.
     """
-    from dama.cli.follow import resume_here
+    from dama.cli.follow import resume_elsewhere, resume_here
 
+    if enqueue:
+        again = resume_elsewhere(session, context_id, reason=reason, as_json=as_json)
+        return asyncio.run(again)
     return resume_here(session, context_id, reason=reason, as_json=as_json, quiet=quiet)

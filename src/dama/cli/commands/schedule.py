@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_object
 from dama.cli.output import print_fields, print_json, print_next, print_table
 from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from dama.cli.session import Session
     from dama.domain.schedule import CatchUp, Overlap
-    from dama.operations.schedules import ScheduleReport
+    from dama.operations.schedules import Backfill, ScheduleReport
     from dama.store.schedules import ScheduleRow
 
 DATES = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
@@ -83,6 +84,7 @@ def schedule() -> None:
     default=0.0,
     help="Spread the firings over so many seconds.",
 )
+@json_option()
 @click.pass_obj
 def add(  # noqa: PLR0913 - one for each option
     session: Session,
@@ -96,6 +98,7 @@ def add(  # noqa: PLR0913 - one for each option
     catch_up: str,
     overlap: str,
     jitter: float,
+    as_json: bool,
 ) -> None:
     """Start a task by a schedule from now on."""
     from dama.domain.schedule import Schedule
@@ -118,12 +121,15 @@ def add(  # noqa: PLR0913 - one for each option
             return await schedules.add(app, new)
 
     first = asyncio.run(keep())
+    if as_json:
+        print_json({"next_at": first})
+        return
     echo_line(f"The schedule {name} fires first at {_zoned(first, zone)}.")
     print_next((f"dama schedule show {name}", "when it fires"), ("dama worker", "starts its runs"))
 
 
 @schedule.command("ls", epilog=examples("dama schedule ls", "dama schedule ls --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def list_schedules(session: Session, *, as_json: bool) -> None:
     """List the schedules: when each fires next, what it started."""
@@ -158,7 +164,7 @@ def list_schedules(session: Session, *, as_json: bool) -> None:
 
 @schedule.command(epilog=examples("dama schedule show nightly"))
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def show(session: Session, name: str, *, as_json: bool) -> None:
     """Show a schedule and when it fires next."""
@@ -192,8 +198,9 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 
 @schedule.command(epilog=examples("dama schedule pause nightly"))
 @click.argument("name")
+@json_option()
 @click.pass_obj
-def pause(session: Session, name: str) -> None:
+def pause(session: Session, name: str, *, as_json: bool) -> None:
     """Let a schedule fire no more; what runs goes on."""
     from dama.operations import schedules
 
@@ -202,13 +209,17 @@ def pause(session: Session, name: str) -> None:
             await schedules.pause(app, name)
 
     asyncio.run(change())
+    if as_json:
+        print_json(None)
+        return
     echo_line(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
 
 
 @schedule.command(epilog=examples("dama schedule resume nightly"))
 @click.argument("name")
+@json_option()
 @click.pass_obj
-def resume(session: Session, name: str) -> None:
+def resume(session: Session, name: str, *, as_json: bool) -> None:
     """Let a paused schedule go on. What passed meanwhile is left to `backfill`."""
     from dama.operations import schedules
 
@@ -217,13 +228,18 @@ def resume(session: Session, name: str) -> None:
             following = await schedules.resume(app, name)
             return following, (await app.store.schedules.get(name)).schedule.zone
 
-    echo_line(f"The schedule {name} fires next at {_zoned(*asyncio.run(change()))}.")
+    following, zone = asyncio.run(change())
+    if as_json:
+        print_json({"next_at": following})
+        return
+    echo_line(f"The schedule {name} fires next at {_zoned(following, zone)}.")
 
 
 @schedule.command("rm", epilog=examples("dama schedule rm nightly"))
 @click.argument("name")
+@json_option()
 @click.pass_obj
-def remove(session: Session, name: str) -> None:
+def remove(session: Session, name: str, *, as_json: bool) -> None:
     """Remove a schedule; what it started is kept."""
     from dama.operations import schedules
 
@@ -232,6 +248,9 @@ def remove(session: Session, name: str) -> None:
             await schedules.remove(app, name)
 
     asyncio.run(change())
+    if as_json:
+        print_json(None)
+        return
     echo_line(f"The schedule {name} is removed.")
 
 
@@ -242,29 +261,30 @@ def remove(session: Session, name: str) -> None:
 @click.option("--from", "begin", type=DATES, required=True, help="The first moment, by its zone.")
 @click.option("--to", "end", type=DATES, required=True, help="The first moment that is not meant.")
 @click.option("--dry-run", is_flag=True, help="Only list the firings.")
+@json_option()
 @click.pass_obj
-def backfill(session: Session, name: str, *, begin: datetime, end: datetime, dry_run: bool) -> None:
+def backfill(
+    session: Session, name: str, *, begin: datetime, end: datetime, dry_run: bool, as_json: bool
+) -> None:
     """Start the firings of a range that have no run yet. It can be repeated.
 
     One that overlaps is queued where the schedule would skip it.
     """
-    from dama.domain.schedule import firings_between, zone_of
     from dama.operations import schedules
 
-    async def change() -> tuple[list[datetime], list[int]]:
+    async def change() -> Backfill:
         async with session.app(with_services=True) as app:
-            plan = (await app.store.schedules.get(name)).schedule
-            zone = zone_of(plan.zone)
-            first, last = begin.replace(tzinfo=zone), end.replace(tzinfo=zone)
-            if dry_run:
-                return firings_between(plan, first, last), []
-            return [], await schedules.backfill(app, name, first, last)
+            return await schedules.backfill(app, name, begin, end, dry_run=dry_run)
 
-    firings, contexts = asyncio.run(change())
-    for firing in firings:
-        echo(firing.isoformat())
-    if not dry_run:
-        echo(f"{len(contexts)} firings have a context: {_span(contexts)}")
+    done = asyncio.run(change())
+    if as_json:
+        print_json(done)
+        return
+    if dry_run:
+        for firing in done.firings:
+            echo(firing.isoformat())
+    else:
+        echo(f"{len(done.contexts)} firings have a context: {_span(done.contexts)}")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -286,7 +306,7 @@ def _state(row: ScheduleRow) -> str:
     return "paused" if row.paused else "active"
 
 
-def _span(contexts: list[int]) -> str:
+def _span(contexts: Sequence[int]) -> str:
     if not contexts:
         return "none"
     return f"{min(contexts)} to {max(contexts)}" if len(contexts) > 1 else str(contexts[0])

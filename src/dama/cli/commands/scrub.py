@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 from dama.errors import UsageError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--file", type=click.Path(path_type=Path), help="The file that holds it.")
 @click.option("--reason", default="", help="Why; kept with the act.")
 @click.option("--dry-run", is_flag=True, help="Only say where it is.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def scrub(  # noqa: PLR0913 - one for each option
     session: Session,

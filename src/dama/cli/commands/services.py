@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo, style
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
 )
 @click.argument("name", metavar="[NAME]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, with schemas.")
+@json_option("Print one JSON document, with schemas.")
 @click.pass_obj
 def services(session: Session, name: str | None, *, as_json: bool) -> None:
     """List services, their tasks and their actions; only one service when it is named."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="Which slice; those of your modules have the names that you gave them.",
 )
 @click.option("--at", type=int, metavar="EVENT", help="As it was after this event.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; it always does.")
+@json_option("Print one JSON document; it always does.")
 @click.pass_obj
 def state(session: Session, context_id: int, *, name: str, at: int | None, as_json: bool) -> None:  # noqa: ARG001 - JSON it is anyway
     """Show the state of a context: the fold of its events."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
@@ -47,7 +47,7 @@ def token() -> None:
     "--service", "services", multiple=True, metavar="NAME", help="Only for this service; repeat it."
 )
 @click.option("--expires", metavar="DURATION", help="When it ends, as 12h or 90d; else never.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def add(
     session: Session,
@@ -78,7 +78,7 @@ def add(
 
 
 @token.command("ls", epilog=examples("dama token ls --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def list_(session: Session, *, as_json: bool) -> None:
     """List the tokens, the newest first; revoked ones too."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.commands.ls import run_word
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import duration, print_json, print_more, print_table
 
 if TYPE_CHECKING:
@@ -26,25 +26,26 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(1), default=1000, show_default=True, help="How many at most."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def tree(session: Session, context_id: int, *, after: int, limit: int, as_json: bool) -> None:
     """Show a context with its subtasks, from the root of its tree.
 
     Where more are left it says on standard error how to read on.
     """
+    from dama.operations import contexts
 
     async def read() -> list[ContextRow]:
         async with session.app() as app:
-            return await app.store.tree(context_id, after=after, limit=limit)
+            return await contexts.tree(app, context_id, after=after, limit=limit)
 
-    contexts = asyncio.run(read())
+    found = asyncio.run(read())
     if as_json:
-        print_json(contexts)
-    elif contexts:
-        _print(contexts, context_id)
-    if len(contexts) == limit:
-        print_more(f"--after {max(context.context_id for context in contexts)}")
+        print_json(found)
+    elif found:
+        _print(found, context_id)
+    if len(found) == limit:
+        print_more(f"--after {max(context.context_id for context in found)}")
 
 
 def _print(contexts: Sequence[ContextRow], context_id: int) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples
+from dama.cli.group import examples, json_option
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo
 
@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("dama workers", "dama workers --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@json_option()
 @click.pass_obj
 def workers(session: Session, *, as_json: bool) -> None:
     """List the workers: where they run, what they claim, how busy they are."""
+    from dama.operations import queues
 
     async def read() -> list[WorkerRow]:
         async with session.app() as app:
-            return await app.store.queue.workers()
+            return await queues.workers(app)
 
     rows = asyncio.run(read())
     if as_json:

@@ -1,0 +1,80 @@
+"""The services `archive` and `upkeep`: what keeps a database and a host in order."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from dama.config.duration import parse_duration
+from dama.definitions.service import Service
+from dama.operations import archive, run_files
+from dama.shipped.documents import Id, document
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.broker.call import Call
+
+
+def archive_service(app: App) -> Service:
+    """Make the service `archive`."""
+    service = Service("archive", description="Move closed trees out of the way, and back.")
+
+    @service.action(scope="operator", timeout=0, rest="POST /")
+    async def add(
+        call: Call,  # noqa: ARG001 - all actions have it
+        older_than: str,
+        *,
+        failed: bool = False,
+        dry_run: bool = False,
+    ) -> Any:  # noqa: ANN401 - a document
+        """Archive trees in which nothing has happened for longer than an age.
+
+        Args:
+            older_than: The age, such as 90d or 12h.
+            failed: Also trees that failed and could be resumed.
+            dry_run: Only say how many.
+        """
+        age = _age(older_than)
+        if dry_run:
+            return document(await archive.count(app, age, failed=failed))
+        return document(await archive.add(app, age, failed=failed))
+
+    @service.action(scope="operator", timeout=0, rest="POST /:context_id/restore")
+    async def restore(call: Call, context_id: Id) -> dict[str, int]:  # noqa: ARG001 - all actions have it
+        """Bring back the tree of a context.
+
+        Args:
+            context_id: Any of the tree.
+        """
+        return {"contexts": await archive.restore(app, context_id)}
+
+    @service.action(scope="admin", timeout=0, rest="POST /forget")
+    async def forget(call: Call, older_than: str) -> Any:  # noqa: ANN401, ARG001 - a document
+        """Remove for good what has been archived for longer than an age.
+
+        Args:
+            older_than: The age, such as 730d.
+        """
+        return document(await archive.forget(app, _age(older_than)))
+
+    return service
+
+
+def upkeep_service(app: App) -> Service:
+    """Make the service `upkeep`."""
+    service = Service("upkeep", description="Keep the host of this node in order.")
+
+    @service.action(scope="operator", timeout=0, rest="POST /clean")
+    async def clean(call: Call, *, dry_run: bool = False) -> Any:  # noqa: ANN401, ARG001 - a document
+        """Remove logs and working folders on this host that are older than [keep] says.
+
+        Args:
+            dry_run: Only say what would be removed.
+        """
+        return document(await run_files.clean(app, dry_run=dry_run))
+
+    return service
+
+
+def _age(text: str) -> timedelta:
+    return timedelta(seconds=parse_duration(text, of="older_than"))
