@@ -94,6 +94,23 @@ broker.createService({
             ctx.meta.$responseType = "text/plain";
             throw new Errors.MoleculerClientError("wait", 429, "WAIT");
         },
+        // Answers what it is told: its result and its meta, or an error of a class.
+        answer: { rest: ["GET /answer", "POST /answer", "HEAD /answered"], handler(ctx) {
+            Object.assign(ctx.meta, ctx.params.meta);
+            return ctx.params.value;
+        } },
+        fails(ctx) {
+            const { error, args } = ctx.params;
+            throw new Errors[error](...args);
+        },
+        typedStream(ctx) {
+            ctx.meta.$responseType = "text/csv";
+            ctx.meta.$responseHeaders = { "Content-Disposition": "attachment; filename=\"a.csv\"" };
+            return Readable.from([Buffer.from("a,b\n"), Buffer.from("1,2\n")], { objectMode: false });
+        },
+        anyMethod: { rest: "/any-method", handler: ctx => ctx.params },
+        twice: { rest: [{ method: "GET", path: "/one/:a" }, { method: "PUT", path: "/two/:b" }],
+            handler: ctx => ctx.params },
         list: ctx => ["list", ctx.params],
         get: ctx => ["get", ctx.params],
         create: ctx => ["create", ctx.params],

@@ -24,12 +24,14 @@ from dama.gateway.settings import GatewaySettings
 from dama.shipped.node import node_of
 from dama.store import Store
 from tests.interop.cluster import HERE, Bus, install_moleculer, js_node
+from tests.interop.requests import ALIKE, ALIKE_ERRORS, DIFFERENT, FORM, JSON, answered
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-JSON = {"Content-Type": "application/json"}
-FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-COMPARED = ("content-type", "location", "x-made", "x-number", "x-yes", "x-described", "retry-after")
+COMPARED = (
+    "content-type", "location", "x-made", "x-number", "x-yes", "x-described", "retry-after",
+    "content-disposition", "content-range", "content-encoding",
+)  # fmt: skip
 
 SAME = [
     ("POST", "/api/js/echo", b'{"a": [1, null, {"b": true}]}', JSON),
@@ -186,7 +188,8 @@ def both(pairs):
 
 
 def body_of(answer: httpx.Response) -> Any:
-    if answer.headers.get("content-type", "").startswith("application/json"):
+    kind = answer.headers.get("content-type", "")
+    if kind.startswith("application/json") and answer.content:  # HEAD has none
         return answer.json()
     return answer.content
 
@@ -198,7 +201,7 @@ def without_node(data: Any) -> Any:
     return {k: v for k, v in data.items() if k != "nodeID"} if isinstance(data, dict) else data
 
 
-@pytest.mark.parametrize(("method", "path", "body", "headers"), SAME)
+@pytest.mark.parametrize(("method", "path", "body", "headers"), [*SAME, *ALIKE])
 async def test_answers_are_the_same(both, method, path, body, headers):
     theirs, ours = [await c.request(method, path, content=body, headers=headers) for c in both]
     assert ours.status_code == theirs.status_code
@@ -254,7 +257,7 @@ async def test_pages_of_other_origins_may_call_or_not(pairs, name, origin):
         assert "x-my-own" in before[1].headers["access-control-allow-headers"]
 
 
-@pytest.mark.parametrize(("method", "path", "body", "headers"), SAME_ERRORS)
+@pytest.mark.parametrize(("method", "path", "body", "headers"), [*SAME_ERRORS, *ALIKE_ERRORS])
 async def test_errors_have_the_same_status_and_fields(both, method, path, body, headers):
     theirs, ours = [await c.request(method, path, content=body, headers=headers) for c in both]
     assert ours.status_code == theirs.status_code
@@ -309,6 +312,42 @@ async def test_other_sites_are_refused(both):
 
 
 # Each difference of the table of docs/howto/gateway.md that is not above.
+
+
+@pytest.mark.parametrize(("request_", "expected", "found"), DIFFERENT.values(), ids=DIFFERENT)
+async def test_what_one_request_shows_to_be_different(both, request_, expected, found):
+    """Of an error its type; of an answer all of it."""
+    method, path, body, headers = request_
+    answers = [await c.request(method, path, content=body, headers=headers) for c in both]
+
+    shown = [(a.status_code, a.json() if a.is_success else a.json().get("type")) for a in answers]
+    assert shown == [expected, found]
+
+
+async def test_what_is_not_ascii_in_a_header_is_escaped(both):
+    """moleculer-web sends it as Latin-1, and a space of a location as it is."""
+    method, path, body, headers = answered(
+        None, statusCode=302, location="/a b\xfc", responseHeaders={"X-Made": "\xfc"}
+    )
+    theirs, ours = [await c.request(method, path, content=body, headers=headers) for c in both]
+
+    assert theirs.headers["location"] == "/a b\xfc"
+    assert ours.headers["location"] == "/a%20b%C3%BC"
+    assert (theirs.headers["x-made"], ours.headers["x-made"]) == ("\xfc", "%C3%BC")
+
+
+async def test_only_what_can_be_kept_has_a_tag(both):
+    """moleculer-web tags the answers of every method."""
+    theirs, ours = [await c.post("/api/js/number") for c in both]
+
+    assert ("etag" in theirs.headers, "etag" in ours.headers) == (True, False)
+
+
+async def test_a_stream_of_objects_is_lines_of_json(both):
+    """moleculer-web never answers."""
+    ours = await both[1].post("/api/js/rows", json={"count": 2})
+
+    assert ours.content == b'{"i":0}\n{"i":1}\n'
 
 
 async def test_a_pattern_in_a_path_is_left_out(both, caplog):

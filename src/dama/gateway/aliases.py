@@ -98,7 +98,7 @@ class Aliases:
             elif (params := alias.path.match(parts)) is not None:
                 return Match(alias.action, params, is_alias=True)
         if parts and f"/{parts[0]}" == API:
-            name = unquote("/".join(parts[1:])).replace("~", "$").replace("/", ".")
+            name = ".".join(map(unquote, parts[1:])).replace("~", "$")
             if action := self._names.get(name):
                 return Match(action, {}, is_alias=False)
         return tuple(dict.fromkeys(allowed))

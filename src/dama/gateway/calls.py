@@ -113,8 +113,11 @@ class Calls:
     def _match(self, request: Request) -> Match:
         # Not decoded yet: a slash within a param is not one between two of them.
         path: str = request.scope["raw_path"].decode("latin-1")
-        method = "GET" if request.method == "HEAD" else request.method
+        method = request.method
         match = self._aliases.find(method, path)
+        if method == "HEAD" and not (isinstance(match, Match) and match.is_alias):
+            method = "GET"
+            match = self._aliases.find(method, path)
         if isinstance(match, Match):
             allowed = self._methods_of(match)
             if match.is_alias or method in allowed or self._settings.any_method:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qsl
 
 from dama.beside import beside
 from dama.domain.errors import InvalidJsonError
@@ -24,6 +25,9 @@ FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
 MOST_DIGITS = 18
 MOST_FIELDS = 1000
+_NAME = re.compile(r"([^\[]*)((?:\[[^\[\]]*\])*)")
+_CHARSET = re.compile(r"""charset=["']?([^"';\s]+)""")
+_BOM = b"\xef\xbb\xbf"
 _PLACE = re.compile(r"1?[0-9]", re.ASCII)  # a list has no hole of a million
 
 
@@ -77,8 +81,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
             return found
         params |= cast("dict[str, Any]", found)
     if query := request.scope["query_string"]:
-        _count_fields(query, "query")
-        merge_pairs(params, request.query_params.multi_items())
+        merge_pairs(params, _pairs(query, "query"))
     return params | dict(path) if path else params
 
 
@@ -92,11 +95,11 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
     """
     fresh: dict[str, Any] = {}
     for name, value in pairs:
-        if name.count("[") > DEEPEST:
-            raise BadRequestError(f"The query nests deeper than {DEEPEST}.")
-        *outer, last = name.replace("]", "").split("[")
+        if not name:
+            continue
+        *outer, last = _parts(name)
         place = fresh
-        is_list = bool(outer) and last == ""
+        is_list = last == ""
         if is_list:
             *outer, last = outer
         for part in outer:
@@ -106,6 +109,22 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
             place = cast("dict[str, Any]", within)
         _put(place, last, [value] if is_list else value, name)
     params |= {name: _listed(value) for name, value in fresh.items()}
+
+
+def _parts(name: str) -> list[str]:
+    """The parts of a name: `a[b][]` has a, b and nothing; `[a]` is a."""
+    if name.count("[") > DEEPEST:
+        raise BadRequestError(f"The query nests deeper than {DEEPEST}.")
+    found = _NAME.fullmatch(name)
+    parts = re.findall(r"\[([^\]]*)\]", found[2]) if found else []
+    if found and found[1]:
+        parts.insert(0, found[1])
+    if not any(parts[:1]) or "" in parts[1:-1]:
+        raise BadRequestError(
+            f"The query has the name {name!r}, whose brackets cannot be read.",
+            "Write a[b]=1 for an object and a[]=1 for a list, or send JSON as the body.",
+        )
+    return parts
 
 
 def _listed(value: Any) -> Any:  # noqa: ANN401 - any JSON
@@ -130,47 +149,51 @@ def _put(place: dict[str, Any], key: str, value: str | list[str], name: str) -> 
         cast("list[Any]", known).extend([value] if isinstance(value, str) else value)
 
 
-def _count_fields(pairs: bytes, what: str) -> None:
-    """Refuse a form or a query of very many fields before anything is made of it.
+def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
+    """The names and values of a query or a form.
 
     Raises:
-        BadRequestError: It has too many.
+        BadRequestError: They are very many, or not UTF-8.
     """
-    if (count := pairs.count(b"&") + 1) > MOST_FIELDS:
+    if (count := text.count(b"&") + 1) > MOST_FIELDS:
         raise BadRequestError(
             f"The {what} has {count:,} fields; {MOST_FIELDS:,} are the most.",
             "Send an object of JSON as the body.",
             code="TOO_MANY_FIELDS",
         )
+    try:
+        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequestError(
+            f"The {what} is not UTF-8 in percent-encoding.",
+            "Encode text as UTF-8, then as %XX.",
+        ) from None
 
 
 def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
     kind = content_type.partition(";")[0].strip().lower()
+    charset = _CHARSET.search(content_type.lower())
+    if charset and charset[1] not in ("utf-8", "utf8", "us-ascii"):
+        raise _unsupported(f"The body is in {charset[1]!r}.", "Send UTF-8.")
     if kind == FORM:
-        from urllib.parse import parse_qsl  # noqa: PLC0415 - only forms need it
-
-        _count_fields(body, "form")
         params: dict[str, Any] = {}
-        try:
-            pairs = parse_qsl(body.decode(), keep_blank_values=True, strict_parsing=True)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise InvalidRequestBodyError(f"The body is no form: {error}.") from None
-        merge_pairs(params, pairs)
+        merge_pairs(params, _pairs(body, "form"))
         return params
     if kind not in ("", "application/json") and not kind.endswith("+json"):
-        raise BadRequestError(
-            f"The body is of the type {kind!r}.",
-            f"Send application/json or {FORM}.",
-            status=415,
-            code="UNSUPPORTED_MEDIA_TYPE",
+        raise _unsupported(
+            f"The body is of the type {kind!r}.", f"Send application/json or {FORM}."
         )
     try:
-        return decode(body)
+        return decode(body.removeprefix(_BOM))
     except InvalidJsonError as error:
         raise InvalidRequestBodyError(
             f"The body is no JSON: {error}.",
             data={"error": str(error)},
         ) from None
+
+
+def _unsupported(message: str, hint: str) -> BadRequestError:
+    return BadRequestError(message, hint, status=415, code="UNSUPPORTED_MEDIA_TYPE")
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from dama.broker.call import Call
     from dama.broker.catalog import Endpoint
 
+_DIGITS = re.compile(r"[0-9]{3}", re.ASCII)
 JSON = "application/json; charset=utf-8"
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 
@@ -106,7 +108,8 @@ def add_headers(error: Response, meta: Mapping[str, Any]) -> None:
 
 
 def _status(*told: object) -> int:
-    for status in told:
+    for each in told:
+        status = int(each) if isinstance(each, str) and _DIGITS.fullmatch(each) else each
         if isinstance(status, int) and 200 <= status < 600:  # noqa: PLR2004 - those of HTTP
             return status
     return 200
@@ -114,7 +117,7 @@ def _status(*told: object) -> int:
 
 def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
     if result is None:
-        return b"", kind
+        return b"", None
     data = _bytes_of(result)
     if data is not None:
         return data, kind or "application/octet-stream"
