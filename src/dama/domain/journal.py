@@ -96,6 +96,7 @@ class Journal:
         self.waits: dict[str, datetime] = {}
         self.signals: dict[str, list[Signal]] = {}
         self.version = 0
+        self._outlived = 0  # entries of earlier attempts
 
     @classmethod
     def read(cls, events: Iterable[StoredEvent]) -> Journal:
@@ -176,22 +177,23 @@ class Journal:
         """An attempt has failed: what it failed with is tried again, and what it outlived is not.
 
         It outlived a failure when the branch that met it, or one above, went on to something else.
+        An attempt may have several epochs: its worker died, or its process was taken over.
         """
         named = meta.get("failed_with")
         keys = cast("list[object]", named) if isinstance(named, list) else []
         fatal = {str(key) for key in keys}
-        epoch = _integer(meta.get("epoch"))
         kept: list[Entry] = []
         later: set[str] = set()
-        for entry in reversed(self.entries):
-            is_mine = entry.kind == "FAILED" and entry.epoch == epoch
-            if is_mine and (entry.key in fatal or later.isdisjoint(_above(entry.place))):
+        for number, entry in reversed([*enumerate(self.entries)]):
+            is_unoutlived = number >= self._outlived and later.isdisjoint(_above(entry.place))
+            if entry.kind == "FAILED" and (entry.key in fatal or is_unoutlived):
                 self.failures.pop(entry.key, None)
                 self.tried.add(entry.key)
                 continue
             later.add(entry.place)
             kept.append(entry)
         self.entries = kept[::-1]
+        self._outlived = len(self.entries)
 
     def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
         self.tried.discard(key)

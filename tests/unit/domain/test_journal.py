@@ -142,3 +142,38 @@ def test_any_history_is_read_and_can_be_read_in_two_parts(events, cut):
         journal.take(event)
 
     assert vars(journal) == vars(Journal.read(events))
+
+
+FAILURE = {"epoch": 1, "raised": "ValueError", "idempotency_key": "FAILED/k#1"}
+
+
+def failed_before(epoch, **meta):
+    """A step failed in the first epoch, and its attempt in another one."""
+    return [
+        stored("a.b/k:FAILED", {"message": "no"}, FAILURE, 1),
+        stored("a.b:STARTED", meta={"epoch": epoch}, version=2),
+        stored("a.b:RETRYING", {"message": "no"}, {"epoch": epoch, **meta}, 3),
+    ]
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 7])
+@pytest.mark.parametrize("meta", [{}, {"failed_with": ["k"]}], ids=["unnamed", "named"])
+def test_what_an_attempt_failed_with_is_tried_again_whatever_became_of_its_worker(epoch, meta):
+    """Its process was taken over, or its worker died before it said so: the epoch has risen."""
+    journal = Journal.read(failed_before(epoch, **meta))
+    assert not journal.failures
+    assert journal.tried == {"k"}
+
+
+def test_what_an_earlier_attempt_has_outlived_stays_and_is_tried_again_once_it_is_fatal():
+    """The code went on after it: it does so again in the next attempt, if it is still the same."""
+    events = [
+        stored("a.b/k:FAILED", {"message": "no"}, FAILURE, 1),
+        stored("a.b/after:DONE", 1, {"epoch": 1}, 2),
+        stored("a.b:RETRYING", {}, {"epoch": 2, "failed_with": ["other"]}, 3),
+        stored("a.b:RETRYING", {}, {"epoch": 3}, 4),
+    ]
+    journal = Journal.read(events)
+    assert set(journal.failures) == {"k"}
+    journal.take(stored("a.b:RETRYING", {}, {"epoch": 4, "failed_with": ["k"]}, 5))
+    assert not journal.failures
