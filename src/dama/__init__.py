@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
     from dama.operations.tasks import start_many
-    from dama.run.errors import DivergedError, RunError, SubtaskError, WaitTimeoutError
+    from dama.run.errors import DivergedError, Retry, RunError, SubtaskError, WaitTimeoutError
     from dama.run.sync_task import SyncTask
     from dama.run.task import Task
 
@@ -44,6 +44,7 @@ _HOMES = {
     "Event": "dama.domain.event",
     "Handle": "dama.client.handle",
     "Part": "dama.definitions.part",
+    "Retry": "dama.run.errors",
     "RunError": "dama.run.errors",
     "Service": "dama.definitions.service",
     "Slice": "dama.domain.slice",
@@ -74,6 +75,7 @@ __all__ = [
     "Event",
     "Handle",
     "Part",
+    "Retry",
     "RunError",
     "Service",
     "Slice",

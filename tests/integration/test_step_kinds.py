@@ -2,7 +2,7 @@
 
 import pytest
 
-from dama import RunError, Service, SyncTask, Task
+from dama import Retry, RunError, Service, SyncTask, Task
 from dama.testing import run, run_through_crashes
 
 kinds = Service("step_kinds")
@@ -48,6 +48,35 @@ def by_name_of_a_thread(task: SyncTask) -> int:
     """The same, of a def."""
     started = task.start("step_kinds.in_transactions", {"n": 1})
     return len(task.run("step_kinds.in_transactions", {"n": 2})) + len(started.result())
+
+
+def throttled(attempt: int) -> int:
+    """An API that says when to come again."""
+    if attempt == 1:
+        raise Retry("429", after="90m")
+    return attempt
+
+
+@kinds.task(retries=2, retry_on=OSError)
+async def patient(task: Task) -> int:
+    """Tries again when the API says so, not after its own backoff."""
+    return await task.step("ask", throttled, task.attempt)
+
+
+@kinds.task
+async def impatient(task: Task) -> int:
+    """Has no retries."""
+    return await task.step("ask", throttled, task.attempt)
+
+
+def test_who_asks_to_be_tried_again_says_when():
+    """It is one of the task's retries, whatever else those are for."""
+    ran = run(patient)
+    assert ran.result == 2
+    (retrying,) = ran.payloads("RETRYING")
+    assert isinstance(retrying, dict)
+    assert (retrying["name"], retrying["delay"]) == ("Retry", 5400)
+    assert run(impatient).status == "ERROR"
 
 
 def test_a_transaction_gets_a_connection_first_and_survives_any_death():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dama.config.duration import parse_duration
 from dama.errors import DamaError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -65,6 +66,24 @@ class DivergedError(TaskUsageError):
             "Bring the old code back and resume the run, start the task again, or accept the "
             'change: `await task.changed("why")` before it in the code, and resume.',
         )
+
+
+class Retry(DamaError):  # noqa: N818 - what is raised is a wish, as `raise Retry(after="5m")`
+    """Raised by a task or a step: try again later, as one of the task's retries.
+
+    Args:
+        message: Why.
+        after: When: seconds, or a text such as "5m"; None for the task's own backoff.
+    """
+
+    code = "RETRY"
+    exit_code = 1
+
+    def __init__(
+        self, message: str = "It asks to be tried again.", *, after: float | str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.after = None if after is None else parse_duration(after, of="after")
 
 
 class UnawaitedError(TaskUsageError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
 from dama.run.errors import DivergedError, ProgramError, UnawaitedError
+from dama.run.errors import Retry as Wish
 from dama.store.errors import CircleError
 
 HOPELESS = (UndeclaredCommandError, DivergedError, UnawaitedError, CircleError)
@@ -21,10 +22,15 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     options = task.options
     leaves = _leaves(error)
     hopeless = any(isinstance(leaf, (*options.fail_on, *HOPELESS)) for leaf in leaves)
-    hopeless = hopeless or not all(_is_worth_it(leaf, options.retry_on) for leaf in leaves)
+    hopeless = hopeless or not all(
+        isinstance(leaf, Wish) or _is_worth_it(leaf, options.retry_on) for leaf in leaves
+    )
     hopeless = hopeless or any(isinstance(e, ProgramError) and e.is_final for e in leaves)
     if hopeless or attempt > options.retries:
         return Failed(error)
+    wishes = [leaf.after for leaf in leaves if isinstance(leaf, Wish) and leaf.after is not None]
+    if wishes:
+        return Retry(error, max(wishes))
     jitter = random.random()  # noqa: S311 - not a secret
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
 
