@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dama.config.env_file import read_variables
+from dama.config.variables import filled
 from dama.errors import UsageError
 
 FILE_KEYS = ("services", "programs", "inherit", "keep", "database_url", "broker", "gateway")
@@ -132,9 +133,11 @@ def load_config(
 
     Raises:
         ConfigError: A setting is unknown or a file can not be used.
+        MissingVariableError: A setting names a variable that is not set.
     """
     environ = os.environ if environ is None else environ
     project, settings, source = _read_file((cwd or Path.cwd()).absolute())
+    settings = filled(settings, environ, source)
     return Config(
         home=home.expanduser().absolute() if home else home_of(environ),
         database=_chosen(project, environ, pg_env, database_url)
