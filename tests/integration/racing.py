@@ -18,7 +18,8 @@ from dama.store.statements import statement
 from tests.integration.queue_model import TASK, Queue
 
 PATIENCE = 30.0
-REFUSALS = {"DM004", "DM006"}
+LOST = "57P01"  # its connection was ended before it had committed
+REFUSALS = {"DM002", "DM004", "DM006", LOST}
 
 
 def run(connection, name, **params):
@@ -42,7 +43,8 @@ class Cancel:
         return sorted(row[0] for row in rows)
 
     def explain(self, model, result):
-        if sorted(model.cancel(model.contexts[self.context])) == result:
+        context = model.contexts.get(self.context)
+        if (sorted(model.cancel(context)) if context else []) == result:
             yield model
 
 
@@ -56,7 +58,8 @@ class Resume:
         )
 
     def explain(self, model, result):
-        if model.resume(model.contexts[self.context]) == result:
+        context = model.contexts.get(self.context)
+        if (model.resume(context) if context else []) == result:
             yield model
 
 
@@ -79,8 +82,8 @@ class Write:
         return bool(run(connection, "append_events", batch=batch))
 
     def explain(self, model, result):
-        context = model.contexts[self.context]
-        refused = model.refusal(context, self.kind, self.epoch)
+        context = model.contexts.get(self.context)
+        refused = model.refusal(context, self.kind, self.epoch) if context else "archived"
         if refused and isinstance(result, str):
             yield model
         elif not refused and result is True:
@@ -103,8 +106,8 @@ class Spawn:
         return [row[0] for row in rows]
 
     def explain(self, model, result):
-        parent = model.contexts[self.context]
-        refused = model.refusal(parent, "/s:SPAWNED", self.epoch)
+        parent = model.contexts.get(self.context)
+        refused = model.refusal(parent, "/s:SPAWNED", self.epoch) if parent else "archived"
         if refused and isinstance(result, str):
             yield model
         elif not refused and not isinstance(result, str):
@@ -197,7 +200,9 @@ class Park:
         return parked
 
     def explain(self, model, result):
-        if model.park(model.contexts[self.context], self.worker, self.waiting, None) == result:
+        context = model.contexts.get(self.context)
+        parked = context is not None and model.park(context, self.worker, self.waiting, None)
+        if parked == result:
             yield model
 
 
@@ -220,6 +225,59 @@ class Uphold:
             yield found
 
 
+@dataclass
+class Renew:
+    """A worker lives; whose lease has lapsed meanwhile is buried, unless somebody has it locked."""
+
+    worker: int
+    held: tuple[int, ...]
+
+    def act(self, connection):
+        ((gone, *_),) = run(
+            connection, "renew_lease",
+            worker_id=self.worker, held=list(self.held), queues=["one"], tasks=[TASK],
+            offered=[], scheduled=[], lease="10 minutes",
+        )  # fmt: skip
+        return None if gone is None else sorted(gone)
+
+    def explain(self, model, result):
+        # It looks twice, so that another act may come in between: what it learns is not exact.
+        if self.worker in model.workers:
+            lapsed, model.workers[self.worker] = model.workers[self.worker], False
+            dead = [] if lapsed else [w for w, is_dead in model.workers.items() if is_dead]
+            for buried in subsets(dead):
+                for locked in subsets(c.context_id for w in buried for c in model.runs(holder=w)):
+                    found = copy.deepcopy(model)
+                    for each in buried:
+                        found.release(each, locked)
+                    yield found
+        elif result is None or result == sorted(self.held):
+            yield model
+
+
+@dataclass
+class Archive:
+    """Closed trees leave, each whole, unless somebody acts on one."""
+
+    def act(self, connection):
+        run(connection, "poll_log")
+        run(connection, "archive_trees", age="0", failed=True, after=0, demand=100)
+        query = """
+        SELECT context_id FROM _data_manager_admin.archived_context
+          WHERE xmin = pg_current_xact_id_if_assigned()::xid ORDER BY 1
+        """
+        return [row[0] for row in connection.execute(query).fetchall()]
+
+    def explain(self, model, result):
+        roots = {model.contexts[context].root for context in result if context in model.contexts}
+        trees = [c for c in model.contexts.values() if c.root in roots]
+        if sorted(c.context_id for c in trees) != result or any(c.status == "OPEN" for c in trees):
+            return
+        for context in result:
+            del model.contexts[context]
+        yield model
+
+
 STRANGERS = {
     "nobody": "SELECT %s",
     "context": "SELECT FROM etl_context WHERE context_id = %s FOR UPDATE",
@@ -239,6 +297,7 @@ class Race:
     """
 
     def __init__(self, url, size):
+        self._url = url
         self._connections = [psycopg.connect(url, autocommit=True) for _ in range(size)]
         self._stranger = psycopg.connect(url, autocommit=True)
         self._stranger.execute("SET search_path = _data_manager_admin")
@@ -250,7 +309,7 @@ class Race:
         for connection in (*self._connections, self._stranger, self._watch):
             connection.close()
 
-    def run(self, acts, stranger, context, *, hold):
+    def run(self, acts, stranger, context, *, hold, loses=None):
         """Begin them one after the other, each as far as it gets; then let all go on.
 
         Args:
@@ -258,6 +317,7 @@ class Race:
             stranger: What a transaction has locked meanwhile, of STRANGERS.
             context: Which one, where it locks something of a context.
             hold: Whether the first one keeps its transaction open until all have begun.
+            loses: Which one loses its connection before the stranger leaves, if it still acts.
 
         Returns:
             The results of all; the SQLSTATE of what was refused.
@@ -272,8 +332,18 @@ class Race:
                 future = self._pool.submit(self._act, self._connections[place], act, done, waits)
                 self._until_it_waits(self._connections[place].info.backend_pid, done)
                 acting.append(future)
+            if loses is not None and not acting[loses].done():
+                self._end(self._connections[loses].info.backend_pid)
         go.set()
-        return [future.result(PATIENCE) for future in acting]
+        results = [future.result(PATIENCE) for future in acting]
+        for place, connection in enumerate(self._connections):
+            if connection.closed:
+                self._connections[place] = psycopg.connect(self._url, autocommit=True)
+        return results
+
+    def _end(self, pid):
+        """End a session, and wait until its locks are gone."""
+        self._watch.execute("SELECT pg_terminate_backend(%s, %s)", [pid, int(PATIENCE * 1000)])
 
     def _act(self, connection, act, done, go):
         try:
@@ -283,6 +353,8 @@ class Race:
                 if go is not None:
                     go.wait(PATIENCE)
         except psycopg.Error as error:
+            if connection.closed:
+                return LOST
             if error.sqlstate not in REFUSALS:
                 raise
             return error.sqlstate
@@ -306,6 +378,10 @@ def explanations(model, acts, results):
             found = [
                 after
                 for before in found
-                for after in acts[place].explain(copy.deepcopy(before), results[place])
+                for after in (
+                    [before]
+                    if results[place] == LOST
+                    else acts[place].explain(copy.deepcopy(before), results[place])
+                )
             ]
         yield from found

@@ -15,12 +15,15 @@ from hypothesis.stateful import MultipleResults
 from dama.domain.outcome import Waiting
 from dama.store import Claim
 from tests.integration.racing import (
+    LOST,
     STRANGERS,
+    Archive,
     Cancel,
     HandBack,
     Park,
     Race,
     Release,
+    Renew,
     Resume,
     Spawn,
     Take,
@@ -42,6 +45,7 @@ from tests.integration.test_queue_model import (
 ACTS = (
     "cancel", "resume", "end", "fail", "start", "step", "signal", "spawn", "take", "take more",
     "hand back", "release", "park for signal", "park for subtasks", "uphold",
+    "renew", "archive",
 )  # fmt: skip
 
 
@@ -78,26 +82,31 @@ class RacingMachine(QueueMachine):
         self.drawn[kind] += [value for value in values if value is not None]
 
     def one(self, kind):
-        """One of them, rather a late one; None when there is none."""
-        drawn = self.drawn[kind][-8:]
+        """One of them, rather a late one, that is not archived; None when there is none."""
+        drawn = [each for each in self.drawn[kind][-12:] if self.is_there(kind, each)][-8:]
         return self.random.choice(drawn) if drawn else None
+
+    def is_there(self, kind, each):
+        context = each.context_id if kind == "claims" else each
+        return kind == "workers" or context in self.model.contexts
 
     def coin(self):
         return self.random.random() < 0.5
 
     def some_at_once(self):
         claim, context, worker = self.one("claims"), self.one("contexts"), self.one("workers")
-        if claim is None:
+        if claim is None or context is None:
             return
         stranger = self.random.choice(list(STRANGERS))
         names = self.random.choices(ACTS, k=self.random.choice([2, 3]))
         acts = [self.act(name, claim, context, worker) for name in names]
         hold = self.coin()
-        self.log.append(f"at once, beside a stranger's {stranger}, {hold=}: {acts}")
-        self.drawn["claims"] += self.race_of(acts, stranger, claim, hold=hold)
+        loses = self.random.choice([None, None, *range(len(acts))])  # an outage
+        self.log.append(f"at once, beside a stranger's {stranger}, {hold=}, {loses=}: {acts}")
+        self.drawn["claims"] += self.race_of(acts, stranger, claim, hold=hold, loses=loses)
 
-    def race_of(self, acts, stranger, claim, *, hold):
-        results = self.race.run(acts, stranger, claim.context_id, hold=hold)
+    def race_of(self, acts, stranger, claim, *, hold, loses=None):
+        results = self.race.run(acts, stranger, claim.context_id, hold=hold, loses=loses)
         while self.bench.sql.execute("SELECT uphold(100)").fetchone() != (0,):
             pass  # what was locked is left to the next time
 
@@ -133,6 +142,8 @@ class RacingMachine(QueueMachine):
                 Waiting(children, on_failure=True, until=None, types=[], seen=0),
             ),
             "uphold": Uphold(),
+            "renew": Renew(worker, tuple(sorted(self.held.get(worker, ())))),
+            "archive": Archive(),
         }[name]
 
     def explained(self, acts, results):
@@ -145,7 +156,7 @@ class RacingMachine(QueueMachine):
 
     def claims_of(self, acts, results):
         for act, result in zip(acts, results, strict=True):
-            for context, epoch in result if isinstance(act, Take) else []:
+            for context, epoch in result if isinstance(act, Take) and result != LOST else []:
                 assert (context, epoch) not in self.given, "an epoch was given twice"
                 self.given.add((context, epoch))
                 self.held.setdefault(act.worker, set()).add(context)
@@ -193,15 +204,16 @@ def begun(machine):
 
 def passing(machine):
     what, context = machine.random.choice(["due", "expires"]), machine.one("contexts")
-    machine.log.append(f"{what} of {context} passes")
-    machine.let_its_time_come(context, what)
+    if context is not None:
+        machine.log.append(f"{what} of {context} passes")
+        machine.let_its_time_come(context, what)
 
 
 def of_a(kind, name):
     def step(machine):
-        one = machine.one(kind)
-        machine.log.append(f"{name} {one}")
-        getattr(machine, name)(one)
+        if (one := machine.one(kind)) is not None:
+            machine.log.append(f"{name} {one}")
+            getattr(machine, name)(one)
 
     return step
 
