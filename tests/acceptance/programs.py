@@ -115,10 +115,10 @@ class Project:
             check=check,
         )
 
-    def worker(self):
-        """Start one."""
+    def worker(self, *prefix, slots=32):
+        """Start one; behind a command, if any is named."""
         process = subprocess.Popen(
-            [DAMA, "worker", "--grace", "5", "--slots", "32"],
+            [*prefix, DAMA, "worker", "--grace", "5", "--slots", str(slots)],
             cwd=self.folder,
             env=self.environ,
             stderr=subprocess.DEVNULL,

@@ -38,7 +38,7 @@ async def test_what_is_wrong_is_found(store, monkeypatch, database_url):
     )
     await store.start([Start("a.b", {}, "etl", labels=["gpu"])])
     await store.schedules.add(Schedule("nightly", "a.b", "0 0 * * *"), datetime.now(UTC))
-    await store.schedules.set("nightly", paused=True, failure="no such param")
+    await store.schedules.fail(await store.schedules.get("nightly"), "no such param")
     monkeypatch.setattr("dama.upkeep.doctor.LONG_TRANSACTION", 0)
     monkeypatch.setattr("dama.upkeep.doctor.LONG_WAIT", 0)
     await store.queue.register(

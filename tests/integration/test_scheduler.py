@@ -64,7 +64,7 @@ async def days(store):
 
 async def done(store, count, status="DONE"):
     """Wait until so many contexts are."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while len(await store.contexts(status=status)) < count:  # noqa: ASYNC110 - in a database
             await asyncio.sleep(0.01)
 
@@ -201,7 +201,7 @@ async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed)
     watched._fire = removed_meanwhile
     duty = asyncio.create_task(watched.fire_always())
     watched.look()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         while await store.schedules.all():  # noqa: ASYNC110 - in a database
             await asyncio.sleep(0.01)
     watched._fire = fire
@@ -210,6 +210,19 @@ async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed)
 
     await done(store, 3, status="OPEN")
     duty.cancel()
+
+
+async def test_a_schedule_that_was_replaced_is_not_paused_for_the_fault_of_the_first(store, missed):
+    """Somebody mends it while its firing fails."""
+    await missed(nightly(params={"dya": "x"}))
+    watched = scheduler(store)
+    (row,) = await store.schedules.due(["jobs.report"])
+    await store.schedules.remove(row.schedule.name)
+    await store.schedules.fail(row, "gone")
+    await missed(nightly())
+    await store.schedules.fail(row, "wrong params")
+
+    assert len(await watched.fire()) == 3
 
 
 async def test_a_wrong_schedule_is_refused_when_it_is_added(store):

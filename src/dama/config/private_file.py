@@ -6,6 +6,7 @@ modes that their user expects.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
+# What file systems without hard links say, such as those of some network shares.
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def make_private(folder: Path) -> None:
@@ -89,7 +92,23 @@ def write_private(path: Path, content: bytes, *, replace: bool) -> bool:
             path.hardlink_to(fresh)  # never over another one, and never half of it
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _written_here(path, content)
         return True
     finally:
         with suppress(FileNotFoundError):
             fresh.unlink()
+
+
+def _written_here(path: Path, content: bytes) -> bool:
+    """Where a file has one name only, who reads it at this moment may see it empty."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(content)
+    return True

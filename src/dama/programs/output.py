@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama.definitions.errors import UnknownTaskError
@@ -17,32 +15,17 @@ from dama.programs.environment import secrets_of
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
 from dama.programs.shipping import MARK
-from dama.programs.tail import Screen, read_range
+from dama.programs.tail import Growing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from dama.definitions.registry import Registry
     from dama.domain.event import StoredEvent
     from dama.domain.secrets import Secrets
     from dama.programs.run_directory import RunDirectory
     from dama.store import Store
-
-
-@dataclass
-class _File:
-    path: Path
-    offset: int = 0
-    screen: Screen = field(default_factory=Screen)
-
-    def news(self) -> Iterator[str]:
-        """The lines that have ended since the last look."""
-        with suppress(OSError):  # not made yet, or cleaned
-            size = self.path.stat().st_size
-            begin = self.offset if self.offset <= size else 0  # it was begun again
-            self.offset = size
-            for data in read_range(self.path, begin, size):
-                yield from self.screen.show(data)
 
 
 class Output:
@@ -54,19 +37,20 @@ class Output:
     """
 
     def __init__(self, directory: RunDirectory, secrets: Secrets) -> None:
-        self._files = [_File(directory.stdout), _File(directory.stderr)]
+        self._files = [Growing(directory.stdout), Growing(directory.stderr)]
         self._secrets = secrets
 
     def news(self) -> Iterator[str]:
         """The lines that have ended since the last look, those of standard output first."""
         for file in self._files:
-            yield from filter(_is_for_people, map(self._secrets.strike, file.news()))
+            with suppress(OSError):  # not made yet, or cleaned
+                yield from filter(_is_for_people, map(self._secrets.strike, file.news()))
 
     def rest(self) -> Iterator[str]:
         """What is left when it has ended: last lines without an end."""
         yield from self.news()
         for file in self._files:
-            if line := self._secrets.strike(file.screen.rest()):
+            if line := self._secrets.strike(file.rest()):
                 yield from filter(_is_for_people, [line])
 
 

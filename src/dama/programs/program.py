@@ -137,6 +137,9 @@ class ProgramRun:
         while True:
             try:
                 return await self._start_once()
+            except DamaError:
+                self._directory.settle()
+                raise
             except OSError as error:
                 if error.errno not in TRANSIENT:
                     self._directory.settle()
@@ -167,9 +170,6 @@ class ProgramRun:
             # Nothing is awaited from here on: the shim has the lock, or there is none.
             if pid := await self._spawn(launch, lock):
                 self._wake_at_end_of(pid)
-        except DamaError:
-            self._directory.settle()
-            raise
         finally:
             os.close(lock)
 

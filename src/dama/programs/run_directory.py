@@ -7,6 +7,7 @@ there is no moment in which a program starts and nobody holds it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.domain.exact import decode_stored, encode
 from dama.programs.process import boot_id, members_of, process_start
+from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _log = logging.getLogger("dama.worker")
 
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 OPEN = "open"
 WORK = "work"
 
@@ -123,13 +126,25 @@ class RunDirectory:
         return self.path.parents[1] / OPEN / f"{self.context_id}.{self.epoch}"
 
     def lock(self) -> int | None:
-        """Own the run; None when somebody does. Closing the descriptor lets go."""
+        """Own the run; None when somebody does. Closing the descriptor lets go.
+
+        Raises:
+            ProgramError: The file system has no locks.
+        """
         descriptor = private(f"{self.path}/lock", os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(descriptor)
-            return None
+            if isinstance(error, BlockingIOError):
+                return None
+            if error.errno in NO_LOCKS:
+                raise ProgramError(
+                    f"{self.path} cannot be locked with flock ({error.strerror}), and DAMA_HOME "
+                    "needs a file system with locks.",
+                    hint="Put DAMA_HOME on a local disk, or mount it with locks.",
+                ) from error
+            raise
         return descriptor
 
     def is_held(self) -> bool:

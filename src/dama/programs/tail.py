@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PART = 64 * 1024
@@ -53,11 +53,19 @@ def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
     Raises:
         OSError: The file can not be read.
     """
+    return (data for _, data in _parts(path, begin, end))
+
+
+def _parts(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Places in a range and the bytes there; the cap may take some while they are read."""
     with path.open("rb") as file:
         at = _begin(file.fileno(), begin)
         while at < end and (data := os.pread(file.fileno(), min(PART, end - at), at)):
-            at += len(data)
-            yield data
+            if (left := _begin(file.fileno(), at)) > at:  # these are zeros
+                at = left
+            else:
+                yield at, data
+                at += len(data)
 
 
 def first_byte(path: Path) -> int:
@@ -127,3 +135,43 @@ class Screen:
         """The last line, which has no end."""
         kept, self._kept = self._kept, b""
         return collapsed(kept)
+
+
+class Growing:
+    """A log that is read while it grows, is trimmed and is begun again.
+
+    Args:
+        path: The file.
+        at: Where to begin.
+        on_gap: Called with a place and the number of bytes there that the cap took before they were
+            read.
+    """
+
+    def __init__(
+        self, path: Path, at: int = 0, on_gap: Callable[[int, int], None] | None = None
+    ) -> None:
+        self._path = path
+        self._at = at
+        self._on_gap = on_gap
+        self._screen = Screen()
+
+    def news(self) -> Iterator[str]:
+        """The lines that have ended since the last look.
+
+        Raises:
+            OSError: The file can not be read.
+        """
+        size = self._path.stat().st_size
+        if size < self._at:
+            self._at, self._screen = 0, Screen()
+        for place, data in _parts(self._path, self._at, size):
+            if place > self._at:  # the line that was begun has no end
+                if self._on_gap is not None:
+                    self._on_gap(self._at, place - self._at)
+                self._screen = Screen()
+            self._at = place + len(data)
+            yield from self._screen.show(data)
+
+    def rest(self) -> str:
+        """The last line, which has no end."""
+        return self._screen.rest()

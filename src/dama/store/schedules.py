@@ -120,16 +120,25 @@ class Schedules:
         *,
         paused: bool,
         next_at: datetime | None = None,
-        failure: str | None = None,
     ) -> None:
         """Pause a schedule, or let it go on.
 
         Raises:
             UnknownScheduleError: There is none of this name.
         """
-        params = {"name": name, "paused": paused, "next_at": next_at, "failure": failure}
+        params = {"name": name, "paused": paused, "next_at": next_at}
         if not await self._database.rows("set_schedule", params):
             raise _unknown(name)
+
+    async def fail(self, row: ScheduleRow, failure: str) -> None:
+        """Pause a schedule whose firing cannot be started.
+
+        Nothing is done when somebody removed it or added another one of its name meanwhile.
+        """
+        schedule = row.schedule
+        params = {"name": schedule.name, "task": schedule.task, "failure": failure}
+        params |= {"params": as_json(schedule.params), "seen": row.next_at}
+        await self._database.rows("fail_schedule", params)
 
     async def remove(self, name: str) -> None:
         """Forget a schedule; what it started is kept.

@@ -77,7 +77,7 @@ class Scheduler:
                 failure = str(error) or type(error).__name__
                 _log.error("the schedule %s is paused: %s", name, failure)
                 with suppress(UnknownScheduleError):  # somebody has removed it
-                    await self._store.schedules.set(name, paused=True, failure=failure)
+                    await self._store.schedules.fail(row, failure)
         return contexts
 
     async def _fire(self, row: ScheduleRow) -> list[int]:

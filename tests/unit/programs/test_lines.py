@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from dama.programs import lines
 from dama.programs.lines import Line, LineReader, Place
-from dama.programs.tail import Screen, place_of_last_lines
+from dama.programs.shim import KEEP_SIZE_PUNCH_HOLE, libc
+from dama.programs.tail import Growing, Screen, place_of_last_lines, read_range
 
 MARK = b"::"
 pieces = st.lists(
@@ -106,3 +107,59 @@ def test_a_screen_shows_the_same_in_parts_of_any_size(parts, size):
         shown += screen.show(data[place : place + size])
     whole = Screen()
     assert [*shown, screen.rest()] == [*whole.show(data), whole.rest()]
+
+
+def numbered(path, *numbers):
+    """Append lines of eight bytes."""
+    with path.open("ab") as file:
+        file.writelines(b"%07d\n" % number for number in numbers)
+
+
+def take(path, size):
+    """As the cap does, in whole blocks."""
+    with path.open("r+b") as file:
+        assert libc().fallocate(file.fileno(), KEEP_SIZE_PUNCH_HOLE, 0, size) == 0
+
+
+def test_what_the_cap_takes_from_a_log_that_is_followed_is_said(tmp_path):
+    """No line is cut, joined to another one or shown twice, wherever reading stopped."""
+    path, gaps = tmp_path / "log", []
+    numbered(path, *range(100))
+    with path.open("ab") as file:
+        file.write(b"half a l")
+    log = Growing(path, on_gap=lambda *gap: gaps.append(gap))
+    first = [*log.news()]
+    numbered(path, *range(101, 20_000))
+    take(path, 65_536)
+    second = [*log.news()]
+    numbered(path, 20_000)
+    third = [*log.news()]
+
+    assert first == [f"{n:07}" for n in range(100)]
+    assert second == [f"{n:07}" for n in range(int(second[0]), 20_000)]
+    assert int(second[0]) in (8192, 8193)
+    assert third == ["0020000"]
+    assert gaps == [(808, int(second[0]) * 8 - 808)]
+
+
+def test_a_log_that_is_followed_and_begun_again_is_shown_from_its_beginning(tmp_path):
+    path = tmp_path / "log"
+    path.write_bytes(b"a long line\nanother")
+    log = Growing(path)
+    assert [*log.news()] == ["a long line"]
+    path.write_bytes(b"x\n")
+    assert [*log.news()] == ["x"]
+
+
+def test_what_the_cap_takes_while_it_is_read_is_not_shown_as_zeros(tmp_path):
+    path = tmp_path / "log"
+    numbered(path, *range(100_000))
+    parts = read_range(path, 0, path.stat().st_size)
+    found = next(parts)
+    take(path, 400_000 // 4096 * 4096)
+    found += b"".join(parts)
+
+    assert b"\0" not in found
+    lines = [int(line) for line in found.splitlines()]
+    assert lines == sorted(set(lines))
+    assert lines[-1] == 99_999

@@ -101,24 +101,23 @@ def _print_bytes(path: Path, begin: int, end: int | None) -> None:
 
 
 def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bool) -> None:
-    from dama.programs.tail import Screen, first_byte, place_of_last_lines, read_range
+    from dama.programs.tail import Growing, place_of_last_lines
 
-    screen = Screen()
-    at = place_of_last_lines(path, count) if count is not None else 0
-    if at == 0 and (gone := first_byte(path)):
-        echo(f"The first {gone:,} bytes are gone: the log is beyond its cap.", err=True)
+    log = Growing(path, place_of_last_lines(path, count) if count is not None else 0, _say_gap)
     while True:
         has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
-        at = max(at, first_byte(path)) if at == 0 else at
-        for data in read_range(path, at, path.stat().st_size):
-            at += len(data)
-            for line in screen.show(data):
-                echo_log(line)
+        for line in log.news():
+            echo_log(line)
         if has_ended:
             break
         time.sleep(FOLLOW_SECONDS)
-    if rest := screen.rest():
+    if rest := log.rest():
         echo_log(rest)
+
+
+def _say_gap(place: int, size: int) -> None:
+    which = f"{size:,} bytes from byte {place:,} on" if place else f"The first {size:,} bytes"
+    echo(f"{which} are gone: the log is beyond its cap.", err=True)
 
 
 def _goes_on(run: RunDirectory) -> bool:

@@ -1,9 +1,9 @@
 -- set_schedule: pause a schedule, or let it go on from a time.
--- In:    name text; paused boolean; next_at timestamptz or NULL (as it is); failure text or NULL
+-- In:    name text; paused boolean; next_at timestamptz or NULL (as it is)
 -- Out:   its name; no row when there is none
 -- Locks: the row of the schedule
 UPDATE _data_manager_admin.schedule
   SET paused = %(paused)s::boolean, next_at = coalesce(%(next_at)s::timestamptz, next_at),
-      failure = %(failure)s::text
+      failure = NULL
   WHERE name = %(name)s::text
   RETURNING name
