@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 
 import pytest
 
-from dama.programs.process import process_start
+from dama.programs.process import members_of, process_start
 from dama.programs.run_directory import State
 from tests.integration.programs import until
 from tests.integration.test_programs import Programs
@@ -136,3 +137,50 @@ async def test_a_stopped_program_is_ended_with_its_tree(bench):
             while directory.exit() is None:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
     assert directory.exit()["left"] == 0
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        "mkfifo $d/exit.json",
+        "ln -s /dev/zero $d/exit.json",
+        "truncate -s 1T $d/exit.json",
+        "rm $d/stderr; mkfifo $d/stderr",
+        "rm $d/stdout $d/stderr; ln -s /dev/zero $d/stdout; ln -s /dev/zero $d/stderr",
+        "rm $d/lock; mkdir $d/lock",
+        "rm $d/lock; mkfifo $d/lock",
+        "rm $d/pid.json $d/spec.json; mkfifo $d/pid.json $d/spec.json",
+        "rm -f $d/shipped.json; mkfifo $d/shipped.json $d/outcome.json",
+    ],
+)
+async def test_what_stands_in_the_place_of_its_files_blocks_nobody(bench, replace):
+    """Other programs of the worker come to their end meanwhile, and its own end is known."""
+    starts = bench.folder / "starts"
+    odd = bench.declare("odd", f"{FOLDER}; {replace}; echo >> {starts}; sleep 0.5; exit 3")
+    plain = bench.declare("plain", "sleep 0.3")
+    context, other = await bench.start(odd), await bench.start(plain)
+    async with bench.worker():
+        assert (await bench.ended(other)).status == "DONE"
+        await bench.ended(context)
+    (error,) = await bench.events(context, ":ERROR")
+    assert error.payload["data"]["exit_code"] == 3
+    assert starts.read_text() == "\n"
+
+
+@pytest.mark.parametrize("is_followed", [True, False])
+async def test_a_program_is_ended_though_the_files_of_all_runs_were_removed(bench, is_followed):
+    """Nothing on the disk says that it is there."""
+    script = "trap '' TERM; echo up; sleep 600 & sleep 600"
+    context = await bench.start(bench.declare("bare", script, grace=0.2))
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until(directory.stdout.read_text)
+        family = members_of(directory.path)
+        shutil.rmtree(directory.path.parents[1])
+        if is_followed:
+            await bench.store.cancel([context], "enough", {})
+            await until(lambda: not any(map(process_start, family)))
+            return
+    async with bench.worker():
+        await bench.store.cancel([context], "enough", {})
+        await until(lambda: not any(map(process_start, family)))

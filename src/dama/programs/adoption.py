@@ -15,7 +15,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dama import clock
-from dama.programs.process import boot_id, members_of, process_start, session_of, shims_of
+from dama.programs.process import (
+    boot_id,
+    members_of,
+    process_start,
+    runs_below,
+    session_of,
+    shims_of,
+)
 from dama.programs.run_directory import RunDirectories, RunDirectory, State
 
 if TYPE_CHECKING:
@@ -37,7 +44,15 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
     """
     # Looked at before the database is asked: a program that runs then was bound before. One that is
     # held without a shim is not bound yet: its worker asks that itself before it starts the shim.
-    looked = [(directory, directory.state()) for directory in directories.open()]
+    opened = list(directories.open())
+    looked = [(directory, directory.state()) for directory in opened]
+    # Somebody may have removed all that says that there is a program, but not the program.
+    hidden = {RunDirectory(path) for path in await asyncio.to_thread(runs_below, directories.path)}
+    looked += [
+        (directory, state)
+        for directory in hidden.difference(opened)
+        if (state := directory.state()) is State.HELD
+    ]
     found = [
         (directory, state)
         for directory, state in looked

@@ -17,6 +17,7 @@ from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.exact import decode
 from dama.programs.masking import names_with_secrets, rename_within
+from dama.programs.regular import read_regular
 from dama.programs.shipping import BATCH
 
 if TYPE_CHECKING:
@@ -138,19 +139,12 @@ def _read_result(path: Path) -> bytes:
     """A result of bounded size, of a regular file; empty when there is none. Waits for nothing.
 
     Raises:
-        ValueError: It is none.
+        OSError: It is none.
+        ValueError: It is too large.
     """
     if not os.path.lexists(path):
         return b""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise ValueError("It is not a regular file.")
-        text = file.read(LARGEST_RESULT + 1)
-    if len(text) > LARGEST_RESULT:
-        raise ValueError(f"It has {found.st_size:,} bytes, and {LARGEST_RESULT:,} are kept.")
-    return text
+    return read_regular(path, LARGEST_RESULT)
 
 
 def _described(name: str, size: int) -> dict[str, Any]:

@@ -102,6 +102,17 @@ def shims_of(folder: Path) -> set[int]:
     return {pid for pid in _pids() if _is_shim(pid, folder)}
 
 
+def runs_below(folder: Path) -> set[Path]:
+    """The folders of runs whose shims live, also when somebody removed them all."""
+    found: set[Path] = set()
+    for pid in _pids():
+        with suppress(OSError):
+            *_, copy, run, _ = [b"", b"", *Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+            if copy == run + b"/shim.py" and run.startswith(os.fsencode(folder) + b"/"):
+                found.add(Path(os.fsdecode(run)))
+    return found
+
+
 def session_of(leader: int, since: str) -> set[int]:
     """What is in the session of a program, and below it, and did not begin before the program."""
     stats = {pid: stat for pid in _pids() if (stat := _stat(pid)) and stat[0] not in "ZX"}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.domain.exact import decode_stored, encode
 from dama.programs.process import boot_id, members_of, process_start
+from dama.programs.regular import read_regular
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dama.worker")
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+IN_ITS_PLACE = (errno.EINVAL, errno.ELOOP, errno.ENXIO)  # a FIFO, device, link or socket
+LARGEST_FILE = 64 * 1024 * 1024
 OPEN = "open"
 WORK = "work"
 
@@ -151,7 +154,7 @@ class RunDirectory:
         """Whether somebody owns the run; who asks does not get into anybody's way for long."""
         try:
             descriptor = os.open(self.path / "lock", os.O_RDWR)
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -229,15 +232,19 @@ class RunDirectory:
         return self._known.get(name, {})
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A file of it; None when it is not there or not whole.
+        """A file of it; None when it is not there, not whole, or what a program put in its place.
 
         Raises:
             OSError: It cannot be read now.
         """
         try:
-            found: object = decode_stored((self.path / name).read_text())
+            found: object = decode_stored(read_regular(self.path / name, LARGEST_FILE).decode())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return None
+        except OSError as error:
+            if error.errno in IN_ITS_PLACE:
+                return None
+            raise
         return cast("dict[str, Any]", found) if isinstance(found, dict) else None
 
     def write(self, name: str, document: object) -> None:

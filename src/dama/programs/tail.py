@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from dama.programs.regular import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -58,7 +60,7 @@ def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
 
 def _parts(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Places in a range and the bytes there; the cap may take some while they are read."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         at = _begin(file.fileno(), begin)
         while at < end and (data := os.pread(file.fileno(), min(PART, end - at), at)):
             if (left := _begin(file.fileno(), at)) > at:  # these are zeros
@@ -70,7 +72,7 @@ def _parts(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
 
 def first_byte(path: Path) -> int:
     """Where the log begins: 0 until the cap has taken something."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         return _begin(file.fileno(), 0)
 
 
@@ -93,7 +95,7 @@ def data_at(descriptor: int, at: int) -> int:
 
 def place_of_last_lines(path: Path, count: int) -> int:
     """The offset where the last lines begin."""
-    with path.open("rb") as file:
+    with os.fdopen(open_regular(path), "rb") as file:
         at = size = file.seek(0, os.SEEK_END)
         begin = _begin(file.fileno(), 0)
         wanted = count + 1  # the end of the line before them
