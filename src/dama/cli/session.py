@@ -38,13 +38,19 @@ class Session:
         self.pg_env: str | None = None
         self.is_in_cluster = False
         self._services = services
+        self._config: tuple[str | None, Config] | None = None
         self._registry: Registry | None = None
 
     def config(self) -> Config:
-        """Read the configuration; anew, since options may come late on the line."""
-        from dama.config.config import load_config
+        """Read and check all settings, once; again only where an option came late on the line."""
+        if self._config is None or self._config[0] != self.pg_env:
+            from dama.cli.settings import check
+            from dama.config.config import load_config
 
-        return load_config(pg_env=self.pg_env)
+            config = load_config(pg_env=self.pg_env)
+            check(config)
+            self._config = self.pg_env, config
+        return self._config[1]
 
     def registry(self) -> Registry:
         """Load the modules of the project and read its programs, once."""

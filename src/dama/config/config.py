@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from dama.config.env_file import read_variables
@@ -145,12 +146,12 @@ def load_config(
         or EmbeddedDatabase(),
         services=tuple(settings.get("services", ())),
         project=project,
-        programs=settings.get("programs", {}),
+        programs=MappingProxyType(settings.get("programs", {})),
         inherit=settings.get("inherit"),
         source=source,
-        keep=settings.get("keep", {}),
-        broker=_with_environment(settings.get("broker", {}), environ),
-        gateway=settings.get("gateway", {}),
+        keep=MappingProxyType(settings.get("keep", {})),
+        broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ)),
+        gateway=MappingProxyType(settings.get("gateway", {})),
     )
 
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dama.broker.broker import Broker
-from dama.broker.options import BrokerOptions
 from dama.broker.tracing import Tracing
 from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.nats_access import read_access
-from dama.config.table import Table, nearest
 from dama.duty import Duty, DutyError, on_duty
-from dama.errors import InvalidDefinitionError
 from dama.operations.ends import Ends
 from dama.shipped.bus import BusRights, guarded
 from dama.shipped.contexts import contexts_service, events_service
+from dama.shipped.node_settings import node_table, read_bus_names, read_options
 from dama.shipped.operations import queues_service, schedules_service, workers_service
-from dama.shipped.policies import KEYS as POLICIES
-from dama.shipped.policies import read_policies
 from dama.shipped.tasks import tasks_service
 from dama.shipped.upkeep import archive_service, upkeep_service
 from dama.spans import is_collecting
@@ -31,41 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from dama.app import App
-    from dama.broker.wire.transporter import Transporter
     from dama.definitions.service import Service
-
-SETTINGS = (
-    "url",
-    "user",
-    "password",
-    "password_file",
-    "token",
-    "token_file",
-    "nkey_file",
-    "creds_file",
-    "ca_file",
-    "cert_file",
-    "key_file",
-    "startable",
-    "bus_actions",
-    "namespace",
-    "node_id",
-    "protocol",
-    "accept_other_protocol",
-    "balancer",
-    "request_timeout",
-    "max_call_level",
-    "heartbeat_interval",
-    "heartbeat_timeout",
-    "prefix",
-    "offer",
-    *POLICIES,
-)
-PREFIX = "dama"
-_PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
-SHIPPED = (
-    "tasks", "contexts", "events", "schedules", "queues", "workers", "archive", "upkeep",
-)  # fmt: skip
 
 _log = logging.getLogger("dama.broker")
 
@@ -91,10 +52,13 @@ class NodeSource:
     ) -> None:
         self._app = app
         self._ends = Ends(app)
-        table = Table(f"{source or 'the environment'}: broker", settings, SETTINGS)
-        self._node_id, self._options, self._transporter = _read(table)
+        table = node_table(settings, source)
+        self._node_id = table.text("node_id")
+        self._options = read_options(table)
+        url = table.text("url")
+        self._transporter = NatsTransporter(url, read_access(table)) if url else None
         self._rights = BusRights(table.texts("startable"), table.texts("bus_actions"))
-        self._bus_names = _bus_names(table) if self._transporter else {}
+        self._bus_names = read_bus_names(table) if self._transporter else {}
         self._waits = patience != 0
         if patience:
             self._options = replace(self._options, dependency_timeout=patience)
@@ -200,45 +164,3 @@ def shared_names(broker: Broker) -> dict[str, list[str]]:
             if name in own:
                 found.setdefault(name, []).append(node.id)
     return found
-
-
-def _bus_names(table: Table) -> dict[str, str | None]:
-    """What other nodes know the shipped services by; None for those that they are not offered."""
-    prefix: str = table.value("prefix", str, "a name, or an empty text for none", PREFIX)
-    if prefix and not _PREFIX.fullmatch(prefix):
-        table.wrong("prefix", "letters, digits, -, _ and dots, the first a letter")
-    offered = table.texts("offer") if table.has("offer") else SHIPPED
-    for name in offered:
-        if name not in SHIPPED:
-            table.wrong("offer", f"some of {', '.join(SHIPPED)}", nearest(name, SHIPPED))
-    named = {name: f"{prefix}.{name}" if prefix else name for name in SHIPPED}
-    return {name: named[name] if name in offered else None for name in SHIPPED}
-
-
-def _read(table: Table) -> tuple[str | None, BrokerOptions, Transporter | None]:
-    url, node_id = table.text("url"), table.text("node_id")
-    if url is not None and not all(
-        part.strip().startswith(("nats://", "tls://")) for part in url.split(",")
-    ):
-        raise InvalidDefinitionError(  # without its value: it may have a password
-            f"{table.where}.url is not the address of a NATS server.",
-            'Write it as "nats://127.0.0.1:4222" or "tls://bus.example.org:4222".',
-        )
-    protocol = table.number("protocol", 4, 5) or 4
-    defaults = BrokerOptions()
-
-    def seconds(key: str, default: float) -> float:
-        return float(table.value(key, (int, float), "a number of seconds", default))
-
-    options = BrokerOptions(
-        namespace=table.text("namespace", ""),
-        protocol=5 if protocol == 5 else 4,  # noqa: PLR2004 - the two that there are
-        accept_other_protocol=table.flag("accept_other_protocol"),
-        balancer=table.flag("balancer", default=True),
-        max_call_level=table.number("max_call_level", 0) or 0,
-        request_timeout=seconds("request_timeout", defaults.request_timeout),
-        heartbeat_interval=seconds("heartbeat_interval", defaults.heartbeat_interval),
-        heartbeat_timeout=seconds("heartbeat_timeout", defaults.heartbeat_timeout),
-        **read_policies(table),
-    )
-    return node_id, options, NatsTransporter(url, read_access(table)) if url else None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 from dama import clock
 from dama.config.duration import parse_duration
+from dama.config.table import nearest, shown
 from dama.errors import InvalidDefinitionError
 from dama.programs.run_directory import WORK
 
@@ -70,10 +71,13 @@ def read_keep(values: Mapping[str, object], source: str) -> Keep:
     chosen: dict[str, float | None] = {}
     for name, value in values.items():
         where = f"{source}: keep.{name}"
-        if name not in known or isinstance(value, bool) or not isinstance(value, str | int | float):
+        if name not in known:
             raise InvalidDefinitionError(
-                f"{where} is {value!r}.",
-                f'Write logs = "30d", work = "1d" or "{FOREVER}"; there is nothing else to keep.',
+                f"{where} is {shown(value)}: there is no such key.", nearest(name, known)
+            )
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise InvalidDefinitionError(
+                f"{where} is {shown(value)}.", f'Write {name} = "30d" or "{FOREVER}".'
             )
         chosen[name] = None if value == FOREVER else parse_duration(value, of=where)
     return Keep(**chosen)
