@@ -150,7 +150,12 @@ def _integer(text: str) -> int | Digits:
 
 
 def _finite_number(text: str) -> float:
-    number = _number(text)
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"{text[:20]}... has {len(text):,} digits")
+    try:
+        number = _number(text)
+    except ArithmeticError:
+        raise ValueError(f"{text[:40]} has an exponent that no number here has") from None
     if math.isinf(number):
         raise ValueError(f"{text[:20]} is larger than any number that a double holds")
     return number

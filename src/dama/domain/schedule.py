@@ -39,6 +39,7 @@ NICKNAMES = {
 """What cron calls some expressions."""
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 LARGEST_CATCH_UP = 1000
+LONGEST_CRON = 1_000  # reading it takes as long as it is
 LARGEST_BACKFILL = 10_000
 TIME_FIELD = "{time"
 
@@ -189,6 +190,11 @@ def check_cron(cron: str) -> None:
     Raises:
         InvalidScheduleError: It is not one; a name such as `@reboot` has no times at all.
     """
+    if len(cron) > LONGEST_CRON:
+        raise InvalidScheduleError(
+            f"The cron expression has {len(cron):,} characters; {LONGEST_CRON:,} are allowed.",
+            "Write ranges and steps, such as 0-59/5.",
+        )
     expression = expanded(cron)
     if len(expression.split()) != len(FIELDS):
         raise _no_cron(cron, "Wrong number of fields")

@@ -126,6 +126,7 @@ def test_a_long_absence_is_made_up_for_in_parts():
     [
         ({"cron": "61 * * * *"}, "'61 \\* \\* \\* \\*' is no cron expression: Bad minute"),
         ({"cron": "daily"}, "is no cron expression"),
+        ({"cron": "*/1," * 100_000 + "1 * * * *"}, "has 400,009 characters; 1,000 are allowed"),
         ({"cron": "* * * * * *"}, "is no cron expression: Wrong number of fields"),
         ({"cron": "0 0 31 2 *"}, "is no cron expression: Bad day-of-month"),
         ({"zone": "Berlin"}, "'Berlin' is no time zone"),
