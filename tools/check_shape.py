@@ -1,0 +1,120 @@
+"""Check the shape of the sources: no circles of imports, no long modules, few long functions.
+
+A circle is one of modules, whether they import each other at run time, late or only for type
+checkers. The lines of a function are its own: without decorators, docstring and the functions
+within it.
+"""
+
+from __future__ import annotations
+
+import ast
+import statistics
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grimp
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src" / "dama"
+
+MEDIAN, P90, LONGEST = 120, 280, 400  # lines of a module
+EXCEPTIONS = {"programs/shim.py": 650}  # one file by decision 0027
+LONG, TOO_LONG, MOST_LONG = 35, 60, 5  # lines of a function, and how many may be long
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def circles() -> list[list[str]]:
+    """Find the circles of imports: strongly connected modules, by Tarjan's algorithm."""
+    graph = grimp.build_graph("dama")
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        stack.append(module)
+        for imported in graph.find_modules_directly_imported_by(module):
+            if imported not in number:
+                visit(imported)
+                low[module] = min(low[module], low[imported])
+            elif imported in stack:
+                low[module] = min(low[module], number[imported])
+        if low[module] == number[module]:
+            place = stack.index(module)
+            members = stack[place:]
+            del stack[place:]
+            if len(members) > 1:
+                found.append(sorted(members))
+
+    for module in sorted(graph.modules):
+        if module not in number:
+            visit(module)
+    return found
+
+
+def functions(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Give the functions of a module with their own lines."""
+    for node in ast.walk(tree):
+        if isinstance(node, Function):
+            yield node.name, _own_lines(node)
+
+
+def _own_lines(function: Function) -> int:
+    lines = _span(function)
+    first = function.body[0]
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        lines -= _span(first)
+    return lines - sum(_span(node) for node in _outermost(function))
+
+
+def _outermost(function: Function) -> Iterator[Function]:
+    waiting: list[ast.AST] = list(function.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Function):
+            yield node
+        else:
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def _span(node: ast.stmt) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def problems() -> Iterator[str]:
+    """Give what is wrong, a line each; print what was counted."""
+    texts = {str(path.relative_to(SOURCE)): path.read_text() for path in SOURCE.rglob("*.py")}
+    sizes = {name: len(text.splitlines()) for name, text in texts.items()}
+    lengths = sorted(sizes.values())
+    median, p90 = statistics.median(lengths), lengths[int(len(lengths) * 0.9)]
+    long = [
+        (lines, f"{name}: {function}")
+        for name, text in texts.items()
+        for function, lines in functions(ast.parse(text))
+        if lines > LONG
+    ]
+    rings = circles()
+    print(
+        f"  {len(rings)} circles; {len(sizes)} modules, median {median:g} lines, p90 {p90}, "
+        f"longest {lengths[-1]}; {len(long)} functions over {LONG} lines"
+    )
+    yield from (f"a circle of imports: {', '.join(ring)}" for ring in rings)
+    if median > MEDIAN or p90 > P90:
+        yield f"the modules have {median:g} lines (median), {p90} (p90): {MEDIAN}, {P90} at most"
+    for name, lines in sizes.items():
+        if lines > EXCEPTIONS.get(name, LONGEST):
+            yield f"{name} has {lines} lines: {LONGEST} at most"
+    if len(long) > MOST_LONG or any(lines > TOO_LONG for lines, _ in long):
+        told = ", ".join(f"{name} ({lines})" for lines, name in sorted(long, reverse=True))
+        yield f"long functions: {told}; at most {MOST_LONG}, and none over {TOO_LONG} lines"
+
+
+if __name__ == "__main__":
+    sys.setrecursionlimit(10_000)
+    found = list(problems())
+    for problem in found:
+        print(f"  {problem}", file=sys.stderr)
+    sys.exit(1 if found else 0)
