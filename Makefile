@@ -75,6 +75,7 @@ types: .venv/dev .venv/project
 imports: .venv/dev .venv/project
 	@echo "import-linter: who imports whom"
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python tools/check_shape.py
 
 package: .venv/dev
 	@echo "package: build, look inside, start"

@@ -10,10 +10,14 @@ from __future__ import annotations
 import ast
 import statistics
 import sys
-from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grimp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "dama"
@@ -25,34 +29,19 @@ LONG, TOO_LONG, MOST_LONG = 35, 60, 5  # lines of a function, and how many may b
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def circles() -> list[list[str]]:
-    """Find the circles of imports: strongly connected modules, by Tarjan's algorithm."""
+def circles() -> Iterator[list[str]]:
+    """Find circles of imports, one after the other: each is cut before the next is looked for."""
     graph = grimp.build_graph("dama")
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(module: str) -> None:
-        number[module] = low[module] = len(number)
-        stack.append(module)
-        for imported in graph.find_modules_directly_imported_by(module):
-            if imported not in number:
-                visit(imported)
-                low[module] = min(low[module], low[imported])
-            elif imported in stack:
-                low[module] = min(low[module], number[imported])
-        if low[module] == number[module]:
-            place = stack.index(module)
-            members = stack[place:]
-            del stack[place:]
-            if len(members) > 1:
-                found.append(sorted(members))
-
-    for module in sorted(graph.modules):
-        if module not in number:
-            visit(module)
-    return found
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    while True:
+        try:
+            TopologicalSorter(imports).prepare()
+        except CycleError as error:
+            ring: list[str] = error.args[1]
+            imports[ring[1]] = imports[ring[1]] - {ring[0]}
+            yield ring
+        else:
+            return
 
 
 def functions(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -96,12 +85,12 @@ def problems() -> Iterator[str]:
         for function, lines in functions(ast.parse(text))
         if lines > LONG
     ]
-    rings = circles()
+    rings = list(circles())
     print(
         f"  {len(rings)} circles; {len(sizes)} modules, median {median:g} lines, p90 {p90}, "
         f"longest {lengths[-1]}; {len(long)} functions over {LONG} lines"
     )
-    yield from (f"a circle of imports: {', '.join(ring)}" for ring in rings)
+    yield from (f"a circle of imports: {' imports '.join(reversed(ring))}" for ring in rings)
     if median > MEDIAN or p90 > P90:
         yield f"the modules have {median:g} lines (median), {p90} (p90): {MEDIAN}, {P90} at most"
     for name, lines in sizes.items():
@@ -113,7 +102,6 @@ def problems() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.setrecursionlimit(10_000)
     found = list(problems())
     for problem in found:
         print(f"  {problem}", file=sys.stderr)
