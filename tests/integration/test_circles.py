@@ -88,7 +88,7 @@ def worker(store, **options):
 async def outcome(store, context):
     endings = Endings(store, lambda: None)
     async with asyncio.timeout(PATIENCE):
-        found = await endings.wait([context], fail_fast=False, may_park=lambda: False)
+        found = await endings.wait([context], fail_fast=False)
     return found[context]
 
 

@@ -68,9 +68,7 @@ async def test_a_subtask_has_a_durable_deadline(store, park_after):
     }
     contexts = await store.start([Start(task.name, {}) for task in wanted])
     async with Worker(store, Registry([times]), park_after=park_after).working():
-        found = await Endings(store, lambda: None).wait(
-            contexts, fail_fast=False, may_park=lambda: False
-        )
+        found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
     for context, (task, result) in zip(contexts, wanted.items(), strict=True):
         assert found[context].result == result, (task.name, found[context].error)
         statuses = [row.status for row in await store.tree(context)]

@@ -102,9 +102,7 @@ ERRORS = {"os": OSError, "key": KeyError, "value": ValueError}
 async def ended(store, *runs):
     contexts = [(await store.start([Start(task.name, params)]))[0] for task, params in runs]
     async with Worker(store, Registry([pages])).working():
-        found = await Endings(store, lambda: None).wait(
-            contexts, fail_fast=False, may_park=lambda: False
-        )
+        found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
     return [(context, found[context]) for context in contexts]
 
 
@@ -121,9 +119,7 @@ async def test_a_read_that_saw_events_from_outside_is_repeated(store):
     (context,) = await store.start([Start(reads_others.name, {})])
     await store.append(context, [Event("told", 1), Event("told", 10)])
     async with Worker(store, Registry([pages])).working():
-        found = await Endings(store, lambda: None).wait(
-            [context], fail_fast=False, may_park=lambda: False
-        )
+        found = await Endings(store, lambda: None).wait([context], fail_fast=False)
     assert seen_by[0] == seen_by[1] == [11, 11, 11, 11]
     assert times[0] == times[1]
     assert found[context].result == [11, 11, 11, 11, 111]

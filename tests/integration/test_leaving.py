@@ -135,9 +135,7 @@ async def test_a_task_that_is_parked_does_nothing_meanwhile(store):
         for context in set(everybody) - set(contexts):
             await store.append(context, [Event("answer", 1)])
         async with asyncio.timeout(60):
-            found = await Endings(store, lambda: None).wait(
-                contexts, fail_fast=False, may_park=lambda: False
-            )
+            found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
     for context, (definition, (_, result)) in zip(contexts, PARKED.items(), strict=True):
         assert found[context].result == result, (definition.name, found[context].error)
     assert sorted(made) == sorted(["draft", "publish", "drop"] * 2)

@@ -92,7 +92,7 @@ async def run(store, task, **params):
     (context,) = await store.start([Start(f"maps.{task}", params)])
     endings = Endings(store, lambda: None)
     async with Worker(store, Registry([maps])).working(), asyncio.timeout(20):
-        found = await endings.wait([context], fail_fast=False, may_park=lambda: False)
+        found = await endings.wait([context], fail_fast=False)
     return context, found[context]
 
 
@@ -171,7 +171,7 @@ async def test_who_waits_for_many_looks_at_a_thousand_at_a_time(store, monkeypat
         c for _ in range(3) for c in await store.start([Start("maps.squared", {"n": 1})] * 1000)
     ]
     endings = Endings(store, lambda: None)
-    waiting = asyncio.create_task(endings.wait(contexts, fail_fast=True, may_park=lambda: False))
+    waiting = asyncio.create_task(endings.wait(contexts, fail_fast=True))
     for place in range(0, 2999, 1000):
         ends = [Append(c, Event("maps.squared:FINAL", c)) for c in contexts[place : place + 999]]
         await store.append_many(ends)

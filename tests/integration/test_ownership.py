@@ -192,11 +192,7 @@ async def started(store, task, **params):
 
 async def ended(store, context):
     async with asyncio.timeout(40):
-        return (
-            await Endings(store, lambda: None).wait(
-                [context], fail_fast=False, may_park=lambda: False
-            )
-        )[context]
+        return (await Endings(store, lambda: None).wait([context], fail_fast=False))[context]
 
 
 async def run(store, task, **params):

@@ -142,9 +142,7 @@ async def test_tasks_run_behind_a_pooler_which_is_said(database_url, pooler, cap
     async with Store.opened(await pooler(database_url)) as store:
         contexts = await store.start(starts)
         async with Worker(store, Registry([pooled])).working(), asyncio.timeout(60):
-            found = await Endings(store, lambda: None).wait(
-                contexts, fail_fast=False, may_park=lambda: False
-            )
+            found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
         assert not store.hints.arrive
 
     assert [found[context].result for context in contexts] == [190] * 3 + [20]

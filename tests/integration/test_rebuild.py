@@ -135,7 +135,7 @@ async def test_a_rebuilt_queue_is_worked_off(store, busy):
 
     async with Worker(store, Registry([simple])).working():
         endings = Endings(store, lambda: None)
-        found = await endings.wait(ready, fail_fast=False, may_park=lambda: False)
+        found = await endings.wait(ready, fail_fast=False)
 
     assert len(ready) > 4
     assert {outcome.status for outcome in found.values()} == {"DONE"}

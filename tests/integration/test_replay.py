@@ -324,9 +324,7 @@ async def both_phases(store, definition, names):
             phase[0] = number
             for context in contexts if number else ():
                 await store.resume(context, {})
-            found = await Endings(store, lambda: None).wait(
-                contexts, fail_fast=False, may_park=lambda: False
-            )
+            found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
             if number == 0:
                 assert {found[c].error["message"] for c in contexts} == {"resume me"}
             results = {name: found[c] for name, c in zip(names, contexts, strict=True)}

@@ -209,9 +209,7 @@ async def test_a_worker_works_as_its_role(url_as, database_url, roles):
     async with Store.opened(url) as store:
         (run, other) = await store.start([Start("flights.year", {}), Start("flights.none", {})])
         async with Worker(store, Registry([flights])).working():
-            found = await Endings(store, lambda: None).wait(
-                [run], fail_fast=False, may_park=lambda: False
-            )
+            found = await Endings(store, lambda: None).wait([run], fail_fast=False)
         await store.cancel([other], "not needed", {"user": "me"})
         await store.resume(other, {"user": "me"})
         await store.queue.set_queue("etl", concurrency=3)

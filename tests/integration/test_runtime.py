@@ -157,7 +157,7 @@ async def ended(store, context):
     """Its outcome, as soon as there is one."""
     endings = Endings(store, lambda: None)
     async with asyncio.timeout(20):
-        found = await endings.wait([context], fail_fast=False, may_park=lambda: False)
+        found = await endings.wait([context], fail_fast=False)
     return found[context]
 
 
@@ -531,7 +531,7 @@ async def test_a_stale_run_writes_nothing(store):
     context = await started(store, "stepped", hold=True)
     async with worker(store).working() as first:
         await held()
-        await store.queue.release([first._id])
+        await store.queue.release([first.id])
         async with worker(store).working():
             await held()
             stages[-1].gate.set()

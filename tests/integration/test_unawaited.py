@@ -120,9 +120,7 @@ async def outcomes_of(store, *runs):
         (await store.start([Start(definition.name, params)]))[0] for definition, params in runs
     ]
     async with Worker(store, Registry([forgetful])).working(), asyncio.timeout(60):
-        found = await Endings(store, lambda: None).wait(
-            contexts, fail_fast=False, may_park=lambda: False
-        )
+        found = await Endings(store, lambda: None).wait(contexts, fail_fast=False)
     return [
         (found[context], [event.type.removeprefix("forgetful.") for event in events])
         for context in contexts

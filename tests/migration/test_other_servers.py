@@ -66,9 +66,7 @@ async def migrate_and_run(url):
         (context,) = await store.start([Start("other.parent", {})])
         await store.append(context, [Event("noted", None)])
         async with Worker(store, Registry([other])).working():
-            found = await Endings(store, lambda: None).wait(
-                [context], fail_fast=False, may_park=lambda: False
-            )
+            found = await Endings(store, lambda: None).wait([context], fail_fast=False)
         events = await store.events(context)
         await store.log.position()
         page = await store.log.read(0, LogFilter(context=context))

@@ -58,7 +58,7 @@ class IsolatedRun(ProgramRun):
             "environment": dict(launch.environment),
             "conninfo": database.conninfo,
             "is_pooled": database.is_pooled,
-            "park_after": self._execution.park_after,
+            "park_after": self._execution.pending.park_after,
             "work_dir": str(self._programs.directories.work(claim.root_context_id)),
         }
         # It goes on when this run is cancelled meanwhile, and needs the lock till then.
@@ -88,7 +88,7 @@ class IsolatedRun(ProgramRun):
         is_waiting = not is_over and self._directory.waiting.exists()
         if is_waiting is not self._is_waiting:
             self._is_waiting = is_waiting
-            self._execution.count_waiting(1 if is_waiting else -1)
+            self._execution.pending.count_waiting(1 if is_waiting else -1)
 
     @override
     async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:

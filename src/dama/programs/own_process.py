@@ -255,7 +255,7 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
     error = end_beyond(execution, error) or error
     match error:
         case ParkSignal():
-            return execution.parked()
+            return execution.pending.parked()
         case LostSignal():
             return Lost()
         case UnavailableError():  # a later run goes on when the database is back
@@ -265,5 +265,5 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
         case _ if Told.to_end:
             raise asyncio.CancelledError from error
         case _:
-            Told.failed_with = execution.steps_of(error)
+            Told.failed_with = execution.writer.steps_of(error)
             return after_failure(task, execution.claim.attempt, error)

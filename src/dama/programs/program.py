@@ -32,7 +32,7 @@ from dama.programs.shim import TIMED_OUT
 from dama.programs.shipping import Shipper
 from dama.programs.tail import tail
 from dama.run.errors import LostSignal, ProgramError, ProgramLostError
-from dama.run.execution import Beginning
+from dama.run.writer import Beginning
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,13 +82,13 @@ class ProgramRun:
         self._directory = directory
         self._state = state
         self._codes = task.program.exit_codes if task.program else ExitCodes()
-        execution.secrets = secrets_of(
+        execution.writer.secrets = secrets_of(
             task, execution.claim.params, directory, execution.registry.inherit
         )
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
         self._starts = 0
-        self._leavings = Leavings(directory, self._shipper, execution.secrets)
+        self._leavings = Leavings(directory, self._shipper, execution.writer.secrets)
 
     @property
     def beginning(self) -> Beginning:
@@ -108,7 +108,7 @@ class ProgramRun:
             ProgramError: It did not do its work.
             LostSignal: The run was taken over, or its context has ended.
         """
-        await self._execution.is_started()
+        await self._execution.writer.is_started()
         if self._state is State.LOST and not self._directory.path.exists():
             raise ProgramLostError(LOST)
         if self._state is State.UNSTARTED:
@@ -126,7 +126,7 @@ class ProgramRun:
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
         await self._leavings.ship_artifacts()
-        self._execution.facts = {"program": {**(told or {}), "logs": self._leavings.logs()}}
+        self._execution.writer.facts = {"program": {**(told or {}), "logs": self._leavings.logs()}}
         try:
             return await self._outcome(told)
         finally:
@@ -246,7 +246,7 @@ class ProgramRun:
     def _mask(self) -> None:
         """Strike secrets out of all that it left."""
         for file in self._directory.written:
-            Mask(file, self._execution.secrets).apply()
+            Mask(file, self._execution.writer.secrets).apply()
 
     def _look_in(self) -> None:
         """Once in a while: what else there is to see."""
@@ -330,4 +330,4 @@ class ProgramRun:
 
     def _clean(self, text: str) -> str:
         """Without secrets, before a part of one is cut off; and what PostgreSQL can not keep."""
-        return self._execution.secrets.strike(text).replace("\0", "")
+        return self._execution.writer.secrets.strike(text).replace("\0", "")

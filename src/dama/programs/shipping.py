@@ -67,7 +67,7 @@ class Shipper:
             "stdout": LineReader(directory.stdout, MARK, Place(**shipped.get("stdout", {}))),
             "events": LineReader(directory.events, b"", Place(**shipped.get("events", {}))),
         }
-        secrets = execution.secrets
+        secrets = execution.writer.secrets
         self._masks = {
             "stdout": Mask(directory.stdout, secrets),
             "events": Mask(directory.events, secrets),
@@ -111,7 +111,7 @@ class Shipper:
         """Append events, however long the database is away."""
         while True:
             try:
-                await self._execution.append_all(items)
+                await self._execution.writer.append_all(items)
             except UnavailableError as error:
                 _log.warning("context %s waits: %s", self._execution.claim.context_id, error)
                 await clock.sleep(AGAIN_SECONDS)
@@ -123,7 +123,7 @@ class Shipper:
 
     def item(self, suffix: str, payload: object, key: str) -> Append:
         """An event of the controller about the program."""
-        return self._execution.event(suffix, payload, key=self._key(key))
+        return self._execution.writer.event(suffix, payload, key=self._key(key))
 
     async def _ship_part(self, name: str, *, is_last: bool = False) -> bool:
         reader = self._readers[name]
@@ -133,7 +133,7 @@ class Shipper:
         items = [item for line in lines if (item := self._taken(name, line)) is not None]
         for place in range(0, len(items), BATCH):
             await self.append(items[place : place + BATCH])
-        if self._execution.secrets:
+        if self._execution.writer.secrets:
             # Only what was read: a line that is struck out before is no event any more.
             self._masks[name].apply(reader.place.offset)
             reader.look_again()
@@ -211,7 +211,7 @@ class Shipper:
 
     def _document(self, text: bytes) -> object:
         """What a line says, without secrets: before a message shows a part of it."""
-        secrets = self._execution.secrets
+        secrets = self._execution.writer.secrets
         if not secrets:
             return _decoded(text)
         try:

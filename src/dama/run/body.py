@@ -42,7 +42,7 @@ def end_beyond(execution: Execution, error: BaseException | None) -> BaseExcepti
 
 async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
     arguments = task.arguments(execution.claim.params)
-    stub = execution.rehearsal and execution.rehearsal.stand_in(task.name)
+    stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(task.name)
     if stub:
         return await settled(stub(**arguments))
     with execution.branches.body(is_threaded=not task.is_async):
@@ -67,5 +67,5 @@ async def end_body(execution: Execution) -> None:
     if end := end_beyond(execution, None):
         raise end
     await execution.asks.refuse_forgotten()
-    await execution.completed()
+    await execution.pending.completed()
     execution.replay.refuse_left()

@@ -44,7 +44,7 @@ async def call_action(
     options.setdefault("request_id", f"context-{claim.root_context_id}")
 
     async def called() -> Any:  # noqa: ANN401 - what the action gives
-        stub = execution.rehearsal and execution.rehearsal.stand_in(action)
+        stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(action)
         if stub:
             return await settled(stub(params))
         broker = await execution.broker()

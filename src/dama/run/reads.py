@@ -23,7 +23,7 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
     key, asked = execution.bind("step", execution.count_read(slice_.name))
     replay = execution.replay
     at = replay.event_id(key)
-    with execution.acting():
+    with execution.pending.acting():
         if at is not None:
             await replay.turn(key, asked)
         elif not replay.is_over:
@@ -33,8 +33,8 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
     state = await _state(execution, slice_, None)
     if not (await execution.recorded()).has_news:
         return state
-    with execution.acting():
-        appended = await execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
+    with execution.pending.acting():
+        appended = await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
     return await _state(execution, slice_, appended.event_id)
 
 

@@ -47,13 +47,13 @@ async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: 
         if execution.journal.spawned.get(key, digest) != digest and not is_forgiven:
             execution.replay.diverge(*await _difference(execution, key, known, starts))
         return known
-    with execution.acting():
+    with execution.pending.acting():
         return await _spawn(execution, key, starts, digest)
 
 
 async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest: str) -> list[int]:
-    await execution.is_started()
-    spawned = execution.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
+    await execution.writer.is_started()
+    spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
     parent = execution.claim.context_id
     while True:
         try:
@@ -72,7 +72,7 @@ async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest
             if ids is None:
                 continue
         execution.endings.started()
-        await execution.rehearsed(spawned.type)
+        await execution.writer.rehearsed(spawned.type)
         return ids
 
 

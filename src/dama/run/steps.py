@@ -72,7 +72,7 @@ async def do_bound(
 ) -> Any:  # noqa: ANN401 - what the function returns
     """Do a step whose key is known; see `do_step`."""
     result = ResultType[Any](f"{execution.claim.task}/{key}", function)
-    with execution.acting():
+    with execution.pending.acting():
         has_failed = execution.replay.has(key, "FAILED")
         is_done = execution.replay.has(key, "DONE")
         await execution.replay.turn(key, asked)
@@ -89,7 +89,7 @@ async def do_bound(
             with inside(key):
                 value = await _called(execution, call)
             encoded = result.encode(value)
-            await execution.append(_done(execution, key, encoded, asked))
+            await execution.writer.append(_done(execution, key, encoded, asked))
             return result.decode(encoded)
         except Exception as error:
             if execution.is_closed:
@@ -134,25 +134,25 @@ def name_of(function: Callable[..., Any]) -> str:
 
 def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Append:
     meta: dict[str, Any] = {"function": asked.function, "args": asked.args}
-    return execution.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
+    return execution.writer.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
 
 
 def _stood_in(
     execution: Execution, key: str, asked: Asked, function: Callable[..., Any]
 ) -> Callable[..., Any]:
     """The function of a step, or what a test has for it."""
-    if execution.rehearsal is None:
+    if execution.writer.rehearsal is None:
         return function
-    execution.rehearsal.calls[key] += 1
+    execution.writer.rehearsal.calls[key] += 1
     if asked.function == ACTION:  # what stands in for an action gets its params
         return function
-    return execution.rehearsal.stand_in(key, asked.name) or function
+    return execution.writer.rehearsal.stand_in(key, asked.name) or function
 
 
 def failed_again(execution: Execution, key: str) -> Exception:
     """The error that a step or a subtask met in an earlier run."""
     error = rebuilt(*execution.journal.failures[key])
-    execution.failed.append((key, error))
+    execution.writer.failed.append((key, error))
     return error
 
 
@@ -160,10 +160,10 @@ async def note_failure(execution: Execution, key: str, error: Exception) -> None
     """Record that a step or a subtask has failed."""
     if isinstance(error, UnavailableError):
         return  # nobody to tell
-    execution.failed.append((key, error))
+    execution.writer.failed.append((key, error))
     number = execution.claim.epoch
     raised = kind_of_error(error)
-    await execution.write_failure(
+    await execution.writer.write_failure(
         f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}", raised=raised
     )
 
@@ -177,7 +177,7 @@ async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa
 
 async def _transactional(execution: Execution, step: _Step) -> Any:  # noqa: ANN401
     """Do it in one commit with its event; again when the server went away before the commit."""
-    await execution.is_started()
+    await execution.writer.is_started()
     outages, key = 0, step.key
     while True:
         try:
@@ -199,7 +199,7 @@ async def _transactional(execution: Execution, step: _Step) -> Any:  # noqa: ANN
             if key not in journal.results:
                 continue
             encoded = journal.results[key]
-        await execution.rehearsed(f"{execution.claim.task}/{key}:DONE")
+        await execution.writer.rehearsed(f"{execution.claim.task}/{key}:DONE")
         return step.result.decode(encoded)
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dama.definitions.task import TaskDefinition
     from dama.run.asks import Asks
+    from dama.run.pending import Pending
     from dama.store import Outcome, Store
 
 R = TypeVar("R")
@@ -122,19 +123,15 @@ class Endings:
         self._changed = asyncio.Event()
 
     async def wait(
-        self,
-        ids: Sequence[int],
-        *,
-        fail_fast: bool,
-        may_park: Callable[[], bool],
-        park_after: float | None = None,
+        self, ids: Sequence[int], pending: Pending | None = None, *, fail_fast: bool
     ) -> dict[int, Outcome] | None:
         """Wait until all have ended, or one has failed; None when the run should be parked.
+
+        A run that is parked tells what it does besides; who waits outside of a run never is.
 
         However many there are, a look is at a thousand of them: at first at one thousand after the
         other, then at those that are known to have ended here, or in turn.
         """
-        park_after = self.park_after if park_after is None else park_after
         awaited = _Awaited(ids)
         self._awaited.add(awaited)
         try:
@@ -151,7 +148,8 @@ class Endings:
                     return found
                 if awaited.is_behind:
                     continue
-                if clock.monotonic() - begun > park_after and may_park():
+                waited = clock.monotonic() - begun
+                if pending and waited > pending.park_after and pending.may_park():
                     return None
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):

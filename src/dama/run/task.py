@@ -222,16 +222,16 @@ class Task(Doing):
             )
         execution = self._execution
         key, asked = execution.bind("event", _dispatch_key(event.type))
-        with execution.acting():
+        with execution.pending.acting():
             is_sent = execution.replay.has(key, "SENT")
             await execution.replay.turn(key, asked)
         if is_sent:
             return
         meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
-        meta |= {**execution.own_meta(), "idempotency_key": key, "args": asked.args}
+        meta |= {**execution.writer.own_meta(), "idempotency_key": key, "args": asked.args}
         sent = Event(event.type, event.payload, event.error, meta)
-        with execution.acting():
-            await execution.append(Append(self.context_id, sent))
+        with execution.pending.acting():
+            await execution.writer.append(Append(self.context_id, sent))
 
     @asked
     async def changed(self, name: str) -> None:
@@ -246,11 +246,13 @@ class Task(Doing):
         """
         key, asked = self._execution.bind("step", f"changed:{name}")
         self._execution.replay.forgive(key)
-        with self._execution.acting():
+        with self._execution.pending.acting():
             is_done = self._execution.replay.has(key, "DONE")
             await self._execution.replay.turn(key, asked)
             if not is_done:
-                await self._execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
+                await self._execution.writer.write(
+                    f"/{key}:DONE", key=f"DONE/{key}", args=asked.args
+                )
 
     @asked
     async def state(self, slice_: Slice[S]) -> S:
@@ -310,8 +312,8 @@ class Task(Doing):
         payload = {name: value for name, value in amounts.items() if value is not None}
         number = self._execution.key("PROGRESS")
         key = f"{number}@{self._execution.claim.epoch}"
-        with self._execution.acting():
-            await self._execution.write(":PROGRESS", payload, key=key)
+        with self._execution.pending.acting():
+            await self._execution.writer.write(":PROGRESS", payload, key=key)
 
     @asked
     async def log(self, message: str, **fields: Any) -> None:
@@ -319,8 +321,8 @@ class Task(Doing):
         _log.info("context %s: %s", self.context_id, message)
         key = self._execution.key("LOG")
         if key not in self._execution.journal.sent:
-            with self._execution.acting():
-                await self._execution.write(":LOG", {"message": message, **fields}, key=key)
+            with self._execution.pending.acting():
+                await self._execution.writer.write(":LOG", {"message": message, **fields}, key=key)
 
     async def _results(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
         if not ids:

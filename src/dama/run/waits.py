@@ -32,18 +32,18 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
     key, asked = execution.bind("wait", name)
     begun = await _begin(execution, key, asked, {"seconds": seconds})
     if execution.replay.has(key, "DONE"):
-        with execution.acting():
+        with execution.pending.acting():
             await execution.replay.turn(key, asked)
         return
     wait = Wait(is_known=False)
-    with execution.branches.at_rest(), execution.waiting(wait):
+    with execution.branches.at_rest(), execution.pending.waiting(wait):
         wait.until = begun + timedelta(seconds=seconds)
         wait.is_known = True
         left = wait.until - await until_answered(execution.store.now, execution.name)
         await _pass(execution, left.total_seconds())
         wait.is_known = False  # until the function continues
         await execution.replay.turn(key, asked)
-        await execution.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
+        await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
 
 async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
@@ -51,7 +51,7 @@ async def wait_for(execution: Execution, type_: str, timeout: float | None) -> A
     key, asked = execution.bind("wait", f"wait:{type_}")
     begun = await _begin(execution, key, asked, {"type": type_, "timeout": timeout})
     if execution.replay.has(key, "DONE"):
-        with execution.acting():
+        with execution.pending.acting():
             await execution.replay.turn(key, asked)
         result = cast("dict[str, Any] | None", execution.journal.results[key])
     else:
@@ -67,7 +67,7 @@ async def _awaited(
     execution: Execution, wait: Wait, key: str, asked: Asked
 ) -> dict[str, Any] | None:
     """What a signal holds, once the end of the wait is recorded."""
-    with execution.branches.at_rest(), execution.waiting(wait):
+    with execution.branches.at_rest(), execution.pending.waiting(wait):
         found = await _signal(execution, wait, wait.type or "")
         wait.is_known = False  # until the function continues
         await execution.replay.turn(key, asked)
@@ -76,17 +76,19 @@ async def _awaited(
         if found is not None:
             result = {} if found.payload is ABSENT else {"payload": found.payload}
             meta["signal"] = found.version
-        await execution.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
+        await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
     return result
 
 
 async def _begin(execution: Execution, key: str, asked: Asked, payload: dict[str, Any]) -> datetime:
     """When the wait began, in this run or in an earlier one."""
-    with execution.acting():
+    with execution.pending.acting():
         await execution.replay.turn(key, asked)
         waits = execution.journal.waits
         if key not in waits:
-            await execution.write(f"/{key}:WAITING", payload, key=f"WAITING/{key}", args=asked.args)
+            await execution.writer.write(
+                f"/{key}:WAITING", payload, key=f"WAITING/{key}", args=asked.args
+            )
             await execution.recorded()
         return waits[key]
 
@@ -95,7 +97,7 @@ async def _pass(execution: Execution, seconds: float) -> None:
     """Let a time pass; the run leaves memory as soon as nothing else keeps it there."""
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:
-        if left > execution.park_after and execution.may_park():
+        if left > execution.pending.park_after and execution.pending.may_park():
             execution.park()
         await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
 
@@ -112,6 +114,9 @@ async def _signal(execution: Execution, wait: Wait, type_: str) -> Signal | None
         now = await until_answered(execution.store.now, execution.name)
         if wait.until is not None and now >= wait.until:
             return None
-        if clock.monotonic() - begun >= execution.park_after and execution.may_park():
+        if (
+            clock.monotonic() - begun >= execution.pending.park_after
+            and execution.pending.may_park()
+        ):
             execution.park()
         await asyncio.sleep(SIGNAL_POLL_SECONDS)

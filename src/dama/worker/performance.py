@@ -25,9 +25,10 @@ from dama.programs.finding import program_of, task_of
 from dama.programs.programs import Programs
 from dama.run.body import call_body
 from dama.run.errors import LostSignal, ParkSignal, ProgramError
-from dama.run.execution import STARTED, Execution
+from dama.run.execution import Execution
 from dama.run.patience import until_answered
 from dama.run.retries import after_failure
+from dama.run.writer import STARTED
 from dama.spans import is_collecting, span
 from dama.store import Claim
 from dama.store.errors import CircleError
@@ -170,7 +171,7 @@ class Performance:
             beginning = program.beginning if program else STARTED
         except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
             flaw = flaw or error
-        await execution.begin(crew.worker, crew.meta(claim), beginning)
+        await execution.writer.begin(crew.worker, crew.meta(claim), beginning)
         self._tell(_BEGINNINGS[beginning.kind].format(claim.attempt))
         if flaw is not None:
             return Failed(flaw)
@@ -183,7 +184,7 @@ class Performance:
         return outcome
 
     def _program(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
-        tested = execution.rehearsal
+        tested = execution.writer.rehearsal
         if tested and (task.program is None or tested.stand_in(task.name)):
             return None  # a function is called in the process of its test
         suspect = is_suspect(self._claim, task)
@@ -202,7 +203,7 @@ class Performance:
                 await execution.remember()
             return await program.perform() if program else Done(await _called(task, execution))
         except ParkSignal:
-            return execution.parked()
+            return execution.pending.parked()
         except LostSignal:
             return Lost()
         except BaseException as raised:
@@ -234,7 +235,7 @@ class Performance:
         message = f"The attempt is over, and the next one waits for its thread, which is {where}."
         _log.warning("%s: %s", self._name, message)
         key = f"LOG/thread#{self._claim.epoch}"
-        await execution.write(":LOG", {"message": message, "level": "warning"}, key=key)
+        await execution.writer.write(":LOG", {"message": message, "level": "warning"}, key=key)
         await execution.threads.end()
 
     async def _settle(self, execution: Execution, outcome: Outcome) -> None:
@@ -245,8 +246,8 @@ class Performance:
             case Failed(error):
                 await self._fail(execution, error)
             case Retry(error, delay):
-                await execution.will_retry(error, delay)
-                why = execution.secrets.strike(in_words(error))
+                await execution.writer.will_retry(error, delay)
+                why = execution.writer.secrets.strike(in_words(error))
                 self._tell(f"will be tried again in {delay:.1f} s: {why}")
                 epoch = self._claim.epoch
                 await until_answered(
@@ -277,11 +278,11 @@ class Performance:
         if circle:
             error = CircleError.of(self._claim.context_id, who_waits(circle))
             _log.warning("%s", error)
-            await execution.fail_parked(error)
+            await execution.writer.fail_parked(error)
 
     async def _finish(self, execution: Execution, result: object) -> None:
         try:
-            await execution.finish(result)
+            await execution.writer.finish(result)
         except Exception as error:  # noqa: BLE001 - what the database does not take is a failure
             _log.warning("%s: its result was refused: %s", self._name, in_words(error))
             await self._fail(execution, error)
@@ -289,8 +290,8 @@ class Performance:
             self._tell(f"is done after {clock.monotonic() - self._begun:.1f} s")
 
     async def _fail(self, execution: Execution, error: BaseException) -> None:
-        await execution.fail(error)
-        self._tell(f"failed: {execution.secrets.strike(in_words(error))}")
+        await execution.writer.fail(error)
+        self._tell(f"failed: {execution.writer.secrets.strike(in_words(error))}")
 
     def _tell(self, what: str) -> None:
         """Say in the log of the worker what happens to the run."""

@@ -109,6 +109,11 @@ class Worker:
         )
 
     @property
+    def id(self) -> int:
+        """Its id, as the database gave it; another one when it was taken for dead."""
+        return self._members.id
+
+    @property
     def running(self) -> list[int]:
         """The contexts whose runs it executes."""
         return self._holding.contexts()
