@@ -393,7 +393,7 @@ async def test_a_run_that_is_held_and_not_executed_is_handed_back(store, databas
             admin.execute(
                 "UPDATE _data_manager_admin.run_queue SET state = 'running', due_at = NULL, "
                 "worker_id = %s, epoch = epoch + 1 WHERE context_id = %s",
-                [working._id, context],
+                [working.id, context],
             )
             assert (await ended(store, context)).result == 42
 

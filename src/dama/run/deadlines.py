@@ -17,6 +17,7 @@ from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
     from dama.run.execution import Execution
+    from dama.run.pending import Pending
     from dama.run.replay import Asked
     from dama.store import Outcome
 
@@ -31,12 +32,12 @@ async def outcome_within(
         SubtaskError: It failed for good or was cancelled.
     """
     if execution.replay.has(key, "FAILED"):
-        with execution.acting():
+        with execution.pending.acting():
             await execution.replay.turn(key, asked)
         raise failed_again(execution, key)
     outcome = await _awaited(execution, key, context_id, seconds)
     if outcome is None:
-        with execution.acting():
+        with execution.pending.acting():
             await cancel(execution, context_id, f"it did not end within {seconds:g} s")
             error = TimeoutError(
                 f"{asked.name} (context {context_id}) did not end within {seconds:g} s "
@@ -67,13 +68,21 @@ async def _awaited(
     left = (until - await until_answered(execution.store.now, execution.name)).total_seconds()
     deadline = clock.monotonic() + left
     wait = Wait(awaited=(context_id,), fail_fast=True, until=until)
-    with execution.branches.at_rest(), execution.waiting(wait):
-        found = await execution.endings.wait(
-            [context_id],
-            fail_fast=True,
-            may_park=lambda: clock.monotonic() >= deadline or execution.may_park(),
-            park_after=min(execution.park_after, max(left, 0.0)),
-        )
+    with execution.branches.at_rest(), execution.pending.waiting(wait):
+        parking = _Until(execution.pending, deadline, left)
+        found = await execution.endings.wait([context_id], parking, fail_fast=True)
         if found is None and clock.monotonic() < deadline:
             execution.park()
     return found[context_id] if found else None
+
+
+class _Until:
+    """Leave the wait when its time is over, or when the run may leave memory."""
+
+    def __init__(self, pending: Pending, deadline: float, left: float) -> None:
+        self.park_after = min(pending.park_after, max(left, 0.0))
+        self._pending = pending
+        self._deadline = deadline
+
+    def may_park(self) -> bool:
+        return clock.monotonic() >= self._deadline or self._pending.may_park()

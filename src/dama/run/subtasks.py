@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dama import clock
 from dama.run.asks import asked
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from dama.definitions.task import TaskDefinition
     from dama.run.asks import Asks
-    from dama.run.pending import Pending
     from dama.store import Outcome, Store
 
 R = TypeVar("R")
@@ -92,6 +91,20 @@ class Ended(Generic[R]):
         return self.error is None
 
 
+class Parking(Protocol):
+    """When somebody who waits gives up waiting here.
+
+    Attributes:
+        park_after: Seconds after which they may.
+    """
+
+    park_after: float
+
+    def may_park(self) -> bool:
+        """Whether they do so now."""
+        ...
+
+
 class Endings:
     """Tells the runs of one worker when the contexts that they wait for have ended.
 
@@ -123,7 +136,7 @@ class Endings:
         self._changed = asyncio.Event()
 
     async def wait(
-        self, ids: Sequence[int], pending: Pending | None = None, *, fail_fast: bool
+        self, ids: Sequence[int], parking: Parking | None = None, *, fail_fast: bool
     ) -> dict[int, Outcome] | None:
         """Wait until all have ended, or one has failed; None when the run should be parked.
 
@@ -149,7 +162,7 @@ class Endings:
                 if awaited.is_behind:
                     continue
                 waited = clock.monotonic() - begun
-                if pending and waited > pending.park_after and pending.may_park():
+                if parking and waited > parking.park_after and parking.may_park():
                     return None
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
