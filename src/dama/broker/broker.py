@@ -99,12 +99,9 @@ class Broker:
         self.transit = Transit(self, bus) if bus else None
         self._arrivals = Arrivals(self.catalog)
         self._background = Background(self.node_id)
-        self._caller = Caller(
-            self.catalog, self.options, self.middleware, self.transit, self.next_id
-        )
-        self._emitter = Emitter(
-            self.catalog, self.middleware, self.transit, balancer=self.options.balancer
-        )
+        around = self.middleware
+        self._caller = Caller(self.catalog, self.options, around, self.transit, self.next_id)
+        self._emitter = Emitter(self.catalog, around, self.transit, balancer=self.options.balancer)
         self._hosting = Hosting(self, bus_names or {})
         self.services = self._hosting.services
         for service in (*([node_service(self)] if self.options.node_service else []), *services):

@@ -35,7 +35,7 @@ class Connection:
             ends = Ends(app)
             stack.push_async_callback(ends.close)
             client = Client(app, ends, config)
-            stack.enter_context(connecting(client))
+            stack.enter_context(connecting(client.start))
             self._stack = stack.pop_all()
         return client
 

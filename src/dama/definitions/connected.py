@@ -5,21 +5,18 @@ Who connects says so here, so that a definition need not know the client.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
-from typing_extensions import ParamSpec, TypeVar
+from typing_extensions import TypeVar
 
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from dama.definitions.task import TaskDefinition
-
-R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-P = ParamSpec("P")
 
 
 class NotConnectedError(UsageError):
@@ -45,31 +42,24 @@ class Started(Protocol[R_co]):
         ...
 
 
-class Starter(Protocol):
-    """Who can start tasks."""
+Start = Callable[..., Awaitable[Started[Any]]]
+"""Queues a task: gets its definition and its params."""
 
-    async def start(
-        self, task: TaskDefinition[R, P, Any], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Started[R]:
-        """Queue a task."""
-        ...
-
-
-_starters: list[Starter] = []
+_starters: list[Start] = []
 
 
 @contextmanager
-def connecting(starter: Starter) -> Generator[None]:
+def connecting(start: Start) -> Generator[None]:
     """Let definitions start their tasks by this client meanwhile."""
-    _starters.append(starter)
+    _starters.append(start)
     try:
         yield
     finally:
-        _starters.remove(starter)
+        _starters.remove(start)
 
 
-def connected(task: str) -> Starter:
-    """The client that was connected last.
+def connected(task: str) -> Start:
+    """The start of the client that was connected last.
 
     Raises:
         NotConnectedError: There is none.

@@ -85,7 +85,7 @@ class TaskDefinition(Generic[R, P, V]):
             NotConnectedError: There is no `async with dama.connect()` around.
             InvalidParamsError: With every problem there is.
         """
-        return await connected(self.name).start(self, *args, **kwargs)
+        return await connected(self.name)(self, *args, **kwargs)
 
     def named(self, args: Sequence[object], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Params as they were written in a call, by their names.
