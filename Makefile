@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak storm coverage check lint types imports package tracked format bench lock clean rebuild
+.PHONY: help demo test chaos soak storm coverage check lint types imports package tracked format bench reference lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -53,6 +53,9 @@ format: .venv/dev ## Rewrite the sources in the one format
 	@$(BIN)/python -m ruff format $(wildcard $(SOURCES))
 
 ##@ Keep it
+
+reference: .venv/project ## Write the pages of docs/reference that are made from the code
+	@$(BIN)/python tools/reference.py $(ARGS)
 
 lock: .venv/project ## Renew the pinned requirements from pyproject.toml
 	@sh tools/lock

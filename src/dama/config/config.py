@@ -20,7 +20,16 @@ from dama.config.env_file import read_variables
 from dama.config.variables import filled
 from dama.errors import UsageError
 
-FILE_KEYS = ("services", "programs", "inherit", "keep", "database_url", "broker", "gateway")
+# With what they mean, for docs/reference/settings.md.
+FILE_KEYS = {
+    "services": "Modules that are imported for their services: a list.",
+    "programs": "Programs as tasks: a table of tables, see below.",
+    "inherit": "What all programs get of the worker's environment: a list of names, or `NAME*`.",
+    "keep": "How long files of runs stay: a table, see below.",
+    "database_url": "The database, when neither a flag nor the environment names one.",
+    "broker": "How calls are made, and the bus: a table, see below.",
+    "gateway": "How HTTP is served: a table, see below.",
+}
 TABLES = {
     "programs": '[programs."flights.import"] with command = ["./import.sh"]',
     "keep": '[keep] with logs = "30d" and work = "1d"',

@@ -79,8 +79,8 @@ class GatewaySettings:
             somewhere could let its own name lead here.
         origins: Pages of these origins may call, as `https://etl.example.org`.
         trusted_proxies: Addresses whose `X-Forwarded-*` headers are believed.
-        body_limit: Bytes that a body may have.
-        upload_limit: Bytes that an uploaded file may have.
+        body_limit: Bytes that a body may have, or a string such as "1MiB".
+        upload_limit: Bytes that an uploaded file may have, or a string such as "10GiB".
         rate_limit: Requests of one client in a window; 0 for no limit.
         rate_window: Seconds that are counted together.
         before_call: A function of the project, as `my_project.hooks:before`, which is called with

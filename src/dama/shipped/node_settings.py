@@ -14,22 +14,31 @@ from dama.shipped.policies import read_policies
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# What is not of `BrokerOptions`, with what it means, for docs/reference/settings.md.
+ACCESS_KEYS = {
+    "url": "The NATS server, as `nats://127.0.0.1:4222` or `tls://...`; several joined by commas. "
+    "Without it there are no other nodes.",
+    "user": "Who this node is at the server.",
+    "password": "The password of `user`.",
+    "password_file": "A file that has it, readable by its owner only.",
+    "token": "A token, instead of a user.",
+    "token_file": "A file that has it, readable by its owner only.",
+    "nkey_file": "A file with the seed of an NKey.",
+    "creds_file": "A credentials file of NATS.",
+    "ca_file": "Certificates (PEM) that the server must be signed by.",
+    "cert_file": "The certificate (PEM) of this node.",
+    "key_file": "Its key (PEM), without a password.",
+    "startable": "Tasks that other nodes may start, cancel, resume and signal: a list of patterns.",
+    "bus_actions": "Other shipped actions that change something and that other nodes may call: a "
+    "list of names.",
+    "node_id": "The name of this node; by default host and pid.",
+    "prefix": "What the names of the shipped services begin with on the bus; `dama` when it is not "
+    "given, an empty string for nothing.",
+    "offer": "Which shipped services other nodes can call: a list; all when it is not given.",
+}
 SETTINGS = (
-    "url",
-    "user",
-    "password",
-    "password_file",
-    "token",
-    "token_file",
-    "nkey_file",
-    "creds_file",
-    "ca_file",
-    "cert_file",
-    "key_file",
-    "startable",
-    "bus_actions",
+    *ACCESS_KEYS,
     "namespace",
-    "node_id",
     "protocol",
     "accept_other_protocol",
     "balancer",
@@ -37,8 +46,6 @@ SETTINGS = (
     "max_call_level",
     "heartbeat_interval",
     "heartbeat_timeout",
-    "prefix",
-    "offer",
     *POLICIES,
 )
 FILES = (

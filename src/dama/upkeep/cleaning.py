@@ -35,11 +35,12 @@ _log = logging.getLogger("dama.worker")
 
 @dataclass(frozen=True)
 class Keep:
-    """How long things stay after the last event of their context, in seconds; None for ever.
+    """How long things stay after the last event of their context, in seconds; None for forever.
 
     Attributes:
-        logs: The files of runs, and the working folders of trees that failed.
-        work: The working folders of trees that are done.
+        logs: How long the files of runs stay, and the working folders of trees that failed: a
+            duration such as "30d", or "forever".
+        work: How long the working folders of trees that are done stay.
     """
 
     logs: float | None = 30 * DAY
