@@ -103,6 +103,26 @@ def test_what_can_not_be_started_says_why(shims, argv, options, code, words):
     assert words in told["error"]
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("#!/bin/bash\r\necho hello\r\n", "carriage return"),
+        ("#!/no/such/perl -w\nprint 1\n", "interpreter /no/such/perl is missing"),
+        ("#! /no/such/python", "interpreter /no/such/python is missing"),
+    ],
+)
+def test_a_file_that_is_there_is_not_called_missing(shims, tmp_path, content, words):
+    """The kernel says the same of a file that is missing and of one whose interpreter is."""
+    script = tmp_path / "script.sh"
+    script.write_bytes(content.encode())
+    script.chmod(0o755)
+    told = shims.ended(shims.start(str(script)))
+    assert told["code"] == 127
+    assert "the file is there" in told["error"]
+    assert words in told["error"]
+    assert "No such file" not in told["error"]
+
+
 def test_a_script_that_names_no_interpreter_is_one_for_sh(shims, tmp_path):
     """As in a shell, which is where people have tried it."""
     script = tmp_path / "script"

@@ -182,7 +182,7 @@ def _followed(
             echo(f"Its process goes on; end it with: dama cancel {board.root}", err=True)
             echo(f"Follow it with: dama resume {board.root}", err=True)
         else:
-            echo(f"Let it go on with: dama resume {board.root}", err=True)
+            echo(f"Resume it with: dama resume {board.root}", err=True)
         return INTERRUPTED
 
 
@@ -253,7 +253,7 @@ def _print_outcome(root: int, status: str, outcome: Outcome, *, quiet: bool, deb
     else:
         following = [
             ("show", "where it stopped, and why"),
-            ("resume", "let it go on from its last step"),
+            ("resume", "continue after its last step"),
         ]
         _print_failure(root, status, outcome.error or {}, quiet=quiet, debug=debug)
     if not quiet:

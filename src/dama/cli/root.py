@@ -11,13 +11,13 @@ SECTIONS = {
         "run": ("dama.cli.commands.run:run", "Run a task here and follow it to its end."),
         "resume": (
             "dama.cli.commands.resume:resume",
-            "Let a run go on that failed or was interrupted.",
+            "Resume a run that failed or was interrupted.",
         ),
         "cancel": ("dama.cli.commands.cancel:cancel", "Cancel a context with its subtasks."),
-        "up": ("dama.cli.commands.up:up", "Start the database and a worker, until told to stop."),
+        "up": ("dama.cli.commands.up:up", "Start the database and a worker, until it is stopped."),
         "worker": (
             "dama.cli.commands.worker:worker",
-            "Perform what is queued, until told to stop.",
+            "Execute queued runs, until it is stopped.",
         ),
         "gateway": (
             "dama.cli.commands.gateway:gateway",
@@ -60,7 +60,7 @@ SECTIONS = {
         "token": ("dama.cli.commands.token:token", "Make, list and revoke tokens for the gateway."),
         "doctor": (
             "dama.cli.commands.doctor:doctor",
-            "Look whether all is well, and say what to do.",
+            "Check the installation, and say what to do.",
         ),
         "clean": (
             "dama.cli.commands.clean:clean",
@@ -91,7 +91,7 @@ root = LazyGroup(
         "dama run flights.load --help      what a task takes",
         "dama run flights.load --year 2013",
         "dama ls --status ERROR            what failed",
-        "dama resume 42                    let it go on from its last step",
+        "dama resume 42                    resume it after its last step",
     ),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

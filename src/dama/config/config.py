@@ -146,7 +146,7 @@ def load_config(
         MissingVariableError: A setting names a variable that is not set.
     """
     environ = os.environ if environ is None else environ
-    project, settings, source = _read_file((cwd or Path.cwd()).absolute())
+    project, settings, source = _read_file((cwd or _current_folder()).absolute())
     settings = filled(settings, environ, source)
     return Config(
         home=home.expanduser().absolute() if home else home_of(environ),
@@ -162,6 +162,15 @@ def load_config(
         broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ)),
         gateway=MappingProxyType(settings.get("gateway", {})),
     )
+
+
+def _current_folder() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise ConfigError(
+            "The current folder does not exist any more.", "Change to one that does, as with cd ~."
+        ) from None
 
 
 def home_of(environ: Mapping[str, str]) -> Path:

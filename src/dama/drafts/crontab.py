@@ -30,7 +30,9 @@ _MORE_FIELDS = re.compile(
 _SETTING = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
 # For cron itself; HOME, LOGNAME and SHELL are its words too.
 _OF_CRON = ("MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE")
+_NO_COMMANDS = ("root", "www-data", "nobody", "daemon")  # users whom no command is called like
 _USERS = ("root", "www-data", "postgres", "nobody", "daemon", "mail", "backup", "nginx", "mysql")
+_USER = re.compile(r"[a-z_][a-z0-9_-]*")
 _WRAPPERS = ("bash", "sh", "env", "nice", "ionice", "nohup", "timeout", "flock", "sudo", "python",
              "python3", "node", "Rscript", "perl", "exec", "time", "chronic")  # fmt: skip
 
@@ -59,9 +61,7 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
     with_user = bool(re.search(r"(?im)^#.*\bdow\s+user\b|^#.*\buser(-name)?\s+command", text))
     with_user = with_user or source.startswith(("/etc/crontab", "/etc/cron.d/"))
     commands = [found["command"] for line in text.splitlines() if (found := _ENTRY.match(line))]
-    with_user = with_user or (
-        bool(commands) and all(command.split()[0] in _USERS for command in commands)
-    )
+    with_user = with_user or _are_users([command.split()[0] for command in commands])
     shell = _Shell("/bin/sh", "", {}, ())
     programs: list[Draft] = []
     notes: list[str] = []
@@ -82,6 +82,7 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
                 )
                 continue
             programs.append(_draft(found, shell, service, taken, help_))
+            help_ = ""  # what is above an entry is about that one
         elif setting := _SETTING.match(line):
             _take_setting(shell, setting)
         else:
@@ -95,6 +96,13 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
             "(lines such as 15 2 * * * load.sh).",
         )
     return Drafts(source, tuple(programs), tuple(notes))
+
+
+def _are_users(words: list[str]) -> bool:
+    """Whether the first words of all commands are users rather than programs."""
+    if any(word in _NO_COMMANDS for word in words):
+        return all(_USER.fullmatch(word) and word not in _WRAPPERS for word in words)
+    return bool(words) and all(word in _USERS for word in words)
 
 
 def _take_setting(shell: _Shell, setting: re.Match[str]) -> None:
@@ -129,7 +137,7 @@ def _read_entry(entry: re.Match[str], *, with_user: bool) -> _Entry:
         text = text[found.end() :]
     if more:
         when = _without_seconds([*when.split(), *more], notes)
-    if with_user:
+    if with_user or text.split()[0] in _NO_COMMANDS:
         user, *rest = text.split(None, 1)
         text = rest[0] if rest else ""
         notes.append(f"cron ran it as the user {user}.")

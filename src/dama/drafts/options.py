@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dama.definitions.command import Command
 
+_FLAGS = ("store_true", "store_false", "store_const", "count")  # actions that take no value
 MOST_TABLES = 20
 LONGEST_TABLE = 50_000
 _PYTHON_TYPES = {
@@ -137,7 +138,7 @@ def _python_type(
     words: dict[str, ast.expr], plain: dict[str, Any], names: list[str]
 ) -> tuple[str, tuple[str, ...]]:
     is_flag = plain.get("is_flag") is True or any("/-" in name for name in names)
-    if is_flag or plain.get("action") in {"store_true", "store_false"}:
+    if is_flag or plain.get("action") in _FLAGS:
         return "boolean", ()
     named = words.get("type")
     choices = words.get("choices")

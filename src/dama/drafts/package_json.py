@@ -57,7 +57,7 @@ def _scripts(path: Path) -> dict[str, str]:
     if not isinstance(scripts, dict):
         raise InvalidDefinitionError(f"scripts of {path} is {scripts!r}: wanted a table of texts.")
     found = cast("dict[str, object]", scripts)
-    return {name: text for name, text in found.items() if isinstance(text, str)}
+    return {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
 
 
 def _is_hook(name: str, scripts: dict[str, str]) -> bool:

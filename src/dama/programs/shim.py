@@ -283,7 +283,7 @@ class Shim:
                 os._exit(NOT_STARTED)
             self.take_files()
             self.take_limits()
-            os.chdir(self.spec["cwd"])
+            self.enter(self.spec["cwd"])
             self.execute(self.spec["argv"], report)
         except FileNotFoundError as error:
             code = NOT_FOUND
@@ -293,6 +293,13 @@ class Shim:
         finally:
             os._exit(code)
 
+    def enter(self, folder: str) -> None:
+        """Change to the folder that it is started in."""
+        try:
+            os.chdir(folder)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "its folder is missing", folder) from None
+
     def execute(self, argv: list[str], _report: int) -> None:
         """Become the program; a script that names no interpreter is one for sh, as in a shell.
 
@@ -301,18 +308,20 @@ class Shim:
             _report: Where the shim hears why it could not; closed when it could.
         """
         refused: OSError | None = None
+        missing = ""
         for path in found_by(argv[0], self.environment.get("PATH", os.defpath)):
             try:
                 os.execve(path, argv, self.environment)
             except (FileNotFoundError, NotADirectoryError):
-                continue
+                missing = missing or missing_for(path)
             except PermissionError as error:  # another folder may have one that can be started
                 refused = error
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
                 os.execve("/bin/sh", ["/bin/sh", path, *argv[1:]], self.environment)
-        raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), argv[0])
+        words = missing or os.strerror(errno.ENOENT)
+        raise refused or FileNotFoundError(errno.ENOENT, words, argv[0])
 
     def take_files(self) -> None:
         """Standard input, output and error."""
@@ -535,6 +544,29 @@ def default_signals() -> None:
         except (OSError, ValueError):  # KILL and STOP
             pass
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def missing_for(path: str) -> str:
+    """What a file that is there needs to be started and does not find; empty when it is not there.
+
+    The kernel says only that something does not exist, as if it were the file itself.
+    """
+    try:
+        with open(path, "rb") as file:
+            first = file.read(256)
+    except OSError:
+        return ""
+    if not first.startswith(b"#!"):
+        return "the file is there, but not the loader it was built for"
+    line = first[2:].partition(b"\n")[0]
+    words = line.split()
+    name = words[0].decode(errors="replace") if words else ""
+    if line.endswith(b"\r"):
+        return (
+            f"the file is there, but its first line ends with a carriage return, so that the "
+            f"interpreter {name} is not found. Convert its lines with sed -i 's/\\r$//'"
+        )
+    return f"the file is there, but its interpreter {name} is missing"
 
 
 def found_by(name: str, path: str) -> list[str]:

@@ -155,3 +155,12 @@ def test_messages_name_the_file_that_was_read(tmp_path):
     database = load_config(cwd=tmp_path, environ={"HOME": "/h"}).database
 
     assert database == ExternalDatabase("postgresql://p/", "pyproject.toml")
+
+
+def test_a_current_folder_that_was_deleted_is_said(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(ConfigError, match="does not exist any more"):
+        load_config(environ={"DAMA_HOME": "/srv/dama"})

@@ -203,3 +203,46 @@ def test_no_file_ends_the_import(tmp_path, char):
         (tmp_path / name).write_text(char * 100_000)
     write_toml(draft_source(tmp_path, tmp_path, "wild"))
     assert read_line(char * 200_000).words is None
+
+
+def test_users_without_a_header_are_users_also_beside_ones_that_nobody_knows():
+    """`etl /srv/poll.sh` alone may be a command; beside `root` it is a column."""
+    text = (
+        "*/10 * * * *\tetl\t/srv/poll.sh --a 1\n0 4 * * * www-data php artisan run >/dev/null\n"
+        "@hourly root cd / && run-parts x\n"
+    )
+    programs = draft_crontab("-", text, "cron").programs
+    assert [draft.command for draft in programs] == [
+        ("/srv/poll.sh", "--a", "1"), ("php", "artisan", "run"), ("run-parts", "x"),
+    ]  # fmt: skip
+    assert "cron ran it as the user etl." in programs[0].notes
+
+
+def test_one_user_among_commands_is_a_user_of_that_entry():
+    text = "5 5 * * * root /srv/a.sh\n6 5 * * * /srv/b.sh x\n7 5 * * * python3 /srv/c.py\n"
+    programs = draft_crontab("-", text, "cron").programs
+    assert [draft.command for draft in programs] == [
+        ("/srv/a.sh",), ("/srv/b.sh", "x"), ("python3", "/srv/c.py"),
+    ]  # fmt: skip
+
+
+def test_a_comment_is_about_the_entry_below_it():
+    text = "# Nightly load\n0 3 * * * /srv/a.sh\n0 4 * * * /srv/b.sh\n"
+    assert [draft.help for draft in draft_crontab("-", text, "c").programs] == ["Nightly load", ""]
+
+
+def test_an_option_that_is_counted_takes_no_value():
+    text = (
+        "import argparse\np = argparse.ArgumentParser()\n"
+        "p.add_argument('-v', '--verbose', action='count')\n"
+    )
+    (option,) = find_options("python", text)
+    assert option.type == "boolean"
+
+
+def test_a_script_of_nothing_is_no_program(tmp_path):
+    package = tmp_path / "package.json"
+    package.write_text('{"scripts": {"a": " ", "b": "node b.js"}}')
+    assert [draft.name.split(".")[-1] for draft in draft_source(package, tmp_path).programs] == [
+        "b"
+    ]

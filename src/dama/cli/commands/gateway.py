@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--port", type=click.IntRange(0, 65535), help="There; 8080 by default, 0 for any.")
 @click.pass_obj
 def gateway(session: Session, *, host: str | None, port: int | None) -> int:
-    """Serve actions, tasks and contexts over HTTP, until told to stop.
+    """Serve actions, tasks and contexts over HTTP, until it is stopped.
 
     It knows nothing that is not in the database: any number of copies may serve behind any proxy.
     Every request needs a token. That of this user is in gateway.token of DAMA_HOME, and `dama token

@@ -65,7 +65,7 @@ def pause(session: Session, name: str, *, as_json: bool) -> None:
     """Start nothing of a queue any more; what runs goes on."""
     from dama.operations import queues
 
-    said = f"The queue {name} is paused. Let it go on with: dama queue resume {name}"
+    said = f"The queue {name} is paused. Resume it with: dama queue resume {name}"
     _do(session, lambda app: queues.pause(app, name), said, as_json=as_json)
 
 

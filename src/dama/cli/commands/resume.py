@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
-@click.option("--enqueue", is_flag=True, help="Return at once; a worker performs it.")
+@click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
 @click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
 @json_option("Print the outcome as one JSON document.")
 @click.pass_obj

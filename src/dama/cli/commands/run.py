@@ -186,7 +186,7 @@ def run_options() -> list[click.Option]:
 
     return [
         option("--detach", "Return at once; it runs in the background.", is_flag=True),
-        option("--enqueue", "Return at once; a worker performs it.", is_flag=True),
+        option("--enqueue", "Return at once; a worker executes it.", is_flag=True),
         option(
             "--key",
             "Idempotency key: the same task with the same key is started once.",
@@ -273,7 +273,7 @@ run = TaskGroup(
     help="""Run a task here and follow it to its end.
 
     The task is a context of its own in the database, and each of its steps is kept. Ctrl-C stops
-    it, and `dama resume` lets it go on from its last step.
+    it, and `dama resume` continues after its last step.
 
     Its options come from its signature: `dama run NAME --help`. What follows `--` is a program that
     needs no declaration; Ctrl-C lets it go on, and `dama cancel` ends it.

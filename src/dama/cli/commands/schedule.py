@@ -212,7 +212,7 @@ def pause(session: Session, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(None)
         return
-    echo_line(f"The schedule {name} is paused. Let it go on with: dama schedule resume {name}")
+    echo_line(f"The schedule {name} is paused. Resume it with: dama schedule resume {name}")
 
 
 @schedule.command(epilog=examples("dama schedule resume nightly"))

@@ -86,5 +86,5 @@ def _print_next(context: ContextRow) -> None:
         (f"dama tree {number}", "its subtasks"),
     ]
     if context.status != "DONE":
-        commands.append((f"dama resume {number}", "let it go on from its last step"))
+        commands.append((f"dama resume {number}", "continue after its last step"))
     print_next(*commands)

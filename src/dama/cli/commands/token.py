@@ -58,7 +58,7 @@ def add(
     expires: str | None,
     as_json: bool,
 ) -> None:
-    """Make a token and print it: it can not be read again."""
+    """Make a token and print it: it cannot be read again."""
     from dama.config.duration import parse_duration
 
     lifetime = None if expires is None else parse_duration(expires, of="--expires")
