@@ -95,7 +95,7 @@ def write_toml(drafts: Drafts) -> str:
         *_comment(f"Programs drafted from {drafts.source} by `dama import`; nothing was run."),
         *_comment("Review them. Lines with # and no blank are suggestions: take the # away."),
     ]
-    for note in drafts.notes:
+    for note in drafts.notes or (() if drafts.programs else ("It has nothing to declare.",)):
         lines += _comment(note)
     for draft in drafts.programs:
         lines += ["", *_declaration(draft)]

@@ -40,6 +40,7 @@ class _Target:
     help: str = ""
     text: str = ""
     recipe: str = ""
+    has_pattern: bool = False  # `a.o b.o: %.o: %.c`
 
     @property
     def is_file(self) -> bool:
@@ -47,7 +48,7 @@ class _Target:
         if not re.search(r"[./]", self.name):
             return False
         makes_it = re.search(r"\$(?:@|[({]@[DF]?[)}])", self.recipe) or self.name in self.recipe
-        return not self.recipe.strip() or bool(makes_it)
+        return not self.recipe.strip() or self.has_pattern or bool(makes_it)
 
 
 @dataclass
@@ -151,6 +152,7 @@ def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[
         if name.startswith(".") or re.search(r"[%$()]", name):
             continue
         target = found.targets.setdefault(name, _Target(name))
+        target.has_pattern |= re.match(r"[^:;]*%[^:;]*:", prerequisites) is not None
         target.help = target.help or described.strip() or comment
         target.text += f"{prerequisites}\n"
         target.recipe += f"{prerequisites.partition(';')[2]}\n"

@@ -246,3 +246,19 @@ def test_a_script_of_nothing_is_no_program(tmp_path):
     assert [draft.name.split(".")[-1] for draft in draft_source(package, tmp_path).programs] == [
         "b"
     ]
+
+
+def test_a_static_pattern_makes_files(tmp_path):
+    makefile = tmp_path / "Makefile"
+    makefile.write_text(
+        "a.o b.o: %.o: %.c\n\tcc -c $<\nload-x load-y: load-%: init\n\t./load.sh $*\n"
+    )
+    programs = draft_source(makefile, tmp_path).programs
+    assert [draft.command for draft in programs] == [("make", "load-x"), ("make", "load-y")]
+
+
+@pytest.mark.parametrize(("name", "text"), [("Makefile", "# soon\n"), ("package.json", "{}")])
+def test_a_source_of_nothing_says_so(tmp_path, name, text):
+    source = tmp_path / name
+    source.write_text(text)
+    assert "nothing to declare" in write_toml(draft_source(source, tmp_path))

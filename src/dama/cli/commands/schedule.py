@@ -101,6 +101,7 @@ def add(  # noqa: PLR0913 - one for each option
     as_json: bool,
 ) -> None:
     """Start a task by a schedule from now on."""
+    from dama.definitions.errors import InvalidParamsError
     from dama.domain.schedule import Schedule
     from dama.operations import schedules
 
@@ -120,7 +121,11 @@ def add(  # noqa: PLR0913 - one for each option
         async with session.app(with_services=True) as app:
             return await schedules.add(app, new)
 
-    first = asyncio.run(keep())
+    try:
+        first = asyncio.run(keep())
+    except InvalidParamsError as error:
+        hint = f"Write --param NAME=VALUE; `dama run {task} --help` shows what it takes."
+        raise InvalidParamsError(error.task, error.problems, hint) from error
     if as_json:
         print_json({"next_at": first})
         return
