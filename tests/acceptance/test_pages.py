@@ -71,6 +71,7 @@ PAGES = {
         left_out={"activate": "the environment is there", "DAMA_HOME": "the tests have a server"},
         shown="dama",
     ),
+    "docs/concepts/architecture.md": Page(others={"": "a drawing"}),
     "docs/concepts/security.md": Page(
         files=SMALL_PROJECT | {"secret.txt": "old word\n"},
         before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
