@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak storm coverage check lint types imports package tracked format bench reference lock clean rebuild
+.PHONY: help demo test chaos soak storm replay coverage check lint types imports package tracked format bench reference lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -32,6 +32,10 @@ soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (AR
 
 storm: .venv/dev .venv/project ## Every verb of the store at once, among strangers' locks (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.integration.storm $(ARGS)
+
+replay: .venv/dev .venv/project ## Random programs, killed and parked at each event (PROGRAMS=500 SEED=7)
+	@REPLAY_PROGRAMS=$(or $(PROGRAMS),100) REPLAY_SEED=$(or $(SEED),1) REPLAY_ROUNDS=60 \
+	  $(BIN)/python -m pytest tests/integration/test_random_programs.py $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)
 	@$(BIN)/python -m benchmarks $(ARGS)

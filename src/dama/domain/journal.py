@@ -35,7 +35,7 @@ class Entry:
         function: Of a step: `module:qualname`; None when the journal does not say.
         args: A digest of what it was called with; None when it does not say.
         place: The branch of the function that asked for it; "" for the function itself.
-        within: The key of the step that it is a part of.
+        within: The keys of the steps that it is a part of, from the outermost.
     """
 
     key: str
@@ -45,7 +45,7 @@ class Entry:
     function: str | None = None
     args: str | None = None
     place: str = ""
-    within: str | None = None
+    within: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ class Journal:
         entries: What was recorded, in its order, without what is tried again.
         failures: The payload and the meta of the failures among them, by key.
         tried: The keys of steps that failed and are tried again.
+        attempts_failed: How many attempts have failed since the start, or since it was resumed.
         began: The id of the first event.
         has_news: Whether an event from outside came after all that the runs have recorded.
     """
@@ -85,6 +86,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.failures: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self.tried: set[str] = set()
+        self.attempts_failed = 0
         self.began: int | None = None
         self.has_news = False
         self.results: dict[str, Any] = {}
@@ -113,14 +115,18 @@ class Journal:
         meta: Mapping[str, object] = event.meta if isinstance(event.meta, Mapping) else {}
         if "idempotency_key" in meta:
             self.sent.add(str(meta["idempotency_key"]))
-        if "epoch" not in meta and kind_of(event.type) is None:
+        kind = kind_of(event.type)
+        if "epoch" not in meta and kind is None:
             self.has_news = True
             signal = Signal(event.version, event.payload)
             self.signals.setdefault(event.type, []).append(signal)
+        self.attempts_failed = (
+            0 if kind == "RESUMED" else self.attempts_failed + (kind == "RETRYING")
+        )
         found = step_key(event.type)
         if found is not None:
             self._take_step(event, *found, meta)
-        elif kind_of(event.type) in {"RETRYING", "ERROR"}:
+        elif kind in {"RETRYING", "ERROR"}:
             self._try_again(meta)
         elif "epoch" in meta and str(meta.get("idempotency_key")).startswith("dispatch/"):
             self._enter(event, str(meta["idempotency_key"]), "SENT", meta)
@@ -207,15 +213,20 @@ class Journal:
                 function=_text(meta.get("function")),
                 args=_text(meta.get("args", meta.get("spawned"))),
                 place=_text(meta.get("place")) or "",
-                within=_text(meta.get("within")),
+                within=_keys(meta.get("within")),
             )
         )
 
 
 def _above(place: str) -> list[str]:
-    """A place and those that it branched off from: "1.2" has "1.2", "1" and ""."""
-    parts = place.split(".") if place else []
-    return [".".join(parts[:length]) for length in range(len(parts) + 1)]
+    """A place and those that it branched off from: "1.2:3" has "1.2:3", "1.2:", "1.2", "1", ""."""
+    ends = [end for mark in re.finditer("[.:]", place) for end in mark.span()]
+    return ["", *(place[:end] for end in ends), place]
+
+
+def _keys(value: object) -> tuple[str, ...]:
+    found = cast("list[object]", value) if isinstance(value, list) else [value]
+    return tuple(key for key in found if isinstance(key, str))
 
 
 def _text(value: object) -> str | None:

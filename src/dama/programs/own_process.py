@@ -266,4 +266,4 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
             raise asyncio.CancelledError from error
         case _:
             Told.failed_with = execution.writer.steps_of(error)
-            return after_failure(task, execution.claim.attempt, error)
+            return after_failure(task, execution.attempt, error)

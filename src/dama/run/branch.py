@@ -1,7 +1,8 @@
 """Branches: the parts of a task's function that go on side by side, and which of them can move.
 
 The function itself is one; each asyncio task that it starts is another, numbered in the order in
-which they are started, so that "1.2" is the same branch in every run of the same code.
+which they are started, so that "1.2" is the same branch in every run of the same code. The function
+of a step that the branch does is "1.2:", and the tasks that it starts are "1.2:1", "1.2:2".
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from weakref import WeakSet
 from typing_extensions import override
 
 from dama.contained import Offspring, offspring
+from dama.run.errors import LostSignal, ParkSignal
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
 # Where a coroutine stands that waits for others of its process; but for asyncio.sleep.
 _WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py"})
 
@@ -112,10 +115,10 @@ class Branch(Offspring):
     Args:
         branches: All of them.
         place: The numbers on the way to it.
-        within: The key of the step that it is a part of.
+        within: The keys of the steps that it is a part of, from the outermost.
     """
 
-    def __init__(self, branches: Branches, place: str = "", within: str | None = None) -> None:
+    def __init__(self, branches: Branches, place: str = "", within: tuple[str, ...] = ()) -> None:
         self.branches = branches
         self.place = place
         self.within = within
@@ -124,12 +127,14 @@ class Branch(Offspring):
     @override
     def child(self) -> Branch:
         number = next(self._numbers)
-        place = f"{self.place}.{number}" if self.place else str(number)
+        is_first = not self.place or self.place.endswith(PARTS)
+        place = f"{self.place}{number}" if is_first else f"{self.place}.{number}"
         return Branch(self.branches, place, self.within)
 
     @override
     def born(self, task: asyncio.Task[Any]) -> None:
         self.branches.add(task)
+        task.add_done_callback(_look_at)
 
     @override
     def timed(self, handle: asyncio.TimerHandle) -> None:
@@ -162,7 +167,8 @@ def inside(step: str) -> Generator[None]:
     if branch is None:
         yield
         return
-    own = offspring.set(Branch(branch.branches, "", step))
+    parts = Branch(branch.branches, branch.place + PARTS, (*branch.within, step))
+    own = offspring.set(parts)
     try:
         yield
     finally:
@@ -182,6 +188,12 @@ def from_thread() -> Generator[None]:
             yield
         finally:
             branch.branches.blocked_threads -= 1
+
+
+def _look_at(task: asyncio.Task[Any]) -> None:
+    """Nobody may wait for a branch any more, and asyncio need not say that its run is over."""
+    if isinstance(getattr(task, "_exception", None), ParkSignal | LostSignal):
+        task.exception()
 
 
 def _innermost(task: asyncio.Task[Any]) -> object:

@@ -34,16 +34,18 @@ async def outcome_within(
     if execution.replay.has(key, "FAILED"):
         with execution.pending.acting():
             await execution.replay.turn(key, asked)
-        raise failed_again(execution, key)
+            error = failed_again(execution, key)
+            await _cancel_late(execution, context_id, seconds)
+            raise error
     outcome = await _awaited(execution, key, context_id, seconds)
     if outcome is None:
         with execution.pending.acting():
-            await cancel(execution, context_id, f"it did not end within {seconds:g} s")
             error = TimeoutError(
                 f"{asked.name} (context {context_id}) did not end within {seconds:g} s "
                 "and was cancelled."
             )
-            await note_failure(execution, key, error)
+            await note_failure(execution, key, error, asked)
+            await _cancel_late(execution, context_id, seconds)
             raise error
     if outcome.status != "DONE":
         raise SubtaskError(context_id, asked.name, outcome.error)
@@ -58,6 +60,11 @@ async def cancel(execution: Execution, context_id: int, why: str) -> None:
     await until_answered(
         lambda: end([context_id], why, meta, parent=claim.context_id), execution.name
     )
+
+
+async def _cancel_late(execution: Execution, context_id: int, seconds: float) -> None:
+    """Cancel it once its failure is recorded: a run that dies in between does it again."""
+    await cancel(execution, context_id, f"it did not end within {seconds:g} s")
 
 
 async def _awaited(

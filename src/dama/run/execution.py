@@ -127,6 +127,11 @@ class Execution:
                     journal.take(event)
 
     @property
+    def attempt(self) -> int:
+        """1 for the first, one more after each that failed; a dead worker is no failure."""
+        return self.journal.attempts_failed + 1
+
+    @property
     def work_path(self) -> str:
         """Where the working folder is."""
         return str(self._work_dir)
@@ -165,9 +170,9 @@ class Execution:
         """
         self._refuse_late()
         branch = asker.get()
-        place, within = (branch.place, branch.within) if branch else ("", None)
-        if within is not None:
-            name = f"{within}/{name}"
+        place, within = (branch.place, branch.within) if branch else ("", ())
+        if within:
+            name = f"{within[-1]}/{name}"
         asked = Asked(name, what, function, args, place, within)
         return self.replay.bind(asked), asked
 

@@ -39,8 +39,8 @@ class RunFacts:
 
     @property
     def attempt(self) -> int:
-        """1 for the first, one more after each failure."""
-        return self._execution.claim.attempt
+        """1 for the first, one more after each failure; a worker that dies or stops is none."""
+        return self._execution.attempt
 
     @property
     def work_dir(self) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from typing_extensions import override
 
 from dama import clock
+from dama.run.branch import PARTS
 from dama.run.errors import DivergedError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 MAINS = frozenset({"__main__", "__dama_main__"})
 TURNS = 12  # of the loop, in which a branch comes from one outcome to its next ask
 PAUSE = 0.05
+LOOKS = 4  # in a row that find nothing in motion: a timer may just have fired
 NO_ARGS = ""
 ANY_ARGS = "?"
 PATIENCE = 60.0  # with a branch that can move and does not ask for what is recorded
@@ -47,7 +49,7 @@ class Asked:
         function: Of a step.
         args: A digest of what it is called with: `NO_ARGS`, or `ANY_ARGS` when it cannot be said.
         place: The branch.
-        within: The key of the step that it is a part of.
+        within: The keys of the steps that it is a part of, from the outermost.
     """
 
     name: str
@@ -55,7 +57,7 @@ class Asked:
     function: str | None = None
     args: str = NO_ARGS
     place: str = ""
-    within: str | None = None
+    within: tuple[str, ...] = ()
 
     @override
     def __str__(self) -> str:
@@ -75,6 +77,13 @@ class _Record:
     @override
     def __str__(self) -> str:
         return _words(self.what, self.key, self.function)
+
+
+@dataclass
+class _Begun:
+    index: int
+    place: str
+    is_taken: bool = False
 
 
 class Replay:
@@ -100,12 +109,15 @@ class Replay:
         self._is_taken = bytearray(len(self._entries))
         self._next = 0
         self._lenient = 0  # records before it may be left out
-        self._keys: set[str] = {entry.key for entry in entries}
+        self._begun: dict[str, _Begun] = {}
         self._changed = asyncio.Event()
         self._held: list[tuple[int, object]] = []
         self.diverged: DivergedError | None = None
         for index, entry in enumerate(self._entries):
             self._add(index, entry)
+        for index, entry in enumerate(self._entries):
+            self._add_begun(index, entry)
+        self._keys = {entry.key for entry in entries} | set(self._begun)
 
     @property
     def is_over(self) -> bool:
@@ -122,7 +134,7 @@ class Replay:
             raise self.diverged
         record = self._record_of(asked)
         if record is None:
-            return self._new_key(asked)
+            return self._begun_key(asked) or self._new_key(asked)
         self._unclaimed[_base(record.key)][record.place].remove(record)
         if not self._is_forgiven(record) and (difference := _difference(record, asked)):
             self.diverge(*difference)
@@ -145,20 +157,25 @@ class Replay:
         """
         record = self._records.get(key)
         index = record.indexes.pop(0) if record and record.indexes else len(self._entries)
+        if key in self._begun and index == len(self._entries):
+            await self._hold(self._begun[key].index, found)
+            return
         if index == len(self._entries) and key in self._tried:
             return
         if index < self._lenient:
             self._take(index)
             return
-        if self._next < index:
-            self._held.append((index, found))
-            try:
-                with self._branches.at_rest():
-                    await self._until(index)
-            finally:
-                self._held.remove((index, found))
+        await self._hold(index, found)
         if index < len(self._entries):
             self._take(index)
+
+    async def all(self, found: object) -> None:
+        """Wait until all that was recorded has come to its turn: what follows is new.
+
+        Raises:
+            DivergedError: It never will.
+        """
+        await self._hold(len(self._entries), found)
 
     def has(self, key: str, kind: str) -> bool:
         """Whether something of a kind is recorded with a key."""
@@ -198,14 +215,25 @@ class Replay:
         if not self.is_over:
             self.diverge(self._missing(), "the function returned without it")
 
+    async def _hold(self, index: int, found: object) -> None:
+        if self._next >= index:
+            return
+        self._held.append((index, found))
+        try:
+            with self._branches.at_rest():
+                await self._until(index)
+        finally:
+            self._held.remove((index, found))
+
     async def _until(self, index: int) -> None:
-        begun, turns = clock.monotonic(), 0
+        begun, turns, looks = clock.monotonic(), 0, 0
         while self._next < index and index >= self._lenient:
             if turns < TURNS:
                 turns += 1
                 await asyncio.sleep(0)
                 continue
-            if self.diverged or not self._branches.can_move():
+            looks = 0 if self._branches.can_move() else looks + 1
+            if self.diverged or looks >= LOOKS:
                 _, found = max(self._held, key=lambda held: held[0])  # what is new, if anything
                 self.diverge(self._missing(), f"{found} in its place")
             if clock.monotonic() - begun > PATIENCE:
@@ -214,7 +242,7 @@ class Replay:
             with suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await changed.wait()
-                    turns = 0
+                    turns = looks = 0
 
     def _take(self, index: int) -> None:
         self._is_taken[index] = 1
@@ -240,6 +268,22 @@ class Replay:
             places.setdefault(entry.place, []).append(record)
         record.function = record.function or entry.function
         record.indexes.append(index)
+
+    def _add_begun(self, index: int, entry: Entry) -> None:
+        """The steps that an entry is a part of and that have no outcome."""
+        places = entry.place.split(PARTS)
+        for depth, key in enumerate(entry.within):
+            if key not in self._records and key not in self._begun:
+                self._begun[key] = _Begun(index, PARTS.join(places[: depth + 1]))
+
+    def _begun_key(self, asked: Asked) -> str | None:
+        """The key of a step that was under way when its run ended: its parts are recorded."""
+        for key, begun in self._begun.items():
+            is_asked = asked.what == "step" and _base(key) == _base(asked.name)
+            if is_asked and begun.place == asked.place and not begun.is_taken:
+                begun.is_taken = True
+                return key
+        return None
 
     def _record_of(self, asked: Asked) -> _Record | None:
         places = self._unclaimed.get(_base(asked.name))
@@ -324,4 +368,4 @@ def _base(key: str) -> str:
 def _without_parts(entries: Sequence[Entry]) -> list[Entry]:
     """Entries but for the parts of steps that have an outcome: their functions are not called."""
     ended = {entry.key for entry in entries if entry.kind in {"DONE", "FAILED"}}
-    return [entry for entry in entries if entry.within not in ended]
+    return [entry for entry in entries if ended.isdisjoint(entry.within)]

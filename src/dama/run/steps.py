@@ -89,12 +89,13 @@ async def do_bound(
             with inside(key):
                 value = await _called(execution, call)
             encoded = result.encode(value)
+            await execution.replay.all(asked)
             await execution.writer.append(_done(execution, key, encoded, asked))
             return result.decode(encoded)
         except Exception as error:
             if execution.is_closed:
                 raise LostSignal from error
-            await note_failure(execution, key, error)
+            await note_failure(execution, key, error, asked)
             raise
 
 
@@ -133,8 +134,12 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Append:
-    meta: dict[str, Any] = {"function": asked.function, "args": asked.args}
-    return execution.writer.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
+    return execution.writer.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **_known_by(asked))
+
+
+def _known_by(asked: Asked) -> dict[str, Any]:
+    """What a later run knows the record by."""
+    return {"function": asked.function, "args": asked.args}
 
 
 def _stood_in(
@@ -156,15 +161,15 @@ def failed_again(execution: Execution, key: str) -> Exception:
     return error
 
 
-async def note_failure(execution: Execution, key: str, error: Exception) -> None:
+async def note_failure(execution: Execution, key: str, error: Exception, asked: Asked) -> None:
     """Record that a step or a subtask has failed."""
     if isinstance(error, UnavailableError):
         return  # nobody to tell
     execution.writer.failed.append((key, error))
     number = execution.claim.epoch
-    raised = kind_of_error(error)
+    meta = {"raised": kind_of_error(error), **_known_by(asked)}
     await execution.writer.write_failure(
-        f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}", raised=raised
+        f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}", **meta
     )
 
 

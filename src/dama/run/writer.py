@@ -135,7 +135,7 @@ class Writer:
         if branch is not None and branch.place:
             meta["place"] = branch.place
         if branch is not None and branch.within:
-            meta["within"] = branch.within
+            meta["within"] = list(branch.within)
         return meta
 
     async def write(

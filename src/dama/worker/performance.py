@@ -210,19 +210,22 @@ class Performance:
             if self._is_told:
                 raise asyncio.CancelledError from raised
             error = raised  # whatever a task raises is its outcome
-        outcome = self._after(task, error)
+        outcome = self._after(task, execution, error)
         if isinstance(outcome, Failed | Retry):
             await self._end_threads(execution, outcome)
         return outcome
 
-    def _after(self, task: TaskDefinition[Any], error: BaseException) -> Outcome:
+    def _after(
+        self, task: TaskDefinition[Any], execution: Execution, error: BaseException
+    ) -> Outcome:
         claim = self._claim
         if isinstance(error, ProgramError) and is_suspect(claim, task):
             return Failed(PoisonError(claim, str(error)))
         count = self._crew.interruptions[claim.context_id]
         if isinstance(error, UnavailableError) and count < MOST_INTERRUPTIONS:
             return Interrupted(error)
-        return after_failure(task, claim.attempt, error)
+        attempt = claim.attempt if isinstance(error, ProgramError) else execution.attempt
+        return after_failure(task, attempt, error)
 
     async def _end_threads(self, execution: Execution, outcome: Failed | Retry) -> None:
         """Let no other attempt begin beside a thread of this one."""

@@ -1,0 +1,74 @@
+"""Workers that are killed or stopped again and again, until contexts have ended.
+
+python interrupting.py URL SEED ROUNDS CONTEXT...
+
+This process has loaded everything and forks for each worker, which it kills with SIGKILL, or stops
+with SIGTERM, once the database shows so many more events. After so many rounds one goes to the end.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from random import Random
+
+import psycopg
+
+from dama.definitions.registry import Registry
+from dama.signals import on_signals
+from dama.store import Store
+from dama.worker.worker import Worker
+from tests.integration.random_programs import programs
+
+NEWS = """
+    SELECT count(*) FROM _data_manager_admin.event_store_prototype
+    WHERE type NOT LIKE '%%:STARTED'
+"""
+OPEN = """
+    SELECT count(*) FROM _data_manager_admin.etl_context
+    WHERE context_id = ANY(%s) AND status = 'OPEN'
+"""
+
+
+async def work(url: str, park_after: float) -> None:
+    """Until a signal comes."""
+    ended = asyncio.Event()
+    on_signals((signal.SIGTERM,), ended.set)
+    async with Store.opened(url) as store:
+        worker = Worker(store, Registry([programs]), park_after=park_after, slots=50)
+        async with worker.working():
+            await ended.wait()
+
+
+def fork(url: str, park_after: float) -> int:
+    """A worker; its process."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(work(url, park_after))
+        finally:
+            os._exit(0)
+    return pid
+
+
+def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
+    random = Random(seed)  # noqa: S311 - not a secret
+    with psycopg.connect(url, autocommit=True) as connection:
+
+        def number(query: str, *args: object) -> int:
+            return connection.execute(query, args).fetchone()[0]
+
+        while number(OPEN, contexts):
+            rounds -= 1
+            until = number(NEWS) + random.choice((1, 1, 2, 3, 5)) if rounds > 0 else 10**9
+            pid = fork(url, random.choice((0, 0, 60)))
+            while number(NEWS) < until and number(OPEN, contexts):
+                time.sleep(0.002)
+            time.sleep(random.choice((0, 0, 0.003, 0.01)))
+            os.kill(pid, random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
+            os.waitpid(pid, 0)
+
+
+if __name__ == "__main__":
+    interrupt(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), [int(c) for c in sys.argv[4:]])
