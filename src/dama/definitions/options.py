@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, TypedDict, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
 from dama.config.duration import parse_duration
 from dama.errors import InvalidDefinitionError
@@ -12,9 +12,30 @@ from dama.errors import InvalidDefinitionError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from pydantic import BaseModel
+
 Exceptions = tuple[type[BaseException], ...]
 Singleton = Literal["refuse", "return", "queue"]
 Isolation = Literal["process"]
+
+
+class CleanUp(Protocol):
+    """A task that cleans up after another."""
+
+    @property
+    def name(self) -> str:
+        """The full name."""
+        ...
+
+    @property
+    def options(self) -> TaskOptions:
+        """How it is queued."""
+        ...
+
+    @property
+    def params(self) -> type[BaseModel]:
+        """What it takes: the params of the other."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -41,6 +62,9 @@ class TaskOptions:
             "return" gives the open one, "queue" lets it wait for its end.
         isolation: "process" gives each run a process of its own, which outlives its worker; None
             lets an `async def` run in the loop of the worker, and a `def` in a thread of it.
+        on_failure: The task that cleans up when this one has failed for good; it gets the same
+            params, in a context of its own, and is started with the event of the failure.
+        on_cancel: The same, when this one was cancelled.
     """
 
     queue: str = "default"
@@ -58,6 +82,8 @@ class TaskOptions:
     concurrency_key: str | None = None
     singleton: Singleton | None = None
     isolation: Isolation | None = None
+    on_failure: CleanUp | None = None
+    on_cancel: CleanUp | None = None
 
 
 class TaskSettings(TypedDict, total=False):
@@ -78,6 +104,8 @@ class TaskSettings(TypedDict, total=False):
     concurrency_key: str | None
     singleton: Singleton | None
     isolation: Isolation | None
+    on_failure: CleanUp
+    on_cancel: CleanUp
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -107,6 +135,8 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         concurrency_key=settings.get("concurrency_key"),
         singleton=settings.get("singleton"),
         isolation=settings.get("isolation"),
+        on_failure=settings.get("on_failure"),
+        on_cancel=settings.get("on_cancel"),
     )
     _refuse_senseless(task, options)
     return options

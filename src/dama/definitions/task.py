@@ -9,7 +9,7 @@ import hashlib
 import inspect
 from functools import cached_property, update_wrapper
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, final
+from typing import TYPE_CHECKING, Any, Generic, cast, final
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -70,6 +70,7 @@ class TaskDefinition(Generic[R, P, V]):
             refuse_generators(self.name, function)
         where = f"{program.place}: {self.name}" if program else self.name
         _refuse_unknown_fields(where, options.concurrency_key, params)
+        _refuse_unlike_clean_ups(where, options, params)
         if program is None:
             update_wrapper(self, function, updated=())
 
@@ -221,6 +222,27 @@ def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str
             raise InvalidDefinitionError(
                 f"{task}: concurrency_key names {field!r}, which is no param of it.",
                 f"It has {', '.join(params) or 'none'}.",
+            )
+
+
+def _refuse_unlike_clean_ups(task: str, options: TaskOptions, params: Iterable[str]) -> None:
+    """What cleans up gets the params of the task, so it takes the same."""
+    wanted = sorted(params)
+    given: dict[str, object] = {"on_failure": options.on_failure, "on_cancel": options.on_cancel}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if not isinstance(value, TaskDefinition):
+            raise InvalidDefinitionError(
+                f"{task}: {name} is {value!r}, which is not a task.",
+                "Decorate what cleans up with @service.task, above the task itself.",
+            )
+        clean_up = cast("TaskDefinition[Any]", value)
+        if (has := sorted(clean_up.params.model_fields)) != wanted:
+            raise InvalidDefinitionError(
+                f"{task}: {name} is {clean_up.name}, which takes {', '.join(has) or 'no params'}; "
+                f"expected {', '.join(wanted) or 'none'}.",
+                "It is started with the params of the task, so it must take the same.",
             )
 
 

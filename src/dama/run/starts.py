@@ -11,6 +11,7 @@ from dama.store import Start
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from dama.definitions.options import TaskOptions
     from dama.definitions.task import TaskDefinition
     from dama.run.commands import Commands
 
@@ -80,6 +81,16 @@ def start_of(
         limit_key=task.limit_key(encoded),
         key_limit=options.concurrency or 1,
         when_open=options.singleton or "queue",
-        meta=meta,
+        meta={**(meta or {}), **_clean_ups(options)} or None,
     )
     return commands.signed(start) if task is adhoc and commands else start
+
+
+def _clean_ups(options: TaskOptions) -> dict[str, Any]:
+    """What cleans up after the run, for whoever ends it: that may be the database itself."""
+    named = {"on_failure": options.on_failure, "on_cancel": options.on_cancel}
+    return {
+        kind: {"task": task.name, "queue": task.options.queue}
+        for kind, task in named.items()
+        if task is not None
+    }

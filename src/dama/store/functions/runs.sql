@@ -1,5 +1,33 @@
 -- runs: what happens to the run queue when contexts end.
 
+-- start_clean_ups: contexts have failed or were cancelled; what their tasks have for that end is started.
+-- It is named in the meta of the INITIAL, has a tree of its own and the same params, and its key is that of
+-- the end, so it is started once for each: in the transaction that writes it, whoever does.
+CREATE OR REPLACE FUNCTION _data_manager_admin.start_clean_ups(contexts bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  batch jsonb;
+BEGIN
+  batch := (
+    SELECT jsonb_agg(jsonb_build_object(
+             'task', u.task, 'queue', u.queue,
+             'idempotency_key', format('%s/%s/%s', u.kind, u.context_id, u.latest_event_id),
+             'event', jsonb_build_object('type', u.task || ':INITIAL', 'payload', u.payload,
+               'meta', jsonb_build_object('queue', u.queue, 'cleans_up', u.context_id))))
+      FROM (
+        SELECT c.context_id, c.latest_event_id, k.kind, e.payload,
+               e.meta -> k.kind ->> 'task' AS task, coalesce(e.meta -> k.kind ->> 'queue', 'default') AS queue
+          FROM _data_manager_admin.etl_context c
+          JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+          CROSS JOIN LATERAL (SELECT CASE c.status WHEN 'ERROR' THEN 'on_failure' WHEN 'CANCELLED' THEN 'on_cancel' END AS kind) k
+          WHERE c.context_id = ANY (contexts)) u
+      WHERE u.task <> '');
+  IF batch IS NOT NULL THEN
+    PERFORM _data_manager_admin.start_contexts(batch);
+  END IF;
+END
+$$;
+
 -- settle_runs: contexts ended. Their runs leave the queue and make room for others with their key; a
 -- parent that waits is told.
 -- Locks: keys, then rows of run_queue, after the locks of the contexts: their own and those of their parents
@@ -38,6 +66,9 @@ BEGIN
     WHERE q.context_id = ANY (ARRAY(SELECT unnest(ended) ORDER BY 1));
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.admit_blocked(keys);
+  END IF;
+  IF failed <> '{}' THEN
+    PERFORM _data_manager_admin.start_clean_ups(failed);
   END IF;
   IF parents = '{}' THEN
     RETURN;
