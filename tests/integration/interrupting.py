@@ -25,6 +25,13 @@ NEWS = """
     SELECT count(*) FROM _data_manager_admin.event_store_prototype
     WHERE type NOT LIKE '%%:STARTED'
 """
+STUCK = """
+    SELECT q.context_id, q.state, q.epoch, q.attempt, q.deaths, q.due_at, e.type
+    FROM _data_manager_admin.run_queue AS q
+    JOIN _data_manager_admin.etl_context AS c USING (context_id)
+    JOIN _data_manager_admin.event_store_prototype AS e ON e.event_id = c.latest_event_id
+"""
+PATIENCE = 100.0
 OPEN = """
     SELECT count(*) FROM _data_manager_admin.etl_context
     WHERE context_id = ANY(%s) AND status = 'OPEN'
@@ -52,6 +59,17 @@ def fork(url: str, park_after: float) -> int:
     return pid
 
 
+def end(pid: int, number: int) -> None:
+    """End a worker with a signal, and wait for it."""
+    os.kill(pid, number)
+    until = time.monotonic() + PATIENCE
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            sys.stderr.write("a worker does not stop\n")
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.002)
+
+
 def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
     random = Random(seed)  # noqa: S311 - not a secret
     with psycopg.connect(url, autocommit=True) as connection:
@@ -63,11 +81,16 @@ def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
             rounds -= 1
             until = number(NEWS) + random.choice((1, 1, 2, 3, 5)) if rounds > 0 else 10**9
             pid = fork(url, random.choice((0, 0, 60)))
+            begun = time.monotonic()
             while number(NEWS) < until and number(OPEN, contexts):
                 time.sleep(0.002)
+                if time.monotonic() - begun > PATIENCE:
+                    sys.stderr.write(f"{connection.execute(STUCK).fetchall()}\n")
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                    sys.exit("nothing happens any more")
             time.sleep(random.choice((0, 0, 0.003, 0.01)))
-            os.kill(pid, random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
-            os.waitpid(pid, 0)
+            end(pid, random.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)))
 
 
 if __name__ == "__main__":

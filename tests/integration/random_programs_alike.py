@@ -23,7 +23,7 @@ from dama.worker.worker import Worker
 from tests.integration.random_programs import Writer, endless, perform, programs
 
 ENVIRON = dict(os.environ)  # before a fixture takes these out
-PROGRAMS = int(ENVIRON.get("REPLAY_PROGRAMS", "4"))
+PROGRAMS = int(ENVIRON.get("REPLAY_PROGRAMS", "8"))
 SEED = int(ENVIRON.get("REPLAY_SEED", "1"))
 AT_ONCE = 8
 ROUNDS = int(ENVIRON.get("REPLAY_ROUNDS", "15"))  # of interruptions, for those that run at once
