@@ -59,9 +59,7 @@ async def interrupted(store, url, seed, starts):
 
 
 async def ended(store, contexts):
-    return await Endings(store, lambda: None).wait(
-        contexts, fail_fast=False, may_park=lambda: False
-    )
+    return await Endings(store, lambda: None).wait(contexts, fail_fast=False)
 
 
 async def told(store, connection, context):

@@ -50,9 +50,7 @@ async def child_of(store, parent):
 
 async def ended(store, contexts):
     async with asyncio.timeout(60):
-        return await Endings(store, lambda: None).wait(
-            contexts, fail_fast=False, may_park=lambda: False
-        )
+        return await Endings(store, lambda: None).wait(contexts, fail_fast=False)
 
 
 async def test_a_failure_and_a_cancellation_start_their_clean_up_once(store):
