@@ -8,13 +8,8 @@ import pytest
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event
 from dama.store import Start
-from dama.store.errors import (
-    IdempotencyConflictError,
-    LifeCycleError,
-    VersionConflictError,
-    translate,
-    translate_own,
-)
+from dama.store.errors import IdempotencyConflictError, LifeCycleError, VersionConflictError
+from dama.store.translation import translate, translate_own
 
 S = "_data_manager_admin"
 EVENTS = f"{S}.event_store_prototype"

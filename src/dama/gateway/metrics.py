@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 STATES = ("queued", "delayed", "blocked", "running", "waiting")
 
+RUNS = "Runs by queue and state; 10000 stands for so many or more."
+
 
 class Metrics:
     """The metrics of one copy of the gateway."""
@@ -33,12 +35,7 @@ class Metrics:
             "dama_http_refused", "Requests that were refused, by reason.", ["type"],
             registry=self._registry,
         )  # fmt: skip
-        self._runs = self._gauge(
-            "dama_runs",
-            "Runs by queue and state; 10000 stands for so many or more.",
-            "queue",
-            "state",
-        )
+        self._runs = self._gauge("dama_runs", RUNS, "queue", "state")
         self._oldest = self._gauge(
             "dama_queue_oldest_seconds", "How long the oldest queued run waits.", "queue"
         )

@@ -20,16 +20,9 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
 from dama.store import schema, session
-from dama.store.errors import (
-    DatabaseUnreachableError,
-    LockedError,
-    is_of_standby,
-    is_outage,
-    rights_named,
-    translate,
-    translate_own,
-)
+from dama.store.errors import DatabaseUnreachableError, LockedError
 from dama.store.statements import statement
+from dama.store.translation import is_of_standby, is_outage, rights_named, translate, translate_own
 
 Row = tuple[Any, ...]
 Params = Mapping[str, object]

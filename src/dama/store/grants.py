@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 
 from dama.store import schema, session
-from dama.store.errors import rights_named, translate
+from dama.store.translation import rights_named, translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store import session
-from dama.store.errors import rights_named, translate_own
 from dama.store.queue_rows import Renewal
 from dama.store.statements import statement
+from dama.store.translation import rights_named, translate_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

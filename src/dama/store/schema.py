@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, LiteralString, cast
 import psycopg
 
 from dama.store import session
-from dama.store.errors import SchemaError, first_line, rights_named, translate, translate_own
+from dama.store.errors import SchemaError
 from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
+from dama.store.translation import first_line, rights_named, translate, translate_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

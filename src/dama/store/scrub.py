@@ -14,7 +14,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from dama.store import schema, session
-from dama.store.errors import MissingRightError, UnknownContextError, translate
+from dama.store.errors import MissingRightError, UnknownContextError
+from dama.store.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -20,11 +20,12 @@ from dama.contained import contained
 from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, error_payload
 from dama.domain.exact import Undecoded
-from dama.store.errors import DatabaseUnreachableError, LanesError, is_transient, translate
+from dama.store.errors import DatabaseUnreachableError, LanesError
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
 from dama.store.session import MAY_IDLE, NO_TIMEOUTS, begin_plainly, own_search_path
 from dama.store.statements import statement
+from dama.store.translation import is_transient, translate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

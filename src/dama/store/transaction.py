@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store import session
-from dama.store.errors import IdempotencyConflictError, translate
+from dama.store.errors import IdempotencyConflictError
 from dama.store.items import encode
 from dama.store.statements import statement
+from dama.store.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

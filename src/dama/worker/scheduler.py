@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from dama.duty import in_words
 from dama.run.errors import TaskUsageError
 from dama.run.starts import start_of
-from dama.store.errors import DatabaseUnreachableError, UnknownScheduleError, may_pass
+from dama.store.errors import DatabaseUnreachableError, UnknownScheduleError
+from dama.store.translation import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
