@@ -131,7 +131,7 @@ def _member(name: str, value: object) -> list[str]:
     return [f"#### {name}", "", f"`{signature}`", "", *_docstring(function.__doc__ or "")]
 
 
-def _signature(value: Any) -> str:  # noqa: ANN401 - whatever is called
+def _signature(value: Any) -> str:
     """The signature as it is written, without `self` and what is only for the type checker."""
     try:
         found = list(inspect.signature(value).parameters.values())
@@ -238,7 +238,7 @@ def _part(title: str, meanings: dict[str, str], models: tuple[type, ...]) -> lis
     return [*lines, ""]
 
 
-def _meanings(keys: Any, *models: type) -> dict[str, str]:  # noqa: ANN401 - any names
+def _meanings(keys: Any, *models: type) -> dict[str, str]:
     return {key: _meaning(key, *models) for key in keys}
 
 

@@ -26,11 +26,11 @@ class Work:
         self._open = count
         self.all_ended = asyncio.Event()
 
-    async def noop(self, _params: Any, _context: AsyncTaskContext) -> None:  # noqa: ANN401 - any JSON
+    async def noop(self, _params: Any, _context: AsyncTaskContext) -> None:
         """Do nothing."""
         self._end()
 
-    async def steps(self, _params: Any, context: AsyncTaskContext) -> None:  # noqa: ANN401 - any JSON
+    async def steps(self, _params: Any, context: AsyncTaskContext) -> None:
         """Do nothing, durably, ten times."""
         for number in range(STEPS):
             await context.step(f"step{number}", _nothing)
@@ -76,7 +76,7 @@ async def fan_out(url: str, count: int) -> float:
     parent, work = AsyncAbsurd(url, queue_name="parents"), Work(count)
     await parent.create_queue()
 
-    async def spawn_all(_params: Any, context: AsyncTaskContext) -> None:  # noqa: ANN401 - any JSON
+    async def spawn_all(_params: Any, context: AsyncTaskContext) -> None:
         spawner = AsyncAbsurd(url, queue_name="default")
         ids = [(await spawner.spawn("noop", {}, queue="default"))["task_id"] for _ in range(count)]
         for task_id in ids:

@@ -51,7 +51,7 @@ def is_large(value: object) -> bool:
     return False
 
 
-def _within(value: Any) -> Collection[object]:  # noqa: ANN401 - any value
+def _within(value: Any) -> Collection[object]:
     """The parts of a value, as far as JSON would have them."""
     if isinstance(value, dict):
         members = cast("dict[object, object]", value)

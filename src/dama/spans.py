@@ -26,7 +26,7 @@ _tracer: Any = None
 _ids: ContextVar[tuple[int, int] | None] = ContextVar("dama_span_ids", default=None)
 
 
-def configure_spans(name: str, exporter: Any = None) -> bool:  # noqa: ANN401 - of the SDK
+def configure_spans(name: str, exporter: Any = None) -> bool:
     """Collect spans from now on; False when nobody asked for it.
 
     Args:
@@ -49,7 +49,7 @@ def configure_spans(name: str, exporter: Any = None) -> bool:  # noqa: ANN401 - 
     return True
 
 
-def _provider(name: str, exporter: Any) -> Any:  # noqa: ANN401 - of the SDK
+def _provider(name: str, exporter: Any) -> Any:
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
@@ -92,7 +92,7 @@ class Span:
         traceparent: Its own; None when nobody collects.
     """
 
-    def __init__(self, collected: Any = None) -> None:  # noqa: ANN401 - of the SDK
+    def __init__(self, collected: Any = None) -> None:
         self._collected = collected
         self.traceparent: str | None = None
         if collected is not None:

@@ -23,7 +23,7 @@ class Background:
         self._node_id = node_id
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Start one."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)

@@ -44,7 +44,7 @@ class Breaker:
         state = self.state
         return state == "closed" or (state == "half_open" and not self._trying)
 
-    async def perform(self, call: Call, perform: Perform) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform(self, call: Call, perform: Perform) -> Any:
         """Make a call, and count it."""
         self._trying = self._state == "half_open"
         try:
@@ -96,7 +96,7 @@ class Bulkhead:
         self._running = 0
         self._queue: deque[Future[None]] = deque()
 
-    async def perform(self, call: Call, perform: Perform) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform(self, call: Call, perform: Perform) -> Any:
         """Make a call when there is room.
 
         Raises:

@@ -185,9 +185,9 @@ class Broker:
     async def call(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action, here or on another node.
 
         Args:
@@ -207,7 +207,7 @@ class Broker:
     async def ask(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         **options: Unpack[CallOptions],
     ) -> Answer:
         """Call an action as `call` does; returns its result with its meta and who gave it.
@@ -223,9 +223,9 @@ class Broker:
         self,
         parent: Call | None,
         action: str,
-        params: Any,  # noqa: ANN401 - any JSON
+        params: Any,
         options: CallOptions,
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action as a part of another call, whose meta gets what the action puts in."""
         call = self.new_call(parent, action, params, options)
         try:
@@ -238,9 +238,9 @@ class Broker:
         self,
         parent: Call,
         action: str,
-        params: Any,  # noqa: ANN401 - any JSON
+        params: Any,
         options: CallOptions,
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action of the service that performs another call, by its short name."""
         service = self.services.get(parent.service.full_name) if parent.service else None
         found = service.actions.get(action) if service else None
@@ -259,17 +259,17 @@ class Broker:
         self,
         parent: Call | None,
         name: str,
-        params: Any,  # noqa: ANN401 - any JSON
+        params: Any,
         options: CallOptions | EmitOptions,
     ) -> Call:
         """Make a call, or a delivery, without performing it."""
         return make_call(self, parent, name, params, options)
 
-    async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:
         """Perform a call that `new_call` has made; its meta then has what the action put in."""
         return await self._caller.perform(call, options)
 
-    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:
         """Perform a call of another node, which tries again itself if it wants to."""
         return await self._caller.perform_for_others(call, endpoint)
 
@@ -283,7 +283,7 @@ class Broker:
         *,
         settled: bool = False,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
+    ) -> Any:
         """Make several calls at once.
 
         Args:
@@ -300,7 +300,7 @@ class Broker:
         """
         return await call_all(self.call, calls, options, settled=settled)
 
-    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:  # noqa: ANN401 - any JSON
+    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:
         """Emit an event: of each group one handler gets it, on this node or another.
 
         Handlers of this node have ended when this returns. No handler at all is no error.
@@ -310,7 +310,7 @@ class Broker:
     async def broadcast(
         self,
         event: str,
-        payload: Any = None,  # noqa: ANN401 - any JSON
+        payload: Any = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event: all handlers of all nodes get it."""
@@ -319,7 +319,7 @@ class Broker:
     async def broadcast_local(
         self,
         event: str,
-        payload: Any = None,  # noqa: ANN401 - any JSON
+        payload: Any = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event to all handlers of this node."""
@@ -327,7 +327,7 @@ class Broker:
         call.groups, call.event_type = options.get("groups"), "broadcast"
         await self.deliver(call)
 
-    async def raise_local(self, event: str, payload: Any = None) -> None:  # noqa: ANN401 - any JSON
+    async def raise_local(self, event: str, payload: Any = None) -> None:
         """Tell the handlers of this node what the broker has to tell, such as `$node.connected`."""
         call = Call(self, event, payload)
         call.event_type = "broadcast"
@@ -337,7 +337,7 @@ class Broker:
         self,
         parent: Call | None,
         event: str,
-        payload: Any,  # noqa: ANN401 - any JSON
+        payload: Any,
         options: EmitOptions,
         *,
         event_type: str = "emit",
@@ -380,7 +380,7 @@ class Broker:
         answers = await asyncio.gather(*(self.ping(node_id, timeout) for node_id in others))
         return dict(zip(others, answers, strict=True))
 
-    def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Let something go on beside all else; it is held until it ends."""
         return self._background.spawn(work)
 

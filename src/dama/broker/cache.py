@@ -75,7 +75,7 @@ def cache_key(call: Call, policy: CachePolicy) -> str | None:
         return None
 
 
-def _at(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
+def _at(value: Any, path: str) -> Any:
     for part in path.split("."):
         value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
     return value

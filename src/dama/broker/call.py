@@ -112,9 +112,9 @@ class Home(Protocol):
         self,
         parent: Call | None,
         action: str,
-        params: Any,  # noqa: ANN401 - any JSON
+        params: Any,
         options: CallOptions,
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action as a part of a call."""
         ...
 
@@ -122,9 +122,9 @@ class Home(Protocol):
         self,
         parent: Call,
         action: str,
-        params: Any,  # noqa: ANN401 - any JSON
+        params: Any,
         options: CallOptions,
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action of the service that performs a call."""
         ...
 
@@ -132,7 +132,7 @@ class Home(Protocol):
         self,
         parent: Call | None,
         event: str,
-        payload: Any,  # noqa: ANN401 - any JSON
+        payload: Any,
         options: EmitOptions,
         *,
         event_type: str = "emit",
@@ -191,7 +191,7 @@ class Call:
         "tracing",
     )
 
-    def __init__(self, broker: Home, name: str, params: Any = None) -> None:  # noqa: ANN401 - any JSON
+    def __init__(self, broker: Home, name: str, params: Any = None) -> None:
         self.broker = broker
         self.name = name
         self.params = params
@@ -222,9 +222,9 @@ class Call:
     async def call(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action as a part of this call.
 
         Raises:
@@ -247,9 +247,9 @@ class Call:
     async def call_local(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action of the own service by its short name, private ones too.
 
         Raises:
@@ -265,24 +265,24 @@ class Call:
         *,
         settled: bool = False,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - a list or a mapping of results
+    ) -> Any:
         """Make several calls at once as parts of this call; see `Broker.mcall`."""
         return await call_all(self.call, calls, options, settled=settled)
 
-    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:  # noqa: ANN401 - any JSON
+    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:
         """Emit an event as a part of this call: one handler of each group gets it."""
         await self.broker.emit_from(self, event, payload, options)
 
     async def broadcast(
         self,
         event: str,
-        payload: Any = None,  # noqa: ANN401 - any JSON
+        payload: Any = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event as a part of this call: all handlers of all nodes get it."""
         await self.broker.emit_from(self, event, payload, options, event_type="broadcast")
 
-    def child(self, name: str, params: Any, meta: Mapping[str, Any] | None) -> Call:  # noqa: ANN401 - any JSON
+    def child(self, name: str, params: Any, meta: Mapping[str, Any] | None) -> Call:
         """Make a call that belongs to the same request."""
         made = Call(self.broker, name, params)
         made.request_id = self.request_id
@@ -311,7 +311,7 @@ def make_call(
     home: Home,
     parent: Call | None,
     name: str,
-    params: Any,  # noqa: ANN401 - any JSON
+    params: Any,
     options: CallOptions | EmitOptions,
 ) -> Call:
     """Make a call, or a delivery, as a part of another call if there is one."""

@@ -70,21 +70,21 @@ class Caller:
         for each in reversed(middleware):
             self._remote = each.remote_action(self._remote)
 
-    def _through_middleware(self) -> Any:  # noqa: ANN401 - performs a call with options
-        async def innermost(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    def _through_middleware(self) -> Any:
+        async def innermost(call: Call) -> Any:
             return await self._call(call, call.locals.pop("$options"))
 
         perform: Perform = innermost
         for middleware in reversed(self._middleware):
             perform = middleware.call(perform)
 
-        async def outermost(call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+        async def outermost(call: Call, options: CallOptions) -> Any:
             call.locals["$options"] = options
             return await perform(call)
 
         return outermost
 
-    async def _call(self, call: Call, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+    async def _call(self, call: Call, options: CallOptions) -> Any:
         self.calls += 1
         endpoint = self._catalog.choose(call.name, options.get("node_id"))
         action = endpoint.action if endpoint else None
@@ -92,13 +92,13 @@ class Caller:
             return await action.perform(call)
         return await self.guarded(call, endpoint, options)
 
-    async def perform_for_others(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform_for_others(self, call: Call, endpoint: Endpoint) -> Any:
         """Perform a call of another node, which tries again itself if it wants to."""
         self.calls += 1
         options: CallOptions = {"timeout": call.timeout, "retries": 0, "node_id": endpoint.node.id}
         return await self.guarded(call, endpoint, options)
 
-    async def guarded(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+    async def guarded(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:
         """Perform a call with all that it or its action asks for: time, tries, another answer.
 
         Raises:
@@ -130,7 +130,7 @@ class Caller:
                 _log.info("%s failed and gives its fallback: %s", call.name, error)
                 return await called(fallback, call, error) if callable(fallback) else fallback
 
-    async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:  # noqa: ANN401 - what the action gives
+    async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:
         if endpoint is None:
             raise self._nobody(call.name, options.get("node_id"))
         given = options.get("timeout")
@@ -147,13 +147,13 @@ class Caller:
         if endpoint.breaker:
             inner, breaker = perform, endpoint.breaker
 
-            async def broken(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+            async def broken(call: Call) -> Any:
                 return await breaker.perform(call, lambda c: self.timed(c, inner))
 
             return await broken(call)
         return await self.timed(call, perform)
 
-    async def timed(self, call: Call, perform: Perform) -> Any:  # noqa: ANN401 - what the action gives
+    async def timed(self, call: Call, perform: Perform) -> Any:
         """Perform a call within its time.
 
         Raises:
@@ -174,7 +174,7 @@ class Caller:
                 data={"action": call.name, "nodeID": call.node_id},
             ) from None
 
-    async def _request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def _request(self, call: Call) -> Any:
         if self._transit is None:  # the catalog has no other nodes then
             raise self._nobody(call.name, call.node_id)
         return await self._transit.request(call)

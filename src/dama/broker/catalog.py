@@ -294,5 +294,5 @@ class Catalog:
         self._changed(local)
 
 
-def _mapping(value: Any) -> dict[str, Any]:  # noqa: ANN401 - what a packet has
+def _mapping(value: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}

@@ -29,7 +29,7 @@ class Node(Host, Protocol):
 
     catalog: Catalog
 
-    def spawn(self, work: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - a coroutine of anything
+    def spawn(self, work: Any) -> asyncio.Task[Any]:
         """Let something go on beside all else."""
         ...
 

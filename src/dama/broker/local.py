@@ -223,7 +223,7 @@ async def _call_all(functions: Sequence[Callable[..., Any]], *arguments: object)
         await called(function, *arguments)
 
 
-async def called(function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401 - what it gives
+async def called(function: Callable[..., Any], *arguments: object) -> Any:
     """Call a function that may be asynchronous."""
     found = function(*arguments)
     return await found if inspect.isawaitable(found) else found
@@ -245,7 +245,7 @@ def _pipeline(action: LocalAction) -> Perform:
 
 
 def _counted(perform: Perform, service: LocalService) -> Perform:
-    async def counted(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def counted(call: Call) -> Any:
         call.service = service
         service.running += 1
         try:
@@ -263,7 +263,7 @@ def _counted(perform: Perform, service: LocalService) -> Perform:
 
 
 def _cached(perform: Perform, policy: CachePolicy, cache: Cache) -> Perform:
-    async def cached(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def cached(call: Call) -> Any:
         key = None if call.meta.get("$cache") is False or call.stream else cache_key(call, policy)
         if key is None:
             return await perform(call)
@@ -290,11 +290,11 @@ def _validated(perform: Perform, action: LocalAction) -> Perform:
         except InvalidParamsError as error:
             raise invalid_params(error, action.name, node_id) from None
 
-    async def validated_beside(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def validated_beside(call: Call) -> Any:
         call.params = await beside(call.params, arguments, call.params)
         return await perform(call)
 
-    def validated(call: Call) -> Any:  # noqa: ANN401 - an awaitable of what the action gives
+    def validated(call: Call) -> Any:
         if is_large(call.params):
             return validated_beside(call)
         call.params = arguments(call.params)
@@ -308,14 +308,14 @@ def _function(definition: ActionDefinition[Any]) -> Perform:
     takes_any = definition.takes_any
     if definition.is_stream:
 
-        async def streamed(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        async def streamed(call: Call) -> Any:
             chunks: AsyncIterable[Any] = function(call, **({} if takes_any else call.params))
             return Stream(chunks)
 
         return streamed
     if not definition.is_async:
 
-        async def threaded(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+        async def threaded(call: Call) -> Any:
             arguments: dict[str, Any] = {} if takes_any else call.params
             return await asyncio.to_thread(carried(function), call, **arguments)
 
@@ -337,7 +337,7 @@ def _with_hooks(perform: Perform, action: LocalAction) -> Perform:
     if not before and not after and not failed:
         return perform
 
-    async def hooked(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def hooked(call: Call) -> Any:
         try:
             await _call_all(before, call)
             result = await perform(call)
@@ -351,7 +351,7 @@ def _with_hooks(perform: Perform, action: LocalAction) -> Perform:
     return hooked
 
 
-async def _failed(hooks: Sequence[Callable[..., Any]], call: Call, error: Exception) -> Any:  # noqa: ANN401 - what a hook gives
+async def _failed(hooks: Sequence[Callable[..., Any]], call: Call, error: Exception) -> Any:
     """Let the hooks of errors decide: the first that returns a value makes it the result."""
     for hook in hooks:
         try:
@@ -368,7 +368,7 @@ def _handle(handler: EventHandler) -> Perform:
     function = cast("Callable[..., Any]", handler.function)
     is_async = inspect.iscoroutinefunction(function)
 
-    async def handle(call: Call) -> Any:  # noqa: ANN401 - nobody looks at it
+    async def handle(call: Call) -> Any:
         arguments: list[object] = [call]
         if handler.payload_name is not None:
             arguments.append(_payload(handler, call))
@@ -379,7 +379,7 @@ def _handle(handler: EventHandler) -> Perform:
     return handle
 
 
-def _payload(handler: EventHandler, call: Call) -> Any:  # noqa: ANN401 - as the handler wants it
+def _payload(handler: EventHandler, call: Call) -> Any:
     if handler.payload_type is None:
         return call.params
     from pydantic import ValidationError as Invalid  # noqa: PLC0415 - loaded with the type

@@ -96,7 +96,7 @@ class Inbox:
     def put(
         self,
         number: int,
-        chunk: Any,  # noqa: ANN401 - any JSON
+        chunk: Any,
         error: BaseException | None = None,
         *,
         last: bool,

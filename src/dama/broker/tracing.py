@@ -31,7 +31,7 @@ class Tracing(Middleware):
 
 
 def _traced(perform: Perform, name: str | None, kind: str) -> Perform:
-    async def traced(call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def traced(call: Call) -> Any:
         given = call.meta.get("traceparent")
         facts = {"moleculer.node": call.node_id, "moleculer.request": call.request_id}
         with span(name or call.name, below=given, kind=kind, **facts) as made:

@@ -14,7 +14,7 @@ METAVAR = "FILE|-|JSON"
 LONGEST_SHOWN = 60
 
 
-def read_json(given: str, option: str) -> Any:  # noqa: ANN401 - any JSON
+def read_json(given: str, option: str) -> Any:
     """One JSON document: itself, the path of a file, or - for standard input.
 
     Args:
@@ -87,7 +87,7 @@ def _read_input(option: str) -> str:
         raise click.BadParameter(f"Standard input: {error}.", param_hint=option) from None
 
 
-def _decoded(text: str, option: str, where: str) -> Any:  # noqa: ANN401 - any JSON
+def _decoded(text: str, option: str, where: str) -> Any:
     from dama.domain.exact import decode
 
     try:

@@ -108,7 +108,7 @@ class Client:
     async def run(self, task: TaskDefinition[R, ..., Any], params: Params, /) -> R: ...
 
     @overload
-    async def run(self, task: str, params: Params = ..., /, **kwargs: Any) -> Any: ...  # noqa: ANN401 - what it returns
+    async def run(self, task: str, params: Params = ..., /, **kwargs: Any) -> Any: ...
 
     async def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Queue a task, wait for its end and return its result; see `start` and `Handle.result`."""

@@ -99,7 +99,7 @@ class Handle(Generic[R]):
         state: Any = await contexts.state(self._app, self.context_id, slice_, at)
         return state
 
-    async def signal(self, type_: str, payload: Any = ABSENT) -> int:  # noqa: ANN401 - any JSON
+    async def signal(self, type_: str, payload: Any = ABSENT) -> int:
         """Append an event that its task waits for, an approval for one; returns the event's id."""
         event = {"type": type_} if payload is ABSENT else {"type": type_, "payload": payload}
         return await contexts.dispatch(self._app, self.context_id, event)

@@ -66,7 +66,7 @@ class SyncHandle(Generic[R]):
         """See `Handle.state`."""
         return self._thread.answer(self._handle.state(slice_, at))
 
-    def signal(self, type_: str, payload: Any = ABSENT) -> int:  # noqa: ANN401 - any JSON
+    def signal(self, type_: str, payload: Any = ABSENT) -> int:
         """See `Handle.signal`."""
         return self._thread.answer(self._handle.signal(type_, payload))
 
@@ -145,7 +145,7 @@ class SyncClient:
     def run(self, task: TaskDefinition[R, ..., Any], params: Params, /) -> R: ...
 
     @overload
-    def run(self, task: str, params: Params = ..., /, **kwargs: Any) -> Any: ...  # noqa: ANN401 - what it returns
+    def run(self, task: str, params: Params = ..., /, **kwargs: Any) -> Any: ...
 
     def run(self, task: Any, /, *args: Any, **kwargs: Any) -> Any:
         """See `Client.run`."""

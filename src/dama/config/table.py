@@ -65,7 +65,7 @@ class Table:
         """Whether a key is there."""
         return self.values.get(key) is not None
 
-    def value(self, key: str, type_: type | tuple[type, ...], wanted: str, default: Any) -> Any:  # noqa: ANN401 - as asked for
+    def value(self, key: str, type_: type | tuple[type, ...], wanted: str, default: Any) -> Any:
         """The value of a key, of a type; a boolean is no number."""
         value = self.values.get(key)
         if value is None:
@@ -74,7 +74,7 @@ class Table:
             self.wrong(key, wanted)
         return value if isinstance(value, type_) else self.wrong(key, wanted)
 
-    def text(self, key: str, default: str | None = None) -> Any:  # noqa: ANN401 - a str, or what the default is
+    def text(self, key: str, default: str | None = None) -> Any:
         """A text that is not empty."""
         return self.value(key, str, "a text in quotes", default) or (
             default if not self.has(key) else self.wrong(key, "a text that is not empty")

@@ -20,7 +20,7 @@ async def adhoc(
     cwd: str | None = None,
     env: dict[str, str] | None = None,
     inherit: list[str] | None = None,
-) -> Any:  # noqa: ANN401 - what the program leaves as its result
+) -> Any:
     """Run a program.
 
     Args:

@@ -109,7 +109,7 @@ def _read_options(table: Table) -> TaskOptions:
     return read_options(table.where, cast("TaskSettings", given))
 
 
-def _duration(table: Table, key: str, default: float | None) -> Any:  # noqa: ANN401 - a number or a text
+def _duration(table: Table, key: str, default: float | None) -> Any:
     wanted = 'seconds, or a text such as "45s", "30m", "1h30m"'
     return table.value(key, (int, float, str), wanted, default)
 

@@ -66,7 +66,7 @@ def _read_param(table: Table) -> ProgramParam:
     return param
 
 
-def _read_bound(table: Table, key: str, type_: str) -> Any:  # noqa: ANN401 - what the type compares with
+def _read_bound(table: Table, key: str, type_: str) -> Any:
     if table.has(key) and type_ not in BOUNDED:
         raise InvalidDefinitionError(
             f"{table.where} has {key}, but is of the type {type_}: "
@@ -75,7 +75,7 @@ def _read_bound(table: Table, key: str, type_: str) -> Any:  # noqa: ANN401 - wh
     return _parsed(table, key, type_, table.values.get(key))
 
 
-def _read_default(table: Table, type_: str, *, several: bool) -> Any:  # noqa: ANN401 - of any type
+def _read_default(table: Table, type_: str, *, several: bool) -> Any:
     default = table.values.get("default")
     if type_ == "boolean" and default is None and not several and not table.flag("required"):
         return False  # a flag that is not given
@@ -97,14 +97,14 @@ def _check_default(table: Table, param: ProgramParam) -> None:
             table.wrong("default", "what min and max allow")
 
 
-def _exceeds(table: Table, key: str, less: Any, more: Any) -> bool:  # noqa: ANN401 - what a type compares with
+def _exceeds(table: Table, key: str, less: Any, more: Any) -> bool:
     try:
         return less is not None and more is not None and less > more
     except TypeError:
         table.wrong(key, "an offset in all timestamps of the param, or in none")
 
 
-def _parsed(table: Table, key: str, type_: str, value: object) -> Any:  # noqa: ANN401 - any value
+def _parsed(table: Table, key: str, type_: str, value: object) -> Any:
     if value is None:
         return None
     try:

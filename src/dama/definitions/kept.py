@@ -69,12 +69,12 @@ def flaw_of_result(
     return ""
 
 
-def as_read(value: object) -> Any:  # noqa: ANN401 - any JSON
+def as_read(value: object) -> Any:
     """JSON builtins as a reader of the store gets them: a tuple is a list, an IntEnum a number."""
     return decode_stored(msgspec.json.encode(value, enc_hook=write_hook).decode())
 
 
-def with_digits(value: object, encoded: Any) -> Any:  # noqa: ANN401 - any JSON
+def with_digits(value: object, encoded: Any) -> Any:
     """What pydantic made of a value, with the digits that a double does not hold."""
     if isinstance(value, Digits) and isinstance(encoded, float):
         return value
@@ -155,7 +155,7 @@ def difference(value: object, back: object, *, is_declared: bool = False) -> Fla
     return _of_instance(within, back) if within else _of_kind(value, back, is_declared=is_declared)
 
 
-def without_foreign_scalars(value: Any, levels: int = DEEPEST) -> Any:  # noqa: ANN401 - any value
+def without_foreign_scalars(value: Any, levels: int = DEEPEST) -> Any:
     """A value with the scalars of numpy in it as those of Python; the same one without any."""
     if levels < 0:
         return value  # too deep to be kept

@@ -50,7 +50,7 @@ class ProgramParam:
     max: Any = None
     list: bool = False
 
-    def annotation(self) -> Any:  # noqa: ANN401 - a type form: `list[int]`, `int | None`
+    def annotation(self) -> Any:
         """The type, for the model."""
         from pydantic import Field  # noqa: PLC0415 - 27 to 89 ms
 
@@ -61,7 +61,7 @@ class ProgramParam:
             return Annotated[list[one], Field(min_length=1 if self.required else 0)]
         return one if self.required or self.default is not None else one | None
 
-    def field_default(self) -> Any:  # noqa: ANN401 - any value
+    def field_default(self) -> Any:
         """The default, for the model; `...` for none."""
         if self.required:
             return ...
@@ -69,11 +69,11 @@ class ProgramParam:
             return [self.parsed(item) for item in self.default or ()]
         return self.parsed(self.default)
 
-    def parsed(self, value: object) -> Any:  # noqa: ANN401 - any value
+    def parsed(self, value: object) -> Any:
         """A declared value as the type has it; the declaration has been checked."""
         return parse_value(self.type, value) if value is not None else None
 
-    def _base(self) -> Any:  # noqa: ANN401 - a type form
+    def _base(self) -> Any:
         from pydantic import BeforeValidator  # noqa: PLC0415 - loaded with the model
 
         if self.choices:
@@ -83,11 +83,11 @@ class ProgramParam:
             return Annotated[TYPES[self.type], BeforeValidator(_no_number)]
         return TYPES[self.type]
 
-    def _bound(self, value: object) -> Any:  # noqa: ANN401 - what the type compares with
+    def _bound(self, value: object) -> Any:
         return self.parsed(value)
 
 
-def parse_value(type_: str, value: object) -> Any:  # noqa: ANN401 - any value
+def parse_value(type_: str, value: object) -> Any:
     """Turn a declared value into the type of a param.
 
     Raises:

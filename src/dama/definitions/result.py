@@ -73,7 +73,7 @@ class ResultType(Generic[R]):
             raise self._unfit(f"can not be kept: {flaw}")
         return encoded
 
-    def _dumped(self, value: Any) -> object:  # noqa: ANN401 - any value
+    def _dumped(self, value: Any) -> object:
         from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
 
         try:
@@ -121,7 +121,7 @@ class ResultType(Generic[R]):
         return InvalidResultError(f"The result of {self._owner} {how}.")
 
 
-def _adapter_of(annotation: Any) -> TypeAdapter[Any]:  # noqa: ANN401 - a type form
+def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
 
     return TypeAdapter(annotation)
@@ -133,7 +133,7 @@ def _plain() -> TypeAdapter[Any]:
     return _adapter_of(Any)
 
 
-def _annotation(owner: str, function: Callable[..., object]) -> Any:  # noqa: ANN401 - a type form: `list[int]`, `int | None`
+def _annotation(owner: str, function: Callable[..., object]) -> Any:
     try:
         annotation = read_signature(function).return_annotation
     except ValueError:  # a built-in, such as time.sleep, has none

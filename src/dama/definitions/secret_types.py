@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 
-def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None:  # noqa: ANN401 - any type
+def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None:
     """The name of a secret type of pydantic within a type, however deep; None without one.
 
     Args:
@@ -25,7 +25,7 @@ def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None
     return next((found for each in within if (found := secret_in(each, seen))), None)
 
 
-def _fields(annotation: Any) -> list[Any]:  # noqa: ANN401 - any type
+def _fields(annotation: Any) -> list[Any]:
     if not isinstance(annotation, type):
         return []
     kind = cast("Any", annotation)

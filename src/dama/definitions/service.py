@@ -252,6 +252,6 @@ class Service(Part):
         sys.exit(cli.service_main(self, argv))
 
 
-async def _only_the_worker(_: object, **__: object) -> Any:  # noqa: ANN401 - what it leaves
+async def _only_the_worker(_: object, **__: object) -> Any:
     """Stand in for the function of a program: no worker calls it."""
     raise InvalidDefinitionError("This task is a program: a worker starts it, nobody can call it.")

@@ -74,7 +74,7 @@ class TaskDefinition(Generic[R, P, V]):
         if program is None:
             update_wrapper(self, function, updated=())
 
-    def __call__(self, task: Any, /, *args: P.args, **kwargs: P.kwargs) -> V:  # noqa: ANN401 - Task, SyncTask, or what a test has for them
+    def __call__(self, task: Any, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Call the function itself: nothing is queued, and nothing is recorded but by `task`."""
         function: Any = self.function
         return function(task, *args, **kwargs)

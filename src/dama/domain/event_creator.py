@@ -25,12 +25,12 @@ class EventCreator(Generic[P]):
         type: The type of its events, as it is stored.
     """
 
-    def __init__(self, type_: str, payload_type: Any) -> None:  # noqa: ANN401 - any annotation
+    def __init__(self, type_: str, payload_type: Any) -> None:
         self.type = type_
         self._payload_type = payload_type
         self._prepare: Callable[..., P] | None = None
 
-    def __call__(self, payload: P | Any = ABSENT, **prepared: Any) -> Event:  # noqa: ANN401 - what prepare takes
+    def __call__(self, payload: P | Any = ABSENT, **prepared: Any) -> Event:
         """Make an event; what `prepare` was given is passed on to it."""
         if self._prepare is not None:
             arguments = () if payload is ABSENT else (payload,)
@@ -76,7 +76,7 @@ def plain(value: object) -> object:
     return to_builtins(value, _plain_model)
 
 
-def typed(value: object, wanted: Any) -> Any:  # noqa: ANN401 - any annotation
+def typed(value: object, wanted: Any) -> Any:
     """JSON builtins as what an annotation says.
 
     Raises:
@@ -102,7 +102,7 @@ def _typed_model(wanted: type[Any], value: object) -> object:
     return validate(value)
 
 
-def payload_type(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation
+def payload_type(function: Callable[..., object]) -> Any:
     """The annotation of a reducer's payload.
 
     Raises:

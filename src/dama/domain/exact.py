@@ -74,7 +74,7 @@ class Undecoded:
         return f"<JSON of {len(self.text):,} characters that is nested too deeply to be read>"
 
 
-def decode(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
+def decode(text: str | bytes) -> Any:
     """Decode JSON that somebody sends; numbers keep their digits.
 
     Raises:
@@ -89,7 +89,7 @@ def decode(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON
         raise InvalidJsonError(str(error)) from None
 
 
-def decode_stored(text: str) -> Any:  # noqa: ANN401 - any JSON
+def decode_stored(text: str) -> Any:
     """Decode JSON out of the database: what cannot be decoded is `Undecoded`, never an error."""
     with suppress(RecursionError, msgspec.DecodeError, ValueError):
         return _stored_decoder.decode(text)
@@ -112,7 +112,7 @@ def reader(type_: type[T]) -> Callable[[str], T]:
     return read
 
 
-def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:  # noqa: ANN401 - any JSON
+def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:
     """Dataclasses, structs and times as JSON builtins; the exact values stay what they are."""
     kept = (Digits, Undecoded)
     return msgspec.to_builtins(value, builtin_types=kept, str_keys=True, enc_hook=hook)

@@ -20,7 +20,7 @@ MOST_PROBLEMS = 100
 _NODES = 1000
 
 
-def excerpt(value: object, *, most: int = MOST_PROBLEMS, longest: int = 1000) -> Any:  # noqa: ANN401 - as it was
+def excerpt(value: object, *, most: int = MOST_PROBLEMS, longest: int = 1000) -> Any:
     """The beginning of a value: of each list and object the first items, of texts the beginning."""
     left = [_NODES]
 

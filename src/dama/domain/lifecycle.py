@@ -186,7 +186,7 @@ def _at(event: Event) -> datetime | None:
     return event.created_at if isinstance(event, StoredEvent) else None
 
 
-def _value(event: Event) -> Any:  # noqa: ANN401 - any JSON
+def _value(event: Event) -> Any:
     return None if event.payload is ABSENT else event.payload
 
 

@@ -134,7 +134,7 @@ def legal_text(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text.replace("\0", "\ufffd"))
 
 
-def exactly(value: Any, path: str, notes: list[str]) -> Any:  # noqa: ANN401 - any JSON
+def exactly(value: Any, path: str, notes: list[str]) -> Any:
     """A value in the form in which jsonb gives it back equal; the notes get what is not kept.
 
     A large float is written with its point: without it, it would come back as an integer that is

@@ -84,7 +84,7 @@ class Slice(Generic[S]):
         *,
         initial: S,
         version: int = 1,
-        state_type: Any = None,  # noqa: ANN401 - any annotation
+        state_type: Any = None,
         codec: StateCodec[S] | None = None,
     ) -> None:
         self.origin = caller(__name__)
@@ -308,7 +308,7 @@ def _with_payload(function: Callable[[S, Any], S], creator: EventCreator[Any]) -
     return reduce
 
 
-def _state_annotation(function: Callable[..., object]) -> Any:  # noqa: ANN401 - any annotation
+def _state_annotation(function: Callable[..., object]) -> Any:
     """What a reducer's state is annotated with; None when that says nothing."""
     if not isinstance(function, types.FunctionType):
         return None

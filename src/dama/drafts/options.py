@@ -162,7 +162,7 @@ def _last_name(node: ast.expr | None) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _constant(node: ast.expr) -> Any:  # noqa: ANN401 - any literal
+def _constant(node: ast.expr) -> Any:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -360,7 +360,7 @@ _LOOKS: dict[str, Callable[[str], Iterator[Option]]] = {
 }
 
 
-def _literal(text: str | None) -> Any:  # noqa: ANN401 - any literal
+def _literal(text: str | None) -> Any:
     """A literal as most languages write it; None for what is none."""
     text = (text or "").strip()
     if re.fullmatch(r"-?\d{1,15}L?", text):
@@ -379,7 +379,7 @@ def _type_of(value: object) -> str:
     return "number" if isinstance(value, float) else "string"
 
 
-def _fitting(type_: str, choices: tuple[str, ...], value: Any) -> Any:  # noqa: ANN401 - any literal
+def _fitting(type_: str, choices: tuple[str, ...], value: Any) -> Any:
     """A default, when it is one of the type; the program keeps its own otherwise."""
     match type_, value:
         case ("integer", int()) | ("number", int() | float()) if not isinstance(value, bool):

@@ -180,11 +180,11 @@ def _meta(headers: Mapping[str, str], identity: Identity) -> dict[str, Any]:
     return meta
 
 
-async def _awaited(value: Any) -> Any:  # noqa: ANN401 - what a hook gives
+async def _awaited(value: Any) -> Any:
     return await value if hasattr(value, "__await__") else value
 
 
-async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:  # noqa: ANN401 - what the action gives
+async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:
     """Perform a call that may take for ever, as long as its client is there."""
     performing = asyncio.ensure_future(perform)
     leaving = asyncio.ensure_future(request.receive())

@@ -227,7 +227,7 @@ def _lifted(name: str, schema: dict[str, Any], schemas: dict[str, Any]) -> dict[
     return _renamed(schema, prefix)
 
 
-def _renamed(value: Any, prefix: str) -> Any:  # noqa: ANN401 - any JSON
+def _renamed(value: Any, prefix: str) -> Any:
     if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
         return {

@@ -59,7 +59,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> Any:  # noqa: ANN401 - any JSON
+async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> Any:
     """The params of a call: of the body, under those of the query, under those of the path.
 
     Raises:
@@ -127,7 +127,7 @@ def _parts(name: str) -> list[str]:
     return parts
 
 
-def _listed(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def _listed(value: Any) -> Any:
     """With lists for what has only places as names, in their order, as `a[0]=x&a[1]=y`."""
     if not isinstance(value, dict):
         return value
@@ -170,7 +170,7 @@ def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
         ) from None
 
 
-def _decode(content_type: str, body: bytes) -> Any:  # noqa: ANN401 - any JSON
+def _decode(content_type: str, body: bytes) -> Any:
     kind = content_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(content_type.lower())
     if charset and charset[1] not in ("utf-8", "utf8", "us-ascii"):

@@ -31,7 +31,7 @@ NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 async def respond(
     request: Request,
     call: Call,
-    result: Any,  # noqa: ANN401 - any JSON
+    result: Any,
     endpoint: Endpoint,
 ) -> Response:
     """The response of a result, as its action and the meta of its call say.

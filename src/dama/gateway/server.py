@@ -82,7 +82,7 @@ def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Conf
     )
 
 
-def _hook(name: str | None) -> Any:  # noqa: ANN401 - a function of the project
+def _hook(name: str | None) -> Any:
     """The function that `module:function` names.
 
     Raises:

@@ -223,7 +223,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
     contain_tasks(loop)  # an exit in it would leave the main thread waiting forever
     threading.Thread(target=loop.run_forever, name="dama loop", daemon=True).start()
 
-    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:  # noqa: ANN401 - what it returns
+    def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
     opening = opened()  # kept: what is closed with it is needed to the end

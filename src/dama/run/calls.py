@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 async def call_action(
     execution: Execution,
     action: str,
-    params: Any,  # noqa: ANN401 - any JSON
+    params: Any,
     name: str | None,
     **options: Unpack[CallOptions],
-) -> Any:  # noqa: ANN401 - what the action gives
+) -> Any:
     """Call an action once; later runs get its result from its event.
 
     Raises:
@@ -43,7 +43,7 @@ async def call_action(
     options["meta"] = {**correlation, **(options.get("meta") or {})}
     options.setdefault("request_id", f"context-{claim.root_context_id}")
 
-    async def called() -> Any:  # noqa: ANN401 - what the action gives
+    async def called() -> Any:
         stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(action)
         if stub:
             return await settled(stub(params))

@@ -134,11 +134,11 @@ class Doing(RunFacts):
     async def call(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         *,
         name: str | None = None,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """Call an action of a service, here or on another node, as a step.
 
         Once it has answered, later runs get the answer from its event. It may be called again

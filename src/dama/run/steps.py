@@ -46,7 +46,7 @@ async def do_step(
     *args: Any,
     transactional: bool,
     **kwargs: Any,
-) -> Any:  # noqa: ANN401 - what the function returns
+) -> Any:
     """Do a step, or give what it returned in an earlier run.
 
     Raises:
@@ -69,7 +69,7 @@ async def do_bound(
     *args: Any,
     transactional: bool,
     **kwargs: Any,
-) -> Any:  # noqa: ANN401 - what the function returns
+) -> Any:
     """Do a step whose key is known; see `do_step`."""
     result = ResultType[Any](f"{execution.claim.task}/{key}", function)
     with execution.pending.acting():
@@ -173,14 +173,14 @@ async def note_failure(execution: Execution, key: str, error: Exception, asked: 
     )
 
 
-async def _called(execution: Execution, call: Callable[[], Any]) -> Any:  # noqa: ANN401
+async def _called(execution: Execution, call: Callable[[], Any]) -> Any:
     if is_async(call):
         with contained():
             return await call()
     return await settled(await execution.threads.call(BlockingCall(call)))
 
 
-async def _transactional(execution: Execution, step: _Step) -> Any:  # noqa: ANN401
+async def _transactional(execution: Execution, step: _Step) -> Any:
     """Do it in one commit with its event; again when the server went away before the commit."""
     await execution.writer.is_started()
     outages, key = 0, step.key

@@ -142,11 +142,11 @@ class SyncTask(RunFacts):
     def call(
         self,
         action: str,
-        params: Any = None,  # noqa: ANN401 - any JSON
+        params: Any = None,
         *,
         name: str | None = None,
         **options: Unpack[CallOptions],
-    ) -> Any:  # noqa: ANN401 - what the action gives
+    ) -> Any:
         """See `Task.call`."""
         return self._wait(self._task.call(action, params, name=name, **options))
 
@@ -162,7 +162,7 @@ class SyncTask(RunFacts):
     @overload
     def run(
         self, task: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
-    ) -> Any: ...  # noqa: ANN401 - what it returns
+    ) -> Any: ...
 
     def run(
         self,
@@ -224,7 +224,7 @@ class SyncTask(RunFacts):
             return self._wait(self._task.map(task, params, on_failure="collect", limit=limit))
         return self._wait(self._task.map(task, params, limit=limit))
 
-    def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+    def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
         """See `Task.dispatch`."""
         self._wait(self._task.dispatch(event, payload))
 
@@ -244,7 +244,7 @@ class SyncTask(RunFacts):
         """See `Task.sleep`."""
         self._wait(self._task.sleep(seconds, name))
 
-    def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401 - any JSON
+    def wait_for(self, type_: str, timeout: float | None = None) -> Any:
         """See `Task.wait_for`."""
         return self._wait(self._task.wait_for(type_, timeout))
 

@@ -76,7 +76,7 @@ class Task(Doing):
         params: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
-    ) -> Any: ...  # noqa: ANN401 - what it returns
+    ) -> Any: ...
 
     @asked
     async def run(
@@ -202,7 +202,7 @@ class Task(Doing):
         return await self._results(ids, task)
 
     @asked
-    async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:  # noqa: ANN401 - any JSON
+    async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
         """Append an event to the own context, once however often the run is replayed.
 
         Args:
@@ -276,7 +276,7 @@ class Task(Doing):
         await sleep(self._execution, name, seconds)
 
     @asked
-    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ANN401, ASYNC109 - any JSON; a durable time-out
+    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - any JSON; a durable time-out
         """Wait for an event that somebody else appends to the own context: a signal, an approval.
 
         `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each

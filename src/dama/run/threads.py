@@ -105,7 +105,7 @@ class Threads:
         """Whether one of them has not ended."""
         return bool(self._calls)
 
-    async def call(self, call: BlockingCall) -> Any:  # noqa: ANN401 - what the function returns
+    async def call(self, call: BlockingCall) -> Any:
         """Call a function in a thread; when this is cancelled, the thread is told to stop.
 
         Raises:

@@ -46,7 +46,7 @@ def contexts_service(app: App) -> Service:
         all: bool = False,  # noqa: A002 - as the option of the command line
         before: Id | None = None,
         limit: Limit = 50,
-    ) -> Any:  # noqa: ANN401 - documents
+    ) -> Any:
         """List contexts, newest first.
 
         At most 20,000 are looked at: there may be fewer than `limit`, or none, and more to read on
@@ -76,7 +76,7 @@ def contexts_service(app: App) -> Service:
         return document(await contexts.all_of(app, chosen, before=before, limit=limit))
 
     @service.action(scope="viewer", rest="GET /:context_id")
-    async def get(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - a document
+    async def get(call: Call, context_id: Id) -> Any:
         """Read one context: status, life cycle, params, result or error."""
         await permit_context(app, call, context_id)
         return document(await contexts.read(app, context_id))
@@ -84,7 +84,7 @@ def contexts_service(app: App) -> Service:
     @service.action(scope="viewer", rest="GET /:context_id/tree")
     async def tree(
         call: Call, context_id: Id, after: Annotated[int, Field(ge=0)] = 0, limit: Limit = 1000
-    ) -> Any:  # noqa: ANN401 - documents
+    ) -> Any:
         """Read the tree that a context is in, depth first: the oldest `limit` of its contexts.
 
         Args:
@@ -103,7 +103,7 @@ def contexts_service(app: App) -> Service:
         status: Status | None = None,
         after: Annotated[int, Field(ge=0)] = 0,
         limit: Limit = 50,
-    ) -> Any:  # noqa: ANN401 - documents
+    ) -> Any:
         """Read what a context has started; with status ERROR, the failed first.
 
         Args:
@@ -118,7 +118,7 @@ def contexts_service(app: App) -> Service:
         )
 
     @service.action(scope="viewer", rest="GET /:context_id/why")
-    async def why(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+    async def why(call: Call, context_id: Id) -> Any:
         """Say why a run is not running: every reason, with what to do."""
         await permit_context(app, call, context_id)
         return document(await contexts.why(app, context_id))
@@ -136,7 +136,7 @@ def _add_history(service: Service, app: App) -> None:
         context_id: Id,
         after_version: Version = 0,
         limit: Limit = 1000,
-    ) -> Any:  # noqa: ANN401 - documents
+    ) -> Any:
         """Read events of a context, in their order.
 
         Args:
@@ -149,7 +149,7 @@ def _add_history(service: Service, app: App) -> None:
         return await beside(found.events, document, found)
 
     @service.action(scope="viewer", rest="GET /:context_id/logs/files")
-    async def logs(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - documents
+    async def logs(call: Call, context_id: Id) -> Any:
         """Say which logs the programs of a context left on this host, the oldest run first."""
         await permit_context(app, call, context_id)
         return document(await run_files.logs_of(app, context_id))
@@ -160,7 +160,7 @@ def _add_history(service: Service, app: App) -> None:
         context_id: Id,
         slice: str = "lifecycle",  # noqa: A002 - as the option of the command line
         at: Id | None = None,
-    ) -> Any:  # noqa: ANN401 - any state
+    ) -> Any:
         """Give the state that the events of a context add up to.
 
         Args:
@@ -202,7 +202,7 @@ def events_service(app: App) -> Service:
         call: Call,  # noqa: ARG001 - all actions have it
         after: Annotated[int, Field(ge=0, le=2**62)] = 0,
         limit: Limit = 1000,
-    ) -> Any:  # noqa: ANN401 - documents
+    ) -> Any:
         """Read the log: all events in one order without gaps.
 
         Args:

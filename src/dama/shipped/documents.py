@@ -33,7 +33,7 @@ class NotPermittedError(ClientCallError):
     code = "FORBIDDEN"
 
 
-def document(value: object) -> Any:  # noqa: ANN401 - any JSON
+def document(value: object) -> Any:
     """Dataclasses, structs and times as JSON builtins."""
     return to_builtins(value, str)
 

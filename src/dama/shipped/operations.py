@@ -21,12 +21,12 @@ def schedules_service(app: App) -> Service:
     service = Service("schedules", description="Start tasks by the clock.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
         """List the schedules."""
         return document(await verbs.all_of(app))
 
     @service.action(scope="viewer", rest="GET /:name")
-    async def get(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
+    async def get(call: Call, name: str) -> Any:  # noqa: ARG001 - a document
         """Read one schedule, with its next firings."""
         return document(await verbs.read(app, name))
 
@@ -42,7 +42,7 @@ def schedules_service(app: App) -> Service:
         catch_up: CatchUp = "one",
         overlap: Overlap = "skip",
         jitter: float = 0.0,
-    ) -> Any:  # noqa: ANN401 - a document
+    ) -> Any:
         """Start a task by a schedule from now on; gives the first firing.
 
         Args:
@@ -64,7 +64,7 @@ def schedules_service(app: App) -> Service:
         await verbs.pause(app, name)
 
     @service.action(scope="operator", rest="POST /:name/resume")
-    async def resume(call: Call, name: str) -> Any:  # noqa: ANN401, ARG001 - a document
+    async def resume(call: Call, name: str) -> Any:  # noqa: ARG001 - a document
         """Let a paused schedule go on from now; gives the next firing."""
         return {"next_at": document(await verbs.resume(app, name))}
 
@@ -76,7 +76,7 @@ def schedules_service(app: App) -> Service:
         end: datetime,
         *,
         dry_run: bool = False,
-    ) -> Any:  # noqa: ANN401 - a document
+    ) -> Any:
         """Start the firings of a range that have no run yet. It can be repeated.
 
         Args:
@@ -100,7 +100,7 @@ def queues_service(app: App) -> Service:
     service = Service("queues", description="Pause, resume and limit queues.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
         """List the queues, with how much waits in them and since when."""
         return document(await queues.all_of(app))
 
@@ -138,7 +138,7 @@ def workers_service(app: App) -> Service:
     service = Service("workers", description="Who performs what is queued.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
         """List the workers and how busy they are."""
         return document(await queues.workers(app))
 

@@ -33,7 +33,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
     service = Service("tasks", description="Start tasks, wait for them, cancel them.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ANN401, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
         """List the tasks that can be started, with the schemas of their params."""
         return [describe_task(task) for task in app.registry.tasks.values()]
 
@@ -83,7 +83,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
         return document(await tasks.queued(app, context_id))
 
     @service.action(scope="viewer", timeout=0, rest="GET /:context_id/result")
-    async def wait(call: Call, context_id: Id) -> Any:  # noqa: ANN401 - the result
+    async def wait(call: Call, context_id: Id) -> Any:
         """Wait for the end of a context and give its result, or fail with its error."""
         await permit_context(app, call, context_id)
         return result_of(context_id, await ends.wait(context_id))
@@ -91,7 +91,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
     @service.action(scope="operator", timeout=0)
     async def run(
         call: Call, name: str, params: dict[str, Any] | None = None, key: str | None = None
-    ) -> Any:  # noqa: ANN401 - the result
+    ) -> Any:
         """Start a task, wait for its end and give its result, or fail with its error.
 
         Args:
@@ -148,7 +148,7 @@ def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:
     }
 
 
-def result_of(context_id: int, outcome: Outcome) -> Any:  # noqa: ANN401 - any JSON
+def result_of(context_id: int, outcome: Outcome) -> Any:
     """The result of a context that has ended.
 
     Raises:

@@ -26,7 +26,7 @@ def archive_service(app: App) -> Service:
         *,
         failed: bool = False,
         dry_run: bool = False,
-    ) -> Any:  # noqa: ANN401 - a document
+    ) -> Any:
         """Archive trees in which nothing has happened for longer than an age.
 
         Args:
@@ -49,7 +49,7 @@ def archive_service(app: App) -> Service:
         return {"contexts": await archive.restore(app, context_id)}
 
     @service.action(scope="admin", timeout=0, rest="POST /forget")
-    async def forget(call: Call, older_than: str) -> Any:  # noqa: ANN401, ARG001 - a document
+    async def forget(call: Call, older_than: str) -> Any:  # noqa: ARG001 - a document
         """Remove for good what has been archived for longer than an age.
 
         Args:
@@ -65,7 +65,7 @@ def upkeep_service(app: App) -> Service:
     service = Service("upkeep", description="Keep the host of this node in order.")
 
     @service.action(scope="operator", timeout=0, rest="POST /clean")
-    async def clean(call: Call, *, dry_run: bool = False) -> Any:  # noqa: ANN401, ARG001 - a document
+    async def clean(call: Call, *, dry_run: bool = False) -> Any:  # noqa: ARG001 - a document
         """Remove logs and working folders on this host that are older than [keep] says.
 
         Args:

@@ -331,7 +331,7 @@ class Store:
         ((contexts, runs),) = await self.database.rows("rebuild", again=False)
         return contexts, runs
 
-    async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:  # noqa: ANN401 - any state
+    async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:
         """Fold the events of a context through a slice, up to an event.
 
         The state at the end is cached as a snapshot; a lost cache costs time only.

@@ -87,6 +87,6 @@ async def move_time(url: str, by: timedelta) -> None:
 async def _plainly(
     connection: psycopg.AsyncConnection[Any],
     statement: LiteralString,
-    name: Any,  # noqa: ANN401 - a part of SQL
+    name: Any,
 ) -> None:
     await connection.execute(SQL(statement).format(name))

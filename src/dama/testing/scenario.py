@@ -56,7 +56,7 @@ class Scenario(Generic[S]):
         if self._state != expected:
             raise AssertionError(f"expected {expected!r}\n   found {self._state!r}")
 
-    def then_select(self, name: str, expected: Any) -> None:  # noqa: ANN401 - what a selector gives
+    def then_select(self, name: str, expected: Any) -> None:
         """Hold what a selector of the slice gives against what it should be.
 
         Raises:

@@ -10,7 +10,7 @@ MARK = b'"Buffer"'
 """A packet without it holds no bytes, and need not be looked through."""
 
 
-def with_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def with_buffers(value: Any) -> Any:
     """The same value with its bytes as Buffers, written already; itself where it has none."""
     if isinstance(value, bytes | bytearray | memoryview):
         numbers = msgspec.json.encode(list(bytes(cast("bytes", value))))
@@ -18,7 +18,7 @@ def with_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return _changed(value, with_buffers)
 
 
-def without_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
+def without_buffers(value: Any) -> Any:
     """The same value with its Buffers as bytes."""
     if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 2:  # noqa: PLR2004 - type and data
         found = cast("dict[str, Any]", value)
@@ -30,7 +30,7 @@ def without_buffers(value: Any) -> Any:  # noqa: ANN401 - any JSON
     return _changed(value, without_buffers)
 
 
-def _changed(value: Any, change: Any) -> Any:  # noqa: ANN401 - any JSON
+def _changed(value: Any, change: Any) -> Any:
     if isinstance(value, dict):
         old = cast("dict[Any, Any]", value)
         new = {key: change(each) for key, each in old.items()}

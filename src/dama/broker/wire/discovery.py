@@ -237,7 +237,7 @@ class Discovery:
         payload = {"node": _shown(node), "unexpected": unexpected}
         self._send(self._broker.raise_local("$node.disconnected", payload))
 
-    def _send(self, work: Any) -> None:  # noqa: ANN401 - a coroutine of anything
+    def _send(self, work: Any) -> None:
         async def sent() -> None:
             try:
                 await work

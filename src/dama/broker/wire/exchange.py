@@ -68,7 +68,7 @@ class Exchange:
         self.pending: dict[str, Pending] = {}
         self._uploads: dict[tuple[str, str], Inbox] = {}
 
-    async def request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def request(self, call: Call) -> Any:
         """Ask another node to perform a call; its meta gets what comes back.
 
         Raises:
@@ -287,7 +287,7 @@ class Exchange:
         finally:
             self._uploads.pop((sender, str(id_)), None)
 
-    async def _perform(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def _perform(self, call: Call) -> Any:
         endpoint = self._broker.catalog.offered.get(call.name)
         data = {"action": call.name, "nodeID": self._broker.node_id}
         if self._transit.is_leaving:
@@ -332,7 +332,7 @@ class Exchange:
         await self._transit.publish(topic, {**opening, "stream": True, "seq": 0})
         await self._outgoing.send(topic, {**base, "meta": {}}, stream, "data")
 
-    def _incoming(self, packet: Mapping[str, Any], name: str, params: Any) -> Call:  # noqa: ANN401 - any JSON
+    def _incoming(self, packet: Mapping[str, Any], name: str, params: Any) -> Call:
         call = Call(self._broker, name, params)
         call.id = str(packet["id"])
         call.node_id = str(packet["sender"])

@@ -117,7 +117,7 @@ class NatsTransporter:
     ) -> Callable[[], object]:
         """Receive the packets of a topic."""
 
-        async def take(message: Any) -> None:  # noqa: ANN401 - of the client
+        async def take(message: Any) -> None:
             await receive(kind, message.data)
 
         # Without limits of its own: the client drops what is over them, and says so to nobody.

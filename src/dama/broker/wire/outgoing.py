@@ -114,7 +114,7 @@ def broken() -> DisconnectedError:
     )
 
 
-def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:  # noqa: ANN401 - any JSON
+def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:
     """A chunk as the wire has it, in parts that are not too long.
 
     Raises:

@@ -38,7 +38,7 @@ class WiredNode(Home, Protocol):
         """What the node tells of itself and its services."""
         ...
 
-    async def raise_local(self, event: str, payload: Any = None) -> None:  # noqa: ANN401 - any JSON
+    async def raise_local(self, event: str, payload: Any = None) -> None:
         """Tell the handlers of this node what the broker has to tell."""
         ...
 
@@ -46,7 +46,7 @@ class WiredNode(Home, Protocol):
         """Deliver an event to the handlers of this node that it is for."""
         ...
 
-    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:  # noqa: ANN401 - what the action gives
+    async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:
         """Perform a call of another node."""
         ...
 

@@ -144,7 +144,7 @@ class Transit:
         await self.discovery.end()
         await self._transporter.close()
 
-    async def request(self, call: Call) -> Any:  # noqa: ANN401 - what the action gives
+    async def request(self, call: Call) -> Any:
         """Perform a call on the node that it names."""
         return await self.exchange.request(call)
 

@@ -26,7 +26,7 @@ class NotJsonError(CallError):
     code = "NOT_JSON"
 
 
-def as_json(value: Any, name: str) -> bytes:  # noqa: ANN401 - any JSON
+def as_json(value: Any, name: str) -> bytes:
     """A value as JSON.
 
     Args:

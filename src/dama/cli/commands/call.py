@@ -56,7 +56,7 @@ def call(
     given = read_params(values, params)
     told = {} if meta is None else read_object(meta, "--meta")
 
-    async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
+    async def work(broker: Broker) -> Any:
         from dama.broker.errors import CallError
 
         try:
@@ -119,7 +119,7 @@ def emit_event(
 def nodes(session: Session, *, as_json: bool) -> None:
     """List the nodes of the cluster; without a transporter there is only this one."""
 
-    async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
+    async def work(broker: Broker) -> Any:
         return await broker.call("$node.list", {"withServices": True})
 
     found = with_broker(session, work, patience=0)
@@ -155,7 +155,7 @@ def nodes(session: Session, *, as_json: bool) -> None:
 def actions(session: Session, service: str | None, *, as_json: bool) -> None:
     """List the actions that can be called, of this project and of other nodes."""
 
-    async def work(broker: Broker) -> Any:  # noqa: ANN401 - any JSON
+    async def work(broker: Broker) -> Any:
         return await broker.call("$node.actions", {"withEndpoints": True})
 
     listed = with_broker(session, work, patience=0)
@@ -190,14 +190,14 @@ def with_broker(
     session: Session,
     work: Callable[[Broker], Awaitable[Any]],
     patience: float = PATIENCE_SECONDS,
-) -> Any:  # noqa: ANN401 - what it gives
+) -> Any:
     """Do something with the broker of this process.
 
     A person waits for it: what a service of the project needs is there after `patience` seconds, or
     that is said. With 0 nobody waits for it.
     """
 
-    async def opened() -> Any:  # noqa: ANN401 - what it gives
+    async def opened() -> Any:
         async with session.app(with_services=True, patience=patience) as app:
             broker = await app.broker()
             found = await work(broker)
@@ -214,7 +214,7 @@ def tell_waiting(broker: Broker) -> None:
         echo_line(f"{name} is not started: it waits for the service {', '.join(missing)}", err=True)
 
 
-def read_params(values: tuple[str, ...], text: str | None, option: str = "--params") -> Any:  # noqa: ANN401 - any JSON
+def read_params(values: tuple[str, ...], text: str | None, option: str = "--params") -> Any:
     """Params of `name=value` and of one JSON document, which may not be both."""
     if text is not None:
         if values:
@@ -229,7 +229,7 @@ def read_params(values: tuple[str, ...], text: str | None, option: str = "--para
     return given or None
 
 
-def value_of(text: str) -> Any:  # noqa: ANN401 - any JSON
+def value_of(text: str) -> Any:
     """JSON where it is JSON, else the text."""
     from dama.domain.exact import decode
 

@@ -39,7 +39,7 @@ def _params(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     return wanted
 
 
-def _json_or_text(text: str) -> Any:  # noqa: ANN401 - any JSON
+def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -114,7 +114,7 @@ def _first(verb: str, words: list[str]) -> str:
     return words[0]
 
 
-def _print_names(names: Any) -> None:  # noqa: ANN401 - an iterable of texts
+def _print_names(names: Any) -> None:
     for name in names:
         echo_line(str(name))
 
