@@ -94,7 +94,7 @@ tracked: .venv/made
 
 # The environment, in four stamps, so that only what changed is done again:
 # made (empty), run (what the product needs), dev (all tools), project (itself, editable).
-# It holds absolute paths: one that was copied or moved here, or lost its Python, is made anew.
+# It holds absolute paths: one that was copied or moved here, or lost its Python, is made again.
 
 ifneq ($(shell test -x $(BIN)/python && cat .venv/made 2>/dev/null),$(CURDIR))
 .venv/made: rebuild

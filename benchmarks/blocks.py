@@ -162,7 +162,7 @@ class Doors:
         await heard.unsubscribe()
 
     async def stored(self) -> int:
-        """A context with large events; gives its id."""
+        """A context with large events; returns its id."""
         started = await self.http("POST", "/api/tasks/doors.take", "{}")
         context = json.loads(started)["context_id"]
         for _ in range(LARGE_EVENTS):

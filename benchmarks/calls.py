@@ -91,7 +91,7 @@ async def in_memory(rounds: int) -> bool:
             "await of a handler": lambda: bare({"a": 1, "b": 2}),
             "call without validation": lambda: broker.call("math.echo", {"a": 1, "b": 2}),
             "call with validation": lambda: broker.call("math.add", {"a": 1, "b": 2}),
-            "call with a time-out": lambda: broker.call("math.echo", {"a": 1}, timeout=5),
+            "call with a timeout": lambda: broker.call("math.echo", {"a": 1}, timeout=5),
         }
         times: dict[str, list[float]] = {name: [] for name in cases}
         for name in list(cases) * (rounds + 1):

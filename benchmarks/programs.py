@@ -1,4 +1,4 @@
-"""Programs: what a run of one costs, how many go on at once, and how fast their output is shipped.
+"""Programs: what a run of one costs, how many run at once, and how fast their output is shipped.
 
 Targets: a task with a process of its own costs at most 40 ms more than one in a thread, and 25 MiB
 (its shim 12 MiB) that it shares with nobody. For the rest the peers are measured in the same run: a

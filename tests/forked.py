@@ -119,7 +119,7 @@ class Forked:
         return {**os.environ, "PATH": path, **changes}
 
     def close(self) -> None:
-        """End the process; commands that run go on."""
+        """End the process; commands that run continue."""
         self._server.kill()
         self._server.wait()
         self._server.stdout.close()

@@ -35,7 +35,7 @@ def build(folder: Path) -> Path:
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        sys.exit(f"The package can not be built:\n{done.stdout}{done.stderr}")
+        sys.exit(f"The package cannot be built:\n{done.stdout}{done.stderr}")
     return next(folder.glob("*.whl"))
 
 

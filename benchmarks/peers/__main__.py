@@ -2,7 +2,7 @@
 
 `python -m benchmarks peers`, or `python -m benchmarks.peers [--small] [--rounds N] [JOB ...]`. Each
 turn has a fresh database and a fresh process, and the medians are compared. The peers live in an
-environment of their own; where that can not be installed, dama is measured alone, and it says so.
+environment of their own; where that cannot be installed, dama is measured alone, and it says so.
 """
 
 import argparse
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     python = environment.make()
     if python is None:
-        print("!! SKIPPED: the peers can not be installed here; dama is measured alone.")
+        print("!! SKIPPED: the peers cannot be installed here; dama is measured alone.")
     _print_settings(python)
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder))

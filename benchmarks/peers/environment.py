@@ -11,7 +11,7 @@ FOLDER = Path(".venv/peers")
 
 
 def make() -> Path | None:
-    """The interpreter that can import the peers; None where they can not be installed."""
+    """The interpreter that can import the peers; None where they cannot be installed."""
     python = ROOT / FOLDER / "bin/python"
     installed = ROOT / FOLDER / "installed"
     wanted = (ROOT / REQUIREMENTS).read_text()

@@ -74,7 +74,7 @@ class BadRowsError(Exception):
         lines = "".join(f"\n  {finding}" for finding in findings)
         super().__init__(
             f"The departures are not fit to be published:{lines}\n"
-            f"Correct them in {schema}.flights and resume the run: it goes on with this check, "
+            f"Correct them in {schema}.flights and resume the run: it continues with this check, "
             "and loads nothing twice."
         )
 

@@ -59,7 +59,7 @@ class App:
         """Open the database that the configuration names; the embedded one is started and migrated.
 
         Raises:
-            UnavailableError: It can not be used; the message says why.
+            UnavailableError: It cannot be used; the message says why.
         """
         keep = read_keep(config.keep, config.source)
         conninfo = await _conninfo(config)

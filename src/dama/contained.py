@@ -53,7 +53,7 @@ class ExitError(DamaError):
         if isinstance(error, SystemExit):
             code = "" if error.code is None else repr(error.code)
             what = f"sys.exit({code}) was called"
-        super().__init__(f"{what}. It fails what raised it; the process goes on.")
+        super().__init__(f"{what}. It fails what raised it; the process continues.")
 
 
 @contextmanager
@@ -70,7 +70,7 @@ def contained() -> Generator[None]:
 
 
 def carried(function: Callable[..., V]) -> Callable[..., V]:
-    """A function whose errors a future can carry: StopIteration would leave it waiting for ever."""
+    """A function whose errors a future can carry: StopIteration would leave it waiting forever."""
 
     def call(*arguments: Any, **named: Any) -> V:
         with contained():

@@ -167,8 +167,8 @@ async def on_duty(*duties: Duty) -> AsyncGenerator[None]:
 async def cancelled(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait for their end.
 
-    One that goes on is cancelled again: `asyncio.wait_for` of Python 3.11, in whatever library, may
-    have forgotten the first time, and whoever waits here would wait forever.
+    One that continues is cancelled again: `asyncio.wait_for` of Python 3.11, in whatever library,
+    may have forgotten the first time, and whoever waits here would wait forever.
     """
     tasks = list(tasks)
     while pending := [task for task in tasks if not task.done()]:

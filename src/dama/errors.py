@@ -37,7 +37,7 @@ class UsageError(DamaError):
 
 
 class InvalidDefinitionError(UsageError):
-    """A service, a task or a setting is defined in a way that can not work."""
+    """A service, a task or a setting is defined in a way that cannot work."""
 
     code = "INVALID_DEFINITION"
 
@@ -57,7 +57,7 @@ class RefusedError(DamaError):
 
 
 class UnavailableError(DamaError):
-    """The database can not be reached or can not be used as it is."""
+    """The database cannot be reached or cannot be used as it is."""
 
     code = "UNAVAILABLE"
     exit_code = 3

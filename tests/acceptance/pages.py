@@ -54,7 +54,7 @@ class Page:
         before: Commands that the reader has typed, or that the text describes.
         changes: Other texts in its commands, such as the number of a context.
         ends: Exit codes other than 0, by a part of the command.
-        behind: What goes on in another terminal, by a part of the command: what it prints when it
+        behind: What continues in another terminal, by a part of the command: what it prints when it
             is at work.
         interrupted: What gets a Ctrl-C, by a part of the command: after which output.
         left_out: The reason, by a part of the command.

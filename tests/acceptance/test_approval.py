@@ -95,7 +95,7 @@ def test_what_is_no_answer_is_passed_over(database_url, connection):
 
 
 def test_no_answer_in_time_is_a_refusal(database_url, connection):
-    """A draft does not lie about for ever."""
+    """A draft does not lie about forever."""
     status, output = run(database_url, "run", "approval.publish", "--days", "0.000001")
 
     assert status == 0, output

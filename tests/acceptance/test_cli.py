@@ -210,7 +210,7 @@ def test_an_interrupted_run_goes_on_with_resume(dama, project):
 
 PROGRAMS = """
 [programs."old.load"]
-help = "Load a year, as ever."
+help = "Load a year, as usual."
 command = ["./load.sh", "--year", "{year}"]
 params.year = { type = "integer", min = 1987, help = "The year to load." }
 """
@@ -226,7 +226,7 @@ def test_a_declared_program_looks_like_every_other_task(dama, project):
     shown = dama("run", "old.load", "--help").stdout
     refused = dama("run", "old.load", "--year", "1900")
 
-    assert "  old.load  Load a year, as ever." in listed
+    assert "  old.load  Load a year, as usual." in listed
     assert service["tasks"][0]["params"]["properties"]["year"]["minimum"] == 1987
     assert service["tasks"][0]["program"]["command"][0] == "./load.sh"
     assert "--year INTEGER" in shown
@@ -445,7 +445,7 @@ def test_the_doctor_and_a_rebuild_say_what_they_found(dama):
 
 
 def test_a_unit_of_systemd_is_printed_that_systemd_understands(dama, tmp_path):
-    """With options of the worker, and so that programs go on while it is deployed."""
+    """With options of the worker, and so that programs continue while it is deployed."""
     printed = dama("unit", "worker", "--slots", "4").stdout
     assert "KillMode=process" in printed
     assert "worker --slots 4" in printed

@@ -38,7 +38,7 @@ def hold(lock):
 
 @pytest.mark.parametrize("park_after", [0, 60])
 def test_the_error_of_a_child_reaches_its_parent_parked_or_not(family, park_after):
-    """A child that fails for good must not leave its parent waiting for ever."""
+    """A child that fails for good must not leave its parent waiting forever."""
     family.worker("parents", park_after=park_after)
     family.worker("children")
     family.tell("spawn")
@@ -59,7 +59,7 @@ def test_the_error_of_a_child_reaches_its_parent_parked_or_not(family, park_afte
 
 
 def killed_while_it_has_a_child(family, lock):
-    """The child is created, in a transaction that can not record it yet; give who waits."""
+    """The child is created, in a transaction that cannot record it yet; give who waits."""
     family.tell("end")
     worker = family.worker("parents", "children")
     family.queue("parent")
@@ -107,7 +107,7 @@ def test_a_child_of_a_killed_parent_that_was_not_recorded_is_not_there(family, l
 
 
 def test_a_statement_of_a_killed_parent_that_ends_late_makes_no_second_child(family, lock):
-    """The next run has begun to start when the statement of the dead one goes on."""
+    """The next run has begun to start when the statement of the dead one continues."""
     killed_while_it_has_a_child(family, lock)
     family.worker("parents", "children")
     family.until(lambda: len(family.waiters()) == 2)
@@ -119,7 +119,7 @@ def test_a_statement_of_a_killed_parent_that_ends_late_makes_no_second_child(fam
 
 @pytest.mark.parametrize("what", ["request", "answer"])
 def test_a_connection_lost_while_a_child_is_recorded_makes_no_second_one(family, wire, what):
-    """The run looks whether it was: it goes on with that child, or has one."""
+    """The run looks whether it was: it continues with that child, or has one."""
     family.tell("end")
     family.worker("parents", "children", url=wire.url)
     family.queue("parent")
@@ -134,7 +134,7 @@ def test_a_connection_lost_while_a_child_is_recorded_makes_no_second_one(family,
 
 
 def test_a_connection_lost_before_the_child_is_recorded_makes_no_second_one(family, wire, lock):
-    """The statement goes on without its client, while the run, which saw nothing, repeats it."""
+    """The statement continues without its client, while the run, which saw nothing, repeats it."""
     family.tell("end")
     family.worker("parents", "children", url=wire.url)
     family.queue("parent")
@@ -151,7 +151,7 @@ def test_a_connection_lost_before_the_child_is_recorded_makes_no_second_one(fami
 
 
 def test_a_connection_lost_during_a_commit_does_not_double_the_rows_of_a_step(family, wire, lock):
-    """The commit goes on without its client, while the run, which saw nothing, repeats the step."""
+    """The commit continues without its client; the run, which saw nothing, repeats the step."""
     family.sql(SLOW_COMMITS)
     family.worker("parents", url=wire.url)
     family.queue("writer")

@@ -106,7 +106,7 @@ def test_twenty_programs_go_on_when_all_around_them_is_killed(project, psql, shi
 
 
 def test_a_live_worker_tells_that_a_shim_was_killed(project):
-    """The program goes on, no second one is started, and cancelling works as ever."""
+    """The program continues, no second one is started, and cancelling works as usual."""
     context = project.enqueue("bash")
     project.worker()
     directory = project.directory(context)
@@ -132,7 +132,7 @@ def test_the_time_out_of_a_program_holds_without_its_shim(project):
     pid = wait_for_pid(directory)
     os.kill(directory.shim(), signal.SIGKILL)
     wait_until(lambda: project.types(context)[-1] == "ERROR")
-    assert "time-out" in project.events(context)[-1][1]["message"]
+    assert "timeout" in project.events(context)[-1][1]["message"]
     assert "last word" in project.types(context)
     assert process_start(pid) is None
 

@@ -69,7 +69,7 @@ def test_a_program_that_ended_while_no_worker_was_there_has_its_true_exit_code(p
 
 
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_programs(project):
-    """They go on without it; SIGTERM is no reason to lose hours of work."""
+    """They continue without it; SIGTERM is no reason to lose hours of work."""
     context = project.enqueue("bash")
     worker = project.worker()
     directory = project.directory(context)

@@ -79,7 +79,7 @@ def dama(project, environ):
 
 @pytest.mark.parametrize("begin", [["small.waiting"], ["--", "./waiting.sh"]])
 def test_a_program_s_output_is_shown_as_it_comes(project, environ, begin):
-    """Not when it has ended: the program goes on only after its first line was read here."""
+    """Not when it has ended: the program continues only after its first line was read here."""
     command = ["dama", "run", *begin]
     with subprocess.Popen(
         command, cwd=project, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -32,7 +32,7 @@ def wait_until(
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """As `wait_until`, while the loop goes on."""
+    """As `wait_until`, while the loop continues."""
     async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 - other processes set no event
             await asyncio.sleep(0.005)

@@ -187,7 +187,7 @@ class Model:
             run.state, run.due = "queued", None
 
     def settle(self, ended):
-        """Contexts ended: no run of theirs may go on or start again with an epoch that was used."""
+        """Contexts ended: no run of theirs may continue, or start with an epoch that was used."""
         for context in ended:
             if context.run is not None and context.status != "DONE":
                 context.epoch = max(context.epoch, context.run.epoch)

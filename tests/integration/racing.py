@@ -310,7 +310,7 @@ class Race:
             connection.close()
 
     def run(self, acts, stranger, context, *, hold, loses=None):
-        """Begin them one after the other, each as far as it gets; then let all go on.
+        """Begin them one after the other, each as far as it gets; then let all continue.
 
         Args:
             acts: In their order.

@@ -98,7 +98,7 @@ def project() -> Service:  # noqa: C901, PLR0915 - a list of actions
 
     @service.action(bulkhead=BulkheadPolicy(concurrency=1, max_queue=0), timeout=0)
     async def busy(call: Any) -> None:
-        """Take for ever."""
+        """Take forever."""
         began.set()
         try:
             await asyncio.Event().wait()
@@ -154,7 +154,7 @@ async def served(store: Any, home: Path, *, working: bool = True, **settings: An
 
 
 async def ended(client: httpx.AsyncClient, task: str, params: dict[str, Any] | None = None) -> int:
-    """Start a task and wait for its end; gives its context."""
+    """Start a task and wait for its end; returns its context."""
     started = await client.post(f"/api/tasks/{task}", json={"params": params or {}})
     assert started.status_code == 202, started.text
     context_id = started.json()["context_id"]

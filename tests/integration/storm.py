@@ -89,7 +89,7 @@ class Storm:
         self._lock = threading.Lock()
 
     def run(self, seconds, *, workers=3, clients=3, strangers=2):
-        """Do it for so long; gives the faults."""
+        """Do it for so long; returns the faults."""
         with self._connected(CLIENT) as connection:
             for queue in QUEUES[:2]:
                 self._ask(connection, "set_queue", queue=queue, paused=None, concurrency=40,
@@ -111,7 +111,7 @@ class Storm:
     # ------------------------------------------------------------------ who acts
 
     def _work(self, draw):
-        """A worker: it claims, and what it holds goes on in some way; its lease is renewed."""
+        """A worker: it claims, and what it holds continues in some way; its lease is renewed."""
         with self._connected(WORKER) as connection, self._connected(WORKER) as lease:
             worker, held, renewed = self._register(connection), {}, 0.0
             while not self._over.is_set():

@@ -411,7 +411,7 @@ async def test_callers_with_one_key_in_one_group_commit_get_the_first_event(stor
 
 
 async def test_a_context_that_an_event_opened_again_can_be_resumed(store, context):
-    """Any event reopens an ERROR; without a run it would stay open for ever."""
+    """Any event reopens an ERROR; without a run it would stay open forever."""
     await store.append(context, [Event("a.b:ERROR", {"message": "no"}, True)])  # noqa: FBT003
     await store.append(context, [Event("remark")])
 

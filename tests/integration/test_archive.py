@@ -24,14 +24,14 @@ async def end(store, *contexts, type_="a.b:FINAL"):
 
 
 async def archived(store, age=NOW, **options):
-    """Archive; gives how many contexts and events went."""
+    """Archive; returns how many contexts and events went."""
     parts = [part async for part in store.archive.add(age, **options)]
     return sum(part.contexts for part in parts), sum(part.events for part in parts)
 
 
 @pytest.fixture
 async def tree(store):
-    """A closed tree of a root and two children; gives their contexts."""
+    """A closed tree of a root and two children; returns their contexts."""
     (root,) = await store.start([Start("a.b", {}, key="once")])
     children = await store.start([Start("a.b", {})] * 2, parent=root)
     await end(store, *children)

@@ -28,7 +28,7 @@ async def test_who_is_cancelled_when_a_connection_becomes_free_does_not_go_on(da
             asking.cancel()
             done, _ = await asyncio.wait([asking], timeout=5)
 
-            assert done, f"cancelled after {turns} turns, it goes on"
+            assert done, f"cancelled after {turns} turns, it continues"
             await returning
             await pool.putconn(taken.pop())
 

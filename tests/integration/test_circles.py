@@ -149,7 +149,7 @@ async def test_who_starts_itself_and_does_not_wait_goes_on(store):
 
 
 async def test_two_that_wait_for_what_the_other_one_holds_do_not_wait_forever(store):
-    """One of them fails when the circle closes, and names it; the other one goes on."""
+    """One of them fails when the circle closes, and names it; the other one continues."""
     starts = [start_of(crossing, {"side": side}) for side in "ab"]
     contexts = await store.start(starts)
     async with worker(store).working():

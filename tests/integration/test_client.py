@@ -92,7 +92,7 @@ async def test_a_failure_reaches_who_waits_and_a_wait_may_end_before_the_run(dat
         assert caught.value.data["name"] == "ValueError"
 
         run = await client.start(approved)
-        with pytest.raises(TimeoutError, match="it goes on"):
+        with pytest.raises(TimeoutError, match="it continues"):
             await run.result(timeout=0.05)
         await run.signal("approval", "yes")
         assert await run.result() == "yes"

@@ -65,7 +65,7 @@ def kill_everything(server):
     """The first process and all of its children."""
     pid = server.status().pid
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    os.kill(pid, signal.SIGSTOP)  # so that it can not end them in order
+    os.kill(pid, signal.SIGSTOP)  # so that it cannot end them in order
     for child in children:
         os.kill(int(child), signal.SIGKILL)
     kill(pid)
@@ -605,7 +605,7 @@ def test_a_home_that_can_not_be_written_is_said_in_one_sentence(tmp_path):
     """With the remedy."""
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(UnwritableHomeError, match="can not be written") as caught:
+    with pytest.raises(UnwritableHomeError, match="cannot be written") as caught:
         EmbeddedPostgres(tmp_path / "file" / "home").start()
 
     assert "DAMA_HOME" in caught.value.hint

@@ -88,7 +88,7 @@ async def test_what_json_does_not_have_fails_the_run_and_is_no_null(bench):
 
 @pytest.mark.parametrize("park_after", [60.0, 0.0])
 async def test_who_waits_for_subtasks_holds_no_slot(bench, park_after):
-    """With a worker of one slot they would wait for each other for ever; parked or not."""
+    """With a worker of one slot they would wait for each other forever; parked or not."""
     settings = {"slots": 1, "park_after": park_after}
     outcome = await bench.performed(jobs.squares, worker=settings, count=3)
     assert outcome.result == [0, 1, 4]

@@ -53,7 +53,7 @@ async def test_the_highest_priority_is_claimed_first_then_the_oldest(store, work
 
 
 async def test_nothing_of_a_paused_queue_is_started(store, workers):
-    """Until it goes on."""
+    """Until it continues."""
     contexts = await store.start([Start("a.b", {})])
     await store.queue.set_queue("default", paused=True)
     assert await claimed(store, workers[0]) == []
@@ -110,7 +110,7 @@ async def test_a_delayed_run_is_queued_when_its_time_has_come(store, workers):
 
 
 async def test_a_run_that_did_not_start_in_time_has_failed(store, workers):
-    """With an error that says so; one that started in time goes on."""
+    """With an error that says so; one that started in time continues."""
     late, early = await store.start([Start("a.b", {}, expires=0.01), Start("a.b", {}, expires=60)])
 
     async with asyncio.timeout(10):
@@ -129,7 +129,9 @@ async def test_a_run_expires_once_however_many_workers_look(store, workers, data
         renewing = asyncio.create_task(
             asyncio.to_thread(renew, store, workers[0], held=[], lease=LEASE)
         )
-        await asyncio.wait([renewing], timeout=1)  # one that waited for the first would go on now
+        await asyncio.wait(
+            [renewing], timeout=1
+        )  # one that waited for the first would continue now
     await renewing
 
     assert [event.type for event in await store.events(context)] == ["a.b:INITIAL", "a.b:ERROR"]

@@ -1,4 +1,4 @@
-"""The log: every committed event once, without gaps, whatever else goes on in the cluster."""
+"""The log: every committed event once, without gaps, whatever else continues in the cluster."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ SELECT l.position, l.event_id, e.etl_context_id, e.version
 
 
 def assert_log_is_right(url):
-    """Every event is in the log once, densely, in the order of its context; gives how many."""
+    """Every event is in the log once, densely, in the order of its context; returns how many."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(POSITIONS).fetchall()
     assert [position for position, *_ in rows] == list(range(1, len(rows) + 1))

@@ -1,4 +1,4 @@
-"""Dump and restore: positions and checkpoints go on in another cluster, whose xids begin anew."""
+"""Dump and restore: positions and checkpoints continue in a cluster whose xids begin again."""
 
 import os
 import subprocess

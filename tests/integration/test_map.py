@@ -19,7 +19,7 @@ most: list[int] = []
 
 @maps.task
 async def squared(task: Task, n: int) -> int:
-    """Give n², fail for 0, and for ever wait below 0."""
+    """Give n², fail for 0, and forever wait below 0."""
     running.append(n)
     most.append(len(running))
     try:

@@ -88,7 +88,7 @@ async def test_the_life_cycle_is_read_whatever_its_events_hold(
 async def test_a_subscription_parks_the_context_of_an_event_that_nobody_can_read(
     store, contexts, database_url, name
 ):
-    """Nothing is known of what is in it; all other contexts go on, and so does it without it."""
+    """Nothing is known of what is in it; all other contexts continue, and so does it without it."""
     odd = contexts[1]
     odd_row(database_url, odd, (POISON | ODD_META)[name], is_meta=name in ODD_META)
     await store.append_many([Append(i, Event("late")) for i in contexts])

@@ -306,7 +306,7 @@ async def test_a_host_is_cleaned_alike_by_each_door(doors):
 
 
 async def acts(doors, store, verb):
-    """The same act through each door, each on a context of its own; gives their documents."""
+    """The same act through each door, each on a context of its own; returns their documents."""
     documents = []
     contexts = await store.start([Start("shop.approval", {})] * 3)
     command, action, request_ = verb

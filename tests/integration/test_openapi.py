@@ -44,7 +44,7 @@ async def test_schemathesis_finds_nothing(store, tmp_path):
     """Two hundred requests of all kinds, right and wrong ones."""
     async with served(store, tmp_path, working=False) as client:
         document = (await client.get("/openapi.json")).json()
-        # What waits for ever, and what fails on purpose, promises nothing.
+        # What waits forever, and what fails on purpose, promises nothing.
         for path in list(document["paths"]):
             if path.endswith(
                 ("/busy", "/bug", "/taken", "/moved", "/result", "/wait", "/tasks/run")

@@ -208,7 +208,7 @@ async def run(store, task, **params):
     ids=lambda task: task.name,
 )
 async def test_whatever_a_task_raises_is_the_outcome_of_that_run_alone(store, task, how):
-    """Others go on in the same worker, and nothing of it stays in the queue."""
+    """Others continue in the same worker, and nothing of it stays in the queue."""
     context = await started(store, task, how=how)
     async with worker(store).working():
         outcome = await ended(store, context)
@@ -431,7 +431,7 @@ async def test_a_snapshot_ahead_of_its_context_is_none(store, database_url):
 
 
 async def test_a_run_that_is_cancelled_and_resumed_at_once_is_performed_once(store):
-    """The worker has it anew before it hears that the earlier one was cancelled."""
+    """The worker has it again before it hears that the earlier one was cancelled."""
     service, begun, ended = Service("twice"), asyncio.Semaphore(0), asyncio.Semaphore(0)
 
     @service.task

@@ -123,7 +123,7 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
 async def test_an_old_transaction_does_not_make_claims_meet_what_was_claimed(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dead entries of the index can not be cleared meanwhile: claims go on behind them.
+    """Dead entries of the index cannot be cleared meanwhile: claims continue behind them.
 
     A look from the start is allowed a share of the time; the clock stands still, so one comes.
     """
@@ -158,7 +158,7 @@ async def register(store: Store) -> int:
 async def test_a_session_that_knew_few_contexts_does_not_look_at_all_of_many(
     database_url: str,
 ) -> None:
-    """Its plans are kept: a join that pays off for two contexts would read them all for ever."""
+    """Its plans are kept: a join that pays off for two contexts would read them all forever."""
     async with Store.opened(database_url) as store:
         few = await store.start([Start("a.b", {})] * 2)
         with psycopg.connect(database_url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""Behind a pooler of transactions: no NOTIFY, no session, and all goes on by polling.
+"""Behind a pooler of transactions: no NOTIFY, no session, and all continues by polling.
 
 Each test meets two of them: a pooler of our own that is as bad as one may be (tests/pooler.py), and
 pgbouncer where it is installed.

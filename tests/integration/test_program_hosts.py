@@ -1,4 +1,4 @@
-"""Hosts of programs: a program may go on without its worker, so others do not start it again."""
+"""Hosts of programs: a program may continue without its worker, so others do not start it again."""
 
 from datetime import timedelta
 

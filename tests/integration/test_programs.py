@@ -194,7 +194,7 @@ async def test_a_retry_finds_in_the_state_what_is_done(bench):
 async def test_a_time_out_is_told(bench):
     task = bench.declare("late", "sleep 600", timeout=0.3)
     outcome = await bench.ended(await bench.performed(task))
-    assert "time-out" in outcome.error["message"]
+    assert "timeout" in outcome.error["message"]
 
 
 async def test_cancelling_ends_the_program(bench):
@@ -347,7 +347,7 @@ async def test_a_log_that_is_truncated_is_read_from_its_beginning_and_said(bench
 
 
 async def test_a_folder_that_is_removed_starts_nothing_again(bench, tmp_path):
-    """Somebody frees a disk: the program goes on, once, and its end is known."""
+    """Somebody frees a disk: the program continues, once, and its end is known."""
     task = bench.declare("kept", f"echo >> {tmp_path}/starts; read < {tmp_path}/go; exit 0")
     os.mkfifo(tmp_path / "go")
     context = await bench.start(task)

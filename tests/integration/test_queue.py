@@ -26,7 +26,7 @@ FAILED = Event("a.child:ERROR", {"message": "no"}, error=True)
 
 @pytest.fixture
 def register(store):
-    """Make workers known; gives their ids."""
+    """Make workers known; returns their ids."""
 
     async def register(*, lease=LEASE):
         identity = WorkerIdentity("host", "boot", os.getpid(), "1", "0")
@@ -39,7 +39,7 @@ def register(store):
 
 @pytest.fixture
 def claim(store):
-    """Claim for a worker; gives what it got by context."""
+    """Claim for a worker; returns what it got by context."""
 
     async def claim(worker, demand=10, *, queues=("default",), tasks=TASKS, root=None):
         claims = await store.queue.claim(
@@ -140,7 +140,7 @@ async def test_a_renewal_names_what_the_worker_no_longer_has(store, register, cl
 
 
 async def test_a_worker_that_is_not_known_claims_nothing(store, claim):
-    """It was taken for dead: what it claimed would have nobody who watches over it."""
+    """It was presumed dead: what it claimed would have nobody who watches over it."""
     await store.start([Start("a.b", {})])
 
     assert await claim(999) == {}
@@ -176,7 +176,7 @@ async def test_a_renewed_lease_keeps_the_runs(store, register, claim):
 
 
 async def test_the_runs_of_a_lapsed_lease_go_to_another_worker(store, register, claim):
-    """With a higher epoch, which fences the dead one; and it learns that it is taken for dead."""
+    """With a higher epoch, which fences the dead one; and it learns that it is presumed dead."""
     dead, alive = await register(lease=LAPSED), await register()
     (context,) = await store.start([Start("a.b", {})])
     await claim(dead)
@@ -302,7 +302,7 @@ async def test_who_parks_after_the_end_does_not_wait(store, family, ending):
 
 
 async def test_only_who_has_a_run_parks_it(store, family, register):
-    """A worker that was taken for dead is told."""
+    """A worker that was presumed dead is told."""
     _, parent, children = family
 
     assert not await store.queue.park(parent, await register(), awaiting(*children))
@@ -386,7 +386,7 @@ async def test_a_run_leaves_the_queue_when_its_context_ends(store, register, cla
 
 
 async def test_resuming_reopens_what_failed_and_leaves_what_is_done(store, family, claim):
-    """A done child is never run again; the epochs go on from where they were."""
+    """A done child is never run again; the epochs continue from where they were."""
     worker, parent, (done, failed) = family
     await store.append(parent, [Event("a.b:STARTED", meta={"epoch": 1})])
     await store.append(done, [Event("a.child:FINAL")])
@@ -470,7 +470,7 @@ async def until_somebody_waits(url):
 
 
 async def test_a_run_looks_again_for_a_context_that_another_one_started(store, register, claim):
-    """Its end is told to its own parent; who was given it as the open one would wait for ever."""
+    """Its end is told to its own parent; who was given it as the open one would wait forever."""
     worker = await register()
     parent, foreign = await store.start([Start("a.b", {}), Start("a.child", {})])
     await claim(worker)

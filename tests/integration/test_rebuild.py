@@ -53,7 +53,7 @@ async def register(store, *, lease=timedelta(minutes=1)):
 
 @pytest.fixture
 async def busy(store):
-    """Contexts in every state that a context and a run can have; gives two of them."""
+    """Contexts in every state that a context and a run can have; returns two of them."""
     worker = await register(store)
     task = "simple.work"
 
@@ -170,7 +170,7 @@ async def test_what_differs_is_told_while_workers_live(store, database_url, busy
 
 
 async def test_a_key_that_another_context_has_does_not_come_back(store, database_url):
-    """Two contexts with one key can not be."""
+    """Two contexts with one key cannot be."""
     (first,) = await store.start([Start("simple.work", {}, key="once")])
     with psycopg.connect(database_url) as connection:
         connection.execute("SET dama.rewrite_history = 'on'")

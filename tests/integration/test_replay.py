@@ -1,4 +1,4 @@
-"""Replay of changed code: a run goes on only with code that does what is recorded, in its order."""
+"""Replay of changed code: a run continues only with code that does what is recorded, in order."""
 
 import asyncio
 import contextlib

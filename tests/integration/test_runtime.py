@@ -104,7 +104,7 @@ def blocking(task: SyncTask, n: int) -> int:
 
 @work.task
 async def caught(task: Task) -> str:
-    """A parent that goes on."""
+    """A parent that continues."""
     try:
         await task.run(doubled, {"n": -1})
     except SubtaskError as error:
@@ -286,7 +286,7 @@ async def test_a_def_runs_in_a_thread_with_the_same_methods(store):
 
 
 async def test_a_failed_subtask_reaches_its_parent_as_an_exception(store):
-    """A parent that does not catch it fails with it; one that catches it goes on."""
+    """A parent that does not catch it fails with it; one that catches it continues."""
     _, outcome = await run(store, "summed", numbers=[1, -2])
     assert outcome.status == "ERROR"
     assert "-2 is negative" in outcome.error["message"]
@@ -305,7 +305,7 @@ async def test_an_attempt_that_fails_is_followed_by_another(store):
 
 
 async def test_a_task_that_takes_too_long_fails(store):
-    """Its time-out is per attempt."""
+    """Its timeout is per attempt."""
     _, outcome = await run(store, "slow")
 
     assert outcome.status == "ERROR"
@@ -527,7 +527,7 @@ async def test_a_cancelled_tree_ends_at_once(store):
 
 
 async def test_a_stale_run_writes_nothing(store):
-    """It was taken for dead; another run has the context, and ends it."""
+    """It was presumed dead; another run has the context, and ends it."""
     context = await started(store, "stepped", hold=True)
     async with worker(store).working() as first:
         await held()

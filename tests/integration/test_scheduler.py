@@ -35,8 +35,12 @@ async def limited(task: Task) -> None:
 
 def nightly(**changes):
     """A schedule that fires each hour, three of whose firings were missed."""
-    wishes = {"params": {"day": "{time:%dT%H}"}, "overlap": "allow", "catch_up": "all"} | changes
-    return Schedule("nightly", "jobs.report", "0 * * * *", **wishes)
+    settings = {
+        "params": {"day": "{time:%dT%H}"},
+        "overlap": "allow",
+        "catch_up": "all",
+    } | changes
+    return Schedule("nightly", "jobs.report", "0 * * * *", **settings)
 
 
 @pytest.fixture
@@ -122,7 +126,7 @@ async def test_a_worker_fires_what_is_due(store, missed):
 
 
 async def test_a_paused_schedule_fires_nothing(store, missed):
-    """What passed meanwhile is not made up for when it goes on."""
+    """What passed meanwhile is not made up for when it continues."""
     await missed(nightly())
     await store.schedules.set("nightly", paused=True)
     assert await scheduler(store).fire() == []
@@ -189,7 +193,7 @@ async def test_what_passes_by_itself_pauses_no_schedule(store, database_url, mis
 
 
 async def test_a_schedule_that_is_gone_does_not_end_the_scheduler(store, missed):
-    """Somebody removes it while it fails; the others go on."""
+    """Somebody removes it while it fails; the others continue."""
     await missed(nightly(params={"dya": "x"}))
     watched = scheduler(store)
     fire = watched._fire
@@ -226,7 +230,7 @@ async def test_a_schedule_that_was_replaced_is_not_paused_for_the_fault_of_the_f
 
 
 async def test_a_wrong_schedule_is_refused_when_it_is_added(store):
-    """Wrong params, a name that is taken, a limit that can not be added to the task's."""
+    """Wrong params, a name that is taken, a limit that cannot be added to the task's."""
     app = App(store, registry)
     with pytest.raises(InvalidParamsError):
         await schedules.add(app, nightly(params={}))

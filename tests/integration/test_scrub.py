@@ -210,7 +210,7 @@ async def test_only_the_owner_of_the_tables_may(store, server, database_url):
 
 
 async def test_appends_meanwhile_lose_nothing(store, database_url):
-    """Writers of the same contexts go on beside it."""
+    """Writers of the same contexts continue beside it."""
     contexts = [await begun(store, key=str(n), token=SECRET) for n in range(5)]
 
     async def write(context):

@@ -48,7 +48,7 @@ def blocking(task: SyncTask, text: str) -> str:
 
 @office.task(retries=1, backoff=0.001)
 async def tenacious(task: Task, text: str) -> str:
-    """Stamp a text, fail once, and go on."""
+    """Stamp a text, fail once, and continue."""
     stamped = await task.call("office.stamp", {"text": text})
     if task.attempt == 1:
         raise RuntimeError("once more")

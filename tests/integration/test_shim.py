@@ -162,7 +162,7 @@ def test_a_program_may_tidy_up_when_it_is_cancelled(shims):
 
 
 def test_what_a_program_leaves_behind_ends_with_it(shims):
-    """The outcome is written when nothing goes on any more."""
+    """The outcome is written when nothing continues any more."""
     directory = shims.start("bash", "-c", "setsid sleep 600 & sleep 600 & exit 4")
     told = shims.ended(directory)
     assert (told["code"], told["why"], told["left"]) == (4, "", 0)

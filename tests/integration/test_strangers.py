@@ -121,7 +121,7 @@ async def test_an_event_whose_writer_went_away_is_waited_for_no_more(store, data
 
 
 async def test_many_waits_for_strangers_leave_the_connections_to_the_others(store, database_url):
-    """Claims and renewals go on beside more blocked statements than there are connections."""
+    """Claims and renewals continue beside more blocked statements than there are connections."""
     contexts = await store.start([Start("s.t", {})] * 30)
     worker = await register(store)
     assert len(await claim(store, worker)) == 30
@@ -193,7 +193,7 @@ async def test_a_worker_whose_row_is_locked_keeps_its_runs(store, database_url):
 
 
 async def test_a_schedule_that_is_locked_is_fired_later(store, database_url):
-    """Whoever fires goes on with the next one."""
+    """Whoever fires continues with the next one."""
     now = await store.now()
 
     async with stranger(database_url, "LOCK TABLE schedule IN ACCESS EXCLUSIVE MODE"):

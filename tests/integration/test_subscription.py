@@ -92,7 +92,7 @@ async def test_it_handles_what_comes_until_it_is_cancelled(store, contexts, effe
 
 
 async def test_a_poison_event_parks_its_own_context_only(store, contexts, effects):
-    """What it wrote is undone, its later events wait, all other contexts go on."""
+    """What it wrote is undone, its later events wait, all other contexts continue."""
     poison = contexts[1]
 
     async def handle(connection, event):

@@ -59,7 +59,7 @@ async def forgets(task: Task, kind: str) -> str:
 
 @forgetful.task
 async def sends_off(task: Task, cancels: bool = False) -> str:  # noqa: FBT001, FBT002 - a param
-    """Returns while something that it started goes on."""
+    """Returns while something that it started continues."""
     away = asyncio.create_task(task.step("away", slow))
     if cancels:
         away.cancel()
@@ -79,7 +79,7 @@ async def starts_only(task: Task) -> str:
 
 @forgetful.task
 def threads_off(task: SyncTask) -> str:
-    """A thread of its own goes on with a step when the function has returned."""
+    """A thread of its own continues with a step when the function has returned."""
     thread = threading.Thread(target=lambda: task.step("away", slow_thread))
     thread.start()
     begun.wait(30)
@@ -153,7 +153,7 @@ async def test_what_was_not_awaited_fails_the_run_and_is_named(store):
 
 
 async def test_what_is_under_way_is_completed_before_the_end(store):
-    """A step in a task or in a thread that nobody waits for; a subtask goes on by itself."""
+    """A step in a task or in a thread that nobody waits for; a subtask continues by itself."""
     begun.clear()
     ended = await outcomes_of(
         store,

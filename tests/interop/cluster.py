@@ -164,7 +164,7 @@ async def js_node(url: str, node_id: str = "js-1", protocol: int = 4, **more: An
 
 
 async def until(condition: Any, seconds: float = 15) -> Any:
-    """Wait until a condition, which may be asynchronous, holds; gives its value."""
+    """Wait until a condition, which may be asynchronous, holds; returns its value."""
     async with asyncio.timeout(seconds):
         while True:
             found = condition()

@@ -161,7 +161,7 @@ async def test_without_a_balancer_the_bus_chooses(bus):
         await until(lambda: len(one.catalog.actions["py.who"].all) == 2)
         assert {await one.call("py.who") for _ in range(60)} == {"py-1", "py-2"}
         assert await one.call("py.who", node_id="py-2") == "py-2"
-        # Moleculer listens anew after each change, and misses what is sent meanwhile.
+        # Moleculer listens again after each change, and misses what is sent meanwhile.
         assert await one.call("js.who", timeout=0.5, retries=5) == "js-1"
         await until(lambda: sees(one))
         told = await one.call("js.call", {"action": "py.who", "params": None})
@@ -230,7 +230,7 @@ def packets():
 
 @pytest.mark.timeout(300)  # five thousand packets, on a machine that may have others
 async def test_no_packet_ends_a_node(bus):
-    """Whatever comes on whatever topic, it is logged and dropped, and calls go on.
+    """Whatever comes on whatever topic, it is logged and dropped, and calls continue.
 
     Nor does it lose its connection: a sender whose name holds a command is not answered with it.
     """

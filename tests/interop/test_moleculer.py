@@ -118,7 +118,7 @@ async def test_a_call_knows_its_request_its_parent_its_level_and_its_caller(clus
 
 
 async def test_nodes_call_each_other_back_and_forth(cluster):
-    """Served one by one, this would wait for itself for ever."""
+    """Served one by one, this would wait for itself forever."""
     levels = await cluster.py.call("js.chain", {"n": 6, "other": "py.chain"})
     assert levels == [1, 2, 3, 4, 5, 6, 7]
 

@@ -175,7 +175,7 @@ async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_p
 
 
 async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
-    """What it waits for there fails, instead of waiting for ever; the task itself goes on later."""
+    """What it waits for there fails instead of waiting forever; the task itself continues later."""
     worker = Worker(tmp_path, database_url, bus.url)
     try:
         async with js_node(bus.url), py_node(bus.url) as py:

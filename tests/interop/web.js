@@ -42,6 +42,6 @@ const portOf = name => broker.getLocalService(name).server.address().port;
 
 broker.start()
     .then(() => broker.waitForServices(["js"]))
-    .then(() => new Promise(r => setTimeout(r, 800)))  // its aliases are made anew a little later
+    .then(() => new Promise(r => setTimeout(r, 800)))  // its aliases are made again a little later
     .then(() => console.log(JSON.stringify(Object.fromEntries(
         ["api", "aliases", "anyOrigin", "someOrigins"].map(name => [name, portOf(name)])))));

@@ -131,7 +131,7 @@ async def test_functions_are_replaced_beside_a_writer_that_never_commits(databas
 async def test_a_table_that_somebody_holds_is_waited_for_and_nobody_behind_it_is(
     database_url, more
 ):
-    """Appends go on, the one that is waited for is named, and all is done once it has ended."""
+    """Appends continue, the one that is waited for is named, and all is done once it has ended."""
     more(("9000_more", "ALTER TABLE _data_manager_admin.event_store_prototype ADD COLUMN more int"))
     told = []
     with psycopg.connect(database_url, application_name="stranger") as stranger:

@@ -1,4 +1,4 @@
-"""Duties: started again when they fail, and the end of their process when they go on failing."""
+"""Duties: started again when they fail, and the end of their process when they continue failing."""
 
 import asyncio
 

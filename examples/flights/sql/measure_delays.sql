@@ -3,7 +3,7 @@
 -- Out:   one row per group: which grouping it belongs to, then the columns of Delays
 -- Locks: none
 --
--- Means of integers are exact numerics here, so the order of the rows can not change a digit.
+-- Means of integers are exact numerics here, so the order of the rows cannot change a digit.
 
 SELECT
     CASE 0

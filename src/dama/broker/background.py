@@ -1,4 +1,4 @@
-"""What goes on beside all else on a node, and is held until it ends."""
+"""What runs beside all else on a node, and is held until it ends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Background:
         return task
 
     def cancel(self) -> list[asyncio.Task[Any]]:
-        """Cancel all; gives those that have not ended."""
+        """Cancel all; returns those that have not ended."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

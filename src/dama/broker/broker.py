@@ -381,7 +381,7 @@ class Broker:
         return dict(zip(others, answers, strict=True))
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
-        """Let something go on beside all else; it is held until it ends."""
+        """Run something beside all else; it is held until it ends."""
         return self._background.spawn(work)
 
     async def _give_up(self) -> None:

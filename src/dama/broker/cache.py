@@ -53,7 +53,7 @@ class Cache:
             self._found.popitem(last=False)
 
     def clean(self, pattern: str = "**") -> int:
-        """Forget the results of the actions whose names fit; gives how many."""
+        """Forget the results of the actions whose names fit; returns how many."""
         gone = [key for key in self._found if matches(key.partition(":")[0], pattern)]
         for key in gone:
             del self._found[key]
@@ -61,7 +61,7 @@ class Cache:
 
 
 def cache_key(call: Call, policy: CachePolicy) -> str | None:
-    """What makes two calls the same; None when the params can not be compared."""
+    """What makes two calls the same; None when the params cannot be compared."""
     if policy.keys is None:
         parts: object = call.params
     else:

@@ -91,7 +91,7 @@ class ServerCallError(CallError):
 
 
 class ClientCallError(CallError):
-    """The caller asked for something that an action can not do."""
+    """The caller asked for something that an action cannot do."""
 
     name = "MoleculerClientError"
     status = 400
@@ -130,7 +130,7 @@ class ServiceNotAvailableError(CallError):
 
 
 class RequestTimeoutError(CallError):
-    """A call was not answered in time. Whoever performs it may go on."""
+    """A call was not answered in time. Whoever performs it may continue."""
 
     name = "RequestTimeoutError"
     status = 504

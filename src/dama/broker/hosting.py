@@ -30,7 +30,7 @@ class Node(Host, Protocol):
     catalog: Catalog
 
     def spawn(self, work: Any) -> asyncio.Task[Any]:
-        """Let something go on beside all else."""
+        """Run something beside all else."""
         ...
 
 

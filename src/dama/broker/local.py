@@ -137,7 +137,7 @@ class LocalService:
         settings: All, the secure ones too.
         actions: Its actions by their short names, private ones too.
         handlers: Its handlers of events.
-        running: Calls and deliveries that go on now.
+        running: Calls and deliveries under way.
     """
 
     def __init__(self, broker: Host, definition: Service, bus_name: str | None) -> None:
@@ -198,7 +198,7 @@ class LocalService:
             await _call_all(self.definition.moments("started"), self)
         except Exception as error:
             raise ServiceStartError(
-                f"The service {self.full_name} can not start: {type(error).__name__}: {error}.",
+                f"The service {self.full_name} cannot start: {type(error).__name__}: {error}.",
                 "Run with --debug to see the traceback.",
             ) from error
         self.is_started = True

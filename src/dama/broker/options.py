@@ -34,7 +34,7 @@ class BrokerOptions:
         protocol: The version that this node speaks: 4 for Moleculer 0.14, 5 for 0.15.
         accept_other_protocol: Packets of the other version are taken, too.
         heartbeat_interval: Seconds between two signs of life.
-        heartbeat_timeout: Seconds of silence after which a node is taken for dead.
+        heartbeat_timeout: Seconds of silence after which a node is presumed dead.
         wait_for_neighbours: Seconds in which others may tell of themselves before services start.
     """
 

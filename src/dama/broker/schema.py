@@ -84,7 +84,7 @@ def describe_params(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings without those that are secure, and without what JSON can not hold."""
+    """Settings without those that are secure, and without what JSON cannot hold."""
     hidden = {*settings.get(_SECURE, ()), _SECURE}
     return {key: v for key, v in settings.items() if key not in hidden and _is_json(v)}
 

@@ -36,7 +36,7 @@ def run_here(
     task: str,
     params: Mapping[str, object],
     *,
-    wishes: Mapping[str, Any],
+    start_options: Mapping[str, Any],
     as_json: bool,
     quiet: bool = False,
 ) -> int:
@@ -44,7 +44,7 @@ def run_here(
     from dama.operations import tasks
 
     async def started(app: App) -> int:
-        return await tasks.start(app, task, params, undeclared=True, **wishes)
+        return await tasks.start(app, task, params, undeclared=True, **start_options)
 
     return _followed(session, started, as_json=as_json, quiet=quiet)
 
@@ -52,7 +52,7 @@ def run_here(
 def resume_here(
     session: Session, context_id: int, *, reason: str | None, as_json: bool, quiet: bool = False
 ) -> int:
-    """Let a context go on, work on it in this process, and follow it to its end."""
+    """Let a context continue, work on it in this process, and follow it to its end."""
     from dama.operations import contexts
     from dama.operations.who import person
 
@@ -68,14 +68,14 @@ async def enqueue(
     task: str,
     params: Mapping[str, object],
     *,
-    wishes: Mapping[str, Any],
+    start_options: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Queue a task for whichever worker claims it."""
     from dama.operations import tasks
 
     async with session.app(with_services=True) as app:
-        context_id = await tasks.start(app, task, params, undeclared=True, **wishes)
+        context_id = await tasks.start(app, task, params, undeclared=True, **start_options)
         queued = await tasks.queued(app, context_id)
     return _report_queued(queued, task, as_json=as_json)
 
@@ -83,7 +83,7 @@ async def enqueue(
 async def resume_elsewhere(
     session: Session, context_id: int, *, reason: str | None, as_json: bool
 ) -> int:
-    """Let a context go on, on whichever worker claims it."""
+    """Let a context continue, on whichever worker claims it."""
     from dama.operations import contexts, tasks
     from dama.operations.who import person
 
@@ -112,14 +112,14 @@ async def start_detached(
     task: str,
     params: Mapping[str, object],
     *,
-    wishes: Mapping[str, Any],
+    start_options: Mapping[str, Any],
     as_json: bool,
 ) -> int:
     """Start a task in a process of its own, which outlives this one and its terminal."""
     from dama.operations import tasks
 
     async with session.app(with_services=True) as app:
-        context_id = await tasks.start(app, task, params, undeclared=True, **wishes)
+        context_id = await tasks.start(app, task, params, undeclared=True, **start_options)
     log = _run_in_background(session, context_id)
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})
@@ -179,7 +179,7 @@ def _followed(
             raise
         echo(f"\nInterrupted. What is done of context {board.root} is kept.", err=True)
         if session.outlives_worker(board.rows[board.root].task if board.rows else ""):
-            echo(f"Its process goes on; end it with: dama cancel {board.root}", err=True)
+            echo(f"Its process continues; end it with: dama cancel {board.root}", err=True)
             echo(f"Follow it with: dama resume {board.root}", err=True)
         else:
             echo(f"Resume it with: dama resume {board.root}", err=True)

@@ -102,7 +102,7 @@ def described(event: StoredEvent, row: Row) -> str:
         return _of_step(step, suffix, payload)
     match suffix:
         case "PROGRESS":
-            return progress_text(payload) or "goes on"
+            return progress_text(payload) or "continues"
         case "LOG":
             return _of_log(payload)
         case _:
@@ -125,7 +125,7 @@ def _of_status(suffix: str, row: Row, payload: Mapping[str, Any]) -> str:
     words = {
         "INITIAL": "queued",
         "STARTED": f"started{again}",
-        "ADOPTED": "goes on under another worker",
+        "ADOPTED": "continues under another worker",
         "LOST": _red(f"lost: {_message(payload)}"),
         "RETRYING": f"failed, will be tried again: {_message(payload)}",
         "RESUMED": "resumed",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.config.config import Config
     from dama.operations.ends import Ends
-    from dama.run.starts import Wishes
+    from dama.run.starts import QueueOptions
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -94,9 +94,9 @@ class Client:
             SingletonError: Only one run of it may be open, and one is.
         """
         definition = self._definition(task)
-        wishes, key = _wishes(self._options)
+        start_options, key = _queue_options(self._options)
         params = _params(definition, args, kwargs)
-        context_id = await tasks.start(self._app, definition, params, key=key, **wishes)
+        context_id = await tasks.start(self._app, definition, params, key=key, **start_options)
         return Handle(context_id, definition, self._app, self._ends)
 
     @overload
@@ -129,8 +129,8 @@ class Client:
             params: What it takes, each time.
             key: Makes an idempotency key of the params, so that the call can be repeated.
         """
-        wishes, _ = _wishes(self._options)
-        ids = await tasks.queue_many(self._app, task, params, key=key, **wishes)
+        start_options, _ = _queue_options(self._options)
+        ids = await tasks.queue_many(self._app, task, params, key=key, **start_options)
         return [Handle(context_id, task, self._app, self._ends) for context_id in ids]
 
     @overload
@@ -161,10 +161,10 @@ def _params(
     return task.named(args, kwargs)
 
 
-def _wishes(options: StartOptions) -> tuple[Wishes, str | None]:
+def _queue_options(options: StartOptions) -> tuple[QueueOptions, str | None]:
     given: dict[str, Any] = dict(options)
     key = given.pop("key", None)
     for name in DURATIONS:
         if name in given:
             given[name] = parse_duration(given[name], of=name)
-    return cast("Wishes", given), key
+    return cast("QueueOptions", given), key

@@ -52,11 +52,11 @@ class Handle(Generic[R]):
         of = f" of {self.task.name}" if self.task else ""
         return f"<context {self.context_id}{of}>"
 
-    async def result(self, timeout: float | str | None = None) -> R:  # noqa: ASYNC109 - it may be a text, and the run goes on
+    async def result(self, timeout: float | str | None = None) -> R:  # noqa: ASYNC109 - it may be a text, and the run continues
         """Wait for its end and return its result.
 
         Args:
-            timeout: How long: seconds, or a text such as "5m". The run goes on when it is over.
+            timeout: How long: seconds, or a text such as "5m". The run continues when it is over.
 
         Raises:
             RunError: It failed for good or was cancelled.
@@ -69,7 +69,7 @@ class Handle(Generic[R]):
                 ended = await self._ends.wait(self.context_id)
         except TimeoutError:
             raise TimeoutError(
-                f"Context {self.context_id} has not ended in {timeout}; it goes on."
+                f"Context {self.context_id} has not ended in {timeout}; it continues."
             ) from None
         if ended.status != "DONE":
             task = (await self.report()).task

@@ -70,7 +70,7 @@ PG_NAMES = {
 
 
 class ConfigError(UsageError):
-    """A setting is unknown, or a file of settings is missing or can not be read."""
+    """A setting is unknown, or a file of settings is missing or cannot be read."""
 
     code = "CONFIG"
 
@@ -142,7 +142,7 @@ def load_config(
         home: The state folder, instead of DAMA_HOME.
 
     Raises:
-        ConfigError: A setting is unknown or a file can not be used.
+        ConfigError: A setting is unknown or a file cannot be used.
         MissingVariableError: A setting names a variable that is not set.
     """
     environ = os.environ if environ is None else environ
@@ -234,7 +234,7 @@ def _read_env_file(path: Path) -> str:
     try:
         values = {name: value for name, value in read_variables(path).items() if value}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file.") from error
     _check_names(path, values)
     if not any(name in PG_NAMES for name in values):
         raise ConfigError(
@@ -288,7 +288,7 @@ def _parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} can not be read: {error}.", "Correct the file.") from error
+        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file.") from error
 
 
 def _check(path: Path, settings: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ def read_variables(path: Path) -> dict[str, str]:
     """The variables of a file.
 
     Raises:
-        OSError: It can not be read.
+        OSError: It cannot be read.
         ValueError: It is not UTF-8, or has a line that is not `NAME=value`. The line is named by
             its number only: it may hold a secret.
     """

@@ -31,7 +31,7 @@ def read_params(table: Table) -> Iterator[tuple[str, ProgramParam]]:
         where = f"{table.where}.params.{name}"
         if not _PARAM_NAME.fullmatch(name):
             raise InvalidDefinitionError(
-                f"{where} can not be the name of a param.",
+                f"{where} cannot be the name of a param.",
                 "Names are lower-case letters, digits and _, and begin with a letter.",
             )
         yield name, _read_param(Table(where, values, PARAM_KEYS, SECRET_HINTS))

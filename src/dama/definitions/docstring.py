@@ -45,7 +45,7 @@ def parse_docstring(text: str | None) -> Docstring:
 
 
 def _read_entries(lines: list[str]) -> dict[str, str]:
-    """Read `name: text` or `name (type): text`; deeper lines go on with the text above."""
+    """Read `name: text` or `name (type): text`; deeper lines continue with the text above."""
     entries: dict[str, list[str]] = {}
     margin = min((_indent(line) for line in lines if line.strip()), default=0)
     current: list[str] = []

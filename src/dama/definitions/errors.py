@@ -18,7 +18,7 @@ class UndeclaredCommandError(UsageError):
 
 
 class ProgramEnvironmentError(UsageError):
-    """A program can not get the variables that its declaration promises."""
+    """A program cannot get the variables that its declaration promises."""
 
     code = "PROGRAM_ENVIRONMENT"
 
@@ -48,7 +48,7 @@ class ServiceStartError(UsageError):
 
 
 class ModuleLoadError(UsageError):
-    """A module that should have services can not be imported, or has none.
+    """A module that should have services cannot be imported, or has none.
 
     Attributes:
         module: Its name, as it was given.
@@ -105,7 +105,7 @@ class InvalidParamsError(UsageError):
 
 
 class InvalidResultError(DamaError):
-    """A result can not be kept as JSON, or does not fit the type that was promised."""
+    """A result cannot be kept as JSON, or does not fit the type that was promised."""
 
     code = "INVALID_RESULT"
     exit_code = 1

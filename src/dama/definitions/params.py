@@ -72,7 +72,7 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
         params: They become fields.
 
     Raises:
-        InvalidDefinitionError: A type can not be validated.
+        InvalidDefinitionError: A type cannot be validated.
     """
     from pydantic import BaseModel, ConfigDict, create_model  # noqa: PLC0415 - 27 to 89 ms
 
@@ -94,7 +94,7 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
         return create_model(f"{task} params", __config__=config, **fields)
     except Exception as error:  # pydantic raises several kinds
         raise InvalidDefinitionError(
-            f"{task}: its params can not be validated: {_first_line(error)}",
+            f"{task}: its params cannot be validated: {_first_line(error)}",
             "Use types that JSON can hold: numbers, text, dates, lists, dicts, "
             "dataclasses, pydantic models.",
         ) from error

@@ -185,7 +185,7 @@ class Part:
             **settings: See `ActionOptions`; durations as seconds or as text.
 
         Raises:
-            InvalidDefinitionError: The name, the signature or a setting can not be used.
+            InvalidDefinitionError: The name, the signature or a setting cannot be used.
             DuplicateNameError: There is an action of this name.
         """
 
@@ -205,7 +205,7 @@ class Part:
         """
         if not pattern or any(c.isspace() for c in pattern):
             raise InvalidDefinitionError(
-                f"{pattern!r} can not be the name of an event.", 'Write one such as "order.paid".'
+                f"{pattern!r} cannot be the name of an event.", 'Write one such as "order.paid".'
             )
 
         def define(function: F) -> F:
@@ -253,7 +253,7 @@ class Part:
     ) -> ActionDefinition[Any]:
         if not _ACTION_NAME.fullmatch(name):
             raise InvalidDefinitionError(
-                f"{name!r} can not be the name of an action.",
+                f"{name!r} cannot be the name of an action.",
                 "Names are letters, digits, - and _, and begin with a letter. "
                 "Give another with @service.action(name=...).",
             )

@@ -87,7 +87,7 @@ class ProgramSpec:
         A variable whose placeholder has no value is left out. Secrets are not among them.
 
         Raises:
-            ProgramEnvironmentError: A file can not be read.
+            ProgramEnvironmentError: A file cannot be read.
         """
         variables = self.file_variables(params)
         for name, text in self.env.items():
@@ -99,7 +99,7 @@ class ProgramSpec:
         """The variables of the files, a later file over an earlier one.
 
         Raises:
-            ProgramEnvironmentError: A file can not be read.
+            ProgramEnvironmentError: A file cannot be read.
         """
         variables: dict[str, str] = {}
         for file in self.env_files:
@@ -149,5 +149,5 @@ def _read(file: str, params: Mapping[str, Any]) -> dict[str, str]:
         return read_variables(Path(path))
     except (OSError, ValueError) as error:
         raise ProgramEnvironmentError(
-            f"{path} can not be read: {error}.", "Correct the file; nothing was started."
+            f"{path} cannot be read: {error}.", "Correct the file; nothing was started."
         ) from error

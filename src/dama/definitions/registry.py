@@ -115,7 +115,7 @@ class Registry:
             root: Its folder, where relative paths begin.
 
         Raises:
-            InvalidDefinitionError: A name or a key can not be used; the message names it.
+            InvalidDefinitionError: A name or a key cannot be used; the message names it.
             DuplicateNameError: A module has a task of this name.
         """
         for name, values in programs.items():
@@ -229,7 +229,7 @@ def _failed(name: str, error: BaseException) -> ModuleLoadError:
     where = _innermost_line(error)
     return ModuleLoadError(
         name,
-        f"The module {name!r} can not be imported: {type(error).__name__}: {error}{where}",
+        f"The module {name!r} cannot be imported: {type(error).__name__}: {error}{where}",
         "Run with --debug to see the traceback.",
     )
 

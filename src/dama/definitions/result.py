@@ -42,7 +42,7 @@ class ResultType(Generic[R]):
         """The adapter that pydantic has for the type.
 
         Raises:
-            InvalidDefinitionError: The annotation can not be evaluated.
+            InvalidDefinitionError: The annotation cannot be evaluated.
             InvalidResultError: It is not a type that JSON can hold.
         """
         with suppress(KeyError, TypeError):  # not every callable can be referred to weakly
@@ -51,7 +51,7 @@ class ResultType(Generic[R]):
         try:
             adapter = _plain() if annotation is Any else _adapter_of(annotation)
         except Exception as error:
-            raise self._unfit(f"is of a type that can not be kept as JSON: {error}") from error
+            raise self._unfit(f"is of a type that cannot be kept as JSON: {error}") from error
         with suppress(TypeError):
             _adapters[self._function] = adapter
         return adapter
@@ -70,7 +70,7 @@ class ResultType(Generic[R]):
         if adapter is not _plain() or not kept.is_json(encoded):
             encoded = kept.with_digits(value, self._dumped(encoded))
         if flaw := kept.flaw_of_result(value, encoded, self.decode):
-            raise self._unfit(f"can not be kept: {flaw}")
+            raise self._unfit(f"cannot be kept: {flaw}")
         return encoded
 
     def _dumped(self, value: Any) -> object:
@@ -115,7 +115,7 @@ class ResultType(Generic[R]):
         from dama.definitions import kept  # noqa: PLC0415 - as above
 
         how = kept.flaw_of_result(value, value) or str(error)
-        return self._unfit(f"can not be kept as JSON: {how}")
+        return self._unfit(f"cannot be kept as JSON: {how}")
 
     def _unfit(self, how: str) -> InvalidResultError:
         return InvalidResultError(f"The result of {self._owner} {how}.")

@@ -83,7 +83,7 @@ class Service(Part):
         super().__init__(**shared)
         if not _SERVICE_NAME.fullmatch(name) and name not in _INTERNAL:
             raise InvalidDefinitionError(
-                f"{name!r} can not be the name of a service.",
+                f"{name!r} cannot be the name of a service.",
                 "Names are letters, digits, - and _, and begin with a letter; parts may be joined "
                 "by / or a dot.",
             )
@@ -153,7 +153,7 @@ class Service(Part):
             **settings: See `TaskOptions`; durations as seconds or as text ("2h", "30m", "45s").
 
         Raises:
-            InvalidDefinitionError: The name, the signature or a setting can not be used.
+            InvalidDefinitionError: The name, the signature or a setting cannot be used.
             DuplicateNameError: The service has a task of this name.
         """
 
@@ -178,7 +178,7 @@ class Service(Part):
                 paths begin at the folder of the module that calls this.
 
         Raises:
-            InvalidDefinitionError: The name or a setting can not be used; the message names it.
+            InvalidDefinitionError: The name or a setting cannot be used; the message names it.
             DuplicateNameError: The service has another task of this name.
         """
         caller = cast("FrameType", cast("FrameType", inspect.currentframe()).f_back)
@@ -200,7 +200,7 @@ class Service(Part):
             base: The folder that relative paths begin at.
 
         Raises:
-            InvalidDefinitionError: The name or a key can not be used.
+            InvalidDefinitionError: The name or a key cannot be used.
             DuplicateNameError: The service has another task of this name.
         """
         in_file = ":" not in place
@@ -222,13 +222,13 @@ class Service(Part):
         way = "@service.task(name=...)" if definition.program is None else "its declaration"
         if not _TASK_NAME.fullmatch(name):
             raise InvalidDefinitionError(
-                f"{name!r} can not be the name of a task of {self.name}.",
+                f"{name!r} cannot be the name of a task of {self.name}.",
                 "Names are lower-case letters, digits, - and _, and begin with a letter. "
                 f"Give another with {way}.",
             )
         if not _NAME_WITH_TASKS.fullmatch(self.name):
             raise InvalidDefinitionError(
-                f"{self.name!r} can not be the name of a service with tasks.",
+                f"{self.name!r} cannot be the name of a service with tasks.",
                 "Names are lower-case letters, digits, - and _, and begin with a letter; "
                 "parts may be joined by /. Only a service without tasks may have another, as the "
                 "nodes of a cluster do.",

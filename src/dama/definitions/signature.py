@@ -172,7 +172,7 @@ def annotations_of(
             evaluated |= get_type_hints(holder, globalns=module, include_extras=True)
         except Exception as error:
             raise InvalidDefinitionError(
-                f"{owner}: the annotation of {name!r} can not be evaluated: {error}.",
+                f"{owner}: the annotation of {name!r} cannot be evaluated: {error}.",
                 "Types of params and results are needed when the program runs: "
                 "import them at the top of the module, not under TYPE_CHECKING.",
             ) from error

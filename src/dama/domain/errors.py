@@ -25,7 +25,7 @@ class UnreadableEventError(DamaError):
 
 
 class InvalidSliceError(UsageError):
-    """A slice or one of its reducers is defined in a way that can not work."""
+    """A slice or one of its reducers is defined in a way that cannot work."""
 
     code = "INVALID_SLICE"
 
@@ -37,7 +37,7 @@ class UnknownSliceError(UsageError):
 
 
 class InvalidScheduleError(UsageError):
-    """A schedule is defined in a way that can not work."""
+    """A schedule is defined in a way that cannot work."""
 
     code = "INVALID_SCHEDULE"
 

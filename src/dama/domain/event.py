@@ -212,7 +212,7 @@ def _check_error(event: Event) -> None:
 
 
 def check_json(value: object, name: str) -> None:
-    """Refuse what JSON or jsonb can not hold, with the path to it.
+    """Refuse what JSON or jsonb cannot hold, with the path to it.
 
     Raises:
         InvalidEventError: There is something of the kind.
@@ -321,14 +321,14 @@ def _stack_of(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error, limit=-MOST_FRAMES))
     except Exception:  # noqa: BLE001 - it asks the error for its text, which may raise anything
-        return "(its stack can not be made)"
+        return "(its stack cannot be made)"
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - an error that can not say itself must not hide itself
-        return "(its text can not be made)"
+    except Exception:  # noqa: BLE001 - an error that cannot say itself must not hide itself
+        return "(its text cannot be made)"
 
 
 def _attribute_of(error: BaseException, name: str) -> object:
@@ -339,7 +339,7 @@ def _attribute_of(error: BaseException, name: str) -> object:
 
 
 def _flaw_within(value: object, name: str) -> str:
-    """Why a part of an error can not be kept; empty when it can."""
+    """Why a part of an error cannot be kept; empty when it can."""
     try:
         check_json(value, name)
     except InvalidEventError as error:

@@ -91,14 +91,14 @@ def typed(value: object, wanted: Any) -> Any:
 def _plain_model(value: object) -> object:
     dump = getattr(value, "model_dump", None)
     if dump is None:
-        raise NotImplementedError(f"A {type(value).__name__} can not become JSON.")
+        raise NotImplementedError(f"A {type(value).__name__} cannot become JSON.")
     return dump(mode="json")
 
 
 def _typed_model(wanted: type[Any], value: object) -> object:
     validate = getattr(wanted, "model_validate", None)
     if validate is None:
-        raise NotImplementedError(f"A {wanted.__name__} can not be made of JSON.")
+        raise NotImplementedError(f"A {wanted.__name__} cannot be made of JSON.")
     return validate(value)
 
 
@@ -118,6 +118,6 @@ def payload_type(function: Callable[..., object]) -> Any:
         return get_type_hints(function).get(names[1], Any)
     except NameError as error:
         raise InvalidSliceError(
-            f"The payload's annotation of {getattr(function, '__name__', function)} can not be "
+            f"The payload's annotation of {getattr(function, '__name__', function)} cannot be "
             f"evaluated: {error}. Import its type outside of TYPE_CHECKING."
         ) from error

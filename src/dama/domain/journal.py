@@ -182,8 +182,8 @@ class Journal:
     def _try_again(self, meta: Mapping[str, object]) -> None:
         """An attempt has failed: what it failed with is tried again, and what it outlived is not.
 
-        It outlived a failure when the branch that met it, or one above, went on to something else.
-        An attempt may have several epochs: its worker died, or its process was taken over.
+        It outlived a failure when the branch that met it, or one above, continued to something
+        else. An attempt may have several epochs: its worker died, or its process was taken over.
         """
         named = meta.get("failed_with")
         keys = cast("list[object]", named) if isinstance(named, list) else []

@@ -55,7 +55,7 @@ class Lifecycle:
         task: The full name of the task.
         params: The payload of the INITIAL.
         result: The payload of the FINAL.
-        error: The payload of the latest error of the task; None when it went on.
+        error: The payload of the latest error of the task; None when it continued.
         attempts: The runs, the latest last.
         steps: The keys of the steps that are done.
         subtasks: The ids of the subtasks, by the key of the step that started them.
@@ -165,7 +165,7 @@ def _attempt(event: Event) -> Attempt:
 
 
 def _begun(state: Lifecycle, event: Event, kind: str) -> Lifecycle:
-    """An attempt begins, goes on with another worker and epoch, or was lost."""
+    """An attempt begins, continues with another worker and epoch, or was lost."""
     if kind == "LOST":
         return replace(_ended(state, event, "lost"), error=_object(event))
     by = _attempt(event)

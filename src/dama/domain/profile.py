@@ -180,7 +180,7 @@ def _flaw_of_digits(number: Decimal) -> Flaw | None:
 
 def _flaw_of_text(text: str) -> Flaw | None:
     if "\0" in text:
-        return "", "has the character U+0000, which jsonb can not hold."
+        return "", "has the character U+0000, which jsonb cannot hold."
     if not text.isascii() and _SURROGATE.search(text):
         return "", "has a lone surrogate, which is not Unicode text."
     return None

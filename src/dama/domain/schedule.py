@@ -141,7 +141,7 @@ class Schedule:
             return value.format(time=time)
         except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise InvalidScheduleError(
-                f"The param {name} is {value!r}, which can not be filled in: {error}.",
+                f"The param {name} is {value!r}, which cannot be filled in: {error}.",
                 "A text may hold the time of the firing, such as {time:%Y-%m-%d}.",
             ) from error
 

@@ -116,7 +116,7 @@ class Slice(Generic[S]):
         *,
         type: str | None = None,  # noqa: A002 - the word of the wire
     ) -> EventCreator[Any] | Callable[[Callable[[S, Any], S]], EventCreator[Any]]:
-        """Reduce events of an own type, `<slice>/<function>`; gives their creator.
+        """Reduce events of an own type, `<slice>/<function>`; returns their creator.
 
         The reducer gets the payload, in the type of its annotation. Stored types are contracts:
         give `type` when the function is renamed.

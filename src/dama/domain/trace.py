@@ -16,7 +16,7 @@ def traceparent(database: str, root: int, context_id: int, epoch: int, given: ob
         root: The root of the tree.
         context_id: Whose run it is.
         epoch: Which run.
-        given: That of whoever started the tree, whose trace it goes on with; None for one of its
+        given: That of whoever started the tree, whose trace it continues with; None for one of its
             own.
 
     Source: W3C Trace Context, version 00.

@@ -132,7 +132,7 @@ def _is_module(path: Path, language: str, text: str) -> bool:
 
 
 def _read(path: Path) -> str | None:
-    """The beginning of a text; None for what is none, or can not be read."""
+    """The beginning of a text; None for what is none, or cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(LONGEST_SCRIPT)

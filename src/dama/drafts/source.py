@@ -29,7 +29,7 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
         service: The name of their service; by default that of the folder, `cron` for a crontab.
 
     Raises:
-        InvalidDefinitionError: It is none of these, or can not be read.
+        InvalidDefinitionError: It is none of these, or cannot be read.
     """
     if not source.exists():
         raise InvalidDefinitionError(
@@ -47,4 +47,4 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
             return draft_makefile(source, name, base)
         return draft_crontab(str(source), source.read_text("utf-8"), service or "cron")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidDefinitionError(f"{source} can not be read: {error}.") from error
+        raise InvalidDefinitionError(f"{source} cannot be read: {error}.") from error

@@ -70,7 +70,7 @@ class Account:
             )
 
     def readable(self, binaries: Path, home: Path) -> Path:
-        """The folder of binaries, or of a copy in the home when the account can not read it."""
+        """The folder of binaries, or of a copy in the home when the account cannot read it."""
         if not self.is_other or not self._closed(binaries / "postgres"):
             return binaries
         # The inode tells installations apart: an upgrade gets a copy of its own.

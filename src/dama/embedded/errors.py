@@ -16,7 +16,7 @@ LAST_LINES = 5
 
 
 class EmbeddedPostgresError(UnavailableError):
-    """The embedded PostgreSQL can not be used."""
+    """The embedded PostgreSQL cannot be used."""
 
     code = "EMBEDDED_POSTGRES"
     retryable = False
@@ -29,7 +29,7 @@ class NoBinariesError(EmbeddedPostgresError):
 
 
 class UnwritableHomeError(EmbeddedPostgresError):
-    """The home folder can not be used."""
+    """The home folder cannot be used."""
 
     code = "EMBEDDED_POSTGRES_UNWRITABLE_HOME"
 
@@ -89,7 +89,7 @@ def home_error(home: Path, error: OSError) -> EmbeddedPostgresError:
     if error.errno in FULL:
         return DiskFullError(home)
     return UnwritableHomeError(
-        f"The folder {home} can not be written: {error.strerror} ({error.filename}).",
+        f"The folder {home} cannot be written: {error.strerror} ({error.filename}).",
         "Name another one with DAMA_HOME, or a database with DAMA_DATABASE_URL.",
     )
 

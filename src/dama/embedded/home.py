@@ -49,7 +49,7 @@ class Home:
         """Be the only one who starts or stops the server; waits for who is before.
 
         Raises:
-            UnwritableHomeError: The folder can not be made or written, now or in the block.
+            UnwritableHomeError: The folder cannot be made or written, now or in the block.
             DiskFullError: There is no room, now or in the block.
         """
         try:
@@ -62,7 +62,7 @@ class Home:
 
     @contextmanager
     def fenced(self, seconds: float) -> Generator[int]:
-        """Hold the fence; gives the descriptor for the server to inherit.
+        """Hold the fence; returns the descriptor for the server to inherit.
 
         Waits for the last processes of a server that was killed.
 

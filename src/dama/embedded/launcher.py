@@ -20,7 +20,7 @@ INSIDE = 1
 SELF = "self"
 NAMESPACE = "namespace"
 DETACH = "--detach"
-REFUSED = 97  # the exit code that says: this account can not be had here
+REFUSED = 97  # the exit code that says: this account cannot be had here
 
 
 def become(account: str) -> None:

@@ -45,7 +45,7 @@ class ServerLog:
             log.write(f"{now} UTC [{os.getpid()}] DAMA:  {text} by {_who()}\n".encode())
 
     def trim(self) -> None:
-        """Move what there is to `postgres.log.1`; the server goes on writing into the same file."""
+        """Move what there is to `postgres.log.1`; the server keeps writing into the same file."""
         with self._home.open(f"{NAME}.1", "wb") as kept, self.path.open("rb") as full:
             shutil.copyfileobj(full, kept)
         with self.path.open("r+b") as log:

@@ -113,7 +113,7 @@ class EmbeddedPostgres:
         """Make sure that the server runs, and give its URL.
 
         Raises:
-            EmbeddedPostgresError: It can not be started; the message says why and what to do.
+            EmbeddedPostgresError: It cannot be started; the message says why and what to do.
         """
         try:
             server = self._ready()
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         """Give a living server its socket back if somebody removed it; start and stop nothing.
 
         Raises:
-            LostSocketError: It can not be given back.
+            LostSocketError: It cannot be given back.
         """
         if not self._socket.is_whole and self._data.exists():
             with self._home.locked():
@@ -193,7 +193,7 @@ class EmbeddedPostgres:
         return f"{url}&passfile={_quoted(self._passfile)}" if self._passfile.exists() else url
 
     def _bring_up(self) -> Postmaster:
-        """Start the server, or wait for one that is on its way; gives it when it is ready."""
+        """Start the server, or wait for one that is on its way; returns it when it is ready."""
         check_version(self._data, self._version())
         place = self._log.path.stat().st_size if self._log.path.exists() else 0
         server = self._find()

@@ -185,7 +185,7 @@ async def _awaited(value: Any) -> Any:
 
 
 async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:
-    """Perform a call that may take for ever, as long as its client is there."""
+    """Perform a call that may take forever, as long as its client is there."""
     performing = asyncio.ensure_future(perform)
     leaving = asyncio.ensure_future(request.receive())
     try:

@@ -143,10 +143,10 @@ def header_name(name: object) -> str:
     """The name of a header that an action gives.
 
     Raises:
-        CallError: It can not be one, or is how HTTP itself sends the answer.
+        CallError: It cannot be one, or is how HTTP itself sends the answer.
     """
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-        raise CallError(f"An action gave the header {shown(name)}, which can not be one.")
+        raise CallError(f"An action gave the header {shown(name)}, which cannot be one.")
     if name.lower() in _OF_HTTP:
         raise CallError(f"An action gave the header {name}, which is the server's own.")
     return name.lower()

@@ -138,7 +138,7 @@ async def upload(
 
 
 async def _write(request: Request, path: Path, limit: int) -> int:
-    """Write the body into a new file; gives its bytes."""
+    """Write the body into a new file; returns its bytes."""
     size = 0
     with open(path, "xb", opener=private) as file:  # noqa: ASYNC230 - local, and empty
         async for data in request.stream():

@@ -73,7 +73,7 @@ class FixedPaths:
         app: The database.
         broker: The services.
         settings: How HTTP is served.
-        access: Says who calls, as long as a stream goes on.
+        access: Says who calls, as long as a stream continues.
         aliases: What can be called.
         metrics: Those of this copy.
     """

@@ -75,7 +75,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
         if not isinstance(found, dict):
             if request.scope["query_string"] or path:
                 raise InvalidRequestBodyError(
-                    "The body is no object, so it can not be merged with params of the path.",
+                    "The body is no object, so it cannot be merged with params of the path.",
                     "Send an object.",
                 )
             return found

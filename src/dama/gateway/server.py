@@ -35,12 +35,12 @@ class NoTokensError(RefusedError):
 
 @asynccontextmanager
 async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
-    """Serve HTTP until the end of the block; gives the address.
+    """Serve HTTP until the end of the block; returns the address.
 
     Raises:
         PrivateFileError: The token of this user cannot be kept in the home of the app.
         NoTokensError: It would listen beyond loopback, and there is no token.
-        InvalidDefinitionError: It can not listen there.
+        InvalidDefinitionError: It cannot listen there.
     """
     await _check_tokens(app, settings)
     if settings.needs_tokens:

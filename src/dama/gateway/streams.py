@@ -1,7 +1,7 @@
-"""Streams: events as they come, as server-sent events that go on from `Last-Event-ID`.
+"""Streams: events as they come, as server-sent events that continue from `Last-Event-ID`.
 
 The id of an event is its position in the log, the same in every copy of the gateway: a client that
-is cut off goes on at any of them, without a gap and without a double.
+is cut off continues at any of them, without a gap and without a double.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ async def stream(
 
     Raises:
         UnknownContextError: There is no such context.
-        BadRequestError: The place to go on from is none.
+        BadRequestError: The place to continue from is none.
     """
     chosen, first = await _filter(app, context, tree=tree)
     after = await _place(request, app, first)
@@ -74,7 +74,7 @@ async def _place(request: Request, app: App, first: int) -> int:
         return await app.store.log.position()
     if not told.isascii() or not told.isdigit() or len(told) > 18:  # noqa: PLR2004
         raise BadRequestError(
-            f"The stream can not go on from {shown(told)}.",
+            f"The stream cannot continue from {shown(told)}.",
             f"Send the id of the last event that came, 0 for all, or {LATEST!r} for new ones only.",
         )
     return max(int(told), first)

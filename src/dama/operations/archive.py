@@ -45,7 +45,7 @@ async def add(app: App, age: timedelta, *, failed: bool = False) -> Moved:
 
 
 async def restore(app: App, context_id: int) -> int:
-    """Bring back the tree of a context; gives the number of its contexts.
+    """Bring back the tree of a context; returns the number of its contexts.
 
     Raises:
         UnknownContextError: It is not archived.

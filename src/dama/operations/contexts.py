@@ -1,4 +1,4 @@
-"""Contexts: end them, let them go on, follow and read them."""
+"""Contexts: end them, let them continue, follow and read them."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ async def dispatch(
     expected: int | None = None,
     by: Mapping[str, Any] | None = None,
 ) -> int:
-    """Append an event from outside: a signal that a task waits for, an approval; gives its id.
+    """Append an event from outside: a signal that a task waits for, an approval; returns its id.
 
     A context without a task is of a program of the first system, which ends it itself; in all
     others the controller's own events are refused.
@@ -195,7 +195,7 @@ async def dispatch(
 
 
 async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> list[int]:
-    """Cancel a context and all below it that have not ended; gives their ids.
+    """Cancel a context and all below it that have not ended; returns their ids.
 
     Raises:
         UnknownContextError: There is none.
@@ -219,7 +219,7 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
 async def resume(
     app: App, context_id: int, by: Mapping[str, Any] | None = None, *, here: bool = True
 ) -> None:
-    """Let a context go on: one that failed is reopened; one that was interrupted waits already.
+    """Let a context continue: one that failed is reopened; one that was interrupted waits already.
 
     Args:
         app: Where it is.

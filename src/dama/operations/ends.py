@@ -85,7 +85,7 @@ class Ends:
     async def _ask(self) -> None:
         try:
             await self._ask_always()
-        except Exception as error:  # noqa: BLE001 - who waits must not wait for ever
+        except Exception as error:  # noqa: BLE001 - who waits must not wait forever
             for end in [each for waiting in self._waiting.values() for each in waiting]:
                 if not end.done():
                     end.set_exception(error)

@@ -1,4 +1,4 @@
-"""Queues: pause them, let them go on, limit them, for all workers at once."""
+"""Queues: pause them, let them continue, limit them, for all workers at once."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def workers(app: App) -> list[WorkerRow]:
 
 
 async def pause(app: App, queue: str, by: Mapping[str, Any] | None = None) -> None:
-    """Start nothing of a queue until it is resumed; what runs goes on."""
+    """Start nothing of a queue until it is resumed; what runs continues."""
     await app.store.queue.set_queue(queue, paused=True, by=name_of(by or person()))
 
 
 async def resume(app: App, queue: str) -> None:
-    """Let a paused queue go on."""
+    """Let a paused queue continue."""
     await app.store.queue.set_queue(queue, paused=False)
     await app.store.hints.send()
 

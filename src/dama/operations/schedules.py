@@ -21,7 +21,7 @@ START_BATCH = 1000
 
 
 async def add(app: App, schedule: Schedule) -> datetime:
-    """Start a task by a schedule from now on; gives the first firing.
+    """Start a task by a schedule from now on; returns the first firing.
 
     Raises:
         InvalidScheduleError: Its expression, its zone or a text of its params is wrong.
@@ -63,7 +63,7 @@ async def read(app: App, name: str) -> ScheduleReport:
 
 
 async def pause(app: App, name: str) -> None:
-    """Let a schedule fire no more; what runs goes on.
+    """Let a schedule fire no more; what runs continues.
 
     Raises:
         UnknownScheduleError: There is none of this name.
@@ -81,7 +81,7 @@ async def remove(app: App, name: str) -> None:
 
 
 async def resume(app: App, name: str) -> datetime:
-    """Let a paused schedule go on from now; what passed meanwhile is not made up for.
+    """Let a paused schedule continue from now; what passed meanwhile is not made up for.
 
     Raises:
         UnknownScheduleError: There is none of this name.

@@ -14,7 +14,7 @@ from dama.config.config import load_config
 from dama.definitions.registry import Registry
 from dama.operations.who import person
 from dama.run.commands import Commands
-from dama.run.starts import Wishes, start_of
+from dama.run.starts import QueueOptions, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -60,9 +60,9 @@ async def start(
     key: str | None = None,
     by: Mapping[str, Any] | None = None,
     undeclared: bool = False,
-    **wishes: Unpack[Wishes],
+    **start_options: Unpack[QueueOptions],
 ) -> int:
-    """Queue a task; gives its context.
+    """Queue a task; returns its context.
 
     Args:
         app: Where it is queued.
@@ -71,7 +71,7 @@ async def start(
         key: A second start with the same key gives the first context.
         by: Who starts it; by default the user of this process.
         undeclared: It may be a command that nobody declared: by right of this process's user.
-        **wishes: Another queue, a delay: see `Wishes`.
+        **start_options: Another queue, a delay: see `QueueOptions`.
 
     Raises:
         UnknownTaskError: The nearest names are in the hint.
@@ -82,7 +82,9 @@ async def start(
     """
     commands = Commands(app.home) if undeclared else None
     task = app.registry.task(task) if isinstance(task, str) else task
-    begin = partial(start_of, task, params, by or person(), key=key, commands=commands, **wishes)
+    begin = partial(
+        start_of, task, params, by or person(), key=key, commands=commands, **start_options
+    )
     start = await beside(params, begin)
     (context_id,) = await app.store.start([start])
     return context_id
@@ -93,9 +95,9 @@ async def start_many(
     params: Iterable[Mapping[str, Any]],
     *,
     key: Callable[[Mapping[str, Any]], str] | None = None,
-    **wishes: Unpack[Wishes],
+    **start_options: Unpack[QueueOptions],
 ) -> list[int]:
-    """Queue a task once for each of any number of params; gives their contexts in that order.
+    """Queue a task once for each of any number of params; returns their contexts in that order.
 
     The database is the one that `dama` uses in the current folder.
 
@@ -106,7 +108,7 @@ async def start_many(
         task: What to run.
         params: What it takes, each time.
         key: Makes an idempotency key of the params.
-        **wishes: For each of them: see `Wishes`.
+        **start_options: For each of them: see `QueueOptions`.
 
     Raises:
         InvalidParamsError: Of those in the thousand at hand, which is not queued.
@@ -114,7 +116,7 @@ async def start_many(
         SingletonError: Only one run of it may be open, and one is.
     """
     async with App.open(load_config(), Registry()) as app:
-        return await queue_many(app, task, params, key=key, **wishes)
+        return await queue_many(app, task, params, key=key, **start_options)
 
 
 async def queue_many(
@@ -123,14 +125,14 @@ async def queue_many(
     params: Iterable[Mapping[str, Any]],
     *,
     key: Callable[[Mapping[str, Any]], str] | None = None,
-    **wishes: Unpack[Wishes],
+    **start_options: Unpack[QueueOptions],
 ) -> list[int]:
     """Queue a task once for each of any number of params; see `start_many`."""
     contexts: list[int] = []
     rest = iter(params)
     while batch := list(islice(rest, START_BATCH)):
         starts = [
-            start_of(task, each, person(), key=key(each) if key else None, **wishes)
+            start_of(task, each, person(), key=key(each) if key else None, **start_options)
             for each in batch
         ]
         contexts += await app.store.start(starts)

@@ -1,6 +1,6 @@
 """Adoption: what becomes of programs whose worker is gone, and of those that nobody wants.
 
-A program that goes on is adopted by whoever claims its run. Here is the rest: programs whose
+A program that continues is adopted by whoever claims its run. Here is the rest: programs whose
 context was cancelled, or whose run another host has, are ended, with or without a shim.
 """
 
@@ -85,7 +85,7 @@ async def _dispose(directory: RunDirectory, state: State) -> None:
             told.get("killed", "some"),
         )
     elif state is State.UNSTARTED and (lock := directory.lock()) is not None:
-        directory.settle()  # who wanted to start it is gone, or marks it anew
+        directory.settle()  # who wanted to start it is gone, or marks it again
         os.close(lock)
 
 

@@ -89,7 +89,7 @@ def secrets_of(
 ) -> Secrets:
     """The values that must not leave a run of a program.
 
-    They are read anew each time and kept in memory only: from the worker's environment, the files
+    They are read again each time and kept in memory only: from the worker's environment, the files
     of variables, and the environment of the program while it lives, which has the values that it
     was started with.
 

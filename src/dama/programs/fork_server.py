@@ -66,7 +66,7 @@ class ForkServer:
             The pid of the shim, which is no child of this process.
 
         Raises:
-            ProgramError: The services can not be loaded there, or do not have the task.
+            ProgramError: The services cannot be loaded there, or do not have the task.
             ForkServerGoneError: It was killed; whether the run was started the lock tells.
         """
         with self._lock:
@@ -85,7 +85,7 @@ class ForkServer:
                 raise ForkServerGoneError(f"The fork server is gone: {error}.") from error
 
     def close(self) -> None:
-        """End it; what it started goes on."""
+        """End it; what it started continues."""
         with self._lock:
             self._close()
 
@@ -105,7 +105,7 @@ class ForkServer:
             if error := answer.get("error"):
                 self._close()
                 raise ProgramError(
-                    f"The services can not be loaded for a process of its own: {error}",
+                    f"The services cannot be loaded for a process of its own: {error}",
                     hint="The log of the worker has the traceback.",
                 )
             self._tasks = set(answer["tasks"])
@@ -118,7 +118,7 @@ class ForkServer:
         if self._process is not None:
             try:
                 self._process.wait(END_SECONDS)
-            except subprocess.TimeoutExpired:  # it loads, or hangs; what it forked goes on
+            except subprocess.TimeoutExpired:  # it loads, or hangs; what it forked continues
                 self._process.kill()
                 self._process.wait()
             self._process = None

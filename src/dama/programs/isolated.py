@@ -61,7 +61,7 @@ class IsolatedRun(ProgramRun):
             "park_after": self._execution.pending.park_after,
             "work_dir": str(self._programs.directories.work(claim.root_context_id)),
         }
-        # It goes on when this run is cancelled meanwhile, and needs the lock till then.
+        # It continues when this run is cancelled meanwhile, and needs the lock till then.
         own = os.dup(lock)
 
         def fork() -> int:

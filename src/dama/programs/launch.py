@@ -98,7 +98,7 @@ def launch_of(
 
     Raises:
         ProgramError: A secret is not in the environment of the worker.
-        ProgramEnvironmentError: A file of variables can not be read.
+        ProgramEnvironmentError: A file of variables cannot be read.
     """
     spec = task.program
     work_dir = protocol["DAMA_WORKDIR"]

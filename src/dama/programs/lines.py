@@ -18,7 +18,7 @@ REMEMBERED = 64
 STAR = ord("*")
 UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # gone, a link, a socket
 TRUNCATED = (
-    "The file {name} was begun anew (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
+    "The file {name} was begun again (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
     " what was in it is lost, and some of its events may be. Append to it: `>&2`, `tee -a`."
 )
 
@@ -30,9 +30,9 @@ class Place:
     Attributes:
         offset: Of the next byte.
         is_within: Whether it lies within a line of which nothing is wanted.
-        generation: How often the file was begun anew.
+        generation: How often the file was begun again.
         before: The last bytes before the offset, in hexadecimal: where they are others, the file
-            was begun anew, whatever its size is now.
+            was begun again, whatever its size is now.
     """
 
     offset: int = 0
@@ -62,7 +62,7 @@ class LineReader:
     Args:
         path: The file.
         mark: How they begin; empty for all lines.
-        place: Where to go on.
+        place: Where to continue.
 
     Attributes:
         place: Behind the last line that was given.
@@ -232,7 +232,7 @@ def _too_long(offset: int) -> Line:
 
 
 def _data_at(descriptor: int, at: int, size: int) -> int:
-    """Where the data goes on; the oldest bytes of a large log were given back to the disk."""
+    """Where the data continues; the oldest bytes of a large log were given back to the disk."""
     try:
         return os.lseek(descriptor, at, os.SEEK_DATA)
     except OSError:  # nothing but a hole, or a file system that knows of none

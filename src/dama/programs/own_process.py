@@ -103,7 +103,7 @@ class OwnShim(shim.Shim):
         try:
             code = perform(self.request, self.registry)
         except BaseException:
-            logging.exception("%s can not be performed", self.request["task"])  # noqa: LOG015 - as above
+            logging.exception("%s cannot be performed", self.request["task"])  # noqa: LOG015 - as above
         finally:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
@@ -258,7 +258,7 @@ def after(task: TaskDefinition[Any], execution: Execution, error: BaseException)
             return execution.pending.parked()
         case LostSignal():
             return Lost()
-        case UnavailableError():  # a later run goes on when the database is back
+        case UnavailableError():  # a later run continues when the database is back
             return Waiting(awaited=[], on_failure=False, until=AT_ONCE, types=[], seen=0)
         case SystemExit() if not Told.to_end:
             raise error

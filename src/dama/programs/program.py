@@ -53,7 +53,7 @@ TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 STDERR_LINES = 20
 MOST_STARTS = 3
 UNSUPERVISED = (
-    "The shim of the program was killed. The program goes on, and how it ends is unknown."
+    "The shim of the program was killed. The program continues, and how it ends is unknown."
 )
 
 
@@ -119,7 +119,7 @@ class ProgramRun:
             told = await self._follow()
         except (LostSignal, UnavailableError):
             raise  # others follow it
-        except Exception:  # no attempt ends while its program goes on: the next would be a second
+        except Exception:  # no attempt ends while its program continues: the next would be a second
             await end(self._directory)
             raise
         finally:
@@ -329,5 +329,5 @@ class ProgramRun:
         return self._task.name
 
     def _clean(self, text: str) -> str:
-        """Without secrets, before a part of one is cut off; and what PostgreSQL can not keep."""
+        """Without secrets, before a part of one is cut off; and what PostgreSQL cannot keep."""
         return self._execution.writer.secrets.strike(text).replace("\0", "")

@@ -43,7 +43,7 @@ class Programs:
         commands: The right of its user to run undeclared commands.
         fork_server: Starts the tasks that have a process of their own.
         directories: Where the programs are on this host.
-        followed: The contexts whose programs go on without the worker.
+        followed: The contexts whose programs continue without the worker.
     """
 
     def __init__(

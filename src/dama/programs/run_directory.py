@@ -1,6 +1,6 @@
 """The directory of a run: all that is known of a program outside the database.
 
-While the worker or the database is away its files are the spool, and the program goes on. Whoever
+While the worker or the database is away its files are the spool, and the program continues. Whoever
 holds the lock owns the run: the worker takes it before the shim is there and hands it over, so
 there is no moment in which a program starts and nobody holds it.
 """

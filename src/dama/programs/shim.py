@@ -5,7 +5,7 @@ deploy never changes the code under a running program. Standard library only, an
 
 It gets the lock of the directory, held, as descriptor 3 and the program's environment on standard
 input, so that no secret is written to a disk. It starts the program in a session of its own with
-its output straight to files, and owns its time-out and the kill ladder: TERM to its group, a grace,
+its output straight to files, and owns its timeout and the kill ladder: TERM to its group, a grace,
 KILL to all that descends from it. What outlives the main process, such as the filter behind its
 output, has some seconds to end by itself. `exit.json` comes when nothing is left.
 SIGTERM tells it to end the program. It knows nothing of the database; see `dama.programs.program`.
@@ -366,7 +366,7 @@ class Shim:
         self.trim()
 
     def keep_times(self, now: float) -> None:
-        """The time-out, and the next step of the ladder."""
+        """The timeout, and the next step of the ladder."""
         if now >= self.end_at:
             self.end(TIMED_OUT)
         if self.kill_at is not None and now >= self.kill_at:

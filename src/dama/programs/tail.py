@@ -53,7 +53,7 @@ def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
     """The bytes of a range, without those that the cap has taken.
 
     Raises:
-        OSError: The file can not be read.
+        OSError: The file cannot be read.
     """
     return (data for _, data in _parts(path, begin, end))
 
@@ -86,7 +86,7 @@ def _begin(descriptor: int, at: int) -> int:
 
 
 def data_at(descriptor: int, at: int) -> int:
-    """Where the data goes on at or after a place; the oldest bytes may be a hole."""
+    """Where the data continues at or after a place; the oldest bytes may be a hole."""
     try:
         return os.lseek(descriptor, at, os.SEEK_DATA)
     except OSError:  # behind the end, or a file system without holes
@@ -161,7 +161,7 @@ class Growing:
         """The lines that have ended since the last look.
 
         Raises:
-            OSError: The file can not be read.
+            OSError: The file cannot be read.
         """
         size = self._path.stat().st_size
         if size < self._at:

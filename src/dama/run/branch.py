@@ -1,4 +1,4 @@
-"""Branches: the parts of a task's function that go on side by side, and which of them can move.
+"""Branches: the parts of a task's function that run side by side, and which of them can move.
 
 The function itself is one; each asyncio task that it starts is another, numbered in the order in
 which they are started, so that "1.2" is the same branch in every run of the same code. The function
@@ -62,7 +62,7 @@ class Branches:
         self._tasks.add(task)
 
     def add_timer(self, handle: asyncio.TimerHandle) -> None:
-        """Something goes on when its time has come."""
+        """Something continues when its time has come."""
         self._timers.add(handle)
 
     def cancel(self) -> None:

@@ -43,7 +43,7 @@ class SubtaskError(RunError):
 
 
 class TaskUsageError(UsageError):
-    """A task's function used its task in a way that can not work."""
+    """A task's function used its task in a way that cannot work."""
 
     code = "TASK_USAGE"
 

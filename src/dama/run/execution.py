@@ -145,7 +145,7 @@ class Execution:
         """A name that comes again gets #2, #3: for what may be left out of a replay.
 
         Raises:
-            LostSignal: The run is over; a part of it goes on that nobody waits for.
+            LostSignal: The run is over; a part of it continues that nobody waits for.
         """
         self._refuse_late()
         self._seen[name] += 1
@@ -165,7 +165,7 @@ class Execution:
         """The key of what the function asks for, and how it asks; see `Replay.bind`.
 
         Raises:
-            LostSignal: The run is over; a part of it goes on that nobody waits for.
+            LostSignal: The run is over; a part of it continues that nobody waits for.
             DivergedError: It is recorded as something else.
         """
         self._refuse_late()
@@ -217,7 +217,7 @@ class Execution:
         raise ParkSignal
 
     def close(self) -> None:
-        """Nothing is written any more: the attempt is over, whatever still goes on in it."""
+        """Nothing is written any more: the attempt is over, whatever still continues in it."""
         self.writer.is_closed = True
         self.asks.close()
         self.branches.cancel()

@@ -5,7 +5,7 @@ the next batch gathers, so the batches grow with the load and an idle writer add
 event that is refused fails only the caller who sent it. While the database is away, the events wait
 in their order, however long: a STARTED that was left out would turn all that follow it away. The
 events of a context that somebody's open transaction has locked wait aside, in their order; those of
-all others go on.
+all others continue.
 """
 
 from __future__ import annotations

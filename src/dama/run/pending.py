@@ -1,4 +1,4 @@
-"""What goes on in a run besides its function: what it waits for, and what it is doing.
+"""What continues in a run besides its function: what it waits for, and what it is doing.
 
 A run that does nothing but wait leaves memory after a while; what it waits for wakes it again.
 """
@@ -84,7 +84,7 @@ class Pending:
         return parking([*self._left])
 
     def may_park(self) -> bool:
-        """Whether nothing but waits goes on in the run, and each of them could wake it.
+        """Whether nothing but waits continues in the run, and each of them could wake it.
 
         What has just come to an end continues in the function, which then waits for something else.
         """

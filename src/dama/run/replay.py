@@ -1,7 +1,7 @@
 """Replay: what the code asks for meets what its run has recorded, in the recorded order.
 
 Each ask is bound to a record by its name, its branch and what it was called with. Whatever was
-recorded comes to its turn in the order of the history, so that branches that go on side by side see
+recorded comes to its turn in the order of the history, so that branches that run side by side see
 each other's outcomes as they did before; what is new waits until all of it has. No record depends
 on what is new, so a branch that asks for something new while records are left, and nothing else of
 the run can move, runs other code than the one that recorded them: the run has diverged.

@@ -28,9 +28,9 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     hopeless = hopeless or any(isinstance(e, ProgramError) and e.is_final for e in leaves)
     if hopeless or attempt > options.retries:
         return Failed(error)
-    wishes = [leaf.after for leaf in leaves if isinstance(leaf, Wish) and leaf.after is not None]
-    if wishes:
-        return Retry(error, max(wishes))
+    pauses = [leaf.after for leaf in leaves if isinstance(leaf, Wish) and leaf.after is not None]
+    if pauses:
+        return Retry(error, max(pauses))
     jitter = random.random()  # noqa: S311 - not a secret
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
 

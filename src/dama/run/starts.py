@@ -1,4 +1,4 @@
-"""Starts: what a task, its params and the wishes of who starts it make of a run."""
+"""Starts: what a task, its params and the start_options of who starts it make of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dama.run.commands import Commands
 
 
-class Wishes(TypedDict, total=False):
+class QueueOptions(TypedDict, total=False):
     """What who starts a task may ask for.
 
     Attributes:
@@ -43,7 +43,7 @@ def start_of(
     *,
     key: str | None = None,
     commands: Commands | None = None,
-    **wishes: Unpack[Wishes],
+    **start_options: Unpack[QueueOptions],
 ) -> Start:
     """The start of a task.
 
@@ -53,7 +53,7 @@ def start_of(
         meta: Who starts it.
         key: An idempotency key: a second start with it gives the first context.
         commands: The right of who starts it to run undeclared commands; None for no right.
-        **wishes: See `Wishes`.
+        **start_options: See `QueueOptions`.
 
     Raises:
         UndeclaredCommandError: It is an undeclared command, which the caller has no right to run.
@@ -67,17 +67,17 @@ def start_of(
         )
     options = task.options
     encoded = task.encode_params(params)
-    queue, priority = wishes.get("queue"), wishes.get("priority")
+    queue, priority = start_options.get("queue"), start_options.get("priority")
     start = Start(
         task.name,
         encoded,
         queue=options.queue if queue is None else queue,
         priority=options.priority if priority is None else priority,
         key=key,
-        delay=wishes.get("delay"),
-        expires=wishes.get("expires"),
-        deadline=wishes.get("deadline", options.deadline),
-        labels=sorted(options.labels.union(wishes.get("labels", ()))),
+        delay=start_options.get("delay"),
+        expires=start_options.get("expires"),
+        deadline=start_options.get("deadline", options.deadline),
+        labels=sorted(options.labels.union(start_options.get("labels", ()))),
         limit_key=task.limit_key(encoded),
         key_limit=options.concurrency or 1,
         when_open=options.singleton or "queue",

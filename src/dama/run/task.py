@@ -66,7 +66,7 @@ class Task(Doing):
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
     ) -> R: ...
 
     @overload
@@ -75,7 +75,7 @@ class Task(Doing):
         task: str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
     ) -> Any: ...
 
     @asked
@@ -84,7 +84,7 @@ class Task(Doing):
         task: TaskDefinition[Any] | str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable time-out
+        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
     ) -> Any:
         """Start a subtask, wait for its end and give its result.
 
@@ -119,7 +119,7 @@ class Task(Doing):
     async def start(
         self, task: TaskDefinition[Any] | str, params: Mapping[str, Any] | None = None
     ) -> Subtask[Any]:
-        """Start a subtask and go on; `await subtask.result()` waits for it."""
+        """Start a subtask and continue; `await subtask.result()` waits for it."""
         task = self._execution.registry.task(task) if isinstance(task, str) else task
         (context_id,), _, _ = await self._start(task, params, is_awaited=False)
         return Subtask(context_id, task, self._results, self._cancel, self.asks)
@@ -187,7 +187,7 @@ class Task(Doing):
 
         Raises:
             SubtaskError: One failed for good or was cancelled, with "fail_fast".
-            TaskUsageError: The task has a limit of its own, which `limit` can not be added to.
+            TaskUsageError: The task has a limit of its own, which `limit` cannot be added to.
         """
         starts = [replace(start_of(task, each), is_awaited=True) for each in params]
         key, asked = self._execution.bind("subtask", f"map:{task.name}", args=digest_of(starts))
@@ -276,7 +276,7 @@ class Task(Doing):
         await sleep(self._execution, name, seconds)
 
     @asked
-    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - any JSON; a durable time-out
+    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - any JSON; a durable timeout
         """Wait for an event that somebody else appends to the own context: a signal, an approval.
 
         `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each
@@ -284,7 +284,7 @@ class Task(Doing):
 
         Args:
             type_: The type of the event.
-            timeout: Seconds from the first time the wait was reached; None for ever.
+            timeout: Seconds from the first time the wait was reached; None forever.
 
         Returns:
             Its payload; `ABSENT` when it has none.

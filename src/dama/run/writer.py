@@ -90,7 +90,7 @@ class Writer:
     ) -> None:
         """Write STARTED, which fences earlier runs.
 
-        A first run has no earlier ones: it goes on at once, and its first events share a commit
+        A first run has no earlier ones: it continues at once, and its first events share a commit
         with its STARTED, since events of one context are written in their order.
 
         Raises:

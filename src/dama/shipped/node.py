@@ -75,7 +75,7 @@ class NodeSource:
         """The broker, started.
 
         Raises:
-            DisconnectedError: The other nodes can not be reached.
+            DisconnectedError: The other nodes cannot be reached.
         """
         async with self._lock:
             if self._broker is None:

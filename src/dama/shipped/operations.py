@@ -43,7 +43,7 @@ def schedules_service(app: App) -> Service:
         overlap: Overlap = "skip",
         jitter: float = 0.0,
     ) -> Any:
-        """Start a task by a schedule from now on; gives the first firing.
+        """Start a task by a schedule from now on; returns the first firing.
 
         Args:
             name: Of the schedule.
@@ -65,7 +65,7 @@ def schedules_service(app: App) -> Service:
 
     @service.action(scope="operator", rest="POST /:name/resume")
     async def resume(call: Call, name: str) -> Any:  # noqa: ARG001 - a document
-        """Let a paused schedule go on from now; gives the next firing."""
+        """Let a paused schedule continue from now; returns the next firing."""
         return {"next_at": document(await verbs.resume(app, name))}
 
     @service.action(scope="operator", timeout=0, rest="POST /:name/backfill")
@@ -111,7 +111,7 @@ def queues_service(app: App) -> Service:
 
     @service.action(scope="operator", rest="POST /:queue/resume")
     async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
-        """Let a paused queue go on."""
+        """Let a paused queue continue."""
         await queues.resume(app, queue)
 
     @service.action(scope="operator", rest="POST /:queue/limit")

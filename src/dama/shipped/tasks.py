@@ -1,4 +1,4 @@
-"""The service `tasks`: start tasks, wait for them, cancel them, let them go on."""
+"""The service `tasks`: start tasks, wait for them, cancel them, let them continue."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
         deadline: float | None = None,
         labels: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """Start a task; gives its context at once, and says when no live worker has the task.
+        """Start a task; returns its context at once, and says when no live worker has the task.
 
         Args:
             name: The full name, such as flights.load.
@@ -65,9 +65,9 @@ def tasks_service(app: App, ends: Ends) -> Service:
             labels: What its worker must offer besides the task's own.
         """
         permit_task(call, name)
-        wishes: dict[str, Any] = {"queue": queue, "priority": priority, "delay": delay}
+        start_options: dict[str, Any] = {"queue": queue, "priority": priority, "delay": delay}
         if deadline is not None:
-            wishes["deadline"] = deadline
+            start_options["deadline"] = deadline
         context_id = await tasks.start(
             app,
             name,
@@ -77,7 +77,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
             undeclared=COMMANDS in call.locals,
             expires=expires,
             labels=labels,
-            **wishes,
+            **start_options,
         )
         call.meta["$location"] = f"/api/contexts/{context_id}"
         return document(await tasks.queued(app, context_id))
@@ -109,7 +109,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
 
     @service.action(scope="operator", rest="POST /:context_id/cancel")
     async def cancel(call: Call, context_id: Id, reason: str | None = None) -> dict[str, Any]:
-        """Cancel a context and all below it that have not ended; gives their ids.
+        """Cancel a context and all below it that have not ended; returns their ids.
 
         Args:
             context_id: Which.
@@ -121,7 +121,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
 
     @service.action(scope="operator", rest="POST /:context_id/resume")
     async def resume(call: Call, context_id: Id, reason: str | None = None) -> dict[str, Any]:
-        """Let a context go on that failed or was cancelled, from its last step.
+        """Let a context continue that failed or was cancelled, from its last step.
 
         Args:
             context_id: Which.

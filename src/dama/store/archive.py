@@ -71,7 +71,7 @@ class Archive:
             yield Moved(contexts, events)
 
     async def restore(self, context_id: int) -> int:
-        """Bring the tree of a context back; gives the number of its contexts.
+        """Bring the tree of a context back; returns the number of its contexts.
 
         Raises:
             UnknownContextError: It is not archived.

@@ -86,7 +86,7 @@ class ScheduleExistsError(RefusedError):
 
 
 class InvalidValueError(UsageError):
-    """A value is of the right kind, and PostgreSQL can not hold it."""
+    """A value is of the right kind, and PostgreSQL cannot hold it."""
 
     code = "INVALID_VALUE"
 

@@ -91,7 +91,7 @@ def start_item(start: Start) -> dict[str, Any]:
     """An item of the batch of `start_contexts`.
 
     Raises:
-        InvalidEventError: Its params or its meta can not be an event.
+        InvalidEventError: Its params or its meta cannot be an event.
     """
     kept: dict[str, Any] = {"queue": start.queue, "priority": start.priority}
     if start.limit_key is not None:

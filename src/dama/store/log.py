@@ -167,7 +167,7 @@ class Log:
         ]
 
     async def resume(self, subscription: str, context_id: int, *, skip: bool = False) -> int:
-        """Let a parked context go on; whoever runs the subscription handles its events in order.
+        """Let a parked context continue; whoever runs the subscription handles its events in order.
 
         Args:
             subscription: Its name.

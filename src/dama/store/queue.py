@@ -54,7 +54,7 @@ class RunQueue:
         labels: Sequence[str] = (),
         tasks: Sequence[str] | None = None,
     ) -> int:
-        """Make a worker known; gives its id."""
+        """Make a worker known; returns its id."""
         params = {
             **asdict(identity),
             "queues": list(queues),
@@ -107,7 +107,7 @@ class RunQueue:
 
         Args:
             queue: Its name; it need not have any run yet.
-            paused: Nothing of it is started meanwhile; what runs goes on.
+            paused: Nothing of it is started meanwhile; what runs continues.
             concurrency: At most so many runs at once; 0 for no limit.
             rate: At most so many starts a second; 0 for no limit.
             by: Who does it.
@@ -239,7 +239,7 @@ class RunQueue:
         only: Sequence[int] | None = None,
         delay: float | None = None,
     ) -> list[int]:
-        """Queue what a worker holds and does not execute again; gives the contexts.
+        """Queue what a worker holds and does not execute again; returns the contexts.
 
         Args:
             worker_id: The worker.

@@ -39,7 +39,7 @@ class Renewal:
 
     Attributes:
         gone: Contexts that it held and that are no longer its own: cancelled, or taken over. None
-            when it was taken for dead itself.
+            when it was presumed dead itself.
         work: Whether something is queued for it.
         next_due: Seconds until a run is due, expires or is late; None when none will be.
         next_firing: Seconds until a schedule fires; None when none will.

@@ -37,7 +37,7 @@ class Renewer:
         """Renew once.
 
         Raises:
-            DatabaseUnreachableError: The database does not answer; the next call connects anew.
+            DatabaseUnreachableError: The database does not answer; the next call connects again.
         """
         try:
             if self._connection is None:

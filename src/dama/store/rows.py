@@ -251,7 +251,7 @@ class ParkedRow:
         position: Of the event.
         error: What was raised: name, message, stack.
         parked_at: When.
-        resumed_at: When an operator let it go on; it has not been handled since.
+        resumed_at: When an operator let it continue; it has not been handled since.
     """
 
     subscription: str

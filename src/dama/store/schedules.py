@@ -121,7 +121,7 @@ class Schedules:
         paused: bool,
         next_at: datetime | None = None,
     ) -> None:
-        """Pause a schedule, or let it go on.
+        """Pause a schedule, or let it continue.
 
         Raises:
             UnknownScheduleError: There is none of this name.

@@ -1,9 +1,10 @@
 """The schema: numbered migrations for what has rows, and functions that are replaced as a whole.
 
 A migration runs once, in its order, all of them in one transaction under a lock. One that builds
-indexes CONCURRENTLY does nothing else and comes after the others, since everybody goes on meanwhile
-(`dama.store.migrating`). Functions, triggers and views have no rows: their files say what they are
-now, and are applied after every migration. `schema_migration` keeps what was applied and when.
+indexes CONCURRENTLY does nothing else and comes after the others, since everybody continues
+meanwhile (`dama.store.migrating`). Functions, triggers and views have no rows: their files say what
+they are now, and are applied after every migration. `schema_migration` keeps what was applied and
+when.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ class Migration:
 
     @property
     def is_concurrent(self) -> bool:
-        """Whether it only builds indexes, and everybody goes on meanwhile."""
+        """Whether it only builds indexes, and everybody continues meanwhile."""
         return bool(self.indexes)
 
     @property
     def indexes(self) -> list[tuple[str, LiteralString]]:
-        """The indexes that it builds while everybody goes on, with their statements."""
+        """The indexes that it builds while everybody continues, with their statements."""
         return [(match[1], cast("LiteralString", match[0])) for match in INDEXES.finditer(self.sql)]
 
     @property
@@ -199,7 +200,7 @@ async def _migrate(
 async def _migrate_tables(
     connection: Connection, up_to: str | None
 ) -> tuple[list[str], list[Migration]]:
-    """Apply what is missing, but what is built beside others; gives the names, and that."""
+    """Apply what is missing, but what is built beside others; returns the names, and that."""
     await _refuse_encoding(connection)
     await take_turn(connection)
     await connection.execute(preflight())

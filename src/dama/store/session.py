@@ -1,6 +1,6 @@
 """Sessions: what a database, a role, a service file or PG* may say, and dama says itself.
 
-A date that is not ISO, a default of repeatable read or a time-out of a role would change how dama
+A date that is not ISO, a default of repeatable read or a timeout of a role would change how dama
 reads and writes. So each session is pinned when it begins; behind a pooler of transactions, where a
 session is anybody's, each transaction is. The connection of a transactional step belongs to its
 function: there only what the commit needs is pinned (`dama.store.transaction`).

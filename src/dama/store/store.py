@@ -287,7 +287,7 @@ class Store:
         *,
         parent: int | None = None,
     ) -> list[int]:
-        """End contexts and all below them that have not ended; gives their ids.
+        """End contexts and all below them that have not ended; returns their ids.
 
         Args:
             context_ids: Which.
@@ -313,7 +313,7 @@ class Store:
         return [row[0] for row in rows]
 
     async def differences(self, limit: int = 100) -> list[Difference]:
-        """Where contexts are not what their events say; workers may go on meanwhile."""
+        """Where contexts are not what their events say; workers may continue meanwhile."""
         rows = await self.database.rows("list_differences", {"limit": limit})
         return [Difference(*row) for row in rows]
 
@@ -343,7 +343,7 @@ class Store:
             "slice_version": slice_.version,
         }
         if at is None:
-            # A cache that can not be read is none: the fold begins at the first event. A standby
+            # A cache that cannot be read is none: the fold begins at the first event. A standby
             # has none.
             with suppress(msgspec.ValidationError, ReadOnlyDatabaseError):
                 for found, text in await self.database.rows("read_snapshot", key):

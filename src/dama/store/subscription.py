@@ -1,7 +1,7 @@
 """Durable subscriptions: each event of the log is handled once, in the order of its tree.
 
 What a handler writes commits with the checkpoint, so a crash loses or doubles nothing. An event
-that can not be handled parks its own context: its later events wait, all others go on. The root
+that cannot be handled parks its own context: its later events wait, all others continue. The root
 contexts are dealt into lanes; whoever handles a lane holds its row for one transaction, so any
 number of processes share the lanes of a subscription and none waits for another.
 """

@@ -92,7 +92,7 @@ class Tokens:
         services: Sequence[str] | None = None,
         lifetime: float | None = None,
     ) -> str:
-        """Make a token; gives its text, which nobody can read again.
+        """Make a token; returns its text, which nobody can read again.
 
         Raises:
             TokenExistsError: One has this name, and was not revoked.

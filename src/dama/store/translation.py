@@ -53,7 +53,7 @@ NO_CONNECT = re.compile(r"FATAL:  permission denied for database (\".*\")")
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
     "DM003": "Use another key, or send the same body again.",
-    "DM004": "Stop this run: another one goes on with the context.",
+    "DM004": "Stop this run: another one continues with the context.",
     "DM005": "Read the newer events, decide again, append.",
     "DM008": "Wait for its end, or cancel it with `dama cancel`.",
     "DM009": "Stop them first: `dama workers` lists them.",
@@ -93,7 +93,7 @@ def translate(error: psycopg.Error) -> DamaError | None:
     if state == DISK_FULL:
         return DiskFullError(
             "The disk of the database is full; nothing of this write was kept.",
-            "Make room on the database's disk, then let the run go on with `dama resume`.",
+            "Make room on the database's disk, then let the run continue with `dama resume`.",
         )
     if is_of_standby(error) or is_outage(error):
         return _of_the_server(error)
@@ -120,7 +120,7 @@ def _of_the_server(error: psycopg.Error) -> DamaError:
     return DatabaseUnreachableError(
         f"The database does not answer: {first_line(error)}.",
         "Is it running, and do the name and the password fit? `dama db status` tells. "
-        "What was acknowledged is kept, and a run goes on with `dama resume`.",
+        "What was acknowledged is kept, and a run continues with `dama resume`.",
     )
 
 

@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - what a test may want of a run
         params: What it takes.
         stub: What is called instead, by the name of a step, of a task (its params are given by
             name) or of an action (its params are given). `*` stands for anything.
-        crash_after: Events after which the process dies and another goes on: `"store 2"` or
+        crash_after: Events after which the process dies and another continues: `"store 2"` or
             `"store 2:DONE"` of a step, `"STARTED"`, the type of an event, or a number for the
             n-th event that is written. Several are met one after the other.
         signals: Events for what it waits for, sent one after the other when it waits.

@@ -141,7 +141,7 @@ def abandoned(facts: Facts) -> Iterator[Finding]:
         "the server cannot look whether clients have gone"
         if interval is None
         else f"client_connection_check_interval {interval}",
-        "A program that was cancelled may leave a statement that goes on, with its locks. Set "
+        "A program that was cancelled may leave a statement that continues, with its locks. Set "
         "client_connection_check_interval to 1s (PostgreSQL 14 or newer).",
         well=interval not in {None, "0"},
     )
@@ -172,7 +172,8 @@ def transactions(facts: Facts) -> Iterator[Finding]:
         "warn",
         f"{oldest['application'] or 'a client'} (pid {oldest['pid']}, {oldest['state']}) "
         f"has had one open for {_ago(oldest['seconds'])}",
-        f"{effect} dama goes on; if it was forgotten: SELECT pg_terminate_backend({oldest['pid']})",
+        f"{effect} dama continues; if it was forgotten: "
+        f"SELECT pg_terminate_backend({oldest['pid']})",
     )
 
 
@@ -245,7 +246,7 @@ def workers(facts: Facts) -> Iterator[Finding]:
             "worker",
             "fail",
             f"{row['worker']} cannot do a part of its work: {row['trouble']}",
-            "It tries again by itself, and ends when that goes on. Its log has the traceback.",
+            "It tries again by itself, and ends when that continues. Its log has the traceback.",
         )
 
 
@@ -294,7 +295,7 @@ def _worker_for(queue: str, labels: Sequence[str]) -> str:
 
 
 def passed_over(facts: Facts) -> Iterator[Finding]:
-    """What a worker of the queue has room for and leaves: it can not know the task."""
+    """What a worker of the queue has room for and leaves: it cannot know the task."""
     for row in facts.health.passed_over:
         if row["seconds"] >= LONG_WAIT:
             yield Finding(

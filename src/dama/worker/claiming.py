@@ -33,7 +33,7 @@ class Claiming:
         membership: Who it is.
         holding: What it executes.
         begin: Executes a claimed run.
-        drop: Stops earlier runs of contexts that were claimed anew.
+        drop: Stops earlier runs of contexts that were claimed again.
 
     Attributes:
         well: Called after each claim that was answered.

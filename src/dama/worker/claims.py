@@ -2,8 +2,8 @@
 
 A claimed run leaves an entry in the index of the queue for as long as any transaction in the
 database is older. While one is open for hours, a normal day in ETL, a look from the start of the
-queue meets all of them again. So a worker goes on where its last claim stopped, and looks from the
-start only now and then: runs that came back, and those of a higher priority, are found there.
+queue meets all of them again. So a worker continues where its last claim stopped, and looks from
+the start only now and then: runs that came back, and those of a higher priority, are found there.
 """
 
 from __future__ import annotations

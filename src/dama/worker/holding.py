@@ -92,7 +92,7 @@ class Holding:
     async def stop(self) -> None:
         """Stop all, and wait for it.
 
-        A context that was cancelled and resumed is held anew while its earlier run still ends.
+        A context that was cancelled and resumed is held again while its earlier run still ends.
         """
         for held in self._running.values():
             held.stop()

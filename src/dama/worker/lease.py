@@ -3,7 +3,7 @@
 The event loop may be blocked for seconds by the code of a task that forgot to await; that is no
 reason to take its runs away. So the lease does not depend on the loop: the thread has a connection
 of its own, and hands what it learns to the loop, which acts on it when it can. What goes wrong is
-handed over as well, to a duty of the worker: the thread itself goes on whatever happens.
+handed over as well, to a duty of the worker: the thread itself continues whatever happens.
 """
 
 from __future__ import annotations

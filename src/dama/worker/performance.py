@@ -1,6 +1,6 @@
 """The performance of a run: from its claim until it has ended, waits, or is queued again.
 
-Nothing that a task raises and nothing that goes wrong here lets a run drop: its worker would go on
+Nothing that a task raises and nothing that goes wrong here lets a run drop: its worker would keep
 renewing the lease of a run that nobody executes. Whatever is unforeseen hands the run back to the
 queue, said in the log. Only two things end a performance early: the worker was told that the run is
 another's, or it stops. Both are said by `stop`, since a CancelledError alone may be the task's own.
@@ -47,7 +47,7 @@ THREAD_GRACE = 5.0
 # By the kind of the event that begins a run, with the number of the attempt.
 _BEGINNINGS = {
     "STARTED": "starts, attempt {}",
-    "ADOPTED": "goes on, attempt {}: its process was taken over",
+    "ADOPTED": "continues, attempt {}: its process was taken over",
     "LOST": "is lost, attempt {}: its process is gone",
 }
 
@@ -318,7 +318,7 @@ class Performance:
                 return
 
     async def _leave(self, execution: Execution) -> None:
-        """Whatever still goes on in the attempt is told to stop, and its transactions end."""
+        """Whatever still continues in the attempt is told to stop, and its transactions end."""
         execution.close()
         if execution.threads.are_busy:
             await execution.threads.end(THREAD_GRACE)

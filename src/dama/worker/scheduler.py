@@ -57,7 +57,7 @@ class Scheduler:
             await self.fire()
 
     async def fire(self) -> list[int]:
-        """Start what is due now; gives the contexts.
+        """Start what is due now; returns the contexts.
 
         Only what will not pass by itself pauses a schedule; all else is tried at the next look.
 
@@ -70,7 +70,7 @@ class Scheduler:
                 contexts += await self._fire(row)
             except DatabaseUnreachableError:
                 raise
-            except Exception as error:  # noqa: BLE001 - the others go on
+            except Exception as error:  # noqa: BLE001 - the others continue
                 name = row.schedule.name
                 if may_pass(error):
                     _log.warning("the schedule %s was not fired: %s", name, in_words(error))
@@ -105,7 +105,7 @@ def start_at(schedule: Schedule, firing: datetime, registry: Registry) -> Start:
     Raises:
         UnknownTaskError: Its task is not known.
         InvalidParamsError: Its params are not what the task takes.
-        TaskUsageError: The task has a limit of its own, which the overlap can not be added to.
+        TaskUsageError: The task has a limit of its own, which the overlap cannot be added to.
     """
     meta = {"schedule": schedule.name, "scheduled_for": firing.isoformat()}
     start = start_of(

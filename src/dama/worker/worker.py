@@ -110,7 +110,7 @@ class Worker:
 
     @property
     def id(self) -> int:
-        """Its id, as the database gave it; another one when it was taken for dead."""
+        """Its id, as the database gave it; another one when it was presumed dead."""
         return self._members.id
 
     @property
@@ -202,10 +202,10 @@ class Worker:
             self._programs.look()
 
     def _start_over(self) -> None:
-        """Others took this worker for dead: its runs are theirs now."""
+        """Others presumed this worker dead: its runs are theirs now."""
         was = self._members.id
         if self._members.register_again(self._programs):
-            _log.warning("worker %s was taken for dead; its runs are left to others", was)
+            _log.warning("worker %s was presumed dead; its runs are left to others", was)
             self._drop(self._holding.contexts())
             self._claiming.forget()
 

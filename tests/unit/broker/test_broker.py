@@ -563,7 +563,7 @@ async def test_what_a_service_raises_at_its_start_is_told_and_nothing_goes_on():
     waiting = Service("waiting", dependencies=["bad"])
     waiting.started(seen.append)
     broker = node(bad, waiting)
-    with pytest.raises(ServiceStartError, match=r"The service bad can not start: .*no disk"):
+    with pytest.raises(ServiceStartError, match=r"The service bad cannot start: .*no disk"):
         await broker.start()
     assert (broker.is_started, seen) == (False, [])
 
@@ -808,7 +808,7 @@ async def test_the_node_lists_what_it_has():
         assert metrics["moleculer.request.total"]["values"][0]["value"] > 0
 
 
-# Definitions that can not work
+# Definitions that cannot work
 
 
 @pytest.mark.parametrize(
@@ -827,7 +827,7 @@ def test_settings_of_an_action_that_make_no_sense_are_refused(settings, told):
 
 
 def test_names_that_can_not_be_called_are_refused():
-    with pytest.raises(InvalidDefinitionError, match="can not be the name of an action"):
+    with pytest.raises(InvalidDefinitionError, match="cannot be the name of an action"):
         Service("s").action(name="no spaces")(lambda call: None)
     service, _ = counting()
     with pytest.raises(DuplicateNameError):

@@ -130,7 +130,7 @@ def test_a_home_is_absolute_whoever_names_it(tmp_path, monkeypatch):
         ("services = 1", "list of modules"),
         ("database_url = 1", "must be a string"),
         ("programs = 1", "must be a table"),
-        ("x = [", "can not be"),
+        ("x = [", "cannot be"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path, text, words):

@@ -43,7 +43,7 @@ def test_a_program_does_not_start_without_a_line_of_its_file(tmp_path):
     (tmp_path / "a.env").write_text("A=1\nB C=2\n")
     program = ProgramSpec(command=("x",), env_files=(str(tmp_path / "a.env"),))
 
-    with pytest.raises(ProgramEnvironmentError, match=r"a\.env can not be read: line 2"):
+    with pytest.raises(ProgramEnvironmentError, match=r"a\.env cannot be read: line 2"):
         program.environment({})
 
 

@@ -245,7 +245,7 @@ def test_a_wrong_declaration_is_refused(lines, message, hint):
         ("year = { typ = 'integer' }", "unknown key 'typ'", "'type'"),
         ("year = { type = 'integr' }", r"params\.year\.type is 'integr': wanted one of", "integer"),
         ("year = { secret = true }", "unknown key 'secret'", "secrets"),
-        ("Year = {}", "can not be the name of a param", ""),
+        ("Year = {}", "cannot be the name of a param", ""),
         ("year = { type = 'integer', default = '1' }", r"\.default is '1': wanted a whole", ""),
         ("year = { type = 'integer', default = true }", r"\.default is true: wanted", ""),
         ("year = { type = 'integer', default = 1, min = 2 }", "what min and max allow", ""),
@@ -352,7 +352,7 @@ def test_two_lists_do_not_share_a_group():
     [
         ('[programs.flights.import]\ncommand = ["x"]', "wanted the name", '"flights.import"'),
         ('[programs.load]\ncommand = ["x"]', "wanted the name", '"SERVICE.load"'),
-        ('[programs."flights.Load"]\ncommand = ["x"]', "'Load' can not be", "lower-case"),
+        ('[programs."flights.Load"]\ncommand = ["x"]', "'Load' cannot be", "lower-case"),
         ('[programs."Flights.load"]\ncommand = ["x"]', "name of a service", "lower-case"),
         ('[programs]\n"flights.load" = ["x"]', "wanted a table", ""),
     ],

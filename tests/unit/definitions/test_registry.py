@@ -113,7 +113,7 @@ def test_a_module_whose_own_import_is_missing_is_not_called_missing(module, tmp_
     with pytest.raises(ModuleLoadError) as caught:
         Registry().load_modules([name], tmp_path)
 
-    assert f"{name!r} can not be imported: ModuleNotFoundError" in str(caught.value)
+    assert f"{name!r} cannot be imported: ModuleNotFoundError" in str(caught.value)
     assert f"{name}.py:2" in str(caught.value)
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
     assert "--debug" in caught.value.hint
@@ -153,7 +153,7 @@ def test_a_module_that_exits_when_it_is_imported_ends_no_command_without_a_word(
 def test_a_module_that_raises_what_is_no_exception_says_where(module, tmp_path, error):
     name = module(f"raise {error}")
 
-    with pytest.raises(ModuleLoadError, match=rf"can not be imported.*{name}\.py:1\)"):
+    with pytest.raises(ModuleLoadError, match=rf"cannot be imported.*{name}\.py:1\)"):
         Registry().load_modules([name], tmp_path)
 
 
@@ -177,7 +177,7 @@ def test_a_syntax_error_says_where(module, tmp_path):
 def test_a_wrong_definition_speaks_for_itself(module, tmp_path):
     name = module("from dama.definitions.service import Service\nService('No!')")
 
-    with pytest.raises(InvalidDefinitionError, match="'No!' can not be the name"):
+    with pytest.raises(InvalidDefinitionError, match="'No!' cannot be the name"):
         Registry().load_modules([name], tmp_path)
 
 

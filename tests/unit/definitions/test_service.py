@@ -69,19 +69,19 @@ def test_a_service_without_a_description_has_that_of_its_module():
 
 @pytest.mark.parametrize("name", ["", "2013", "a//b", "a/", "a b", "-a", "a..b", ".a", "a>"])
 def test_a_wrong_name_of_a_service_is_refused(name):
-    with pytest.raises(InvalidDefinitionError, match="can not be the name of a service"):
+    with pytest.raises(InvalidDefinitionError, match="cannot be the name of a service"):
         Service(name)
 
 
 @pytest.mark.parametrize("name", ["Flights", "flights.load"])
 def test_a_service_with_tasks_has_a_name_without_capitals_and_dots(name):
     """Dots part a task from its service; only actions take the names that Moleculer has."""
-    with pytest.raises(InvalidDefinitionError, match="can not be the name of a service with tasks"):
+    with pytest.raises(InvalidDefinitionError, match="cannot be the name of a service with tasks"):
         Service(name).task(load)
 
 
 def test_a_wrong_name_of_a_task_is_refused():
-    with pytest.raises(InvalidDefinitionError, match="can not be the name of a task"):
+    with pytest.raises(InvalidDefinitionError, match="cannot be the name of a task"):
         Service("flights").task(name="Load")(load)
 
 
@@ -171,7 +171,7 @@ def test_a_result_that_does_not_fit_is_refused_where_it_is_made():
 def test_a_result_that_is_not_json_is_refused():
     definition = Service("flights").task(name="load")(lambda task: None)
 
-    with pytest.raises(InvalidResultError, match="can not be kept as JSON"):
+    with pytest.raises(InvalidResultError, match="cannot be kept as JSON"):
         definition.encode_result(object())
 
 

@@ -119,7 +119,7 @@ def test_integers_that_javascript_rounds_are_warned_of():
 
 
 def test_an_exception_becomes_a_payload_that_json_can_hold():
-    """Also when its text has what JSON can not."""
+    """Also when its text has what JSON cannot."""
     payload = error_payload(ValueError("bad\0 \ud800"))
 
     assert payload["name"] == "ValueError"
@@ -178,7 +178,7 @@ def test_an_exception_that_can_not_say_itself_still_becomes_a_payload():
 
 
 def test_an_exception_gives_the_code_and_the_data_that_json_can_hold():
-    """Callers decide by them; what can not be kept must not cost the rest."""
+    """Callers decide by them; what cannot be kept must not cost the rest."""
 
     class CodedError(Exception):
         def __init__(self, code, data):

@@ -83,7 +83,7 @@ def test_a_failed_step_is_not_done():
 
 
 def test_a_wait_keeps_the_time_of_the_database_at_which_it_began():
-    """A worker that takes over must not begin to wait anew."""
+    """A worker that takes over must not begin to wait again."""
     events = [stored("a.b/wait:x:WAITING", {"timeout": 5}, RUN, version=3)]
 
     journal = Journal.read(events)
@@ -166,7 +166,7 @@ def test_what_an_attempt_failed_with_is_tried_again_whatever_became_of_its_worke
 
 
 def test_what_an_earlier_attempt_has_outlived_stays_and_is_tried_again_once_it_is_fatal():
-    """The code went on after it: it does so again in the next attempt, if it is still the same."""
+    """The code continued after it, and does so in the next attempt, if it is still the same."""
     events = [
         stored("a.b/k:FAILED", {"message": "no"}, FAILURE, 1),
         stored("a.b/after:DONE", 1, {"epoch": 1}, 2),

@@ -225,7 +225,7 @@ def test_what_is_passed_over_is_said(etl):
     ],
 )  # fmt: skip
 def test_the_options_of_a_script_are_found_by_looking(etl, script, name, parts, facts):
-    """What can not be parsed (Python 2) has none rather than wrong ones."""
+    """What cannot be parsed (Python 2) has none rather than wrong ones."""
     draft = by_name(drafts_of(etl))[script]
 
     if parts is None:
@@ -438,7 +438,7 @@ def test_a_crontab_of_the_system_has_users():
         ("notes.txt", "hello\n", "has no entry of a crontab"),
         ("package.json", "{", "is no JSON"),
         ("package.json", '{"scripts": []}', "wanted a table"),
-        ("crontab", b"\xff\xfe", "can not be read"),
+        ("crontab", b"\xff\xfe", "cannot be read"),
     ],
 )
 def test_a_source_that_is_none_of_these_is_refused(tmp_path, name, text, words):

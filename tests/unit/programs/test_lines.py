@@ -29,7 +29,7 @@ def wanted(data, mark):
 
 @given(parts=st.lists(pieces, max_size=6), mark=st.sampled_from([b"", MARK]), again=st.booleans())
 def test_every_line_is_found_once_however_the_file_grows(tmp_path_factory, parts, mark, again):
-    """Also when another reader goes on from the place that the first one has kept."""
+    """Also when another reader continues from the place that the first one has kept."""
     path = tmp_path_factory.mktemp("lines") / "file"
     path.touch()
     reader, found = LineReader(path, mark, Place()), []
@@ -71,7 +71,7 @@ def test_a_file_that_was_begun_anew_is_read_anew(tmp_path):
     reader.read()
     path.write_bytes(b"c\n")
     (told,) = reader.read()
-    assert "begun anew" in told.problem
+    assert "begun again" in told.problem
     assert reader.read() == [Line(0, b"c")]
     assert reader.place.generation == 1
 

@@ -83,7 +83,7 @@ def test_what_is_well_needs_no_advice():
         (
             {"troubled_workers": [{"worker": "h:7", "trouble": "claiming runs: DataError: x"}]},
             "worker", "fail", "h:7 cannot do a part of its work: claiming runs: DataError: x",
-            "ends when that goes on",
+            "ends when that continues",
         ),
         (
             {"idle_slots": ["standby"]},

@@ -27,7 +27,7 @@ export function writeDays(file, days) {
   return writeFile(file, `${COLUMNS.join(',')}\n${csvOf(days)}\n`);
 }
 
-/** Replace the days; gives the exit code of psql, its words, and whether there was a connection. */
+/** Replace the days; returns the exit code of psql, its words, and whether there was a connection. */
 export function loadDays(days, environment) {
   const script = `
     BEGIN;

@@ -150,7 +150,7 @@ class Discovery:
         was_there, was_known = node.is_available, known is not None
         is_news = not was_there or seq > node.seq or instance != node.instance_id
         if was_there and was_known and instance != node.instance_id:
-            # It was started anew before anybody missed it: what it was asked is lost.
+            # It was started again before anybody missed it: what it was asked is lost.
             self._exchange.reject_node(node_id)
         nodes[node_id] = node
         node.is_available, node.offline_at, node.heard_at = True, None, monotonic()

@@ -72,7 +72,7 @@ class Exchange:
         """Ask another node to perform a call; its meta gets what comes back.
 
         Raises:
-            CallError: The call failed there, the node went away, or the packet can not be sent.
+            CallError: The call failed there, the node went away, or the packet cannot be sent.
         """
         if len(self.pending) >= PENDING_CALLS:
             raise QueueIsFullError(

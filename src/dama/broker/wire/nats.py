@@ -54,7 +54,7 @@ class NatsTransporter:
         """Open the way to the bus; it comes back by itself, however long it is away.
 
         Raises:
-            DisconnectedError: The server can not be reached now.
+            DisconnectedError: The server cannot be reached now.
             InvalidDefinitionError: The client of NATS is not installed.
         """
         client_of, errors = _library()
@@ -71,7 +71,7 @@ class NatsTransporter:
             await self.close()
             why = str(error) or str(self._trouble or "it does not answer")
             raise DisconnectedError(
-                f"NATS can not be reached at {self._shown()}: {why}.",
+                f"NATS cannot be reached at {self._shown()}: {why}.",
                 "Start it, or correct the address and the credentials in [broker].",
             ) from error
         self.longest_packet = self._client.max_payload

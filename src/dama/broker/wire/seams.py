@@ -31,7 +31,7 @@ class WiredNode(Home, Protocol):
     on_failed_duty: Callable[[DutyError], None]
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Let something go on beside all else; it is held until it ends."""
+        """Run something beside all else; it is held until it ends."""
         ...
 
     def info(self) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class Transit:
         """Join the bus, ask who is there and wait a little for answers.
 
         Raises:
-            DisconnectedError: The bus can not be reached, or another node has the id of this one.
+            DisconnectedError: The bus cannot be reached, or another node has the id of this one.
         """
         node_id = self.broker.node_id
         await self._transporter.connect(node_id, self._reconnected, self._disconnected)
@@ -161,7 +161,7 @@ class Transit:
 
         Raises:
             PacketTooLargeError: The bus would not take it.
-            CallError: It can not be written as JSON, or the bus is away.
+            CallError: It cannot be written as JSON, or the bus is away.
         """
         whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
         body = await beside(packet, as_json, whole, "packet")
@@ -174,7 +174,7 @@ class Transit:
             )
         # Part of it may come from a packet, or from whoever names a node.
         if not _TOPIC.fullmatch(topic):
-            raise InvalidPacketDataError(f"{topic!r} can not be the topic of a packet.")
+            raise InvalidPacketDataError(f"{topic!r} cannot be the topic of a packet.")
         await self._transporter.publish(f"{self._prefix}.{topic}", body)
         return len(body)
 

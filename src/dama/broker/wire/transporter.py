@@ -29,7 +29,7 @@ class Transporter(Protocol):
             disconnected: Called whenever the bus goes away.
 
         Raises:
-            DisconnectedError: The bus can not be reached now.
+            DisconnectedError: The bus cannot be reached now.
         """
         ...
 

@@ -43,7 +43,7 @@ def as_json(value: Any, name: str) -> bytes:
     except RecursionError:
         raise NotJsonError(f"{name} is nested too deeply to be written as JSON.") from None
     except (TypeError, ValueError, NotImplementedError) as error:
-        raise NotJsonError(f"{name} can not be written as JSON: {error}") from error
+        raise NotJsonError(f"{name} cannot be written as JSON: {error}") from error
 
 
 def _not_finite(value: object, levels: int) -> Flaw | None:

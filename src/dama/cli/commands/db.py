@@ -184,8 +184,8 @@ def grants(session: Session, *, role: str | None, access: Access | None) -> None
 def migrate(ctx: click.Context, *, only_print: bool) -> None:
     """Bring the schema of the database to this version.
 
-    Workers and writers go on meanwhile. What it waits for is printed: a transaction that somebody
-    left open can be ended with SELECT pg_terminate_backend(PID).
+    Workers and writers continue meanwhile. What it waits for is printed: a transaction that
+    somebody left open can be ended with SELECT pg_terminate_backend(PID).
     """
     if ctx.invoked_subcommand:
         return

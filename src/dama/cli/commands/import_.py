@@ -63,7 +63,7 @@ def import_(session: Session, source: str, write: str | None, service: str | Non
             f"Append to it with `dama import {source} >> {write}`, or name another file.",
         ) from None
     except OSError as error:
-        raise UsageError(f"{write} can not be written: {error}.") from error
+        raise UsageError(f"{write} cannot be written: {error}.") from error
     echo(f"{write} is written. Review it; `dama services` reads what dama.toml has.")
 
 

@@ -68,7 +68,7 @@ def status(session: Session, *, as_json: bool) -> None:
 def resume(
     session: Session, subscription: str, context_id: int, *, skip: bool, as_json: bool
 ) -> None:
-    """Let a parked context go on: its events are handled in order, from the one that failed."""
+    """Let a parked context continue: its events are handled in order, from the one that failed."""
 
     async def go_on() -> int:
         async with session.app() as app:
@@ -79,7 +79,7 @@ def resume(
         print_json({"subscription": subscription, "context_id": context_id, "position": position})
         return
     how = "after" if skip else "at"
-    echo_line(f"{subscription} goes on with context {context_id} {how} position {position}.")
+    echo_line(f"{subscription} continues with context {context_id} {how} position {position}.")
 
 
 def _print_parked(parked: Sequence[ParkedRow]) -> None:
@@ -89,10 +89,10 @@ def _print_parked(parked: Sequence[ParkedRow]) -> None:
         for row in parked
     ]
     print_table(["parked by", "context", "position", "since", "error"], rows)
-    echo("\nLet one go on with: dama log resume SUBSCRIPTION CONTEXT")
+    echo("\nLet one continue with: dama log resume SUBSCRIPTION CONTEXT")
 
 
 def _error_of(row: ParkedRow) -> str:
     if row.resumed_at is not None:
-        return "resumed; whoever runs the subscription goes on with it"
+        return "resumed; whoever runs the subscription continues with it"
     return shortened(f"{row.error.get('name')}: {row.error.get('message')}", 200)

@@ -62,7 +62,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def pause(session: Session, name: str, *, as_json: bool) -> None:
-    """Start nothing of a queue any more; what runs goes on."""
+    """Start nothing of a queue any more; what runs continues."""
     from dama.operations import queues
 
     said = f"The queue {name} is paused. Resume it with: dama queue resume {name}"
@@ -74,10 +74,10 @@ def pause(session: Session, name: str, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def resume(session: Session, name: str, *, as_json: bool) -> None:
-    """Let a paused queue go on."""
+    """Let a paused queue continue."""
     from dama.operations import queues
 
-    said = f"The queue {name} goes on."
+    said = f"The queue {name} continues."
     _do(session, lambda app: queues.resume(app, name), said, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""`dama resume`: a context that failed or was interrupted goes on from its last step."""
+"""`dama resume`: a context that failed or was interrupted continues from its last step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resume(
     quiet: bool,
     as_json: bool,
 ) -> int:
-    """Let a context go on that failed, was cancelled or was interrupted.
+    """Let a context continue that failed, was cancelled or was interrupted.
 
     Steps that are done are not done again: their results are read from the events. It runs here,
     and is followed to its end.

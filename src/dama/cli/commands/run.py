@@ -65,11 +65,13 @@ class RunOptions:
     params: str | None = None
     quiet: bool = False
 
-    def wishes(self) -> dict[str, Any]:
+    def start_options(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
         names = ("key", "queue", "priority", "delay", "expires", "deadline")
-        wishes = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        return wishes | ({"labels": self.label} if self.label else {})
+        start_options = {
+            name: getattr(self, name) for name in names if getattr(self, name) is not None
+        }
+        return start_options | ({"labels": self.label} if self.label else {})
 
 
 class TaskGroup(click.Group):
@@ -255,11 +257,15 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
             'Write inherit = ["NAME"] into its declaration.',
         )
     is_for_others = bool(chosen.label) and not chosen.is_own_label
-    wishes = chosen.wishes()
+    start_options = chosen.start_options()
     if chosen.detach or chosen.enqueue or is_for_others:
         begin = start_detached if chosen.detach and not is_for_others else enqueue
-        return asyncio.run(begin(session, name, params, wishes=wishes, as_json=chosen.json))
-    return run_here(session, name, params, wishes=wishes, as_json=chosen.json, quiet=chosen.quiet)
+        return asyncio.run(
+            begin(session, name, params, start_options=start_options, as_json=chosen.json)
+        )
+    return run_here(
+        session, name, params, start_options=start_options, as_json=chosen.json, quiet=chosen.quiet
+    )
 
 
 def _example(path: str, options: list[ParamOption]) -> str:
@@ -276,7 +282,7 @@ run = TaskGroup(
     it, and `dama resume` continues after its last step.
 
     Its options come from its signature: `dama run NAME --help`. What follows `--` is a program that
-    needs no declaration; Ctrl-C lets it go on, and `dama cancel` ends it.
+    needs no declaration; Ctrl-C lets it continue, and `dama cancel` ends it.
     """,
     epilog=examples(
         "dama run flights.load --help",

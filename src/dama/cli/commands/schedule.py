@@ -206,7 +206,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def pause(session: Session, name: str, *, as_json: bool) -> None:
-    """Let a schedule fire no more; what runs goes on."""
+    """Let a schedule fire no more; what runs continues."""
     from dama.operations import schedules
 
     async def change() -> None:
@@ -225,7 +225,7 @@ def pause(session: Session, name: str, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def resume(session: Session, name: str, *, as_json: bool) -> None:
-    """Let a paused schedule go on. What passed meanwhile is left to `backfill`."""
+    """Let a paused schedule continue. What passed meanwhile is left to `backfill`."""
     from dama.operations import schedules
 
     async def change() -> tuple[datetime, str]:

@@ -33,7 +33,7 @@ Environment={home}
 EnvironmentFile=-/etc/dama/{command}.env
 Restart=always
 RestartSec=2
-# Only the worker is told to stop. Programs go on, and the next worker adopts them.
+# Only the worker is told to stop. Programs continue, and the next worker adopts them.
 KillMode=process
 # Some open files for each program that runs.
 LimitNOFILE=65536
@@ -57,7 +57,7 @@ WantedBy=multi-user.target
 def unit(session: Session, command: str, options: tuple[str, ...]) -> None:
     """Print a unit of systemd that runs `dama worker` or `dama up` for this project.
 
-    It is started again when it ends, and lets programs go on while it is deployed. What follows
+    It is started again when it ends, and lets programs continue while it is deployed. What follows
     the name of the command becomes its options.
     """
     config = session.config()

@@ -51,7 +51,7 @@ def up(
     configured: that is used as it is, or brought up to date with --migrate.
 
     SIGTERM, SIGHUP and Ctrl-C let the worker claim no more and end when its runs have; a second
-    one ends it at once. What is not done then is queued again and goes on with the next one. The
+    one ends it at once. What is not done then is queued again and continues with the next one. The
     embedded database stays, for programs that still run and for other commands: `dama db stop`
     stops it.
     """

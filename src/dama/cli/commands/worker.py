@@ -95,7 +95,7 @@ def worker(session: Session, /, **chosen: Any) -> int:
     It says in a line each what it starts and how that ends; with DAMA_LOG=json as JSON.
 
     SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
-    it at once. What is not done then is queued again and goes on with another worker.
+    it at once. What is not done then is queued again and continues with another worker.
     """
     options = WorkerOptions(**chosen)
 
@@ -120,7 +120,7 @@ def worker_text(app: App, options: WorkerOptions) -> str:
 
 
 async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App], object]) -> int:
-    """Work until a signal comes, or nothing is left to do; gives the exit code.
+    """Work until a signal comes, or nothing is left to do; returns the exit code.
 
     Args:
         app: Where.

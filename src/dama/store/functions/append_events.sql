@@ -12,7 +12,7 @@
 --        DM002 unknown context                 DM005 another version than expected
 --        DM003 key known with another body     DM006 the life cycle forbids it
 -- The order of the checks: DM001, DM002, DM003, DM004, DM005, DM006.
--- A run begins with STARTED; with ADOPTED when its program goes on, with LOST when that is gone. Each
+-- A run begins with STARTED; with ADOPTED when its program continues, with LOST when that is gone. Each
 -- of them raises the epoch of the context. A program that was adopted keeps its own, and may write with
 -- it what is not for the controller alone.
 -- The planner settings pin nested loops and generic plans: plans do not depend on how full the
@@ -165,7 +165,7 @@ BEGIN
     END IF;
 
     -- One from outside would leave it open with no run that could end it. A context in which no run of
-    -- ours began is an old program's, and goes on with any event.
+    -- ours began is an old program's, and continues with any event.
     IF now_status = 'ERROR' AND now_epoch > 0 AND item.type !~ ':(RESUMED|CANCELLED)$' THEN
       RAISE EXCEPTION USING ERRCODE = 'DM006',
         MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, found %s.', now_id, item.type),

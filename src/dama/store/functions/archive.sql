@@ -38,7 +38,7 @@ AS $$
 $$;
 
 -- archive_trees: move some closed trees.
--- Out:   how many contexts and events were moved; last: after which to go on, NULL at the end
+-- Out:   how many contexts and events were moved; last: after which to continue, NULL at the end
 -- Locks: the rows of the contexts
 CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(
   age interval, failed boolean, after bigint, demand int)
@@ -108,7 +108,7 @@ BEGIN
     WHERE a.root_context_id = root AND c.idempotency_key IS NOT NULL LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM003',
-      MESSAGE = format('Context %s can not come back: its idempotency key %s is that of context %s now.', taken.old, taken.key, taken.new),
+      MESSAGE = format('Context %s cannot come back: its idempotency key %s is that of context %s now.', taken.old, taken.key, taken.new),
       HINT = format('Read it in archived_event, or restore it when the tree of context %s is archived.', taken.new_root);
   END IF;
   -- Rows as they were are inserted by the owner alone (guards.sql), who may also be a member of its role here.

@@ -148,7 +148,7 @@ $$;
 
 -- rebuild: contexts, queue and caches.
 -- Out:   contexts that were corrected; runs that are queued now
--- Locks: all of both tables and the queue; readers go on
+-- Locks: all of both tables and the queue; readers continue
 -- Raises: DM009 a worker lives
 CREATE OR REPLACE FUNCTION _data_manager_admin.rebuild()
 RETURNS TABLE (contexts bigint, runs bigint)

@@ -15,7 +15,7 @@ BEGIN
 END
 $$;
 
--- create_subscription: make a subscription known, unless it is; gives the number of its lanes.
+-- create_subscription: make a subscription known, unless it is; returns the number of its lanes.
 CREATE OR REPLACE FUNCTION _data_manager_admin.create_subscription(
   subscription text, lanes int, after bigint) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -19,7 +19,7 @@ $$;
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
 --        labels of the worker; who works on one tree alone was told to, whatever its labels are.
--- Programs that go on at its place come first, and beyond the demand: they run already, whatever limits
+-- Programs that continue at its place come first, and beyond the demand: they run already, whatever limits
 -- a queue has now. Those of another place are left to it while it has a worker, and some minutes more.
 -- One that no worker of its place declares any more is ended by any other, with what is on its disk.
 CREATE OR REPLACE FUNCTION _data_manager_admin.claim_runs(
@@ -99,8 +99,8 @@ BEGIN
 END
 $$;
 
--- The runs of workers that are gone are queued again. Their epochs are fenced when they start anew.
--- A program goes on without its worker, so other hosts leave it to the next worker of its own for a while.
+-- The runs of workers that are gone are queued again. Their epochs are fenced when they start again.
+-- A program continues without its worker, so other hosts leave it to the next worker of its own for a while.
 CREATE OR REPLACE FUNCTION _data_manager_admin.end_of_grace(host text) RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
   SELECT CASE WHEN host IS NOT NULL THEN clock_timestamp() + interval '5 minutes' END
@@ -143,7 +143,7 @@ $$;
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
 -- every lease has, and nobody is dead.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
---        or claimed by another; NULL when it was taken for dead itself. work: something is queued
+--        or claimed by another; NULL when it was presumed dead itself. work: something is queued
 --        for it. next_due: seconds until uphold() has something to do; NULL when never. next_firing:
 --        the same for the schedules of some tasks.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(

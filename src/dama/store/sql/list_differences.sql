@@ -1,4 +1,4 @@
--- list_differences: where contexts are not what their events say. One snapshot: workers may go on.
+-- list_differences: where contexts are not what their events say. One snapshot: workers may continue.
 -- In:    limit int
 -- Out:   context_id, column, stored, derived; by context
 -- Locks: none

@@ -1,4 +1,4 @@
--- resume_parked: let a parked context go on, with the event that failed or after it.
+-- resume_parked: let a parked context continue, with the event that failed or after it.
 -- In:    name text; context_id bigint; skip boolean: leave the event out
 -- Out:   position of the event that failed; none when the context is not parked
 -- Locks: its row

@@ -1,4 +1,4 @@
--- set_schedule: pause a schedule, or let it go on from a time.
+-- set_schedule: pause a schedule, or let it continue from a time.
 -- In:    name text; paused boolean; next_at timestamptz or NULL (as it is)
 -- Out:   its name; no row when there is none
 -- Locks: the row of the schedule

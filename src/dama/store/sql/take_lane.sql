@@ -1,6 +1,6 @@
 -- take_lane: a lane with something to handle, for this transaction; the one that is most behind.
 -- In:    name text
--- Out:   lane, position; resumed boolean: a parked context is to go on. None when nothing is free
+-- Out:   lane, position; resumed boolean: a parked context is to continue. None when nothing is free
 -- Locks: the row of the lane, SKIP LOCKED, so members of a group never wait for each other
 SELECT t.lane, t.position,
        EXISTS (SELECT FROM _data_manager_admin.subscription_parked p
