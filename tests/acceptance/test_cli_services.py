@@ -152,6 +152,7 @@ def test_nodes_actions_and_services_are_listed(dama):
     assert "(this one)" in dama("nodes").stdout
     (node,) = json.loads(dama("nodes", "--json").stdout)
     assert {"$node", "tasks", "v2.stock"} <= {s["fullName"] for s in node["services"]}
+    assert "Did you mean 'v2.stock'?" in dama("actions", "v2.stok").stderr
     listed = dama("actions", "v2.stock").stdout
     assert "v2.stock.item" in listed
     assert "id unit?" in listed

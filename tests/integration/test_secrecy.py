@@ -65,6 +65,20 @@ def assert_no_secret(text):
         assert secret not in text, secret
 
 
+async def test_a_secret_may_be_in_a_file_of_variables_alone(bench, secrets):
+    """The environment of the worker has it first, where both have it."""
+    secrets = {**secrets, "secrets": ["API", "PGPASSWORD"]}
+    task = bench.declare(
+        "from-a-file",
+        'test "$API" = "$WANTED" && echo ${#PGPASSWORD}',
+        **secrets,
+        env={"WANTED": SECRET},
+    )
+    context = await bench.performed(task)
+    assert (await bench.ended(context)).status == "DONE"
+    assert (await bench.directory(context)).stdout.read_text() == f"{len(OF_FILE)}\n"
+
+
 async def test_no_secret_is_stored_whatever_a_program_does_with_it(bench, secrets, database_url):
     """In its logs, lines, file of events, result, artifacts and last words."""
     task = bench.declare(

@@ -66,19 +66,25 @@ def inherited_by_python(environ: Mapping[str, str]) -> dict[str, str]:
     return _with_commands(kept)
 
 
-def passed_on(names: Sequence[str]) -> dict[str, str]:
-    """The secrets of a program, from the environment of the worker.
+def passed_on(names: Sequence[str], declared: Mapping[str, str]) -> dict[str, str]:
+    """The secrets of a program, from the environment of the worker, else from its env_files.
+
+    Args:
+        names: Of the secrets.
+        declared: The variables of its `env` and `env_files`.
 
     Raises:
         ProgramError: One is missing; another attempt would not find it either.
     """
-    if missing := [name for name in names if name not in os.environ]:
+    known = {**declared, **os.environ}
+    if missing := [name for name in names if name not in known]:
         raise ProgramError(
-            f"The worker has no {', '.join(missing)} in its environment to pass on.",
+            f"The worker has no {', '.join(missing)} in its environment to pass on, and no file of "
+            "env_files has it.",
             hint="Set it where the worker is started, and start the worker again.",
             is_final=True,
         )
-    return {name: os.environ[name] for name in names}
+    return {name: known[name] for name in names}
 
 
 def secrets_of(

@@ -106,9 +106,10 @@ def launch_of(
         return _undeclared(task, params, protocol, patterns)
     values = {WORK_DIR: work_dir} | {k: v for k, v in params.items() if v is not None}
     base = inherited(os.environ, (*patterns, *spec.inherit))
+    declared = spec.environment(values)
     return Launch(
         spec.argv(values),
-        {**base, **spec.environment(values), **passed_on(spec.secrets), **protocol},
+        {**base, **declared, **passed_on(spec.secrets, declared), **protocol},
         spec.cwd or work_dir,
         task.options.timeout,
         grace=spec.grace,

@@ -12,6 +12,8 @@ from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json, read_object
 from dama.cli.output import json_text, print_json, print_table
 from dama.cli.terminal import echo_line, echo_log
+from dama.config.table import nearest
+from dama.errors import NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Awaitable, Callable
@@ -160,6 +162,10 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
 
     listed = with_broker(session, work, patience=0)
     found = [a for a in listed if service in {None, service_of(a["name"])}]
+    if not found and service is not None:
+        known = sorted({service_of(action["name"]) for action in listed})
+        hint = nearest(service, known, verb="Services with actions are")
+        raise NotFoundError(f"No service {service!r} has an action here.", hint)
     if as_json:
         print_json(found)
         return
