@@ -353,7 +353,7 @@ async def test_a_header_holds_no_second_header(store, tmp_path):
         (b"[" * 100_000, "application/json", 400),
         (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", 400),
         (b"<x/>", "application/xml", 415),
-        (b"a=%zz&b", "application/x-www-form-urlencoded", 400),
+        (b"a=\xff", "application/x-www-form-urlencoded", 400),
         (b"x" * 2_000_000, "application/json", 413),
         (b'{"a": ' + b"9" * 100_000 + b"}", "application/json", 400),
     ],

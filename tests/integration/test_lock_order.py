@@ -24,6 +24,7 @@ LOCKING = re.compile(
 HAD = {
     "settle_runs": {CONTEXTS},  # the caller appends to them
     "end_late": {CONTEXTS, KEYS},  # lock_ends() has tried
+    "start_clean_ups": {TREES},  # what it starts has no parent, so start_contexts locks no tree
     "start_contexts": {
         CONTEXTS,
         KEYS,
