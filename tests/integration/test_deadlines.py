@@ -48,6 +48,17 @@ def parent_in_a_thread(task: SyncTask) -> str:
 
 
 @times.task(retries=1, backoff=0.01)
+async def fails_of_it(task: Task) -> str:
+    """Its attempts fail of the same: the second one finds the subtask cancelled."""
+    try:
+        return await task.run(waiting, timeout=0.3)
+    except TimeoutError:
+        if task.attempt == 1:
+            raise
+        return "late again"
+
+
+@times.task(retries=1, backoff=0.01)
 async def cancels(task: Task) -> str:
     subtask = await task.start(waiting)
     await subtask.cancel("not needed")
@@ -64,6 +75,7 @@ async def test_a_subtask_has_a_durable_deadline(store, park_after):
     wanted = {
         parent: ["quick", "times.waiting", "after"],
         parent_in_a_thread: "late",
+        fails_of_it: "late again",
         cancels: "cancelled",
     }
     contexts = await store.start([Start(task.name, {}) for task in wanted])

@@ -38,7 +38,7 @@ async def outcome_within(
             await _cancel_late(execution, context_id, seconds)
             raise error
     outcome = await _awaited(execution, key, context_id, seconds)
-    if outcome is None:
+    if outcome is None or _was_late(outcome, seconds):
         with execution.pending.acting():
             error = TimeoutError(
                 f"{asked.name} (context {context_id}) did not end within {seconds:g} s "
@@ -64,7 +64,17 @@ async def cancel(execution: Execution, context_id: int, why: str) -> None:
 
 async def _cancel_late(execution: Execution, context_id: int, seconds: float) -> None:
     """Cancel it once its failure is recorded: a run that dies in between does it again."""
-    await cancel(execution, context_id, f"it did not end within {seconds:g} s")
+    await cancel(execution, context_id, _lateness(seconds))
+
+
+def _was_late(outcome: Outcome, seconds: float) -> bool:
+    """Whether an earlier attempt has cancelled it for that: it failed for the same reason."""
+    why = (outcome.error or {}).get("message")
+    return outcome.status == "CANCELLED" and why == _lateness(seconds)
+
+
+def _lateness(seconds: float) -> str:
+    return f"it did not end within {seconds:g} s"
 
 
 async def _awaited(
