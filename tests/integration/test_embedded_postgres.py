@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psycopg
@@ -67,7 +67,8 @@ def kill_everything(server):
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     os.kill(pid, signal.SIGSTOP)  # so that it cannot end them in order
     for child in children:
-        os.kill(int(child), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.kill(int(child), signal.SIGKILL)
     kill(pid)
 
 

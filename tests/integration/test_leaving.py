@@ -147,6 +147,8 @@ async def test_a_worker_that_stops_does_no_step_of_a_clean_up(store):
     (context,) = await store.start([Start(held.name, {})])
     async with Worker(store, Registry([leaving])).working(), asyncio.timeout(60):
         await holding[-1].wait()
+        while len(await store.events(context)) < 2:  # noqa: ASYNC110 - its STARTED may be on its way
+            await asyncio.sleep(0.01)
     assert made == []
     types = [event.type for event in await store.events(context)]
     assert types == ["leaving.held:INITIAL", "leaving.held:STARTED"]

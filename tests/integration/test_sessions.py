@@ -52,7 +52,7 @@ SETTINGS = {
     "escape_string_warning": "off",
     "lc_time": "C",
     "lc_numeric": "C",
-    "transaction_timeout": "50ms",
+    "transaction_timeout": "500ms",  # a busy machine may need so long before the pin
     "gin_fuzzy_search_limit": "1",
     "debug_parallel_query": "on",
     "temp_file_limit": "1kB",
