@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from dama import Service, Task
 from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.errors import UnavailableError
+from dama.run.subtasks import Endings
 from dama.store import Start, Store, schema
 from dama.store.errors import SchemaError
 from dama.worker.worker import Worker
@@ -52,7 +54,7 @@ SETTINGS = {
     "escape_string_warning": "off",
     "lc_time": "C",
     "lc_numeric": "C",
-    "transaction_timeout": "500ms",  # a busy machine may need so long before the pin
+    "transaction_timeout": "50ms",
     "gin_fuzzy_search_limit": "1",
     "debug_parallel_query": "on",
     "temp_file_limit": "1kB",
@@ -265,3 +267,42 @@ async def test_one_of_several_hosts_is_enough(server, database_url):
     )
 
     await use(url)
+
+
+@pinned.task
+async def thinks(task: Task) -> str:
+    """Is busy in Python, in the middle of a transaction."""
+
+    def slowly(connection):
+        time.sleep(0.6)
+        return str(connection.execute("SELECT 1").fetchone())
+
+    return await task.step("slow", slowly, transactional=True)
+
+
+async def test_no_limit_of_a_role_ends_a_transaction_of_somebody_who_thinks(
+    server, database_url, known
+):
+    """A step, and the handler of a subscription."""
+    limits = ["idle_in_transaction_session_timeout", "transaction_timeout"]
+    database, user = names(database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for limit in known.intersection(limits):
+            connection.execute(
+                SQL("ALTER ROLE {} IN DATABASE {} SET {} = '300ms'").format(
+                    Identifier(user), Identifier(database), Identifier(limit)
+                )
+            )
+    seen = []
+
+    async def handle(_, event):
+        await asyncio.sleep(0.6 if not seen else 0)
+        seen.append(event.type)
+
+    async with Store.opened(database_url) as store:
+        (context,) = await store.start([Start("pinned.thinks", {})])
+        async with Worker(store, Registry([pinned])).working():
+            found = await Endings(store, lambda: None).wait([context], fail_fast=False)
+        assert found[context].result == "(1,)", found[context].error
+        await store.log.subscription("thinking", handle).catch_up()
+    assert len(seen) == 4

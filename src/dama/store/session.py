@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, LiteralString, cast
 import psycopg
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Mapping
 
     AnyAsync = psycopg.AsyncConnection[Any]
     AnySync = psycopg.Connection[Any]
@@ -48,26 +48,26 @@ PINS: dict[LiteralString, LiteralString] = {
     "enable_indexscan": "on",
     "jit": "off",
 }
+WITH_TRANSACTION_TIMEOUT = 170000  # the version of PostgreSQL
 SINCE: dict[int, dict[LiteralString, LiteralString]] = {
     140000: {"idle_session_timeout": "0"},
-    170000: {"transaction_timeout": "0"},
+    WITH_TRANSACTION_TIMEOUT: {"transaction_timeout": "0"},
 }
 # Of statements that stand alone: one that waited so long for a lock is sent again later, and keeps
 # no connection meanwhile.
 LOCK_TIMEOUT: dict[LiteralString, LiteralString] = {"lock_timeout": "250ms"}
-# For a transaction in which functions of others write: what else is set is theirs. Of the driver is
-# the encoding, which another client of a pooler may have changed.
-NO_TIMEOUTS = """
-SELECT pg_catalog.set_config('client_encoding', 'UTF8', TRUE),
-       pg_catalog.set_config('statement_timeout', '0', TRUE),
-       pg_catalog.set_config('lock_timeout', '0', TRUE),
-       pg_catalog.set_config('idle_in_transaction_session_timeout', '0', TRUE)
-"""
-# A step may be busy in Python for hours between two statements of its transaction.
-MAY_IDLE = """
-SELECT pg_catalog.set_config('idle_in_transaction_session_timeout', '0', %(is_local)s),
-       pg_catalog.set_config('client_encoding', 'UTF8', %(is_local)s)
-"""
+# A function of others may be busy for hours between two statements of its transaction. The encoding
+# is the driver's, and another client of a pooler may have changed it.
+MAY_IDLE: dict[LiteralString, LiteralString] = {
+    "client_encoding": "UTF8",
+    "idle_in_transaction_session_timeout": "0",
+}
+# For a transaction in which functions of others write: what else is set is theirs.
+NO_TIMEOUTS: dict[LiteralString, LiteralString] = {
+    **MAY_IDLE,
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+}
 # Where our statements stand in a transaction of others: what they find unqualified stays theirs.
 TAKE_PATH = """
 SELECT pg_catalog.current_setting('search_path'),
@@ -115,26 +115,34 @@ def pin_transaction_blocking(connection: AnySync, *, alone: bool = False) -> Non
 
 
 async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
-    """Let transactions idle: the whole session, before one begins, or that of a pooler, in it.
+    """Let transactions last: the whole session, before one begins, or that of a pooler, in it.
 
     Between the beginning of a transaction and its first statement a busy machine lets time pass.
     """
+    query = _lasting(connection, MAY_IDLE, is_local=is_pooled)
     if is_pooled:
-        await connection.execute(MAY_IDLE, {"is_local": True})
+        await connection.execute(query)
         return
+    was_autocommit = connection.autocommit
     await connection.set_autocommit(True)
-    await connection.execute(MAY_IDLE, {"is_local": False})
-    await connection.set_autocommit(False)
+    await connection.execute(query)
+    await connection.set_autocommit(was_autocommit)
 
 
 def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
     """The same as `let_idle`."""
+    query = _lasting(connection, MAY_IDLE, is_local=is_pooled)
     if is_pooled:
-        connection.execute(MAY_IDLE, {"is_local": True})
+        connection.execute(query)
         return
     connection.autocommit = True
-    connection.execute(MAY_IDLE, {"is_local": False})
+    connection.execute(query)
     connection.autocommit = False
+
+
+async def lift_timeouts(connection: AnyAsync) -> None:
+    """Let the transaction that was just begun, and each of its statements, take any time."""
+    await connection.execute(_lasting(connection, NO_TIMEOUTS, is_local=True))
 
 
 @asynccontextmanager
@@ -159,14 +167,30 @@ def begin_plainly_blocking(connection: AnySync) -> None:
     connection.deferrable = False
 
 
+def _lasting(
+    connection: AnyAsync | AnySync,
+    pins: Mapping[LiteralString, LiteralString],
+    *,
+    is_local: bool,
+) -> LiteralString:
+    lasting: dict[LiteralString, LiteralString] = {**pins}
+    if connection.info.server_version >= WITH_TRANSACTION_TIMEOUT:
+        lasting["transaction_timeout"] = "0"
+    return _setting(lasting, is_local=is_local)
+
+
+def _setting(pins: Mapping[LiteralString, LiteralString], *, is_local: bool) -> LiteralString:
+    flag: LiteralString = "TRUE" if is_local else "FALSE"
+    calls = [f"pg_catalog.set_config('{name}', '{value}', {flag})" for name, value in pins.items()]
+    return cast("LiteralString", "SELECT " + ", ".join(calls))  # of nothing but literals
+
+
 @cache
 def _statement(
     server_version: int, *, is_local: bool = False, alone: bool = False
 ) -> LiteralString:
-    pins = PINS | LOCK_TIMEOUT if alone else {**PINS}
+    pins: dict[LiteralString, LiteralString] = {**PINS, **(LOCK_TIMEOUT if alone else {})}
     for version, more in SINCE.items():
         if server_version >= version:
             pins |= more
-    flag: LiteralString = "TRUE" if is_local else "FALSE"
-    calls = [f"pg_catalog.set_config('{name}', '{value}', {flag})" for name, value in pins.items()]
-    return cast("LiteralString", "SELECT " + ", ".join(calls))  # of nothing but literals
+    return _setting(pins, is_local=is_local)

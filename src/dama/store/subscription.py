@@ -23,7 +23,7 @@ from dama.domain.exact import Undecoded
 from dama.store.errors import DatabaseUnreachableError, LanesError
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
-from dama.store.session import MAY_IDLE, NO_TIMEOUTS, begin_plainly, own_search_path
+from dama.store.session import begin_plainly, let_idle, lift_timeouts, own_search_path
 from dama.store.statements import statement
 from dama.store.translation import is_transient, translate
 
@@ -135,7 +135,7 @@ class Subscription:
         async with opened as connection:
             await begin_plainly(connection)  # the rest of the session is the handler's
             if not self._database.is_pooled:
-                await connection.execute(MAY_IDLE, {"is_local": False})
+                await let_idle(connection, is_pooled=False)
             yield connection
 
     async def _handle_batch(self, connection: Connection) -> bool:
@@ -143,7 +143,7 @@ class Subscription:
         for attempt in range(1, TRIES + 1):
             try:
                 async with connection.transaction():
-                    await connection.execute(NO_TIMEOUTS)
+                    await lift_timeouts(connection)
                     work = Lane(connection, self.name, self._filter, self._handler)
                     return await work.handle(is_last=attempt == TRIES)
             except psycopg.Error as error:
