@@ -35,7 +35,7 @@ _log = logging.getLogger("dama.worker")
 
 @dataclass(frozen=True)
 class Keep:
-    """How long things stay after the last event of their context, in seconds; None for forever.
+    """How long things stay after the last event of their context, in seconds; None for no limit.
 
     Attributes:
         logs: How long the files of runs stay, and the working folders of trees that failed: a
