@@ -68,7 +68,7 @@ def complaint(exit_: Exit) -> str:
     """Why a program that ended did not do its work, in words."""
     program, report = exit_.program, exit_.report or {}
     if report["why"] == TIMED_OUT:
-        return f"{program} timed out and was terminated."
+        return f"{program} reached its timeout and was terminated."
     if report["why"]:
         return f"{program} was told to end."
     if "error" in report:

@@ -39,7 +39,7 @@ def test_a_program_that_did_its_work_has_a_result_and_names_what_is_missing(
         (ended(64), True, "exit code 64"),
         (ended(1), True, "exit code 1"),
         (ended(None, 9), False, "killed by signal 9"),
-        (ended(0, why=TIMED_OUT), False, "p timed out and was terminated"),
+        (ended(0, why=TIMED_OUT), False, "p reached its timeout and was terminated"),
         (ended(0, why="cancelled"), False, "told to end"),
         (ended(127, error="No such file: p"), True, "could not be started: No such file: p"),
     ],
