@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
 
 from dama.definitions.errors import InvalidParamsError, UndeclaredCommandError
 from dama.domain.errors import InvalidEventError
@@ -33,6 +33,39 @@ DEFAULT_STATUS = 500
 VALIDATION_FAILED = 422
 
 
+class _Kind(NamedTuple):
+    """What the errors of one name have in common: a row of the table below."""
+
+    status: int
+    code: str
+    retryable: bool = False
+    exit_code: int = 1
+
+
+_KINDS: Mapping[str, _Kind] = {
+    "MoleculerRetryableError": _Kind(500, "CALL_FAILED", retryable=True),
+    "MoleculerServerError": _Kind(500, "CALL_FAILED", retryable=True),
+    "MoleculerClientError": _Kind(400, "CALL_FAILED", exit_code=2),
+    "ValidationError": _Kind(422, "VALIDATION_ERROR", exit_code=2),
+    "ServiceNotFoundError": _Kind(404, "SERVICE_NOT_FOUND", retryable=True, exit_code=4),
+    "ServiceNotAvailableError": _Kind(404, "SERVICE_NOT_AVAILABLE", retryable=True, exit_code=3),
+    "RequestTimeoutError": _Kind(504, "REQUEST_TIMEOUT", retryable=True),
+    "RequestSkippedError": _Kind(514, "REQUEST_SKIPPED"),
+    "RequestRejectedError": _Kind(503, "REQUEST_REJECTED", retryable=True),
+    "QueueIsFullError": _Kind(429, "QUEUE_FULL", retryable=True),
+    "MaxCallLevelError": _Kind(500, "MAX_CALL_LEVEL"),
+    "BrokerDisconnectedError": _Kind(502, "BAD_GATEWAY", retryable=True, exit_code=3),
+    "ServiceSchemaError": _Kind(500, "SERVICE_SCHEMA_ERROR"),
+    "BrokerOptionsError": _Kind(500, "BROKER_OPTIONS_ERROR"),
+    "GracefulStopTimeoutError": _Kind(500, "GRACEFUL_STOP_TIMEOUT"),
+    "ProtocolVersionMismatchError": _Kind(500, "PROTOCOL_VERSION_MISMATCH"),
+    "InvalidPacketDataError": _Kind(500, "INVALID_PACKET_DATA"),
+    "PacketTooLargeError": _Kind(413, "PACKET_TOO_LARGE"),  # the one that is not of Moleculer
+}
+CLASSES: dict[str, type[CallError]] = {}
+"""The class of each name of the table; every other name is that of a plain `CallError`."""
+
+
 class CallError(DamaError):
     """An action failed, or could not be called.
 
@@ -52,6 +85,13 @@ class CallError(DamaError):
     status: int = DEFAULT_STATUS
     code = "CALL_FAILED"
     exit_code = 1
+
+    def __init_subclass__(cls, *, name: str | None = None) -> None:
+        """Take what the table says of a name; a class without one says it itself, or inherits."""
+        if name is not None:
+            cls.name = name
+            cls.status, cls.code, cls.retryable, cls.exit_code = _KINDS[name]
+            CLASSES[name] = cls
 
     def __init__(self, message: str, hint: str | None = None, **details: Unpack[Details]) -> None:
         super().__init__(message, hint)
@@ -76,178 +116,80 @@ class CallError(DamaError):
         }
 
 
-class RetryableCallError(CallError):
+class RetryableCallError(CallError, name="MoleculerRetryableError"):
     """An action failed in a way that may pass."""
 
-    name = "MoleculerRetryableError"
-    retryable = True
 
-
-class ServerCallError(CallError):
+class ServerCallError(CallError, name="MoleculerServerError"):
     """An action failed through no fault of the caller; the same call may succeed later."""
 
-    name = "MoleculerServerError"
-    retryable = True
 
-
-class ClientCallError(CallError):
+class ClientCallError(CallError, name="MoleculerClientError"):
     """The caller asked for something that an action cannot do."""
 
-    name = "MoleculerClientError"
-    status = 400
-    exit_code = 2
 
-
-class ValidationError(ClientCallError):
+class ValidationError(ClientCallError, name="ValidationError"):
     """The params of a call do not fit its action; `data` has a list of all that is wrong."""
 
-    name = "ValidationError"
-    status = VALIDATION_FAILED
-    code = "VALIDATION_ERROR"
 
-
-class ServiceNotFoundError(CallError):
+class ServiceNotFoundError(CallError, name="ServiceNotFoundError"):
     """No node has the action, or the service."""
-
-    name = "ServiceNotFoundError"
-    status = 404
-    code = "SERVICE_NOT_FOUND"
-    retryable = True
-    exit_code = 4
 
     def __init__(self, message: str, hint: str | None = None, **details: Unpack[Details]) -> None:
         super().__init__(message, hint or "`dama actions` lists what can be called.", **details)
 
 
-class ServiceNotAvailableError(CallError):
+class ServiceNotAvailableError(CallError, name="ServiceNotAvailableError"):
     """There are nodes with the action, and none of them takes calls now."""
 
-    name = "ServiceNotAvailableError"
-    status = 404
-    code = "SERVICE_NOT_AVAILABLE"
-    retryable = True
-    exit_code = 3
 
-
-class RequestTimeoutError(CallError):
+class RequestTimeoutError(CallError, name="RequestTimeoutError"):
     """A call was not answered in time. Whoever performs it may continue."""
 
-    name = "RequestTimeoutError"
-    status = 504
-    code = "REQUEST_TIMEOUT"
-    retryable = True
 
-
-class RequestSkippedError(CallError):
+class RequestSkippedError(CallError, name="RequestSkippedError"):
     """A call was not made, since the time of the call that makes it was over."""
 
-    name = "RequestSkippedError"
-    status = 514
-    code = "REQUEST_SKIPPED"
 
-
-class RequestRejectedError(CallError):
+class RequestRejectedError(CallError, name="RequestRejectedError"):
     """The node that performed a call is gone."""
 
-    name = "RequestRejectedError"
-    status = 503
-    code = "REQUEST_REJECTED"
-    retryable = True
 
-
-class QueueIsFullError(CallError):
+class QueueIsFullError(CallError, name="QueueIsFullError"):
     """Too many calls wait already."""
 
-    name = "QueueIsFullError"
-    status = 429
-    code = "QUEUE_FULL"
-    retryable = True
 
-
-class MaxCallLevelError(CallError):
+class MaxCallLevelError(CallError, name="MaxCallLevelError"):
     """Calls that call on went deeper than is allowed."""
 
-    name = "MaxCallLevelError"
-    code = "MAX_CALL_LEVEL"
 
-
-class DisconnectedError(CallError):
+class DisconnectedError(CallError, name="BrokerDisconnectedError"):
     """The node is not connected with the others."""
 
-    name = "BrokerDisconnectedError"
-    status = 502
-    code = "BAD_GATEWAY"
-    retryable = True
-    exit_code = 3
 
-
-class ServiceSchemaError(CallError):
+class ServiceSchemaError(CallError, name="ServiceSchemaError"):
     """The definition of a service is wrong."""
 
-    name = "ServiceSchemaError"
-    code = "SERVICE_SCHEMA_ERROR"
 
-
-class BrokerOptionsError(CallError):
+class BrokerOptionsError(CallError, name="BrokerOptionsError"):
     """The options of a broker are wrong."""
 
-    name = "BrokerOptionsError"
-    code = "BROKER_OPTIONS_ERROR"
 
-
-class GracefulStopTimeoutError(CallError):
+class GracefulStopTimeoutError(CallError, name="GracefulStopTimeoutError"):
     """A service stopped while calls of it were still going on."""
 
-    name = "GracefulStopTimeoutError"
-    code = "GRACEFUL_STOP_TIMEOUT"
 
-
-class ProtocolVersionMismatchError(CallError):
+class ProtocolVersionMismatchError(CallError, name="ProtocolVersionMismatchError"):
     """A packet has another version of the protocol."""
 
-    name = "ProtocolVersionMismatchError"
-    code = "PROTOCOL_VERSION_MISMATCH"
 
-
-class InvalidPacketDataError(CallError):
+class InvalidPacketDataError(CallError, name="InvalidPacketDataError"):
     """A packet is not what the protocol says."""
 
-    name = "InvalidPacketDataError"
-    code = "INVALID_PACKET_DATA"
 
-
-class PacketTooLargeError(CallError):
+class PacketTooLargeError(CallError, name="PacketTooLargeError"):
     """A packet is larger than the bus allows; this one is not of Moleculer."""
 
-    name = "PacketTooLargeError"
-    status = 413
-    code = "PACKET_TOO_LARGE"
-
-
-CLASSES: Mapping[str, type[CallError]] = {
-    class_.name: class_
-    for class_ in (
-        CallError,
-        RetryableCallError,
-        ServerCallError,
-        ClientCallError,
-        ValidationError,
-        ServiceNotFoundError,
-        ServiceNotAvailableError,
-        RequestTimeoutError,
-        RequestSkippedError,
-        RequestRejectedError,
-        QueueIsFullError,
-        MaxCallLevelError,
-        DisconnectedError,
-        ServiceSchemaError,
-        BrokerOptionsError,
-        GracefulStopTimeoutError,
-        ProtocolVersionMismatchError,
-        InvalidPacketDataError,
-        PacketTooLargeError,
-    )
-}
 
 _STATUSES: tuple[tuple[type[DamaError], int], ...] = (
     (InvalidParamsError, VALIDATION_FAILED),
@@ -382,7 +324,7 @@ def decode_error(document: object, sender: str) -> CallError:
     error = CLASSES.get(name, CallError)(message, **details)
     error.name, error.is_foreseen = name, is_foreseen
     error.stack = str(found["stack"]) if found.get("stack") else None
-    if not isinstance(code, str) and name not in CLASSES:
+    if not isinstance(code, str) and name not in CLASSES and name != CallError.name:
         error.code = name
     return error
 

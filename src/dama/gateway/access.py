@@ -6,7 +6,7 @@ import math
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from dama.gateway.errors import ForbiddenError, RateLimitExceededError, UnauthorizedError
+from dama.gateway.errors import RequestError
 from dama.store.tokens import RUN, Identity
 
 if TYPE_CHECKING:
@@ -39,22 +39,23 @@ class Access:
         A token that was found good is so for a second: a revoked one no longer than that.
 
         Raises:
-            UnauthorizedError: It shows no token and needs one, or one that is not good.
+            RequestError: It shows no token and needs one, or one that is not good.
         """
         header = headers.get("authorization")
         if header is None:
             if self._settings.needs_tokens:
-                raise UnauthorizedError(
+                raise RequestError(
+                    "NO_TOKEN",
                     "The request has no token.",
                     "Send the header Authorization: Bearer TOKEN. That of the gateway's user is in "
                     "gateway.token of DAMA_HOME; `dama token add` makes others.",
-                    code="NO_TOKEN",
                 )
             return ANYBODY
         kind, _, text = header.partition(" ")
         found = await self._find(text.strip()) if kind.lower() == "bearer" else None
         if found is None:
-            raise UnauthorizedError(
+            raise RequestError(
+                "INVALID_TOKEN",
                 "The token is not good: unknown, expired or revoked.",
                 "`dama token ls` lists those that are.",
             )
@@ -80,16 +81,18 @@ def demand(identity: Identity, scope: str, service: str, what: str) -> None:
     """Refuse what a token does not allow.
 
     Raises:
-        ForbiddenError: Its scope is not as wide, or it is for other services.
+        RequestError: Its scope is not as wide, or it is for other services.
     """
     if not identity.may(scope):
-        raise ForbiddenError(
+        raise RequestError(
+            "FORBIDDEN",
             f"{what} needs a token with the scope {scope}; that of {identity.name} is "
             f"{identity.scope}.",
             data={"needed": scope, "scope": identity.scope},
         )
     if identity.services is not None and service not in identity.services:
-        raise ForbiddenError(
+        raise RequestError(
+            "FORBIDDEN",
             f"{what} is of the service {service}, and the token of {identity.name} is for "
             f"{', '.join(identity.services) or 'none'}.",
             data={"service": service, "services": list(identity.services)},
@@ -114,14 +117,15 @@ class RateLimit:
         """Count a request; give the headers that tell how many are left.
 
         Raises:
-            RateLimitExceededError: None are.
+            RequestError: None are.
         """
         if not self._limit:
             return {}
         count, left = await self._tokens.count_request(client, self._window)
         wait = max(math.ceil(left), 1)
         if count > self._limit:
-            raise RateLimitExceededError(
+            raise RequestError(
+                "RATE_LIMIT_EXCEEDED",
                 f"{self._limit} requests in {self._window:g} s are allowed.",
                 f"Ask again in {wait} s.",
                 data={"limit": self._limit, "retry_after": wait},

@@ -86,7 +86,7 @@ class Aliases:
             at all when nothing fits.
 
         Raises:
-            BadRequestError: A param is not UTF-8 in percent-encoding.
+            RequestError: A param is not UTF-8 in percent-encoding.
         """
         self._refresh()
         parts = split(path)

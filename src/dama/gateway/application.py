@@ -22,11 +22,7 @@ from dama.gateway.aliases import Aliases
 from dama.gateway.calls import Calls
 from dama.gateway.compression import compress
 from dama.gateway.errors import (
-    ClientGoneError,
-    MethodNotAllowedError,
-    PayloadTooLargeError,
-    RateLimitExceededError,
-    UnauthorizedError,
+    RequestError,
     error_document,
     error_response,
 )
@@ -119,7 +115,9 @@ class Gateway:
         try:
             response = await self._answer(request, headers)
         except ClientDisconnect:
-            response = self._refused(ClientGoneError("The client has gone."), request_id)
+            response = self._refused(
+                RequestError("CLIENT_GONE", "The client has gone."), request_id
+            )
         except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
             response = self._refused(error, request_id)
             add_headers(response, state.get("meta", {}))
@@ -171,13 +169,13 @@ class Gateway:
             self._metrics.refused.labels(str(document.get("type"))).inc()
         headers: dict[str, str] = {}
         match error:
-            case MethodNotAllowedError(data={"allowed": allowed}):
+            case RequestError(code="METHOD_NOT_ALLOWED", data={"allowed": allowed}):
                 headers["Allow"] = ", ".join(allowed)
-            case RateLimitExceededError(data={"retry_after": wait}):
+            case RequestError(code="RATE_LIMIT_EXCEEDED", data={"retry_after": wait}):
                 headers["Retry-After"] = str(wait)
-            case PayloadTooLargeError():
+            case RequestError(code="PAYLOAD_TOO_LARGE"):
                 headers["Connection"] = "close"  # the rest of it is not waited for
-            case UnauthorizedError():
+            case RequestError(status=401):
                 headers["WWW-Authenticate"] = 'Bearer realm="dama"'
             case _:
                 pass

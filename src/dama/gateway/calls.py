@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dama.gateway.access import demand
 from dama.gateway.aliases import Match
 from dama.gateway.errors import (
-    BadRequestError,
-    ClientGoneError,
-    MethodNotAllowedError,
-    NotThereError,
-    PathNotFoundError,
+    RequestError,
 )
 from dama.gateway.params import headers_of, read_params
 from dama.gateway.response import respond
@@ -82,13 +78,13 @@ class Calls:
         """Make a call of a request, and a response of its result.
 
         Raises:
-            PathNotFoundError: There is nothing of this path.
-            MethodNotAllowedError: It takes other methods.
+            RequestError: There is nothing of this path, or it takes other methods.
         """
         match = self._match(request)
         endpoints = self._broker.catalog.actions.get(match.action)
         if endpoints is None:
-            raise NotThereError(
+            raise RequestError(
+                "SERVICE_UNAVAILABLE",
                 f"No node has the action {match.action!r} of this path now.",
                 "`dama nodes` lists who is there.",
                 data={"action": match.action},
@@ -124,14 +120,15 @@ class Calls:
                 return match
             match = allowed
         if match:
-            raise MethodNotAllowedError(
+            raise RequestError(
+                "METHOD_NOT_ALLOWED",
                 f"{path} does not take {request.method}.",
                 f"It takes {', '.join(match)}.",
                 data={"allowed": list(match)},
             )
-        raise PathNotFoundError(
-            f"There is nothing at {path}.", "GET /api lists what there is.",
-        )  # fmt: skip
+        raise RequestError(
+            "NOT_FOUND", f"There is nothing at {path}.", "GET /api lists what there is."
+        )
 
     def _methods_of(self, match: Match) -> tuple[str, ...]:
         """GET changes nothing: it is for actions that say so."""
@@ -165,12 +162,13 @@ def _meta(headers: Mapping[str, str], identity: Identity) -> dict[str, Any]:
     """The meta that a request gives its call.
 
     Raises:
-        BadRequestError: Its Idempotency-Key is too long.
+        RequestError: Its Idempotency-Key is too long.
     """
     meta: dict[str, Any] = {"user": identity.name}
     if key := headers.get("idempotency-key"):
         if len(key) > LONGEST_KEY:
-            raise BadRequestError(
+            raise RequestError(
+                "BAD_REQUEST",
                 f"The Idempotency-Key has {len(key)} characters; {LONGEST_KEY} are the most.",
                 "Send a shorter one, such as a digest.",
             )
@@ -191,7 +189,7 @@ async def _until_gone(request: Request, perform: Awaitable[Any]) -> Any:
     try:
         await asyncio.wait([performing, leaving], return_when=asyncio.FIRST_COMPLETED)
         if not performing.done():
-            raise ClientGoneError("The client has gone.")
+            raise RequestError("CLIENT_GONE", "The client has gone.")
         return performing.result()
     finally:
         for task in (performing, leaving):

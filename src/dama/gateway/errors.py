@@ -34,82 +34,40 @@ _PLAIN = " !#$&'()*+,/:;=?@[]~"
 _log = logging.getLogger("dama.gateway")
 
 
-class BadRequestError(ClientCallError):
-    """A request is not what HTTP or this server wants."""
-
-    name = "BadRequestError"
-    code = "BAD_REQUEST"
-
-
-class InvalidRequestBodyError(ClientCallError):
-    """A body is not what its Content-Type says."""
-
-    name = "InvalidRequestBodyError"
-    code = "INVALID_REQUEST_BODY"
-
-
-class UnauthorizedError(ClientCallError):
-    """A request shows no good token."""
-
-    name = "UnAuthorizedError"
-    status = 401
-    code = "INVALID_TOKEN"
-
-
-class ForbiddenError(ClientCallError):
-    """The token of a request does not allow it."""
-
-    name = "ForbiddenError"
-    status = 403
-    code = "FORBIDDEN"
+_KINDS: Mapping[str, tuple[str, int]] = {
+    "BAD_REQUEST": ("BadRequestError", 400),
+    "WRONG_HOST": ("BadRequestError", 400),
+    "TOO_MANY_FIELDS": ("BadRequestError", 400),
+    "UNABLE_DECODE_PARAM": ("BadRequestError", 400),
+    "UNSUPPORTED_MEDIA_TYPE": ("BadRequestError", 415),
+    "DISK_FULL": ("BadRequestError", 507),
+    "INVALID_REQUEST_BODY": ("InvalidRequestBodyError", 400),
+    "NO_TOKEN": ("UnAuthorizedError", 401),
+    "INVALID_TOKEN": ("UnAuthorizedError", 401),
+    "ORIGIN_NOT_ALLOWED": ("ForbiddenError", 403),
+    "FORBIDDEN": ("ForbiddenError", 403),
+    "NOT_FOUND": ("NotFoundError", 404),
+    "METHOD_NOT_ALLOWED": ("MethodNotAllowedError", 405),
+    "PAYLOAD_TOO_LARGE": ("PayloadTooLarge", 413),
+    "RATE_LIMIT_EXCEEDED": ("RateLimitExceeded", 429),
+    "CLIENT_GONE": ("ClientGoneError", 499),
+    "SERVICE_UNAVAILABLE": ("ServiceUnavailableError", 503),
+}
 
 
-class PathNotFoundError(ClientCallError):
-    """Nothing has this path."""
+class RequestError(ClientCallError):
+    """The gateway answers a request itself, with one of the codes of the table.
 
-    name = "NotFoundError"
-    status = 404
-    code = "NOT_FOUND"
+    Args:
+        code: It is the `type` of the answer; its name and its status follow from it.
+        message: What is wrong with the request.
+        hint: What to do instead.
+        data: Any JSON that says more.
+    """
 
-
-class NotThereError(ClientCallError):
-    """The action of a path is on no node now."""
-
-    name = "ServiceUnavailableError"
-    status = 503
-    code = "SERVICE_UNAVAILABLE"
-
-
-class MethodNotAllowedError(ClientCallError):
-    """The path takes other methods."""
-
-    name = "MethodNotAllowedError"
-    status = 405
-    code = "METHOD_NOT_ALLOWED"
-
-
-class PayloadTooLargeError(ClientCallError):
-    """A body is longer than allowed."""
-
-    name = "PayloadTooLarge"
-    status = 413
-    code = "PAYLOAD_TOO_LARGE"
-
-
-class ClientGoneError(ClientCallError):
-    """Nobody waits for the answer any more."""
-
-    name = "ClientGoneError"
-    status = 499
-    code = "CLIENT_GONE"
-
-
-class RateLimitExceededError(ClientCallError):
-    """A client asks too often."""
-
-    name = "RateLimitExceeded"
-    status = 429
-    code = "RATE_LIMIT_EXCEEDED"
+    def __init__(self, code: str, message: str, hint: str | None = None, data: Any = None) -> None:
+        self.name, status = _KINDS[code]
+        super().__init__(message, hint, code=code, status=status, data=data)
 
 
 def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, Any]]:

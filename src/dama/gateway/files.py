@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 
 from dama.config.private_file import make_private, private
 from dama.config.table import shown
-from dama.gateway.errors import BadRequestError, PathNotFoundError, PayloadTooLargeError
+from dama.gateway.errors import RequestError
 from dama.operations import run_files
 from dama.programs.tail import first_byte, read_range
 from dama.store.errors import LifeCycleError
@@ -43,12 +43,14 @@ async def log(request: Request, app: App, context_id: int) -> Response:
     Raises:
         NoLogsError: It ran no program, or not on this host.
         UnknownRunError: It has no such run here.
-        BadRequestError: The stream or the run is none.
+        RequestError: The stream or the run is none.
     """
     run = await run_files.run_of(app, context_id, _epoch(request.query_params.get("run")))
     name = request.query_params.get("stream", "stdout")
     if name not in STREAMS:
-        raise BadRequestError(f"There is no stream {shown(name)}.", "It may be stdout or stderr.")
+        raise RequestError(
+            "BAD_REQUEST", f"There is no stream {shown(name)}.", "It may be stdout or stderr."
+        )
     path = run.stdout if name == "stdout" else run.stderr
     size = path.stat().st_size if path.exists() else 0
     headers = {
@@ -80,7 +82,7 @@ async def artifact(app: App, context_id: int, name: str) -> FileResponse:
     """One of the files that a program left.
 
     Raises:
-        PathNotFoundError: There is none of this name, or it is not among what the program left.
+        RequestError: There is none of this name, or it is not among what the program left.
     """
     for run in reversed(await run_files.runs_of(app, context_id)):
         folder = run.artifacts.resolve()
@@ -95,7 +97,8 @@ async def artifact(app: App, context_id: int, name: str) -> FileResponse:
             return FileResponse(
                 path, filename=path.name, media_type="application/octet-stream", headers=headers
             )
-    raise PathNotFoundError(
+    raise RequestError(
+        "NOT_FOUND",
         f"Context {context_id} has no artifact {shown(name)}.",
         f"GET /api/contexts/{context_id}/artifacts lists them.",
     )
@@ -107,14 +110,15 @@ async def upload(
     """Write the body into a file of the working folder of the context's tree.
 
     Raises:
-        BadRequestError: The name is none, or the disk is full.
+        RequestError: The name is none, the disk is full, or the body is longer than the limit;
+            nothing is kept of it.
         LifeCycleError: The context, or its tree, has ended: nobody would read the file.
-        PayloadTooLargeError: The body is longer than the limit; nothing is kept of it.
         UnknownContextError: There is no such context.
     """
     folder = await run_files.work_dir_of(app, context_id)
     if not _is_name(name) or (folder / name).is_dir():
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"{shown(name)} cannot be the name of a file here.",
             "Begin it with a letter, a digit or an underscore; no control characters, no slashes, "
             f"no blanks at its ends, and at most {_BYTES_OF_A_NAME} bytes.",
@@ -129,9 +133,7 @@ async def upload(
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
             raise
-        raise BadRequestError(
-            "The disk is full.", "`dama clean` makes room.", status=507, code="DISK_FULL"
-        ) from error
+        raise RequestError("DISK_FULL", "The disk is full.", "`dama clean` makes room.") from error
     finally:
         part.unlink(missing_ok=True)
     return {"name": name, "bytes": size}
@@ -144,7 +146,8 @@ async def _write(request: Request, path: Path, limit: int) -> int:
         async for data in request.stream():
             size += len(data)
             if size > limit:
-                raise PayloadTooLargeError(
+                raise RequestError(
+                    "PAYLOAD_TOO_LARGE",
                     f"The file has more than {limit:,} bytes.",
                     "Send less, or raise upload_limit of [gateway].",
                     data={"limit": limit},
@@ -181,10 +184,10 @@ def _epoch(text: str | None) -> int | None:
     """The number of a run; None for the last.
 
     Raises:
-        BadRequestError: It is not a number.
+        RequestError: It is not a number.
     """
     if text is not None and not _EPOCH.fullmatch(text):
-        raise BadRequestError(f"{shown(text)} is not the number of a run.")
+        raise RequestError("BAD_REQUEST", f"{shown(text)} is not the number of a run.")
     return None if text is None else int(text)
 
 

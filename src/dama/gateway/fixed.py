@@ -13,7 +13,7 @@ from dama.broker.wire.values import as_json
 from dama.errors import DamaError
 from dama.gateway import files, runs
 from dama.gateway.access import demand
-from dama.gateway.errors import MethodNotAllowedError, PathNotFoundError
+from dama.gateway.errors import RequestError
 from dama.gateway.openapi import Documents
 from dama.gateway.params import read_params
 from dama.gateway.streams import stream
@@ -55,11 +55,12 @@ class Fixed(NamedTuple):
         """Refuse other methods.
 
         Raises:
-            MethodNotAllowedError: It does not take this one.
+            RequestError: It does not take this one.
         """
         allowed = ["GET", "HEAD"] if self.method == "GET" else [self.method]
         if method not in allowed:
-            raise MethodNotAllowedError(
+            raise RequestError(
+                "METHOD_NOT_ALLOWED",
                 f"{self.path} does not take {method}.",
                 f"It takes {', '.join(allowed)}.",
                 data={"allowed": allowed},
@@ -170,7 +171,7 @@ class FixedPaths:
         """The context of a path, when the token is for it."""
         context_id = int(request.path_params["context_id"])
         if context_id >= 2**63:
-            raise PathNotFoundError(f"There is no context {context_id}.")
+            raise RequestError("NOT_FOUND", f"There is no context {context_id}.")
         services = identity.services
         demand(identity, scope, services[0] if services else "", request.scope["path"])
         meta = {} if services is None else {PERMITTED: list(services)}

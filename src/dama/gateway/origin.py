@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dama.config.table import shown
-from dama.gateway.errors import BadRequestError, ForbiddenError
+from dama.gateway.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,9 +40,8 @@ class Origins:
         """Refuse a request that a page of somebody else makes a browser send.
 
         Raises:
-            BadRequestError: The request calls this server by a name that is not its own, or by
-                none.
-            ForbiddenError: It comes from a page of another origin.
+            RequestError: The request calls this server by a name that is not its own, or by
+                none, or comes from a page of another origin.
         """
         host = headers.get("host", "")
         self._check_host(host)
@@ -53,10 +52,10 @@ class Origins:
             return
         if origin is not None and self._allowed.fullmatch(origin):
             return
-        raise ForbiddenError(
+        raise RequestError(
+            "ORIGIN_NOT_ALLOWED",
             f"The request comes from a page of {shown(origin) if origin else 'another site'}.",
             "Name it in origins of [gateway] if that is right.",
-            code="ORIGIN_NOT_ALLOWED",
         )
 
     def _check_host(self, told: str) -> None:
@@ -65,16 +64,16 @@ class Origins:
         found = _HOST.fullmatch(told.lower())
         host = (found["v6"] or found["name"]) if found else ""
         if not host:
-            raise BadRequestError(
+            raise RequestError(
+                "WRONG_HOST",
                 f"The header Host is {shown(told)}, which is no name of a server.",
                 "Send the name or the address, and the port.",
-                code="WRONG_HOST",
             )
         if self._names is not None and host not in self._names:
-            raise BadRequestError(
+            raise RequestError(
+                "WRONG_HOST",
                 f"This server is not called {host!r}.",
                 "Name it in allowed_hosts of [gateway] if it is.",
-                code="WRONG_HOST",
             )
         if len(self._known) < MOST_HOSTS:
             self._known.add(told)

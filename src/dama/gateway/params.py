@@ -10,9 +10,7 @@ from dama.beside import beside
 from dama.domain.errors import InvalidJsonError
 from dama.domain.exact import decode
 from dama.gateway.errors import (
-    BadRequestError,
-    InvalidRequestBodyError,
-    PayloadTooLargeError,
+    RequestError,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The body of a request.
 
     Raises:
-        PayloadTooLargeError: It is longer than the limit; no more of it is read than that.
+        RequestError: It is longer than the limit; no more of it is read than that.
     """
     told = headers_of(request).get("content-length", "")
     if told.isascii() and told.isdigit() and (len(told) > MOST_DIGITS or int(told) > limit):
@@ -63,9 +61,8 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
     """The params of a call: of the body, under those of the query, under those of the path.
 
     Raises:
-        InvalidRequestBodyError: The body is not what its Content-Type says.
-        BadRequestError: The body is of another type, or the query nests too deep.
-        PayloadTooLargeError: The body is longer than the limit.
+        RequestError: The body is not what its Content-Type says, is of another type or longer
+            than the limit, or the query nests too deep.
     """
     params: dict[str, Any] = {}
     body = await read_body(request, limit)
@@ -74,7 +71,8 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
         found = await beside(body, _decode, kind, body)
         if not isinstance(found, dict):
             if request.scope["query_string"] or path:
-                raise InvalidRequestBodyError(
+                raise RequestError(
+                    "INVALID_REQUEST_BODY",
                     "The body is no object, so it cannot be merged with params of the path.",
                     "Send an object.",
                 )
@@ -91,7 +89,7 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
     `a=1&a=2`, `a[]=1` and `a[0]=1` are lists, `a[b]=1` is nested.
 
     Raises:
-        BadRequestError: They nest too deep, or contradict each other.
+        RequestError: They nest too deep, or contradict each other.
     """
     fresh: dict[str, Any] = {}
     for name, value in pairs:
@@ -105,7 +103,9 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
         for part in outer:
             within: object = place.setdefault(part, {})
             if not isinstance(within, dict):
-                raise BadRequestError(f"The query has {name!r} and something else under its name.")
+                raise RequestError(
+                    "BAD_REQUEST", f"The query has {name!r} and something else under its name."
+                )
             place = cast("dict[str, Any]", within)
         _put(place, last, [value] if is_list else value, name)
     params |= {name: _listed(value) for name, value in fresh.items()}
@@ -114,13 +114,14 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
 def _parts(name: str) -> list[str]:
     """The parts of a name: `a[b][]` has a, b and nothing; `[a]` is a."""
     if name.count("[") > DEEPEST:
-        raise BadRequestError(f"The query nests deeper than {DEEPEST}.")
+        raise RequestError("BAD_REQUEST", f"The query nests deeper than {DEEPEST}.")
     found = _NAME.fullmatch(name)
     parts = re.findall(r"\[([^\]]*)\]", found[2]) if found else []
     if found and found[1]:
         parts.insert(0, found[1])
     if not any(parts[:1]) or "" in parts[1:-1]:
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"The query has the name {name!r}, whose brackets cannot be read.",
             "Write a[b]=1 for an object and a[]=1 for a list, or send JSON as the body.",
         )
@@ -142,7 +143,9 @@ def _put(place: dict[str, Any], key: str, value: str | list[str], name: str) -> 
     if known is None:
         place[key] = value
     elif isinstance(known, dict):
-        raise BadRequestError(f"The query has {name!r} and something else under its name.")
+        raise RequestError(
+            "BAD_REQUEST", f"The query has {name!r} and something else under its name."
+        )
     else:
         if not isinstance(known, list):
             place[key] = known = [known]
@@ -153,18 +156,19 @@ def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
     """The names and values of a query or a form.
 
     Raises:
-        BadRequestError: They are very many, or not UTF-8.
+        RequestError: They are very many, or not UTF-8.
     """
     if (count := text.count(b"&") + 1) > MOST_FIELDS:
-        raise BadRequestError(
+        raise RequestError(
+            "TOO_MANY_FIELDS",
             f"The {what} has {count:,} fields; {MOST_FIELDS:,} are the most.",
             "Send an object of JSON as the body.",
-            code="TOO_MANY_FIELDS",
         )
     try:
         return parse_qsl(text.decode(), keep_blank_values=True, errors="strict")
     except UnicodeDecodeError:
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"The {what} is not UTF-8 in percent-encoding.",
             "Encode text as UTF-8, then as %XX.",
         ) from None
@@ -186,18 +190,18 @@ def _decode(content_type: str, body: bytes) -> Any:
     try:
         return decode(body.removeprefix(_BOM))
     except InvalidJsonError as error:
-        raise InvalidRequestBodyError(
-            f"The body is no JSON: {error}.",
-            data={"error": str(error)},
+        raise RequestError(
+            "INVALID_REQUEST_BODY", f"The body is no JSON: {error}.", data={"error": str(error)}
         ) from None
 
 
-def _unsupported(message: str, hint: str) -> BadRequestError:
-    return BadRequestError(message, hint, status=415, code="UNSUPPORTED_MEDIA_TYPE")
+def _unsupported(message: str, hint: str) -> RequestError:
+    return RequestError("UNSUPPORTED_MEDIA_TYPE", message, hint)
 
 
-def _too_large(limit: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(
+def _too_large(limit: int) -> RequestError:
+    return RequestError(
+        "PAYLOAD_TOO_LARGE",
         f"The body has more than {limit:,} bytes.",
         "Send less, or raise body_limit of [gateway].",
         data={"limit": limit},

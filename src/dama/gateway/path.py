@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from dama.gateway.errors import BadRequestError
+from dama.gateway.errors import RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ class Path:
         """The params in the parts of a path that is still encoded; None when it does not fit.
 
         Raises:
-            BadRequestError: A param is not UTF-8 in percent-encoding.
+            RequestError: A param is not UTF-8 in percent-encoding.
         """
         counts = self._plain_counts(parts) if self._is_plain else self._counts(parts)
         if counts is None:
@@ -165,7 +165,7 @@ def decoded(text: str) -> str:
     """A piece of a path without its percent-encoding.
 
     Raises:
-        BadRequestError: It is not UTF-8 in percent-encoding.
+        RequestError: It is not UTF-8 in percent-encoding.
     """
     if "%" not in text:
         return text
@@ -174,10 +174,10 @@ def decoded(text: str) -> str:
             return unquote(text, errors="strict")
     except UnicodeDecodeError:
         pass
-    raise BadRequestError(
+    raise RequestError(
+        "UNABLE_DECODE_PARAM",
         f"{text[:60]!r} in the path is not UTF-8 in percent-encoding.",
         "Write a percent sign as %25.",
-        code="UNABLE_DECODE_PARAM",
         data={"param": text[:60]},
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dama.domain.event import Event, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
-from dama.gateway.errors import BadRequestError, ForbiddenError, UnauthorizedError
+from dama.gateway.errors import RequestError
 from dama.shipped.documents import document
 from dama.store import Append
 from dama.store.errors import StaleEpochError
@@ -24,11 +24,12 @@ async def read(app: App, identity: Identity) -> dict[str, Any]:
     """The context of a run: its task and its state.
 
     Raises:
-        UnauthorizedError: The run is over.
+        RequestError: The run is over.
     """
     context_id, epoch = _run_of(identity)
     if not await app.store.tokens.is_running(context_id, epoch):
-        raise UnauthorizedError(
+        raise RequestError(
+            "INVALID_TOKEN",
             f"The run {context_id}.{epoch} is over, and its token with it.",
             "A later run of the context has a token of its own.",
         )
@@ -46,7 +47,7 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
     """Append an event, or a list of them, to the context of a run, all or none.
 
     Raises:
-        BadRequestError: There are too many, or one belongs to the life cycle.
+        RequestError: There are too many, or one belongs to the life cycle.
         InvalidEventError: One is no event.
         StaleEpochError: The run is over, or another one has the context by now.
     """
@@ -58,8 +59,10 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
         )
     given = cast("list[object]", body) if isinstance(body, list) else [body]
     if not given or len(given) > MOST_EVENTS:
-        raise BadRequestError(
-            f"There are {len(given)} events; wanted 1 to {MOST_EVENTS}.", "Send them in parts."
+        raise RequestError(
+            "BAD_REQUEST",
+            f"There are {len(given)} events; wanted 1 to {MOST_EVENTS}.",
+            "Send them in parts.",
         )
     task = (await app.store.context(context_id)).task or ""
     items = [Append(context_id, _own(parse_event(each), task, epoch)) for each in given]
@@ -68,7 +71,8 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
 
 def _run_of(identity: Identity) -> tuple[int, int]:
     if identity.run is None:
-        raise ForbiddenError(
+        raise RequestError(
+            "FORBIDDEN",
             "This path is for programs, with the token of their run.",
             "A program finds it in $DAMA_TOKEN.",
         )
@@ -78,13 +82,15 @@ def _run_of(identity: Identity) -> tuple[int, int]:
 def _own(event: Event, task: str, epoch: int) -> Event:
     type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
     if not is_for_programs(type_):
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"{event.type} belongs to the life cycle, which the controller writes.",
             "Choose another type, or end with an exit code.",
         )
     theirs: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
     if is_key_of_a_run(theirs.get("idempotency_key")):
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"The controller uses the key {theirs['idempotency_key']!r} for an event of its own.",
             "Choose another idempotency_key, such as one with your own prefix.",
         )

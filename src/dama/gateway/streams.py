@@ -17,7 +17,7 @@ from dama.beside import beside
 from dama.config.table import shown
 from dama.domain.exact import encode_hook
 from dama.errors import DamaError
-from dama.gateway.errors import BadRequestError
+from dama.gateway.errors import RequestError
 from dama.gateway.params import headers_of
 from dama.store.rows import LogFilter
 
@@ -43,7 +43,7 @@ async def stream(
 
     Raises:
         UnknownContextError: There is no such context.
-        BadRequestError: The place to continue from is none.
+        RequestError: The place to continue from is none.
     """
     chosen, first = await _filter(app, context, tree=tree)
     after = await _place(request, app, first)
@@ -73,7 +73,8 @@ async def _place(request: Request, app: App, first: int) -> int:
     if told == LATEST:
         return await app.store.log.position()
     if not told.isascii() or not told.isdigit() or len(told) > 18:  # noqa: PLR2004
-        raise BadRequestError(
+        raise RequestError(
+            "BAD_REQUEST",
             f"The stream cannot continue from {shown(told)}.",
             f"Send the id of the last event that came, 0 for all, or {LATEST!r} for new ones only.",
         )

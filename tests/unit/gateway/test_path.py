@@ -2,7 +2,7 @@
 
 import pytest
 
-from dama.gateway.errors import BadRequestError
+from dama.gateway.errors import RequestError
 from dama.gateway.path import MOST_PARTS, Path, PathError, split
 
 FITS = [
@@ -63,7 +63,7 @@ def test_what_cannot_be_matched_is_refused_and_not_a_silent_404(path):
 @pytest.mark.parametrize("text", ["%", "%2", "%zz", "%ff", "%c3%28"])
 def test_a_param_that_is_not_utf_8_is_refused(text):
     """Nothing is changed silently: U+FFFD would be another name."""
-    with pytest.raises(BadRequestError, match="percent-encoding"):
+    with pytest.raises(RequestError, match="percent-encoding"):
         Path("/:id").match([text])
 
 
