@@ -1,5 +1,6 @@
 """What a task reads while it is replayed is what it read at that place, until its history ends."""
 
+import asyncio
 import contextvars
 from datetime import datetime
 
@@ -70,6 +71,33 @@ async def reads_others(task: Task) -> list[int]:
     return read
 
 
+drawn: list[tuple[object, ...]] = []
+
+
+@pages.task(retries=1, backoff=0.01)
+async def draws(task: Task) -> int:
+    """Chance and time, side by side and in a step; each attempt gets the same."""
+
+    async def inside() -> float:
+        return await task.random()
+
+    found = [await task.random(), await task.random(), await task.uuid4(), await task.now()]
+    found += await asyncio.gather(task.uuid4(), task.random(), task.uuid4(), inside())
+    drawn.append((*found, await task.step("inside", inside), task.params, task.context_id))
+    if task.attempt == 1:
+        raise OSError("again")
+    return len(set(found))
+
+
+@pages.task(retries=1, backoff=0.01)
+def draws_in_a_thread(task: SyncTask) -> int:
+    found = [task.random(), task.random(), task.uuid4(), task.uuid4(), task.now()]
+    drawn.append((*found, task.params, task.context_id))
+    if task.attempt == 1:
+        raise OSError("again")
+    return len(set(found))
+
+
 def where() -> str:
     return here.get()
 
@@ -123,6 +151,15 @@ async def test_a_read_that_saw_events_from_outside_is_repeated(store):
     assert seen_by[0] == seen_by[1] == [11, 11, 11, 11]
     assert times[0] == times[1]
     assert found[context].result == [11, 11, 11, 11, 111]
+
+
+async def test_chance_and_time_are_drawn_once(store):
+    for task, number in ((draws, 8), (draws_in_a_thread, 5)):
+        drawn.clear()
+        ((_, outcome),) = await ended(store, (task, {}))
+        assert outcome.result == number
+        assert len(drawn) == 2
+        assert drawn[0] == drawn[1]
 
 
 async def test_context_variables_reach_what_runs_in_a_thread(store):

@@ -1,4 +1,4 @@
-"""Doing: what an async function does by its task as steps: functions, transactions, actions."""
+"""Doing: what an async function does by its task as steps: functions, transactions, chance."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, 
 from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
 from dama.run.facts import RunFacts
+from dama.run.reads import random_number, random_uuid, time_of
 from dama.run.steps import do_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
+    from uuid import UUID
 
     from dama.broker.call import CallOptions
 
@@ -154,3 +157,18 @@ class Doing(RunFacts):
             CallError: What the action failed with; the event of the step has the same.
         """
         return await call_action(self._execution, action, params, name, **options)
+
+    @asked
+    async def now(self) -> datetime:
+        """The time, by the clock of the database; a later run gets the same."""
+        return await do_step(self._execution, "now", time_of, self._execution, transactional=False)
+
+    @asked
+    async def random(self) -> float:
+        """A number by chance, at least 0 and below 1; a later run gets the same."""
+        return await do_step(self._execution, "random", random_number, transactional=False)
+
+    @asked
+    async def uuid4(self) -> UUID:
+        """A new UUID; a later run gets the same."""
+        return await do_step(self._execution, "uuid4", random_uuid, transactional=False)

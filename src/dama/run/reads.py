@@ -6,6 +6,8 @@ from outside, which may come at any time. A read that has seen one of those is r
 
 from __future__ import annotations
 
+import random
+import uuid
 from datetime import datetime  # noqa: TC003 - the result of a step is read by it
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,3 +49,13 @@ async def _state(execution: Execution, slice_: Slice[S], at: int | None) -> S:
 async def time_of(execution: Execution) -> datetime:
     """The time, by the clock of the database."""
     return await until_answered(execution.store.now, execution.name)
+
+
+async def random_number() -> float:
+    """At least 0 and below 1."""
+    return random.random()  # noqa: S311 - not a secret
+
+
+async def random_uuid() -> uuid.UUID:
+    """A new one."""
+    return uuid.uuid4()

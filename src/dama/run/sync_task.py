@@ -26,6 +26,7 @@ from dama.run.task import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from datetime import datetime
+    from uuid import UUID
 
     from dama.broker.call import CallOptions
     from dama.definitions.task import TaskDefinition
@@ -239,6 +240,14 @@ class SyncTask(RunFacts):
     def now(self) -> datetime:
         """See `Task.now`."""
         return self._wait(self._task.now())
+
+    def random(self) -> float:
+        """See `Task.random`."""
+        return self._wait(self._task.random())
+
+    def uuid4(self) -> UUID:
+        """See `Task.uuid4`."""
+        return self._wait(self._task.uuid4())
 
     def sleep(self, seconds: float, name: str = "sleep") -> None:
         """See `Task.sleep`."""

@@ -25,7 +25,7 @@ from dama.run.asks import asked
 from dama.run.deadlines import cancel, outcome_within
 from dama.run.doing import Doing
 from dama.run.errors import SubtaskError, TaskUsageError
-from dama.run.reads import read_state, time_of
+from dama.run.reads import read_state
 from dama.run.spawning import digest_of, limited, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
@@ -34,8 +34,6 @@ from dama.run.waits import sleep, wait_for
 from dama.store import Append, Outcome
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
@@ -261,11 +259,6 @@ class Task(Doing):
         A run that continues reads what it read then, as long as it meets what is recorded.
         """
         return await read_state(self._execution, slice_)
-
-    @asked
-    async def now(self) -> datetime:
-        """The time, by the clock of the database; a later run gets the same."""
-        return await do_step(self._execution, "now", time_of, self._execution, transactional=False)
 
     @asked
     async def sleep(self, seconds: float, name: str = "sleep") -> None:
