@@ -44,7 +44,7 @@ class App:
         store: Store,
         registry: Registry,
         home: Path | None = None,
-        keep: Keep = Keep(),  # noqa: B008 - it is frozen
+        keep: Keep = Keep(),
     ) -> None:
         self.keep = keep
         self.broker: BrokerSource = no_broker

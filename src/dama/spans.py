@@ -50,10 +50,10 @@ def configure_spans(name: str, exporter: Any = None) -> bool:
 
 
 def _provider(name: str, exporter: Any) -> Any:
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 
     random = RandomIdGenerator()
 
@@ -69,7 +69,7 @@ def _provider(name: str, exporter: Any) -> Any:
             return (_ids.get() or (0, 0))[1] or random.generate_span_id()
 
     if exporter is None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
             OTLPSpanExporter,
         )
 
@@ -103,7 +103,7 @@ class Span:
         """Say that what it is about has failed."""
         if self._collected is None:
             return
-        from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415 - an extra
+        from opentelemetry.trace import Status, StatusCode
 
         self._collected.record_exception(error)
         self._collected.set_attribute("error.type", type(error).__name__)
@@ -125,7 +125,7 @@ def span(
     if _tracer is None:
         yield Span()
         return
-    from opentelemetry.trace.propagation.tracecontext import (  # noqa: PLC0415 - an extra
+    from opentelemetry.trace.propagation.tracecontext import (
         TraceContextTextMapPropagator,
     )
 

@@ -66,7 +66,7 @@ class Chaos:
 
     def __init__(self, folder: Path, *, seed: int, outages: tuple[float, float]) -> None:
         self.folder = folder
-        self.random = random.Random(seed)  # noqa: S311 - to be repeatable
+        self.random = random.Random(seed)
         self.outages = outages
         self.server = EmbeddedPostgres(folder / "home")
         self.ledger = folder / "ledger"

@@ -62,7 +62,7 @@ class KilledTree:
     def __init__(self, folder: Path, numbers: int, workers: int, seed: int) -> None:
         self.folder = folder
         self.numbers = numbers
-        self.random = random.Random(seed)  # noqa: S311 - to be repeatable
+        self.random = random.Random(seed)
         self.server = EmbeddedPostgres(folder / "home")
         self.environ = {**os.environ, "DAMA_HOME": str(folder / "home")}
         self.workers: list[subprocess.Popen[bytes]] = []

@@ -71,7 +71,7 @@ def end(pid: int, number: int) -> None:
 
 
 def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
-    random = Random(seed)  # noqa: S311 - not a secret
+    random = Random(seed)
     with psycopg.connect(url, autocommit=True) as connection:
 
         def number(query: str, *args: object) -> int:

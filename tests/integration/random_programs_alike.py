@@ -114,7 +114,7 @@ async def test_a_program_ends_alike_however_it_is_interrupted(store, database_ur
         connection.execute(TABLE)
         for seed in range(SEED, SEED + PROGRAMS, AT_ONCE):
             seeds = range(seed, min(seed + AT_ONCE, SEED + PROGRAMS))
-            randoms = [Random(each) for each in seeds]  # noqa: S311 - not secrets
+            randoms = [Random(each) for each in seeds]
             params = [Writer(random).program() for random in randoms]
             starts = [Start(perform.name, each) for each in params]
             plain = await straight(store, starts)

@@ -251,7 +251,7 @@ class Storm:
     # ------------------------------------------------------------------ what they share
 
     def _kept(self, body, number):
-        draw = random.Random(f"{self.seed} {number}")  # noqa: S311 - to be repeatable
+        draw = random.Random(f"{self.seed} {number}")
         try:
             body(draw)
         except Exception as error:  # noqa: BLE001 - a fault of the storm

@@ -51,7 +51,7 @@ def dispatch(connection, context, number):
 
 def write(url, contexts, number):
     """One transaction: savepoints that are kept and undone, and perhaps a rollback of it all."""
-    dice = random.Random(number)  # noqa: S311 - the same transactions each time
+    dice = random.Random(number)
     kept = 0
     with psycopg.connect(url) as connection:
         connection.execute("SELECT")  # begins it: the first block would be a transaction of its own

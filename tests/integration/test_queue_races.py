@@ -60,7 +60,7 @@ class RacingMachine(QueueMachine):
     def __init__(self, bench, race, seed):
         super().__init__(bench)
         self.race = race
-        self.random = Random(seed)  # noqa: S311 - to be repeatable
+        self.random = Random(seed)
         self.log = [f"seed {seed}"]
         self.drawn = {"contexts": [], "workers": [], "claims": []}
 

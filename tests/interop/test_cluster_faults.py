@@ -197,7 +197,7 @@ async def test_a_second_node_with_an_id_stays_away_and_the_first_goes_on(bus):
 
 def packets():
     """Packets as a node with a fault, or somebody with bad intent, would send them."""
-    chance = random.Random(7)  # noqa: S311 - no secret
+    chance = random.Random(7)
     values = [None, 1, -1, 1e300, "", "x", [], {}, [[]], {"a": {}}, True, "\u0000", 2**70]
     commands = ["a b", "x 1\r\nPUB MOL.DISCONNECT 2\r\n{}\r\n", ">", "*", "a\tb"]
     base = {"ver": "4", "sender": "evil"}

@@ -351,7 +351,7 @@ class Broker:
         """Deliver an event to the handlers of this node that it is for, and wait for them."""
         await self._emitter.deliver(call)
 
-    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of Moleculer's words
+    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:
         """Wait until services are there, on this node or another, by name or full name.
 
         Raises:
@@ -364,7 +364,7 @@ class Broker:
         """The services of this node that are not started, with those that they wait for."""
         return self._hosting.waiting()
 
-    async def ping(self, node_id: str, timeout: float = 2.0) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
+    async def ping(self, node_id: str, timeout: float = 2.0) -> dict[str, Any] | None:
         """Ask a node for a sign of life; None when none came in time.
 
         Returns:
@@ -374,7 +374,7 @@ class Broker:
             return {"nodeID": node_id, "elapsedTime": 0, "timeDiff": 0}
         return await self.transit.ping(node_id, timeout) if self.transit else None
 
-    async def ping_all(self, timeout: float = 2.0) -> dict[str, dict[str, Any] | None]:  # noqa: ASYNC109 - None after it
+    async def ping_all(self, timeout: float = 2.0) -> dict[str, dict[str, Any] | None]:
         """Ask all other nodes for a sign of life; None for those that gave none in time."""
         others = [n.id for n in self.catalog.nodes.values() if n.is_available and not n.is_local]
         answers = await asyncio.gather(*(self.ping(node_id, timeout) for node_id in others))

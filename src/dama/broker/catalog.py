@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dama.definitions.policies import BreakerPolicy
 
 HIDDEN = ("protected", "private")
+MOST_NAMES = 10_000  # of events: they may be made of data
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Endpoints:
         if not found:
             return None
         if options.strategy == "random":
-            return random.choice(found)  # noqa: S311 - no secret
+            return random.choice(found)
         self._turn += 1
         return found[self._turn % len(found)]
 
@@ -262,7 +263,7 @@ class Catalog:
             for listener in self.listeners:
                 if matches(event, listener.pattern):
                     found.setdefault((listener.pattern, listener.group), []).append(listener)
-            if len(self._matching) > 10_000:  # noqa: PLR2004 - names of events may be made of data
+            if len(self._matching) > MOST_NAMES:
                 self._matching.clear()
             self._matching[event] = found
         return found

@@ -57,7 +57,7 @@ class Host(Home, Protocol):
     cache: Cache
     middleware: tuple[Middleware, ...]
 
-    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of Moleculer's words
+    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:
         """Wait until services are there."""
         ...
 
@@ -203,7 +203,7 @@ class LocalService:
             ) from error
         self.is_started = True
 
-    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it stops without them then
+    async def stop(self, timeout: float) -> None:
         """Wait for its calls to end, and call what is to be done at the stop."""
         try:
             async with asyncio.timeout(timeout):
@@ -382,7 +382,7 @@ def _handle(handler: EventHandler) -> Perform:
 def _payload(handler: EventHandler, call: Call) -> Any:
     if handler.payload_type is None:
         return call.params
-    from pydantic import ValidationError as Invalid  # noqa: PLC0415 - loaded with the type
+    from pydantic import ValidationError as Invalid
 
     try:
         return handler.payload_type.validate_python(call.params)

@@ -78,8 +78,8 @@ class _Actions:
         self,
         _: Call,
         *,
-        withServices: bool = False,  # noqa: N803 - Moleculer's names
-        onlyAvailable: bool = False,  # noqa: N803
+        withServices: bool = False,
+        onlyAvailable: bool = False,
     ) -> list[dict[str, Any]]:
         """List the nodes."""
         nodes = [
@@ -91,11 +91,11 @@ class _Actions:
         self,
         _: Call,
         *,
-        onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
-        skipInternal: bool = False,  # noqa: N803
-        withActions: bool = False,  # noqa: N803
-        withEvents: bool = False,  # noqa: N803
-        onlyAvailable: bool = False,  # noqa: ARG002, N803 - what is gone has no services
+        onlyLocal: bool = False,
+        skipInternal: bool = False,
+        withActions: bool = False,
+        withEvents: bool = False,
+        onlyAvailable: bool = False,  # noqa: ARG002 - what is gone has no services
         grouping: bool = True,
     ) -> list[dict[str, Any]]:
         """List the services."""
@@ -119,10 +119,10 @@ class _Actions:
         self,
         _: Call,
         *,
-        onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
-        skipInternal: bool = False,  # noqa: N803
-        withEndpoints: bool = False,  # noqa: N803
-        onlyAvailable: bool = False,  # noqa: N803
+        onlyLocal: bool = False,
+        skipInternal: bool = False,
+        withEndpoints: bool = False,
+        onlyAvailable: bool = False,
     ) -> list[dict[str, Any]]:
         """List the actions."""
         listed: list[dict[str, Any]] = []
@@ -155,10 +155,10 @@ class _Actions:
         self,
         _: Call,
         *,
-        onlyLocal: bool = False,  # noqa: N803 - Moleculer's names
-        skipInternal: bool = False,  # noqa: N803
-        withEndpoints: bool = False,  # noqa: N803
-        onlyAvailable: bool = False,  # noqa: N803
+        onlyLocal: bool = False,
+        skipInternal: bool = False,
+        withEndpoints: bool = False,
+        onlyAvailable: bool = False,
     ) -> list[dict[str, Any]]:
         """List the patterns of events that somebody listens to."""
         found: dict[tuple[str, str], dict[str, Any]] = {}

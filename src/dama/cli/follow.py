@@ -140,7 +140,7 @@ def _run_in_background(session: Session, context_id: int) -> Path:
     log = folder / f"{context_id}.log"
     environment = ["--pg-env", session.pg_env] if session.pg_env else []
     with open(log, "ab", opener=private) as output:
-        subprocess.Popen(  # noqa: S603 - this very program
+        subprocess.Popen(
             [sys.executable, "-m", "dama.cli", *environment, "resume", str(context_id)],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -19,7 +19,7 @@ UNWRITABLE = 3
 
 def is_telling(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether a program calls, and names no context: what follows `emit` is a type."""
-    if len(arguments) < 2 or arguments[0] != "emit" or not environ.get("DAMA_EVENTS"):  # noqa: PLR2004
+    if not arguments[1:] or arguments[0] != "emit" or not environ.get("DAMA_EVENTS"):
         return False
     first = arguments[1]
     return not first.startswith("-") and not first.isdecimal()

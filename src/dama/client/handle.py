@@ -52,7 +52,7 @@ class Handle(Generic[R]):
         of = f" of {self.task.name}" if self.task else ""
         return f"<context {self.context_id}{of}>"
 
-    async def result(self, timeout: float | str | None = None) -> R:  # noqa: ASYNC109 - it may be a text, and the run continues
+    async def result(self, timeout: float | str | None = None) -> R:
         """Wait for its end and return its result.
 
         Args:

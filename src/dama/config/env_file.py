@@ -16,8 +16,8 @@ def read_variables(path: Path) -> dict[str, str]:
         ValueError: It is not UTF-8, or has a line that is not `NAME=value`. The line is named by
             its number only: it may hold a secret.
     """
-    from dotenv import dotenv_values  # noqa: PLC0415 - only who has such files pays for it
-    from dotenv.parser import parse_stream  # noqa: PLC0415
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
     with path.open(encoding="utf-8") as file:
         for binding in parse_stream(file):

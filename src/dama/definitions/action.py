@@ -220,7 +220,7 @@ class EventHandler:
         types = annotations_of(self.name, self.function, {self.payload_name: annotation})
         if types.get(self.payload_name, Any) is Any:
             return None
-        from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
+        from pydantic import TypeAdapter
 
         return TypeAdapter(types[self.payload_name])
 

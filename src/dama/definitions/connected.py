@@ -33,7 +33,7 @@ class Started(Protocol[R_co]):
         """Its context."""
         ...
 
-    async def result(self, timeout: float | str | None = None) -> R_co:  # noqa: ASYNC109 - it may be a text, and the run continues
+    async def result(self, timeout: float | str | None = None) -> R_co:
         """Wait for its end and return its result."""
         ...
 

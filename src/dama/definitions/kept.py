@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
+LONGEST_SHOWN = 60  # characters
+
 
 def is_json(value: object) -> bool:
     """Whether a value is JSON of the profile already, as most are."""
@@ -261,4 +263,6 @@ def _other(value: object, back: object) -> Flaw:
 
 def _shown(value: object) -> str:
     text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"  # noqa: PLR2004
+    if len(text) > LONGEST_SHOWN:
+        text = f"{text[: LONGEST_SHOWN - 3]}..."
+    return f"{text} ({type(value).__name__})"

@@ -74,7 +74,7 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
     Raises:
         InvalidDefinitionError: A type cannot be validated.
     """
-    from pydantic import BaseModel, ConfigDict, create_model  # noqa: PLC0415 - 27 to 89 ms
+    from pydantic import BaseModel, ConfigDict, create_model
 
     config = ConfigDict(
         title=task, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -106,7 +106,7 @@ def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]
     Raises:
         InvalidParamsError: With every problem there is; of very many with the first of them.
     """
-    from pydantic import ValidationError  # noqa: PLC0415 - loaded with the model
+    from pydantic import ValidationError
 
     names = param_names(model)
     known = {name: values[name] for name in names if name in values}
@@ -152,7 +152,7 @@ def param_names(model: type[BaseModel]) -> list[str]:
 
 def _field_name(name: str, taken: set[str]) -> str:
     """Rename what would hide an attribute of the model, such as `schema`; the alias stays true."""
-    from pydantic import BaseModel  # noqa: PLC0415 - loaded with the model
+    from pydantic import BaseModel
 
     if not name.startswith("_") and not hasattr(BaseModel, name):
         return name
@@ -164,8 +164,8 @@ def _field_name(name: str, taken: set[str]) -> str:
 
 
 def _field(name: str, param: ParamField) -> tuple[object, object]:
-    from pydantic import Field  # noqa: PLC0415 - loaded with the model
-    from pydantic.fields import FieldInfo  # noqa: PLC0415
+    from pydantic import Field
+    from pydantic.fields import FieldInfo
 
     annotation = param.annotation
     base, *metadata = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)

@@ -118,7 +118,7 @@ def param_variables(params: Mapping[str, Any]) -> dict[str, str]:
 
 def program_model(task: str, params: Mapping[str, ProgramParam]) -> type[BaseModel]:
     """Make the model of a program's params."""
-    from dama.definitions.params import ParamField, fields_model  # noqa: PLC0415 - not for a listing
+    from dama.definitions.params import ParamField, fields_model
 
     return fields_model(
         task,

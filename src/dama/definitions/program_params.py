@@ -52,7 +52,7 @@ class ProgramParam:
 
     def annotation(self) -> Any:
         """The type, for the model."""
-        from pydantic import Field  # noqa: PLC0415 - 27 to 89 ms
+        from pydantic import Field
 
         one: Any = Annotated[
             (self._base(), Field(ge=self._bound(self.min), le=self._bound(self.max)))
@@ -74,7 +74,7 @@ class ProgramParam:
         return parse_value(self.type, value) if value is not None else None
 
     def _base(self) -> Any:
-        from pydantic import BeforeValidator  # noqa: PLC0415 - loaded with the model
+        from pydantic import BeforeValidator
 
         if self.choices:
             return Literal[self.choices]

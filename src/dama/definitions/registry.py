@@ -236,7 +236,7 @@ def _failed(name: str, error: BaseException) -> ModuleLoadError:
 
 def _innermost_line(error: BaseException) -> str:
     """Where it happened: the last line that is not part of Python's import machinery."""
-    import traceback  # noqa: PLC0415 - only when something failed
+    import traceback
 
     if isinstance(error, SyntaxError):  # says it itself
         return ""

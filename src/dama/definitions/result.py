@@ -63,7 +63,7 @@ class ResultType(Generic[R]):
             InvalidResultError: It is not what the annotation promises, not JSON, or would come back
                 as something else: the path to it is named.
         """
-        from dama.definitions import kept  # noqa: PLC0415 - a definition needs no msgspec
+        from dama.definitions import kept
 
         adapter = self.adapter
         encoded: object = kept.without_foreign_scalars(value)
@@ -74,7 +74,7 @@ class ResultType(Generic[R]):
         return encoded
 
     def _dumped(self, value: Any) -> object:
-        from pydantic_core import PydanticSerializationError, to_jsonable_python  # noqa: PLC0415
+        from pydantic_core import PydanticSerializationError, to_jsonable_python
 
         try:
             return self.adapter.dump_python(value, mode="json", warnings="error")
@@ -94,11 +94,11 @@ class ResultType(Generic[R]):
         Raises:
             InvalidResultError: They do not fit it: the code has changed since, or was wrong.
         """
-        from pydantic import ValidationError  # noqa: PLC0415 - loaded with the adapter
-        from pydantic_core import to_json  # noqa: PLC0415
+        from pydantic import ValidationError
+        from pydantic_core import to_json
 
         if self.adapter is _plain():
-            from dama.definitions import kept  # noqa: PLC0415 - as above
+            from dama.definitions import kept
 
             return kept.as_read(value)
         try:
@@ -112,7 +112,7 @@ class ResultType(Generic[R]):
             raise self._unfit(f"is not what its annotation says: {problems}") from None
 
     def _not_json(self, value: object, error: Exception) -> InvalidResultError:
-        from dama.definitions import kept  # noqa: PLC0415 - as above
+        from dama.definitions import kept
 
         how = kept.flaw_of_result(value, value) or str(error)
         return self._unfit(f"cannot be kept as JSON: {how}")
@@ -122,7 +122,7 @@ class ResultType(Generic[R]):
 
 
 def _adapter_of(annotation: Any) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter  # noqa: PLC0415 - 27 to 89 ms
+    from pydantic import TypeAdapter
 
     return TypeAdapter(annotation)
 

@@ -13,7 +13,7 @@ def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None
         annotation: A type, a union, a generic, a model or a dataclass.
         seen: What was looked at on the way; types may hold themselves.
     """
-    from pydantic import Secret, SecretBytes, SecretStr  # noqa: PLC0415 - loaded with the model
+    from pydantic import Secret, SecretBytes, SecretStr
 
     if id(annotation) in seen:
         return None

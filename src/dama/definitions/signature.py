@@ -37,7 +37,7 @@ _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_O
 def read_signature(function: Callable[..., object]) -> inspect.Signature:
     """Read a signature without evaluating the annotations, which may come later in the module."""
     if sys.version_info >= (3, 14):
-        from annotationlib import Format  # noqa: PLC0415 - new in 3.14
+        from annotationlib import Format
 
         return inspect.signature(function, annotation_format=Format.FORWARDREF)
     return inspect.signature(function)

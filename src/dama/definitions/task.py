@@ -167,7 +167,7 @@ class TaskDefinition(Generic[R, P, V]):
         Raises:
             InvalidParamsError: With every problem there is.
         """
-        from dama.definitions import kept  # noqa: PLC0415 - a definition needs no msgspec
+        from dama.definitions import kept
 
         given = kept.without_foreign_scalars(dict(params))
         validated = self.validate(given)

@@ -109,13 +109,14 @@ def payload_type(function: Callable[..., object]) -> Any:
         InvalidSliceError: The function does not take a state and a payload, or the annotation
             cannot be evaluated.
     """
-    names = list(inspect.signature(function).parameters)
-    if len(names) != 2:  # noqa: PLR2004 - state and payload
+    try:
+        _state, payload = inspect.signature(function).parameters
+    except ValueError:
         raise InvalidSliceError(
             f"The reducer {getattr(function, '__name__', function)} must take a state, a payload."
-        )
+        ) from None
     try:
-        return get_type_hints(function).get(names[1], Any)
+        return get_type_hints(function).get(payload, Any)
     except NameError as error:
         raise InvalidSliceError(
             f"The payload's annotation of {getattr(function, '__name__', function)} cannot be "

@@ -59,7 +59,7 @@ def first_problems(
     It can only tell all of them at once. Of a large value that is wrong everywhere, therefore, an
     excerpt is validated again: what is wrong within it is told, with the same places.
     """
-    from pydantic import ValidationError as Invalid  # noqa: PLC0415 - loaded with the error
+    from pydantic import ValidationError as Invalid
 
     count = error.error_count()
     if count <= MOST_PROBLEMS:

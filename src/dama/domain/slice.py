@@ -114,7 +114,7 @@ class Slice(Generic[S]):
         function: Callable[[S, Any], S] | None = None,
         /,
         *,
-        type: str | None = None,  # noqa: A002 - the word of the wire
+        type: str | None = None,
     ) -> EventCreator[Any] | Callable[[Callable[[S, Any], S]], EventCreator[Any]]:
         """Reduce events of an own type, `<slice>/<function>`; returns their creator.
 

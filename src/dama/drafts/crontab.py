@@ -24,6 +24,7 @@ _FIELD = r"[\d*?,/A-Za-z#~-]+"
 _WHEN = "|".join(["@reboot", *NICKNAMES])
 _ENTRY = re.compile(rf"^\s*(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$")
 # No command is called so: seconds or years, as other schedulers have them.
+MORE = 2  # fields: seconds and years
 _MORE_FIELDS = re.compile(
     r"([*?](?:/\d+)?|\d[\d,/-]*|(?:SUN|MON|TUE|WED|THU|FRI|SAT)(?:[-,][A-Z]{3})*)\s+"
 )
@@ -132,7 +133,7 @@ class _Entry:
 def _read_entry(entry: re.Match[str], *, with_user: bool) -> _Entry:
     when, text, notes = entry["when"], entry["command"].rstrip(), list[str]()
     more: list[str] = []
-    while not when.startswith("@") and len(more) < 2 and (found := _MORE_FIELDS.match(text)):  # noqa: PLR2004 - seconds and years
+    while not when.startswith("@") and len(more) < MORE and (found := _MORE_FIELDS.match(text)):
         more.append(found[1])
         text = text[found.end() :]
     if more:
@@ -186,10 +187,11 @@ def _is_relative(line: Line) -> bool:
 def _without_seconds(fields: list[str], notes: list[str]) -> str:
     """Five fields of six or seven: seconds come first, years last."""
     seconds, *rest = fields
+    years = rest[5:]
     if seconds != "0":
         notes.append(f"It had the seconds {seconds!r}; schedules here have minutes.")
-    if len(rest) > 5 and rest[5] not in "*?":  # noqa: PLR2004 - minute to day of week
-        notes.append(f"It was for the years {rest[5]} only; schedules here have no years.")
+    if years and years[0] not in "*?":
+        notes.append(f"It was for the years {years[0]} only; schedules here have no years.")
     return " ".join("*" if each == "?" else each for each in rest[:5])
 
 

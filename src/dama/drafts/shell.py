@@ -78,14 +78,16 @@ def _without_cd(line: Line) -> Line:
         # The grammar hangs the redirections of the last command on the whole list.
         whole = nodes[0].named_children[0] if nodes[0].type == "redirected_statement" else nodes[0]
         nodes = _parts(whole)
-    if len(nodes) < 2 or nodes[0].type != "command":  # noqa: PLR2004 - cd and what follows
+    if not nodes[1:] or nodes[0].type != "command":
         return line
-    named = nodes[0].named_children
-    if len(named) != 2 or _text(named[0]) != "cd" or not _is_plain(named[1]):  # noqa: PLR2004
-        return line
+    match nodes[0].named_children:
+        case [command, folder] if _text(command) == "cd" and _is_plain(folder):
+            pass
+        case _:
+            return line
     rest_begins = nodes[1].start_byte
     rest_text = line.text.encode()[rest_begins:].decode()
-    return replace(line, text=rest_text, folder=shlex.split(_text(named[1]))[0])
+    return replace(line, text=rest_text, folder=shlex.split(_text(folder))[0])
 
 
 def _parts(node: Node) -> list[Node]:
@@ -177,7 +179,7 @@ def _text(node: Node) -> str:
 
 @cache
 def _parser() -> Parser:
-    import tree_sitter_bash  # noqa: PLC0415 - only who drafts needs it
-    from tree_sitter import Language, Parser  # noqa: PLC0415
+    import tree_sitter_bash
+    from tree_sitter import Language, Parser
 
     return Parser(Language(tree_sitter_bash.language()))

@@ -115,7 +115,7 @@ def choose_account(data: Path) -> Account:
 
 def _namespaces_work() -> bool:
     command = [sys.executable, "-I", "-S", launcher.__file__, launcher.NAMESPACE]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - our own program
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _lent_to() -> list[tuple[int, int]]:

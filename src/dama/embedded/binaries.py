@@ -48,13 +48,13 @@ def major_version(folder: Path) -> str | None:
     if not all(os.access(folder / program, os.X_OK) for program in PROGRAMS):
         return None
     try:
-        shown = subprocess.run(  # noqa: S603 - the server's own program
+        shown = subprocess.run(
             [folder / "postgres", "--version"], capture_output=True, text=True, check=True
         ).stdout
     except (OSError, subprocess.CalledProcessError):
         return None
     words = shown.split()  # postgres (PostgreSQL) 18.6, 18beta1, 15.14 (Debian 15.14-0+deb12u1)
-    version = words[2] if len(words) > 2 else ""  # noqa: PLR2004 - the third word
+    version = "".join(words[2:3])
     return version[: len(version) - len(version.lstrip("0123456789"))] or None
 
 

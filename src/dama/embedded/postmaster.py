@@ -100,7 +100,7 @@ def _serves(pid: int, data: Path) -> bool:
 
 
 def _serves_by_ps(pid: int, data: Path) -> bool:
-    shown = subprocess.run(  # noqa: S603 - a fixed program with a number
+    shown = subprocess.run(
         ["/bin/ps", "-ww", "-o", "stat=,command=", "-p", str(pid)],
         capture_output=True, text=True, errors="replace", check=False,
     ).stdout  # fmt: skip

@@ -38,7 +38,7 @@ class Programs:
         self, program: str, *arguments: str | Path, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end."""
-        return subprocess.run(  # noqa: S603 - the server's own programs
+        return subprocess.run(
             [*self._launcher(), str(self._binaries / program), *map(str, arguments)],
             input=stdin, capture_output=True, text=True, errors="replace", check=False,
             cwd="/", env=_environment(),
@@ -50,7 +50,7 @@ class Programs:
         It inherits nothing else, so that no pipe of a shell waits for it.
         """
         program = str(self._binaries / program)
-        subprocess.run(  # noqa: S603 - the server's own programs
+        subprocess.run(
             [*self._launcher(), launcher.DETACH, program, *map(str, arguments)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False,
             cwd="/", env=_environment(), pass_fds=(fence,),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import re
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -26,6 +25,7 @@ from dama.errors import DamaError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_OF_ERRORS = range(400, 600)
 _TOKEN = re.compile(r"[\w!#$%&'*+.^`|~-]{1,200}", re.ASCII)
 _OF_HTTP = frozenset(
     {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -84,7 +84,7 @@ def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, An
         }
     document = readable(error)
     status = document["code"]
-    if not isinstance(status, int) or not HTTPStatus.BAD_REQUEST <= status <= 599:  # noqa: PLR2004 - the last of HTTP
+    if not isinstance(status, int) or status not in _OF_ERRORS:
         status = DEFAULT_STATUS
     return status, {**document, "request_id": request_id}
 

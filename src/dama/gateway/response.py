@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _DIGITS = re.compile(r"[0-9]{3}", re.ASCII)
 JSON = "application/json; charset=utf-8"
+_ANSWERS = range(200, 600)
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
 
 
@@ -54,7 +56,7 @@ async def respond(
         response = StreamingResponse(_chunks(source), status)
         return headers.onto(response, kind or "application/octet-stream")
     body, kind = await beside(result, _encode, result, kind)
-    if status == 200 and request.method in {"GET", "HEAD"}:  # noqa: PLR2004 - only what can be kept
+    if status == HTTPStatus.OK and request.method in {"GET", "HEAD"}:
         tag = headers.one("etag") or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         headers["etag"] = [tag]
         if _is_known(headers_of(request).get("if-none-match"), tag):
@@ -110,7 +112,7 @@ def add_headers(error: Response, meta: Mapping[str, Any]) -> None:
 def _status(*told: object) -> int:
     for each in told:
         status = int(each) if isinstance(each, str) and _DIGITS.fullmatch(each) else each
-        if isinstance(status, int) and 200 <= status < 600:  # noqa: PLR2004 - those of HTTP
+        if isinstance(status, int) and status in _ANSWERS:
             return status
     return 200
 

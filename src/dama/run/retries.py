@@ -31,7 +31,7 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     pauses = [leaf.after for leaf in leaves if isinstance(leaf, Wish) and leaf.after is not None]
     if pauses:
         return Retry(error, max(pauses))
-    jitter = random.random()  # noqa: S311 - not a secret
+    jitter = random.random()
     return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
 
 

@@ -64,7 +64,7 @@ class Task(Doing):
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
+        timeout: float | None = None,
     ) -> R: ...
 
     @overload
@@ -73,7 +73,7 @@ class Task(Doing):
         task: str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
+        timeout: float | None = None,
     ) -> Any: ...
 
     @asked
@@ -82,7 +82,7 @@ class Task(Doing):
         task: TaskDefinition[Any] | str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 - a durable timeout
+        timeout: float | None = None,
     ) -> Any:
         """Start a subtask, wait for its end and give its result.
 
@@ -269,7 +269,7 @@ class Task(Doing):
         await sleep(self._execution, name, seconds)
 
     @asked
-    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:  # noqa: ASYNC109 - any JSON; a durable timeout
+    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:
         """Wait for an event that somebody else appends to the own context: a signal, an approval.
 
         `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each

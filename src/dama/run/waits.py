@@ -46,7 +46,7 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
         await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
 
-async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:  # noqa: ASYNC109 - any JSON; a durable timeout
+async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:
     """Wait for an event from outside the run; see `Task.wait_for`."""
     key, asked = execution.bind("wait", f"wait:{type_}")
     begun = await _begin(execution, key, asked, {"type": type_, "timeout": timeout})

@@ -29,8 +29,8 @@ def contexts_service(app: App) -> Service:
     service = Service("contexts", description="Read contexts: their trees, events and states.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(  # noqa: A001, PLR0913 - Moleculer's name; what a filter may say
-        call: Call,  # noqa: ARG001 - all actions have it
+    async def list(
+        call: Call,
         *,
         status: Status | None = None,
         task: str | None = None,
@@ -43,7 +43,7 @@ def contexts_service(app: App) -> Service:
         worker: Id | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
-        all: bool = False,  # noqa: A002 - as the option of the command line
+        all: bool = False,
         before: Id | None = None,
         limit: Limit = 50,
     ) -> Any:
@@ -158,7 +158,7 @@ def _add_history(service: Service, app: App) -> None:
     async def state(
         call: Call,
         context_id: Id,
-        slice: str = "lifecycle",  # noqa: A002 - as the option of the command line
+        slice: str = "lifecycle",
         at: Id | None = None,
     ) -> Any:
         """Give the state that the events of a context add up to.
@@ -199,7 +199,7 @@ def events_service(app: App) -> Service:
 
     @service.action(scope="viewer", rest="GET /")
     async def read(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         after: Annotated[int, Field(ge=0, le=2**62)] = 0,
         limit: Limit = 1000,
     ) -> Any:

@@ -136,7 +136,7 @@ async def node_of(
 def product_services(
     app: App,
     ends: Ends,
-    rights: BusRights = BusRights(),  # noqa: B008 - it is frozen
+    rights: BusRights = BusRights(),
 ) -> list[Service]:
     """The services that are there without being written; one of the project's with a name wins."""
     made = [

@@ -58,6 +58,7 @@ FILES = (
     "key_file",
 )
 PREFIX = "dama"
+NEWER = 5  # of the two protocols
 SHIPPED = (
     "tasks",
     "contexts",
@@ -118,7 +119,7 @@ def read_options(table: Table) -> BrokerOptions:
             f"{table.where}.url is not the address of a NATS server.",
             'Write it as "nats://127.0.0.1:4222" or "tls://bus.example.org:4222".',
         )
-    protocol = table.number("protocol", 4, 5) or 4
+    is_newer = table.number("protocol", 4, 5) == NEWER
     defaults = BrokerOptions()
 
     def seconds(key: str, default: float) -> float:
@@ -126,7 +127,7 @@ def read_options(table: Table) -> BrokerOptions:
 
     return BrokerOptions(
         namespace=table.text("namespace", ""),
-        protocol=5 if protocol == 5 else 4,  # noqa: PLR2004 - the two that there are
+        protocol=5 if is_newer else 4,
         accept_other_protocol=table.flag("accept_other_protocol"),
         balancer=table.flag("balancer", default=True),
         max_call_level=table.number("max_call_level", 0) or 0,

@@ -21,18 +21,18 @@ def schedules_service(app: App) -> Service:
     service = Service("schedules", description="Start tasks by the clock.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:
         """List the schedules."""
         return document(await verbs.all_of(app))
 
     @service.action(scope="viewer", rest="GET /:name")
-    async def get(call: Call, name: str) -> Any:  # noqa: ARG001 - a document
+    async def get(call: Call, name: str) -> Any:
         """Read one schedule, with its next firings."""
         return document(await verbs.read(app, name))
 
     @service.action(scope="operator", rest="POST /")
-    async def add(  # noqa: PLR0913 - what a schedule has
-        call: Call,  # noqa: ARG001 - all actions have it
+    async def add(
+        call: Call,
         *,
         name: str,
         task: str,
@@ -59,18 +59,18 @@ def schedules_service(app: App) -> Service:
         return {"next_at": document(await verbs.add(app, schedule))}
 
     @service.action(scope="operator", rest="POST /:name/pause")
-    async def pause(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
+    async def pause(call: Call, name: str) -> None:
         """Start nothing by a schedule until it is resumed."""
         await verbs.pause(app, name)
 
     @service.action(scope="operator", rest="POST /:name/resume")
-    async def resume(call: Call, name: str) -> Any:  # noqa: ARG001 - a document
+    async def resume(call: Call, name: str) -> Any:
         """Let a paused schedule continue from now; returns the next firing."""
         return {"next_at": document(await verbs.resume(app, name))}
 
     @service.action(scope="operator", timeout=0, rest="POST /:name/backfill")
     async def backfill(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         name: str,
         begin: datetime,
         end: datetime,
@@ -88,7 +88,7 @@ def schedules_service(app: App) -> Service:
         return document(await verbs.backfill(app, name, begin, end, dry_run=dry_run))
 
     @service.action(scope="operator", rest="DELETE /:name")
-    async def remove(call: Call, name: str) -> None:  # noqa: ARG001 - all actions have it
+    async def remove(call: Call, name: str) -> None:
         """Remove a schedule."""
         await verbs.remove(app, name)
 
@@ -100,7 +100,7 @@ def queues_service(app: App) -> Service:
     service = Service("queues", description="Pause, resume and limit queues.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:
         """List the queues, with how much waits in them and since when."""
         return document(await queues.all_of(app))
 
@@ -110,13 +110,13 @@ def queues_service(app: App) -> Service:
         await queues.pause(app, queue, starter(call))
 
     @service.action(scope="operator", rest="POST /:queue/resume")
-    async def resume(call: Call, queue: str) -> None:  # noqa: ARG001 - all actions have it
+    async def resume(call: Call, queue: str) -> None:
         """Let a paused queue continue."""
         await queues.resume(app, queue)
 
     @service.action(scope="operator", rest="POST /:queue/limit")
     async def limit(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         queue: str,
         concurrency: int | None = None,
         rate: float | None = None,
@@ -138,7 +138,7 @@ def workers_service(app: App) -> Service:
     service = Service("workers", description="Who performs what is queued.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:
         """List the workers and how busy they are."""
         return document(await queues.workers(app))
 

@@ -33,12 +33,12 @@ def tasks_service(app: App, ends: Ends) -> Service:
     service = Service("tasks", description="Start tasks, wait for them, cancel them.")
 
     @service.action(scope="viewer", rest="GET /")
-    async def list(call: Call) -> Any:  # noqa: A001, ARG001 - Moleculer's name
+    async def list(call: Call) -> Any:
         """List the tasks that can be started, with the schemas of their params."""
         return [describe_task(task) for task in app.registry.tasks.values()]
 
     @service.action(scope="operator", rest="POST /:name", status=202)
-    async def start(  # noqa: PLR0913 - what a start may say
+    async def start(
         call: Call,
         name: str,
         params: dict[str, Any] | None = None,

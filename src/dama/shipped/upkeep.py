@@ -21,7 +21,7 @@ def archive_service(app: App) -> Service:
 
     @service.action(scope="operator", timeout=0, rest="POST /")
     async def add(
-        call: Call,  # noqa: ARG001 - all actions have it
+        call: Call,
         older_than: str,
         *,
         failed: bool = False,
@@ -40,7 +40,7 @@ def archive_service(app: App) -> Service:
         return document(await archive.add(app, age, failed=failed))
 
     @service.action(scope="operator", timeout=0, rest="POST /:context_id/restore")
-    async def restore(call: Call, context_id: Id) -> dict[str, int]:  # noqa: ARG001 - all actions have it
+    async def restore(call: Call, context_id: Id) -> dict[str, int]:
         """Bring back the tree of a context.
 
         Args:
@@ -49,7 +49,7 @@ def archive_service(app: App) -> Service:
         return {"contexts": await archive.restore(app, context_id)}
 
     @service.action(scope="admin", timeout=0, rest="POST /forget")
-    async def forget(call: Call, older_than: str) -> Any:  # noqa: ARG001 - a document
+    async def forget(call: Call, older_than: str) -> Any:
         """Remove for good what has been archived for longer than an age.
 
         Args:
@@ -65,7 +65,7 @@ def upkeep_service(app: App) -> Service:
     service = Service("upkeep", description="Keep the host of this node in order.")
 
     @service.action(scope="operator", timeout=0, rest="POST /clean")
-    async def clean(call: Call, *, dry_run: bool = False) -> Any:  # noqa: ARG001 - a document
+    async def clean(call: Call, *, dry_run: bool = False) -> Any:
         """Remove logs and working folders on this host that are older than [keep] says.
 
         Args:

@@ -41,9 +41,9 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'dama.store' has no attribute {name!r}")
     if name == "Store":
-        from dama.store.store import Store  # noqa: PLC0415 - imports the driver
+        from dama.store.store import Store
 
         return Store
-    from dama.store import rows  # noqa: PLC0415
+    from dama.store import rows
 
     return getattr(rows, name)

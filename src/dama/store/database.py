@@ -168,7 +168,7 @@ class Database:
                 harmless = again and _is_outage(error)
                 if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
                     raise _translated(error) from error
-            await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            await clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _rows_once(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
@@ -207,7 +207,7 @@ class _Wait:
         if now - self._since > TELL_SECONDS and not self._told:
             self._told = True
             _log.warning("%s waits for a lock that another transaction holds", self._name)
-        await clock.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await clock.sleep(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
 
 

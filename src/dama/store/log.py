@@ -47,7 +47,7 @@ class Log:
     async def read(
         self,
         after: int = 0,
-        filter: LogFilter = ALL,  # noqa: A002 - the word of everybody who reads logs
+        filter: LogFilter = ALL,
         *,
         limit: int = PAGE,
     ) -> LogPage:
@@ -71,7 +71,7 @@ class Log:
     async def subscribe(
         self,
         after: int = 0,
-        filter: LogFilter = ALL,  # noqa: A002 - as `read`
+        filter: LogFilter = ALL,
     ) -> AsyncGenerator[LoggedEvent]:
         """All events after a position, each once, in order; then those to come, as they come.
 
@@ -91,7 +91,7 @@ class Log:
         name: str,
         handler: Handler,
         *,
-        filter: LogFilter = ALL,  # noqa: A002 - as `read`
+        filter: LogFilter = ALL,
         after: int = 0,
         lanes: int = 1,
     ) -> Subscription:

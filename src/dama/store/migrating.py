@@ -97,7 +97,7 @@ async def patiently(connection: Connection, act: Callable[[], Awaitable[T]], tel
                 tell(f"waits for another migration: {said}")
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             wait = min(wait * 1.5, LONGEST_WAIT)
-        await clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        await clock.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 2, LONGEST_PAUSE)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PREFIX = "dama"
 RUN = "run"
+# No longer than any that was made: what is longer reaches no database.
+_LENGTHS_OF_ID, _LENGTHS = range(1, 13), range(1, 65)
 SCOPES = ("viewer", "operator", "admin")
 
 
@@ -216,8 +218,7 @@ def _parts_of(text: str | None) -> tuple[str, str] | None:
     """The id and the secret of a token; None when it is none."""
     prefix, _, rest = (text or "").partition("_")
     token_id, _, secret = rest.partition("_")
-    # No longer than any that was made: what is longer reaches no database.
-    is_token = prefix == PREFIX and 0 < len(token_id) <= 12 and 0 < len(secret) <= 64  # noqa: PLR2004
+    is_token = prefix == PREFIX and len(token_id) in _LENGTHS_OF_ID and len(secret) in _LENGTHS
     return (token_id, secret) if is_token and rest.isascii() and rest.isprintable() else None
 
 

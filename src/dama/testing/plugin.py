@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def dama_database_url() -> Iterator[str]:
     """A database of the test's own, with the schema and no rows."""
-    from dama.testing import databases  # noqa: PLC0415 - only for tests that ask for it
+    from dama.testing import databases
 
     url = databases.make()
     yield url
@@ -29,6 +29,6 @@ def dama_database_url() -> Iterator[str]:
 @pytest.fixture
 def dama(dama_database_url: str) -> Stage:
     """Runs tasks on a database of the test's own."""
-    from dama.testing.stage import Stage  # noqa: PLC0415 - as above
+    from dama.testing.stage import Stage
 
     return Stage(dama_database_url)

@@ -142,7 +142,7 @@ class Play(Generic[R]):
         self._advance = advance
         self._deaths = 0
 
-    async def perform(self, url: str, timeout: float) -> Ran[R]:  # noqa: ASYNC109 - it names what is stuck
+    async def perform(self, url: str, timeout: float) -> Ran[R]:
         """Live until it has ended or waits; see `run`."""
         deadline = clock.monotonic() + timeout
         rehearsal.set(self._rehearsal)  # of this task of the loop, and of what it begins

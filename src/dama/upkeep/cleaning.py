@@ -99,7 +99,7 @@ async def clean_always(
         well: Called when it was done.
     """
     while True:
-        await clock.sleep(random.uniform(SOONEST, LATEST))  # noqa: S311 - not a secret
+        await clock.sleep(random.uniform(SOONEST, LATEST))
         done = await clean(store, directories(), keep)
         well()
         if done.bytes:

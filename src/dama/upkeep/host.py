@@ -58,7 +58,7 @@ def kill_mode(unit: Unit) -> str | None:
         return None
     user = ["--user"] if unit.is_user else []
     try:
-        answer = subprocess.run(  # noqa: S603 - the name is the kernel's
+        answer = subprocess.run(
             [systemctl, *user, "show", "--property=KillMode", "--value", unit.name],
             capture_output=True,
             text=True,

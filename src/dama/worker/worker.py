@@ -71,7 +71,7 @@ class Worker:
         labels: Sequence[str] = (),
         park_after: float = PARK_AFTER,
         home: Path | None = None,
-        keep: Keep = Keep(),  # noqa: B008 - it is frozen
+        keep: Keep = Keep(),
         broker: BrokerSource = no_broker,
         gateway_url: str | None = None,
     ) -> None:

@@ -20,9 +20,10 @@ def with_buffers(value: Any) -> Any:
 
 def without_buffers(value: Any) -> Any:
     """The same value with its Buffers as bytes."""
-    if isinstance(value, dict) and len(cast("dict[str, Any]", value)) == 2:  # noqa: PLR2004 - type and data
+    if isinstance(value, dict):
         found = cast("dict[str, Any]", value)
-        if found.get("type") == "Buffer" and isinstance(found.get("data"), list):
+        of_a_buffer = found.keys() == {"type", "data"} and found["type"] == "Buffer"
+        if of_a_buffer and isinstance(found.get("data"), list):
             try:
                 return bytes(found["data"])
             except (TypeError, ValueError):

@@ -96,7 +96,7 @@ class Discovery:
     async def ping(
         self,
         node_id: str,
-        timeout: float,  # noqa: ASYNC109 - None after it
+        timeout: float,
         prefix: str = "",
     ) -> dict[str, Any] | None:
         """Ask a node for a sign of life; times are in milliseconds."""
@@ -209,7 +209,7 @@ class Discovery:
         while True:
             interval = self._broker.options.heartbeat_interval
             # Not all nodes at the same moment.
-            await asyncio.sleep(interval * random.uniform(0.95, 1.05))  # noqa: S311 - no secret
+            await asyncio.sleep(interval * random.uniform(0.95, 1.05))
             load = os.getloadavg()[0] / (os.cpu_count() or 1) * 100
             try:
                 await self._transit.publish("HEARTBEAT", {"cpu": round(min(load, 100))})

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 _OPENING, _CLOSING = (b"{", b"["), (b"}", b"]")
 LONGEST_VALUE = 1000
+BELOW_THE_TOP = 2  # levels
 
 
 def envelope(body: bytes) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def _top_level(body: bytes) -> Iterator[bytes | None]:
                 return
         elif token in _OPENING:
             depth += 1
-            if depth == 2:  # noqa: PLR2004 - the first below the top
+            if depth == BELOW_THE_TOP:
                 yield None
         elif depth == 1:
             yield token

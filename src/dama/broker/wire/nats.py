@@ -132,7 +132,7 @@ class NatsTransporter:
         Raises:
             DisconnectedError: The bus was left, or is away for so long that no more can be kept.
         """
-        from nats.errors import Error  # noqa: PLC0415 - an extra
+        from nats.errors import Error
 
         try:
             await self._client.publish(topic, body)
@@ -141,7 +141,7 @@ class NatsTransporter:
 
     async def flush(self) -> None:
         """Wait until all that was sent has reached the bus."""
-        from nats.errors import Error  # noqa: PLC0415 - an extra
+        from nats.errors import Error
 
         try:
             await self._client.flush(CONNECT_SECONDS)
@@ -169,8 +169,8 @@ def _library() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:
         InvalidDefinitionError: It is not installed.
     """
     try:
-        from nats.aio.client import Client  # noqa: PLC0415 - an extra
-        from nats.errors import Error  # noqa: PLC0415
+        from nats.aio.client import Client
+        from nats.errors import Error
     except ImportError as error:
         raise InvalidDefinitionError(
             "The client of NATS is not installed.", 'pip install "dama-controller[nats]"'

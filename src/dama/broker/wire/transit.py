@@ -152,7 +152,7 @@ class Transit:
         """Send an event to nodes, each with the groups of its listeners."""
         await self.exchange.send_event(call, targets)
 
-    async def ping(self, node_id: str, timeout: float) -> dict[str, Any] | None:  # noqa: ASYNC109 - None after it
+    async def ping(self, node_id: str, timeout: float) -> dict[str, Any] | None:
         """Ask a node for a sign of life."""
         return await self.discovery.ping(node_id, timeout)
 

@@ -74,7 +74,7 @@ def _plain(value: object) -> object:
     elif isinstance(value, PathLike):
         plain = fspath(cast("PathLike[str]", value))
     else:
-        from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only for values that need it
+        from pydantic_core import to_jsonable_python
 
         plain = to_jsonable_python(value)
     if flaw := _not_finite(plain, DEEPEST):

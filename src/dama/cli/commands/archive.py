@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dama.store.archive import Moved
 
 
-def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:  # noqa: ARG001 - click calls it so
+def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     from dama.config.duration import parse_duration
 
     return timedelta(seconds=parse_duration(value, of="--older-than"))

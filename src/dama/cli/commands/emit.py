@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @json_option()
 @click.pass_obj
-def emit(  # noqa: PLR0913 - one argument an option
+def emit(
     session: Session,
     context_id: int,
     type_: str,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--at", type=int, metavar="EVENT", help="Up to this event only.")
 @json_option("Print JSON lines: one event a line.")
 @click.pass_obj
-def events(  # noqa: PLR0913 - a parameter for each option
+def events(
     session: Session,
     context_id: int | None,
     *,

@@ -53,7 +53,7 @@ def _byte_range(
 @click.option("--run", "epoch", type=int, metavar="EPOCH", help="Of an earlier run.")
 @json_option("Print which files there are, and how large.")
 @click.pass_obj
-def logs(  # noqa: PLR0913 - a parameter for each option
+def logs(
     session: Session,
     context_id: int,
     *,

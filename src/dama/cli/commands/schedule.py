@@ -86,7 +86,7 @@ def schedule() -> None:
 )
 @json_option()
 @click.pass_obj
-def add(  # noqa: PLR0913 - one for each option
+def add(
     session: Session,
     name: str,
     task: str,

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Only say where it is.")
 @json_option()
 @click.pass_obj
-def scrub(  # noqa: PLR0913 - one for each option
+def scrub(
     session: Session,
     context: int | None,
     *,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @click.option("--at", type=int, metavar="EVENT", help="As it was after this event.")
 @json_option("Print one JSON document; it always does.")
 @click.pass_obj
-def state(session: Session, context_id: int, *, name: str, at: int | None, as_json: bool) -> None:  # noqa: ARG001 - JSON it is anyway
+def state(session: Session, context_id: int, *, name: str, at: int | None, as_json: bool) -> None:
     """Show the state of a context: the fold of its events."""
     from dama.operations import contexts
 
