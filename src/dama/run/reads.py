@@ -53,7 +53,7 @@ async def time_of(execution: Execution) -> datetime:
 
 async def random_number() -> float:
     """At least 0 and below 1."""
-    return random.random()  # noqa: S311 - not a secret
+    return random.random()
 
 
 async def random_uuid() -> uuid.UUID:
