@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos soak storm replay coverage check lint types imports package tracked format bench reference lock clean rebuild
+.PHONY: help demo test chaos outages soak storm replay coverage check lint types imports package tracked format bench reference lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -26,6 +26,10 @@ demo: .venv/project ## Load a year of flights into a database of its own and sho
 
 chaos: .venv/dev .venv/project ## Outages, cancelled statements, dying workers (ARGS="--minutes 30")
 	@$(BIN)/python -m tests.acceptance.chaos $(ARGS)
+
+outages: .venv/dev .venv/project ## One outage at each moment of a run (SECONDS="35 70 120")
+	@OUTAGES="$(or $(SECONDS),35 70 120)" \
+	  $(BIN)/python -m pytest --numprocesses=8 tests/integration/test_outages.py $(ARGS)
 
 soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (ARGS="--programs 100")
 	@$(BIN)/python -m tests.acceptance.program_soak $(ARGS)

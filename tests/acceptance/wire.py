@@ -5,6 +5,8 @@ What the program sends is looked at on its way. The next message that holds a wo
 - "request": it does not reach the server;
 - "answer": the server has done what it says, and the answer is lost;
 - "wait": it has reached the server, and the connection breaks before the server is done.
+
+The wire may also be gone for a while: all connections break, and nobody answers.
 """
 
 import socket
@@ -34,6 +36,8 @@ class Wire:
         self.server = str(Path(host, ".s.PGSQL.5432"))
         self._word: bytes | None = None
         self._what = ""
+        self._stays_away = self._is_away = False
+        self._ends: set[socket.socket] = set()
         folder.mkdir()
         self._listener = socketserver.ThreadingUnixStreamServer(
             str(folder / ".s.PGSQL.5432"), self._carry
@@ -41,9 +45,19 @@ class Wire:
         self._listener.daemon_threads = True
         threading.Thread(target=self._listener.serve_forever, daemon=True).start()
 
-    def cut(self, word: bytes, what: str) -> None:
-        """Cut the next message that holds a word; see the top of this file."""
-        self._what, self._word = what, word
+    def cut(self, word: bytes, what: str, *, stays_away: bool = False) -> None:
+        """Cut the next message that holds a word, perhaps all else too; see the top."""
+        self._what, self._stays_away, self._word = what, stays_away, word
+
+    def leave(self) -> None:
+        """Be gone."""
+        self._is_away = True
+        for end in [*self._ends]:
+            _end(end)
+
+    def come_back(self) -> None:
+        """Be there again."""
+        self._is_away = False
 
     def close(self) -> None:
         """Accept no more."""
@@ -52,6 +66,9 @@ class Wire:
 
     def _carry(self, client: socket.socket, _address: object, _listener: object) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
+            self._ends |= {client, server}
+            if self._is_away:
+                return
             server.connect(self.server)
             back = _Back(server, client)
             back.start()
@@ -65,6 +82,7 @@ class Wire:
             _end(client)
             _end(server)
             back.join()
+            self._ends -= {client, server}
 
     def _cut(self, data: bytes, server: socket.socket, back: "_Back") -> None:
         back.muted = True
@@ -72,6 +90,8 @@ class Wire:
             server.sendall(data)
         if self._what == "answer":
             back.answered.wait()
+        if self._stays_away:
+            self.leave()
         self.cuts += 1
 
 

@@ -28,6 +28,7 @@ Row = tuple[Any, ...]
 Params = Mapping[str, object]
 
 PATIENCE = 60.0
+CONNECTION_SECONDS = 30.0  # of the patience, until one is made or free
 PREPARE_AFTER = 5
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
@@ -47,7 +48,7 @@ class Database:
         conninfo: As libpq takes it.
         is_pooled: Whether a pooler of transactions is in between: the next statement may go to
             another session, so nothing is prepared, and nobody can listen.
-        patience: Seconds that an outage may last before it becomes an error.
+        patience: Seconds that an outage may last before it becomes an error; a minute by default.
         connections: The least and the most of them.
         name: What they are called in `pg_stat_activity`.
     """
@@ -57,20 +58,21 @@ class Database:
         conninfo: str,
         *,
         is_pooled: bool = False,
-        patience: float = PATIENCE,
+        patience: float | None = None,
         connections: tuple[int, int] = (1, 8),
         name: str = "dama",
     ) -> None:
         self.conninfo = conninfo
         self.is_pooled = is_pooled
         self.prepare_threshold = None if is_pooled else PREPARE_AFTER
-        self._patience = patience
+        self._patience = PATIENCE if patience is None else patience
         self._waiting = asyncio.Semaphore(MOST_WAITING)
         self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
             conninfo,
             min_size=connections[0],
             max_size=connections[1],
             open=False,
+            timeout=CONNECTION_SECONDS,
             configure=session.begin_plainly if is_pooled else partial(session.pin, alone=True),
             kwargs={
                 "autocommit": True,

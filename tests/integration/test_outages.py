@@ -1,0 +1,228 @@
+"""One outage of PostgreSQL, at each moment of a run, in each mode: it ends once, as if nothing was.
+
+The moment is a message on the wire: it is lost on its way to the server, or the server does what it
+says and its answer is lost; and from then on nobody answers for a while. Here that while and all
+that measures it are a twentieth of what they are elsewhere; `make outages` takes 35, 70 and 120 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import time
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+
+from dama.definitions.registry import Registry
+from dama.domain.event import Event
+from dama.run.starts import start_of
+from dama.store import Store
+from dama.worker.worker import Worker
+from tests.acceptance.wire import Wire
+from tests.integration import outage_jobs as jobs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG = [float(seconds) for seconds in os.environ.get("OUTAGES", "").split()]
+SECONDS = LONG or [1.8]  # longer than a connection and a statement are waited for
+PATIENCE = 60.0
+# What is in the message of a moment. The run is parked in the wait for its signal.
+OF_ALL = {
+    "claim": b"claim_runs",
+    "begin": b":STARTED",
+    "retry": b"SET state = 'retrying'",
+    "retrying": b":RETRYING",
+    "settle": b":FINAL",
+}
+OF_PYTHON = {
+    "step": b"/first:DONE",
+    "spawn": b":SPAWNED",
+    "row": b"INSERT INTO rows_of_steps",
+    "commit": b"COMMIT\0",
+    "park": b"park_run",
+    "step after replay": b"/last:DONE",
+}
+OF_PROCESSES = {"bind": b"SET host = coalesce(w.place"}
+OF_PROGRAMS = {"ship": b'"tick"'}
+MOMENTS = {
+    jobs.loop: OF_ALL | OF_PYTHON,
+    jobs.thread: OF_ALL | OF_PYTHON,
+    jobs.process: OF_ALL | OF_PYTHON | OF_PROCESSES,
+    jobs.program: OF_ALL | OF_PROCESSES | OF_PROGRAMS,
+}
+EVENTS = """
+SELECT type, meta ->> 'idempotency_key', payload FROM _data_manager_admin.event_store_prototype
+ WHERE etl_context_id = %s ORDER BY version
+"""
+CHILDREN = "SELECT count(*) FROM _data_manager_admin.etl_context WHERE parent_id = %s"
+LEFT = "SELECT count(*) FROM _data_manager_admin.run_queue WHERE root_context_id = %s"
+
+
+class Cell:
+    """A run, its worker, and the wire between that and the server.
+
+    Args:
+        folder: Of its own.
+        url: Of the database.
+        task: What runs.
+        moment: When the outage begins; `waiting` is while it waits for its signal.
+        what: What becomes of the message.
+    """
+
+    def __init__(self, folder: Path, url: str, task, moment: str, what: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.task = task
+        self.moment = moment
+        self.what = what
+        folder.mkdir()
+        self.wire = Wire(folder / "wire", url)
+
+    async def check(self, seconds: float) -> None:
+        """Run it with an outage, and see that it ends as without."""
+        try:
+            context = await self._run(seconds)
+        finally:
+            await asyncio.to_thread(self.wire.close)
+        async with await psycopg.AsyncConnection.connect(self.url) as connection:
+            await self._check(connection, context)
+
+    async def _run(self, seconds: float) -> int:
+        async with Store.opened(self.url) as near, Store.opened(self.wire.url) as store:
+            start = start_of(self.task, {"folder": str(self.folder)})
+            (context,) = await near.start([start])
+            word = MOMENTS[self.task].get(self.moment)
+            if word is not None:
+                self.wire.cut(word, self.what, stays_away=True)
+            worker = Worker(store, Registry([jobs.jobs]), root=context, park_after=0)
+            async with worker.working(), asyncio.TaskGroup() as group:
+                group.create_task(self._outage(near, context, seconds))
+                await self._let_go_on(near, context)
+                await until(lambda: self._has_ended(near, context), "the end")
+        return context
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.task.name}, {self.moment}, {self.what} lost"
+
+    async def _outage(self, near: Store, context: int, seconds: float) -> None:
+        if self.moment == "waiting":
+            await until(lambda: self._waits(near, context), "the wait")
+            self.wire.leave()
+        else:
+            await until(lambda: self.wire.cuts, "the moment")
+        await asyncio.sleep(seconds)
+        self.wire.come_back()
+
+    async def _let_go_on(self, near: Store, context: int) -> None:
+        """The signal comes when the run waits for it, in the middle of the outage if it is then."""
+        if self.task is jobs.program:
+            await until((self.folder / "first").exists, "the program")
+            (self.folder / "go").touch()
+            return
+        await until(lambda: self._waits(near, context), "the wait")
+        if self.moment == "waiting":
+            await until(lambda: self.wire._is_away, "the outage")
+        await near.append(context, [Event("go")])
+
+    async def _waits(self, near: Store, context: int) -> bool:
+        found = await near.context(context)
+        kinds = [event.type.rpartition(":")[2] for event in await near.events(context)]
+        return found.run is not None and found.run.state == "waiting" and "WAITING" in kinds
+
+    async def _has_ended(self, near: Store, context: int) -> bool:
+        return (await near.context(context)).status != "OPEN"
+
+    async def _check(self, connection, context: int) -> None:
+        async def rows(query: str, *values: object) -> list[tuple]:
+            return await (await connection.execute(query, values)).fetchall()
+
+        events = await rows(EVENTS, context)
+        kinds = [type_.removeprefix(self.task.name) for type_, _, _ in events]
+        told = " ".join(kinds)
+        assert events[-1][0] == f"{self.task.name}:FINAL", told
+        assert events[-1][2] == [7, 42], told
+        assert [kinds.count(kind) for kind in (":INITIAL", ":RETRYING", ":FINAL", ":ERROR")] == [
+            1, 1, 1, 0
+        ], told  # fmt: skip
+        assert await rows(LEFT, context) == [(0,)], told
+        keys = [key for _, key, _ in events if key]
+        assert len(set(keys)) == len(keys), told
+        if self.task is jobs.program:
+            assert (self.folder / "first").read_text() == "xx", told  # one of each attempt
+            assert [payload for type_, _, payload in events if type_ == "tick"] == [1, 2, 3] * 2
+            return
+        done = [kinds.count(f"/{name}:DONE") for name in ("first", "row", "last")]
+        assert done == [1, 1, 1], told
+        assert (self.folder / "first").read_text() == "x", told
+        assert (self.folder / "last").read_text() == "x", told
+        assert await rows(CHILDREN, context) == [(1,)], told
+        stored = "SELECT count(*) FROM rows_of_steps WHERE name = %s"
+        assert await rows(stored, self.folder.name) == [(1,)], told
+
+
+async def until(condition, what: str) -> None:
+    """Ask until it is so, longer than any outage."""
+    deadline = time.monotonic() + PATIENCE + 3 * max(SECONDS)
+    while True:
+        found = condition()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return
+        assert time.monotonic() < deadline, f"{what} never came"
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def limits(monkeypatch) -> None:
+    """What an outage is compared with is as much shorter as the outage."""
+    if not LONG:
+        monkeypatch.setenv(jobs.IS_SHORTENED, "yes")
+        for name, value in jobs.SHORTENED.items():
+            monkeypatch.setattr(name, value)
+
+
+def cells() -> list[object]:
+    """The table: both fates of each message in a long run, one or the other in a short one."""
+    fates = ("request", "answer") if LONG else ("in turn",)
+    return [
+        pytest.param(task, seconds, fate, id=f"{task.name}-{seconds:g}-{fate}")
+        for seconds in SECONDS
+        for task in MOMENTS
+        for fate in fates
+    ]
+
+
+def moments_of(task) -> list[str]:
+    """Those of a mode; a short run leaves out what is the worker's alone where others have it."""
+    moments = [*MOMENTS[task], *([] if task is jobs.program else ["waiting"])]
+    if task is jobs.process and not LONG:
+        return [moment for moment in moments if moment not in {"claim", "retry", "retrying"}]
+    return moments
+
+
+@pytest.mark.timeout(120 + 6 * max(SECONDS))
+@pytest.mark.parametrize(("task", "seconds", "fate"), cells())
+async def test_an_outage_at_any_moment_is_survived(
+    database_url, tmp_path, limits, task, seconds, fate
+):
+    """The moments of one mode at once, each with a worker of its own."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("CREATE TABLE rows_of_steps (name text)")
+    fates = cycle(["request", "answer"] if fate == "in turn" else [fate])
+    table = [
+        Cell(tmp_path / str(number), database_url, task, moment, next(fates))
+        for number, moment in enumerate(moments_of(task))
+    ]
+    ends = await asyncio.gather(*(cell.check(seconds) for cell in table), return_exceptions=True)
+    faults = [
+        f"{cell.name}: {end!r}" for cell, end in zip(table, ends, strict=True) if end is not None
+    ]
+    assert not faults, "\n".join(faults)
