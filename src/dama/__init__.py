@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dama.client.sync import SyncClient, SyncHandle
     from dama.definitions.part import Part
     from dama.definitions.service import Service
+    from dama.definitions.step import StepDefinition, step
     from dama.definitions.task import TaskDefinition
     from dama.domain.event import ABSENT, Event, StoredEvent
     from dama.domain.slice import Slice, combine, each
@@ -48,6 +49,7 @@ _HOMES = {
     "RunError": "dama.run.errors",
     "Service": "dama.definitions.service",
     "Slice": "dama.domain.slice",
+    "StepDefinition": "dama.definitions.step",
     "StoredEvent": "dama.domain.event",
     "SubtaskError": "dama.run.errors",
     "SyncClient": "dama.client.sync",
@@ -61,6 +63,7 @@ _HOMES = {
     "each": "dama.domain.slice",
     "frame": "dama.client.frames",
     "start_many": "dama.operations.tasks",
+    "step": "dama.definitions.step",
 }
 
 __all__ = [
@@ -79,6 +82,7 @@ __all__ = [
     "RunError",
     "Service",
     "Slice",
+    "StepDefinition",
     "StoredEvent",
     "Stream",
     "SubtaskError",
@@ -93,6 +97,7 @@ __all__ = [
     "each",
     "frame",
     "start_many",
+    "step",
 ]
 
 

@@ -154,6 +154,7 @@ PAGES = {
         others={"js": "NATS is not there: tests/interop has it"},
         shown="dama call",
     ),
+    "docs/howto/tasks.md": Page(keeps=(Run(),)),
     "docs/howto/testing.md": Page(keeps=(Run(),)),
     "docs/howto/workers.md": Page(
         files=SMALL_PROJECT,

@@ -34,6 +34,16 @@ async def insert_async(connection: Any, rows: list[int]) -> str:
     return f"{connection} {rows}"
 
 
+@dama.step
+async def fetch_step(url: str, *, page: int = 1) -> list[int]:
+    return [len(url) * page]
+
+
+@dama.step(retries=3, backoff="5s", retry_on=OSError)
+def store_step(rows: list[int]) -> int:
+    return len(rows)
+
+
 @mistakes.task
 async def load(task: Task, year: int, *, dry: bool = False) -> int:
     rows = await task.step("fetch", fetch, "url", page=2)
@@ -43,6 +53,16 @@ async def load(task: Task, year: int, *, dry: bool = False) -> int:
     assert_type(await task.transaction("insert", insert_async, rows), str)
     assert_type(await task.step("insert", insert, rows, transactional=True), int)
 
+    assert_type(await fetch_step("url", page=2), list[int])
+    assert_type(await task.step("fetch", fetch_step, "url", page=2), list[int])
+    assert_type(await task.step("store", store_step, rows), int)
+    assert_type(await task.step("store", dama.step(store, retries=1), rows), int)
+
+    await fetch_step(5)  # pyright: ignore[reportArgumentType]
+    await fetch_step("url", pages=2)  # pyright: ignore[reportCallIssue]
+    await task.step("fetch", fetch_step, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    dama.step(retrys=3)  # pyright: ignore[reportCallIssue]
+    dama.step(backoff=[1])  # pyright: ignore[reportArgumentType]
     await task.step("fetch", fetch, 5)  # pyright: ignore[reportCallIssue, reportArgumentType]
     await task.step("fetch", fetch)  # pyright: ignore[reportCallIssue]
     await task.step("fetch", fetch, "url", pages=2)  # pyright: ignore[reportCallIssue]
@@ -57,6 +77,8 @@ async def load(task: Task, year: int, *, dry: bool = False) -> int:
 def load_blocking(task: SyncTask, year: int) -> str:
     rows = task.step("rows", list, [year])
     assert_type(task.step("store", store, [1]), int)
+    assert_type(store_step([1]), int)
+    store_step("rows")  # pyright: ignore[reportArgumentType]
     assert_type(task.transaction("insert", insert, [1]), int)
     assert_type(task.run(load, {"year": 1}), int)
 

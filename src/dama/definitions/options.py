@@ -129,8 +129,8 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
             settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
         ),
         crashes=settings.get("crashes", defaults.crashes),
-        retry_on=_exceptions(settings.get("retry_on", defaults.retry_on)),
-        fail_on=_exceptions(settings.get("fail_on", defaults.fail_on)),
+        retry_on=exceptions(settings.get("retry_on", defaults.retry_on)),
+        fail_on=exceptions(settings.get("fail_on", defaults.fail_on)),
         concurrency=settings.get("concurrency"),
         concurrency_key=settings.get("concurrency_key"),
         singleton=settings.get("singleton"),
@@ -202,5 +202,6 @@ def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
     return frozenset(labels)
 
 
-def _exceptions(value: Exceptions | type[BaseException]) -> Exceptions:
+def exceptions(value: Exceptions | type[BaseException]) -> Exceptions:
+    """One class or several, as several."""
     return value if isinstance(value, tuple) else (value,)

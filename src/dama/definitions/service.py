@@ -27,6 +27,7 @@ from dama.definitions.docstring import parse_docstring
 from dama.definitions.errors import DuplicateNameError
 from dama.definitions.options import TaskSettings, read_options
 from dama.definitions.part import Part, PartSettings
+from dama.definitions.step import StepDefinition
 from dama.definitions.task import TaskDefinition
 from dama.errors import InvalidDefinitionError
 
@@ -215,6 +216,10 @@ class Service(Part):
     def _define(
         self, name: str, function: Callable[..., object], settings: TaskSettings
     ) -> TaskDefinition[Any]:
+        if isinstance(function, StepDefinition):
+            raise InvalidDefinitionError(
+                f"{self.name}.{name} is a step already.", "Leave out one decorator."
+            )
         options = read_options(f"{self.name}.{name}", settings)
         return self._keep(name, TaskDefinition[Any](self.name, name, function, options))
 

@@ -10,15 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from datetime import datetime
+from typing import Any, cast
 
 from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-
+LONGEST_DELAY = 1e9  # seconds
 _NUMBER = re.compile(r"#\d+$")
 
 
@@ -46,6 +44,21 @@ class Entry:
     args: str | None = None
     place: str = ""
     within: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tries:
+    """The tries of a step that failed within an attempt.
+
+    Attributes:
+        count: How many.
+        failed_at: When the last one failed, by the clock of the database.
+        delay: Seconds from then until the next one begins.
+    """
+
+    count: int
+    failed_at: datetime
+    delay: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +90,7 @@ class Journal:
         entries: What was recorded, in its order, without what is tried again.
         failures: The payload and the meta of the failures among them, by key.
         tried: The keys of steps that failed and are tried again.
+        tries: Of those that are tried again within the attempt, by key.
         attempts_failed: How many attempts have failed since the start, or since it was resumed.
         began: The id of the first event.
         has_news: Whether an event from outside came after all that the runs have recorded.
@@ -86,6 +100,7 @@ class Journal:
         self.entries: list[Entry] = []
         self.failures: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self.tried: set[str] = set()
+        self.tries: dict[str, Tries] = {}
         self.attempts_failed = 0
         self.began: int | None = None
         self.has_news = False
@@ -123,6 +138,8 @@ class Journal:
         self.attempts_failed = (
             0 if kind == "RESUMED" else self.attempts_failed + (kind == "RETRYING")
         )
+        if kind in {"RETRYING", "RESUMED"}:
+            self.tries.clear()
         found = step_key(event.type)
         if found is not None:
             self._take_step(event, *found, meta)
@@ -176,11 +193,18 @@ class Journal:
         if "raised" in meta and "epoch" in meta:
             self.failures[key] = (event.payload, meta)
             self._enter(event, key, "FAILED", meta)
-        else:
-            self.tried.add(key)
+            return
+        self.tried.add(key)
+        delay = _delay(event.payload)
+        if delay is not None and "epoch" in meta:
+            count = self.tries[key].count if key in self.tries else 0
+            self.tries[key] = Tries(count + 1, event.created_at, delay)
+            self._try_again(meta, key)
 
-    def _try_again(self, meta: Mapping[str, object]) -> None:
+    def _try_again(self, meta: Mapping[str, object], step: str | None = None) -> None:
         """An attempt has failed: what it failed with is tried again, and what it outlived is not.
+
+        The same of a try of a step, among the parts of the step.
 
         It outlived a failure when the branch that met it, or one above, continued to something
         else. An attempt may have several epochs: its worker died, or its process was taken over.
@@ -191,6 +215,9 @@ class Journal:
         kept: list[Entry] = []
         later: set[str] = set()
         for number, entry in reversed([*enumerate(self.entries)]):
+            if step is not None and step not in entry.within:
+                kept.append(entry)
+                continue
             is_unoutlived = number >= self._outlived and later.isdisjoint(_above(entry.place))
             if entry.kind == "FAILED" and (entry.key in fatal or is_unoutlived):
                 self.failures.pop(entry.key, None)
@@ -198,8 +225,11 @@ class Journal:
                 continue
             later.add(entry.place)
             kept.append(entry)
+        gone = len(self.entries) - len(kept)
         self.entries = kept[::-1]
-        self._outlived = len(self.entries)
+        # A try of a step leaves what is outlived by the attempt as it is.
+        is_attempt = step is None
+        self._outlived = len(self.entries) if is_attempt else max(self._outlived - gone, 0)
 
     def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
         self.tried.discard(key)
@@ -231,6 +261,15 @@ def _keys(value: object) -> tuple[str, ...]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _delay(payload: object) -> float | None:
+    if not isinstance(payload, Mapping):
+        return None
+    delay = cast("Mapping[str, object]", payload).get("delay")
+    if isinstance(delay, bool) or not isinstance(delay, int | float):
+        return None
+    return float(delay) if 0 <= delay <= LONGEST_DELAY else None
 
 
 def _integer(value: object) -> int:

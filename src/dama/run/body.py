@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.contained import contained, settled
+from dama.run.decorated import calling
 from dama.run.errors import ParkSignal
 from dama.run.sync_task import SyncTask
 from dama.run.task import Task
@@ -45,7 +46,7 @@ async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
     stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(task.name)
     if stub:
         return await settled(stub(**arguments))
-    with execution.branches.body(is_threaded=not task.is_async):
+    with execution.branches.body(is_threaded=not task.is_async), calling(execution):
         if task.is_async:
             with contained():
                 value = await cast("Awaitable[Any]", task.function(Task(execution), **arguments))

@@ -204,6 +204,23 @@ class Replay:
         record = self._records.get(key)
         return record is not None and self._is_forgiven(record)
 
+    def again(self, key: str, entries: Sequence[Entry]) -> None:
+        """A step is tried again: what its parts have recorded is theirs again, in any order.
+
+        Args:
+            key: Of the step.
+            entries: Those of its parts that are not tried again themselves.
+        """
+        parts = {entry.key for entry in (*self._entries, *entries) if key in entry.within}
+        for record in [self._records.pop(part) for part in parts if part in self._records]:
+            unclaimed = self._unclaimed[_base(record.key)][record.place]
+            unclaimed[:] = [each for each in unclaimed if each is not record]
+        for entry in entries:
+            self._entries.append(entry)
+            self._is_taken.append(1)
+            self._add(len(self._entries) - 1, entry)
+        self._advance()
+
     def refuse_left(self) -> None:
         """The function has returned: nothing that was recorded is left.
 

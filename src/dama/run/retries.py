@@ -1,9 +1,9 @@
-"""Retries: what follows an attempt that failed."""
+"""Retries: what follows an attempt of a task, or a try of a step, that failed."""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dama.definitions.errors import UndeclaredCommandError
 from dama.domain.outcome import Failed, Outcome, Retry, backoff
@@ -17,9 +17,43 @@ if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
 
 
+class Tried(Protocol):
+    """What says how often something is tried: the options of a task or of a step."""
+
+    @property
+    def retries(self) -> int:
+        """How many further tries follow a first one that failed."""
+        ...
+
+    @property
+    def backoff(self) -> float:
+        """Seconds before the second try."""
+        ...
+
+    @property
+    def max_backoff(self) -> float:
+        """The longest wait between two of them."""
+        ...
+
+    @property
+    def retry_on(self) -> tuple[type[BaseException], ...]:
+        """Only these errors are worth a further one."""
+        ...
+
+    @property
+    def fail_on(self) -> tuple[type[BaseException], ...]:
+        """These never are."""
+        ...
+
+
 def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException) -> Outcome:
     """Another attempt, or the end."""
-    options = task.options
+    delay = delay_after(task.options, attempt, error)
+    return Failed(error) if delay is None else Retry(error, delay)
+
+
+def delay_after(options: Tried, attempt: int, error: BaseException) -> float | None:
+    """Seconds until the next try; None when there is none."""
     leaves = _leaves(error)
     hopeless = any(isinstance(leaf, (*options.fail_on, *HOPELESS)) for leaf in leaves)
     hopeless = hopeless or not all(
@@ -27,12 +61,12 @@ def after_failure(task: TaskDefinition[Any], attempt: int, error: BaseException)
     )
     hopeless = hopeless or any(isinstance(e, ProgramError) and e.is_final for e in leaves)
     if hopeless or attempt > options.retries:
-        return Failed(error)
+        return None
     pauses = [leaf.after for leaf in leaves if isinstance(leaf, Wish) and leaf.after is not None]
     if pauses:
-        return Retry(error, max(pauses))
+        return max(pauses)
     jitter = random.random()
-    return Retry(error, backoff(attempt, options.backoff, options.max_backoff, jitter))
+    return backoff(attempt, options.backoff, options.max_backoff, jitter)
 
 
 def _is_worth_it(error: BaseException, retry_on: tuple[type[BaseException], ...]) -> bool:

@@ -16,12 +16,15 @@ import msgspec
 
 from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
+from dama.definitions.step import opened
 from dama.errors import UnavailableError
 from dama.run.branch import inside
 from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
+from dama.run.limit import NO_LIMIT, Limit
 from dama.run.replay import ANY_ARGS, NO_ARGS, Asked
 from dama.run.threads import BlockingCall
+from dama.run.tries import is_tried_again, pause
 from dama.store.errors import (
     DatabaseUnreachableError,
     IdempotencyConflictError,
@@ -43,6 +46,7 @@ async def do_step(
     execution: Execution,
     name: str,
     function: Callable[..., Any],
+    /,
     *args: Any,
     transactional: bool,
     **kwargs: Any,
@@ -55,7 +59,7 @@ async def do_step(
         Exception: What the function raised.
     """
     digest = digest_of(execution, args, kwargs)
-    key, asked = execution.bind("step", name, function=name_of(function), args=digest)
+    key, asked = execution.bind("step", name, function=name_of(opened(function)[0]), args=digest)
     return await do_bound(
         execution, key, asked, function, *args, transactional=transactional, **kwargs
     )
@@ -66,11 +70,13 @@ async def do_bound(
     key: str,
     asked: Asked,
     function: Callable[..., Any],
+    /,
     *args: Any,
     transactional: bool,
     **kwargs: Any,
 ) -> Any:
     """Do a step whose key is known; see `do_step`."""
+    function, options = opened(function)
     result = ResultType[Any](f"{execution.claim.task}/{key}", function)
     with execution.pending.acting():
         has_failed = execution.replay.has(key, "FAILED")
@@ -80,34 +86,46 @@ async def do_bound(
             raise failed_again(execution, key)
         if is_done:
             return result.decode(execution.journal.results[key])
-        try:
-            does = _stood_in(execution, key, asked, function)
-            call = partial(does, *args, **kwargs)
-            if transactional:
-                call = partial(does, **kwargs)
-                return await _transactional(execution, _Step(key, asked, call, args, result))
-            with inside(key):
-                value = await _called(execution, call)
-            encoded = result.encode(value)
-            await execution.replay.all(asked)
-            await execution.writer.append(_done(execution, key, encoded, asked))
-            return result.decode(encoded)
-        except Exception as error:
-            if execution.is_closed:
-                raise LostSignal from error
-            await note_failure(execution, key, error, asked)
-            raise
+    step = _Step(key, asked, function, args, kwargs, result, is_transactional=transactional)
+    step.limit = Limit(f"{execution.claim.task}/{key}", options.timeout)
+    while True:
+        await pause(execution, key)
+        with execution.pending.acting():
+            try:
+                return await _try(execution, step)
+            except Exception as error:
+                if execution.is_closed:
+                    raise LostSignal from error
+                if not await is_tried_again(execution, key, options, error):
+                    await note_failure(execution, key, error, asked)
+                    raise
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Step:
-    """A transactional step."""
+    """A step that is not done yet."""
 
     key: str
     asked: Asked
-    call: Callable[..., Any]
+    function: Callable[..., Any]
     args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     result: ResultType[Any]
+    is_transactional: bool
+    limit: Limit = NO_LIMIT
+
+
+async def _try(execution: Execution, step: _Step) -> Any:
+    """Do it, and record it with its result."""
+    does = _stood_in(execution, step.key, step.asked, step.function)
+    if step.is_transactional:
+        return await _transactional(execution, step, partial(does, **step.kwargs))
+    with inside(step.key):
+        value = await _called(execution, partial(does, *step.args, **step.kwargs), step.limit)
+    encoded = step.result.encode(value)
+    await execution.replay.all(step.asked)
+    await execution.writer.append(_done(execution, step.key, encoded, step.asked))
+    return step.result.decode(encoded)
 
 
 def digest_of(
@@ -173,24 +191,26 @@ async def note_failure(execution: Execution, key: str, error: Exception, asked: 
     )
 
 
-async def _called(execution: Execution, call: Callable[[], Any]) -> Any:
+async def _called(execution: Execution, call: Callable[[], Any], limit: Limit) -> Any:
     if is_async(call):
-        with contained():
-            return await call()
-    return await settled(await execution.threads.call(BlockingCall(call)))
+        async with limit.held():
+            with contained():
+                return await call()
+    return await settled(await execution.threads.call(BlockingCall(call), limit))
 
 
-async def _transactional(execution: Execution, step: _Step) -> Any:
+async def _transactional(execution: Execution, step: _Step, call: Callable[..., Any]) -> Any:
     """Do it in one commit with its event; again when the server went away before the commit."""
     await execution.writer.is_started()
     outages, key = 0, step.key
     while True:
         try:
-            encoded = await _one_commit(execution, step)
+            encoded = await _one_commit(execution, step, call)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
-        except IdempotencyConflictError:
-            # An earlier try, whose connection was lost, has committed while this one waited.
+        except (IdempotencyConflictError, TimeoutError):
+            # An earlier try, whose connection was lost, has committed while this one waited; or
+            # this one has, when its time was over.
             journal = await execution.recorded()
             if key not in journal.results:
                 raise
@@ -208,7 +228,7 @@ async def _transactional(execution: Execution, step: _Step) -> Any:
         return step.result.decode(encoded)
 
 
-async def _one_commit(execution: Execution, step: _Step) -> object:
+async def _one_commit(execution: Execution, step: _Step, call: Callable[..., Any]) -> object:
     database, name = execution.store.database, execution.application_name
     encoded: list[object] = []
 
@@ -216,25 +236,26 @@ async def _one_commit(execution: Execution, step: _Step) -> object:
         encoded.append(step.result.encode(value))
         return [_done(execution, step.key, encoded[0], step.asked)]
 
-    if is_async(step.call):
+    if is_async(call):
 
         async def in_loop(connection: object) -> list[Append]:
             with contained(), inside(step.key):
-                value = await step.call(connection, *step.args)
+                value = await call(connection, *step.args)
             return recorded(value)
 
-        await commit(database, name, in_loop)
+        async with step.limit.held():
+            await commit(database, name, in_loop)
     else:
 
         def in_thread(connection: object) -> list[Append]:
             with inside(step.key):
-                value = step.call(connection, *step.args)
+                value = call(connection, *step.args)
             return recorded(value)
 
-        blocking = BlockingCall(lambda: commit_blocking(database, name, in_thread, opened))
+        blocking = BlockingCall(lambda: commit_blocking(database, name, in_thread, on_open))
 
-        def opened(end: Callable[[], None]) -> None:
+        def on_open(end: Callable[[], None]) -> None:
             blocking.interrupt = end
 
-        await execution.threads.call(blocking)
+        await execution.threads.call(blocking, step.limit)
     return encoded[0]

@@ -49,11 +49,11 @@ class SyncSubtask(Generic[R]):
 
     def result(self) -> R:
         """Wait for its end and give its result; see `Subtask.result`."""
-        return _answer(self._execution, self._subtask.result())
+        return answer(self._execution, self._subtask.result())
 
     def cancel(self, why: str = "its parent cancelled it") -> None:
         """Cancel it and all below it; see `Subtask.cancel`."""
-        _answer(self._execution, self._subtask.cancel(why))
+        answer(self._execution, self._subtask.cancel(why))
 
 
 class SyncTask(RunFacts):
@@ -273,11 +273,11 @@ class SyncTask(RunFacts):
         self._wait(self._task.log(message, **fields))
 
     def _wait(self, coroutine: Coroutine[Any, Any, V]) -> V:
-        return _answer(self._execution, coroutine)
+        return answer(self._execution, coroutine)
 
 
-def _answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
-    """Let the loop do it, and wait.
+def answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
+    """Let the loop of a run do something, and wait in a thread of it.
 
     Raises:
         LostSignal: The attempt is over, as after a timeout.

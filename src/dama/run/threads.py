@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from dama import clock
 from dama.contained import carried
 from dama.run.errors import LostSignal
+from dama.run.limit import NO_LIMIT, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,10 +106,15 @@ class Threads:
         """Whether one of them has not ended."""
         return bool(self._calls)
 
-    async def call(self, call: BlockingCall) -> Any:
+    async def call(self, call: BlockingCall, limit: Limit = NO_LIMIT) -> Any:
         """Call a function in a thread; when this is cancelled, the thread is told to stop.
 
+        Args:
+            call: The function.
+            limit: How long it may take; then it is stopped, and has ended when this raises.
+
         Raises:
+            TimeoutError: It took longer.
             BaseException: What the function raised.
         """
         loop = asyncio.get_running_loop()
@@ -121,31 +127,35 @@ class Threads:
 
         future.add_done_callback(ended)
         try:
-            value, error = await asyncio.wrap_future(future)
+            async with limit.held():
+                value, error = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             self.tell()
+            raise
+        except TimeoutError:
+            await self.end(only=call)
             raise
         if error is not None:
             raise error
         return value
 
-    def tell(self) -> None:
-        """Tell all of them to stop."""
-        for call in self._calls:
+    def tell(self, only: BlockingCall | None = None) -> None:
+        """Tell all of them to stop, or one."""
+        for call in self._calls if only is None else {only}:
             call.tell()
             if call.interrupt is not None:
                 interrupt, call.interrupt = call.interrupt, None
                 threading.Thread(target=interrupt, name="dama interrupt", daemon=True).start()
 
-    async def end(self, patience: float | None = None) -> bool:
-        """Tell them to stop until they have ended; whether they did within so many seconds."""
+    async def end(self, patience: float | None = None, only: BlockingCall | None = None) -> bool:
+        """Tell them, or one, to stop until they have; whether they did within so many seconds."""
         begun = clock.monotonic()
         say_at = begun + SAY_SECONDS
-        while self._calls:
+        while only in self._calls if only else self._calls:
             now = clock.monotonic()
             if patience is not None and now - begun > patience:
                 return False
-            self.tell()
+            self.tell(only)
             if now >= say_at:
                 say_at = now + SAY_SECONDS
                 _log.warning("%s: its thread does not stop: %s", self._name, self.where())

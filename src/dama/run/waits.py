@@ -40,7 +40,7 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
         wait.until = begun + timedelta(seconds=seconds)
         wait.is_known = True
         left = wait.until - await until_answered(execution.store.now, execution.name)
-        await _pass(execution, left.total_seconds())
+        await let_pass(execution, left.total_seconds())
         wait.is_known = False  # until the function continues
         await execution.replay.turn(key, asked)
         await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
@@ -93,7 +93,7 @@ async def _begin(execution: Execution, key: str, asked: Asked, payload: dict[str
         return waits[key]
 
 
-async def _pass(execution: Execution, seconds: float) -> None:
+async def let_pass(execution: Execution, seconds: float) -> None:
     """Let a time pass; the run leaves memory as soon as nothing else keeps it there."""
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:

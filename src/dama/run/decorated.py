@@ -1,0 +1,62 @@
+"""Decorated steps: what a call of one does within a run."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dama.definitions.step import performing
+from dama.run.errors import TaskUsageError
+from dama.run.steps import do_step
+from dama.run.sync_task import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from dama.definitions.step import StepDefinition
+    from dama.run.execution import Execution
+
+
+@contextmanager
+def calling(execution: Execution) -> Generator[None]:
+    """Call the code of a run: the steps that it calls are steps of the run."""
+    token = performing.set(partial(_perform, execution))
+    try:
+        yield
+    finally:
+        performing.reset(token)
+
+
+def _perform(
+    execution: Execution,
+    step: StepDefinition[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Do the step: give what is awaited in the loop, or wait in a thread.
+
+    Raises:
+        TaskUsageError: A `def` is called in the loop, or a coroutine in a thread.
+    """
+    is_in_loop = _loop() is execution.loop
+    if is_in_loop is not step.is_async:
+        own = getattr(step.function, "__name__", step.name)
+        awaited = "await " if is_in_loop else ""
+        raise TaskUsageError(
+            f"The step {own} is {'a `def`, which would block the loop' if is_in_loop else 'async'}"
+            f", and is called by {'an `async def`' if is_in_loop else 'a `def`'}: "
+            f'write `{awaited}task.step("{own}", {own}, ...)`.',
+        )
+    name = step.named(args, kwargs)
+    ask = partial(do_step, execution, name, step, *args, transactional=False, **kwargs)
+    asked = execution.asks.take(f"{name}(...)", ask)
+    return asked if is_in_loop else answer(execution, asked)
+
+
+def _loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
