@@ -27,6 +27,7 @@ class Vector:
         run: That of `task.dispatch`, which gives epoch and key itself.
         program: That of lines, which do the same.
         sql: That of `dispatch()` and a direct INSERT.
+        cast: That of those that get no text: PostgreSQL or Python has made a value of it before.
     """
 
     text: str
@@ -35,9 +36,12 @@ class Vector:
     run: bool | None = None
     program: bool | None = None
     sql: bool | None = None
+    cast: bool | None = None
 
     def verdict(self, door):
         """What a door says of it."""
+        if self.cast is not None and door in WITHOUT_TEXT:
+            return self.cast
         kind = KINDS_OF_DOORS[door]
         own = getattr(self, kind) if kind else None
         return self.fits if own is None else own
@@ -55,6 +59,7 @@ KINDS_OF_DOORS = {
     "HTTP": None,
     "action": None,
 }
+WITHOUT_TEXT = {"append", "append_events", "dispatch()", "INSERT", "task.dispatch", "action"}
 
 
 def payload(text, fits, **verdicts):
@@ -107,6 +112,9 @@ VECTORS = {
     "a pair": payload(r'"\ud83d\ude00"', OK),
     "control characters": payload(r'"\u0001\u001b[31m\u0085\u202e"', OK),
     "null": payload("null", OK),
+    "a member twice": payload('{"a": 1, "b": {"c": [{"d:": 1, "d:": 1}]}}', NO, cast=OK),
+    "a member twice, once escaped": meta(r'{"a": 1, "\u0061": 2}', NO, cast=OK),
+    "a member in two objects": payload('[{"a": ":"}, {"a": {"a": "a:"}}]', OK),
     "an empty type": typed("", NO),
     "a type of 1,000 bytes": typed("x" * 1000, OK),
     "a type of 1,001 bytes": typed("x" * 1001, NO),

@@ -24,12 +24,15 @@ def read_json(given: str, option: str) -> Any:
     Raises:
         click.BadParameter: It is neither JSON nor a file, or the file holds none.
     """
+    from dama.domain.errors import RepeatedMemberError
     from dama.domain.exact import decode
 
     if given == "-":
         return _decoded(_read_input(option), option, "Standard input")
     try:
         return decode(given)
+    except RepeatedMemberError as error:
+        raise click.BadParameter(f"{_excerpt(given)}: {error}.", param_hint=option) from None
     except ValueError as error:
         if (text := _content(given, option)) is not None:
             return _decoded(text, option, given)

@@ -169,10 +169,13 @@ _WORDS = {"string": "text"}
 
 def _from_json(text: object) -> object:
     """What is no JSON stays a text, and the params model says what it wanted."""
+    from dama.domain.errors import RepeatedMemberError
     from dama.domain.exact import decode
 
     try:
         return decode(text) if isinstance(text, str) else text
+    except RepeatedMemberError:
+        raise
     except ValueError:
         return text
 

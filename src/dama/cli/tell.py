@@ -28,18 +28,11 @@ def is_telling(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
 def tell(arguments: Sequence[str], path: str) -> int:
     """Append the line; give the exit code."""
     type_, *pairs = arguments
-    parts: list[str] = []
-    for pair in pairs:
-        name, found, text = pair.partition("=")
-        if not found or not name:
-            print(  # noqa: T201 - click is not there
-                f"Error: {pair!r} is no name=value.\n"
-                "Write dama emit TYPE name=value ..., such as: dama emit :PROGRESS done=3 total=10",
-                file=sys.stderr,
-            )
-            return USAGE
-        parts.append(f"{_quoted(name)}: {_as_json(text)}")
-    payload = f', "payload": {{{", ".join(parts)}}}' if parts else ""
+    try:
+        payload = _payload(pairs)
+    except _UsageError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - click is not there
+        return USAGE
     line = f'{{"type": {_quoted(type_)}{payload}}}\n'
     try:
         _append(path, line.encode())
@@ -47,6 +40,30 @@ def tell(arguments: Sequence[str], path: str) -> int:
         print(f"Error: {path!r} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
         return UNWRITABLE
     return 0
+
+
+class _UsageError(Exception):
+    """The arguments make no event."""
+
+
+def _payload(pairs: Sequence[str]) -> str:
+    """The payload as a part of a line; nothing when there is none.
+
+    Raises:
+        _UsageError: One is not name=value, or says something twice.
+    """
+    parts: dict[str, str] = {}
+    for pair in pairs:
+        name, found, text = pair.partition("=")
+        if not found or not name:
+            raise _UsageError(
+                f"{pair!r} is no name=value.\n"
+                "Write dama emit TYPE name=value ..., such as: dama emit :PROGRESS done=3 total=10"
+            )
+        if name in parts:
+            raise _UsageError(f"{name} is given twice.")
+        parts[name] = f"{_quoted(name)}: {_as_json(text)}"
+    return f', "payload": {{{", ".join(parts.values())}}}' if parts else ""
 
 
 def _append(path: str, line: bytes) -> None:
@@ -102,7 +119,7 @@ def _as_json(text: str) -> str:
         import json
 
         try:
-            json.loads(text, parse_constant=_refuse)
+            json.loads(text, parse_constant=_refuse, object_pairs_hook=_once)
             # As it is, with all its digits, on one line: a break in it is between two values.
             return text.strip().replace("\n", " ").replace("\r", " ")
         except ValueError:
@@ -117,6 +134,12 @@ def _is_integer(text: str) -> bool:
 
 def _refuse(constant: str) -> object:
     raise ValueError(constant)  # NaN and Infinity are not JSON
+
+
+def _once(pairs: list[tuple[str, object]]) -> object:
+    if len(dict(pairs)) < len(pairs):
+        raise _UsageError("An object of JSON has a member twice.")
+    return None  # only whether it is JSON is asked
 
 
 def _quoted(text: str) -> str:

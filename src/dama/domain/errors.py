@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dama.errors import DamaError, RefusedError, UsageError
 
+MOST_SHOWN = 80  # characters of a name
+
 
 class InvalidEventError(RefusedError):
     """A value is not a Flux Standard Action of this store's profile."""
@@ -46,3 +48,10 @@ class InvalidJsonError(UsageError, ValueError):
     """A text is not JSON, or nested too deeply to be read."""
 
     code = "INVALID_JSON"
+
+
+class RepeatedMemberError(InvalidJsonError):
+    """An object of JSON names a member twice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f'an object has "{name[:MOST_SHOWN]}" twice')

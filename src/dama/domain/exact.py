@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 import msgspec
 
 from dama.domain.errors import InvalidJsonError
+from dama.domain.members import refuse_repeated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,14 +80,18 @@ def decode(text: str | bytes) -> Any:
 
     Raises:
         InvalidJsonError: It is not JSON, nested too deeply to be read, or has a number that is
-            larger than any double.
+            larger than any double, or an object with a member twice.
     """
     try:
-        return _decoder.decode(text)
+        value: object = _decoder.decode(text)
+        refuse_repeated(text, value)
     except RecursionError:
         raise InvalidJsonError("it is nested too deeply to be read") from None
+    except InvalidJsonError:
+        raise
     except (msgspec.DecodeError, UnicodeError, ValueError) as error:
         raise InvalidJsonError(str(error)) from None
+    return value
 
 
 def decode_stored(text: str) -> Any:

@@ -61,6 +61,8 @@ def test_numbers_keep_their_digits():
         ("-", "[]", "Standard input is not an object"),
         (".", "", "Is a directory"),
         ("image", "", "image: "),
+        ('{"a": 1, "a": 2}', "", 'an object has "a" twice'),
+        ("-", '[{"a": {"b": 1, "b": 1}}]', 'an object has "b" twice'),
         ("x" * 10_000, "", "neither JSON"),
         ("a\0b", "", "neither JSON"),
     ],

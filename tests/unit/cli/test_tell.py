@@ -54,6 +54,13 @@ def test_each_call_appends_a_line(events):
     assert lines[-1] == {"type": "over"}
 
 
+@pytest.mark.parametrize("pairs", [["a=1", "a=2"], ['a={"b": [{"c": 1, "c": 1}]}']])
+def test_what_says_something_twice_is_refused(events, capsys, pairs):
+    assert main(["emit", "rows/loaded", *pairs]) == 2
+    assert "twice" in capsys.readouterr().err
+    assert not events.exists()
+
+
 def test_what_is_no_pair_is_refused_with_an_example(events, capsys):
     assert main(["emit", "rows/loaded", "rows"]) == 2
     assert "'rows' is no name=value" in capsys.readouterr().err

@@ -231,16 +231,25 @@ def read_params(values: tuple[str, ...], text: str | None, option: str = "--para
         name, found, content = value.partition("=")
         if not found:
             raise click.UsageError(f"{value!r} is no param. Write NAME=VALUE.")
+        if name in given:
+            raise click.UsageError(f"{name} is given twice.")
         given[name] = value_of(content)
     return given or None
 
 
 def value_of(text: str) -> Any:
-    """JSON where it is JSON, else the text."""
+    """JSON where it is JSON, else the text.
+
+    Raises:
+        RepeatedMemberError: It is JSON in which an object has a member twice.
+    """
+    from dama.domain.errors import RepeatedMemberError
     from dama.domain.exact import decode
 
     try:
         return decode(text)
+    except RepeatedMemberError:
+        raise
     except ValueError:
         return text
 

@@ -111,7 +111,7 @@ def add(
         task,
         cron,
         zone,
-        {**given, **dict(_pair(text) for text in params)},
+        {**given, **_pairs(params)},
         cast("CatchUp", catch_up),
         cast("Overlap", overlap),
         jitter,
@@ -292,11 +292,16 @@ def backfill(
         echo(f"{len(done.contexts)} firings have a context: {_span(done.contexts)}")
 
 
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"--param {text!r} is not NAME=VALUE, such as year=2013.")
-    return name, value
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"--param {text!r} is not NAME=VALUE, such as year=2013.")
+        if name in pairs:
+            raise click.UsageError(f"--param {name} is given twice.")
+        pairs[name] = value
+    return pairs
 
 
 def _zoned(moment: datetime, zone: str) -> str:
