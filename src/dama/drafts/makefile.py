@@ -29,9 +29,13 @@ _READ_BY_A_SHELL = (
     "make puts values into its recipes as they are, and a shell reads them: trust callers."
 )
 _RULE = re.compile(r"^(?P<targets>[^\s:#=][^:#=]*?)\s*(?:&?::?)(?![:=])(?P<rest>.*)$")
+_WORDS_BEFORE = r"(?:(?:export|override|private)\s+)*"
 _VARIABLE = re.compile(
-    r"^(?:export\s+|override\s+)*(?P<name>[\w.-]+)\s*(?P<how>\?|\+|:{1,3}|!)?=\s*(?P<value>.*)$"
+    rf"^\s*{_WORDS_BEFORE}(?P<name>[\w.-]+)\s*(?P<how>\?|\+|:{{1,3}}|!)?=\s*(?P<value>.*)$"
 )
+_DEFINE = re.compile(r"\s*(?:override\s+|export\s+)*define\s+(?P<name>[\w.-]+)")
+_OF_A_TARGET = re.compile(rf"\s*{_WORDS_BEFORE}[\w.]+\s*(?:[?+]|:{{1,3}})?=")
+_INCLUDE = re.compile(r"\s*[-s]?include\s+(?P<files>.*?)\s*(?:#.*)?$")
 
 
 @dataclass
@@ -59,6 +63,8 @@ class _Makefile:
     open: dict[str, str] = field(default_factory=dict[str, str])
     fixed: set[str] = field(default_factory=set[str])
     computed: list[str] = field(default_factory=list[str])
+    included: list[str] = field(default_factory=list[str])
+    own: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # by target
 
 
 def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
@@ -93,6 +99,8 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
     notes = (f"Passed over, for they are files: {', '.join(files)}.",) if files else ()
     if found.computed:
         notes += (f"Passed over, for make computes their names: {', '.join(found.computed)}.",)
+    if found.included:
+        notes += (f"Not read, though it includes them: {', '.join(found.included)}.",)
     return Drafts(str(path), tuple(programs), notes)
 
 
@@ -100,11 +108,14 @@ def _parse(text: str) -> _Makefile:
     found = _Makefile()
     current: list[_Target] = []
     comment = ""
-    for line in _lines(text):
+    for line in _lines(text, found.fixed):
         if line.startswith("\t"):
             for target in current:
                 target.text += f"{line}\n"
                 target.recipe += f"{line}\n"
+        elif include := _INCLUDE.match(line):
+            current = []
+            found.included += include["files"].split()
         elif variable := _VARIABLE.match(line):
             current = []
             _take_variable(found, variable)
@@ -116,11 +127,17 @@ def _parse(text: str) -> _Makefile:
     return found
 
 
-def _lines(text: str) -> Iterator[str]:
-    """The lines with their continuations, without the definitions of several lines."""
+def _lines(text: str, defined: set[str]) -> Iterator[str]:
+    """The lines with their continuations, without the definitions of several lines.
+
+    Args:
+        text: The file.
+        defined: Gets the names of these.
+    """
     inside = False
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        if re.match(r"\s*define\b", line):
+        if begun := _DEFINE.match(line):
+            defined.add(begun["name"])
             inside = True
         if not inside:
             yield line
@@ -146,7 +163,10 @@ def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[
         found.phony |= set(prerequisites.split())
         return
     # `year: YEAR = 2013` gives a target a variable of its own.
-    if re.match(r"\s*[\w.]+\s*[?:+]?=", prerequisites):
+    if _OF_A_TARGET.match(prerequisites):
+        own = re.findall(r"([\w.]+)\s*(?:[?+]|:{1,3})?=", prerequisites)[:1]
+        for name in names:
+            found.own.setdefault(name, set()).update(own)
         return
     for name in names:
         if name.startswith(".") or re.search(r"[%$()]", name):
@@ -178,7 +198,8 @@ def _without_functions(text: str) -> tuple[str, list[str]]:
 def _variables(found: _Makefile, target: _Target) -> tuple[tuple[Option, ...], tuple[str, ...]]:
     """What a caller may set for a target, and what of it looks secret."""
     names = re.findall(r"(?<!\$)\$[({]([A-Za-z_]\w*)[)}]", target.text)
-    wanted = [n for n in dict.fromkeys(names) if n not in found.fixed and not _OWN.fullmatch(n)]
+    fixed = found.fixed | found.own.get(target.name, set())
+    wanted = [n for n in dict.fromkeys(names) if n not in fixed and not _OWN.fullmatch(n)]
     secrets = tuple(name for name in wanted if NAME.search(name))
     return tuple(_option(name, found.open.get(name)) for name in wanted if name not in secrets), (
         secrets

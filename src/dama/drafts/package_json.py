@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 LOCK_FILES = {"pnpm-lock.yaml": "pnpm", "yarn.lock": "yarn", "bun.lock": "bun", "bun.lockb": "bun"}
 # npm runs these at its own times.
-LIFE_CYCLE = ("install", "prepare", "publish", "pack", "version", "dependencies")
+LIFE_CYCLE = (
+    "install", "uninstall", "prepare", "publish", "publishOnly", "pack", "shrinkwrap", "version",
+    "dependencies",
+)  # fmt: skip
 
 
 def draft_package(path: Path, service: str, base: Path) -> Drafts:
@@ -33,13 +36,15 @@ def draft_package(path: Path, service: str, base: Path) -> Drafts:
     Raises:
         InvalidDefinitionError: It is no JSON, or its scripts are no table of texts.
     """
-    scripts = _scripts(path)
+    package = _read(path)
+    scripts = _scripts(path, package)
+    manager = _manager(path.parent, package)
     taken: set[str] = set()
     hooks = [name for name in scripts if _is_hook(name, scripts)]
     return Drafts(
         str(path),
         tuple(
-            _draft(path, f"{service}.{unique(task_name(name), taken)}", name, text, base)
+            _draft(path, f"{service}.{unique(task_name(name), taken)}", manager, name, text, base)
             for name, text in scripts.items()
             if name not in hooks
         ),
@@ -47,12 +52,22 @@ def draft_package(path: Path, service: str, base: Path) -> Drafts:
     )
 
 
-def _scripts(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, object]:
     try:
         content: Any = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
         raise InvalidDefinitionError(f"{path} is no JSON: {error}.") from error
-    package = cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+
+
+def _manager(folder: Path, package: dict[str, object]) -> str:
+    """What runs its scripts: what it names itself, else what has left a lock file."""
+    named = re.match(r"(npm|pnpm|yarn|bun)@", str(package.get("packageManager")))
+    locked = (word for file, word in LOCK_FILES.items() if (folder / file).is_file())
+    return named[1] if named else next(locked, "npm")
+
+
+def _scripts(path: Path, package: dict[str, object]) -> dict[str, str]:
     scripts: object = package.get("scripts", {})
     if not isinstance(scripts, dict):
         raise InvalidDefinitionError(f"scripts of {path} is {scripts!r}: wanted a table of texts.")
@@ -65,10 +80,7 @@ def _is_hook(name: str, scripts: dict[str, str]) -> bool:
     return name in LIFE_CYCLE or bare in LIFE_CYCLE or (bare != name and bare in scripts)
 
 
-def _draft(path: Path, name: str, script: str, text: str, base: Path) -> Draft:
-    manager = next(
-        (word for file, word in LOCK_FILES.items() if (path.parent / file).is_file()), "npm"
-    )
+def _draft(path: Path, name: str, manager: str, script: str, text: str, base: Path) -> Draft:
     options, secrets, notes = _look(path.parent, text)
     # npm would take the options for its own without --.
     if manager == "npm" and options:

@@ -29,7 +29,10 @@ _PLAIN = (
 )
 _EXPANDED = re.compile(r"[*?\[~{!\\#]")
 # What is kept of a run anyway; any other file is what the command is there for.
-_LOG = re.compile(r"/dev/null|.*\.(?:log|err|out)(?:\.\S*)?|(?:.*/)?logs?/.*", re.IGNORECASE)
+_LOG = re.compile(
+    r"/dev/(?:null|stdout|stderr)|/proc/(?:1|self)/fd/[12]|.*\.(?:log|err|out)(?:\.\S*)?|(?:.*/)?logs?/.*",
+    re.IGNORECASE,
+)
 LONGEST = 100_000
 
 
@@ -69,6 +72,17 @@ def read_line(text: str) -> Line:
     ):
         return replace(line, words=tuple(shlex.split(line.text)))
     return line
+
+
+def is_shell(text: str) -> bool:
+    """Whether a shell would take it as commands; the grammar takes `word ( ... )`, too."""
+    front = _statements(text) if len(text) <= LONGEST else []
+    found = bool(front)
+    while found and front:
+        node = front.pop()
+        found = node.type != "command" or all(c.type != "subshell" for c in node.named_children)
+        front += node.named_children
+    return found
 
 
 def _without_cd(line: Line) -> Line:
@@ -120,7 +134,7 @@ def _without_log(line: Line) -> Line:
             return line
         files.append(name)
     text = line.text.encode()[body.start_byte : body.end_byte].decode()
-    return replace(line, text=text, outputs=tuple(files) or ("/dev/null",))
+    return replace(line, text=text, outputs=tuple(files))
 
 
 def _without_variables(line: Line) -> Line:

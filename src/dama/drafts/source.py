@@ -45,6 +45,11 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
             return draft_package(source, name, base)
         if _MAKEFILE.fullmatch(source.name):
             return draft_makefile(source, name, base)
-        return draft_crontab(str(source), source.read_text("utf-8"), service or "cron")
-    except (OSError, UnicodeDecodeError) as error:
+        return draft_crontab(str(source), read_text(source.read_bytes()), service or "cron")
+    except OSError as error:
         raise InvalidDefinitionError(f"{source} cannot be read: {error}.") from error
+
+
+def read_text(content: bytes) -> str:
+    """What is in a file; what is not UTF-8 is replaced by a character that says so."""
+    return content.decode("utf-8-sig", errors="replace")

@@ -69,8 +69,9 @@ def import_(session: Session, source: str, write: str | None, service: str | Non
 
 def _drafts(source: str, base: Path, service: str | None) -> Drafts:
     from dama.drafts.crontab import draft_crontab
-    from dama.drafts.source import draft_source
+    from dama.drafts.source import draft_source, read_text
 
     if source == _STANDARD_INPUT:
-        return draft_crontab("standard input", sys.stdin.read(), service or "cron")
+        text = read_text(sys.stdin.buffer.read())
+        return draft_crontab("standard input", text, service or "cron")
     return draft_source(Path(source), base, service)

@@ -1,0 +1,195 @@
+"""An entry of a crontab: its times, its command as cron would start it, and what to call it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from dama.domain.errors import InvalidScheduleError
+from dama.domain.schedule import NICKNAMES, check_cron
+from dama.drafts.draft import task_name
+from dama.drafts.secret import secret_in
+from dama.drafts.shell import Line, is_shell, read_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The clock of cron's host, which the crontab does not tell.
+UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
+_FIELD = r"[\d*?,/A-Za-z#~-]+"
+_WHEN = "|".join(["@reboot", *NICKNAMES])
+ENTRY = re.compile(rf"^\s*(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$")
+# No command is called so: seconds or years, as other schedulers have them.
+MORE = 2  # fields: seconds and years
+_MORE_FIELDS = re.compile(
+    r"([*?](?:/\d+)?|\d[\d,/-]*|(?:SUN|MON|TUE|WED|THU|FRI|SAT)(?:[-,][A-Z]{3})*)\s+"
+)
+_NEVER_COMMANDS = ("root", "www-data", "nobody", "daemon")  # users whom no command is called like
+_USERS = (*_NEVER_COMMANDS, "postgres")
+_BOTH = ("mail", "backup", "nginx", "mysql")  # users, and programs
+_USER = re.compile(r"[a-z_][a-z0-9_-]*")
+# What starts something else, and what everybody has: neither the subject of an entry nor a user.
+_WRAPPERS = (
+    "bash", "sh", "env", "nice", "ionice", "nohup", "timeout", "flock", "sudo", "su", "runuser",
+    "python", "python2", "python3", "node", "Rscript", "perl", "php", "ruby", "java", "exec",
+    "time", "chronic", "npx", "uv", "poetry", "bundle",
+)  # fmt: skip
+_COMMON = (
+    *_WRAPPERS, "run-parts", "find", "rm", "cp", "mv", "cat", "ls", "touch", "chown", "chmod",
+    "tar", "gzip", "rsync", "curl", "wget", "psql", "make", "docker", "git", "sed", "awk", "grep",
+    "logrotate", "certbot", "tee", "ln", "mkdir", "sync", "systemctl", "service", "kill", "pkill",
+)  # fmt: skip
+_PREPARES = ("cd", "source", ".", "export", "set", "test", "[", "sleep", "echo", "umask", "ulimit")
+_SCRIPT = re.compile(r"[\w.$/{}~-]*\w\.(?:sh|bash|ksh|py|pl|rb|php|js|mjs|ts|R|r|sql|jar|lua|tcl)")
+_REDIRECTION = re.compile(r"(?:\d|&)?[<>]+&?\s*(?P<file>\S+)")
+
+
+@dataclass
+class Entry:
+    """An entry as it was read.
+
+    Attributes:
+        when: Its five fields, or a name such as `@daily`.
+        line: Its command.
+        notes: What a person should know.
+    """
+
+    when: str
+    line: Line
+    notes: list[str]
+
+
+def read_entry(found: re.Match[str], *, has_user: bool) -> Entry:
+    """Read an entry; a user before the command, six and seven fields and `%` are understood."""
+    when, text, notes = found["when"], found["command"].rstrip(), list[str]()
+    more: list[str] = []
+    while not when.startswith("@") and len(more) < MORE and (field := _MORE_FIELDS.match(text)):
+        more.append(field[1])
+        text = text[field.end() :]
+    if more:
+        when = _without_seconds([*when.split(), *more], notes)
+    first, *rest = text.split(None, 1)
+    if has_user or first in _NEVER_COMMANDS:
+        text = rest[0] if rest else ""
+        notes.append(f"cron ran it as the user {first}.")
+    elif rest and rest[0].startswith("/") and _may_be_user(first):
+        notes.append(
+            f"Its first word, {first}, may be the user of a system's crontab: remove it then."
+        )
+    return Entry(when, read_line(_without_input(text.strip(), notes)), notes)
+
+
+def are_users(commands: Sequence[str]) -> bool:
+    """Whether the first words of all commands are users rather than programs."""
+    words = [command.split()[0] for command in commands]
+    if any(word in _NEVER_COMMANDS for word in words) or any(map(_has_user, commands)):
+        return all(_USER.fullmatch(word) and word not in _WRAPPERS for word in words)
+    return bool(words) and all(
+        word in _USERS or _is_user(word, command)
+        for word, command in zip(words, commands, strict=True)
+    )
+
+
+def _is_user(word: str, command: str) -> bool:
+    """Whether what may be both is a user here: something that is surely a program follows."""
+    rest = command.split()[1:2] or [""]
+    return word in _BOTH and (rest[0].startswith("/") or rest[0] in _COMMON)
+
+
+def _may_be_user(word: str) -> bool:
+    return _USER.fullmatch(word) is not None and word not in (*_COMMON, *_PREPARES)
+
+
+def _has_user(command: str) -> bool:
+    """Whether it is a command without its first word only, as `etl ( cd /x; run )`."""
+    first, *rest = command.split(None, 1)
+    return bool(rest and _USER.fullmatch(first) and is_shell(rest[0]) and not is_shell(command))
+
+
+def _without_seconds(fields: list[str], notes: list[str]) -> str:
+    """Five fields of six or seven: seconds come first, years last."""
+    seconds, *rest = fields
+    years = rest[5:]
+    if seconds != "0":
+        notes.append(f"It had the seconds {seconds!r}; schedules here have minutes.")
+    if years and years[0] not in "*?":
+        notes.append(f"It was for the years {years[0]} only; schedules here have no years.")
+    return " ".join("*" if each == "?" else each for each in rest[:5])
+
+
+def _without_input(text: str, notes: list[str]) -> str:
+    r"""What cron does first: `%` ends the command and begins its input, `\%` is a percent sign."""
+    command, *lines = [part.replace(r"\%", "%") for part in re.split(r"(?<!\\)%", text)]
+    if not lines:
+        return command.rstrip()
+    if not is_shell(command):
+        notes.append("cron would cut it at its %, which leaves no command: it is kept whole.")
+        return text.replace(r"\%", "%")
+    given = " ".join(lines).strip()
+    shown = "some text" if secret_in(given) else repr(given)
+    notes.append(f"cron gave it {shown} on standard input (after %); it is left out here.")
+    return command.rstrip()
+
+
+def schedule_of(when: str, schedule: str, task: str, zone: str) -> str:
+    """How it is scheduled here, or why it cannot be."""
+    if when == "@reboot":
+        return "cron ran it when the machine started; nothing here does so."
+    fields = " ".join((NICKNAMES.get(when) or when).split())
+    try:
+        check_cron(fields)
+    except InvalidScheduleError as error:
+        return f"Its times {fields!r} cannot be a schedule here: {error}"
+    return f'dama schedule add {schedule} {task} --cron "{fields}" --zone {zone or UNKNOWN_ZONE}'
+
+
+def is_relative(line: Line) -> bool:
+    """Whether it names something by where it is started."""
+    if line.folder or line.words:
+        return bool(line.folder) or any(map(_is_relative, line.words or ()))
+    text = re.sub(r"'[^']*'|\"[^\"]*\"", "", line.text)
+    if re.search(r"\bcd\b", text):
+        return False  # it goes where it wants to be
+    files = (found["file"] for found in _REDIRECTION.finditer(text))
+    words = re.split(r"[\s;|&()]+", _REDIRECTION.sub(" ", text))
+    return any(re.match(r"[\w.]*[A-Za-z]", file) for file in files) or any(map(_is_relative, words))
+
+
+def _is_relative(word: str) -> bool:
+    if word.startswith(("/", "-", "~", "$")) or re.search(r"[\s=:]", word):
+        return False
+    return "/" in word or _SCRIPT.fullmatch(word) is not None
+
+
+def name_of(text: str) -> tuple[str, ...]:
+    """What to call it: like its script, else like the first word that is not about how it is run.
+
+    Returns:
+        The name, and a longer one where there is a further word, such as a sub-command.
+    """
+    text = re.sub(r"\$\(\(.*?\)\)|\$\([^()]*\)", "$", _REDIRECTION.sub(" ", text))
+    commands = [part.split() for part in re.split(r"[;&|()'\"\n]+", text)]
+    own = [words for words in commands if words and words[0] not in _PREPARES]
+    for is_wanted in (_SCRIPT.fullmatch, _is_name):
+        for words in own:
+            for place, word in enumerate(words):
+                if is_wanted(word):
+                    return _names(word, words[place + 1 :])
+    return ("entry",)
+
+
+def _is_name(word: str) -> bool:
+    name = PurePosixPath(word).name
+    is_plain = re.match(r"[A-Za-z]", name) is not None and "=" not in word
+    return is_plain and name not in _WRAPPERS
+
+
+def _names(word: str, others: Sequence[str]) -> tuple[str, ...]:
+    name = PurePosixPath(word).name
+    short = task_name(name.rsplit(".", 1)[0] if "." in name[1:] else name)
+    further = next((other for other in others if re.match(r"[\w/.]", other)), None)
+    if further is None:
+        return (short,)
+    return (short, f"{short}-{task_name(PurePosixPath(further).name)}")
