@@ -1,5 +1,7 @@
 """Check the shape of the sources: no circles of imports, no long modules, few long functions.
 
+Few places may hide something from ruff or from the type checker: `noqa`, `cast`.
+
 A circle is one of modules, whether they import each other at run time, late or only for type
 checkers. The lines of a function are its own: without decorators, docstring and the functions
 within it.
@@ -8,6 +10,7 @@ within it.
 from __future__ import annotations
 
 import ast
+import re
 import statistics
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -25,6 +28,8 @@ SOURCE = ROOT / "src" / "dama"
 MEDIAN, P90, LONGEST = 120, 280, 400  # lines of a module
 EXCEPTIONS = {"programs/shim.py": 652}  # one file by decision 0027
 LONG, TOO_LONG, MOST_LONG = 35, 60, 5  # lines of a function, and how many may be long
+# What hides something from ruff or from the type checker, and how many a thousand lines may have.
+HIDING = {"noqa": (re.compile(r"# noqa\b"), 2.0), "cast(": (re.compile(r"\bcast\("), 1.5)}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -90,6 +95,11 @@ def problems() -> Iterator[str]:
         f"  {len(rings)} circles; {len(sizes)} modules, median {median:g} lines, p90 {p90}, "
         f"longest {lengths[-1]}; {len(long)} functions over {LONG} lines"
     )
+    for name, (pattern, most) in HIDING.items():
+        count = sum(len(pattern.findall(text)) for text in texts.values())
+        print(f"  {count} times {name}, {1000 * count / sum(lengths):.2f} in 1,000 lines")
+        if 1000 * count > most * sum(lengths):
+            yield f"{count} times {name}: at most {most} in 1,000 lines; remove the cause"
     yield from (f"a circle of imports: {' imports '.join(reversed(ring))}" for ring in rings)
     if median > MEDIAN or p90 > P90:
         yield f"the modules have {median:g} lines (median), {p90} (p90): {MEDIAN}, {P90} at most"

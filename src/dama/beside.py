@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from dama.shapes import is_collection, is_dict
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
@@ -53,13 +55,10 @@ def is_large(value: object) -> bool:
 
 def _within(value: Any) -> Collection[object]:
     """The parts of a value, as far as JSON would have them."""
-    if isinstance(value, dict):
-        members = cast("dict[object, object]", value)
-        if len(members) > MOST_PARTS:
-            return members
-        return [*members, *members.values()]
-    if isinstance(value, list | tuple | set | frozenset):
-        return cast("list[object]", value)
+    if is_dict(value):
+        return value if len(value) > MOST_PARTS else [*value, *value.values()]
+    if is_collection(value):
+        return value
     names: Any = getattr(value, "__struct_fields__", None)
     names = names or getattr(value, "__dataclass_fields__", ())
     return [getattr(value, name, None) for name in names]

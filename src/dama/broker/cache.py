@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dama.broker.pattern import matches
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from dama.broker.call import Call
@@ -77,5 +78,5 @@ def cache_key(call: Call, policy: CachePolicy) -> str | None:
 
 def _at(value: Any, path: str) -> Any:
     for part in path.split("."):
-        value = cast("dict[str, Any]", value).get(part) if isinstance(value, dict) else None
+        value = value.get(part) if is_dict(value) else None
     return value

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from dama.broker.errors import MaxCallLevelError, RequestSkippedError
 from dama.broker.mcall import Calls, call_all
@@ -325,8 +325,8 @@ def make_call(
     if options:
         call.headers = dict(options.get("headers") or {})
         if request_id := options.get("request_id"):
-            call.request_id = cast("str", request_id)
-        stream = cast("CallOptions", options).get("stream")
+            call.request_id = str(request_id)
+        stream = options.get("stream")
         call.stream = as_stream(stream) if stream is not None else None
     return call
 

@@ -6,11 +6,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.broker.breaker import Breaker
 from dama.broker.local import LocalHandler
 from dama.broker.pattern import matches
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -296,4 +297,4 @@ class Catalog:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+    return value if is_dict(value) else {}

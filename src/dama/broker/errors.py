@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Unpack, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from dama.definitions.errors import InvalidParamsError, UndeclaredCommandError
 from dama.domain.errors import InvalidEventError
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypedDict
 
     class Details(TypedDict, total=False):
@@ -306,9 +307,7 @@ def error_document(error: BaseException) -> dict[str, Any]:
 
 def decode_error(document: object, sender: str) -> CallError:
     """Make the error of a packet again; what it lacks or has wrongly gets a sensible value."""
-    found: Mapping[str, Any] = {}
-    if isinstance(document, Mapping):
-        found = cast("Mapping[str, Any]", document)
+    found = as_object(document)
     name = str(found.get("name") or CallError.name)
     message = str(found.get("message") or "The node told no reason.")
     node_id = str(found.get("nodeID") or sender)

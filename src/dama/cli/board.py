@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
+
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from dama.domain.event import StoredEvent
@@ -106,7 +108,7 @@ class Board:
             row.steps += 1
             row.step = step
         elif suffix == "SPAWNED":
-            ids = cast("list[int]", payload.get("context_ids", []))
+            ids: list[int] = payload.get("context_ids", [])
             row.subtasks += len(ids)
             self._depths |= dict.fromkeys(ids, row.depth + 1)
 
@@ -128,7 +130,7 @@ def step_of(row: Row, type_: str) -> str:
 def payload_of(event: StoredEvent) -> Mapping[str, Any]:
     """The payload where it is an object; else an empty one."""
     payload: object = event.payload
-    return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else {}
+    return as_object(payload)
 
 
 def progress_text(progress: Mapping[str, Any]) -> str:

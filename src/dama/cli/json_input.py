@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 
 from dama.cli.output import shortened
+from dama.shapes import is_dict
 
 METAVAR = "FILE|-|JSON"
 LONGEST_SHOWN = 60
@@ -50,13 +51,13 @@ def read_object(given: str, option: str) -> dict[str, Any]:
         click.BadParameter: It is none.
     """
     found = read_json(given, option)
-    if not isinstance(found, dict):
+    if not is_dict(found):
         raise click.BadParameter(
             f"{_excerpt(given)} is not an object with a value for each param, "
             """such as '{"year": 2013}'.""",
             param_hint=option,
         )
-    return cast("dict[str, Any]", found)
+    return found
 
 
 def _excerpt(given: str) -> str:

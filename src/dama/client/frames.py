@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT
 from dama.errors import DamaError
+from dama.shapes import is_object
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
 
 
@@ -36,8 +38,8 @@ def frame(rows: Iterable[object]) -> DataFrame:
 
 
 def _record(row: object) -> dict[str, Any]:
-    if isinstance(row, Mapping):
-        return dict(cast("Mapping[str, Any]", row))
+    if is_object(row):
+        return dict(row)
     fields = getattr(row, "__struct_fields__", None) or vars(row)
     values = {name: getattr(row, name) for name in fields}
     return {name: None if value is ABSENT else value for name, value in values.items()}

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from dama.config.env_file import read_variables
 from dama.config.variables import filled
 from dama.errors import UsageError
+from dama.shapes import is_dict, is_list
 
 # With what they mean, for docs/reference/settings.md.
 FILE_KEYS = {
@@ -279,9 +280,9 @@ def _settings(path: Path) -> Mapping[str, Any] | None:
     if path.name == "dama.toml":
         return content
     settings = content.get("tool", {}).get("dama")
-    if settings is not None and not isinstance(settings, dict):
-        raise ConfigError(f"dama of {path} must be a table.", "Write [tool.dama].")
-    return cast("Mapping[str, Any] | None", settings)
+    if settings is None or is_dict(settings):
+        return settings
+    raise ConfigError(f"dama of {path} must be a table.", "Write [tool.dama].")
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -308,9 +309,7 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
         if not isinstance(settings.get(key, {}), dict):
             raise ConfigError(f"{key} of {path} must be a table.", f"Write {example}.")
     services: object = settings.get("services", [])
-    if not isinstance(services, list) or not all(
-        isinstance(module, str) for module in cast("list[object]", services)
-    ):
+    if not is_list(services) or not all(isinstance(module, str) for module in services):
         raise ConfigError(
             f"services of {path} must be a list of modules.", 'Write services = ["etl.flights"].'
         )

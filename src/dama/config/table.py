@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_array, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,10 +46,10 @@ class Table:
         known: Iterable[str],
         hints: Mapping[str, str] | None = None,
     ) -> None:
-        if not isinstance(values, Mapping):
+        if not is_object(values):
             raise InvalidDefinitionError(f"{where} is {shown(values)}: wanted a table.")
         self.where = where
-        self.values = cast("Mapping[str, object]", values)
+        self.values = values
         self._refuse_unknown(list(known), hints or {})
 
     def wrong(self, key: str, wanted: str, hint: str | None = None) -> NoReturn:
@@ -106,19 +107,19 @@ class Table:
     def texts(self, key: str, wanted: str = "a list of texts") -> tuple[str, ...]:
         """A list of texts."""
         found: object = self.value(key, (list, tuple), wanted, ())
-        items = tuple(cast("Iterable[object]", found))
+        items = tuple(found) if is_array(found) else ()
         if not all(isinstance(item, str) and item for item in items):
             self.wrong(key, wanted)
-        return cast("tuple[str, ...]", items)
+        return items
 
     def integers(self, key: str, least: int, most: int) -> frozenset[int]:
         """A list of whole numbers within limits."""
         wanted = f"a list of whole numbers from {least} to {most}"
         found: object = self.value(key, (list, tuple), wanted, ())
-        items = tuple(cast("Iterable[object]", found))
+        items = tuple(found) if is_array(found) else ()
         if not all(type(item) is int and least <= item <= most for item in items):
             self.wrong(key, wanted)
-        return frozenset(cast("tuple[int, ...]", items))
+        return frozenset(items)
 
     def below(
         self, key: str, known: Iterable[str], hints: Mapping[str, str] | None = None

@@ -7,10 +7,13 @@ and what they get of the environment they say by `inherit` and `secrets`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.errors import UsageError
+from dama.shapes import is_list, is_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LEFT_AS_THEY_ARE = ("programs",)
 
@@ -35,11 +38,10 @@ def filled(
     def fill(value: object, key: str) -> object:
         if isinstance(value, str):
             return _VARIABLE.sub(lambda found: _value(found, environ, f"{source}: {key}"), value)
-        if isinstance(value, Mapping):
-            table = cast("Mapping[str, object]", value)
-            return {name: fill(each, f"{key}.{name}") for name, each in table.items()}
-        if isinstance(value, list):
-            return [fill(each, key) for each in cast("list[object]", value)]
+        if is_object(value):
+            return {name: fill(each, f"{key}.{name}") for name, each in value.items()}
+        if is_list(value):
+            return [fill(each, key) for each in value]
         return value
 
     return {

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, cast, final, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, final, get_args
 
 from dama.config.duration import parse_duration
 from dama.config.table import nearest
@@ -22,6 +22,7 @@ from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, CachePolicy
 from dama.definitions.result import ResultType
 from dama.definitions.signature import annotations_of, params_of, read_signature
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,18 +168,17 @@ class ActionDefinition(Generic[R]):
         """
         name = full_name or self.name
         values: object = {} if params is None else params
-        if not isinstance(values, dict):
+        if not is_dict(values):
             problem = ParamProblem("params", "", "should be an object", "dict_type", values)
             raise InvalidParamsError(name, [problem])
-        named = cast("dict[str, Any]", values)
         try:
-            return arguments_of(validate_params(name, self.params, named))
+            return arguments_of(validate_params(name, self.params, values))
         except InvalidParamsError as error:
             # Callers in JavaScript send null for what they leave out.
             optional = optional_names(self.params)
             wrong = {problem.name for problem in error.problems} & optional
-            given = {k: v for k, v in named.items() if v is not None or k not in wrong}
-            if len(given) == len(named):
+            given = {k: v for k, v in values.items() if v is not None or k not in wrong}
+            if len(given) == len(values):
                 raise
         return arguments_of(validate_params(name, self.params, given))
 

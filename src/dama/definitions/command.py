@@ -87,8 +87,9 @@ def _expand(group: Sequence[str], values: Mapping[str, Any]) -> list[str]:
     arguments: list[str] = []
     for each in rounds:
         filled = [fill(text, each) for text in group]
-        if None not in filled:
-            arguments += cast("list[str]", filled)
+        texts = [text for text in filled if text is not None]
+        if len(texts) == len(filled):
+            arguments += texts
     return arguments
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.config.table import Table, nearest
 from dama.definitions.command import WORK_DIR, Command, placeholders
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -49,9 +50,9 @@ def read_command(
         InvalidDefinitionError: It is no command, or a value could become code.
     """
     found: object = table.value("command", (list, tuple), _BRACKETS, None)
-    if not found:
+    if not is_array(found) or not found:
         table.wrong("command", _BRACKETS)
-    command = tuple(_element(table, part) for part in cast("Sequence[object]", found))
+    command = tuple(_element(table, part) for part in found)
     if not isinstance(command[0], str) or placeholders(command[0]):
         table.wrong("command", "the program itself first, without a placeholder")
     for text in _texts(command):
@@ -65,10 +66,10 @@ def read_command(
 def _element(table: Table, part: object) -> str | tuple[str, ...]:
     if isinstance(part, str):
         return part
-    items = tuple(cast("Sequence[object]", part)) if isinstance(part, list | tuple) else ()
+    items: tuple[Any, ...] = tuple(part) if is_array(part) else ()
     if not items or not all(isinstance(item, str) for item in items):
         table.wrong("command", _BRACKETS)
-    return cast("tuple[str, ...]", items)
+    return items
 
 
 def _texts(command: Command) -> Iterator[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.config.table import Table, nearest
 from dama.definitions.program_params import BOUNDED, TYPES, ProgramParam, parse_value
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,18 +77,18 @@ def _read_bound(table: Table, key: str, type_: str) -> Any:
 
 
 def _read_default(table: Table, type_: str, *, several: bool) -> Any:
-    default = table.values.get("default")
+    default: Any = table.values.get("default")
     if type_ == "boolean" and default is None and not several and not table.flag("required"):
         return False  # a flag that is not given
-    if several and default is not None and not isinstance(default, list | tuple):
+    if several and default is not None and not is_array(default):
         table.wrong("default", "a list")
-    return cast("Any", default)
+    return default
 
 
 def _check_default(table: Table, param: ProgramParam) -> None:
     if param.default is None:
         return
-    items = cast("list[object]", param.default if param.list else [param.default])
+    items: list[object] = param.default if param.list else [param.default]
     for item in items:
         value = _parsed(table, "default", param.type, item)
         if param.choices and value not in param.choices:

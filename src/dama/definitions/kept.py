@@ -28,9 +28,10 @@ from dama.domain.profile import (
     plain_scalar,
     write_hook,
 )
+from dama.shapes import is_array, is_collection, is_dict, is_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sized
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pydantic import BaseModel
 
@@ -80,12 +81,10 @@ def with_digits(value: object, encoded: Any) -> Any:
     """What pydantic made of a value, with the digits that a double does not hold."""
     if isinstance(value, Digits) and isinstance(encoded, float):
         return value
-    if isinstance(value, dict) and isinstance(encoded, dict):
-        items = cast("dict[Any, Any]", value)
-        members = cast("dict[Any, Any]", encoded)
-        return {key: with_digits(items.get(key), item) for key, item in members.items()}
-    if isinstance(value, list | tuple) and isinstance(encoded, list):
-        before, after = cast("list[Any]", value), cast("list[Any]", encoded)
+    if is_dict(value) and is_dict(encoded):
+        return {key: with_digits(value.get(key), item) for key, item in encoded.items()}
+    if is_array(value) and is_list(encoded):
+        before, after = value, encoded
         if len(before) == len(after):
             return [with_digits(*pair) for pair in zip(before, after, strict=True)]
     return cast("Any", encoded)
@@ -149,10 +148,10 @@ def difference(value: object, back: object, *, is_declared: bool = False) -> Fla
         return _of_scalar(value, back)
     if isinstance(value, int | float):
         return _of_number(value, back)
-    if isinstance(value, list | tuple):
-        return _of_array(cast("list[object]", value), back, is_declared=is_declared)
-    if isinstance(value, dict):
-        return _of_object(cast("dict[object, object]", value), back, is_declared=is_declared)
+    if is_array(value):
+        return _of_array(value, back, is_declared=is_declared)
+    if is_dict(value):
+        return _of_object(value, back, is_declared=is_declared)
     within = fields_of(value)
     return _of_instance(within, back) if within else _of_kind(value, back, is_declared=is_declared)
 
@@ -161,18 +160,16 @@ def without_foreign_scalars(value: Any, levels: int = DEEPEST) -> Any:
     """A value with the scalars of numpy in it as those of Python; the same one without any."""
     if levels < 0:
         return value  # too deep to be kept
-    if isinstance(value, dict):
-        found = cast("dict[Any, Any]", value)
+    if is_dict(value):
         made = {
             plain_scalar(key): without_foreign_scalars(item, levels - 1)
-            for key, item in found.items()
+            for key, item in value.items()
         }
-        is_same = all(made[plain_scalar(key)] is item for key, item in found.items())
+        is_same = all(made[plain_scalar(key)] is item for key, item in value.items())
         return cast("Any", value) if is_same else made
     if type(value) in (list, tuple):
-        items = cast("list[Any]", value)
-        parts = [without_foreign_scalars(item, levels - 1) for item in items]
-        is_same = all(part is item for part, item in zip(parts, items, strict=True))
+        parts = [without_foreign_scalars(item, levels - 1) for item in value]
+        is_same = all(part is item for part, item in zip(parts, value, strict=True))
         return value if is_same else type(value)(parts)
     return plain_scalar(value)
 
@@ -201,22 +198,20 @@ def _of_number(value: float, back: object) -> Flaw | None:
     return None if value == back else _other(value, back)
 
 
-def _of_array(items: list[object], back: object, *, is_declared: bool) -> Flaw | None:
-    if not isinstance(back, list | tuple):
-        is_set = isinstance(back, set | frozenset) and len(cast("Sized", back)) == len(items)
-        return None if is_set else _other(items, cast("object", back))
-    others = cast("list[object]", back)
-    if len(items) != len(others):
-        return "", f"has {len(items)} items, of which {len(others)} would come back."
-    for place, (item, other) in enumerate(zip(items, others, strict=True)):
+def _of_array(items: Sequence[object], back: object, *, is_declared: bool) -> Flaw | None:
+    if not is_array(back):
+        is_set = is_collection(back) and len(back) == len(items)
+        return None if is_set else _other(items, back)
+    if len(items) != len(back):
+        return "", f"has {len(items)} items, of which {len(back)} would come back."
+    for place, (item, other) in enumerate(zip(items, back, strict=True)):
         if flaw := difference(item, other, is_declared=is_declared):
             return f"[{place}]{flaw[0]}", flaw[1]
     return None
 
 
-def _of_object(value: dict[object, object], back: object, *, is_declared: bool) -> Flaw | None:
-    is_dict = isinstance(back, dict)
-    others = cast("dict[object, object] | None", back if is_dict else fields_of(back))
+def _of_object(value: Mapping[Any, Any], back: object, *, is_declared: bool) -> Flaw | None:
+    others = cast("Mapping[Any, Any] | None", back if is_dict(back) else fields_of(back))
     if others is None:
         return _other(value, back)
     for key, item in value.items():
@@ -235,7 +230,7 @@ def _of_object(value: dict[object, object], back: object, *, is_declared: bool) 
 
 def _of_instance(within: Mapping[str, object], back: object) -> Flaw | None:
     """A dataclass or a model: its own form of its fields counts, but numbers stay numbers."""
-    others = cast("dict[str, object]", back) if isinstance(back, dict) else fields_of(back) or {}
+    others = back if is_dict(back) else fields_of(back) or {}
     for name, item in within.items():
         if name not in others:
             continue  # by an alias, or left out by the class itself

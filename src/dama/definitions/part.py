@@ -7,7 +7,6 @@ service defines itself wins over its parts, and a later part over an earlier one
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -18,16 +17,16 @@ from typing import (
     TypedDict,
     TypeVar,
     Unpack,
-    cast,
     overload,
 )
 
 from dama.definitions.action import ActionDefinition, ActionSettings, EventHandler, read_action
 from dama.definitions.errors import DuplicateNameError
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 R = TypeVar("R")
 F = TypeVar("F", bound="Callable[..., Any]")
@@ -272,9 +271,8 @@ def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for layer in layers:
         for key, value in layer.items():
             below = merged.get(key)
-            if isinstance(value, Mapping) and isinstance(below, Mapping):
-                above = cast("Mapping[str, Any]", value)
-                merged[key] = _merged([cast("Mapping[str, Any]", below), above])
+            if is_object(value) and is_object(below):
+                merged[key] = _merged([below, value])
             else:
                 merged[key] = value
     return merged

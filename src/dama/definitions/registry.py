@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.config.table import Table
 from dama.definitions.adhoc import adhoc
@@ -21,9 +20,10 @@ from dama.definitions.errors import (
 from dama.definitions.inherit import read_inherit
 from dama.definitions.service import Service
 from dama.errors import DamaError, InvalidDefinitionError
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from traceback import StackSummary
     from types import ModuleType
 
@@ -164,9 +164,7 @@ class Registry:
 
 def _quoted(name: str, values: object) -> str:
     """What was meant: TOML takes a dot without quotes for a table within a table."""
-    below: Mapping[str, object] = {}
-    if isinstance(values, Mapping):
-        below = cast("Mapping[str, object]", values)
+    below = as_object(values)
     inner = next((key for key, value in below.items() if isinstance(value, dict)), None)
     if inner and "command" not in below:
         return f'Names with a dot need quotes: [programs."{name}.{inner}"].'

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, cast, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
+
+from dama.shapes import is_dict
 
 
 def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None:
@@ -28,9 +30,9 @@ def secret_in(annotation: Any, seen: frozenset[int] = frozenset()) -> str | None
 def _fields(annotation: Any) -> list[Any]:
     if not isinstance(annotation, type):
         return []
-    kind = cast("Any", annotation)
-    if isinstance(fields := getattr(kind, "model_fields", None), dict):
-        return [field.annotation for field in cast("dict[str, Any]", fields).values()]
+    kind: Any = annotation
+    if is_dict(fields := getattr(kind, "model_fields", None)):
+        return [field.annotation for field in fields.values()]
     if not (dataclasses.is_dataclass(kind) or hasattr(kind, "__total__")):
         return []
     try:

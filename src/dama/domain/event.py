@@ -27,6 +27,7 @@ from dama.domain.profile import (
     is_too_large,
     legal_text,
 )
+from dama.shapes import is_array, is_object
 
 AbsentType = msgspec.UnsetType
 ABSENT = msgspec.UNSET
@@ -119,26 +120,25 @@ def parse_event(value: object) -> Event:
     Raises:
         InvalidEventError: It is none; the key and the rule are named.
     """
-    if not isinstance(value, Mapping):
+    if not is_object(value):
         raise InvalidEventError(
             f'An event is an object, found {_kind_of_json(value)}. Write {{"type": ...}}.'
         )
-    fields = cast("Mapping[str, Any]", value)
-    for key in fields:
+    for key in value:
         if key not in KEYS:
             raise InvalidEventError(
                 f"An event has no key {key!r}, only {', '.join(KEYS)}. "
                 "Move it into payload or meta."
             )
-    if "type" not in fields:
+    if "type" not in value:
         raise InvalidEventError("type is missing. An event has a type, a string that is not empty.")
-    error: object = fields.get("error")
-    meta: object = fields.get("meta")
+    error: Any = value.get("error")  # held against its type below, as meta is
+    meta: Any = value.get("meta")
     event = Event(
-        type=fields["type"],
-        payload=fields.get("payload", ABSENT),
-        error=ABSENT if error is None else cast("bool", error),
-        meta=ABSENT if meta is None else cast("Mapping[str, Any]", meta),
+        type=value["type"],
+        payload=value.get("payload", ABSENT),
+        error=ABSENT if error is None else error,
+        meta=ABSENT if meta is None else meta,
     )
     check_event(event)
     return event
@@ -255,11 +255,11 @@ def warnings_of(event: Event) -> list[str]:
     def look(value: object, path: str) -> None:
         if isinstance(value, int) and not isinstance(value, bool) and abs(value) > EXACT_INTEGERS:
             found.append(f"{path} is {value}: beyond 2^53, readers in JavaScript round it.")
-        elif isinstance(value, Mapping):
-            for key, item in cast("Mapping[str, object]", value).items():
+        elif is_object(value):
+            for key, item in value.items():
                 look(item, f"{path}.{key}")
-        elif isinstance(value, list | tuple):
-            for place, item in enumerate(cast("list[object]", value)):
+        elif is_array(value):
+            for place, item in enumerate(value):
                 look(item, f"{path}[{place}]")
 
     look(event.payload, "payload")
@@ -301,11 +301,10 @@ def error_payload(error: BaseException) -> dict[str, Any]:
         elif value is not None:
             payload[name] = value
     told = _attribute_of(error, "event_fields")
-    if isinstance(told, Mapping):
-        fields = cast("Mapping[str, Any]", told)
-        flaw = _flaw_within(dict(fields), "event_fields")
+    if is_object(told):
+        flaw = _flaw_within(dict(told), "event_fields")
         left_out |= {"event_fields": flaw} if flaw else {}
-        payload |= {} if flaw else fields
+        payload |= {} if flaw else told
     return payload | ({"left_out": left_out} if left_out else {})
 
 

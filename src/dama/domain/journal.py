@@ -11,10 +11,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
+from dama.shapes import is_list, is_object
 
 LONGEST_DELAY = 1e9  # seconds
 _NUMBER = re.compile(r"#\d+$")
@@ -210,7 +211,7 @@ class Journal:
         else. An attempt may have several epochs: its worker died, or its process was taken over.
         """
         named = meta.get("failed_with")
-        keys = cast("list[object]", named) if isinstance(named, list) else []
+        keys = named if is_list(named) else []
         fatal = {str(key) for key in keys}
         kept: list[Entry] = []
         later: set[str] = set()
@@ -255,7 +256,7 @@ def _above(place: str) -> list[str]:
 
 
 def _keys(value: object) -> tuple[str, ...]:
-    found = cast("list[object]", value) if isinstance(value, list) else [value]
+    found = value if is_list(value) else [value]
     return tuple(key for key in found if isinstance(key, str))
 
 
@@ -281,10 +282,9 @@ def _spawned_ids(payload: object) -> list[int] | None:
 
     A part of them or none in their place would leave out subtasks without a word.
     """
-    if not isinstance(payload, Mapping):
+    if not is_object(payload):
         return None
-    found = cast("Mapping[str, object]", payload).get("context_ids")
-    if not isinstance(found, list):
+    found = payload.get("context_ids")
+    if not is_list(found):
         return None
-    ids = cast("list[object]", found)
-    return [i for i in ids if type(i) is int] if all(type(i) is int for i in ids) else None
+    return [i for i in found if type(i) is int] if all(type(i) is int for i in found) else None

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any
 
 from dama.domain.event import ABSENT, Event, StoredEvent, kind_of
 from dama.domain.slice import Slice
+from dama.shapes import is_array, is_object
 
 
 class Status(StrEnum):
@@ -92,7 +93,7 @@ def step_key(type_: str) -> tuple[str, str] | None:
 def _spawned_ids(event: Event) -> tuple[int, ...]:
     """The contexts that a SPAWNED names; what is no id in it is left out."""
     found: object = (_object(event) or {}).get("context_ids")
-    ids = cast("list[object]", found) if isinstance(found, list | tuple) else []
+    ids = found if is_array(found) else []
     return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool))
 
 
@@ -192,7 +193,7 @@ def _value(event: Event) -> Any:
 
 def _object(event: Event) -> Mapping[str, Any] | None:
     payload: object = event.payload
-    return cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
+    return payload if is_object(payload) else None
 
 
 def _meta(event: Event) -> Mapping[str, Any]:

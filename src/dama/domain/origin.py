@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import cast
 
 from dama.domain.errors import InvalidSliceError
 
@@ -48,5 +47,5 @@ def caller(beneath: str) -> Origin:
     if frame is None:
         return Origin("", None, "", 0)
     known = frame.f_globals
-    module = cast("str", known.get("__name__", ""))
+    module = str(known.get("__name__", ""))
     return Origin(module, known.get("__spec__"), frame.f_code.co_filename, frame.f_lineno)

@@ -11,11 +11,15 @@ import math
 import re
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from dama.domain.exact import Digits, Undecoded, encode_hook
+from dama.shapes import is_array, is_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 LONGEST_TYPE = 1_000  # bytes of UTF-8
 LONGEST_KEY = 1_000  # bytes of UTF-8 of meta.idempotency_key and of the key of a start
@@ -81,10 +85,10 @@ def flaw_of(value: object, *, levels: int = DEEPEST) -> Flaw | None:
         return _flaw_of_text(value)
     if isinstance(value, int | float):
         return _flaw_of_number(value)
-    if isinstance(value, dict):
-        return _flaw_of_object(cast("dict[object, object]", value), levels - 1)
-    if isinstance(value, list | tuple):
-        return _flaw_of_array(cast("list[object]", value), levels - 1)
+    if is_dict(value):
+        return _flaw_of_object(value, levels - 1)
+    if is_array(value):
+        return _flaw_of_array(value, levels - 1)
     plain = plain_scalar(value)
     return _not_json(value) if plain is value else flaw_of(plain)
 
@@ -140,12 +144,10 @@ def exactly(value: Any, path: str, notes: list[str]) -> Any:
     A large float is written with its point: without it, it would come back as an integer that is
     not equal to it. jsonb has no negative zero.
     """
-    if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        return {key: exactly(item, f"{path}.{key}", notes) for key, item in members.items()}
-    if isinstance(value, list | tuple):
-        items = cast("list[Any]", value)
-        return [exactly(item, f"{path}[{place}]", notes) for place, item in enumerate(items)]
+    if is_dict(value):
+        return {key: exactly(item, f"{path}.{key}", notes) for key, item in value.items()}
+    if is_array(value):
+        return [exactly(item, f"{path}[{place}]", notes) for place, item in enumerate(value)]
     if not isinstance(value, float) or isinstance(value, Digits):
         return value
     if not value and math.copysign(1, value) < 0:
@@ -186,7 +188,7 @@ def _flaw_of_text(text: str) -> Flaw | None:
     return None
 
 
-def _flaw_of_array(items: list[object], levels: int) -> Flaw | None:
+def _flaw_of_array(items: Sequence[object], levels: int) -> Flaw | None:
     if levels < 0:
         raise TooDeepError
     for place, item in enumerate(items):
@@ -195,7 +197,7 @@ def _flaw_of_array(items: list[object], levels: int) -> Flaw | None:
     return None
 
 
-def _flaw_of_object(members: dict[object, object], levels: int) -> Flaw | None:
+def _flaw_of_object(members: Mapping[Any, Any], levels: int) -> Flaw | None:
     if levels < 0:
         raise TooDeepError
     for key, item in members.items():

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.drafts.draft import Option, param_name
 
@@ -151,7 +151,7 @@ def _python_type(
 
 
 def _texts(node: ast.expr | None) -> tuple[str, ...]:
-    items = cast("list[ast.expr]", getattr(node, "elts", []))
+    items: list[ast.expr] = getattr(node, "elts", [])
     values = [_constant(item) for item in items]
     return tuple(values) if values and all(isinstance(v, str) and v for v in values) else ()
 

@@ -6,13 +6,14 @@ import json
 import re
 import shlex
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.drafts.draft import Draft, Drafts, Option, relative, task_name, unique
 from dama.drafts.folder import LANGUAGES, variables_of
 from dama.drafts.options import find_options
 from dama.drafts.secret import secret_in
 from dama.errors import InvalidDefinitionError
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,7 +58,7 @@ def _read(path: Path) -> dict[str, object]:
         content: Any = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
         raise InvalidDefinitionError(f"{path} is no JSON: {error}.") from error
-    return cast("dict[str, object]", content) if isinstance(content, dict) else {}
+    return content if is_dict(content) else {}
 
 
 def _manager(folder: Path, package: dict[str, object]) -> str:
@@ -69,10 +70,9 @@ def _manager(folder: Path, package: dict[str, object]) -> str:
 
 def _scripts(path: Path, package: dict[str, object]) -> dict[str, str]:
     scripts: object = package.get("scripts", {})
-    if not isinstance(scripts, dict):
+    if not is_dict(scripts):
         raise InvalidDefinitionError(f"scripts of {path} is {scripts!r}: wanted a table of texts.")
-    found = cast("dict[str, object]", scripts)
-    return {name: text for name, text in found.items() if isinstance(text, str) and text.strip()}
+    return {name: text for name, text in scripts.items() if isinstance(text, str) and text.strip()}
 
 
 def _is_hook(name: str, scripts: dict[str, str]) -> bool:

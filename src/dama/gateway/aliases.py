@@ -8,16 +8,16 @@ The gateway has aliases of its own in its settings. A whitelist says which actio
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dama.broker.pattern import matches
 from dama.gateway.path import Params, Path, PathError, split
+from dama.shapes import as_object, is_list, is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dama.broker.catalog import Catalog, Endpoint
     from dama.gateway.settings import GatewaySettings
@@ -201,11 +201,10 @@ def _route(route: object, base: str, short_name: str) -> tuple[str, str] | None:
     if isinstance(route, str):
         method, _, path = route.strip().rpartition(" ")
         whole = f"{API}/{base}/{path}"
-    elif isinstance(route, Mapping):
-        told = cast("Mapping[str, Any]", route)
-        method = str(told.get("method") or "")
-        path = told.get("path") or short_name.rpartition(".")[2]
-        whole = str(told.get("fullPath") or f"{API}/{told.get('basePath') or base}/{path}")
+    elif is_object(route):
+        method = str(route.get("method") or "")
+        path = route.get("path") or short_name.rpartition(".")[2]
+        whole = str(route.get("fullPath") or f"{API}/{route.get('basePath') or base}/{path}")
     else:
         return None
     method = method.strip().upper()
@@ -218,8 +217,8 @@ def _beginning(parts: Sequence[str]) -> str:
 
 
 def _several(value: object) -> list[Any]:
-    return cast("list[Any]", value) if isinstance(value, list) else [value]
+    return value if is_list(value) else [value]
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    return as_object(value)

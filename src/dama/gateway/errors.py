@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import JSONResponse
@@ -21,6 +21,7 @@ from dama.broker.errors import (
 from dama.broker.errors import error_document as readable
 from dama.config.table import shown
 from dama.errors import DamaError
+from dama.shapes import is_array
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +117,7 @@ def header_values(name: str, value: object) -> list[str]:
     Raises:
         CallError: It is neither a text or a number nor a list of them.
     """
-    values = cast("list[object]", value) if isinstance(value, list | tuple) else [value]
+    values = value if is_array(value) else [value]
     return [_header_value(name, each) for each in values]
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from dama.errors import DamaError
+from dama.shapes import as_object, is_dict, is_list, is_object
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dama.broker.broker import Broker
     from dama.broker.catalog import Endpoint
     from dama.gateway.aliases import Alias, Aliases
@@ -201,10 +203,12 @@ def _operation(
 
 
 def _parameter(name: str, params: Mapping[str, Any], place: str) -> dict[str, Any]:
-    schema = params.get("properties", {}).get(name, {"type": "string", "minLength": 1})
+    schema: dict[str, Any] = params.get("properties", {}).get(
+        name, {"type": "string", "minLength": 1}
+    )
     required = place == "path" or name in params.get("required", ())
     described = {"name": name, "in": place, "required": required, "schema": schema}
-    if text := cast("Mapping[str, Any]", schema).get("description"):
+    if text := schema.get("description"):
         described["description"] = text
     return described
 
@@ -228,32 +232,29 @@ def _lifted(name: str, schema: dict[str, Any], schemas: dict[str, Any]) -> dict[
 
 
 def _renamed(value: Any, prefix: str) -> Any:
-    if isinstance(value, dict):
-        found = cast("dict[str, Any]", value)
+    if is_dict(value):
         return {
             key: f"#/components/schemas/{prefix}_{each.rpartition('/')[2]}"
             if key == "$ref"
             else _renamed(each, prefix)
-            for key, each in found.items()
+            for key, each in value.items()
         }
-    if isinstance(value, list):
-        return [_renamed(each, prefix) for each in cast("list[Any]", value)]
+    if is_list(value):
+        return [_renamed(each, prefix) for each in value]
     return value
 
 
 def _foreign(params: object) -> dict[str, Any]:
     """What Moleculer's validator has, as a schema; what is not understood is anything."""
-    if not isinstance(params, Mapping):
+    if not is_object(params):
         return {}
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for name, rule in cast("Mapping[str, Any]", params).items():
+    for name, rule in params.items():
         if name.startswith("$$"):
             continue
-        told: Mapping[str, Any] = {}
-        if isinstance(rule, Mapping):
-            told = cast("Mapping[str, Any]", rule)
-        text = str(cast("object", rule))
+        told = as_object(rule)
+        text = str(rule)
         kind = str(told.get("type") or text.partition("|")[0])
         properties[name] = {"type": _KINDS[kind]} if kind in _KINDS else {}
         if not (told.get("optional") or "optional" in text):

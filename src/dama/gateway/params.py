@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from dama.beside import beside
@@ -12,6 +12,7 @@ from dama.domain.exact import decode
 from dama.gateway.errors import (
     RequestError,
 )
+from dama.shapes import is_dict, is_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +70,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
     if body:
         kind = headers_of(request).get("content-type", "")
         found = await beside(body, _decode, kind, body)
-        if not isinstance(found, dict):
+        if not is_dict(found):
             if request.scope["query_string"] or path:
                 raise RequestError(
                     "INVALID_REQUEST_BODY",
@@ -77,7 +78,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
                     "Send an object.",
                 )
             return found
-        params |= cast("dict[str, Any]", found)
+        params |= found
     if query := request.scope["query_string"]:
         merge_pairs(params, _pairs(query, "query"))
     return params | dict(path) if path else params
@@ -97,17 +98,17 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
             continue
         *outer, last = _parts(name)
         place = fresh
-        is_list = last == ""
-        if is_list:
+        is_one_of_many = last == ""
+        if is_one_of_many:
             *outer, last = outer
         for part in outer:
             within: object = place.setdefault(part, {})
-            if not isinstance(within, dict):
+            if not is_dict(within):
                 raise RequestError(
                     "BAD_REQUEST", f"The query has {name!r} and something else under its name."
                 )
-            place = cast("dict[str, Any]", within)
-        _put(place, last, [value] if is_list else value, name)
+            place = within
+        _put(place, last, [value] if is_one_of_many else value, name)
     params |= {name: _listed(value) for name, value in fresh.items()}
 
 
@@ -130,9 +131,9 @@ def _parts(name: str) -> list[str]:
 
 def _listed(value: Any) -> Any:
     """With lists for what has only places as names, in their order, as `a[0]=x&a[1]=y`."""
-    if not isinstance(value, dict):
+    if not is_dict(value):
         return value
-    within = {name: _listed(each) for name, each in cast("dict[str, Any]", value).items()}
+    within = {name: _listed(each) for name, each in value.items()}
     if not all(map(_PLACE.fullmatch, within)):
         return within
     return [within[name] for name in sorted(within, key=int)]
@@ -147,9 +148,9 @@ def _put(place: dict[str, Any], key: str, value: str | list[str], name: str) -> 
             "BAD_REQUEST", f"The query has {name!r} and something else under its name."
         )
     else:
-        if not isinstance(known, list):
+        if not is_list(known):
             place[key] = known = [known]
-        cast("list[Any]", known).extend([value] if isinstance(value, str) else value)
+        known.extend([value] if isinstance(value, str) else value)
 
 
 def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from dama.broker.errors import CallError
 from dama.broker.wire.values import as_json
 from dama.gateway.errors import header_name, header_values
 from dama.gateway.params import headers_of
+from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -93,8 +94,8 @@ def headers_of_answer(described: object, meta: Mapping[str, Any]) -> Headers:
     """
     found = Headers()
     for told in (described, meta.get("$responseHeaders")):
-        if isinstance(told, Mapping):
-            for name, value in cast("Mapping[str, Any]", told).items():
+        if is_object(told):
+            for name, value in told.items():
                 found[header_name(name)] = header_values(name, value)
     if kind := meta.get("$responseType"):
         found["content-type"] = header_values("$responseType", kind)
@@ -133,11 +134,10 @@ def _bytes_of(result: object) -> bytes | None:
     """Bytes as they are, or as Node.js writes a buffer in JSON."""
     if isinstance(result, bytes):
         return result
-    if isinstance(result, Mapping):
-        told = cast("Mapping[str, Any]", result)
-        data: object = told.get("data")
-        if told.get("type") == "Buffer" and isinstance(data, list):
-            return bytes(cast("list[int]", data))
+    if is_object(result):
+        data: object = result.get("data")
+        if result.get("type") == "Buffer" and is_list(data):
+            return bytes(data)
     return None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import Event, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
 from dama.gateway.errors import RequestError
+from dama.shapes import is_list
 from dama.shipped.documents import document
 from dama.store import Append
 from dama.store.errors import StaleEpochError
@@ -57,7 +58,7 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
             f"The run {context_id}.{epoch} is over; nothing is written with its token any more.",
             "A later run of the context has a token of its own.",
         )
-    given = cast("list[object]", body) if isinstance(body, list) else [body]
+    given = body if is_list(body) else [body]
     if not given or len(given) > MOST_EVENTS:
         raise RequestError(
             "BAD_REQUEST",

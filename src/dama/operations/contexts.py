@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.domain.event import ABSENT, StoredEvent, parse_event
@@ -15,6 +15,7 @@ from dama.domain.slice import Slice, find_slice
 from dama.operations.who import person
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.programs import directories_of
+from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.upkeep.why import Reason, reasons
@@ -185,8 +186,8 @@ async def dispatch(
         StaleVersionError: The context has another version.
     """
     meta: object = event.get("meta")
-    if meta is None or isinstance(meta, Mapping):  # what is no object is refused below
-        meta = {**without_who(cast("Mapping[str, Any]", meta or {})), **(by or person())}
+    if meta is None or is_object(meta):  # what is no object is refused below
+        meta = {**without_who(meta or {}), **(by or person())}
     parsed = parse_event({**event, "meta": meta})
     if (await app.store.context(context_id)).task is not None:
         refuse_reserved(parsed)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
 from dama.programs.tail import first_byte, lines
 from dama.run.errors import NoLogsError, UnknownRunError
+from dama.shapes import is_object
 from dama.upkeep.cleaning import clean as clean_host
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ async def lines_of(app: App, context_id: int) -> AsyncGenerator[str]:
     context = await app.store.context(context_id)
     async for page in app.store.pages(context_id):
         for event in page:
-            if event.type == f"{context.task}:LOG" and isinstance(event.payload, Mapping):
-                yield str(cast("Mapping[str, object]", event.payload).get("message", ""))
+            if event.type == f"{context.task}:LOG" and is_object(event.payload):
+                yield str(event.payload.get("message", ""))
     runs = (await directories_of(app.store, app.home)).of_context(context_id)
     for path in (runs[-1].stdout, runs[-1].stderr) if runs else ():
         for line in lines(path):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.programs.shim import TIMED_OUT
 from dama.run.errors import ProgramError, ProgramLostError
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from dama.definitions.program import ExitCodes
@@ -88,8 +89,8 @@ def _result(exit_: Exit, code: int | None) -> object:
     result, left_out = exit_.result, dict(exit_.left_out)
     if result is not None and not left_out:
         return result
-    if isinstance(result, dict):
-        return {**cast("dict[str, Any]", result), "left_out": left_out}
+    if is_dict(result):
+        return {**result, "left_out": left_out}
     if result is not None:
         return {"result": result, "left_out": left_out}
     return {"exit_code": code, **({"left_out": left_out} if left_out else {})}

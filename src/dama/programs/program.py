@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.definitions.adhoc import adhoc
@@ -33,6 +33,7 @@ from dama.programs.shipping import Shipper
 from dama.programs.tail import tail
 from dama.run.errors import LostSignal, ProgramError, ProgramLostError
 from dama.run.writer import Beginning
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -279,8 +280,8 @@ class ProgramRun:
         claim, path = self._execution.claim, self._directory.path
         self._directory.write("params.json", dict(claim.params))
         state = await self._programs.store.state(claim.context_id, lifecycle)
-        plain = cast("dict[str, Any]", lifecycle.encode_state(state))
-        self._directory.write("state.json", plain | {"attempt": claim.attempt})
+        plain = as_object(lifecycle.encode_state(state))
+        self._directory.write("state.json", {**plain, "attempt": claim.attempt})
         return {
             "DAMA_CONTEXT_ID": str(claim.context_id),
             "DAMA_EPOCH": str(self._directory.epoch),

@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.domain.exact import decode_stored, encode
 from dama.programs.process import boot_id, members_of, process_start
 from dama.programs.regular import read_regular
 from dama.run.errors import ProgramError
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -245,7 +246,7 @@ class RunDirectory:
             if error.errno in IN_ITS_PLACE:
                 return None
             raise
-        return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+        return found if is_dict(found) else None
 
     def write(self, name: str, document: object) -> None:
         """Write a file of it as a whole or not at all."""

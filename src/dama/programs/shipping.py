@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.domain.errors import InvalidEventError, InvalidJsonError
@@ -31,10 +30,11 @@ from dama.programs.lines import (
     opened,
 )
 from dama.programs.masking import Mask
+from dama.shapes import as_object
 from dama.store import Append
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dama.programs.run_directory import RunDirectory
     from dama.run.execution import Execution
@@ -260,7 +260,7 @@ class Shipper:
         if item.event.type.endswith(":WARN"):
             _log.warning("context %s: %s", item.context_id, error)
             return
-        key: str = cast("Mapping[str, Any]", item.event.meta)["idempotency_key"]
+        key = str(as_object(item.event.meta)["idempotency_key"])
         place = key.removeprefix(self._key(""))
         await self.warn(f"{place}/refused", str(error), type=item.event.type[:200])
 
@@ -279,7 +279,7 @@ class Shipper:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+    return as_object(value)
 
 
 def _decoded(text: bytes) -> object:

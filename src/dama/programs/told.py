@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import error_payload
 from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
@@ -44,7 +44,7 @@ def outcome_of(document: Mapping[str, Any]) -> Outcome:
         case "retry":
             return Retry(_told_error(document), document["delay"])
         case "waiting":
-            until = cast("str | None", document["until"])
+            until: str | None = document["until"]
             return Waiting(
                 awaited=document["awaited"],
                 on_failure=document["on_failure"],

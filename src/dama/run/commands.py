@@ -17,10 +17,11 @@ import json
 import os
 import secrets
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import make_private, read_private, write_private
 from dama.definitions.errors import UndeclaredCommandError
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,7 +89,7 @@ class Commands:
             PrivateFileError: Somebody else may know the key.
         """
         given: object = meta.get(PROOF)
-        proof = cast("Mapping[str, object]", given if isinstance(given, dict) else {})
+        proof = as_object(given)
         nonce, mac = proof.get("nonce"), proof.get("mac")
         if not isinstance(nonce, str) or not isinstance(mac, str) or not start_key:
             raise _refused("its start has no proof")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.event import error_payload
 from dama.run.errors import StepFailedError, ToldError
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,7 +59,7 @@ def rebuilt(payload: object, meta: Mapping[str, Any]) -> Exception:
     if cls is None:
         return StepFailedError(str(said.get("name", "Error")), message)
     error = cls.__new__(cls)
-    error.args = tuple(cast("list[object]", raised.get("args", [message])))
+    error.args = tuple(raised.get("args", [message]))
     return error
 
 
@@ -91,4 +92,4 @@ def _class_of(name: str) -> type[Exception] | None:
 
 
 def _object(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else {}
+    return as_object(value)

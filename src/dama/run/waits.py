@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.domain.event import ABSENT
@@ -53,7 +53,7 @@ async def wait_for(execution: Execution, type_: str, timeout: float | None) -> A
     if execution.replay.has(key, "DONE"):
         with execution.pending.acting():
             await execution.replay.turn(key, asked)
-        result = cast("dict[str, Any] | None", execution.journal.results[key])
+        result: dict[str, Any] | None = execution.journal.results[key]
     else:
         until = None if timeout is None else begun + timedelta(seconds=timeout)
         wait = Wait(type=type_, until=until, is_known=False)

@@ -7,11 +7,12 @@ whoever waits here calls; `head` waits, `subscription` remembers how far a reade
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dama import clock
 from dama.beside import beside
 from dama.domain.exact import decode_stored
+from dama.shapes import is_dict
 from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.log_page import page_of, query
@@ -192,4 +193,4 @@ class Log:
 
 def _error(text: str) -> Mapping[str, object]:
     found = decode_stored(text)
-    return cast("Mapping[str, object]", found) if isinstance(found, dict) else {"message": text}
+    return found if is_dict(found) else {"message": text}

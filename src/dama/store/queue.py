@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dama.domain.circle import WaitsFor, find_circle, find_circles
 from dama.domain.exact import decode_stored
@@ -186,7 +186,7 @@ class RunQueue:
         """The epochs of the programs that still belong to their contexts on a host."""
         params = {"contexts": list(contexts), "host": host}
         rows = await self._database.rows("find_bound_programs", params)
-        return dict(cast("list[tuple[int, int]]", rows))
+        return dict(rows)
 
     async def park(self, context_id: int, worker_id: int, waiting: Waiting) -> bool:
         """Let a run wait without a worker; False when it is no longer its own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,6 +18,7 @@ from dama.contained import contained
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
+from dama.shapes import as_object, is_object
 from dama.store.archive import Archive
 from dama.store.database import Database, Row
 from dama.store.errors import ReadOnlyDatabaseError, UnknownContextError
@@ -149,7 +150,7 @@ class Store:
         again = spawned is None and all(start.key for start in starts)
         rows = await self.database.rows("start_contexts", params, again=again)
         await self.hints.send()
-        return [cast("int", row[0]) for row in rows]
+        return [context_id for (context_id,) in rows]
 
     async def context(self, context_id: int) -> ContextRow:
         """Read one context.
@@ -166,7 +167,7 @@ class Store:
         """The meta of a context's INITIAL, and the idempotency key of its start."""
         for text, key in await self.database.rows("read_start", {"context_id": context_id}):
             meta = decode_stored(text or "{}")
-            return (cast("Mapping[str, Any]", meta) if isinstance(meta, dict) else {}), key
+            return (as_object(meta)), key
         return {}, None
 
     async def contexts(
@@ -260,7 +261,7 @@ class Store:
             if status == "DONE":
                 found[context_id] = Outcome(status, result=payload)
             else:
-                error = cast("Mapping[str, Any]", payload) if isinstance(payload, Mapping) else None
+                error = payload if is_object(payload) else None
                 found[context_id] = Outcome(status, error=error)
         return found
 

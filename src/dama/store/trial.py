@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -74,7 +74,7 @@ async def move_time(url: str, by: timedelta) -> None:
     """
     async with await psycopg.AsyncConnection.connect(url) as connection:
         rows = await (await connection.execute(TIMES)).fetchall()
-        for table, columns in cast("list[tuple[str, list[str]]]", rows):
+        for table, columns in rows:
             name = SQL("_data_manager_admin.{}").format(Identifier(table))
             moved = SQL(", ").join(
                 SQL("{0} = {0} - %(by)s").format(Identifier(column)) for column in columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, cast
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
@@ -13,6 +13,7 @@ from dama.definitions.task import TaskDefinition
 from dama.domain.event import ABSENT, StoredEvent
 from dama.run.errors import RunError
 from dama.run.rehearsal import short_name
+from dama.shapes import is_object
 from dama.store import ContextRow
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class Ran(Generic[R]):
     def error(self) -> Mapping[str, Any] | None:
         """The payload of what it failed with: name, message, stack; None when it did not."""
         payload = self.events[-1].payload
-        is_failure = self.status in {"ERROR", "CANCELLED"} and isinstance(payload, Mapping)
-        return cast("Mapping[str, Any]", payload) if is_failure else None
+        is_failure = self.status in {"ERROR", "CANCELLED"} and is_object(payload)
+        return payload if is_failure else None
 
     @property
     def names(self) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 import msgspec
 
+from dama.shapes import is_array, is_dict
+
 MARK = b'"Buffer"'
 """A packet without it holds no bytes, and need not be looked through."""
 
@@ -20,24 +22,21 @@ def with_buffers(value: Any) -> Any:
 
 def without_buffers(value: Any) -> Any:
     """The same value with its Buffers as bytes."""
-    if isinstance(value, dict):
-        found = cast("dict[str, Any]", value)
-        of_a_buffer = found.keys() == {"type", "data"} and found["type"] == "Buffer"
-        if of_a_buffer and isinstance(found.get("data"), list):
+    if is_dict(value):
+        of_a_buffer = value.keys() == {"type", "data"} and value["type"] == "Buffer"
+        if of_a_buffer and isinstance(value.get("data"), list):
             try:
-                return bytes(found["data"])
+                return bytes(value["data"])
             except (TypeError, ValueError):
-                return found  # somebody's own object, after all
+                return value  # somebody's own object, after all
     return _changed(value, without_buffers)
 
 
 def _changed(value: Any, change: Any) -> Any:
-    if isinstance(value, dict):
-        old = cast("dict[Any, Any]", value)
-        new = {key: change(each) for key, each in old.items()}
-        return new if any(new[key] is not old[key] for key in old) else old
-    if isinstance(value, list | tuple):
-        before = cast("list[Any]", value)
-        after = [change(each) for each in before]
-        return after if any(a is not b for a, b in zip(after, before, strict=True)) else before
+    if is_dict(value):
+        new = {key: change(each) for key, each in value.items()}
+        return new if any(new[key] is not value[key] for key in value) else value
+    if is_array(value):
+        after = [change(each) for each in value]
+        return after if any(a is not b for a, b in zip(after, value, strict=True)) else value
     return value

@@ -8,18 +8,20 @@ import os
 import platform
 import random
 import time
-from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from dama.broker.catalog import Node
 from dama.broker.errors import CallError, RequestRejectedError
 from dama.duty import Duty, DutyError, cancelled
+from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dama.broker.wire.exchange import Exchange
     from dama.broker.wire.seams import Sender
 
@@ -143,7 +145,7 @@ class Discovery:
         node_id, seq = str(packet["sender"]), _integer(packet.get("seq"))
         instance, nodes = str(packet.get("instanceID") or ""), self._broker.catalog.nodes
         services = packet.get("services")
-        if not isinstance(services, list):
+        if not is_list(services):
             raise TypeError(f"its services are {type(services).__name__}, not a list")
         known = nodes.get(node_id)
         node = known or Node(node_id, is_available=False)
@@ -157,10 +159,7 @@ class Discovery:
         if is_news:
             node.info = {k: v for k, v in packet.items() if k not in {"services", "ver", "sender"}}
             node.seq, node.instance_id = seq, instance
-            found = cast("Sequence[object]", services)
-            self._broker.catalog.set_services(
-                node, [cast("Mapping[str, Any]", s) for s in found if isinstance(s, Mapping)]
-            )
+            self._broker.catalog.set_services(node, [s for s in services if is_object(s)])
         payload = {"node": _shown(node), "reconnected": was_known and not was_there}
         event = "$node.updated" if was_there else "$node.connected"
         self._send(self._broker.raise_local(event, payload))

@@ -23,6 +23,7 @@ from dama.broker.errors import (
 from dama.broker.stream import Inbox, Stream, as_stream
 from dama.broker.wire.buffers import with_buffers
 from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
+from dama.shapes import is_dict, is_object
 from dama.telemetry import about
 
 if TYPE_CHECKING:
@@ -145,10 +146,10 @@ class Exchange:
         if pending is None:
             return
         meta, headers = packet.get("meta"), packet.get("headers")
-        if isinstance(meta, dict):
-            pending.call.meta.update(cast("dict[str, Any]", meta))
-        if isinstance(headers, dict):
-            pending.call.headers.update(cast("dict[str, Any]", headers))
+        if is_dict(meta):
+            pending.call.meta.update(meta)
+        if is_dict(headers):
+            pending.call.headers.update(headers)
         sender = str(packet["sender"])
         failed = packet.get("success") is not True
         error = decode_error(packet.get("error"), sender) if failed else None
@@ -168,7 +169,7 @@ class Exchange:
         """An event came: deliver it beside all others."""
         call = self._incoming(packet, str(packet["event"]), packet.get("data"))
         groups = packet.get("groups")
-        call.groups = [str(g) for g in cast("list[object]", groups)] if groups else None
+        call.groups = [str(g) for g in groups] if groups else None
         call.event_type = "broadcast" if packet.get("broadcast") else "emit"
         self._broker.spawn(self._broker.deliver(call))
 
@@ -345,8 +346,8 @@ class Exchange:
         call.timeout = timeout / 1000 if isinstance(timeout, int | float) and timeout > 0 else None
         for key, place in (("meta", call.meta), ("headers", call.headers)):
             found = packet.get(key)
-            if isinstance(found, dict):
-                place.update(cast("dict[str, Any]", found))
+            if is_dict(found):
+                place.update(found)
         return call
 
     def _open_download(self, pending: Pending, sender: str) -> Inbox:
@@ -354,14 +355,12 @@ class Exchange:
 
     def _is_objects(self, packet: Mapping[str, Any]) -> bool:
         place: object = packet.get("headers") if self._new else packet.get("meta")
-        return (
-            isinstance(place, Mapping) and cast("Mapping[str, Any]", place).get(OBJECT_MODE) is True
-        )
+        return is_object(place) and place.get(OBJECT_MODE) is True
 
     def _stream_error(self, packet: Mapping[str, Any]) -> CallError | None:
         for place in (packet.get("meta"), packet.get("headers")):
-            if isinstance(place, Mapping) and STREAM_ERROR in place:
-                document: object = cast("Mapping[str, Any]", place)[STREAM_ERROR]
+            if is_object(place) and STREAM_ERROR in place:
+                document: object = place[STREAM_ERROR]
                 return decode_error(document, str(packet["sender"]))
         return None
 

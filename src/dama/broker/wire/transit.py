@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
 from dama.broker.errors import (
@@ -27,6 +27,7 @@ from dama.broker.wire.exchange import Exchange
 from dama.broker.wire.seldom import Seldom
 from dama.broker.wire.values import as_json
 from dama.domain.exact import decode
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -315,6 +316,6 @@ class Transit:
 
 def _packet(body: bytes) -> dict[str, Any]:
     found: object = decode(body)
-    if not isinstance(found, dict):
+    if not is_dict(found):
         raise TypeError(f"wanted an object, found {type(found).__name__}")
-    return cast("dict[str, Any]", without_buffers(found) if MARK in body else found)
+    return without_buffers(found) if MARK in body else found

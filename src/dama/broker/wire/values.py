@@ -15,6 +15,7 @@ import msgspec
 from dama.broker.errors import CallError
 from dama.domain.exact import Digits, Undecoded, encode_hook
 from dama.domain.profile import Flaw, fields_of, flaw_of, plain_scalar
+from dama.shapes import is_collection, is_dict
 
 DEEPEST = 900  # what the encoder takes
 PLAIN = frozenset({str, int, bool, type(None), bytes})  # what holds no number, or only itself
@@ -52,10 +53,10 @@ def _not_finite(value: object, levels: int) -> Flaw | None:
         return None if math.isfinite(value) or isinstance(value, Digits) else flaw_of(value)
     if levels < 0:
         return "", "is nested too deeply to be written as JSON."
-    if isinstance(value, dict):
-        form, parts = ".{}", iter(cast("dict[object, object]", value).items())
-    elif isinstance(value, list | tuple | set | frozenset):
-        form, parts = "[{}]", enumerate(cast("list[object]", value))
+    if is_dict(value):
+        form, parts = ".{}", iter(value.items())
+    elif is_collection(value):
+        form, parts = "[{}]", enumerate(value)
     else:
         form, parts = ".{}", iter((fields_of(value) or {}).items())
     for key, item in parts:

@@ -1,0 +1,47 @@
+"""Shapes: what a value that came from outside is, for the reader and for the type checker.
+
+`isinstance` alone leaves a checker with a dict of unknown things. What is asked here is JSON: its
+objects have strings as keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+NOTHING: Mapping[str, Any] = {}
+
+
+def is_object(value: object) -> TypeIs[Mapping[str, Any]]:
+    """Whether it is a mapping."""
+    return isinstance(value, Mapping)
+
+
+def is_dict(value: object) -> TypeIs[dict[str, Any]]:
+    """Whether it is a dict, as what is read from JSON is."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeIs[list[Any]]:
+    """Whether it is a list, as what is read from JSON is."""
+    return isinstance(value, list)
+
+
+def is_array(value: object) -> TypeIs[list[Any] | tuple[Any, ...]]:
+    """Whether it is a list or a tuple: what becomes an array of JSON."""
+    return isinstance(value, list | tuple)
+
+
+def is_collection(
+    value: object,
+) -> TypeIs[list[Any] | tuple[Any, ...] | set[Any] | frozenset[Any]]:
+    """Whether it is a list, a tuple or a set."""
+    return isinstance(value, list | tuple | set | frozenset)
+
+
+def as_object(value: object) -> Mapping[str, Any]:
+    """The value if it is a mapping; an empty one for all else."""
+    return value if is_object(value) else NOTHING
