@@ -15,7 +15,7 @@ from typing import Any
 
 from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
-from dama.shapes import is_list, is_object
+from dama.shapes import as_object, is_list, is_object
 
 LONGEST_DELAY = 1e9  # seconds
 _NUMBER = re.compile(r"#\d+$")
@@ -265,9 +265,7 @@ def _text(value: object) -> str | None:
 
 
 def _delay(payload: object) -> float | None:
-    if not isinstance(payload, Mapping):
-        return None
-    delay = cast("Mapping[str, object]", payload).get("delay")
+    delay = as_object(payload).get("delay")
     if isinstance(delay, bool) or not isinstance(delay, int | float):
         return None
     return float(delay) if 0 <= delay <= LONGEST_DELAY else None
