@@ -30,6 +30,8 @@ function hear(ctx) {
     });
 }
 
+const AsyncFunction = (async () => {}).constructor;
+
 async function collect(stream) {
     const chunks = [];
     for await (const chunk of stream) chunks.push(chunk);
@@ -137,6 +139,11 @@ broker.createService({
         plain() { throw new TypeError("a bug"); },
         odd() { const e = new Error("odd"); e.name = "OddError"; e.code = 418; throw e; },
         slow: { handler: ctx => new Promise(r => setTimeout(r, ctx.params.ms)) },
+        // Runs what a test wants here: the body of an asynchronous function.
+        script: { timeout: 0, handler: ctx => tried(
+            () => new AsyncFunction("ctx", "given", "tools", ctx.params.body)(
+                ctx, ctx.params.given, { broker, moleculer, Errors, Readable, collect, tried }),
+            ctx) },
         // Makes a call from here, and tells how it went.
         call: { timeout: 0, handler: ctx => tried(
             () => ctx.call(ctx.params.action, ctx.params.params, ctx.params.options || {}), ctx) },

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_STATUS = 500
 VALIDATION_FAILED = 422
+LONGEST_MESSAGE = 10_000
 
 
 class _Kind(NamedTuple):
@@ -270,7 +271,7 @@ def invalid_params(error: InvalidParamsError, action: str, node_id: str) -> Vali
 
 def encode_error(error: BaseException, node_id: str) -> dict[str, Any]:
     """An error as the wire has it; names, codes and data are kept, whatever raised it."""
-    document: dict[str, Any] = {"name": type(error).__name__, "message": str(error)}
+    document: dict[str, Any] = {"name": type(error).__name__, "message": _text_of(error)}
     if isinstance(error, CallError):
         document |= {
             "name": error.name,
@@ -292,8 +293,22 @@ def encode_error(error: BaseException, node_id: str) -> dict[str, Any]:
         }
     else:
         document["nodeID"] = node_id
-    document["stack"] = getattr(error, "stack", None) or "".join(traceback.format_exception(error))
+    stack = getattr(error, "stack", None) or "".join(traceback.format_exception(error))
+    document["stack"] = _writable(str(stack))
     return document
+
+
+def shortened_error(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of an encoded error that every packet has room for."""
+    code = document.get("code")
+    return {
+        **document,
+        "message": document["message"][:LONGEST_MESSAGE],
+        "code": code if isinstance(code, int | str) else DEFAULT_STATUS,
+        "type": str(document.get("type", "")) or None,
+        "data": None,
+        "stack": None,
+    }
 
 
 def error_document(error: BaseException) -> dict[str, Any]:
@@ -326,6 +341,19 @@ def decode_error(document: object, sender: str) -> CallError:
     if not isinstance(code, str) and name not in CLASSES and name != CallError.name:
         error.code = name
     return error
+
+
+def _text_of(error: BaseException) -> str:
+    """The message of an error, also of one that fails to give it."""
+    try:
+        return _writable(str(error))
+    except Exception as failure:  # noqa: BLE001 - it is code of whoever wrote the error
+        return f"A {type(error).__name__} without a message: its __str__ raised {failure!r}."
+
+
+def _writable(text: str) -> str:
+    """A text with its halves of surrogate pairs escaped, as a name of a file may have them."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _finite(value: object) -> object:

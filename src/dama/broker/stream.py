@@ -7,7 +7,7 @@ far behind it gets an error, and the memory of the node stays its own.
 
 from __future__ import annotations
 
-from asyncio import Event, Queue
+from asyncio import Event, Queue, get_running_loop
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -128,22 +128,26 @@ class Inbox:
             self._queue.put_nowait((None, error, True))
             self._close()
 
-    async def chunks(self) -> AsyncIterator[Any]:
-        """The chunks in their order.
+    async def next(self) -> Any:
+        """The next chunk.
 
         Raises:
+            StopAsyncIteration: There are no more.
             CallError: What the stream ended with, if it failed.
         """
-        while True:
-            chunk, error, last = await self._queue.get()
-            if error is not None:
-                raise error
-            if last:
-                return
-            self._bytes -= _size(chunk)
-            if self._bytes <= FULL_BYTES:
-                self._has_room.set()
-            yield chunk
+        chunk, error, last = await self._queue.get()
+        if error is not None or last:
+            self._queue.put_nowait((chunk, error, last))  # for whoever asks again
+            raise error or StopAsyncIteration
+        self._bytes -= _size(chunk)
+        if self._bytes <= FULL_BYTES:
+            self._has_room.set()
+        return chunk
+
+    def abandon(self) -> None:
+        """Take nothing more: nobody reads it."""
+        if not self.closed:
+            self._close()
 
     async def room(self) -> None:
         """Wait until not much is unread; at once when nothing more can come."""
@@ -154,6 +158,33 @@ class Inbox:
         self._early.clear()
         self._has_room.set()
         self._at_end()
+
+
+class Chunks:
+    """The chunks of an inbox, for one reader. When the reader lets go of them, nobody reads it.
+
+    Args:
+        inbox: Where they come in.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._loop = get_running_loop()
+
+    def __aiter__(self) -> Chunks:
+        return self
+
+    async def __anext__(self) -> Any:
+        return await self._inbox.next()
+
+    async def aclose(self) -> None:
+        """Read no more of them."""
+        self._inbox.abandon()
+
+    def __del__(self) -> None:
+        # In whatever thread the garbage is collected; a loop that is closed needs nothing more.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._inbox.abandon)
 
 
 def _size(chunk: object) -> int:

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import random
+import re
 import time
 from functools import cache
 from importlib.metadata import version
@@ -31,7 +32,8 @@ LEAVE_SECONDS = 0.1
 FORGET_SECONDS = 600.0
 PACE_SECONDS = 5.0
 PACE = "pace:"
-"""Begins the id of a ping that asks whether a stream has room; the id of its call follows."""
+"""Begins the id of a ping that asks whether a stream has room: its kind and its call follow."""
+_PACE = re.compile(PACE + r"(REQ|RES):(.*):[^:]*", re.DOTALL)
 
 
 class Discovery:
@@ -113,21 +115,24 @@ class Discovery:
         finally:
             del self._pings[id_]
 
-    async def keep_pace(self, node_id: str, call_id: str) -> None:
+    async def keep_pace(self, kind: str, node_id: str, call_id: str) -> None:
         """Wait until a node has read what a stream has sent to it so far.
 
         Packets keep their order, so a node that answers has taken all that came before. One in
-        Python answers when the stream has room again.
+        Python answers when the stream has room again, or that it is not read any more.
 
         Raises:
-            RequestRejectedError: The node is gone.
+            RequestRejectedError: The node is gone, or whoever read the stream there.
         """
-        while await self.ping(node_id, PACE_SECONDS, f"{PACE}{call_id}:") is None:
+        prefix = f"{PACE}{kind}:{call_id}:"
+        while (answer := await self.ping(node_id, PACE_SECONDS, prefix)) is None:
             node = self._broker.catalog.nodes.get(node_id)
             if node is None:
                 return  # it tells nothing of itself, so nothing of it can be waited for
             if not node.is_available:
                 raise RequestRejectedError(f"Node {node_id}, which read a stream, is gone.")
+        if answer.get("closed"):
+            raise RequestRejectedError(f"Nobody reads a stream on node {node_id} any more.")
 
     def heard_of(self, node_id: str) -> None:
         """A packet came: whatever it is, its node is alive."""
@@ -193,14 +198,15 @@ class Discovery:
         difference = round(_now() - float(packet["arrived"]) - elapsed / 2)
         payload = {"nodeID": packet["sender"], "elapsedTime": elapsed, "timeDiff": difference}
         if answer and not answer.done():
-            answer.set_result(payload)
+            answer.set_result({**payload, "closed": True} if packet.get("closed") else payload)
         self._send(self._broker.raise_local("$node.pong", payload))
 
     async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
-        arrived, id_ = _now(), packet.get("id")
-        if isinstance(id_, str) and id_.startswith(PACE):
-            await self._exchange.room(sender, id_[len(PACE) :].rpartition(":")[0])
-        answer = {"time": packet.get("time"), "id": id_, "arrived": arrived}
+        answer = {"time": packet.get("time"), "id": packet.get("id"), "arrived": _now()}
+        if asked := _PACE.fullmatch(str(answer["id"])):
+            kind, call_id = asked.groups()
+            if not await self._exchange.room(kind, sender, call_id):
+                answer["closed"] = True
         await self._transit.publish(f"PONG.{sender}", answer)
 
     async def _beat(self) -> None:

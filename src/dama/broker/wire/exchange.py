@@ -19,9 +19,9 @@ from dama.broker.errors import (
     ServiceNotFoundError,
     decode_error,
     encode_error,
+    shortened_error,
 )
-from dama.broker.stream import Inbox, Stream, as_stream
-from dama.broker.wire.buffers import with_buffers
+from dama.broker.stream import Chunks, Inbox, Stream, as_stream
 from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
 from dama.shapes import is_dict, is_object
 from dama.telemetry import about
@@ -112,7 +112,7 @@ class Exchange:
         return {
             "id": call.id,
             "event": call.name,
-            "data": with_buffers(call.params),
+            "data": call.params,
             "broadcast": call.event_type == "broadcast",
             "meta": call.meta,
             "level": call.level,
@@ -160,7 +160,7 @@ class Exchange:
         if pending.inbox is None:
             pending.inbox = self._open_download(pending, sender)
         if number == 0 and streams:
-            source = pending.inbox.chunks()
+            source = Chunks(pending.inbox)
             _settle(pending.answer, Stream(source, object_mode=self._is_objects(packet)), error)
         else:
             pending.inbox.put(_number(number), packet.get("data"), error, last=not streams)
@@ -231,7 +231,7 @@ class Exchange:
         packet = {
             "id": call.id,
             "action": call.name,
-            "params": dict[str, Any]() if call.params is None else with_buffers(call.params),
+            "params": dict[str, Any]() if call.params is None else call.params,
             "meta": _sendable(call.meta),
             "timeout": call.timeout * 1000 if call.timeout else None,
             "level": call.level,
@@ -258,12 +258,22 @@ class Exchange:
         base = {key: value for key, value in packet.items() if key not in {"params", "seq"}}
         self._broker.spawn(self._outgoing.send(topic, {**base, "meta": {}}, stream, "params"))
 
-    async def room(self, sender: str, id_: str) -> None:
-        """Wait until the stream of a call, which a node sends, has room; at once if it has none."""
-        pending = self.pending.get(id_)
+    async def room(self, kind: str, sender: str, id_: str) -> bool:
+        """Wait until a stream, which a node sends, has room; at once where there is none.
+
+        Args:
+            kind: REQ for a stream that came with a call, RES for one that answers it.
+            sender: The node.
+            id_: Of the call.
+
+        Returns:
+            Whether it may continue: an answer that nobody reads any more may not.
+        """
+        pending = self.pending.get(id_) if kind == "RES" else None
         inbox = pending.inbox if pending else self._uploads.get((sender, id_))
         if inbox:
             await inbox.room()
+        return kind == "REQ" or id_ in self.pending
 
     async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
         """Perform a call for another node, and answer whatever happens."""
@@ -271,7 +281,7 @@ class Exchange:
         about(request_id=packet.get("requestID"))
         call = self._incoming(packet, packet["action"], packet.get("params"))
         if inbox:
-            call.stream = Stream(inbox.chunks(), object_mode=self._is_objects(packet))
+            call.stream = Stream(Chunks(inbox), object_mode=self._is_objects(packet))
             call.params = packet.get("params") if self._new else None
         try:
             result = await self._perform(call)
@@ -279,7 +289,7 @@ class Exchange:
             if isinstance(result, AsyncIterable):
                 await self._answer_stream(sender, answer, as_stream(cast("Stream", result)))
             else:
-                data = {**answer, "success": True, "data": with_buffers(result), "stream": False}
+                data = {**answer, "success": True, "data": result, "stream": False}
                 await self._transit.publish(f"RES.{sender}", data)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_told_to_end():
@@ -306,18 +316,11 @@ class Exchange:
         self, sender: str, call: Call, error: BaseException, id_: object
     ) -> None:
         document = encode_error(error, self._broker.node_id)
-        answer: dict[str, Any] = {
-            "id": id_,
-            "success": False,
-            "data": None,
-            "error": document,
-            "stream": False,
-            **self._headers(call.headers),
-        }
-        # An error can hold what no packet can; its name and message always fit.
-        short = {**document, "data": None, "stack": None, "message": document["message"][:10_000]}
-        attempts = ({"meta": call.meta}, {"meta": {}, "error": short})
-        for attempt in attempts:
+        answer: dict[str, Any] = {"id": id_, "success": False, "data": None, "stream": False}
+        # An error, meta and headers can hold what no packet can; the name and message always fit.
+        whole = {"meta": call.meta, "error": document, **self._headers(call.headers)}
+        short = {"meta": {}, "error": shortened_error(document), **self._headers({})}
+        for attempt in (whole, short):
             try:
                 await self._transit.publish(f"RES.{sender}", {**answer, **attempt})
             except CallError as failure:

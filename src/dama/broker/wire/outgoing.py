@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.ended import is_told_to_end, of_code
@@ -11,8 +12,8 @@ from dama.broker.errors import (
     CallError,
     DisconnectedError,
     encode_error,
+    shortened_error,
 )
-from dama.broker.wire.buffers import with_buffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dama.broker")
 
 LONGEST_CHUNK = 256 * 1024
+LONGEST_TEXT = 128 * 1024  # characters, of up to six bytes in JSON
 WINDOW_BYTES = 4 * 1024 * 1024  # of a stream on the wire, until its reader is asked to keep pace
+WINDOW_SECONDS = 5.0  # of a slow one, until it is asked whether anybody still reads
 SETTLE_SECONDS = 0.05  # Moleculer loses an error that comes before its reader listens
 OBJECT_MODE, STREAM_ERROR = "$streamObjectMode", "$streamError"
 
@@ -42,25 +45,25 @@ class Outgoing:
 
     async def send(self, topic: str, base: Mapping[str, Any], stream: Stream, key: str) -> None:
         """Send the chunks of a stream and its end, or the error that it broke with."""
-        number, flags, unread = 0, object_flag(stream), 0
+        number, flags, unread, asked = 0, object_flag(stream), 0, monotonic()
         breaks = self._transit.breaks
         try:
             async for chunk in stream:
                 for part in _parts(chunk, object_mode=bool(stream.object_mode)):
-                    number += 1
                     packet = self.with_flags({**base, key: part}, flags)
-                    packet |= {"stream": True, "seq": number}
+                    packet |= {"stream": True, "seq": number + 1}
                     unread += await self._transit.publish(topic, packet)
+                    number += 1  # not before: readers wait for a number that is missing
                     if self._transit.breaks != breaks:
                         raise broken()  # noqa: TRY301 - the reader is told as of any other error
-                if unread > WINDOW_BYTES:
+                if unread > WINDOW_BYTES or monotonic() - asked > WINDOW_SECONDS:
                     await self._keep_pace(topic, str(base["id"]))
-                    unread = 0
+                    unread, asked = 0, monotonic()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_told_to_end():
                 raise
             document = encode_error(of_code(error, "A stream"), self._node_id)
-            await self._settle_then_fail(topic, base, key, number + 1, document)
+            await self._settle_then_fail(topic, {**base, "seq": number + 1}, key, document)
             return
         packet = self.with_flags({**base, key: None}, flags)
         await self._transit.publish(topic, {**packet, "stream": False, "seq": number + 1})
@@ -70,28 +73,29 @@ class Outgoing:
         if kind == "REQB":  # nobody knows whom the bus has chosen
             await self._transit.flush()
         else:
-            await self._transit.keep_pace(node_id, id_)
+            await self._transit.keep_pace(kind, node_id, id_)
 
     async def _settle_then_fail(
         self,
         topic: str,
         base: Mapping[str, Any],
         key: str,
-        number: int,
         document: Mapping[str, Any],
     ) -> None:
-        try:
-            await self._transit.flush()
-            await asyncio.sleep(SETTLE_SECONDS)
-            if key == "data":
-                failed: dict[str, Any] = {**base, "success": False, "error": document}
+        last = {**base, key: None, "stream": False}
+        for told in (document, shortened_error(document)):
+            try:
+                await self._transit.flush()
+                await asyncio.sleep(SETTLE_SECONDS)
+                if key == "data":
+                    failed: dict[str, Any] = {**last, "success": False, "error": told}
+                else:
+                    failed = self.with_flags(last, {STREAM_ERROR: told})
+                await self._transit.publish(topic, failed)
+            except CallError as error:
+                _log.warning("a stream ended with an error that cannot be sent: %s", error)
             else:
-                failed = self.with_flags({**base}, {STREAM_ERROR: document})
-            await self._transit.publish(
-                topic, {**failed, key: None, "stream": False, "seq": number}
-            )
-        except CallError as error:
-            _log.warning("a stream ended and nobody could be told: %s", error)
+                return
 
     def with_flags(self, packet: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
         """Put flags of a stream where the version of the protocol has them."""
@@ -128,6 +132,13 @@ def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:
         )
     if isinstance(chunk, bytes | bytearray | memoryview):
         whole = bytes(cast("bytes", chunk))
-        pieces = [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
-        return [with_buffers(piece) for piece in pieces]
-    return [with_buffers(chunk)]
+        return [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
+    if isinstance(chunk, str) and not object_mode:
+        return [chunk[at : at + LONGEST_TEXT] for at in range(0, len(chunk), LONGEST_TEXT)]
+    if chunk is None:
+        raise CallError(
+            "A stream of JSON values has the chunk None.",
+            "Leave it out, or wrap it in an object: readers in Node.js never see a null.",
+            code="INVALID_CHUNK",
+        )
+    return [chunk]

@@ -74,6 +74,6 @@ class Sender(Protocol):
         """Wait until the bus has what was sent."""
         ...
 
-    async def keep_pace(self, node_id: str, id_: str) -> None:
+    async def keep_pace(self, kind: str, node_id: str, id_: str) -> None:
         """Wait until the reader of a stream has taken what was sent."""
         ...

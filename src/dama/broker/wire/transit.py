@@ -20,7 +20,7 @@ from dama.broker.errors import (
     InvalidPacketDataError,
     PacketTooLargeError,
 )
-from dama.broker.wire.buffers import MARK, without_buffers
+from dama.broker.wire.buffers import MARK, with_buffers, without_buffers
 from dama.broker.wire.discovery import Discovery
 from dama.broker.wire.envelope import envelope
 from dama.broker.wire.exchange import Exchange
@@ -165,7 +165,7 @@ class Transit:
             CallError: It cannot be written as JSON, or the bus is away.
         """
         whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
-        body = await beside(packet, as_json, whole, "packet")
+        body = await beside(packet, _written, whole)
         if len(body) > self._transporter.longest_packet:
             raise PacketTooLargeError(
                 f"A packet has {len(body):,} bytes, and the bus takes "
@@ -183,13 +183,13 @@ class Transit:
         """Wait until all that was sent has reached the bus."""
         await self._transporter.flush()
 
-    async def keep_pace(self, node_id: str, id_: str) -> None:
+    async def keep_pace(self, kind: str, node_id: str, id_: str) -> None:
         """Wait until a node has read what a stream has sent to it so far.
 
         Raises:
-            RequestRejectedError: The node is gone.
+            RequestRejectedError: The node is gone, or whoever read the stream there.
         """
-        await self.discovery.keep_pace(node_id, id_)
+        await self.discovery.keep_pace(kind, node_id, id_)
 
     async def receive(self, kind: str, body: bytes) -> None:
         """Take a packet; one that makes no sense is logged, and its sender gets an answer."""
@@ -312,6 +312,10 @@ class Transit:
         self.breaks += 1
         self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
+
+
+def _written(packet: Mapping[str, Any]) -> bytes:
+    return as_json(packet, "packet", with_buffers)
 
 
 def _packet(body: bytes) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from os import PathLike, fspath
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -17,7 +17,11 @@ from dama.domain.exact import Digits, Undecoded, encode_hook
 from dama.domain.profile import Flaw, fields_of, flaw_of, plain_scalar
 from dama.shapes import is_collection, is_dict
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 DEEPEST = 900  # what the encoder takes
+LONGEST_PATH = 200  # in a message
 PLAIN = frozenset({str, int, bool, type(None), bytes})  # what holds no number, or only itself
 
 
@@ -27,20 +31,22 @@ class NotJsonError(CallError):
     code = "NOT_JSON"
 
 
-def as_json(value: Any, name: str) -> bytes:
+def as_json(value: Any, name: str, change: Callable[[Any], Any] = lambda same: same) -> bytes:
     """A value as JSON.
 
     Args:
         value: A result, or a packet of the bus.
         name: What it is, for the path in an error: `result`.
+        change: Gives what is written in the place of the value.
 
     Raises:
         NotJsonError: It has no form in JSON; the path to what has none is named.
     """
     if flaw := _not_finite(value, DEEPEST):
-        raise NotJsonError(f"{name}{flaw[0]} {flaw[1]}")
+        path = flaw[0] if len(flaw[0]) <= LONGEST_PATH else f"{flaw[0][:LONGEST_PATH]}..."
+        raise NotJsonError(f"{name}{path} {flaw[1]}")
     try:
-        return msgspec.json.encode(value, enc_hook=_plain)
+        return msgspec.json.encode(change(value), enc_hook=form_of)
     except RecursionError:
         raise NotJsonError(f"{name} is nested too deeply to be written as JSON.") from None
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -65,7 +71,7 @@ def _not_finite(value: object, levels: int) -> Flaw | None:
     return None
 
 
-def _plain(value: object) -> object:
+def form_of(value: object) -> object:
     """What the encoder has no form for, as pydantic writes it: models, sets, paths."""
     if isinstance(value, Digits | Undecoded):
         return encode_hook(value)
@@ -77,7 +83,7 @@ def _plain(value: object) -> object:
     else:
         from pydantic_core import to_jsonable_python
 
-        plain = to_jsonable_python(value)
+        plain = to_jsonable_python(value, bytes_mode="base64")  # as those outside of models
     if flaw := _not_finite(plain, DEEPEST):
         raise ValueError(f"{flaw[0]} {flaw[1]}".strip())
     return plain
