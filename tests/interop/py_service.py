@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from dama import Service
 from dama.broker.errors import CallError, ClientCallError
@@ -13,6 +13,42 @@ from dama.broker.stream import Stream
 
 if TYPE_CHECKING:
     from dama.broker.call import Call
+
+
+class Parcel(BaseModel):
+    """A model with bytes that are no text."""
+
+    data: bytes
+    tags: set[bytes]
+
+
+class MuteError(Exception):
+    """One that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def circle() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
+
+
+ODD_ERRORS = {
+    "surrogate": lambda: ValueError("the file \udcff is gone"),
+    "mute": MuteError,
+    "circle": lambda: CallError("in a circle", code="ROUND", data=circle()),
+    "nan": lambda: CallError("no number", data=[float("nan")]),
+    "huge": lambda: CallError("x" * 3_000_000),
+    "status": lambda: CallError("odd", status=object(), code=object()),
+}
+ODD_CHUNKS: dict[str, Any] = {
+    "nan": {"i": float("nan")},
+    "surrogate": {"name": "\ud83d"},
+    "large": {"x": "y" * 2_000_000},
+    "circle": circle(),
+}
 
 
 def py_service(  # noqa: C901, PLR0915 - a list of actions
@@ -96,6 +132,51 @@ def py_service(  # noqa: C901, PLR0915 - a list of actions
     async def large(call: Call) -> Any:
         for _ in range(call.params["count"]):
             yield b"x" * 65536
+
+    @service.action(name="failsOddly")
+    async def fails_oddly(call: Call) -> None:
+        """Fail with what no packet can hold as it is."""
+        error = ODD_ERRORS[call.params["how"]]()
+        raise error
+
+    @service.action(name="breaksOddly")
+    async def breaks_oddly(call: Call) -> Any:
+        """A stream of two chunks, of which no packet can hold the second or the error."""
+        yield {"i": 0}
+        if (chunk := ODD_CHUNKS.get(call.params["how"])) is not None:
+            yield chunk
+        error = ODD_ERRORS["surrogate"]()
+        raise error
+
+    @service.action(name="mixedObjects")
+    async def mixed_objects(call: Call) -> Any:
+        for chunk in ({"b": b"\xff"}, [1], "text", 0, False, ""):
+            yield chunk
+
+    @service.action(name="nullChunk")
+    async def null_chunk(call: Call) -> Any:
+        yield {"i": 0}
+        yield None
+
+    @service.action(name="longText")
+    async def long_text(call: Call) -> Any:
+        yield "\x01é" * 400_000
+
+    @service.action
+    async def endless(call: Call) -> Any:
+        try:
+            while True:
+                yield b"x" * call.params["bytes"]
+                await asyncio.sleep(call.params["pause"])
+        finally:
+            heard.append({"event": "closed"})
+
+    @service.action(name="leaveBytes")
+    async def leave_bytes(call: Call) -> Any:
+        call.meta["bytes"] = b"\xff\x00"
+        if call.params.get("fail"):
+            raise CallError("no", data={"bytes": b"\xfe"})
+        return Parcel(data=b"\xfd", tags={b"\xfc"})
 
     @service.action
     async def traced(call: Call) -> object:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from typing import TYPE_CHECKING
 
 import nats
 import pytest
 
+from dama import Service
+from dama.broker.broker import Broker
 from dama.broker.errors import (
     CallError,
     DisconnectedError,
@@ -16,8 +19,12 @@ from dama.broker.errors import (
     RequestRejectedError,
     ServiceNotFoundError,
 )
+from dama.broker.wire.nats import NatsTransporter
 from tests.interop.cluster import js_node, start_js, until
-from tests.interop.conftest import py_node, sees
+from tests.interop.conftest import node_options, py_node, sees
+
+if TYPE_CHECKING:
+    from dama.broker.call import Call
 
 
 async def test_calls_to_a_node_that_is_killed_fail_and_others_take_over(bus):
@@ -112,10 +119,6 @@ async def test_a_bus_that_was_killed_is_found_again(bus, tmp_path):
 
 
 async def test_a_bus_that_is_not_there_is_told_with_its_address():
-    from dama.broker.broker import Broker
-    from dama.broker.errors import DisconnectedError
-    from dama.broker.wire.nats import NatsTransporter
-
     broker = Broker(transporter=NatsTransporter("nats://ada:secret@127.0.0.1:1"))
     with pytest.raises(DisconnectedError, match=r"127\.0\.0\.1:1") as raised:
         await broker.start()
@@ -193,6 +196,43 @@ async def test_a_second_node_with_an_id_stays_away_and_the_first_goes_on(bus):
         assert first.transit.is_connected
         assert not first.transit.is_leaving
         assert await asking.call("py.who", timeout=5) == "same"
+
+
+async def test_a_node_of_moleculer_outlives_one_of_python_that_takes_its_id(bus):
+    """Moleculer ends its process when it hears of a second: nothing of ours may reach it."""
+    async with js_node(bus.url, "same") as js, py_node(bus.url, "py-2", name="asking") as asking:
+        await asking.wait_for_services("js")
+        with pytest.raises(DisconnectedError, match="Another node has the id same"):
+            async with py_node(bus.url, "same", wait_for_neighbours=2):
+                pass
+        assert await asking.call("js.who", timeout=10) == "same"
+        assert js.process.returncode is None
+
+
+async def test_a_node_with_hundreds_of_services_starts_and_is_seen(bus):
+    """Each of them was described again whenever another one started."""
+    services = [Service(f"service{number}") for number in range(300)]
+    for service in services:
+
+        @service.action
+        async def double(call: Call, number: int, text: str = "x") -> int:
+            return 2 * number
+
+    async with (
+        Broker(services, node_id="many", options=node_options(),
+               transporter=NatsTransporter(bus.url)) as many,
+        js_node(bus.url),
+        py_node(bus.url) as py,
+    ):  # fmt: skip
+        await py.wait_for_services("js", "service299", timeout=30)
+        described = many.services["service7"].actions["double"].description()
+        assert described is many.services["service7"].actions["double"].description()
+        asked = {"action": "service299.double", "params": {"number": 4}}
+
+        async def answer():
+            return (await py.call("js.call", asked)).get("result")
+
+        assert await until(answer, 30) == 8
 
 
 def packets():

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 
 import nats
 import pytest
 
-from dama.broker.errors import CallError, DisconnectedError, QueueIsFullError
+from dama.broker.errors import (
+    CallError,
+    DisconnectedError,
+    QueueIsFullError,
+    RequestRejectedError,
+)
 from tests.interop.cluster import js_node, until
 from tests.interop.conftest import py_node, sees
 
@@ -91,6 +97,106 @@ async def test_the_kind_of_a_stream_is_that_of_its_first_chunk(cluster):
 async def test_a_stream_that_cannot_continue_ends_with_an_error(cluster, action, code):
     told = await cluster.py.call("js.download", {"action": f"py.{action}", "params": {}})
     assert told["error"]["type"] == code
+
+
+@SHARED
+@pytest.mark.parametrize(
+    ("how", "name", "text"),
+    [
+        ("surrogate", "ValueError", r"the file \udcff is gone"),
+        ("mute", "MuteError", "no words"),
+        ("circle", "MoleculerError", "in a circle"),
+        ("nan", "MoleculerError", "no number"),
+        ("huge", "MoleculerError", "xxx"),
+        ("status", "MoleculerError", "odd"),
+    ],
+)
+async def test_an_error_that_no_packet_can_hold_is_told_as_far_as_one_can(cluster, how, name, text):
+    """Names of files have halves of surrogate pairs; errors hold what somebody put in."""
+    asked = {"action": "py.failsOddly", "params": {"how": how}}
+    told = await cluster.py.call("js.call", asked, timeout=TIMEOUT)
+    assert told["error"]["name"] == name
+    assert text in told["error"]["message"]
+
+
+@SHARED
+@pytest.mark.parametrize("how", ["none", "nan", "surrogate", "large", "circle"])
+async def test_a_stream_of_which_a_part_cannot_be_sent_ends_with_an_error(cluster, how):
+    """A reader waits for the number of a chunk that was counted and never sent."""
+    asked = {"action": "py.breaksOddly", "params": {"how": how}}
+    told = await cluster.py.call("js.download", asked, timeout=TIMEOUT)
+    kinds = {"none": None, "large": "PACKET_TOO_LARGE"}
+    assert told["error"].get("type") == kinds.get(how, "NOT_JSON")
+
+
+@SHARED
+async def test_chunks_of_json_keep_what_they_are_and_null_is_refused(cluster):
+    """Node.js has no null in a stream: it would be left out without a word."""
+    asked = {"action": "py.mixedObjects", "params": {}}
+    told = await cluster.py.call("js.download", asked, timeout=TIMEOUT)
+    assert told["result"] == [{"b": b"\xff"}, [1], "text", 0, False, ""]
+    asked = {"action": "py.nullChunk", "params": {}}
+    told = await cluster.py.call("js.download", asked, timeout=TIMEOUT)
+    assert told["error"]["type"] == "INVALID_CHUNK"
+
+
+@SHARED
+async def test_a_long_text_is_sent_in_parts(cluster):
+    """Its escapes make it larger than the bus allows."""
+    asked = {"action": "py.longText", "params": {}}
+    told = await cluster.py.call("js.weigh", asked, timeout=TIMEOUT)
+    assert told["result"] == 3 * 400_000
+
+
+async def test_a_stream_that_nobody_reads_any_more_ends(bus):
+    """Its reader left it in the middle, or never began: the sender stops, and nothing is kept."""
+    async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="reads") as reading:
+        await reading.wait_for_services("py")
+        pending = reading.transit.exchange.pending
+        stream = await reading.call("py.endless", {"bytes": 65536, "pause": 0})
+        async for _ in stream:
+            break
+        del stream
+        await until(lambda: not pending, 30)
+        await until(lambda: {"event": "closed"} in py.heard, 30)
+        py.heard.clear()
+        await reading.call("py.endless", {"bytes": 1, "pause": 0.05})
+        await until(lambda: not pending, 30)
+        await until(lambda: {"event": "closed"} in py.heard, 30)
+
+
+async def test_calls_that_were_lost_with_the_bus_end(bus, tmp_path):
+    """They have no time-out, and the bus took the call or its answer with it.
+
+    The bus forgets them in this test: what a node was asked is stopped before it can answer.
+    """
+    async with js_node(bus.url) as js, py_node(bus.url) as py:
+        await py.wait_for_services("js")
+        js.process.send_signal(signal.SIGSTOP)
+        calls = [asyncio.ensure_future(py.call("js.who")) for _ in range(20)]
+        await until(lambda: len(py.transit.exchange.pending) == 20)
+        await py.transit.flush()
+        await bus.kill()
+        js.process.send_signal(signal.SIGCONT)
+        await bus.start(tmp_path)
+        async with asyncio.timeout(60):
+            ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(end) for end in ends} <= {RequestRejectedError, str}
+
+
+async def test_a_call_that_a_node_still_performs_outlasts_the_bus(bus, tmp_path):
+    """A node in Python can be asked; one in Node.js is trusted with what began long before."""
+    patience = {"heartbeat_timeout": 1, "heartbeat_interval": 0.2}
+    async with (
+        py_node(bus.url, "py-1", **patience) as py,
+        py_node(bus.url, "py-2", name="asks", **patience) as asking,
+    ):
+        await asking.wait_for_services("py")
+        lasting = asyncio.ensure_future(asking.call("py.slow", {"ms": 3000}))
+        await until(lambda: py.services["py"].running)
+        asking.transit._disconnected()
+        asking.transit._reconnected()
+        assert await asyncio.wait_for(lasting, 60) is None
 
 
 async def test_a_large_stream_is_read_whole_by_both(bus):

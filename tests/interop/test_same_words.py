@@ -55,6 +55,40 @@ async def test_bytes_and_buffers_are_the_same(cluster):
 
 
 @SHARED
+async def test_bytes_survive_wherever_they_are(cluster):
+    """In meta, headers, errors, models and sets, as in params."""
+    told = await cluster.py.call("js.call", {"action": "py.leaveBytes", "params": {}})
+    assert told["result"] == {"data": b"\xfd", "tags": [b"\xfc"]}
+    assert told["meta"]["bytes"] == b"\xff\x00"
+    told = await cluster.py.call("js.call", {"action": "py.leaveBytes", "params": {"fail": True}})
+    assert told["error"]["data"] == {"bytes": b"\xfe"}
+    assert told["meta"]["bytes"] == b"\xff\x00"
+    sent = {"bytes": b"\xff"}
+    seen = await cluster.py.call("js.context", meta=sent, headers=sent)
+    assert seen["meta"] == sent
+    assert seen.get("headers") == (sent if cluster.protocol == 5 else None)
+    await cluster.py.emit("thing.sent", sent, meta=sent)
+    (heard,) = await until(lambda: cluster.py.call("js.heard"))
+    assert (heard["payload"], heard["meta"]) == (sent, sent)
+
+
+@SHARED
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"types": ["gauge"]}, {"gauge"}),
+        ({"types": "counter"}, {"counter"}),
+        ({"includes": "moleculer.request.**"}, {"counter", "gauge"}),
+        ({"excludes": ["moleculer.**"]}, set()),
+    ],
+)
+async def test_metrics_are_chosen_as_moleculer_does(cluster, given, kept):
+    asked = {"action": "$node.metrics", "params": given, "options": {"nodeID": "py-1"}}
+    told = (await cluster.py.call("js.call", asked))["result"]
+    assert {each["type"] for each in told} == kept
+
+
+@SHARED
 async def test_null_stands_for_a_param_that_is_left_out(cluster):
     """Callers in JavaScript send null for undefined; where null is a value it stays one."""
     params = {"from": "ada", "limit": None, "to": None}

@@ -53,6 +53,7 @@ KNOWN = {
     "broker/wire/transit.Transit._disconnected": "logged",
     "broker/wire/transit.Transit._drop": "logged",
     "broker/wire/transit.Transit._is_for_a_twin": "logged",
+    "broker/wire/transit.Transit._rejoin": "logged; calls without a timeout may wait longer",
     "broker/wire/transit.Transit._reconnected": "logged; the next connection does it again",
 }
 

@@ -109,7 +109,8 @@ class Hosting:
         """Start one service, and offer it."""
         await service.start()
         # Only now: a service that is not started gets no calls.
-        self._node.catalog.local.services = self._descriptions()
+        local = self._node.catalog.local
+        local.services = [*local.services, service.description()]
         self._node.catalog.add_local(service)
         for middleware in self._node.middleware:
             await middleware.service_started(service)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dama.beside import beside, is_large
@@ -90,7 +90,12 @@ class LocalAction:
 
     def description(self, name: str | None = None) -> dict[str, Any]:
         """What it is, under another name if one is given."""
-        return describe_action(name or self.name, self.definition)
+        return {**self._described, "name": name} if name else self._described
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        # Once: a node describes all its actions whenever another one comes.
+        return describe_action(self.name, self.definition)
 
 
 class LocalHandler:

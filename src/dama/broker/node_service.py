@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
+from dama.broker.pattern import matches
 from dama.definitions.service import Service
 
 if TYPE_CHECKING:
@@ -172,6 +173,7 @@ class _Actions:
                 "name": listener.pattern,
                 "group": listener.group,
                 "count": 0,
+                "event": {"name": listener.pattern, "group": listener.group},
                 "hasLocal": False,
                 "available": True,
             }
@@ -212,8 +214,14 @@ class _Actions:
         plain = {k: v for k, v in options.items() if isinstance(v, str | int | float | bool | None)}
         return {"nodeID": self._node.node_id, **plain}
 
-    async def metrics(self, _: Call) -> list[dict[str, Any]]:
-        """Tell what is counted."""
+    async def metrics(
+        self,
+        _: Call,
+        types: str | list[str] | None = None,
+        includes: str | list[str] | None = None,
+        excludes: str | list[str] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Tell what is counted, all or what is of some types and names."""
         broker = self._node
         running = sum(service.running for service in broker.services.values())
         pending = broker.transit.pending_count if broker.transit else 0
@@ -228,7 +236,18 @@ class _Actions:
         return [
             {"type": kind, "name": name, "values": [{"value": value, "labels": {}}]}
             for name, (kind, value) in counted.items()
+            if (types is None or kind in _list(types))
+            and (includes is None or _is_one_of(name, includes))
+            and (excludes is None or not _is_one_of(name, excludes))
         ]
+
+
+def _list(given: str | list[str]) -> list[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _is_one_of(name: str, patterns: str | list[str]) -> bool:
+    return any(matches(name, pattern) for pattern in _list(patterns))
 
 
 def _each_service(
@@ -253,6 +272,7 @@ def _node_document(facts: Facts, node: Node, *, with_services: bool) -> dict[str
         "hostname": info.get("hostname"),
         "ipList": info.get("ipList", []),
         "client": info.get("client", {}),
+        "config": info.get("config", {}),
         "metadata": info.get("metadata", {}),
         "seq": node.seq,
         "cpu": node.cpu,

@@ -26,7 +26,7 @@ def with_buffers(value: Any) -> Any:
     if isinstance(value, set | frozenset) or fields_of(value):
         parts: Any = msgspec.to_builtins(value, builtin_types=_BYTES, enc_hook=_parts)
         changed = _changed(parts, with_buffers)
-        return value if changed is parts else changed
+        return cast("object", value) if changed is parts else changed
     return _changed(value, with_buffers)
 
 

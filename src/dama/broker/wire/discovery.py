@@ -30,10 +30,10 @@ _log = logging.getLogger("dama.broker")
 
 LEAVE_SECONDS = 0.1
 FORGET_SECONDS = 600.0
-PACE_SECONDS = 5.0
-PACE = "pace:"
-"""Begins the id of a ping that asks whether a stream has room: its kind and its call follow."""
-_PACE = re.compile(PACE + r"(REQ|RES):(.*):[^:]*", re.DOTALL)
+ASK_SECONDS = 5.0
+ASK = "pace:"
+"""Begins the id of a ping that asks about a call or its stream: the kind and the call follow."""
+_ASKED = re.compile(ASK + r"(REQ|RES|CALL):(.*):[^:]*", re.DOTALL)
 
 
 class Discovery:
@@ -115,6 +115,14 @@ class Discovery:
         finally:
             del self._pings[id_]
 
+    async def ask(self, kind: str, node_id: str, call_id: str) -> dict[str, Any] | None:
+        """Ask a node about a call or its stream; None when nothing came in time.
+
+        Returns:
+            As of a ping. `closed` of a node in Python says what `Exchange.is_closed` does.
+        """
+        return await self.ping(node_id, ASK_SECONDS, f"{ASK}{kind}:{call_id}:")
+
     async def keep_pace(self, kind: str, node_id: str, call_id: str) -> None:
         """Wait until a node has read what a stream has sent to it so far.
 
@@ -124,8 +132,10 @@ class Discovery:
         Raises:
             RequestRejectedError: The node is gone, or whoever read the stream there.
         """
-        prefix = f"{PACE}{kind}:{call_id}:"
-        while (answer := await self.ping(node_id, PACE_SECONDS, prefix)) is None:
+        if node_id == self._broker.node_id:  # by way of a bus that chose this node
+            await self._exchange.is_closed(kind, node_id, call_id)
+            return
+        while (answer := await self.ask(kind, node_id, call_id)) is None:
             node = self._broker.catalog.nodes.get(node_id)
             if node is None:
                 return  # it tells nothing of itself, so nothing of it can be waited for
@@ -198,15 +208,15 @@ class Discovery:
         difference = round(_now() - float(packet["arrived"]) - elapsed / 2)
         payload = {"nodeID": packet["sender"], "elapsedTime": elapsed, "timeDiff": difference}
         if answer and not answer.done():
-            answer.set_result({**payload, "closed": True} if packet.get("closed") else payload)
+            told = {"closed": packet["closed"]} if "closed" in packet else {}
+            answer.set_result({**payload, **told})
         self._send(self._broker.raise_local("$node.pong", payload))
 
     async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
         answer = {"time": packet.get("time"), "id": packet.get("id"), "arrived": _now()}
-        if asked := _PACE.fullmatch(str(answer["id"])):
+        if asked := _ASKED.fullmatch(str(answer["id"])):
             kind, call_id = asked.groups()
-            if not await self._exchange.room(kind, sender, call_id):
-                answer["closed"] = True
+            answer["closed"] = await self._exchange.is_closed(kind, sender, call_id)
         await self._transit.publish(f"PONG.{sender}", answer)
 
     async def _beat(self) -> None:

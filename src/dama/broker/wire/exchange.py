@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.broker.call import Call
@@ -22,8 +23,9 @@ from dama.broker.errors import (
     shortened_error,
 )
 from dama.broker.stream import Chunks, Inbox, Stream, as_stream
+from dama.broker.wire.incoming import incoming, is_objects, number_of, stream_error
 from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
-from dama.shapes import is_dict, is_object
+from dama.shapes import is_dict
 from dama.telemetry import about
 
 if TYPE_CHECKING:
@@ -41,14 +43,16 @@ class Pending:
     Attributes:
         call: What was asked.
         node_id: Who was asked; None when the bus chose.
-        answer: Gets the result or the error.
+        answer: Gets the result or the error; None once the caller has it.
         inbox: Takes the chunks, once a stream has begun.
+        sent_at: When, by the monotonic clock.
     """
 
     call: Call
     node_id: str | None
-    answer: asyncio.Future[Any]
+    answer: asyncio.Future[Any] | None
     inbox: Inbox | None = None
+    sent_at: float = field(default_factory=monotonic)
 
 
 class Exchange:
@@ -68,6 +72,7 @@ class Exchange:
         self._outgoing = Outgoing(transit)
         self.pending: dict[str, Pending] = {}
         self._uploads: dict[tuple[str, str], Inbox] = {}
+        self._serving: set[tuple[str, str]] = set()
 
     async def request(self, call: Call) -> Any:
         """Ask another node to perform a call; its meta gets what comes back.
@@ -89,6 +94,7 @@ class Exchange:
             await self._send_request(topic, call)
             return await answer
         finally:
+            pending.answer = None  # it would hold a stream that nobody reads any more
             if pending.inbox is None or pending.inbox.closed:
                 self.pending.pop(call.id, None)
 
@@ -132,8 +138,8 @@ class Exchange:
         number, streams = packet.get("seq"), packet.get("stream") is True
         inbox = self._uploads.get(key)
         if inbox is not None:
-            error = self._stream_error(packet)
-            inbox.put(_number(number), packet.get("params"), error, last=not streams)
+            error = stream_error(packet)
+            inbox.put(number_of(packet), packet.get("params"), error, last=not streams)
         elif not number:
             if streams:
                 inbox = self._uploads[key] = Inbox(key[0], lambda: None)
@@ -161,13 +167,13 @@ class Exchange:
             pending.inbox = self._open_download(pending, sender)
         if number == 0 and streams:
             source = Chunks(pending.inbox)
-            _settle(pending.answer, Stream(source, object_mode=self._is_objects(packet)), error)
+            _settle(pending.answer, Stream(source, object_mode=is_objects(packet)), error)
         else:
-            pending.inbox.put(_number(number), packet.get("data"), error, last=not streams)
+            pending.inbox.put(number_of(packet), packet.get("data"), error, last=not streams)
 
     def on_event(self, packet: dict[str, Any]) -> None:
         """An event came: deliver it beside all others."""
-        call = self._incoming(packet, str(packet["event"]), packet.get("data"))
+        call = incoming(self._broker, packet, str(packet["event"]), packet.get("data"))
         groups = packet.get("groups")
         call.groups = [str(g) for g in groups] if groups else None
         call.event_type = "broadcast" if packet.get("broadcast") else "emit"
@@ -177,7 +183,7 @@ class Exchange:
         """Fail all calls that wait for a node which is gone, and the streams that come from it."""
         for pending in list(self.pending.values()):
             if pending.node_id == node_id:
-                self._reject(
+                self.reject(
                     pending,
                     RequestRejectedError(
                         f"{pending.call.name} was not answered: node {node_id} is gone.",
@@ -205,7 +211,7 @@ class Exchange:
         """
         if kind == "RES":
             if pending := self.pending.get(str(packet["id"])):
-                self._reject(pending, error)
+                self.reject(pending, error)
             return
         sender, action = str(packet["sender"]), str(packet.get("action"))
         self._fail_upload(sender, str(packet["id"]), error)
@@ -220,9 +226,10 @@ class Exchange:
     def reject_all(self, error: CallError) -> None:
         """Fail all calls that wait for an answer."""
         for pending in list(self.pending.values()):
-            self._reject(pending, error)
+            self.reject(pending, error)
 
-    def _reject(self, pending: Pending, error: CallError) -> None:
+    def reject(self, pending: Pending, error: CallError) -> None:
+        """Fail a call that waits for an answer, and the stream that answers it."""
         _settle(pending.answer, None, error)
         if pending.inbox:
             pending.inbox.fail(error)
@@ -258,30 +265,31 @@ class Exchange:
         base = {key: value for key, value in packet.items() if key not in {"params", "seq"}}
         self._broker.spawn(self._outgoing.send(topic, {**base, "meta": {}}, stream, "params"))
 
-    async def room(self, kind: str, sender: str, id_: str) -> bool:
-        """Wait until a stream, which a node sends, has room; at once where there is none.
+    async def is_closed(self, kind: str, sender: str, id_: str) -> bool:
+        """Whether nothing becomes of a call any more; a stream first waits until it has room.
 
         Args:
-            kind: REQ for a stream that came with a call, RES for one that answers it.
-            sender: The node.
+            kind: REQ for a stream that came with a call, RES for one that answers it, CALL for the
+                call itself.
+            sender: The node that asks.
             id_: Of the call.
-
-        Returns:
-            Whether it may continue: an answer that nobody reads any more may not.
         """
+        if kind == "CALL":
+            return (sender, id_) not in self._serving
         pending = self.pending.get(id_) if kind == "RES" else None
         inbox = pending.inbox if pending else self._uploads.get((sender, id_))
         if inbox:
             await inbox.room()
-        return kind == "REQ" or id_ in self.pending
+        return kind == "RES" and id_ not in self.pending
 
     async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
         """Perform a call for another node, and answer whatever happens."""
         sender, id_ = str(packet["sender"]), packet["id"]
+        self._serving.add((sender, str(id_)))
         about(request_id=packet.get("requestID"))
-        call = self._incoming(packet, packet["action"], packet.get("params"))
+        call = incoming(self._broker, packet, packet["action"], packet.get("params"))
         if inbox:
-            call.stream = Stream(Chunks(inbox), object_mode=self._is_objects(packet))
+            call.stream = Stream(Chunks(inbox), object_mode=is_objects(packet))
             call.params = packet.get("params") if self._new else None
         try:
             result = await self._perform(call)
@@ -297,6 +305,7 @@ class Exchange:
             await self._answer_error(sender, call, of_code(error, call.name), id_)
         finally:
             self._uploads.pop((sender, str(id_)), None)
+            self._serving.discard((sender, str(id_)))
 
     async def _perform(self, call: Call) -> Any:
         endpoint = self._broker.catalog.offered.get(call.name)
@@ -336,43 +345,15 @@ class Exchange:
         await self._transit.publish(topic, {**opening, "stream": True, "seq": 0})
         await self._outgoing.send(topic, {**base, "meta": {}}, stream, "data")
 
-    def _incoming(self, packet: Mapping[str, Any], name: str, params: Any) -> Call:
-        call = Call(self._broker, name, params)
-        call.id = str(packet["id"])
-        call.node_id = str(packet["sender"])
-        call.is_remote = True
-        call.request_id = str(packet.get("requestID") or call.id)
-        call.parent_id, call.caller = packet.get("parentID"), packet.get("caller")
-        call.tracing = packet.get("tracing")
-        level, timeout = packet.get("level"), packet.get("timeout")
-        call.level = level if isinstance(level, int) else 1
-        call.timeout = timeout / 1000 if isinstance(timeout, int | float) and timeout > 0 else None
-        for key, place in (("meta", call.meta), ("headers", call.headers)):
-            found = packet.get(key)
-            if is_dict(found):
-                place.update(found)
-        return call
-
     def _open_download(self, pending: Pending, sender: str) -> Inbox:
         return Inbox(sender, lambda: self.pending.pop(pending.call.id, None))
-
-    def _is_objects(self, packet: Mapping[str, Any]) -> bool:
-        place: object = packet.get("headers") if self._new else packet.get("meta")
-        return is_object(place) and place.get(OBJECT_MODE) is True
-
-    def _stream_error(self, packet: Mapping[str, Any]) -> CallError | None:
-        for place in (packet.get("meta"), packet.get("headers")):
-            if is_object(place) and STREAM_ERROR in place:
-                document: object = place[STREAM_ERROR]
-                return decode_error(document, str(packet["sender"]))
-        return None
 
     def _headers(self, headers: Mapping[str, Any]) -> dict[str, Any]:
         return {"headers": headers} if self._new else {}
 
 
-def _settle(answer: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
-    if answer.done():
+def _settle(answer: asyncio.Future[Any] | None, value: object, error: BaseException | None) -> None:
+    if answer is None or answer.done():
         return
     if error is None:
         answer.set_result(value)
@@ -385,9 +366,3 @@ def _sendable(meta: Mapping[str, Any]) -> Mapping[str, Any]:
     if OBJECT_MODE in meta or STREAM_ERROR in meta:
         return {k: v for k, v in meta.items() if k not in {OBJECT_MODE, STREAM_ERROR}}
     return meta
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"the number of a chunk is {value!r}")
-    return value

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
@@ -24,6 +25,7 @@ from dama.broker.wire.buffers import MARK, with_buffers, without_buffers
 from dama.broker.wire.discovery import Discovery
 from dama.broker.wire.envelope import envelope
 from dama.broker.wire.exchange import Exchange
+from dama.broker.wire.outage import fail_lost_calls
 from dama.broker.wire.seldom import Seldom
 from dama.broker.wire.values import as_json
 from dama.domain.exact import decode
@@ -65,6 +67,7 @@ class Transit:
         self.has_twin = False
         self.version = str(options.protocol)
         self.breaks = 0
+        self._broke_at = 0.0
         self._seldom = Seldom(_log)
         self._transporter = transporter
         self._prefix = f"MOL-{options.namespace}" if options.namespace else "MOL"
@@ -96,6 +99,7 @@ class Transit:
         """
         node_id = self.broker.node_id
         await self._transporter.connect(node_id, self._reconnected, self._disconnected)
+        await self._look_for_a_twin()
         own = ("EVENT", "REQ", "RES", "PONG", "DISCOVER", "INFO", "PING")
         for kind in own:
             await self._subscribe(f"{kind}.{node_id}", kind)
@@ -267,13 +271,27 @@ class Transit:
             return False
         return sender != self.broker.node_id or kind in OWN or self._is_for_a_twin(kind, packet)
 
+    async def _look_for_a_twin(self) -> None:
+        """Ask under another name whether a node has this id already; it answers later.
+
+        Nothing of this node may reach it: one of Moleculer ends when it hears of a second.
+        """
+        name = f"{self.broker.node_id}.{self.broker.instance_id}"
+        await self._subscribe(f"PONG.{name}", "PONG")
+        ping = {"sender": name, "time": time() * 1000, "id": self.broker.instance_id}
+        await self.publish(f"PING.{self.broker.node_id}", ping)
+        await self._transporter.flush()
+
     def _is_for_a_twin(self, kind: str, packet: Mapping[str, Any]) -> bool:
         """Whether a packet of its own id may be that of another process, which has to be told.
 
         Who comes second asks before it tells of itself: it is answered, and steps aside.
         """
-        other = packet.get("instanceID")
-        if kind == "INFO" and other and other != self.broker.instance_id and not self.is_leaving:
+        other, own = packet.get("instanceID"), self.broker.instance_id
+        is_of_another = (kind == "INFO" and other and other != own) or (
+            kind == "PONG" and packet.get("id") == own
+        )
+        if is_of_another and not self.is_leaving:
             self.has_twin = self.is_leaving = True
             _log.critical("%s", self._twin_error())
             if self.broker.is_started:
@@ -303,6 +321,12 @@ class Transit:
         self.broker.spawn(self._rejoin())
 
     async def _rejoin(self) -> None:
+        patience = self.broker.options.heartbeat_timeout
+        self.broker.spawn(
+            fail_lost_calls(
+                self.exchange, self.discovery, broke_at=self._broke_at, patience=patience
+            )
+        )
         await self.discovery.announce()
         await self.discovery.discover()
         await self.broker.raise_local("$transporter.connected", {"wasReconnect": True})
@@ -310,6 +334,7 @@ class Transit:
     def _disconnected(self) -> None:
         self.is_connected = False
         self.breaks += 1
+        self._broke_at = monotonic()
         self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
 
