@@ -40,6 +40,7 @@ class Context:
     status: str = "OPEN"
     epoch: int = 0
     run: Run | None = None
+    key: str | None = None  # of its start: another start with it is this one
     reopened: bool = False  # by an event from outside, which starts no run
 
 
@@ -59,8 +60,11 @@ class Model:
     workers: dict[int, bool] = field(default_factory=dict)  # whether its lease has lapsed
     queues: dict[str, Queue] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
+    archived: dict[int, Context] = field(default_factory=dict)
 
-    def create(self, context_id, parent, queue, priority, *, delayed=False, expires=False):
+    def create(
+        self, context_id, parent, queue, priority, *, delayed=False, expires=False, key=None
+    ):
         root = context_id if parent is None else self.contexts[parent].root
         self.contexts[context_id] = Context(
             context_id, parent, root, queue, priority, [f"{TASK}:INITIAL"],
@@ -69,7 +73,10 @@ class Model:
                 due=LATER if delayed else None,
                 expires=LATER if expires else None,
             ),
+            key=key,
         )  # fmt: skip
+        if key is not None:
+            self.keys[key] = context_id
 
     def runs(self, **wanted):
         """The contexts whose run is so, in the order of their ids."""
@@ -82,8 +89,11 @@ class Model:
 
     # ------------------------------------------------------------------ workers
 
-    def claim(self, worker, queues, demand, after):
-        """Whom a claim gets: of each queue the highest priority first, then the oldest."""
+    def claim(self, worker, queues, demand, after, blocked=frozenset()):
+        """Whom a claim gets: of each queue the highest priority first, then the oldest.
+
+        Those that are blocked count as queued here, and have no place of their key yet.
+        """
         if worker not in self.workers:
             return []
         found = []
@@ -98,17 +108,21 @@ class Model:
             ranked = sorted(
                 (-context.priority, context.context_id)
                 for context in self.runs(state="queued")
-                if context.queue == name and context not in found
+                if context.queue == name and context.context_id not in blocked
             )
             places = [place for place in ranked if place > after.get(name, (-(1 << 40), 0))]
             found += [self.contexts[context_id] for _, context_id in places[:allowed]]
         return self._take(worker, found)
 
-    def claim_tree(self, worker, root, demand):
+    def claim_tree(self, worker, root, demand, blocked=frozenset()):
         """Whom a worker of one tree gets: the oldest first, whatever limits the queue."""
         if worker not in self.workers:
             return []
-        found = [context for context in self.runs(state="queued") if context.root == root]
+        found = [
+            context
+            for context in self.runs(state="queued")
+            if context.root == root and context.context_id not in blocked
+        ]
         return self._take(worker, found[:demand])
 
     def _take(self, worker, contexts):
@@ -157,6 +171,8 @@ class Model:
 
     def refusal(self, context, kind, epoch):
         """stale, closed, or None when the event may come."""
+        if kind == "/s:SPAWNED" and context.status == "CANCELLED":
+            return "closed"  # a start looks at the tree before it writes
         if epoch is not None:
             starts = kind == "STARTED" and epoch > context.epoch
             if not starts and (epoch != context.epoch or kind == "STARTED"):
@@ -225,6 +241,24 @@ class Model:
             run.state, run.holder, run.due = "retrying", None, LATER
 
     # ------------------------------------------------------------------ trees
+
+    def archive(self, roots):
+        """Whole trees leave, and their keys are free."""
+        for context in [c for c in self.contexts.values() if c.root in roots]:
+            self.archived[context.context_id] = self.contexts.pop(context.context_id)
+            self.keys.pop(context.key, None)
+
+    def restore(self, context_id):
+        """How many come back: the whole tree; None when another context has a key of it."""
+        root = getattr(self.archived.get(context_id), "root", None)
+        found = [context for context in self.archived.values() if context.root == root]
+        if any(context.key in self.keys for context in found):
+            return None
+        for context in found:
+            self.contexts[context.context_id] = self.archived.pop(context.context_id)
+            if context.key is not None:
+                self.keys[context.key] = context.context_id
+        return len(found)
 
     def below(self, context):
         """The context and all below it."""

@@ -6,20 +6,13 @@ to its result: acts that skip what others have locked have several ways.
 
 import copy
 import json
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, combinations, permutations
-from threading import Event
-
-import psycopg
+from itertools import chain, combinations
 
 from dama.store.statements import statement
 from tests.integration.queue_model import TASK, Queue
 
-PATIENCE = 30.0
-LOST = "57P01"  # its connection was ended before it had committed
-REFUSALS = {"DM002", "DM004", "DM006", LOST}
+LIMITED = {"limit_key": "limit", "key_limit": 2}
 
 
 def run(connection, name, **params):
@@ -92,12 +85,41 @@ class Write:
 
 
 @dataclass
+class Begin:
+    """A start from outside."""
+
+    key: str | None
+    limited: bool
+
+    def act(self, connection):
+        meta = {"queue": "one"} | (LIMITED if self.limited else {})
+        initial = {"type": f"{TASK}:INITIAL", "payload": {}, "meta": meta}
+        item = {"task": TASK, "event": initial, **meta}
+        if self.key is not None:
+            item["idempotency_key"] = self.key
+        batch = json.dumps([item])
+        ((context, is_new),) = run(
+            connection, "start_contexts", batch=batch, spawned=None, parent=None
+        )
+        return context, is_new
+
+    def explain(self, model, result):
+        context, is_new = result
+        if not is_new and model.keys.get(self.key) == context:
+            yield model
+        elif is_new and self.key not in model.keys:
+            model.create(context, None, "one", 0, key=self.key)
+            yield model
+
+
+@dataclass
 class Spawn:
     context: int
     epoch: int
 
     def act(self, connection):
-        item = {"task": TASK, "queue": "one", "event": {"type": f"{TASK}:INITIAL", "payload": {}}}
+        initial = {"type": f"{TASK}:INITIAL", "payload": {}, "meta": {"queue": "one"}}
+        item = {"task": TASK, "queue": "one", "event": initial}
         spawned = {"type": f"{TASK}/s:SPAWNED", "meta": {"epoch": self.epoch}}
         rows = run(
             connection, "start_contexts",
@@ -182,6 +204,10 @@ class Release:
             found = copy.deepcopy(model)
             found.release(self.worker, locked)
             yield found
+            if self.worker in model.workers:  # somebody has its row: it goes with its lease
+                found = copy.deepcopy(found)
+                found.workers[self.worker] = model.workers[self.worker]
+                yield found
 
 
 @dataclass
@@ -243,6 +269,7 @@ class Renew:
     def explain(self, model, result):
         # It looks twice, so that another act may come in between: what it learns is not exact.
         if self.worker in model.workers:
+            yield copy.deepcopy(model)  # somebody has the row of the worker
             lapsed, model.workers[self.worker] = model.workers[self.worker], False
             dead = [] if lapsed else [w for w, is_dead in model.workers.items() if is_dead]
             for buried in subsets(dead):
@@ -273,115 +300,21 @@ class Archive:
         trees = [c for c in model.contexts.values() if c.root in roots]
         if sorted(c.context_id for c in trees) != result or any(c.status == "OPEN" for c in trees):
             return
-        for context in result:
-            del model.contexts[context]
+        model.archive(roots)
         yield model
 
 
-STRANGERS = {
-    "nobody": "SELECT %s",
-    "context": "SELECT FROM etl_context WHERE context_id = %s FOR UPDATE",
-    "run": "SELECT FROM run_queue WHERE context_id = %s FOR UPDATE",
-    "tree": "SELECT lock_trees(ARRAY[%s])",
-    "queues": "SELECT %s FROM queue_setting FOR UPDATE",
-    "workers": "SELECT %s FROM worker FOR UPDATE",
-}
+@dataclass
+class Restore:
+    """A tree comes back, unless a key of it was given to another meanwhile."""
 
+    context: int
 
-class Race:
-    """Connections that act at the same time, and one of a stranger who is in their way.
+    def act(self, connection):
+        ((restored,),) = run(connection, "restore_tree", context_id=self.context)
+        return restored
 
-    Args:
-        url: Of the database.
-        size: How many acts at once.
-    """
-
-    def __init__(self, url, size):
-        self._url = url
-        self._connections = [psycopg.connect(url, autocommit=True) for _ in range(size)]
-        self._stranger = psycopg.connect(url, autocommit=True)
-        self._stranger.execute("SET search_path = _data_manager_admin")
-        self._watch = psycopg.connect(url, autocommit=True)
-        self._pool = ThreadPoolExecutor(size)
-
-    def close(self):
-        self._pool.shutdown()
-        for connection in (*self._connections, self._stranger, self._watch):
-            connection.close()
-
-    def run(self, acts, stranger, context, *, hold, loses=None):
-        """Begin them one after the other, each as far as it gets; then let all continue.
-
-        Args:
-            acts: In their order.
-            stranger: What a transaction has locked meanwhile, of STRANGERS.
-            context: Which one, where it locks something of a context.
-            hold: Whether the first one keeps its transaction open until all have begun.
-            loses: Which one loses its connection before the stranger leaves, if it still acts.
-
-        Returns:
-            The results of all; the SQLSTATE of what was refused.
-        """
-        go = Event()
-        with self._stranger.transaction():
-            self._stranger.execute(STRANGERS[stranger], [context])
-            acting = []
-            for place, act in enumerate(acts):
-                done = Event()
-                waits = go if hold and place == 0 else None
-                future = self._pool.submit(self._act, self._connections[place], act, done, waits)
-                self._until_it_waits(self._connections[place].info.backend_pid, done)
-                acting.append(future)
-            if loses is not None and not acting[loses].done():
-                self._end(self._connections[loses].info.backend_pid)
-        go.set()
-        results = [future.result(PATIENCE) for future in acting]
-        for place, connection in enumerate(self._connections):
-            if connection.closed:
-                self._connections[place] = psycopg.connect(self._url, autocommit=True)
-        return results
-
-    def _end(self, pid):
-        """End a session, and wait until its locks are gone."""
-        self._watch.execute("SELECT pg_terminate_backend(%s, %s)", [pid, int(PATIENCE * 1000)])
-
-    def _act(self, connection, act, done, go):
-        try:
-            with connection.transaction():
-                result = act.act(connection)
-                done.set()
-                if go is not None:
-                    go.wait(PATIENCE)
-        except psycopg.Error as error:
-            if connection.closed:
-                return LOST
-            if error.sqlstate not in REFUSALS:
-                raise
-            return error.sqlstate
-        finally:
-            done.set()
-        return result
-
-    def _until_it_waits(self, pid, done):
-        query, until = "SELECT cardinality(pg_blocking_pids(%s)) > 0", time.monotonic() + PATIENCE
-        while not done.wait(0.002):
-            if self._watch.execute(query, [pid]).fetchone()[0]:
-                return
-            assert time.monotonic() < until, "it neither ends nor waits for a lock"
-
-
-def explanations(model, acts, results):
-    """What the model may be after acts with these results, in whatever order they took effect."""
-    for order in permutations(range(len(acts))):
-        found = [copy.deepcopy(model)]
-        for place in order:
-            found = [
-                after
-                for before in found
-                for after in (
-                    [before]
-                    if results[place] == LOST
-                    else acts[place].explain(copy.deepcopy(before), results[place])
-                )
-            ]
-        yield from found
+    def explain(self, model, result):
+        restored = model.restore(self.context)
+        if ("DM003" if restored is None else restored) == result:
+            yield model

@@ -36,6 +36,7 @@ EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "0"))
 LEASE = timedelta(hours=1)
 HOUR = 3600
 QUEUES = ("one", "two")
+LIMIT = "limit"  # a key that at most two runs may have
 EMPTY = """
 DELETE FROM run_queue; DELETE FROM worker; DELETE FROM queue_setting;
 DELETE FROM event_store_prototype; DELETE FROM etl_context;
@@ -60,10 +61,18 @@ SELECT c.context_id, c.parent_id, c.root_context_id, c.status, c.version, c.epoc
       FROM event_store_prototype e WHERE e.etl_context_id = c.context_id) e
 """
 RUNS = """
-SELECT context_id, queue, priority, state, epoch, attempt, worker_id,
+SELECT context_id, queue, priority,
+       CASE state WHEN 'blocked' THEN 'queued' ELSE state END, epoch, attempt, worker_id,
        CASE WHEN due_at < clock_timestamp() THEN 'past' WHEN due_at IS NOT NULL THEN 'later' END
   FROM run_queue
 """
+BLOCKED = "SELECT context_id FROM run_queue WHERE state = 'blocked'"
+PLACES = """
+SELECT min(key_limit), count(*) FILTER (WHERE state NOT IN ('blocked', 'delayed')),
+       count(*) FILTER (WHERE state = 'blocked')
+  FROM run_queue WHERE limit_key IS NOT NULL GROUP BY limit_key
+"""
+WORKERS = "SELECT worker_id, lease_until < clock_timestamp() FROM worker"
 
 
 class Bench:
@@ -123,8 +132,8 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(target=contexts, expires=st.booleans())
     def two_contexts(self, expires):
         return multiple(
-            self.start("one", 0, delayed=False, expires=expires, key=None),
-            self.start("two", 0, delayed=False, expires=False, key="k"),
+            self.start("one", 0, delayed=False, expires=expires, limited=False, key=None),
+            self.start("two", 0, delayed=False, expires=False, limited=True, key="k"),
         )
 
     @rule(
@@ -133,20 +142,20 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         delayed=st.booleans(),
         expires=st.booleans(),
+        limited=st.booleans(),
         key=st.sampled_from([None, None, None, "k"]),
     )
-    def start(self, queue, priority, *, delayed, expires, key):
+    def start(self, queue, priority, *, delayed, expires, limited, key):
         start = Start(
-            TASK, {}, queue, priority, key, HOUR if delayed else None, HOUR if expires else None
-        )
+            TASK, {}, queue, priority, key, HOUR if delayed else None, HOUR if expires else None,
+            limit_key=LIMIT if limited else None, key_limit=2,
+        )  # fmt: skip
         (context,) = self.bench.run(self.bench.store.start([start]))
 
         if key in self.model.keys:
             assert context == self.model.keys[key]
             return multiple()
-        if key is not None:
-            self.model.keys[key] = context
-        self.model.create(context, None, queue, priority, delayed=delayed, expires=expires)
+        self.model.create(context, None, queue, priority, delayed=delayed, expires=expires, key=key)
         return context
 
     @rule(
@@ -193,8 +202,10 @@ class QueueMachine(RuleBasedStateMachine):
     def claim(self, worker, queues, demand, goes_on):
         after = self.places if goes_on else {}
         expected = self.model.claim(
-            worker, queues, demand, {name: (-p.priority, p.context_id) for name, p in after.items()}
-        )
+            worker, queues, demand,
+            {name: (-p.priority, p.context_id) for name, p in after.items()},
+            self.blocked(),
+        )  # fmt: skip
         found = self.bench.run(
             self.queue.claim(
                 worker, queues=queues, tasks=[TASK], root=None, demand=demand, after=after
@@ -206,11 +217,15 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(target=claims, worker=workers, root=contexts, demand=st.integers(1, 3))
     def claim_in_a_tree(self, worker, root, demand):
-        expected = self.model.claim_tree(worker, root, demand)
+        expected = self.model.claim_tree(worker, root, demand, self.blocked())
         found = self.bench.run(
             self.queue.claim(worker, queues=QUEUES, tasks=[TASK], root=root, demand=demand)
         )
         return self.claimed(worker, found, expected)
+
+    def blocked(self):
+        """Whose key has no place left: which of them get one is for the queue to say."""
+        return {context for (context,) in self.bench.sql.execute(BLOCKED).fetchall()}
 
     def claimed(self, worker, found, expected):
         assert {(c.context_id, c.epoch, c.attempt) for c in found} == {
@@ -236,7 +251,8 @@ class QueueMachine(RuleBasedStateMachine):
             return
         own = {context.context_id for context in self.model.runs(holder=worker)}
         assert set(found.gone) == self.held[worker] - own
-        assert found.work == bool(self.model.runs(state="queued"))
+        queued = {context.context_id for context in self.model.runs(state="queued")}
+        assert found.work == bool(queued - self.blocked())
         self.held[worker] &= own
 
     @rule(worker=workers)
@@ -372,6 +388,17 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.found(RUNS) == runs_of(self.model)
 
     @invariant()
+    def the_workers_are_those_of_the_model(self):
+        """Who is there, and whose lease has lapsed."""
+        assert self.found(WORKERS) == workers_of(self.model)
+
+    @invariant()
+    def the_places_of_a_key_are_given(self):
+        """No more than there are, and none is free while a run waits for one."""
+        for most, given, blocked in self.bench.sql.execute(PLACES).fetchall():
+            assert given == most if blocked else given <= most
+
+    @invariant()
     def nothing_is_forgotten(self):
         """An open task has a run, an ended one has none; a run waits for what can still come."""
         for context in self.model.contexts.values():
@@ -403,6 +430,11 @@ def runs_of(model):
         for c in model.contexts.values()
         if (r := c.run) is not None
     }
+
+
+def workers_of(model):
+    """What WORKERS must find."""
+    return {worker: (lapsed,) for worker, lapsed in model.workers.items()}
 
 
 @pytest.mark.timeout(0 if EXAMPLES else 300)  # it looks for the shortest way to a failure

@@ -14,40 +14,42 @@ from hypothesis.stateful import MultipleResults
 
 from dama.domain.outcome import Waiting
 from dama.store import Claim
+from tests.integration.race import LOST, STRANGERS, Race, explanations
 from tests.integration.racing import (
-    LOST,
-    STRANGERS,
     Archive,
+    Begin,
     Cancel,
     HandBack,
     Park,
-    Race,
     Release,
     Renew,
+    Restore,
     Resume,
     Spawn,
     Take,
     Uphold,
     Write,
-    explanations,
 )
 from tests.integration.test_queue_model import (
     CONTEXTS,
     EXAMPLES,
     QUEUES,
     RUNS,
+    WORKERS,
     Bench,
     QueueMachine,
     contexts_of,
     runs_of,
+    workers_of,
 )
 
 ACTS = (
     "cancel", "resume", "end", "fail", "start", "step", "signal", "spawn", "take", "take more",
-    "hand back", "release", "park for signal", "park for subtasks", "uphold",
+    "hand back", "release", "park for signal", "park for subtasks", "uphold", "begin",
+    "begin with key",
 )  # fmt: skip
 if EXAMPLES:  # these come to too many results for a short run
-    ACTS += ("renew", "archive")
+    ACTS += ("renew", "archive", "restore")
 
 
 class RacingMachine(QueueMachine):
@@ -73,6 +75,8 @@ class RacingMachine(QueueMachine):
                 step(self)
                 self.the_contexts_are_those_of_the_model()
                 self.the_runs_are_those_of_the_model()
+                self.the_workers_are_those_of_the_model()
+                self.the_places_of_a_key_are_given()
                 self.nothing_is_forgotten()
             except BaseException as error:
                 error.add_note("\n".join([*self.log[-40:], name]))
@@ -95,6 +99,8 @@ class RacingMachine(QueueMachine):
         return self.random.random() < 0.5
 
     def some_at_once(self):
+        if self.coin() and self.coin():
+            passing(self)
         claim, context, worker = self.one("claims"), self.one("contexts"), self.one("workers")
         if claim is None or context is None:
             return
@@ -102,11 +108,12 @@ class RacingMachine(QueueMachine):
         names = self.random.choices(ACTS, k=self.random.choice([2, 3]))
         acts = [self.act(name, claim, context, worker) for name in names]
         hold = self.coin()
-        loses = self.random.choice([None, None, *range(len(acts))]) if EXAMPLES else None
+        every = range(len(acts))
+        loses = self.random.choice([(), (), every, *zip(every)]) if EXAMPLES else ()
         self.log.append(f"at once, beside a stranger's {stranger}, {hold=}, {loses=}: {acts}")
         self.drawn["claims"] += self.race_of(acts, stranger, claim, hold=hold, loses=loses)
 
-    def race_of(self, acts, stranger, claim, *, hold, loses=None):
+    def race_of(self, acts, stranger, claim, *, hold, loses=()):
         results = self.race.run(acts, stranger, claim.context_id, hold=hold, loses=loses)
         while self.bench.sql.execute("SELECT uphold(100)").fetchone() != (0,):
             pass  # what was locked is left to the next time
@@ -128,6 +135,8 @@ class RacingMachine(QueueMachine):
             "step": Write(run, "/s:DONE", epoch),
             "signal": Write(run, "signal"),
             "spawn": Spawn(run, epoch),
+            "begin": Begin(None, limited=self.coin()),
+            "begin with key": Begin("k", limited=self.coin()),
             "take": Take(worker, QUEUES, 2),
             "take more": Take(holder or worker, QUEUES[::-1], 3),
             "hand back": HandBack(holder or worker),
@@ -145,15 +154,17 @@ class RacingMachine(QueueMachine):
             "uphold": Uphold(),
             "renew": Renew(worker, tuple(sorted(self.held.get(worker, ())))),
             "archive": Archive(),
+            "restore": Restore(self.random.choice([context, *self.model.archived])),
         }[name]
 
     def explained(self, acts, results):
-        contexts, runs = self.found(CONTEXTS), self.found(RUNS)
+        found = self.found(CONTEXTS), self.found(RUNS), self.found(WORKERS)
         for model in explanations(self.model, acts, results):
             model.uphold()
-            if contexts_of(model) == contexts and runs_of(model) == runs:
+            if (contexts_of(model), runs_of(model), workers_of(model)) == found:
                 return model
-        raise AssertionError(f"no order explains {list(zip(acts, results, strict=True))}: {runs}")
+        told = list(zip(acts, results, strict=True))
+        raise AssertionError(f"no order explains {told}: {found[1:]}")
 
     def claims_of(self, acts, results):
         for act, result in zip(acts, results, strict=True):
@@ -172,10 +183,14 @@ def claimed(machine):
 
 
 def started(machine):
-    delayed, expires = machine.coin() and machine.coin(), machine.coin()
+    wishes = {
+        "delayed": machine.coin() and machine.coin(),
+        "expires": machine.coin(),
+        "limited": machine.coin(),
+    }
     queue = machine.random.choice(QUEUES)
-    machine.log.append(f"start {delayed=} {expires=}")
-    machine.take("contexts", machine.start(queue, 0, delayed=delayed, expires=expires, key=None))
+    machine.log.append(f"start {wishes}")
+    machine.take("contexts", machine.start(queue, 0, **wishes, key=None))
 
 
 def spawned(machine):

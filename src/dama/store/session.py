@@ -2,8 +2,10 @@
 
 A date that is not ISO, a default of repeatable read or a timeout of a role would change how dama
 reads and writes. So each session is pinned when it begins; behind a pooler of transactions, where a
-session is anybody's, each transaction is. The connection of a transactional step belongs to its
-function: there only what the commit needs is pinned (`dama.store.transaction`).
+session is anybody's, each transaction is. In a database that a subscription fills, statements only
+read, as on a standby: what they wrote would be in the way of rows to come. The connection of a
+transactional step belongs to its function: there only what the commit needs is pinned
+(`dama.store.transaction`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,6 @@ PINS: dict[LiteralString, LiteralString] = {
     "IntervalStyle": "postgres",
     "TimeZone": "UTC",
     "default_transaction_isolation": "read committed",
-    "default_transaction_read_only": "off",
     "default_transaction_deferrable": "off",
     "row_security": "off",  # an error rather than a part of the rows
     "search_path": "pg_catalog, pg_temp",
@@ -74,6 +75,13 @@ SELECT pg_catalog.current_setting('search_path'),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', TRUE)
 """
 GIVE_PATH = "SELECT pg_catalog.set_config('search_path', %s, TRUE)"
+# Whether the tables are filled by a subscription, so that this is a copy.
+READS_ONLY = """
+CASE WHEN EXISTS (
+  SELECT FROM pg_catalog.pg_subscription_rel s
+    JOIN pg_catalog.pg_class c ON c.oid = s.srrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = '_data_manager_admin') THEN 'on' ELSE """
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 
 
@@ -193,4 +201,15 @@ def _statement(
     for version, more in SINCE.items():
         if server_version >= version:
             pins |= more
-    return _setting(pins, is_local=is_local)
+    return _setting(pins, is_local=is_local) + _read_only(is_local=is_local, alone=alone)
+
+
+def _read_only(*, is_local: bool, alone: bool) -> LiteralString:
+    """What makes statements that stand alone read only in a copy; a migration it needs as well."""
+    set_config: LiteralString = ", pg_catalog.set_config"
+    if not alone:
+        return "" if is_local else f"{set_config}('default_transaction_read_only', 'off', FALSE)"
+    if not is_local:
+        return f"{set_config}('default_transaction_read_only', {READS_ONLY} 'off' END, FALSE)"
+    otherwise: LiteralString = "pg_catalog.current_setting('transaction_read_only')"
+    return f"{set_config}('transaction_read_only', {READS_ONLY} {otherwise} END, TRUE)"

@@ -103,7 +103,7 @@ def translate(error: psycopg.Error) -> DamaError | None:
 def _read_only(error: psycopg.Error) -> ReadOnlyDatabaseError:
     return ReadOnlyDatabaseError(
         f"The database only reads: {first_line(error)}.",
-        "It is a standby. Name all its servers and who may write: "
+        "It is a standby, or a subscription fills it. Name all its servers and who may write: "
         "postgresql://user@one,two/name?target_session_attrs=read-write",
     )
 
