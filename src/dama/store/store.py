@@ -150,7 +150,7 @@ class Store:
         again = spawned is None and all(start.key for start in starts)
         rows = await self.database.rows("start_contexts", params, again=again)
         await self.hints.send()
-        return [context_id for (context_id,) in rows]
+        return [context_id for context_id, _is_new in rows]
 
     async def context(self, context_id: int) -> ContextRow:
         """Read one context.
