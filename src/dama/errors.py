@@ -15,6 +15,7 @@ class DamaError(Exception):
         code: A stable name in capitals, the same in events, HTTP answers and logs.
         exit_code: What the command line returns for it.
         retryable: Whether the same call may succeed later.
+        is_final: Whether a task that fails with it is never tried again, whatever its retries.
         message: What was found and what was wanted.
         hint: What to do next, where the message does not say it already.
     """
@@ -22,6 +23,7 @@ class DamaError(Exception):
     code: str = "DAMA_ERROR"
     exit_code: int = 70
     retryable: bool = False
+    is_final: bool = False
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)

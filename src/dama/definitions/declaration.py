@@ -17,7 +17,8 @@ from dama.definitions.declared_command import check_placeholders, read_command
 from dama.definitions.declared_params import SECRET_HINTS, read_params
 from dama.definitions.inherit import read_inherit
 from dama.definitions.options import Singleton, TaskOptions, TaskSettings, read_options
-from dama.definitions.program import LOG_CAP, ExitCodes, ProgramSpec
+from dama.definitions.program import LOG_CAP, ProgramSpec
+from dama.domain.exit import ExitCodes
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ class UndeclaredCommandError(UsageError):
     """Somebody wants a command run that nobody declared, and has not proved the right to it."""
 
     code = "UNDECLARED_COMMAND"
+    is_final = True
 
 
 class ProgramEnvironmentError(UsageError):

@@ -15,26 +15,12 @@ from dama.config.env_file import read_variables
 from dama.definitions.command import Command, as_text, expand, fill, placeholders
 from dama.definitions.errors import ProgramEnvironmentError
 from dama.definitions.program_params import ProgramParam
+from dama.domain.exit import ExitCodes
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 LOG_CAP = 256 * 1024 * 1024
-
-
-@dataclass(frozen=True)
-class ExitCodes:
-    """What the exit codes of a program mean.
-
-    Attributes:
-        done: It did its work.
-        retry: A further attempt is worth it, as the retries allow; None for every other code.
-        fail: It failed for good.
-    """
-
-    done: frozenset[int] = frozenset({0})
-    retry: frozenset[int] | None = None
-    fail: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

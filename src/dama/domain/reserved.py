@@ -9,15 +9,15 @@ will use. The database has the same rule for contexts that have a run (`event_ru
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.errors import ReservedEventError
-from dama.domain.event import kind_of
+from dama.domain.event import Event, kind_of
 from dama.domain.lifecycle import step_key
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
-    from dama.domain.event import Event
+    from collections.abc import Mapping
 
 RESERVED_KINDS = frozenset(
     {
@@ -66,6 +66,33 @@ def is_for_programs(type_: str) -> bool:
     return kind_of(type_) not in RESERVED_KINDS and (step is None or step[1] in PROGRAM_STEPS)
 
 
+def event_of_program(event: Event, task: str, own: Mapping[str, Any]) -> Event:
+    """The event that a program means with one that it sent, in the context of its own run.
+
+    Args:
+        event: As it came; a type that begins with `:` or `/` is one of its task.
+        task: The full name of the task.
+        own: What the controller says in its meta, whatever the program says there.
+
+    Raises:
+        ReservedEventError: Only the controller writes such an event.
+    """
+    type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
+    if not is_for_programs(type_):
+        raise ReservedEventError(
+            f"Only the controller writes events of the type {event.type}: it belongs to the life "
+            "cycle.",
+            "Choose another type, or end with an exit code.",
+        )
+    theirs = without_who(as_object(event.meta))
+    if "idempotency_key" not in own and is_key_of_a_run(theirs.get("idempotency_key")):
+        raise ReservedEventError(
+            f"The controller uses the key {theirs['idempotency_key']!r} for an event of its own.",
+            "Choose another idempotency_key, such as one with your own prefix.",
+        )
+    return Event(type_, event.payload, event.error, {**theirs, **own})
+
+
 def is_key_of_a_run(key: object) -> bool:
     """Whether an idempotency key is one of those that runs use for their own events."""
     return isinstance(key, str) and _KEYS_OF_RUNS.match(key) is not None
@@ -88,7 +115,7 @@ def refuse_reserved(event: Event) -> None:
             f"Only the controller writes events of the type {event.type!r}.",
             "Choose another type. `dama cancel` and `dama resume` end and reopen a context.",
         )
-    meta: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
+    meta = as_object(event.meta)
     if "epoch" in meta:
         raise ReservedEventError(
             "meta.epoch says which run writes an event, and this one comes from outside a run.",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dama.domain.event import Event, parse_event
+from dama.domain.errors import ReservedEventError
+from dama.domain.event import parse_event
 from dama.domain.lifecycle import lifecycle
-from dama.domain.reserved import is_for_programs, is_key_of_a_run, without_who
+from dama.domain.reserved import event_of_program
 from dama.gateway.errors import RequestError
 from dama.shapes import is_list
 from dama.shipped.documents import document
@@ -66,7 +66,11 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
             "Send them in parts.",
         )
     task = (await app.store.context(context_id)).task or ""
-    items = [Append(context_id, _own(parse_event(each), task, epoch)) for each in given]
+    try:
+        events = [event_of_program(parse_event(each), task, {"epoch": epoch}) for each in given]
+    except ReservedEventError as error:
+        raise RequestError("BAD_REQUEST", error.message, error.hint) from error
+    items = [Append(context_id, event) for event in events]
     return {"event_ids": [each.event_id for each in await app.store.append_many(items)]}
 
 
@@ -78,21 +82,3 @@ def _run_of(identity: Identity) -> tuple[int, int]:
             "A program finds it in $DAMA_TOKEN.",
         )
     return identity.run
-
-
-def _own(event: Event, task: str, epoch: int) -> Event:
-    type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
-    if not is_for_programs(type_):
-        raise RequestError(
-            "BAD_REQUEST",
-            f"{event.type} belongs to the life cycle, which the controller writes.",
-            "Choose another type, or end with an exit code.",
-        )
-    theirs: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
-    if is_key_of_a_run(theirs.get("idempotency_key")):
-        raise RequestError(
-            "BAD_REQUEST",
-            f"The controller uses the key {theirs['idempotency_key']!r} for an event of its own.",
-            "Choose another idempotency_key, such as one with your own prefix.",
-        )
-    return Event(type_, event.payload, event.error, {**without_who(theirs), "epoch": epoch})

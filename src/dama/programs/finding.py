@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UnknownTaskError
 from dama.definitions.options import TaskOptions
-from dama.definitions.program import ExitCodes, ProgramSpec
+from dama.definitions.program import ProgramSpec
 from dama.definitions.task import TaskDefinition
+from dama.domain.exit import ExitCodes
 from dama.programs.isolated import IsolatedRun
 from dama.programs.program import ProgramRun
 from dama.programs.run_directory import State, state_of

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dama.domain.exact import to_builtins
+from dama.domain.exit import complaint
 from dama.domain.outcome import Done, Outcome
 from dama.programs.environment import inherited_by_python
-from dama.programs.exit import complaint
 from dama.programs.fork_server import ForkServerGoneError
 from dama.programs.launch import Launch
 from dama.programs.program import ProgramRun
+from dama.programs.reported import outcome_in
 from dama.programs.shim import TIMED_OUT
-from dama.programs.told import outcome_of
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class IsolatedRun(ProgramRun):
     @override
     async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:
         if (document := self._directory.outcome()) is not None:
-            return outcome_of(document)
+            return outcome_in(document)
         if report is not None and report["why"] == TIMED_OUT:
             raise TimeoutError(complaint(self._exit(report)))
         outcome = await super()._outcome(report)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
-from dama.definitions.program import ExitCodes
+from dama.domain.exit import ExitCodes
 from dama.programs import shim
 from dama.programs.environment import inherited, passed_on
 from dama.run.errors import ProgramError

@@ -23,16 +23,14 @@ from typing_extensions import override
 from dama.config.private_file import PRIVATE_FILE
 from dama.contained import contain_tasks, settled
 from dama.domain.exact import reader
-from dama.domain.outcome import Done, Lost, Outcome, Waiting
-from dama.errors import UnavailableError
+from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
 from dama.programs import shim
+from dama.programs.reported import report_of
 from dama.programs.run_directory import RunDirectory
-from dama.programs.told import told
-from dama.run.body import call_body, end_beyond, end_body
-from dama.run.errors import LostSignal, ParkSignal
+from dama.run.body import call_body, end_body
 from dama.run.execution import Execution
 from dama.run.group_commit import GroupCommit
-from dama.run.retries import after_failure
+from dama.run.outcomes import outcome_of
 from dama.run.subtasks import Endings
 from dama.run.sync_task import SyncTask
 from dama.signals import on_signals
@@ -128,7 +126,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return error.code if isinstance(error.code, int) else 1
     except asyncio.CancelledError:
         return TERMINATED
-    directory.write("outcome.json", told(outcome, Told.failed_with))
+    directory.write("outcome.json", report_of(outcome, Ending.failed_with))
     return 0
 
 
@@ -157,7 +155,7 @@ async def _opened(
         yield execution
 
 
-class Told:
+class Ending:
     """What this process was told by a signal. What a task raises itself is its outcome instead.
 
     Attributes:
@@ -201,13 +199,13 @@ def _in_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcome:
         this = cast("asyncio.Task[Any]", asyncio.current_task())
 
         def end() -> None:
-            Told.to_end = True
-            Told.leave()
+            Ending.to_end = True
+            Ending.leave()
             this.cancel()
 
         on_signals((signal.SIGTERM,), end)
         async with opened() as execution:
-            Told.leave = execution.leave
+            Ending.leave = execution.leave
             try:
                 return Done(await call_body(task, execution))
             except BaseException as error:  # noqa: BLE001 - whatever a task raises is its outcome
@@ -228,7 +226,7 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
 
     opening = opened()  # kept: what is closed with it is needed to the end
     execution = run(opening.__aenter__())
-    Told.leave = execution.leave
+    Ending.leave = execution.leave
     try:
         with execution.branches.body(is_threaded=True):
             arguments = task.arguments(execution.claim.params)
@@ -241,29 +239,28 @@ def _beside_loop(task: TaskDefinition[Any], opened: Callable[[], Any]) -> Outcom
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    Told.to_end = True
-    Told.leave()
+    Ending.to_end = True
+    Ending.leave()
     raise SystemExit(TERMINATED)
 
 
 def after(task: TaskDefinition[Any], execution: Execution, error: BaseException) -> Outcome:
-    """What becomes of a run that raised.
+    """The outcome of a run that raised.
 
     Raises:
-        BaseException: It was told to end.
+        CancelledError: It was told to end.
+        SystemExit: It ends its process itself.
     """
-    error = end_beyond(execution, error) or error
-    match error:
-        case ParkSignal():
-            return execution.pending.parked()
-        case LostSignal():
-            return Lost()
-        case UnavailableError():  # a later run continues when the database is back
+    outcome = outcome_of(task, execution, error)
+    match outcome:
+        case Interrupted():  # a later run continues when the database is back
             return Waiting(awaited=[], on_failure=False, until=AT_ONCE, types=[], seen=0)
-        case SystemExit() if not Told.to_end:
-            raise error
-        case _ if Told.to_end:
+        case Failed() | Retry() if Ending.to_end:
             raise asyncio.CancelledError from error
+        case Failed(SystemExit() as exit_) | Retry(SystemExit() as exit_):
+            raise exit_
+        case Failed() | Retry():
+            Ending.failed_with = execution.writer.steps_of(outcome.error)
         case _:
-            Told.failed_with = execution.writer.steps_of(error)
-            return after_failure(task, execution.attempt, error)
+            pass
+    return outcome

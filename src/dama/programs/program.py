@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.definitions.adhoc import adhoc
-from dama.definitions.program import ExitCodes
+from dama.domain.exit import LOST, Exit, ExitCodes, judged
 from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
 from dama.errors import DamaError, UnavailableError
 from dama.programs.adoption import end
 from dama.programs.environment import secrets_of
-from dama.programs.exit import LOST, Exit, judged
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
 from dama.programs.masking import Mask

@@ -18,7 +18,7 @@ from dama import clock
 from dama.domain.errors import InvalidEventError, InvalidJsonError
 from dama.domain.event import ABSENT, Event, check_event, parse_event
 from dama.domain.exact import decode
-from dama.domain.reserved import is_for_programs, without_who
+from dama.domain.reserved import event_of_program
 from dama.errors import RefusedError, UnavailableError
 from dama.programs.lines import (
     TRUNCATED,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from dama.run.execution import Execution
 
 MARK = b"::dama:: "
-OWN_META = {"epoch", "idempotency_key"}
 PROGRESS_SECONDS = 1.0
 SAVE_SECONDS = 1.0
 COMPLAIN_SECONDS = 60.0
@@ -226,21 +225,16 @@ class Shipper:
             InvalidEventError: It is none, or one that only the controller writes.
         """
         task = self._execution.claim.task
-        found = _mapping(document)
+        found = as_object(document)
         own = {"epoch": self._execution.claim.epoch, "idempotency_key": self._key(place)}
         is_progress = found.get("type") in (":PROGRESS", f"{task}:PROGRESS")
         if is_progress and found.keys() <= {"type", "payload"}:
             # Most of them are never written, so they are checked when one is.
             return Event(f"{task}:PROGRESS", found.get("payload", ABSENT), meta=own)
-        event = parse_event(document)
-        type_ = f"{task}{event.type}" if event.type[0] in ":/" else event.type
-        if not is_for_programs(type_):
-            raise InvalidEventError(f"Only the controller writes events of the type {event.type}.")
+        event = event_of_program(parse_event(document), task, own)
         if event.type.endswith(":ARTIFACT"):
-            self.artifacts.add(str(_mapping(event.payload).get("path")))
-        theirs = without_who(_mapping(event.meta))
-        meta = {name: value for name, value in theirs.items() if name not in OWN_META}
-        return Event(type_, event.payload, event.error, {**meta, **own})
+            self.artifacts.add(str(as_object(event.payload).get("path")))
+        return event
 
     def _warning(self, key: str, message: str, facts: Mapping[str, Any]) -> Append | None:
         self._warnings += 1
@@ -276,10 +270,6 @@ class Shipper:
             self._directory.write("shipped.json", {**places, **known})
         except OSError as error:  # it is shipped again, which is harmless
             self.complain(error)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return as_object(value)
 
 
 def _decoded(text: bytes) -> object:

@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dama.config.duration import parse_duration
+from dama.domain.exit import ProgramError, ProgramLostError
+from dama.domain.retries import Retry
 from dama.errors import DamaError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "DivergedError",
+    "LostSignal",
+    "NoLogsError",
+    "ParkSignal",
+    "ProgramError",
+    "ProgramLostError",
+    "ReportedError",
+    "Retry",
+    "RunError",
+    "StepFailedError",
+    "SubtaskError",
+    "TaskUsageError",
+    "UnawaitedError",
+    "UnknownRunError",
+    "WaitTimeoutError",
+]
 
 
 class RunError(DamaError):
@@ -57,6 +76,7 @@ class DivergedError(TaskUsageError):
     """
 
     code = "DIVERGED"
+    is_final = True
 
     def __init__(self, recorded: str, found: str) -> None:
         self.recorded, self.found = recorded, found
@@ -68,28 +88,11 @@ class DivergedError(TaskUsageError):
         )
 
 
-class Retry(DamaError):  # noqa: N818 - what is raised is a wish, as `raise Retry(after="5m")`
-    """Raised by a task or a step: try again later, as one of the task's retries.
-
-    Args:
-        message: Why.
-        after: When: seconds, or a text such as "5m"; None for the task's own backoff.
-    """
-
-    code = "RETRY"
-    exit_code = 1
-
-    def __init__(
-        self, message: str = "It asks to be tried again.", *, after: float | str | None = None
-    ) -> None:
-        super().__init__(message)
-        self.after = None if after is None else parse_duration(after, of="after")
-
-
 class UnawaitedError(TaskUsageError):
     """A task's function has returned and left out an `await`."""
 
     code = "UNAWAITED"
+    is_final = True
 
     def __init__(self, asks: Sequence[str]) -> None:
         others = f" ({len(asks) - 1} more like it)" if len(asks) > 1 else ""
@@ -123,37 +126,7 @@ class WaitTimeoutError(DamaError):
         )
 
 
-class ProgramError(DamaError):
-    """A program did not do its work.
-
-    Attributes:
-        data: How it ended, and the last lines of its standard error.
-        is_final: Whether another attempt is of no use.
-    """
-
-    code = "PROGRAM"
-    exit_code = 1
-
-    def __init__(
-        self,
-        message: str,
-        data: Mapping[str, Any] | None = None,
-        *,
-        is_final: bool = False,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(message, hint or "`dama logs CONTEXT --stderr` shows what it said.")
-        self.data = dict(data or {})
-        self.is_final = is_final
-
-
-class ProgramLostError(ProgramError):
-    """Nobody knows how a program ended."""
-
-    code = "PROGRAM_LOST"
-
-
-class ToldError(Exception):
+class ReportedError(Exception):
     """An error that a run in a process of its own met.
 
     Attributes:

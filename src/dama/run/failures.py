@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.event import error_payload
-from dama.run.errors import StepFailedError, ToldError
+from dama.run.errors import ReportedError, StepFailedError
 from dama.shapes import as_object
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ WORDS = {
 
 def payload_of(error: BaseException) -> dict[str, Any]:
     """The payload of the event of a failure."""
-    if isinstance(error, ToldError):
+    if isinstance(error, ReportedError):
         return error.payload
     payload = error_payload(error)
     if not payload["message"]:

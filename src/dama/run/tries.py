@@ -6,12 +6,13 @@ process. What the parts of a step have recorded is theirs again in its next try.
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from dama.domain.retries import delay_after
 from dama.errors import UnavailableError
 from dama.run.patience import until_answered
-from dama.run.retries import delay_after
 from dama.run.waiting import Wait
 from dama.run.waits import let_pass
 
@@ -28,7 +29,7 @@ async def is_tried_again(
         return False
     journal = execution.journal
     number = journal.tries[key].count + 1 if key in journal.tries else 1
-    delay = delay_after(options, number, error)
+    delay = delay_after(options, number, error, random.random())
     if delay is None:
         return False
     epoch = execution.claim.epoch

@@ -17,7 +17,7 @@ from dama.domain.event import ABSENT, Event
 from dama.domain.secrets import NONE
 from dama.duty import in_words
 from dama.run.branch import asker
-from dama.run.errors import LostSignal, ToldError
+from dama.run.errors import LostSignal, ReportedError
 from dama.run.failures import failed_with, payload_of
 from dama.run.rehearsal import Rehearsal, rehearsal
 from dama.run.secrets import secrets_of_worker
@@ -198,7 +198,7 @@ class Writer:
         await self.write_failure(":RETRYING", error, more, key, **self._failed_with(error))
 
     def _failed_with(self, error: BaseException) -> dict[str, Any]:
-        keys = error.failed_with if isinstance(error, ToldError) else self.steps_of(error)
+        keys = error.failed_with if isinstance(error, ReportedError) else self.steps_of(error)
         return {"failed_with": keys} if keys else {}
 
     def steps_of(self, error: BaseException) -> list[str]:

@@ -60,6 +60,7 @@ class CircleError(RefusedError):
     """Runs would wait for each other, and none of them could ever continue."""
 
     code = "CIRCLE"
+    is_final = True
 
     @classmethod
     def of(cls, context_id: int, circle: str) -> CircleError:

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any, cast
 from dama import clock
 from dama.definitions.registry import Registry
 from dama.domain.circle import who_waits
-from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
+from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
 from dama.duty import in_words
-from dama.errors import DamaError, UnavailableError
+from dama.errors import DamaError
 from dama.programs.finding import program_of, task_of
 from dama.programs.programs import Programs
 from dama.run.body import call_body
 from dama.run.errors import LostSignal, ParkSignal, ProgramError
 from dama.run.execution import Execution
+from dama.run.outcomes import outcome_of
 from dama.run.patience import until_answered
-from dama.run.retries import after_failure
 from dama.run.writer import STARTED
 from dama.spans import is_collecting, span
 from dama.store import Claim
@@ -202,12 +202,8 @@ class Performance:
             if claim.epoch > 1:
                 await execution.remember()
             return await program.perform() if program else Done(await _called(task, execution))
-        except ParkSignal:
-            return execution.pending.parked()
-        except LostSignal:
-            return Lost()
         except BaseException as raised:
-            if self._is_told:
+            if self._is_told and not isinstance(raised, ParkSignal | LostSignal):
                 raise asyncio.CancelledError from raised
             error = raised  # whatever a task raises is its outcome
         outcome = self._after(task, execution, error)
@@ -222,10 +218,7 @@ class Performance:
         if isinstance(error, ProgramError) and is_suspect(claim, task):
             return Failed(PoisonError(claim, str(error)))
         count = self._crew.interruptions[claim.context_id]
-        if isinstance(error, UnavailableError) and count < MOST_INTERRUPTIONS:
-            return Interrupted(error)
-        attempt = claim.attempt if isinstance(error, ProgramError) else execution.attempt
-        return after_failure(task, attempt, error)
+        return outcome_of(task, execution, error, may_interrupt=count < MOST_INTERRUPTIONS)
 
     async def _end_threads(self, execution: Execution, outcome: Failed | Retry) -> None:
         """Let no other attempt begin beside a thread of this one."""

@@ -10,10 +10,10 @@ import pytest
 from dama.definitions.declaration import PROGRAM_KEYS
 from dama.definitions.declared_params import PARAM_KEYS
 from dama.definitions.errors import DuplicateNameError, InvalidParamsError, ProgramEnvironmentError
-from dama.definitions.program import ExitCodes
 from dama.definitions.program_params import TYPES
 from dama.definitions.registry import Registry
 from dama.definitions.service import Service
+from dama.domain.exit import ExitCodes
 from dama.errors import InvalidDefinitionError
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -1,4 +1,4 @@
-"""What a run in a process of its own tells its worker: an outcome as a document, and back."""
+"""The report of a run in a process of its own: its outcome as a document, and back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import error_payload
 from dama.domain.outcome import Done, Failed, Interrupted, Lost, Outcome, Retry, Waiting
-from dama.run.errors import ToldError
+from dama.run.errors import ReportedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-def told(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, Any]:
+def report_of(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, Any]:
     """The document of an outcome; JSON, but for a time.
 
     Args:
@@ -34,15 +34,15 @@ def told(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, Any]:
             return {"outcome": "lost"}
 
 
-def outcome_of(document: Mapping[str, Any]) -> Outcome:
-    """The outcome that a document tells."""
+def outcome_in(document: Mapping[str, Any]) -> Outcome:
+    """The outcome that a report has."""
     match document["outcome"]:
         case "done":
             return Done(document["result"])
         case "failed":
-            return Failed(_told_error(document))
+            return Failed(_reported_error(document))
         case "retry":
-            return Retry(_told_error(document), document["delay"])
+            return Retry(_reported_error(document), document["delay"])
         case "waiting":
             until: str | None = document["until"]
             return Waiting(
@@ -60,5 +60,5 @@ def _failure(error: BaseException, failed_with: Sequence[str]) -> dict[str, Any]
     return {"error": error_payload(error), "failed_with": list(failed_with)}
 
 
-def _told_error(document: Mapping[str, Any]) -> ToldError:
-    return ToldError(document["error"], document.get("failed_with", ()))
+def _reported_error(document: Mapping[str, Any]) -> ReportedError:
+    return ReportedError(document["error"], document.get("failed_with", ()))

@@ -4,18 +4,60 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dama.programs.shim import TIMED_OUT
-from dama.run.errors import ProgramError, ProgramLostError
+from dama.errors import DamaError
 from dama.shapes import is_dict
-
-if TYPE_CHECKING:
-    from dama.definitions.program import ExitCodes
 
 LOST = "The program and its shim are gone, and nobody knows how it ended."
 UNKNOWN = "The shim of the program was killed, so nobody knows how it ended, and it left no result."
 LONGEST_WORDS = 300
+TIMED_OUT = "timed out"  # what the report of the shim has as `why`
+
+
+class ProgramError(DamaError):
+    """A program did not do its work.
+
+    Attributes:
+        data: How it ended, and the last lines of its standard error.
+        is_final: Whether another attempt is of no use.
+    """
+
+    code = "PROGRAM"
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        is_final: bool = False,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint or "`dama logs CONTEXT --stderr` shows what it said.")
+        self.data = dict(data or {})
+        self.is_final = is_final
+
+
+class ProgramLostError(ProgramError):
+    """Nobody knows how a program ended."""
+
+    code = "PROGRAM_LOST"
+
+
+@dataclass(frozen=True)
+class ExitCodes:
+    """What the exit codes of a program mean.
+
+    Attributes:
+        done: It did its work.
+        retry: A further attempt is worth it, as the retries allow; None for every other code.
+        fail: It failed for good.
+    """
+
+    done: frozenset[int] = frozenset({0})
+    retry: frozenset[int] | None = None
+    fail: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 import pytest
 
-from dama.definitions.program import ExitCodes
-from dama.programs.exit import Exit, complaint, judged
+from dama.domain.exit import Exit, ExitCodes, complaint, judged
 from dama.programs.shim import TIMED_OUT
 from dama.run.errors import ProgramError, ProgramLostError
 
