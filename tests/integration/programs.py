@@ -104,7 +104,7 @@ class Shims:
         self.mark = f"{folder}/"
         self._count = 0
 
-    def start(self, *argv: str, **options: object) -> RunDirectory:
+    def start(self, *argv: str, kind: type[Launch] = Launch, **options: object) -> RunDirectory:
         """Start a program under a shim."""
         self._count += 1
         directory = self.directories.of(self._count, 1)
@@ -112,7 +112,7 @@ class Shims:
         lock = directory.lock()
         assert lock is not None
         environment = inherited(os.environ) | {"MARK": self.mark}
-        launch = Launch(
+        launch = kind(
             argv,
             **{
                 "environment": environment,

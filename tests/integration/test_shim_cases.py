@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from dama.programs.launch import Launch
+from dama.programs.run_directory import State
 from tests.integration.programs import Shims, marked, wait_until
 
 DAMA = str(Path(sys.executable).with_name("dama"))
@@ -83,3 +85,83 @@ def test_an_event_that_cannot_be_written_is_said_by_its_exit_code(shims, tmp_pat
     code = int(directory.stdout.read_text().split()[-1])
     text = events.read_text() if events.exists() else ""
     assert (code == 0) == (text.endswith("\n") and text.count("\n") == 1)
+
+
+HEADLESS = """
+import ctypes, signal, threading, time
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+def stay():
+    while open("/proc/self/stat").read().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)
+    print("up", flush=True)
+    time.sleep(614)
+threading.Thread(target=stay).start()
+ctypes.CDLL(None).syscall(60, 0)  # of this thread only
+"""
+
+
+def test_a_program_lives_as_long_as_one_of_its_threads(shims):
+    """The kernel calls it a zombie when its first thread has ended; it is not gone."""
+    directory = shims.start(sys.executable, "-c", HEADLESS)
+    wait_until(directory.stdout.read_text)
+    shim = shims.shims.pop(directory)
+    os.kill(shim, signal.SIGKILL)
+    os.waitpid(shim, 0)
+    assert directory.state() is State.UNSUPERVISED
+    os.kill(directory.pid(), signal.SIGKILL)
+
+
+def test_what_hides_without_its_first_thread_is_ended(shims):
+    script = f"setsid -w {sys.executable} -c '{HEADLESS}'; :"
+    directory = shims.start("bash", "-c", script, grace=0.2)
+    wait_until(directory.stdout.read_text)
+    os.kill(directory.shim(), signal.SIGTERM)
+    told = shims.ended(directory)
+    assert (told["why"], told["left"]) == ("cancelled", 0)
+    assert marked(shims.mark) == []
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+class Impatient(Launch):
+    """A launch whose shim gives up soon."""
+
+    def spec(self, epoch):
+        return {**super().spec(epoch), "patience": 0.5}
+
+
+@pytest.fixture
+def frozen():
+    """Freeze processes, which nothing ends then: as one that waits for a disk in the kernel."""
+    group = FREEZER / f"dama-{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError:
+        pytest.skip("WHAT HANGS IN THE KERNEL IS NOT TESTED: this user may not freeze a process")
+
+    def freeze(pid):
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "freezer.state").write_text("FROZEN")
+        wait_until(lambda: (group / "freezer.state").read_text() == "FROZEN\n")
+
+    yield freeze
+    (group / "freezer.state").write_text("THAWED")
+    wait_until(lambda: not (group / "cgroup.procs").read_text())
+    group.rmdir()
+
+
+@pytest.mark.parametrize("who", ["program", "child"])
+def test_what_hangs_in_the_kernel_is_counted_and_named(shims, frozen, who):
+    """Its shim does not wait for it forever, and claims no exit code that nobody knows."""
+    script = "sleep 614 & echo $!; wait"
+    directory = shims.start("bash", "-c", script, kind=Impatient, grace=0.2)
+    wait_until(directory.stdout.read_text)
+    hung = directory.pid() if who == "program" else int(directory.stdout.read_text())
+    frozen(hung)
+    os.kill(directory.shim(), signal.SIGTERM)
+    told = shims.ended(directory)
+    assert (told["why"], told["left"], told["code"]) == ("cancelled", 1, None)
+    assert (told["signal"] is None) is (who == "program")
+    assert f"[{hung}] cannot be ended" in (directory.path / "shim.log").read_text()

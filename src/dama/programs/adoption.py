@@ -84,6 +84,8 @@ async def _dispose(directory: RunDirectory, state: State) -> None:
             told.get("told", "some"),
             told.get("killed", "some"),
         )
+        if hung := told.get("left"):
+            _log.error("context %s: %s processes of it cannot be ended", directory.context_id, hung)
     elif state is State.UNSTARTED and (lock := directory.lock()) is not None:
         directory.settle()  # who wanted to start it is gone, or marks it again
         os.close(lock)

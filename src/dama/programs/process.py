@@ -8,15 +8,19 @@ import platform
 import secrets
 import time
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama.config.private_file import write_private
+from dama.programs.shim import lives, ticks_ahead
 from dama.store.queue_rows import WorkerIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_ticks_ahead = cache(ticks_ahead)  # of this process, for good
 
 
 def identity_of_this_process(home: Path) -> WorkerIdentity:
@@ -67,16 +71,19 @@ def pid_namespace() -> str:
 def process_start(pid: int) -> str | None:
     """When a process started, in ticks after boot; None when there is none, zombies included.
 
+    The ticks are those of the host, whatever a time namespace adds to them.
+
     Raises:
         OSError: It cannot be seen now, as without a free descriptor: that is no sign of its end.
     """
     fields = _stat(pid)
-    return None if not fields or fields[0] in "ZX" else fields[19]
+    return fields[19] if lives(fields) else None
 
 
 def age_of(started: str) -> float:
     """Seconds since a process started, whatever was done to the clock of the host."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+    ticks = os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - (int(started) + _ticks_ahead()) / ticks
 
 
 def boot_id() -> str:
@@ -92,7 +99,7 @@ def members_of(folder: Path) -> set[int]:
     is; a shim holds the lock. What hides from all of this is known to a living shim alone.
     """
     mark = b"\0DAMA_EVENTS=" + os.fsencode(folder / "events") + b"\0"
-    stats = {pid: stat for pid in _pids() if (stat := _stat(pid)) and stat[0] not in "ZX"}
+    stats = {pid: stat for pid in _pids() if lives(stat := _stat(pid))}
     roots = {pid for pid in stats if _is_marked(pid, mark) or _is_shim(pid, folder)}
     return _below(roots, stats)
 
@@ -115,7 +122,7 @@ def runs_below(folder: Path) -> set[Path]:
 
 def session_of(leader: int, since: str) -> set[int]:
     """What is in the session of a program, and below it, and did not begin before the program."""
-    stats = {pid: stat for pid in _pids() if (stat := _stat(pid)) and stat[0] not in "ZX"}
+    stats = {pid: stat for pid in _pids() if lives(stat := _stat(pid))}
     inside = {
         pid
         for pid, stat in stats.items()
@@ -143,9 +150,12 @@ def _pids() -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    with suppress(FileNotFoundError, ProcessLookupError):
+    with suppress(FileNotFoundError, ProcessLookupError, IndexError):
         # Of bytes: the name of a process is any 15 of them.
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        stat = text.rpartition(")")[2].split()
+        stat[19] = str(int(stat[19]) - _ticks_ahead())
+        return stat
     return []
 
 

@@ -81,6 +81,26 @@ def stat_of(pid: int) -> list[str]:
         return []
 
 
+def lives(stat: list[str]) -> bool:
+    """Whether a process is there: without its first thread, too, as long as it has others."""
+    return bool(stat) and (stat[0] not in "ZX" or int(stat[17]) > 1)
+
+
+def start_of(pid: int) -> str:
+    """When a process started, in ticks after boot as the host counts; empty when it is gone."""
+    stat = stat_of(pid)
+    return str(int(stat[19]) - ticks_ahead()) if stat else ""
+
+
+def ticks_ahead() -> int:
+    """By what the clock since boot is ahead of the host's, in a time namespace."""
+    try:
+        with open("/proc/self/timens_offsets") as file:
+            return int(file.read().split()[4]) * os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError):
+        return 0
+
+
 def boot_id() -> str:
     """Of the host; empty where it has none."""
     try:
@@ -102,7 +122,7 @@ def descendants() -> set[int]:
         below = [pid for pid in children(front.pop()) if pid not in found and not is_database(pid)]
         front += below
         found.update(below)
-    return {pid for pid in found if (stat := stat_of(pid)) and stat[0] not in "ZX"}
+    return {pid for pid in found if lives(stat_of(pid))}
 
 
 def lister() -> Callable[[int], list[int]]:
@@ -239,16 +259,15 @@ class Shim:
         if self.slave >= 0:
             os.setpgid(self.pid, self.pid)
             os.tcsetpgrp(self.slave, self.pid)
-        stat = stat_of(self.pid)
         write_json(
             "pid.json",
             {
                 "pid": self.pid,
-                "started": stat[19] if stat else "",
+                "started": start_of(self.pid),
                 "boot_id": boot_id(),
                 "epoch": self.spec["epoch"],
                 "shim": os.getpid(),
-                "shim_started": (stat_of(os.getpid()) or [""] * 20)[19],
+                "shim_started": start_of(os.getpid()),
             },
         )
         try:
@@ -400,7 +419,9 @@ class Shim:
             return True  # a child that is no part of the program
         if self.status is not None and self.kill_at is None:
             self.linger()  # it went and left others behind
-        return self.killed and time.monotonic() > self.give_up_at
+        if is_hung := self.killed and time.monotonic() > self.give_up_at:
+            say(f"{sorted(descendants())} cannot be ended: they hang in the kernel")
+        return is_hung
 
     def linger(self) -> None:
         """Let what outlives the main process end by itself, as a filter does at its end of input.
@@ -444,7 +465,7 @@ class Shim:
         """KILL to all that descends from it; stopped first, so that none starts another."""
         if not self.killed:
             self.killed = True
-            self.give_up_at = time.monotonic() + PATIENCE_SECONDS
+            self.give_up_at = time.monotonic() + self.spec.get("patience", PATIENCE_SECONDS)
         known: set[int] = set()
         while found := descendants() - known:
             for pid in found:
@@ -510,10 +531,10 @@ class Shim:
 
     def report(self, error: str) -> dict[str, Any]:
         """How it ended."""
-        status = 0 if self.status is None else self.status
+        status = self.status
         document: dict[str, Any] = {
-            "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
-            "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            "code": None if status is None or os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
+            "signal": None if status is None or os.WIFEXITED(status) else os.WTERMSIG(status),
             "why": self.why,
             "told": len(self.ended),
             "killed": sum(number == signal.SIGKILL for number in self.ended.values()),
