@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice, combine, each
     from dama.errors import DamaError
     from dama.operations.tasks import start_many
+    from dama.run.awaiting import Answer
     from dama.run.errors import DivergedError, Retry, RunError, SubtaskError, WaitTimeoutError
     from dama.run.sync_task import SyncTask
     from dama.run.task import Task
@@ -37,6 +38,7 @@ _HOMES = {
     "BrokerOptions": "dama.broker.options",
     "Broker": "dama.broker.broker",
     "ABSENT": "dama.domain.event",
+    "Answer": "dama.run.awaiting",
     "Call": "dama.broker.call",
     "CallError": "dama.broker.errors",
     "Client": "dama.client.client",
@@ -68,6 +70,7 @@ _HOMES = {
 
 __all__ = [
     "ABSENT",
+    "Answer",
     "Broker",
     "BrokerOptions",
     "Call",

@@ -53,6 +53,10 @@ from dama import Service, Task
 
 models, flights, stock = Service("models"), Service("flights"), Service("stock")
 """
+TASKS = """from dama import Service, Task
+etl = Service("cursors")
+fetch = insert = None
+"""
 BODY = Only("the body of a task, in names of the reader's")
 
 PAGES = {
@@ -78,7 +82,11 @@ PAGES = {
         changes=NUMBER,
     ),
     "docs/howto/approvals.md": Page(
-        files=REAL_PROJECT, changes=NUMBER, behind={"events 1 -f": "approval"}, keeps=(BODY,)
+        files=REAL_PROJECT,
+        changes=NUMBER,
+        behind={"events 1 -f": "approval"},
+        keeps=(BODY, BODY),
+        ends={"comment=ok": 6},
     ),
     "docs/howto/declare-programs.md": Page(
         files={
@@ -154,7 +162,7 @@ PAGES = {
         others={"js": "NATS is not there: tests/interop has it"},
         shown="dama call",
     ),
-    "docs/howto/tasks.md": Page(keeps=(Run(),)),
+    "docs/howto/tasks.md": Page(keeps=(Run(), Run(TASKS))),
     "docs/howto/testing.md": Page(keeps=(Run(),)),
     "docs/howto/workers.md": Page(
         files=SMALL_PROJECT,

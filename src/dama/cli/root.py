@@ -23,6 +23,7 @@ SECTIONS = {
             "dama.cli.commands.gateway:gateway",
             "Serve actions, tasks and contexts over HTTP.",
         ),
+        "signal": ("dama.cli.commands.signal:signal", "Answer what a task waits for."),
         "emit": ("dama.cli.commands.emit:emit", "Append an event to a context."),
         "services": ("dama.cli.commands.services:services", "List services and their tasks."),
         "call": ("dama.cli.commands.call:call", "Call an action, here or on another node."),

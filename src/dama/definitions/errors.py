@@ -105,6 +105,21 @@ class InvalidParamsError(UsageError):
         self.problems = tuple(problems)
 
 
+class InvalidAnswerError(UsageError):
+    """An event does not fit what a task asks for.
+
+    Attributes:
+        problems: What does not fit.
+    """
+
+    code = "INVALID_ANSWER"
+
+    def __init__(self, what: str, problems: Sequence[str], hint: str | None = None) -> None:
+        lines = "".join(f"\n  {problem}" for problem in problems)
+        super().__init__(f"{what} does not fit what the task asks for:{lines}", hint)
+        self.problems = tuple(problems)
+
+
 class InvalidResultError(DamaError):
     """A result cannot be kept as JSON, or does not fit the type that was promised."""
 

@@ -15,7 +15,13 @@ from typing_extensions import ParamSpec, TypeVar
 
 from dama.definitions.connected import connected
 from dama.definitions.docstring import Docstring, parse_docstring
-from dama.definitions.params import arguments_of, params_model, validate_params
+from dama.definitions.params import (
+    arguments_of,
+    optional_names,
+    param_names,
+    params_model,
+    validate_params,
+)
 from dama.definitions.program import ProgramSpec, program_model
 from dama.definitions.result import ResultType
 from dama.definitions.signature import params_of, read_signature, refuse_generators
@@ -69,7 +75,7 @@ class TaskDefinition(Generic[R, P, V]):
         if program is None:
             refuse_generators(self.name, function)
         where = f"{program.place}: {self.name}" if program else self.name
-        _refuse_unknown_fields(where, options.concurrency_key, params)
+        _fields_of(where, "concurrency_key", options.concurrency_key, params)
         _refuse_unlike_clean_ups(where, options, params)
         if program is None:
             update_wrapper(self, function, updated=())
@@ -195,6 +201,21 @@ class TaskDefinition(Generic[R, P, V]):
             values = hashlib.sha256(values.encode()).hexdigest()
         return f"{self.name}/{values}"
 
+    def key_params(
+        self, template: str, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The params that a template names, as `{airport}` does: their values, and their defaults.
+
+        Raises:
+            InvalidDefinitionError: It names what is no param, or cannot be read.
+        """
+        names = _fields_of(self.name, "key", template, param_names(self.params))
+        values = self.encode_params(params)
+        optional = optional_names(self.params).intersection(names)
+        required = {name: value for name, value in values.items() if name not in optional}
+        defaults = self.encode_params(required)
+        return {n: values[n] for n in names}, {n: defaults[n] for n in optional}
+
     def encode_result(self, value: R) -> object:
         """Turn a result into JSON builtins.
 
@@ -212,17 +233,19 @@ class TaskDefinition(Generic[R, P, V]):
         return self.result.decode(value)
 
 
-def _refuse_unknown_fields(task: str, template: str | None, params: Iterable[str]) -> None:
+def _fields_of(task: str, what: str, template: str | None, params: Iterable[str]) -> list[str]:
+    """The params that a template names."""
     try:
         fields = [field for _, field, *_ in Formatter().parse(template or "") if field is not None]
     except ValueError as error:
-        raise InvalidDefinitionError(f"{task}: concurrency_key {template!r}: {error}.") from error
+        raise InvalidDefinitionError(f"{task}: {what} {template!r}: {error}.") from error
     for field in fields:
         if field not in set(params):
             raise InvalidDefinitionError(
-                f"{task}: concurrency_key names {field!r}, which is no param of it.",
+                f"{task}: {what} names {field!r}, which is no param of it.",
                 f"It has {', '.join(params) or 'none'}.",
             )
+    return fields
 
 
 def _refuse_unlike_clean_ups(task: str, options: TaskOptions, params: Iterable[str]) -> None:

@@ -8,13 +8,14 @@ entries have the order in which all of it came about, which a replay keeps.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
+from dama.domain.reserved import name_of
 from dama.shapes import as_object, is_list, is_object
 
 LONGEST_DELAY = 1e9  # seconds
@@ -67,12 +68,18 @@ class Signal:
     """An event from outside the run.
 
     Attributes:
+        type: Of the event.
         version: Its place in the context.
         payload: Any JSON, or `ABSENT`.
+        event_id: Of the event.
+        by: Who wrote it, as far as its meta says.
     """
 
+    type: str
     version: int
     payload: Any
+    event_id: int = 0
+    by: str | None = None
 
 
 class Journal:
@@ -134,7 +141,8 @@ class Journal:
         kind = kind_of(event.type)
         if "epoch" not in meta and kind is None:
             self.has_news = True
-            signal = Signal(event.version, event.payload)
+            by = name_of(meta)
+            signal = Signal(event.type, event.version, event.payload, event.event_id, by)
             self.signals.setdefault(event.type, []).append(signal)
         self.attempts_failed = (
             0 if kind == "RESUMED" else self.attempts_failed + (kind == "RETRYING")
@@ -174,20 +182,30 @@ class Journal:
                 if "spawned" in meta:
                     self.spawned[key] = str(meta["spawned"])
 
-    def take_signal(self, type_: str) -> Signal | None:
-        """The first signal of a type, which no other wait gets; None when there is none."""
-        found = self.signals.get(type_)
-        return found.pop(0) if found else None
+    def take_signal(
+        self, types: Iterable[str], fits: Callable[[Signal], bool] = lambda _: True
+    ) -> Signal | None:
+        """The first signal of some types that fits, which no other wait gets; None without one."""
+        found = sorted(
+            (signal for type_ in types for signal in self.signals.get(type_, ())),
+            key=lambda signal: signal.version,
+        )
+        signal = next(filter(fits, found), None)
+        if signal is not None:
+            self.signals[signal.type].remove(signal)
+        return signal
 
     def _take_back_signal(self, key: str, payload: object, meta: Mapping[str, object]) -> None:
         """A wait has got its signal: in this run, which took it already, or in an earlier one."""
         if key not in self.waits:
             return
-        found = self.signals.get(_NUMBER.sub("", key).rpartition("wait:")[2], [])
         version = meta.get("signal")
         if version is not None:
-            found[:] = [signal for signal in found if signal.version != version]
-        elif payload is not None and "args" not in meta and found:  # of an older version
+            for taken in self.signals.values():
+                taken[:] = [signal for signal in taken if signal.version != version]
+            return
+        found = self.signals.get(_NUMBER.sub("", key).rpartition("wait:")[2], [])
+        if payload is not None and "args" not in meta and found:  # of an older version
             del found[0]
 
     def _take_failure(self, event: StoredEvent, key: str, meta: Mapping[str, Any]) -> None:

@@ -55,6 +55,12 @@ _KEYS_OF_RUNS = re.compile(
 )
 
 
+def name_of(by: Mapping[str, Any]) -> str | None:
+    """What to call somebody: the user, else the token, else what a node says."""
+    names = (by.get(key) for key in ("user", "token", "user_as_said", "node"))
+    return next((name for name in names if isinstance(name, str)), None)
+
+
 def is_reserved(type_: str) -> bool:
     """Whether only the controller writes events of a type: those of the life cycle and of steps."""
     return kind_of(type_) in RESERVED_KINDS or step_key(type_) is not None

@@ -12,6 +12,7 @@ from dama.domain.event import ABSENT, StoredEvent, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
+from dama.operations import questions
 from dama.operations.who import person
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.programs import directories_of
@@ -182,6 +183,7 @@ async def dispatch(
     Raises:
         InvalidEventError: It is none; the key and the rule are named.
         ReservedEventError: Only the controller may write it.
+        InvalidAnswerError: The task asks for another payload.
         UnknownContextError: There is no such context.
         StaleVersionError: The context has another version.
     """
@@ -189,8 +191,11 @@ async def dispatch(
     if meta is None or is_object(meta):  # what is no object is refused below
         meta = {**without_who(meta or {}), **(by or person())}
     parsed = parse_event({**event, "meta": meta})
-    if (await app.store.context(context_id)).task is not None:
+    context = await app.store.context(context_id)
+    if context.task is not None:
         refuse_reserved(parsed)
+        if context.status == "OPEN":
+            await questions.refuse_unfit(app, context_id, parsed)
     (event_id,) = await app.store.append(context_id, [parsed], expected=expected)
     return event_id
 

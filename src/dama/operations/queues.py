@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dama.operations.who import name_of, person
+from dama.domain.reserved import name_of
+from dama.operations.who import person
 from dama.store.errors import InvalidValueError
 
 if TYPE_CHECKING:

@@ -17,9 +17,3 @@ def person(reason: str | None = None) -> dict[str, Any]:
 def because(by: Mapping[str, Any], reason: str | None) -> dict[str, Any]:
     """Who does it, with the reason if there is one."""
     return {**by, "reason": reason} if reason else dict(by)
-
-
-def name_of(by: Mapping[str, Any]) -> str | None:
-    """What to call somebody in a listing: the user, else the token, else what a node says."""
-    names = (by.get(key) for key in ("user", "token", "user_as_said", "node"))
-    return next((name for name in names if isinstance(name, str)), None)

@@ -9,11 +9,15 @@ from __future__ import annotations
 import random
 import uuid
 from datetime import datetime  # noqa: TC003 - the result of a step is read by it
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dama.run.patience import until_answered
+from dama.run.steps import do_step
+from dama.store import earlier
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
 
@@ -38,6 +42,39 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
     with execution.pending.acting():
         appended = await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
     return await _state(execution, slice_, appended.event_id)
+
+
+async def read_previous(execution: Execution, slice_: Slice[S], key: str | None) -> S:
+    """The state at the end of the last run of the task that has ended, the initial one without."""
+    task = execution.registry.task(execution.claim.task)
+    wanted, defaults = task.key_params(key or "", execution.claim.params)
+    found: list[int] | None = await do_step(
+        execution,
+        f"previous:{slice_.name}",
+        _find,
+        execution,
+        wanted,
+        defaults,
+        transactional=False,
+    )
+    if found is None:
+        return slice_.initial
+    context_id, event_id = found
+    fold = earlier.state_of
+    return await until_answered(
+        lambda: fold(execution.store, context_id, slice_, event_id), execution.name
+    )
+
+
+async def _find(
+    execution: Execution, wanted: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[int] | None:
+    task = execution.registry.task(execution.claim.task)
+    context_id = execution.claim.context_id
+    return await until_answered(
+        lambda: earlier.find(execution.store.database, [task.name], context_id, wanted, defaults),
+        execution.name,
+    )
 
 
 async def _state(execution: Execution, slice_: Slice[S], at: int | None) -> S:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dama.broker.call import CallOptions
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
+    from dama.run.awaiting import Answer
     from dama.run.execution import Execution
     from dama.run.subtasks import Ended, Subtask
 
@@ -249,13 +250,69 @@ class SyncTask(RunFacts):
         """See `Task.uuid4`."""
         return self._wait(self._task.uuid4())
 
-    def sleep(self, seconds: float, name: str = "sleep") -> None:
+    def previous(self, slice_: Slice[S], *, key: str | None = None) -> S:
+        """See `Task.previous`."""
+        return self._wait(self._task.previous(slice_, key=key))
+
+    def sleep(self, seconds: float | str, name: str = "sleep") -> None:
         """See `Task.sleep`."""
         self._wait(self._task.sleep(seconds, name))
 
-    def wait_for(self, type_: str, timeout: float | None = None) -> Any:
+    @overload
+    def wait_for(
+        self,
+        type_: str,
+        timeout: float | str | None = None,
+        *,
+        where: Callable[[Any], object] | None = None,
+    ) -> Any: ...
+
+    @overload
+    def wait_for(
+        self,
+        type_: str,
+        timeout: float | str | None = None,
+        *,
+        model: type[V],
+        where: Callable[[V], object] | None = None,
+    ) -> V: ...
+
+    def wait_for(
+        self,
+        type_: str,
+        timeout: float | str | None = None,
+        *,
+        model: Any = None,
+        where: Callable[[Any], object] | None = None,
+    ) -> Any:
         """See `Task.wait_for`."""
-        return self._wait(self._task.wait_for(type_, timeout))
+        return self._wait(self._task.wait_for(type_, timeout, model=model, where=where))
+
+    def wait_any(self, *types: str, timeout: float | str | None = None) -> Answer:
+        """See `Task.wait_any`."""
+        return self._wait(self._task.wait_any(*types, timeout=timeout))
+
+    def ask(
+        self,
+        form: type[V],
+        question: str = "",
+        *,
+        name: str | None = None,
+        deadline: float | str | None = None,
+        reminder: float | str | None = None,
+        on_reminder: Callable[[], Any] | None = None,
+    ) -> Answer[V]:
+        """See `Task.ask`."""
+        return self._wait(
+            self._task.ask(
+                form,
+                question,
+                name=name,
+                deadline=deadline,
+                reminder=reminder,
+                on_reminder=on_reminder,
+            )
+        )
 
     def progress(
         self,

@@ -22,15 +22,14 @@ from dama import clock
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.run.asks import asked
+from dama.run.awaiting import Awaiting
 from dama.run.deadlines import cancel, outcome_within
-from dama.run.doing import Doing
 from dama.run.errors import SubtaskError, TaskUsageError
-from dama.run.reads import read_state
+from dama.run.reads import read_previous, read_state
 from dama.run.spawning import digest_of, limited, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
 from dama.run.subtasks import Ended, Subtask
-from dama.run.waits import sleep, wait_for
 from dama.store import Append, Outcome
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ LONGEST_KEYED_TYPE = 900  # bytes; keys have at most 1,000
 _log = logging.getLogger("dama.task")
 
 
-class Task(Doing):
+class Task(Awaiting):
     """A run, as an async function sees it."""
 
     def __init__(self, execution: Execution) -> None:
@@ -261,31 +260,17 @@ class Task(Doing):
         return await read_state(self._execution, slice_)
 
     @asked
-    async def sleep(self, seconds: float, name: str = "sleep") -> None:
-        """Let a time pass, once: a later run sleeps only for what is left of it.
+    async def previous(self, slice_: Slice[S], *, key: str | None = None) -> S:
+        """The state at the end of the last run of this task: a cursor across runs.
 
-        A long sleep needs no memory: the run is queued again when it is over.
-        """
-        await sleep(self._execution, name, seconds)
-
-    @asked
-    async def wait_for(self, type_: str, timeout: float | None = None) -> Any:
-        """Wait for an event that somebody else appends to the own context: a signal, an approval.
-
-        `dama emit CONTEXT TYPE --payload JSON` is one. One that came before the wait counts; each
-        ends one wait.
+        Of the runs that have ended, however they did, the one that was started last counts; without
+        one it is the initial state. A run that continues reads what it read before.
 
         Args:
-            type_: The type of the event.
-            timeout: Seconds from the first time the wait was reached; None forever.
-
-        Returns:
-            Its payload; `ABSENT` when it has none.
-
-        Raises:
-            WaitTimeoutError: None came in time.
+            slice_: What folds its events.
+            key: Counts runs apart for each value of some params, such as "{airport}".
         """
-        return await wait_for(self._execution, type_, timeout)
+        return await read_previous(self._execution, slice_, key)
 
     @asked
     async def progress(

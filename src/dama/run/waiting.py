@@ -20,7 +20,7 @@ class Wait:
         awaited: The contexts of subtasks: all of them must have ended.
         fail_fast: One of them that has failed is enough.
         until: When it ends by itself; None for never.
-        type: The type of the signal.
+        types: The types of the signal.
         seen: Up to which version of the context it has looked for the signal.
         is_known: Whether all this is known, so that the run can leave memory and be woken by it.
     """
@@ -28,7 +28,7 @@ class Wait:
     awaited: tuple[int, ...] = ()
     fail_fast: bool = False
     until: datetime | None = None
-    type: str | None = None
+    types: tuple[str, ...] = ()
     seen: int = 0
     is_known: bool = True
 
@@ -43,6 +43,6 @@ def parking(waits: Sequence[Wait]) -> Waiting:
         awaited=sorted({context_id for wait in waits for context_id in wait.awaited}),
         on_failure=any(wait.fail_fast for wait in waits),
         until=min(untils, default=None),
-        types=[wait.type for wait in waits if wait.type],
-        seen=min((wait.seen for wait in waits if wait.type), default=0),
+        types=[type_ for wait in waits for type_ in wait.types],
+        seen=min((wait.seen for wait in waits if wait.types), default=0),
     )

@@ -8,16 +8,23 @@ run: it unwinds, and is queued again when the time has come or the signal is the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.contained import contained
+from dama.definitions.errors import InvalidAnswerError
+from dama.definitions.form import Form
 from dama.domain.event import ABSENT
-from dama.run.errors import WaitTimeoutError
+from dama.run.errors import TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from dama.domain.journal import Signal
@@ -27,10 +34,49 @@ if TYPE_CHECKING:
 SIGNAL_POLL_SECONDS = 0.5
 
 
+@dataclass(frozen=True)
+class Sought:
+    """The signal that a wait is for.
+
+    Attributes:
+        types: Its type is one of them.
+        form: What its payload must be; None for anything.
+        where: Whether a payload is the one, in the type of the form; None for the first.
+        tells: Whether the end of the wait says which signal it was, and who wrote it.
+    """
+
+    types: tuple[str, ...]
+    form: Form | None = None
+    where: Callable[[Any], object] | None = None
+    tells: bool = False
+
+    def read(self, payload: object) -> Any:
+        """A payload in the type of the form."""
+        what = f"The event {' or '.join(self.types)}"
+        return payload if self.form is None else self.form.read(what, payload)
+
+    def is_met(self, payload: object) -> bool:
+        """Whether a payload is the one.
+
+        Raises:
+            InvalidAnswerError: It does not fit the form.
+            TaskUsageError: `where` is a coroutine function.
+        """
+        value = self.read(payload)
+        if self.where is None:
+            return True
+        with contained():
+            found = self.where(value)
+        if asyncio.iscoroutine(found):
+            found.close()
+            raise TaskUsageError("The `where` of a wait is an `async def`: write a plain function.")
+        return bool(found)
+
+
 async def sleep(execution: Execution, name: str, seconds: float) -> None:
     """Let a time pass, once however often the run is replayed."""
     key, asked = execution.bind("wait", name)
-    begun = await _begin(execution, key, asked, {"seconds": seconds})
+    begun = await begin(execution, key, asked, {"seconds": seconds})
     if execution.replay.has(key, "DONE"):
         with execution.pending.acting():
             await execution.replay.turn(key, asked)
@@ -46,41 +92,27 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
         await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
 
-async def wait_for(execution: Execution, type_: str, timeout: float | None) -> Any:
-    """Wait for an event from outside the run; see `Task.wait_for`."""
-    key, asked = execution.bind("wait", f"wait:{type_}")
-    begun = await _begin(execution, key, asked, {"type": type_, "timeout": timeout})
-    if execution.replay.has(key, "DONE"):
-        with execution.pending.acting():
-            await execution.replay.turn(key, asked)
-        result: dict[str, Any] | None = execution.journal.results[key]
-    else:
-        until = None if timeout is None else begun + timedelta(seconds=timeout)
-        wait = Wait(type=type_, until=until, is_known=False)
-        result = await _awaited(execution, wait, key, asked)
-    if result is None:
-        raise WaitTimeoutError(execution.claim.context_id, type_, timeout or 0)
-    return result.get("payload", ABSENT)
-
-
-async def _awaited(
-    execution: Execution, wait: Wait, key: str, asked: Asked
+async def received(
+    execution: Execution, sought: Sought, timeout: float | None
 ) -> dict[str, Any] | None:
-    """What a signal holds, once the end of the wait is recorded."""
-    with execution.branches.at_rest(), execution.pending.waiting(wait):
-        found = await _signal(execution, wait, wait.type or "")
-        wait.is_known = False  # until the function continues
-        await execution.replay.turn(key, asked)
-        result: dict[str, Any] | None = None
-        meta: dict[str, Any] = {"args": asked.args}
-        if found is not None:
-            result = {} if found.payload is ABSENT else {"payload": found.payload}
-            meta["signal"] = found.version
-        await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
-    return result
+    """Wait for a signal; what the end of the wait has recorded, None when none came in time."""
+    key, asked = execution.bind("wait", f"wait:{'|'.join(sought.types)}")
+    begun = await begin(execution, key, asked, opening(sought, timeout))
+    until = None if timeout is None else begun + timedelta(seconds=timeout)
+    return await ended(execution, key, asked, sought, until)
 
 
-async def _begin(execution: Execution, key: str, asked: Asked, payload: dict[str, Any]) -> datetime:
+def opening(sought: Sought, timeout: float | None) -> dict[str, Any]:
+    """The payload of the event that begins a wait."""
+    one, *others = sought.types
+    payload: dict[str, Any] = {"types": [one, *others]} if others else {"type": one}
+    payload["timeout"] = timeout
+    if sought.form is not None:
+        payload["form"] = sought.form.schema
+    return payload
+
+
+async def begin(execution: Execution, key: str, asked: Asked, payload: dict[str, Any]) -> datetime:
     """When the wait began, in this run or in an earlier one."""
     with execution.pending.acting():
         await execution.replay.turn(key, asked)
@@ -93,6 +125,50 @@ async def _begin(execution: Execution, key: str, asked: Asked, payload: dict[str
         return waits[key]
 
 
+async def ended(
+    execution: Execution,
+    key: str,
+    asked: Asked,
+    sought: Sought,
+    until: datetime | None,
+    lapse: dict[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """What came of a wait that has begun, in this run or in an earlier one.
+
+    Args:
+        execution: Of the run.
+        key: Of the wait.
+        asked: How the function asked for it.
+        sought: What it is for.
+        until: When it ends by itself.
+        lapse: What is recorded then.
+    """
+    if execution.replay.has(key, "DONE"):
+        with execution.pending.acting():
+            await execution.replay.turn(key, asked)
+        result: dict[str, Any] | None = execution.journal.results[key]
+        return result
+    wait = Wait(types=sought.types, until=until, is_known=False)
+    with execution.branches.at_rest(), execution.pending.waiting(wait):
+        found = await _signal(execution, wait, sought)
+        wait.is_known = False  # until the function continues
+        await execution.replay.turn(key, asked)
+        result = lapse
+        meta: dict[str, Any] = {"args": asked.args}
+        if found is not None:
+            result = _told(found, sought)
+            meta["signal"] = found.version
+        await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
+    return result
+
+
+def _told(signal: Signal, sought: Sought) -> dict[str, Any]:
+    told: dict[str, Any] = {} if signal.payload is ABSENT else {"payload": signal.payload}
+    if sought.tells:
+        told |= {"type": signal.type, "by": signal.by, "event_id": signal.event_id}
+    return told
+
+
 async def let_pass(execution: Execution, seconds: float) -> None:
     """Let a time pass; the run leaves memory as soon as nothing else keeps it there."""
     end = clock.monotonic() + seconds
@@ -102,13 +178,16 @@ async def let_pass(execution: Execution, seconds: float) -> None:
         await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
 
 
-async def _signal(execution: Execution, wait: Wait, type_: str) -> Signal | None:
+async def _signal(execution: Execution, wait: Wait, sought: Sought) -> Signal | None:
     """The next signal that no wait has taken; None when the time was over first."""
     begun = clock.monotonic()
     while True:
         recorded = await execution.recorded()
+        unfit: dict[int, InvalidAnswerError] = {}
+        fits = partial(_fits, sought=sought, looked=wait.seen, unfit=unfit)
+        found = recorded.take_signal(sought.types, fits)
         wait.seen, wait.is_known = recorded.version, True
-        found = recorded.take_signal(type_)
+        await _tell_unfit(execution, unfit)
         if found is not None:
             return found
         now = await until_answered(execution.store.now, execution.name)
@@ -120,3 +199,23 @@ async def _signal(execution: Execution, wait: Wait, type_: str) -> Signal | None
         ):
             execution.park()
         await asyncio.sleep(SIGNAL_POLL_SECONDS)
+
+
+def _fits(signal: Signal, sought: Sought, looked: int, unfit: dict[int, Any]) -> bool:
+    """Whether a signal that came after the last look is the one."""
+    if signal.version <= looked:
+        return False
+    try:
+        return sought.is_met(signal.payload)
+    except InvalidAnswerError as error:
+        unfit[signal.event_id] = error
+        return False
+
+
+async def _tell_unfit(execution: Execution, unfit: Mapping[int, InvalidAnswerError]) -> None:
+    """Say once of each event that it is no answer: it came past the door that refuses such."""
+    for event_id, error in unfit.items():
+        key = f"LOG/unfit/{event_id}"
+        if key not in execution.journal.sent:
+            line = {"message": f"Event {event_id} is no answer. {error}", "level": "warning"}
+            await execution.writer.write(":LOG", line, key=key)

@@ -242,6 +242,11 @@ class Store:
                 return
             after_version = page[-1].version
 
+    async def waits(self, context_id: int) -> list[tuple[Any, datetime]]:
+        """The waits for events that have begun and not ended: what they began with, and when."""
+        rows = await self.database.rows("read_open_waits", {"context_id": context_id})
+        return [(payload, asked_at) for payload, asked_at in rows]
+
     async def tree_events(self, root: int, seen: Mapping[int, int]) -> list[StoredEvent]:
         """What is new in a tree; `seen` is the version that was read of each context."""
         params = {

@@ -178,10 +178,11 @@ class Play(Generic[R]):
         if not self._signals:
             return None
         waits: dict[str, int] = {}
-        key = f"wait:{self._signals[0][0]}"
+        sent = self._signals[0][0]
         async for event in contexts.follow(app, context_id, tree=True, wait=False):
             step, kind = step_key(event.type) or ("", "")
-            if step.partition("#")[0] == key and kind == "WAITING":
+            types = step.partition("#")[0].rpartition("wait:")[2].split("|")
+            if kind == "WAITING" and sent in types:
                 waits[f"{event.context_id}/{step}"] = event.context_id
             elif kind == "DONE":
                 waits.pop(f"{event.context_id}/{step}", None)
