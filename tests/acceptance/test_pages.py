@@ -86,7 +86,6 @@ PAGES = {
         changes=NUMBER,
         behind={"events 1 -f": "approval"},
         keeps=(BODY, BODY),
-        ends={"comment=ok": 6},
     ),
     "docs/howto/declare-programs.md": Page(
         files={
