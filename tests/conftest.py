@@ -70,13 +70,13 @@ _numbers = count(1)
 @pytest.fixture
 def empty_database_url(server: EmbeddedPostgres) -> Iterator[str]:
     """A database of the test's own without the schema."""
-    yield from _database(server, "template1")
+    yield from fresh_database(server, "template1")
 
 
 @pytest.fixture
 def database_url(server: EmbeddedPostgres, template: str) -> Iterator[str]:
     """A database of the test's own with the schema and no rows."""
-    yield from _database(server, template)
+    yield from fresh_database(server, template)
 
 
 @pytest.fixture
@@ -95,7 +95,8 @@ def no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     monkeypatch.setenv("DAMA_HOME", str(tmp_path / "home"))
 
 
-def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+def fresh_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """The URL of a database that is made, and dropped at the end."""
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(

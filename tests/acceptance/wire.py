@@ -26,6 +26,7 @@ class Wire:
         url: Of the database, over this wire.
         cuts: How many there were.
         requests: How many messages the program sent.
+        is_away: Whether it is gone.
     """
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -36,7 +37,7 @@ class Wire:
         self.server = str(Path(host, ".s.PGSQL.5432"))
         self._word: bytes | None = None
         self._what = ""
-        self._stays_away = self._is_away = False
+        self._stays_away = self.is_away = False
         self._ends: set[socket.socket] = set()
         folder.mkdir()
         self._listener = socketserver.ThreadingUnixStreamServer(
@@ -51,13 +52,13 @@ class Wire:
 
     def leave(self) -> None:
         """Be gone."""
-        self._is_away = True
+        self.is_away = True
         for end in [*self._ends]:
             _end(end)
 
     def come_back(self) -> None:
         """Be there again."""
-        self._is_away = False
+        self.is_away = False
 
     def close(self) -> None:
         """Accept no more."""
@@ -67,7 +68,7 @@ class Wire:
     def _carry(self, client: socket.socket, _address: object, _listener: object) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
             self._ends |= {client, server}
-            if self._is_away:
+            if self.is_away:
                 return
             server.connect(self.server)
             back = _Back(server, client)

@@ -100,6 +100,7 @@ class Journal:
         tried: The keys of steps that failed and are tried again.
         tries: Of those that are tried again within the attempt, by key.
         attempts_failed: How many attempts have failed since the start, or since it was resumed.
+        failed_in: The epoch of the latest of them.
         began: The id of the first event.
         has_news: Whether an event from outside came after all that the runs have recorded.
     """
@@ -110,6 +111,7 @@ class Journal:
         self.tried: set[str] = set()
         self.tries: dict[str, Tries] = {}
         self.attempts_failed = 0
+        self.failed_in = 0
         self.began: int | None = None
         self.has_news = False
         self.results: dict[str, Any] = {}
@@ -149,6 +151,8 @@ class Journal:
         )
         if kind in {"RETRYING", "RESUMED"}:
             self.tries.clear()
+        if kind == "RETRYING":
+            self.failed_in = int(str(meta.get("epoch", 0)))
         found = step_key(event.type)
         if found is not None:
             self._take_step(event, *found, meta)

@@ -129,7 +129,16 @@ class Execution:
     @property
     def attempt(self) -> int:
         """1 for the first, one more after each that failed; a dead worker is no failure."""
-        return self.journal.attempts_failed + 1
+        return self.journal.attempts_failed + (0 if self.is_retrying else 1)
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether the failure of this attempt is recorded: a worker died before it queued the next.
+
+        Only a program outlives its worker, with its end; every other run begins the next attempt.
+        """
+        program_epoch = self.claim.program_epoch
+        return program_epoch is not None and self.journal.failed_in >= program_epoch
 
     @property
     def work_path(self) -> str:

@@ -9,7 +9,7 @@ from dama.domain.outcome import Interrupted, Lost, Outcome
 from dama.domain.retries import after_failure
 from dama.errors import UnavailableError
 from dama.run.body import end_beyond
-from dama.run.errors import LostSignal, ParkSignal, ProgramError
+from dama.run.errors import LostSignal, ParkSignal
 
 if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
@@ -40,6 +40,4 @@ def outcome_of(
         case UnavailableError() if may_interrupt:
             return Interrupted(error)
         case _:
-            is_program = isinstance(error, ProgramError)
-            attempt = execution.claim.attempt if is_program else execution.attempt
-            return after_failure(task.options, attempt, error, random.random())
+            return after_failure(task.options, execution.attempt, error, random.random())

@@ -242,7 +242,8 @@ class Performance:
             case Failed(error):
                 await self._fail(execution, error)
             case Retry(error, delay):
-                await execution.writer.will_retry(error, delay)
+                if not execution.is_retrying:
+                    await execution.writer.will_retry(error, delay)
                 why = execution.writer.secrets.strike(in_words(error))
                 self._tell(f"will be tried again in {delay:.1f} s: {why}")
                 epoch = self._claim.epoch
