@@ -59,6 +59,7 @@ fetch = insert = None
 """
 BODY = Only("the body of a task, in names of the reader's")
 
+MOVES = "test_moves.py has it, with servers of its own"
 PAGES = {
     "README.md": Page(
         files=REAL_PROJECT,
@@ -86,6 +87,14 @@ PAGES = {
         changes=NUMBER,
         behind={"events 1 -f": "approval"},
         keeps=(BODY, BODY),
+    ),
+    "docs/howto/databases.md": Page(
+        left_out={
+            **dict.fromkeys(("pg_", "createdb", "etl_restored"), MOVES),
+            **dict.fromkeys(("dama db st", "data.15", "$NEW"), MOVES),
+        },
+        changes=(("etl@one,two/etl", "etl@one/etl"),),
+        others={"sql": MOVES},
     ),
     "docs/howto/declare-programs.md": Page(
         files={

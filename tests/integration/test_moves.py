@@ -4,7 +4,9 @@ Clusters of their own: of the embedded PostgreSQL, and of an older one where the
 """
 
 import asyncio
+import re
 from contextlib import contextmanager
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,7 +16,7 @@ from dama.domain.event import Event
 from dama.domain.lifecycle import lifecycle
 from dama.embedded import EmbeddedPostgres
 from dama.store import Start, Store, schema
-from dama.store.errors import ReadOnlyDatabaseError
+from dama.store.errors import ReadOnlyDatabaseError, SchemaError
 from dama.worker.worker import Worker
 from tests.integration.clusters import OTHERS, command, configure, dump, restore, values
 from tests.integration.moved import assert_it_continues, begin, moved
@@ -22,6 +24,11 @@ from tests.integration.test_databases import READS, WRITES
 from tests.integration.test_embedded_postgres import kill_everything
 
 UNLOGGED = "SELECT count(*) FROM _data_manager_admin.slice_snapshot"
+OPEN_TO_ALL = """
+SELECT p.oid::regprocedure FROM pg_proc p
+  WHERE p.pronamespace = '_data_manager_admin'::regnamespace
+    AND has_function_privilege('public', p.oid, 'EXECUTE')
+"""
 LAST_OF_32_BITS = 2**32
 PAGE_OF_XIDS = 32768
 
@@ -56,6 +63,20 @@ async def test_a_dump_of_a_running_system_continues_on_a_newer_server(
 
     await schema.migrate(empty_database_url)  # the owner has another name here
     await assert_it_continues(empty_database_url)
+
+
+async def test_a_restore_without_privileges_opens_nothing_to_everybody(
+    server, database_url, empty_database_url
+):
+    """PUBLIC may execute every function that nobody says otherwise of."""
+    restore(server.binaries, dump(server.binaries, database_url), empty_database_url)
+
+    with pytest.raises(SchemaError, match="functions missing"):
+        async with Store.opened(empty_database_url):
+            pass
+    await schema.migrate(empty_database_url)
+    assert await schema.migrate(empty_database_url) == []
+    assert values(empty_database_url, OPEN_TO_ALL) == []
 
 
 @pytest.mark.skipif(not OTHERS, reason="this machine has no other PostgreSQL")
@@ -180,23 +201,8 @@ async def test_a_transaction_that_was_prepared_keeps_nobody_waiting(tmp_path):
         await assert_it_continues(server.url)
 
 
-TABLES = """
-SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ')
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = '_data_manager_admin' AND c.relkind = 'r' AND c.relpersistence = 'p'
-    AND c.relname <> 'schema_migration'
-"""
-MADE = """
-TRUNCATE _data_manager_admin.event_log_state, _data_manager_admin.run_secret  -- by the migration
-"""
-SEQUENCES = """
-SELECT setval('_data_manager_admin.etl_context_context_id_seq',
-         (SELECT max(context_id) FROM _data_manager_admin.etl_context)),
-       setval('_data_manager_admin.event_store_prototype_event_id_seq',
-         (SELECT max(event_id) FROM _data_manager_admin.event_store_prototype)),
-       setval('_data_manager_admin.worker_worker_id_seq',
-         (SELECT max(worker_id) FROM _data_manager_admin.worker))
-"""
+PAGE = Path(__file__).parents[2] / "docs/howto/databases.md"
+PUBLISH, SUBSCRIBE, TAKE_OVER = re.findall(r"```sql\n(.*?)```", PAGE.read_text(), re.DOTALL)
 REACHED = "SELECT max(latest_end_lsn) >= %s::pg_lsn FROM pg_stat_subscription"
 
 
@@ -217,11 +223,13 @@ async def test_a_subscriber_is_read_and_can_take_over(tmp_path):
         await begin(one.url)
         await schema.migrate(two.url)
         with psycopg.connect(one.url, autocommit=True) as connection:
-            ((tables,),) = connection.execute(TABLES).fetchall()
-            connection.execute(f"CREATE PUBLICATION dama FOR TABLE {tables}")
+            ((publish,),) = connection.execute(PUBLISH.replace("\\gexec", "")).fetchall()
+            connection.execute(publish)
         with psycopg.connect(two.url, autocommit=True) as connection:
-            connection.execute(MADE)
-            connection.execute(f"CREATE SUBSCRIPTION dama CONNECTION '{one.url}' PUBLICATION dama")
+            for statement in re.sub("CONNECTION '.*?'", f"CONNECTION '{one.url}'", SUBSCRIBE).split(
+                ";"
+            ):
+                connection.execute(statement)
 
         await until(two.url, "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel")
         async with Store.opened(two.url) as store:
@@ -242,8 +250,8 @@ async def test_a_subscriber_is_read_and_can_take_over(tmp_path):
             assert await store.log.position() == last
 
         with psycopg.connect(two.url, autocommit=True) as connection:
-            connection.execute("DROP SUBSCRIPTION dama")
-            connection.execute(SEQUENCES)
+            for statement in TAKE_OVER.split(";"):
+                connection.execute(statement)
         await assert_it_continues(two.url)
 
 

@@ -51,15 +51,19 @@ ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = cloc
 """
 
 # The triggers name the owner of the tables: after a restore as another one, or under a new name,
-# the functions count as those of an older version.
+# the functions count as those of an older version. So they do after a restore without privileges,
+# when PUBLIC may execute them.
 APPLIED = """
-SELECT m.name, CASE WHEN m.name = %(code)s AND NOT EXISTS (
+SELECT m.name, CASE WHEN m.name = %(code)s AND (EXISTS (
+         SELECT FROM pg_proc p
+           WHERE p.pronamespace = to_regnamespace('_data_manager_admin')
+             AND p.proname = 'append_events' AND p.proacl IS NULL) OR NOT EXISTS (
          SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
            WHERE t.tgname = 'event_admission'
              AND c.relnamespace = to_regnamespace('_data_manager_admin')
              AND strpos(pg_get_triggerdef(t.oid),  -- with no E'' as quote_literal() has
                         '<> ''' || replace(pg_get_userbyid(c.relowner), '''', '''''') || '''::'
-                       ) > 0)
+                       ) > 0))
        THEN '' ELSE m.checksum END, m.applied_at
   FROM _data_manager_admin.schema_migration m
 """
