@@ -140,10 +140,12 @@ broker.createService({
         odd() { const e = new Error("odd"); e.name = "OddError"; e.code = 418; throw e; },
         slow: { handler: ctx => new Promise(r => setTimeout(r, ctx.params.ms)) },
         // Runs what a test wants here: the body of an asynchronous function.
-        script: { timeout: 0, handler: ctx => tried(
-            () => new AsyncFunction("ctx", "given", "tools", ctx.params.body)(
-                ctx, ctx.params.given, { broker, moleculer, Errors, Readable, collect, tried }),
-            ctx) },
+        script: { timeout: 0, handler: ctx => {
+            const tools = { broker, moleculer, Errors, Readable, collect, tried };
+            const work = () => new AsyncFunction("ctx", "given", "tools", ctx.params.body)(
+                ctx, ctx.params.given, tools);
+            return ctx.params.bare ? work() : tried(work, ctx);
+        } },
         // Makes a call from here, and tells how it went.
         call: { timeout: 0, handler: ctx => tried(
             () => ctx.call(ctx.params.action, ctx.params.params, ctx.params.options || {}), ctx) },

@@ -6,8 +6,13 @@ moleculer-web answers and what we do, as a status and JSON.
 
 from __future__ import annotations
 
+import gzip
 import json
-from typing import Any
+import zlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -34,6 +39,16 @@ def got(path: str) -> Request:
 def sent(body: bytes, kind: str = "application/json", path: str = "echo") -> Request:
     """A POST of a body of a type."""
     return ("POST", f"/api/js/{path}", body, {"Content-Type": kind})
+
+
+def run(body: str) -> Request:
+    """A call of an action whose body is JavaScript."""
+    return ("POST", "/api/js/script", json.dumps({"bare": True, "body": body}).encode(), JSON)
+
+
+def coded(body: bytes, encoding: str, kind: Mapping[str, str] = JSON) -> Request:
+    """A POST of a body that is compressed."""
+    return ("POST", "/api/js/echo", body, {**kind, "Content-Encoding": encoding})
 
 
 BUFFER = {"type": "Buffer", "data": [104, 105]}
@@ -89,7 +104,6 @@ ALIKE: list[Request] = [
     sent(b'{"a":1}', "APPLICATION/JSON"),
     sent(b'\xef\xbb\xbf{"a":1}'),
     sent(b'  {"a":1}\n'),
-    sent(b'{"a":1,"a":2}'),
     sent(b'{"a":1e3,"b":1.0}'),
     sent(b"a=1&a=2&b[]=3&c%20d=e+f", FORM["Content-Type"]),
     sent(b"a", FORM["Content-Type"]),
@@ -101,6 +115,79 @@ ALIKE: list[Request] = [
     ("PATCH", "/api/js/echo", b'{"x":1}', JSON),
     ("POST", "/api/js.echo", b"", {}),
     got("tree/"),
+    # Paths.
+    *(
+        got(path)
+        for path in (
+            "things/7?", "things/%E2%98%83", "things/a|b", "things/a%5Bb", "things/$id",
+            "things/a'b", "things/(x)", "things/a,b", "things/a@b", "things/a=b&c=d", "things/~x",
+            "things/%7E", "things/%2e%2e", "things/%2E", "things/a%5Cb", "things/a%3Bb",
+            "things/a%22b", "things/%0A", "things/%7F", "tree/a/", "most/a/", "files/x.csv",
+            "files/a.b.c.csv", "files/a%2Fb.csv", "maybe?year=5", "maybe/1?year=5", "tree/a?path=x",
+            "one/1?a=2", "any-method/", "unnamed/", "unnamed?x=1",
+        )
+    ),
+    # Queries.
+    *(
+        got(f"echo?{query}")
+        for query in (
+            "a", "a&a", "a[]=&a[]=", "a[b]", "a[0][]=1", "a[b][0]=x&a[b][1]=y", "a[-1]=x",
+            "a[1.5]=x", "a[+1]=x", "a=1&b=2&a=3", "a.b=1", "a%00=1", "a=%00", "a=1%26b", "a=+%2B",
+            "[0]=1", "a]=1", "1=2", "a[length]=5", "a=1?b=2", "%", "a=%", "a[1]=x&a[1]=y",
+            "a[]=1&a=2", "a=1&a[]=2", "?a=1", "&", "==", "a==", "a[]=1,2", "a=[1,2]", 'a={"b":1}',
+            "a[ ]=1", "a[0]=1&a[2]=2", "a[5]=x&a[b]=y", "a[0][0]=x", "a%255B0%255D=1", "a[%30]=1",
+            "a=%C3%BC", "a=b;c=d", "a[1e3]=1", "a[00]=1",
+        )
+    ),
+    # Bodies.
+    *(
+        sent(body)
+        for body in (
+            b'{"a":' + b"[" * 50 + b"]" * 50 + b"}", b'{"a":-0}', b'{"a":1e-7}', b'{"a":1e21}',
+            b'{"a":"\\u0000"}', b'{"":1}', b'{"a":"\\u2028"}', b"null",
+        )
+    ),
+    *(sent(b'{"a":1}', f"application/{rest}") for rest in ("JSON;q=1", "json ; charset=UTF-8")),
+    *(
+        sent(body, FORM["Content-Type"])
+        for body in (b"a=%zz", b"a%5B%5D=1&a%5B%5D=2", b"a[b][c]=1", b"a=\xc3\xbc", b"a=1;b=2")
+    ),
+    coded(gzip.compress(b'{"a":1}'), "gzip"),
+    coded(zlib.compress(b'{"a":1}'), "deflate"),
+    coded(gzip.compress(b"a=1&b[]=2"), "GZIP", FORM),
+    coded(b'{"a":1}', "identity"),
+    ("GET", "/api/js/echo", b'{"a":1}', JSON),
+    ("DELETE", "/api/js/echo?b=2", b'{"a":1}', JSON),
+    ("GET", "/api/js/answer?value=hello", b"", {"Range": "bytes=0-1"}),
+    ("GET", "/api/js/things/7", b"", {"If-None-Match": "*"}),
+    ("GET", "/api/js/things/7", b"", {"If-None-Match": '"x", "y"'}),
+    ("GET", "/api/js/things/7", b"", {"Accept": "text/html", "X-HTTP-Method-Override": "DELETE"}),
+    # Answers.
+    *(answered({"a": 1}, statusCode=code) for code in (206, 226, 404, 418, 451, 599, "404", None)),
+    *(answered({"a": 1}, responseType=kind) for kind in ("text/csv", "", "TEXT/PLAIN", 5)),
+    *(answered("text", responseType=kind) for kind in ("image/svg+xml", None)),
+    *(
+        answered("x", responseHeaders=headers)
+        for headers in (
+            {"X-Made": True}, {"X-Made": 1.5}, {"X-Made": []}, {"X-Made": ["a", 5]}, {"Vary": "X"},
+            {"Content-Type": "text/html", "X-Made": "1"}, [], "x", 5, {"X-Frame-Options": "DENY"},
+        )
+    ),
+    *(
+        answered({"a": 1}, statusCode=201, location=location)
+        for location in ("http://x/y", "//x", "", 5, None, ["/a"])
+    ),
+    *(
+        run(body)
+        for body in (
+            "return new Date(0)", "return NaN", "return undefined", "return Buffer.alloc(0)",
+            "return Buffer.from('x')", "return {b: [Buffer.from('x')]}", "return new Map([[1, 2]])",
+            "return [undefined, () => 1]", "return {a: undefined}", "return new Uint8Array([1, 2])",
+            "return '\"x\"'", "return tools.Readable.from([], {objectMode: false})",
+            "return tools.Readable.from(['a', 'b'], {objectMode: false})",
+            "ctx.meta.$statusCode = 201; return tools.Readable.from(['a'], {objectMode: false})",
+        )
+    ),
 ]  # fmt: skip
 ALIKE_ERRORS: list[Request] = [
     failed("MoleculerError", "m", 500, "T", {"a": 1}),
@@ -120,6 +207,17 @@ ALIKE_ERRORS: list[Request] = [
     failed("InvalidPacketDataError"),
     failed("ServiceSchemaError", "m", {"a": 1}),
     *(failed("MoleculerError", "m", code, "X") for code in (99, 200, 302, 700)),
+    failed("MoleculerError", "\xe9\N{SNOWMAN}", 400, "\xe9\N{SNOWMAN}"),
+    run(
+        "class My extends tools.Errors.MoleculerClientError {};"
+        " throw new My('m', 409, 'T', { a: Buffer.from('x'), n: [1, null] })"
+    ),
+    run(
+        "const e = new Error('m'); Object.assign(e, { code: 404, type: 'X', data: { a: 1 } });"
+        " throw e"
+    ),
+    run("ctx.meta.$statusCode = 404; throw new tools.Errors.MoleculerError('m', 409, 'T')"),
+    run("ctx.meta.$location = '/x'; throw new tools.Errors.MoleculerError('m', 302, 'T')"),
 ]
 
 DIFFERENT: dict[str, tuple[Request, tuple[int, Any], tuple[int, Any]]] = {
@@ -164,6 +262,61 @@ DIFFERENT: dict[str, tuple[Request, tuple[int, Any], tuple[int, Any]]] = {
     "a form in Latin-1": (
         sent(b"a=%FC", "application/x-www-form-urlencoded; charset=iso-8859-1"),
         (415, "charset.unsupported"), (415, "UNSUPPORTED_MEDIA_TYPE"),
+    ),
+    "a name twice": (
+        sent(b'{"a":1,"a":2}'), (200, {"a": 2}), (400, "INVALID_REQUEST_BODY"),
+    ),
+    "half of a surrogate pair": (
+        sent(b'{"a":"\\ud83d"}'), (200, {"a": "\ud83d"}), (400, "INVALID_REQUEST_BODY"),
+    ),
+    "a number that no double holds": (
+        sent(b'{"a":1e400}'), (200, {"a": None}), (400, "INVALID_REQUEST_BODY"),
+    ),
+    "JSON that is not UTF-8": (
+        sent(b'{"a":"\xff"}'), (200, {"a": "\ufffd"}), (400, "INVALID_REQUEST_BODY"),
+    ),
+    "another word for UTF-8": (
+        sent(b'{"a":1}', "application/json; charset=utf8"), (415, "charset.unsupported"),
+        (200, {"a": 1}),
+    ),
+    "a type that is not complete": (
+        sent(b'{"a":1}', "application/json;"), (200, {}), (200, {"a": 1}),
+    ),
+    "a body without a type": (sent(b'{"a":1}', ""), (200, {}), (200, {"a": 1})),
+    "files of a form": (
+        sent(b"--x--", "multipart/form-data; boundary=x"), (200, {}),
+        (415, "UNSUPPORTED_MEDIA_TYPE"),
+    ),
+    "an encoding that nobody knows": (
+        coded(b'{"a":1}', "x"), (415, "encoding.unsupported"), (415, "UNSUPPORTED_MEDIA_TYPE"),
+    ),
+    "a body that is not what its encoding says": (
+        coded(b'{"a":1}', "gzip"), (500, None), (400, "INVALID_REQUEST_BODY"),
+    ),
+    "a form of very many fields": (
+        sent(b"&".join(b"k%d=1" % n for n in range(1001)), FORM["Content-Type"]),
+        (413, "parameters.too.many"), (400, "TOO_MANY_FIELDS"),
+    ),
+    "a query of very many fields": (
+        got("echo?" + "&".join(["a=1"] * 1001)), (200, {"a": {str(n): "1" for n in range(1000)}}),
+        (400, "TOO_MANY_FIELDS"),
+    ),
+    "a body of 150 kB": (
+        sent(json.dumps({"a": "x" * 150_000}).encode()), (413, "entity.too.large"),
+        (200, {"a": "x" * 150_000}),
+    ),
+    "OPTIONS at a path that has no origins": (
+        ("OPTIONS", "/api/js/things/7", b"", {}), (200, {"id": "7"}), (405, "METHOD_NOT_ALLOWED"),
+    ),
+    "a token that is unknown": (
+        ("GET", "/api/js/things/7", b"", {"Authorization": "Basic x"}), (200, {"id": "7"}),
+        (401, "INVALID_TOKEN"),
+    ),
+    "a status that is none": (
+        answered({"a": 1}, statusCode=600), (600, None), (200, {"a": 1}),
+    ),
+    "a name whose brackets go on": (
+        got("echo?a[b]c=1"), (200, {"a": {"b": "1"}}), (400, "BAD_REQUEST"),
     ),
     "a number as the body": (sent(b"5"), (200, {}), (200, 5)),
     "a list beside a query": (

@@ -6,6 +6,7 @@ What is different on purpose is written down here and in docs/howto/gateway.md, 
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 from contextlib import AsyncExitStack
@@ -24,7 +25,7 @@ from dama.gateway.settings import GatewaySettings
 from dama.shipped.node import node_of
 from dama.store import Store
 from tests.interop.cluster import HERE, Bus, install_moleculer, js_node
-from tests.interop.requests import ALIKE, ALIKE_ERRORS, DIFFERENT, FORM, JSON, answered
+from tests.interop.requests import ALIKE, ALIKE_ERRORS, DIFFERENT, FORM, JSON, answered, run
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -334,6 +335,47 @@ async def test_what_is_not_ascii_in_a_header_is_escaped(both):
     assert theirs.headers["location"] == "/a b\xfc"
     assert ours.headers["location"] == "/a%20b%C3%BC"
     assert (theirs.headers["x-made"], ours.headers["x-made"]) == ("\xfc", "%C3%BC")
+
+
+@pytest.mark.parametrize(
+    ("thrown", "message"),
+    [("{ code: 404, m: 'x' }", '{"code": 404, "m": "x"}'), ("5", "5"), ("[1, null]", "[1, null]")],
+)
+async def test_what_is_thrown_and_no_error_is_told_as_text(both, thrown, message):
+    """moleculer-web has it as the message, which is no text then."""
+    method, path, body, headers = run(f"throw {thrown}")
+    theirs, ours = [await c.request(method, path, content=body, headers=headers) for c in both]
+    assert ours.status_code == theirs.status_code == 500
+    assert json.dumps(theirs.json()["message"]) == ours.json()["message"] == message
+
+
+async def test_a_long_answer_is_compressed(both):
+    """For whom it is a gain; moleculer-web leaves it to a middleware."""
+    sent = {"a": "x" * 90_000}
+    theirs, ours = [await c.post("/api/js/echo", json=sent) for c in both]
+    assert theirs.json() == ours.json() == sent
+    kinds = [a.headers.get("content-encoding") for a in (theirs, ours)]
+    assert kinds == [None, "gzip"]
+
+
+async def test_what_is_nested_deep_comes_back(both):
+    body = b'{"a":' + b"[" * 800 + b"]" * 800 + b"}"
+    theirs, ours = [await c.post("/api/js/echo", content=body, headers=JSON) for c in both]
+    assert ours.content == theirs.content == body
+
+
+async def test_a_small_body_that_becomes_a_large_one_is_refused(both):
+    body = gzip.compress(json.dumps({"a": "x" * 5_000_000}).encode())
+    theirs, ours = [
+        await c.post("/api/js/echo", content=body, headers={**JSON, "Content-Encoding": "gzip"})
+        for c in both
+    ]
+    assert (theirs.status_code, ours.status_code) == (413, 413)
+    cut = gzip.compress(b'{"a":1}')[:-4]
+    ours = await both[1].post(
+        "/api/js/echo", content=cut, headers={**JSON, "Content-Encoding": "gzip"}
+    )
+    assert (ours.status_code, ours.json()["type"]) == (400, "INVALID_REQUEST_BODY")
 
 
 async def test_only_what_can_be_kept_has_a_tag(both):

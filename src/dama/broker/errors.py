@@ -7,6 +7,7 @@ exception goes over the wire with its own name, and comes back as a plain `CallE
 
 from __future__ import annotations
 
+import json
 import math
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
@@ -324,7 +325,7 @@ def decode_error(document: object, sender: str) -> CallError:
     """Make the error of a packet again; what it lacks or has wrongly gets a sensible value."""
     found = as_object(document)
     name = str(found.get("name") or CallError.name)
-    message = str(found.get("message") or "The node told no reason.")
+    message = _message_of(found.get("message")) or "The node told no reason."
     node_id = str(found.get("nodeID") or sender)
     details: Details = {"data": found.get("data"), "node_id": node_id}
     status, code, retryable = found.get("code"), found.get("type"), found.get("retryable")
@@ -341,6 +342,11 @@ def decode_error(document: object, sender: str) -> CallError:
     if not isinstance(code, str) and name not in CLASSES and name != CallError.name:
         error.code = name
     return error
+
+
+def _message_of(told: object) -> str:
+    """The message of a packet, where JavaScript lets anything be one."""
+    return told if isinstance(told, str) else "" if told is None else json.dumps(told, default=str)
 
 
 def _text_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from dama.broker.errors import (
     DEFAULT_STATUS,
@@ -19,6 +19,8 @@ from dama.broker.errors import (
     ClientCallError,
 )
 from dama.broker.errors import error_document as readable
+from dama.broker.wire.buffers import with_buffers
+from dama.broker.wire.values import NotJsonError, as_json
 from dama.config.table import shown
 from dama.errors import DamaError
 from dama.shapes import is_array
@@ -92,10 +94,14 @@ def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, An
 
 def error_response(
     error: Exception, request_id: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
+) -> Response:
     """The response of an error."""
     status, document = error_document(error, request_id)
-    return JSONResponse(document, status, headers=dict(headers or {}))
+    try:
+        body = as_json(document, "error", with_buffers)
+    except NotJsonError:  # its data, which may be anything
+        body = as_json({**document, "data": None}, "error")
+    return Response(body, status, dict(headers or {}), "application/json")
 
 
 def header_name(name: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -24,6 +25,7 @@ FORM = "application/x-www-form-urlencoded"
 DEEPEST = 64
 MOST_DIGITS = 18
 MOST_FIELDS = 1000
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}  # as zlib is told of the headers around
 _NAME = re.compile(r"([^\[]*)((?:\[[^\[\]]*\])*)")
 _CHARSET = re.compile(r"""charset=["']?([^"';\s]+)""")
 _BOM = b"\xef\xbb\xbf"
@@ -68,8 +70,9 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
     params: dict[str, Any] = {}
     body = await read_body(request, limit)
     if body:
-        kind = headers_of(request).get("content-type", "")
-        found = await beside(body, _decode, kind, body)
+        headers = headers_of(request)
+        kind, encoding = headers.get("content-type", ""), headers.get("content-encoding", "")
+        found = await beside(body, _decode, kind, encoding, body, limit)
         if not is_dict(found):
             if request.scope["query_string"] or path:
                 raise RequestError(
@@ -175,7 +178,33 @@ def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
         ) from None
 
 
-def _decode(content_type: str, body: bytes) -> Any:
+def _inflated(encoding: str, body: bytes, limit: int) -> bytes:
+    """A body as it was before it was compressed.
+
+    Raises:
+        RequestError: It is not what its Content-Encoding says, or longer than the limit.
+    """
+    encoding = encoding.strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in _WINDOWS:
+        raise _unsupported(
+            f"The body is encoded as {encoding!r}.", "Send gzip, deflate or neither."
+        )
+    inflate = zlib.decompressobj(_WINDOWS[encoding])
+    try:
+        found = inflate.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise _no_body(f"The body is no {encoding}: {error}.", str(error)) from None
+    if len(found) > limit:
+        raise _too_large(limit)
+    if not inflate.eof:
+        raise _no_body(f"The body is no {encoding}: its end is missing.", "truncated")
+    return found
+
+
+def _decode(content_type: str, encoding: str, body: bytes, limit: int) -> Any:
+    body = _inflated(encoding, body, limit)
     kind = content_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(content_type.lower())
     if charset and charset[1] not in ("utf-8", "utf8", "us-ascii"):
@@ -191,9 +220,11 @@ def _decode(content_type: str, body: bytes) -> Any:
     try:
         return decode(body.removeprefix(_BOM))
     except InvalidJsonError as error:
-        raise RequestError(
-            "INVALID_REQUEST_BODY", f"The body is no JSON: {error}.", data={"error": str(error)}
-        ) from None
+        raise _no_body(f"The body is no JSON: {error}.", str(error)) from None
+
+
+def _no_body(message: str, reason: str) -> RequestError:
+    return RequestError("INVALID_REQUEST_BODY", message, data={"error": reason})
 
 
 def _unsupported(message: str, hint: str) -> RequestError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from dama.beside import beside
 from dama.broker.errors import CallError
+from dama.broker.wire.buffers import with_buffers
 from dama.broker.wire.values import as_json
 from dama.gateway.errors import header_name, header_values
 from dama.gateway.params import headers_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from dama.broker.catalog import Endpoint
 
 _DIGITS = re.compile(r"[0-9]{3}", re.ASCII)
+Write = Callable[[object, str], bytes]
 JSON = "application/json; charset=utf-8"
 _ANSWERS = range(200, 600)
 NO_CONTENT, NOT_MODIFIED, REDIRECTS, CREATED = 204, 304, range(300, 400), 201
@@ -44,19 +46,23 @@ async def respond(
     meta, described = call.meta, endpoint.description
     status = _status(meta.get("$statusCode"), described.get("status"))
     headers = headers_of_answer(described.get("responseHeaders"), meta)
-    told = described.get("responseType")
-    kind = headers.one("content-type") or (told if isinstance(told, str) else None)
+    described_kind = described.get("responseType")
+    is_text = isinstance(described_kind, str)
+    kind = headers.one("content-type") or (described_kind if is_text else None)
     location = meta.get("$location")
     # 202 as well: where to look for what was only begun.
     if location and (status in REDIRECTS or status in {CREATED, 202}):
-        headers["location"] = [quote(str(location), safe="/:?#[]@!$&'()*+,;=%~")]
+        told = header_values("$location", location)[:1]
+        headers["location"] = [quote(each, safe="/:?#[]@!$&'()*+,;=%~") for each in told]
     if result is None and endpoint.action and not endpoint.action.definition.gives_nothing:
         return headers.onto(Response(b"null", status), JSON)  # one of its results
+    # What another node gives is what it is in JSON there; the schema of an action here says base64.
+    write = as_json if endpoint.action else _as_nodes_write
     if isinstance(result, AsyncIterable):
         source = cast("AsyncIterable[Any]", result)
-        response = StreamingResponse(_chunks(source), status)
+        response = StreamingResponse(_chunks(source, write), status)
         return headers.onto(response, kind or "application/octet-stream")
-    body, kind = await beside(result, _encode, result, kind)
+    body, kind = await beside(result, _encode, result, kind, write)
     if status == HTTPStatus.OK and request.method in {"GET", "HEAD"}:
         tag = headers.one("etag") or f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"'
         headers["etag"] = [tag]
@@ -118,7 +124,11 @@ def _status(*told: object) -> int:
     return 200
 
 
-def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
+def _as_nodes_write(value: object, name: str) -> bytes:
+    return as_json(value, name, with_buffers)
+
+
+def _encode(result: object, kind: str | None, write: Write) -> tuple[bytes, str | None]:
     if result is None:
         return b"", None
     data = _bytes_of(result)
@@ -127,7 +137,7 @@ def _encode(result: object, kind: str | None) -> tuple[bytes, str | None]:
     if kind is not None and isinstance(result, str | int | float):
         text = result if isinstance(result, str) else as_json(result, "result").decode()
         return text.encode(), kind
-    return as_json(result, "result"), kind or JSON
+    return write(result, "result"), kind or JSON
 
 
 def _bytes_of(result: object) -> bytes | None:
@@ -141,12 +151,12 @@ def _bytes_of(result: object) -> bytes | None:
     return None
 
 
-async def _chunks(source: AsyncIterable[Any]) -> AsyncIterator[bytes | str]:
+async def _chunks(source: AsyncIterable[Any], write: Write) -> AsyncIterator[bytes | str]:
     async for chunk in source:
         if isinstance(chunk, bytes | str):
             yield chunk
         else:
-            yield await beside(chunk, as_json, chunk, "chunk") + b"\n"
+            yield await beside(chunk, write, chunk, "chunk") + b"\n"
 
 
 def _is_known(told: str | None, tag: str) -> bool:
