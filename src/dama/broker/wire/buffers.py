@@ -40,11 +40,13 @@ def with_buffers(value: Any) -> Any:
 
 def without_buffers(value: Any) -> Any:
     """The same value with its Buffers as bytes."""
-    if is_dict(value) and len(value) == 2 and value.get("type") == "Buffer":  # noqa: PLR2004 - type and data
-        try:
-            return bytes(value["data"]) if is_list(value.get("data")) else value
-        except (TypeError, ValueError):
-            return value  # somebody's own object, after all
+    if is_dict(value) and len(value) == 2 and value.get("type") == "Buffer":
+        numbers: object = value.get("data")
+        if is_list(numbers):
+            try:
+                return bytes(numbers)
+            except (TypeError, ValueError):
+                return value  # somebody's own object, after all
     changed = _like(value)
     for key, each in _items(value):
         changed[key] = without_buffers(each)
