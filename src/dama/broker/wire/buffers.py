@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MARK = b'"Buffer"'
 """A packet without it holds no bytes, and need not be looked through."""
 _BYTES = (bytes, bytearray, memoryview)
+_OF_BUFFER = {"type", "data"}
 _LEAVES = frozenset({str, int, float, bool, type(None), msgspec.Raw})
 
 
@@ -40,8 +41,8 @@ def with_buffers(value: Any) -> Any:
 
 def without_buffers(value: Any) -> Any:
     """The same value with its Buffers as bytes."""
-    if is_dict(value) and len(value) == 2 and value.get("type") == "Buffer":
-        numbers: object = value.get("data")
+    if is_dict(value) and value.keys() == _OF_BUFFER and value["type"] == "Buffer":
+        numbers: object = value["data"]
         if is_list(numbers):
             try:
                 return bytes(numbers)
