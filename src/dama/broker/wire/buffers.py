@@ -36,7 +36,7 @@ def with_buffers(value: Any) -> Any:
     changed = _like(parts)
     for key, each in _items(parts):
         changed[key] = with_buffers(each)
-    return changed if _differ(changed, parts) else value
+    return changed if _differ(changed, parts) else cast("object", value)
 
 
 def without_buffers(value: Any) -> Any:
