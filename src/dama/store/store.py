@@ -20,6 +20,7 @@ from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
 from dama.shapes import as_object, is_object
 from dama.store.archive import Archive
+from dama.store.browser_sessions import BrowserSessions
 from dama.store.database import Database, Row
 from dama.store.errors import ReadOnlyDatabaseError, UnknownContextError
 from dama.store.hints import Hints
@@ -53,6 +54,7 @@ class Store:
         schedules: What starts tasks by itself.
         archive: Closed trees, out of the way.
         tokens: Who may call over HTTP.
+        browser_sessions: Browsers that have shown a token.
         windows: Bounded reads of what may be long.
     """
 
@@ -64,6 +66,7 @@ class Store:
         self.schedules = Schedules(database)
         self.archive = Archive(database)
         self.tokens = Tokens(database)
+        self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
 
     @classmethod

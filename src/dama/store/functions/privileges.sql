@@ -15,7 +15,7 @@ DECLARE
   owners  constant text[] := '{rebuild,rebuild_contexts,rebuild_queue,refuse_living_workers,archive_trees,restore_tree,forget_trees,access_grants,scrub_columns,scrub_table,begin_scrub,end_scrub,strike_text,strike_json,strike_meta,strike_array,strike_key,replace_trigger,replace_view}';
   writers constant text[] := '{dispatch}';
   readers constant text[] := '{list_contexts,along,list_queues,queue_names,queue_heads,count_aside,oldest_queued,version_at_position,state_at,version_at,status_after,event_kind,event_json,read_log,sequence_log}';
-  secrets constant text[] := '{token,run_secret}';
+  secrets constant text[] := '{token,run_secret,browser_session}';
   -- What only append_events(), start_contexts(), sequence_log() and the owner write.
   history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret}';
 BEGIN
@@ -70,7 +70,7 @@ BEGIN
     -- Default privileges may open every new table to whoever reads: not the secrets.
     SELECT format('REVOKE ALL ON %s FROM %s', c.oid::regclass, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END)
       FROM pg_class c, aclexplode(c.relacl) a
-      WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relname IN ('token', 'run_secret')
+      WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relname IN ('token', 'run_secret', 'browser_session')
         AND a.grantee <> c.relowner AND a.grantor = c.relowner AND pg_has_role(c.relowner, 'USAGE')
     UNION ALL
     SELECT g.command FROM _data_manager_admin.granted_role r
