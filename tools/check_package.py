@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src"
-DATA_SUFFIXES = {".py", ".sql", ".typed", ".css", ".html", ".js"}
+DATA_SUFFIXES = {".py", ".sql", ".typed", ".css", ".html", ".js", ".svg"}
 
 # Starts the console script's target, from the folder given first and not from the checkout.
 START = """

@@ -124,6 +124,12 @@ PAGES = {
         },
         others={"nginx": "for a proxy that this machine need not have"},
     ),
+    "docs/howto/pages.md": Page(
+        files=SMALL_PROJECT,
+        before=(*ONE_CONTEXT, "dama gateway"),
+        changes=NUMBER,
+        behind={"dama gateway": "The gateway is at"},
+    ),
     "docs/howto/housekeeping.md": Page(
         files=SMALL_PROJECT | {"old-password.txt": "old word\n"},
         before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),

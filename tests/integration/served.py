@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,10 +13,12 @@ from dama import Service, Task
 from dama.app import App
 from dama.broker.errors import ClientCallError
 from dama.broker.stream import Stream
+from dama.config.config import load_config
 from dama.definitions.policies import BulkheadPolicy
 from dama.definitions.registry import Registry
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
+from dama.pages.site import Site
 from dama.shipped.node import node_of
 
 if TYPE_CHECKING:
@@ -125,6 +128,8 @@ def project() -> Service:  # noqa: C901, PLR0915 - a list of actions
         'printf data > "$DAMA_ARTIFACTS/sub/a.csv"; ln -s /etc/passwd "$DAMA_ARTIFACTS/link"'
     )
     service.program("report", command=["bash", "-c", script])
+    bar = r"printf '1 %%\r50 %%\r\033[32m100 %%\033[0m <b>done</b>\n'"
+    service.program("bar", command=["bash", "-c", bar])
     return service
 
 
@@ -133,14 +138,14 @@ began, left = asyncio.Event(), asyncio.Event()
 
 @asynccontextmanager
 async def served(store: Any, home: Path, *, working: bool = True, **settings: Any):
-    """A client of a gateway."""
+    """A client of a gateway with its pages."""
     began.clear()
     left.clear()
     app = App(store, Registry([project()]), home)
     chosen = GatewaySettings(**{"port": 0, **settings})
     async with (
         node_of(app, {}, ""),
-        serving(app, chosen) as address,
+        serving(app, chosen, partial(Site, config=load_config(home=home))) as address,
         httpx.AsyncClient(base_url=address, timeout=20) as client,
     ):
         if "tokens" not in settings:  # as the user of the gateway

@@ -40,6 +40,7 @@ SECTIONS = {
         ),
     },
     "Look at what ran": {
+        "open": ("dama.cli.commands.open:open_", "Open the pages in a browser."),
         "ls": ("dama.cli.commands.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.commands.show:show", "Show one context: status, params, result, steps."),
         "tree": ("dama.cli.commands.tree:tree", "Show a context with its subtasks."),

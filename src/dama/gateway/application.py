@@ -10,7 +10,7 @@ import re
 import secrets
 from http import HTTPStatus
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -48,6 +48,18 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _log = logging.getLogger("dama.gateway")
 
 
+class Site(Protocol):
+    """What a browser sees."""
+
+    def has(self, path: str) -> bool:
+        """Whether a path, still encoded, is one of a page."""
+        ...
+
+    async def answer(self, request: Request) -> Response:
+        """The page of a request, or what went wrong as a page."""
+        ...
+
+
 class Gateway:
     """What all requests share.
 
@@ -55,6 +67,7 @@ class Gateway:
         app: The database.
         broker: The services.
         settings: How HTTP is served.
+        site: The pages; None for a gateway without any.
         before_call: Called with a call and its request before it is made; may change it, or raise.
         after_call: Called with a call, its request and the result; what it returns is the result.
     """
@@ -65,12 +78,14 @@ class Gateway:
         broker: Broker,
         settings: GatewaySettings,
         *,
+        site: Site | None = None,
         before_call: BeforeCall | None = None,
         after_call: AfterCall | None = None,
     ) -> None:
         self._app = app
         self._broker = broker
         self._settings = settings
+        self._site = site
         self._access = Access(app.store.tokens, settings)
         self._metrics = Metrics()
         self._origins = Origins(settings)
@@ -132,6 +147,9 @@ class Gateway:
         return response
 
     async def _answer(self, request: Request, headers: Mapping[str, str]) -> Response:
+        path = request.scope["raw_path"].decode("latin-1")
+        if self._site is not None and self._site.has(path):
+            return await self._site.answer(request)
         self._origins.check(headers)
         limits = await self._limit.count(request.client.host if request.client else "")
         identity = await self._access.identify(headers)

@@ -36,8 +36,12 @@ class Origins:
         self._names = _names_of(settings)
         self._known: set[str] = set()
 
-    def check(self, headers: Mapping[str, str]) -> None:
+    def check(self, headers: Mapping[str, str], *, is_visit: bool = False) -> None:
         """Refuse a request that a page of somebody else makes a browser send.
+
+        Args:
+            headers: Of the request.
+            is_visit: A person follows a link to a page: that may be anywhere.
 
         Raises:
             RequestError: The request calls this server by a name that is not its own, or by
@@ -48,7 +52,7 @@ class Origins:
         origin = headers.get("origin")
         is_own = origin is None or origin.partition("://")[2] == host
         is_cross_site = headers.get("sec-fetch-site") == "cross-site"
-        if self._allows_any or (is_own and not is_cross_site):
+        if self._allows_any or (is_own and (is_visit or not is_cross_site)):
             return
         if origin is not None and self._allowed.fullmatch(origin):
             return

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dama.app import App
 
 NAME = "gateway.token"
+ADDRESS = "gateway.address"
 _log = logging.getLogger("dama.gateway")
 
 
@@ -51,6 +52,14 @@ async def ensure_token(app: App) -> Path:
             "Set DAMA_HOME to a folder of this user; or tokens = false in [gateway].",
         ) from error
     return path
+
+
+def note_address(app: App, address: str) -> None:
+    """Leave in the home of an app where its latest gateway is, for `dama open`."""
+    try:
+        write_private(app.home / ADDRESS, f"{address}\n".encode(), replace=True)
+    except OSError as error:
+        _log.warning("the address of the gateway cannot be kept: %s", error.strerror)
 
 
 def _kept(path: Path) -> str | None:

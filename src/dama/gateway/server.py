@@ -14,12 +14,14 @@ from typing_extensions import override
 from dama.duty import Duty, on_duty
 from dama.errors import DamaError, InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
-from dama.gateway.own_token import ensure_token
+from dama.gateway.own_token import ensure_token, note_address
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator
+    from collections.abc import AsyncGenerator, Callable, Generator
 
     from dama.app import App
+    from dama.broker.broker import Broker
+    from dama.gateway.application import Site
     from dama.gateway.settings import GatewaySettings
 
 KEEP_ALIVE_SECONDS = 30
@@ -34,8 +36,17 @@ class NoTokensError(RefusedError):
 
 
 @asynccontextmanager
-async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
+async def serving(
+    app: App,
+    settings: GatewaySettings,
+    pages: Callable[[App, Broker, GatewaySettings], Site] | None = None,
+) -> AsyncGenerator[str]:
     """Serve HTTP until the end of the block; returns the address.
+
+    Args:
+        app: What is served.
+        settings: How.
+        pages: Makes the pages; None for a gateway without any.
 
     Raises:
         PrivateFileError: The token of this user cannot be kept in the home of the app.
@@ -45,10 +56,12 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
     await _check_tokens(app, settings)
     if settings.needs_tokens:
         await ensure_token(app)
+    broker = await app.broker()
     gateway = Gateway(
         app,
-        await app.broker(),
+        broker,
         settings,
+        site=pages(app, broker, settings) if pages else None,
         before_call=_hook(settings.before_call),
         after_call=_hook(settings.after_call),
     )
@@ -59,7 +72,9 @@ async def serving(app: App, settings: GatewaySettings) -> AsyncGenerator[str]:
             try:
                 await http.is_serving()
                 host, port = listening.getsockname()[:2]
-                yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+                address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+                note_address(app, address)
+                yield address
             finally:
                 await http.stop()
 

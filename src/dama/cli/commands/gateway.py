@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -14,8 +15,12 @@ from dama.cli.terminal import echo
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dama.app import App
+    from dama.broker.broker import Broker
     from dama.cli.session import Session
+    from dama.gateway.application import Site
     from dama.gateway.settings import GatewaySettings
 
 
@@ -44,13 +49,25 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
         from dama.gateway.server import serving
 
         told, _ = signals()
-        async with session.app(with_services=True) as app, serving(app, settings) as address:
+        site = pages(session)
+        async with (
+            session.app(with_services=True) as app,
+            serving(app, settings, site) as address,
+        ):
             echo(f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True)
+            echo(f"Its pages: {address}/ or dama open", err=True)
             echo(token_text(app, settings), err=True)
             await told.wait()
         return 0
 
     return asyncio.run(serve())
+
+
+def pages(session: Session) -> Callable[[App, Broker, GatewaySettings], Site]:
+    """What makes the pages of a gateway of this project."""
+    from dama.pages.site import Site
+
+    return partial(Site, config=session.config())
 
 
 def token_text(app: App, settings: GatewaySettings) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.commands.gateway import gateway_settings, token_text
+from dama.cli.commands.gateway import gateway_settings, pages, token_text
 from dama.cli.commands.worker import WorkerOptions, work_until_told, worker_options, worker_text
 from dama.cli.group import examples
 from dama.cli.output import print_fields
@@ -81,7 +81,7 @@ async def _work(
         print_fields([*_what_runs(session, app, options), ("gateway", "".join(addresses))])
         if settings:
             echo(token_text(app, settings))
-        echo("\nCtrl-C stops it. From another terminal: dama ls, dama workers, dama run NAME")
+        echo("\nCtrl-C stops it. From another terminal: dama open, dama ls, dama run NAME")
         if not app.registry.tasks:
             echo('No task is there yet. In dama.toml: services = ["my_project"]')
 
@@ -92,7 +92,7 @@ async def _work(
             return await work_until_told(app, options, say)
         from dama.gateway.server import serving
 
-        async with serving(app, settings) as address:
+        async with serving(app, settings, pages(session)) as address:
             addresses.append(address)
             app.gateway_url = app.gateway_url or address
             return await work_until_told(app, options, say)

@@ -1,0 +1,167 @@
+"""Acts on contexts: each asks for a reason, which its event keeps with the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dama.errors import DamaError
+from dama.gateway.errors import RequestError
+from dama.operations import contexts
+from dama.pages.visit import LONGEST_ID, see
+from dama.store.errors import LifeCycleError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.responses import Response
+
+    from dama.app import App
+    from dama.pages.visit import Visit
+    from dama.store.rows import ContextRow
+
+MOST = 1000
+
+
+async def cancel(visit: Visit) -> Response:
+    """Cancel a context and what is below it."""
+    row = await visit.context("operator")
+    await contexts.cancel(visit.app, row.context_id, visit.by())
+    return see(f"/contexts/{row.context_id}")
+
+
+async def resume(visit: Visit) -> Response:
+    """Let a context continue."""
+    row = await visit.context("operator")
+    await contexts.resume(visit.app, row.context_id, visit.by(), here=False)
+    return see(f"/contexts/{row.context_id}")
+
+
+async def emit(visit: Visit) -> Response:
+    """Append an event: a signal, an approval."""
+    row = await visit.context("operator")
+    event: dict[str, Any] = {"type": visit.form.get("type", "").strip()}
+    if text := visit.form.get("payload", "").strip():
+        try:
+            event["payload"] = msgspec.json.decode(text)
+        except msgspec.MsgspecError as error:
+            raise RequestError(
+                "BAD_REQUEST",
+                f"The payload is not valid JSON: {error}.",
+                'Write, for instance, {"ok": true}.',
+            ) from error
+    await contexts.dispatch(visit.app, row.context_id, event, by=visit.by())
+    return see(f"/contexts/{row.context_id}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of an act on one of many.
+
+    Attributes:
+        context_id: Which.
+        task: Its task.
+        status: Before the act.
+        text: What the act does or has done to it, or why it does nothing.
+        is_done: Whether it does or has done it.
+    """
+
+    context_id: int
+    task: str | None
+    status: str | None
+    text: str
+    is_done: bool
+
+
+async def _resume(app: App, context_id: int, by: Mapping[str, Any]) -> None:
+    await contexts.resume(app, context_id, by, here=False)
+
+
+async def _cancel(app: App, context_id: int, by: Mapping[str, Any]) -> None:
+    await contexts.cancel(app, context_id, by)
+
+
+ACTS: Mapping[str, Callable[[App, int, Mapping[str, Any]], Awaitable[None]]] = {
+    "cancel": _cancel,
+    "resume": _resume,
+}
+
+
+async def of_many(visit: Visit) -> Response:
+    """An act on the chosen contexts: at first a preview of exactly these, then the act."""
+    act = visit.form.get("act", "")
+    if act not in ACTS:
+        raise RequestError(
+            "BAD_REQUEST", f"There is no act {act[:40]!r}.", f"It may be {', '.join(ACTS)}."
+        )
+    ids = _ids(visit)
+    is_confirmed = "confirmed" in visit.form
+    by = visit.by() if is_confirmed else {}
+    reports = [await _report(visit, act, each, by, is_confirmed=is_confirmed) for each in ids]
+    return visit.page("acts.html", act=act, reports=reports, is_confirmed=is_confirmed, most=MOST)
+
+
+async def _report(
+    visit: Visit, act: str, context_id: int, by: Mapping[str, Any], *, is_confirmed: bool
+) -> Report:
+    try:
+        row = await _permitted(visit, context_id)
+    except DamaError as error:
+        return Report(context_id, None, None, error.message, is_done=False)
+    problem = _problem(act, row)
+    if problem or not is_confirmed:
+        return Report(context_id, row.task, row.status, problem or _would(act), is_done=not problem)
+    try:
+        await ACTS[act](visit.app, context_id, by)
+    except LifeCycleError as error:  # it ended meanwhile
+        return Report(context_id, row.task, row.status, error.message, is_done=False)
+    return Report(context_id, row.task, row.status, _done(act), is_done=True)
+
+
+async def _permitted(visit: Visit, context_id: int) -> ContextRow:
+    row = await visit.app.store.context(context_id)
+    if visit.identity.services is None:
+        visit.demand("operator", "")
+    else:
+        visit.demand_task("operator", (await visit.app.store.context(row.root_context_id)).task)
+    return row
+
+
+def _problem(act: str, row: ContextRow) -> str:
+    """Why the act would do nothing to a context; empty when it would."""
+    if act == "cancel" and row.status != "OPEN":
+        return f"It has ended: {row.status}."
+    if act == "resume" and row.status == "DONE":
+        return "It is done."
+    if act == "resume" and row.run is not None:
+        return "It continues by itself."
+    return ""
+
+
+def _would(act: str) -> str:
+    return "It will be cancelled, with its subtasks." if act == "cancel" else "It will continue."
+
+
+def _done(act: str) -> str:
+    return "Cancelled." if act == "cancel" else "It continues."
+
+
+def _ids(visit: Visit) -> list[int]:
+    """The chosen contexts.
+
+    Raises:
+        RequestError: None are chosen, too many, or one is no id.
+    """
+    texts = visit.lists.get("context", [])
+    if not texts or len(texts) > MOST:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"{len(texts)} contexts are chosen; 1 to {MOST} can be.",
+            "Choose them in the list.",
+        )
+    ids = [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 20]  # noqa: PLR2004
+    if len(ids) < len(texts) or any(each >= LONGEST_ID for each in ids):
+        raise RequestError("BAD_REQUEST", "One of the chosen contexts is not the id of one.")
+    return sorted(set(ids))

@@ -1,0 +1,190 @@
+"""The page of a context: what it is, why it waits, and what it was at any of its events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from dama.beside import beside
+from dama.domain.event import ABSENT, StoredEvent
+from dama.domain.exact import encode, to_builtins
+from dama.domain.lifecycle import Lifecycle, lifecycle
+from dama.domain.slice import Slice, find_slice, slices
+from dama.errors import DamaError
+from dama.operations import contexts
+from dama.pages import files
+from dama.pages.difference import MOST_SHOWN, Change, changes
+from dama.pages.gantt import bars
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.responses import Response
+
+    from dama.pages.visit import Visit
+    from dama.store.rows import ContextRow
+
+EVENTS = 100
+CHILDREN = 50
+FAILED = 20
+TABS = ("events", "state", "tree", "log", "params", "artifacts")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The event that the page stands at.
+
+    Attributes:
+        version: Its place in the context.
+        last: How many events there are.
+        is_live: Whether it is the latest, and the page follows what comes.
+        event: Itself; None in a context without events.
+    """
+
+    version: int
+    last: int
+    is_live: bool
+    event: StoredEvent | None
+
+
+async def show(visit: Visit) -> Response:
+    """The header, and the tab that the address names."""
+    row = await visit.context()
+    moment = await _moment(visit, row)
+    at = None if moment.is_live or moment.event is None else moment.event.event_id
+    state = await _lifecycle(visit, row.context_id, at)
+    tab = visit.query.get("tab", "events")
+    tab = tab if tab in TABS else "events"
+    first = await contexts.events(visit.app, row.context_id, limit=1)
+    is_idle = row.run is not None and row.run.state != "running"
+    return visit.page(
+        "context.html",
+        row=row,
+        moment=moment,
+        life=state,
+        first=first.events[0] if first.events else None,
+        why=await contexts.why(visit.app, row.context_id) if is_idle else [],
+        ended=await contexts.outcome(visit.app, row.context_id),
+        absent=ABSENT,
+        tab=tab,
+        tabs=TABS,
+        kept={n: v for n, v in visit.query.items() if n in ("at", "slice", "tab")},
+        unpinned={n: v for n, v in visit.query.items() if n in ("slice", "tab")},
+        again=_again(first.events[0] if first.events else None),
+        **await _of_tab(visit, row, moment, tab),
+    )
+
+
+def _again(first: StoredEvent | None) -> dict[str, str]:
+    """The params of a context as the address of a form has them."""
+    payload = first.payload if first else None
+    if not isinstance(payload, Mapping):
+        return {}
+    params = cast("Mapping[str, Any]", payload)
+    return {
+        name: value if isinstance(value, str) else encode(value).decode()
+        for name, value in params.items()
+        if value is not None
+    }
+
+
+async def _moment(visit: Visit, row: ContextRow) -> Moment:
+    asked = visit.number("at")
+    version = min(asked, row.version) if asked else row.version
+    found = await contexts.events(
+        visit.app, row.context_id, after_version=max(version - 1, 0), limit=1
+    )
+    event = found.events[0] if found.events else None
+    return Moment(version, max(row.version, version), asked is None, event)
+
+
+async def _lifecycle(visit: Visit, context_id: int, at: int | None) -> Lifecycle:
+    state = await contexts.state(visit.app, context_id, lifecycle.name, at)
+    return state if isinstance(state, Lifecycle) else Lifecycle()
+
+
+async def _of_tab(visit: Visit, row: ContextRow, moment: Moment, tab: str) -> dict[str, Any]:
+    match tab:
+        case "events":
+            return await _events(visit, row, moment)
+        case "state":
+            return await _state(visit, row, moment)
+        case "tree":
+            return await _tree(visit, row)
+        case "log":
+            return await files.log_window(visit, row)
+        case "artifacts":
+            return await files.artifact_list(visit, row)
+        case _:
+            return {}
+
+
+async def _events(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any]:
+    """A window that ends with the chosen event, or with the one that the address names."""
+    end = visit.number("to") or moment.version
+    after = max(min(end, row.version) - EVENTS, 0)
+    found = await contexts.events(visit.app, row.context_id, after_version=after, limit=EVENTS)
+    return {
+        "events": list(reversed(found.events)),
+        "older": after or None,
+        "newer": min(end + EVENTS, row.version) if end < row.version else None,
+    }
+
+
+async def _state(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any]:
+    """The state in a slice at the chosen event, and what that event changed."""
+    name = visit.query.get("slice", lifecycle.name)
+    known = [lifecycle.name, *sorted(slices())]
+    state: Any = None
+    found: Sequence[Change] = ()
+    problem = ""
+    if moment.event is not None:
+        try:
+            state = await _shown_state(visit, row.context_id, name, moment.event.event_id)
+            before = None
+            if moment.version > 1:
+                page = await contexts.events(
+                    visit.app, row.context_id, after_version=moment.version - 2, limit=1
+                )
+                before = await _shown_state(visit, row.context_id, name, page.events[0].event_id)
+            found = await beside(state, _changes, before, state)
+        except DamaError as error:
+            problem = error.message
+    return {
+        "slices": known,
+        "slice": name,
+        "state": state,
+        "changes": found[:MOST_SHOWN],
+        "more_changes": len(found) > MOST_SHOWN,
+        "problem": problem,
+    }
+
+
+async def _shown_state(visit: Visit, context_id: int, name: str, at: int) -> Any:
+    slice_: Slice[Any] = lifecycle if name == lifecycle.name else find_slice(name)
+    state = await contexts.state(visit.app, context_id, slice_, at)
+    return to_builtins(slice_.encode_state(state), str)
+
+
+def _changes(before: Any, after: Any) -> list[Change]:
+    return list(islice(changes(before, after), MOST_SHOWN + 1))
+
+
+async def _tree(visit: Visit, row: ContextRow) -> dict[str, Any]:
+    """Where it hangs, and a window of what it has started, the failed first."""
+    parents: list[ContextRow] = []
+    above = row.parent_id
+    while above is not None and len(parents) < CHILDREN:
+        parents.insert(0, await visit.app.store.context(above))
+        above = parents[0].parent_id
+    after = visit.number("after") or 0
+    page = await contexts.children(visit.app, row.context_id, after=after, limit=CHILDREN)
+    failed = await contexts.children(visit.app, row.context_id, status="ERROR", limit=FAILED)
+    return {
+        "parents": parents,
+        "children": page,
+        "failed": failed.contexts if not after else [],
+        "bars": bars([row, *page.contexts]),
+    }

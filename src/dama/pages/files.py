@@ -1,0 +1,164 @@
+"""Files of a context: windows of what its programs printed, and what they left."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from dama.errors import DamaError
+from dama.gateway import files as served
+from dama.operations import run_files
+from dama.pages.ansi import Part, parts
+from dama.programs.tail import collapsed, first_byte, read_range
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.responses import Response
+
+    from dama.pages.visit import Visit
+    from dama.store.rows import ContextRow
+
+WINDOW = 64 * 1024
+SEARCHED = 64 * 1024 * 1024
+LONGEST_SOUGHT = 200
+
+
+@dataclass(frozen=True)
+class LogWindow:
+    """A part of a log.
+
+    Attributes:
+        lines: In their last state, with their colours.
+        begin: The place of its first byte.
+        end: The place behind its last byte.
+        first: The place of the first byte that is still there.
+        size: The bytes that the log has had.
+    """
+
+    lines: list[list[Part]]
+    begin: int
+    end: int
+    first: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of a search.
+
+    Attributes:
+        at: The place of the line that has it; None when it was not found.
+        looked_to: How far the search looked.
+    """
+
+    at: int | None
+    looked_to: int
+
+
+async def log_window(visit: Visit, row: ContextRow) -> dict[str, Any]:
+    """The values of the tab of a context's log: a window around a byte, by default the end."""
+    try:
+        runs = await run_files.logs_of(visit.app, row.context_id)
+        run = await run_files.run_of(visit.app, row.context_id, visit.number("run"))
+    except DamaError as error:
+        return {"log": None, "problem": error, "messages": await _messages(visit, row)}
+    name = visit.query.get("stream") or ("stderr" if row.status == "ERROR" else "stdout")
+    path = run.stderr if name == "stderr" else run.stdout
+    sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
+    begin = visit.number("byte")
+    found = None
+    if sought:
+        found = await asyncio.to_thread(_search, path, sought, begin or 0)
+        begin = found.at
+    window = await asyncio.to_thread(_window, path, begin)
+    address = (
+        f"/contexts/{row.context_id}?{urlencode({'tab': 'log', 'stream': name, 'run': run.epoch})}"
+    )
+    return {
+        "log": window,
+        "problem": None,
+        "messages": [],
+        "runs": runs,
+        "epoch": run.epoch,
+        "stream": name,
+        "sought": sought,
+        "found": found,
+        "log_address": address,
+    }
+
+
+async def log(visit: Visit) -> Response:
+    """The log itself, to be kept as a file."""
+    row = await visit.context()
+    response = await served.log(visit.request, visit.app, row.context_id)
+    name = visit.query.get("stream", "stdout")
+    response.headers["Content-Disposition"] = f'attachment; filename="{row.context_id}.{name}.log"'
+    return response
+
+
+async def artifact_list(visit: Visit, row: ContextRow) -> dict[str, Any]:
+    """The values of the tab of a context's artifacts."""
+    try:
+        return {"artifacts": await served.artifacts(visit.app, row.context_id), "problem": None}
+    except DamaError as error:
+        return {"artifacts": [], "problem": error}
+
+
+async def artifact(visit: Visit) -> Response:
+    """One of the files that a program left, to be kept: it is never shown as a page of ours."""
+    row = await visit.context()
+    response = await served.artifact(visit.app, row.context_id, visit.parts["path"])
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    return response
+
+
+async def _messages(visit: Visit, row: ContextRow) -> list[str]:
+    """What a task in Python has logged: its latest lines."""
+    found: list[str] = []
+    async for line in run_files.lines_of(visit.app, row.context_id):
+        found.append(line)
+        del found[:-1000]
+    return found
+
+
+def _window(path: Path, begin: int | None) -> LogWindow:
+    """64 KiB from a place, from the begin of its line; without one, the last 64 KiB."""
+    size = path.stat().st_size if path.exists() else 0
+    if not size:
+        return LogWindow([], 0, 0, 0, 0)
+    first = first_byte(path)
+    is_end = begin is None
+    start = max(size - WINDOW if begin is None else min(begin, size), first)
+    data = b"".join(read_range(path, start, min(start + WINDOW, size)))
+    end = min(start + WINDOW, size)
+    if is_end and start > first:  # the line that it begins in is not whole
+        start += data.find(b"\n") + 1
+        data = data[data.find(b"\n") + 1 :]
+    elif end < size and b"\n" in data:
+        end = start + data.rfind(b"\n") + 1
+        data = data[: data.rfind(b"\n") + 1]
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    return LogWindow([parts(collapsed(line)) for line in lines], start, end, first, size)
+
+
+def _search(path: Path, sought: str, begin: int) -> Found:
+    """Look for a text from a place on, through 64 MiB at most."""
+    needle = sought.encode().lower()
+    size = path.stat().st_size if path.exists() else 0
+    at, rest = begin, b""
+    last = min(begin + SEARCHED, size)
+    for data in read_range(path, begin, last) if size else ():
+        block = (rest + data).lower()
+        place = block.find(needle)
+        start = at - len(rest)
+        if place >= 0:
+            line = block.rfind(b"\n", 0, place) + 1
+            return Found(start + line, start + place)
+        at += len(data)
+        rest = block[-max(len(needle) - 1, 0) :] if len(needle) > 1 else b""
+    return Found(None, last)

@@ -1,0 +1,76 @@
+"""Live: tells an open page that something changed, so that it asks for its parts again.
+
+At most twice a second, and nothing of what changed: the page reads that as it did before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response, StreamingResponse
+
+from dama.errors import DamaError
+from dama.gateway.streams import HEADERS, RETRY_MILLISECONDS
+from dama.store.rows import LogFilter
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from dama.domain.event import LoggedEvent
+    from dama.pages.visit import Visit
+
+REST_SECONDS = 0.5
+BEAT_SECONDS = 5.0
+
+
+async def follow(visit: Visit) -> Response:
+    """A stream of positions of the log: of a tree, or of all that is listed."""
+    context_id = visit.number("context")
+    root = None
+    if context_id is None:
+        visit.demand("viewer", visit.identity.services[0] if visit.identity.services else "")
+    else:
+        parts = {"context_id": str(context_id)}
+        root = (await visit.at(parts).context()).root_context_id
+    after = await visit.app.store.log.position()
+    return StreamingResponse(
+        _beats(visit, root, after), headers=HEADERS, media_type="text/event-stream"
+    )
+
+
+async def _beats(visit: Visit, root: int | None, after: int) -> AsyncIterator[bytes]:
+    yield f"retry: {RETRY_MILLISECONDS}\n\n".encode()
+    looked = monotonic()
+    try:
+        while True:
+            if monotonic() - looked >= BEAT_SECONDS:
+                if not await visit.is_known():
+                    yield b"event: gone\ndata: login\n\n"
+                    return
+                looked = monotonic()
+            try:
+                async with asyncio.timeout(BEAT_SECONDS):
+                    after = await _next(visit, root, after)
+            except TimeoutError:
+                yield b":\n\n"
+                continue
+            yield b"id: %d\nevent: changed\ndata: %d\n\n" % (after, after)
+            await asyncio.sleep(REST_SECONDS)
+    except DamaError:
+        return  # the database is away: the page says so, and comes again
+
+
+async def _next(visit: Visit, root: int | None, after: int) -> int:
+    """Wait for the next event; returns the newest position."""
+    log = visit.app.store.log
+    if root is None:
+        await log.wait(after + 1)
+        return await log.position()
+    source: AsyncGenerator[LoggedEvent] = log.subscribe(after, LogFilter(root=root))
+    try:
+        await anext(source)
+    finally:
+        await source.aclose()
+    return await log.position()

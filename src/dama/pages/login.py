@@ -1,0 +1,140 @@
+"""Login: a browser shows a token once, and gets a cookie for it."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from dama.gateway.access import ANYBODY
+from dama.gateway.errors import RequestError
+from dama.pages.visit import see
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from dama.app import App
+    from dama.gateway.settings import GatewaySettings
+    from dama.pages.visit import Visit
+    from dama.store.tokens import Identity
+
+TRIES, TRIES_SECONDS = 10, 60.0
+REMEMBER_SECONDS = 1.0
+REMEMBERED = 1000
+
+
+class Sessions:
+    """Says whose browser makes a request.
+
+    Args:
+        app: Where the sessions are.
+        settings: Whether any is needed.
+    """
+
+    def __init__(self, app: App, settings: GatewaySettings) -> None:
+        self._store = app.store.browser_sessions
+        self._settings = settings
+        self._known: dict[str, tuple[Identity, float]] = {}
+
+    def secret_of(self, request: Request) -> str:
+        """What the cookie of a request holds; empty when it has none."""
+        return request.cookies.get(cookie_name(request), "")
+
+    async def identify(self, request: Request) -> Identity | None:
+        """Who makes a request; None when the browser has to log in.
+
+        One that was found good is so for a second: of a revoked token no longer than that.
+        """
+        if not self._settings.needs_tokens:
+            return ANYBODY
+        secret = self.secret_of(request)
+        known = self._known.get(secret)
+        if known and known[1] > monotonic():
+            return known[0]
+        found = await self._store.find(secret) if secret else None
+        if found is None:
+            self._known.pop(secret, None)
+            return None
+        if len(self._known) >= REMEMBERED:
+            self._known.clear()
+        self._known[secret] = (found, monotonic() + REMEMBER_SECONDS)
+        return found
+
+    def forget(self, secret: str) -> None:
+        """Ask the database again at the next request."""
+        self._known.pop(secret, None)
+
+
+async def show(visit: Visit) -> Response:
+    """The form; a ticket of `dama open` in the address is as good as a token."""
+    if ticket := visit.query.get("ticket"):
+        secret = await visit.app.store.browser_sessions.redeem(ticket)
+        if secret:
+            return _begun(visit, secret)
+        return visit.page(
+            "login.html", next=_next(visit), problem="This address was used already, or is older "
+            "than a minute. `dama open` makes another one.", status=401,
+        )  # fmt: skip
+    return visit.page("login.html", next=_next(visit), problem="")
+
+
+async def begin(visit: Visit) -> Response:
+    """Begin a session with a token.
+
+    Raises:
+        RequestError: The token is not good, or there were too many tries.
+    """
+    client = visit.request.client.host if visit.request.client else ""
+    tokens = visit.app.store.tokens
+    count, left = await tokens.count_request(f"login {client}", TRIES_SECONDS)
+    if count > TRIES:
+        raise RequestError(
+            "RATE_LIMIT_EXCEEDED",
+            f"{TRIES} tries a minute are allowed.",
+            f"Try again in {max(round(left), 1)} s.",
+            data={"retry_after": max(round(left), 1)},
+        )
+    text = visit.form.get("token", "").strip()
+    if await tokens.find(text) is None:
+        raise RequestError(
+            "INVALID_TOKEN",
+            "The token is not valid: unknown, expired or revoked.",
+            "That of this user is in gateway.token of DAMA_HOME; `dama open` uses it.",
+        )
+    return _begun(visit, await visit.app.store.browser_sessions.add(text.split("_")[1]))
+
+
+async def end(visit: Visit) -> Response:
+    """End the session."""
+    await visit.app.store.browser_sessions.remove(visit.secret)
+    response = see("/login")
+    response.delete_cookie(cookie_name(visit.request))
+    return response
+
+
+def cookie_name(request: Request) -> str:
+    """Of the session: cookies know no ports, and two gateways of one host are two sites."""
+    if request.url.scheme == "https":
+        return "__Host-dama"
+    return f"dama-{request.url.port or 80}"
+
+
+def _begun(visit: Visit, secret: str) -> Response:
+    response = see(_next(visit))
+    is_secure = visit.request.url.scheme == "https"
+    response.set_cookie(
+        cookie_name(visit.request),
+        secret,
+        path="/",
+        secure=is_secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+def _next(visit: Visit) -> str:
+    """Where to go on: a path of this server, and nothing else that a browser takes for one."""
+    wanted = visit.form.get("next") or visit.query.get("next", "/")
+    is_path = wanted.startswith("/") and wanted.isprintable() and wanted.isascii()
+    return wanted if is_path and not wanted.startswith("//") and "\\" not in wanted else "/"

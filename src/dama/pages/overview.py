@@ -1,0 +1,41 @@
+"""Overview: what runs, what failed lately, what waits, what comes next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dama.operations import contexts, queues, schedules
+from dama.pages.contexts import service_of
+from dama.store.windows import ContextFilter
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from dama.pages.visit import Visit
+
+SHOWN = 10
+
+
+async def show(visit: Visit) -> Response:
+    """The first page."""
+    visit.demand("viewer", service_of(visit) or "")
+    app, service = visit.app, service_of(visit)
+    running = await contexts.all_of(
+        app, ContextFilter(service=service, state="running"), limit=SHOWN
+    )
+    failed = await contexts.all_of(app, ContextFilter(service=service, status="ERROR"), limit=SHOWN)
+    latest = await contexts.all_of(app, ContextFilter(service=service), limit=SHOWN)
+    is_for_all = visit.identity.services is None
+    rows = await schedules.all_of(app) if is_for_all else []
+    upcoming = sorted((row for row in rows if not row.paused), key=lambda row: row.next_at)
+    return visit.page(
+        "overview.html",
+        running=running,
+        failed=failed,
+        latest=latest,
+        queues=await queues.all_of(app) if is_for_all else [],
+        workers=[w for w in await queues.workers(app) if w.alive] if is_for_all else [],
+        upcoming=upcoming[:SHOWN],
+        paused=[row for row in rows if row.paused],
+        tasks=sorted(visit.app.registry.tasks),
+    )

@@ -1,0 +1,93 @@
+// Keys: single ones, never while something is filled in.
+
+import { pause } from "./live.js";
+import { step } from "./scrubber.js";
+
+let isGoing = false;
+
+/** Take keys. */
+export function listen() {
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const target = /** @type {Element} */ (event.target);
+    if (target.closest("input, select, textarea, [contenteditable]")) {
+      if (event.key === "Escape") /** @type {HTMLElement} */ (target).blur();
+      return;
+    }
+    if (act(event.key, target)) event.preventDefault();
+  });
+}
+
+/** @param {string} key @param {Element} target */
+function act(key, target) {
+  if (isGoing) {
+    isGoing = false;
+    return click(`[data-go="${CSS.escape(key)}"]`);
+  }
+  switch (key) {
+    case "g":
+      return (isGoing = true);
+    case "j":
+      return move(1);
+    case "k":
+      return move(-1);
+    case "Enter":
+      return target.closest("a, button, summary") ? false : click("tr.here a");
+    case "x":
+      return click("tr.here input[type=checkbox]");
+    case "/":
+      return focus(".filters input");
+    case "[":
+      return step("previous");
+    case "]":
+      return step("next");
+    case ".":
+      return step("live");
+    case "p":
+      pause();
+      return true;
+    case "y":
+      navigator.clipboard?.writeText(location.href);
+      return true;
+    case "?":
+      location.assign("/settings#keys");
+      return true;
+    case "c":
+      return click('[data-act="cancel"]');
+    case "r":
+      return click('[data-act="resume"]');
+    case "e":
+      return click('[data-act="emit"]');
+    default:
+      return /^[1-9]$/.test(key) && click(`[data-tab="${key}"]`);
+  }
+}
+
+/** @param {number} by */
+function move(by) {
+  const rows = [...document.querySelectorAll("tr[data-row]")];
+  if (!rows.length) return false;
+  const now = rows.findIndex((row) => row.classList.contains("here"));
+  const next = Math.min(Math.max(now + by, 0), rows.length - 1);
+  rows[now]?.classList.remove("here");
+  rows[next].classList.add("here");
+  rows[next].scrollIntoView({ block: "nearest" });
+  /** @type {HTMLElement | null} */ (rows[next].querySelector("a"))?.focus({ preventScroll: true });
+  return true;
+}
+
+/** @param {string} selector */
+function click(selector) {
+  const found = /** @type {HTMLElement | null} */ (document.querySelector(selector));
+  found?.click();
+  const form = found?.closest("details[open]")?.querySelector("form");
+  if (form) /** @type {HTMLElement | null} */ (form.querySelector("input:not([type=hidden])"))?.focus();
+  return Boolean(found);
+}
+
+/** @param {string} selector */
+function focus(selector) {
+  const found = /** @type {HTMLElement | null} */ (document.querySelector(selector));
+  found?.focus();
+  return Boolean(found);
+}

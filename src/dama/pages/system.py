@@ -1,0 +1,73 @@
+"""The system: workers, services, the log of all events, what the doctor finds, tokens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dama.domain.exact import to_builtins
+from dama.operations import health, queues
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+    from dama.pages.visit import Visit
+
+EVENTS = 100
+
+
+async def workers(visit: Visit) -> Response:
+    """Who performs what is queued."""
+    visit.demand("viewer", "workers")
+    rows = await queues.workers(visit.app)
+    rows.sort(key=lambda row: (not row.alive, row.host, row.pid))
+    return visit.page("workers.html", workers=rows)
+
+
+async def services(visit: Visit) -> Response:
+    """What the nodes of the cluster offer, as this one knows them."""
+    visit.demand("viewer", "$node")
+    nodes = to_builtins(await visit.broker.call("$node.list", {}), str)
+    actions = to_builtins(await visit.broker.call("$node.actions", {}), str)
+    return visit.page("services.html", nodes=nodes, actions=_by_service(actions))
+
+
+async def log(visit: Visit) -> Response:
+    """A window of the log, the newest events first."""
+    visit.demand("viewer", "events")
+    source = visit.app.store.log
+    last = await source.position()
+    end = min(visit.number("to") or last, last)
+    begin = max(end - EVENTS, 0)
+    page = await source.read(begin, limit=EVENTS)
+    return visit.page(
+        "log.html",
+        events=list(reversed(page.events)),
+        last=last,
+        end=end,
+        newest="to" not in visit.query,
+        older=begin or None,
+        newer=min(end + EVENTS, last) if end < last else None,
+        subscriptions=await source.subscriptions(),
+        parked=await source.parked(),
+    )
+
+
+async def doctor(visit: Visit) -> Response:
+    """What `dama doctor` says."""
+    visit.demand("viewer", "")
+    findings = await health.examine(visit.app, visit.config)
+    order = {"fail": 0, "warn": 1, "ok": 2}
+    return visit.page("doctor.html", findings=sorted(findings, key=lambda each: order[each.level]))
+
+
+async def tokens(visit: Visit) -> Response:
+    """Who may call; no secret is among it."""
+    visit.demand("admin", "")
+    return visit.page("tokens.html", tokens=await visit.app.store.tokens.all())
+
+
+def _by_service(actions: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for action in sorted(actions, key=lambda each: each["name"]):
+        found.setdefault(action["name"].rpartition(".")[0], []).append(action)
+    return found

@@ -1,0 +1,212 @@
+"""The pages in a real browser: what only it can tell. Skipped, and said, where there is none."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright, expect
+
+from dama.domain.event import Event
+from dama.store import Start
+from tests.integration.served import ended, served
+
+FINDER = Path(__file__).parents[2] / "tools" / "browser"
+PATHS = (
+    "/", "/contexts", "/tasks", "/tasks/shop.double", "/schedules", "/queues", "/workers",
+    "/services", "/log", "/doctor", "/tokens", "/settings",
+)  # fmt: skip
+TABS = ("events", "state", "tree", "log", "params", "artifacts")
+PATIENCE = 30_000  # milliseconds
+
+expect.set_options(timeout=PATIENCE)
+
+
+def browser_path() -> str:
+    found = subprocess.run([FINDER], capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip("NO BROWSER: `tools/browser --install` installs one; the pages are not tried")
+    return found.stdout.strip()
+
+
+@asynccontextmanager
+async def opened(client, home, *, problems=True, **options):
+    """A page of a browser that has logged in; what goes wrong in it fails the test."""
+    found: list[str] = []
+    path = browser_path()
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        context = await browser.new_context(base_url=str(client.base_url), **options)
+        context.set_default_timeout(PATIENCE)
+        page = await context.new_page()
+        page.on("console", lambda m: found.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: found.append(str(error)))
+        await page.goto("/login")
+        await page.fill("[name=token]", (home / "gateway.token").read_text().strip())
+        await page.click("main button")
+        await page.wait_for_url("**/")
+        yield page
+        await browser.close()
+    assert not (problems and found)
+
+
+@pytest.fixture
+async def client(store, tmp_path):
+    async with served(store, tmp_path) as client:
+        yield client
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_page_is_well_made_in_both_themes(client, tmp_path, theme):
+    context_id = await ended(client, "shop.total", {"count": 3})
+    program = await ended(client, "shop.report")
+    paths = [
+        f"/contexts/{context_id}?tab=state&at=2",
+        f"/contexts/{program}?tab=log",
+        "/contexts",
+        "/tasks/shop.double",
+    ]
+    if theme == "light":  # the colours of all others are among those of these
+        paths += [*PATHS, *(f"/contexts/{context_id}?tab={tab}" for tab in TABS)]
+    found: list[str] = []
+    async with opened(client, tmp_path, color_scheme=theme) as page:
+        for path in paths:
+            await page.goto(path)
+            results = await Axe().run(page)
+            found += [
+                f"{path}: {each['id']}: {node['html'][:120]}"
+                for each in results.response["violations"]
+                for node in each["nodes"]
+            ]
+            width = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert width <= 0, path
+    assert not found, "\n".join(found)
+
+
+async def test_the_scrubber_moves_state_and_address_together(client, tmp_path, store):
+    context_id = await ended(client, "shop.total", {"count": 2})
+    last = (await store.context(context_id)).version
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}?tab=state")
+        await page.keyboard.press("[")
+        await expect(page.locator("#scrubber output")).to_contain_text(
+            f"event {last - 1} of {last}"
+        )
+        await expect(page.locator("#tab")).to_contain_text(f"What event {last - 1} changed")
+        await expect(page.locator("h1")).to_contain_text("open")
+        assert f"at={last - 1}" in page.url
+        await page.locator("#scrubber input[type=range]").fill("2")
+        await expect(page.locator("#tab")).to_contain_text("What event 2 changed")
+        await page.reload()
+        await expect(page.locator("#tab")).to_contain_text("What event 2 changed")
+        await page.keyboard.press(".")
+        await expect(page.locator("#scrubber output")).to_contain_text(f"event {last} of {last}")
+        await expect(page.locator("h1")).to_contain_text("done")
+
+
+async def test_a_page_follows_what_happens_and_stops_at_the_end(client, tmp_path, store):
+    started = await client.post("/api/tasks/shop.approval", json={"params": {}})
+    context_id = started.json()["context_id"]
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}")
+        await store.append(context_id, [Event("tick", {"n": 1})])
+        await expect(page.locator("#tab")).to_contain_text("tick")
+        await page.locator("#tab summary").first.click()  # what a person opened stays open
+        await store.append(context_id, [Event("tock", {"n": 2})])
+        await expect(page.locator("#tab")).to_contain_text("tock")
+        assert await page.locator("#tab details[open]").count() == 1
+        await store.append(context_id, [Event("approved", {"by": "ada"})])
+        await expect(page.locator("#head h1")).to_contain_text("done")
+        await expect(page).to_have_title("✓ {} shop.approval – dama".format(context_id))  # noqa: RUF001, UP032
+        assert await page.locator("[data-act=cancel]").count() == 0
+
+
+async def test_what_is_being_done_is_not_taken_away_by_news(client, tmp_path, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}")
+        await page.locator("[data-act=emit]").click()
+        await page.locator("[name=type]").fill("half-wri")
+        await store.append(context_id, [Event("tick")])
+        await page.wait_for_timeout(1500)
+        assert await page.locator("[name=type]").input_value() == "half-wri"
+        assert await page.evaluate("document.activeElement.name") == "type"
+
+
+async def test_a_task_is_started_found_and_cancelled_by_keys(client, tmp_path, store):
+    async with opened(client, tmp_path) as page:
+        await page.keyboard.press("g")
+        await page.keyboard.press("t")
+        await page.wait_for_url("**/tasks")
+        await page.goto("/tasks/shop.approval")
+        await page.locator("#reason").focus()
+        await page.keyboard.type("by keys")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/contexts/*")
+        context_id = int(page.url.rpartition("/")[2])
+        await page.keyboard.press("g")
+        await page.keyboard.press("c")
+        await page.wait_for_url("**/contexts")
+        await page.keyboard.press("j")
+        await page.keyboard.press("Enter")
+        await page.wait_for_url(f"**/contexts/{context_id}")
+        await page.keyboard.press("c")
+        await page.keyboard.type("no need")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#head h1")).to_contain_text("cancelled")
+    assert (await store.context(context_id)).status == "CANCELLED"
+
+
+async def test_keys_can_be_switched_off(client, tmp_path):
+    async with opened(client, tmp_path) as page:
+        await page.goto("/settings")
+        await page.select_option("#keys", "off")
+        await page.click("main form button")
+        await page.goto("/")
+        await page.keyboard.press("g")
+        await page.keyboard.press("t")
+        await page.wait_for_timeout(500)
+        assert page.url.endswith("/")
+
+
+async def test_without_javascript_tasks_are_started_seen_and_cancelled(client, tmp_path, store):
+    async with opened(client, tmp_path, java_script_enabled=False) as page:
+        await page.goto("/tasks/shop.approval")
+        await page.fill("#reason", "no script")
+        await page.click("form.fields > button")
+        await page.wait_for_url("**/contexts/*")
+        context_id = int(page.url.rpartition("/")[2])
+        await page.goto("/contexts")
+        await page.click(f"#c{context_id} a")
+        await page.click("[data-act=cancel]")
+        await page.fill(".act[open] [name=reason]", "enough")
+        await page.click(".act[open] button")
+        await expect(page.locator("#head h1")).to_contain_text("cancelled")
+    assert (await store.context(context_id)).status == "CANCELLED"
+
+
+async def test_a_gateway_that_is_away_is_said_and_comes_back(store, tmp_path):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(served(store, tmp_path, working=False))
+        port = first.base_url.port
+        async with opened(first, tmp_path, problems=False) as page:
+            await page.goto(f"/contexts/{context_id}")
+            await stack.aclose()
+            await expect(page.locator("#stale")).to_contain_text("not up to date")
+            await store.append(context_id, [Event("meanwhile")])
+            async with served(store, tmp_path, working=False, port=port, tokens=True):
+                await expect(page.locator("#tab")).to_contain_text("meanwhile")
+                await expect(page.locator("#stale")).to_be_hidden()
+
+
+async def test_a_bar_in_a_log_is_its_last_state_with_its_colour(client, tmp_path):
+    context_id = await ended(client, "shop.bar")
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}?tab=log&stream=stdout")
+        assert await page.locator("pre.log").inner_text() == "100 % <b>done</b>"
+        assert await page.locator("pre.log .ansi-green").inner_text() == "100 %"

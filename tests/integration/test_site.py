@@ -1,0 +1,372 @@
+"""The pages as a browser without JavaScript sees them: what is shown is true, and acts are done."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from dama.domain.event import Event
+from dama.domain.lifecycle import lifecycle
+from dama.domain.schedule import Schedule
+from dama.store import Start
+from tests.integration.browsing import Browser, Page
+from tests.integration.served import ended, served
+from tests.integration.test_site_security import browsers as browsers  # noqa: PLC0414 - a fixture
+
+HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
+
+
+@pytest.fixture
+async def client(store, tmp_path):
+    async with served(store, tmp_path) as client:
+        yield client
+
+
+@pytest.fixture
+async def browser(client, tmp_path):
+    browser = Browser(str(client.base_url))
+    page = await browser.login((tmp_path / "gateway.token").read_text())
+    assert (page.status, page.url.path) == (200, "/")
+    yield browser
+    await browser.client.aclose()
+
+
+@pytest.fixture
+async def idle(store, tmp_path):
+    """A browser of a gateway without a worker."""
+    async with served(store, tmp_path, working=False) as client:
+        browser = Browser(str(client.base_url))
+        await browser.login((tmp_path / "gateway.token").read_text())
+        yield browser
+        await browser.client.aclose()
+
+
+async def test_an_empty_installation_says_how_to_begin(idle):
+    page = await idle.get("/")
+    assert "Nothing has run yet" in page.text
+    assert "dama run TASK" in page.text
+    assert "none is alive" in page.text
+
+
+async def test_every_page_of_the_navigation_is_there(browser, client):
+    await ended(client, "shop.total", {"count": 2})
+    seen = {"/"}
+    waiting = [link for link in (await browser.get("/")).links if link.startswith("/")]
+    while waiting:
+        path = waiting.pop()
+        if path in seen or "/artifacts/" in path:
+            continue
+        seen.add(path)
+        page = await browser.get(path)
+        assert page.status == 200, (path, page.text)
+        assert len(page.source) < 100_000
+        waiting += [link for link in page.links if link.startswith("/")]
+    assert {"/contexts", "/tasks", "/schedules", "/queues", "/workers", "/log"} <= seen
+    assert {"/doctor", "/tokens", "/settings", "/services", "/tasks/shop.double"} <= seen
+
+
+async def test_a_context_shows_what_it_was_at_each_of_its_events(browser, client, store):
+    context_id = await ended(client, "shop.total", {"count": 2})
+    events = await store.events(context_id)
+    for event in events:
+        page = await browser.get(f"/contexts/{context_id}?tab=state&at={event.version}")
+        state = await store.state(context_id, lifecycle, event.event_id)
+        assert f'"status": "{state.status}"' in page.text
+        assert f"event {event.version} of {len(events)}: {event.type}" in page.text
+    assert '"OPEN" → "DONE"' in re.sub(r"\s+", " ", page.text)
+
+
+async def test_an_event_behind_the_last_is_the_last(browser, client):
+    context_id = await ended(client, "shop.double", {"n": 2})
+    page = await browser.get(f"/contexts/{context_id}?at=99999")
+    assert "shop.double:FINAL" in page.text
+
+
+async def test_a_context_of_many_events_is_shown_in_windows(idle, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1})])
+    for begin in range(0, 450, 150):
+        await store.append(context_id, [Event("tick", n) for n in range(begin, begin + 150)])
+    page = await idle.get(f"/contexts/{context_id}")
+    assert page.rows() == [f"e{version}" for version in range(451, 351, -1)]
+    seen = page.rows()
+    while older := [link for link in page.links if "to=" in link]:
+        page = await idle.get(older[-1])
+        new = [row for row in page.rows() if row not in seen]
+        if not new:
+            break
+        seen += new
+    assert seen == [f"e{version}" for version in range(451, 0, -1)]
+
+
+async def test_what_waits_says_why(idle, store):
+    await store.start([Start("shop.double", {"n": 1})])
+    page = await idle.get("/contexts")
+    assert "no worker" in page.text
+    page = await idle.get(
+        page.links[[link.startswith("/contexts/") for link in page.links].index(True)]
+    )
+    assert "No worker is alive." in page.text
+
+
+async def test_what_programs_and_payloads_hold_is_text(browser, client, store):
+    (context_id,) = await store.start(
+        [Start("shop.report", {"text": HOSTILE})],
+    )
+    await store.append(context_id, [Event(f"said {HOSTILE[:25]}", {"a": HOSTILE})])
+    for tab in ("events", "state", "params", "tree", "log", "artifacts"):
+        page = await browser.get(f"/contexts/{context_id}?tab={tab}")
+        assert "<script>alert" not in page.source, tab
+        assert "\x1b" not in page.source
+        assert "\u202e" not in page.source
+
+
+async def test_the_log_of_a_program_is_shown_with_colours_and_found_in(browser, client, store):
+    context_id = await ended(client, "shop.report")
+    page = await browser.get(f"/contexts/{context_id}?tab=log&stream=stdout")
+    assert "out\n" in page.text
+    page = await browser.get(f"/contexts/{context_id}?tab=log&stream=stderr&find=ERR")
+    assert "Found at byte 0" in page.text
+    page = await browser.get(f"/contexts/{context_id}?tab=log&find=nowhere")
+    assert "Not found up to byte" in page.text
+    answer = await browser.client.get(f"/contexts/{context_id}/log?stream=stdout")
+    assert (answer.text, answer.headers["content-disposition"]) == (
+        "out\n",
+        f'attachment; filename="{context_id}.stdout.log"',
+    )
+
+
+async def test_artifacts_are_kept_as_files_and_never_shown_as_pages(browser, client):
+    context_id = await ended(client, "shop.report")
+    page = await browser.get(f"/contexts/{context_id}?tab=artifacts")
+    (link,) = [link for link in page.links if "/artifacts/" in link]
+    answer = await browser.client.get(link)
+    assert answer.text == "data"
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.headers["content-security-policy"].startswith("sandbox")
+    outside = await browser.get(f"/contexts/{context_id}/artifacts/link")
+    assert outside.status == 404
+
+
+async def test_the_filters_of_the_list_are_those_of_the_action(browser, client, store):
+    await ended(client, "shop.total", {"count": 3})
+    await ended(client, "shop.double", {"n": 7})
+    await store.start([Start("shop.double", {"n": 8}, delay=3600)])
+    for query in (
+        "", "all=1", "status=DONE", "status=OPEN", "task=shop.double", "service=shop", "service=x",
+        "state=delayed", "params=n%3D7", "params=%7B%22n%22%3A7%7D", "since=1h", "until=1h",
+        "user=nobody", "queue=default&all=1",
+    ):  # fmt: skip
+        page = await browser.get(f"/contexts?{query}")
+        asked = dict(pair.split("=") for pair in query.split("&") if pair)
+        params = {k: v for k, v in asked.items() if k not in ("params", "since", "until", "all")}
+        params |= {"params": {"n": 7}} if "params" in asked else {}
+        params |= {"all": True} if "all" in asked else {}
+        params |= {"until": "2000-01-01T00:00:00Z"} if "until" in asked else {}
+        answer = await client.post("/api/contexts/list", json=params)
+        told = answer.json()["contexts"]
+        assert page.rows() == [f"c{each['context_id']}" for each in told], query
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ("status=GONE", "It may be OPEN, DONE, ERROR, CANCELLED"),
+        ("state=x", "It may be queued"),
+        ("since=yesterday", "Write how long ago"),
+        ("params=%5B1%5D", "Write month=7"),
+        ("before=x", "not a number"),
+        ("before=99999999999999999999", "not a number"),
+        ("worker=-1", "not a number"),
+    ],
+)
+async def test_a_filter_that_is_none_is_refused_in_words(idle, query, text):
+    page = await idle.get(f"/contexts?{query}")
+    assert page.status == 400
+    assert text in page.text
+
+
+async def test_the_list_is_read_on_by_keys(idle, store):
+    ids = await store.start([Start("shop.double", {"n": n}) for n in range(120)])
+    page, seen = await idle.get("/contexts"), []
+    while True:
+        seen += page.rows()
+        following = [link for link in page.links if "before=" in link]
+        if not following:
+            break
+        page = await idle.get(following[0])
+    assert seen == [f"c{each}" for each in sorted(ids, reverse=True)]
+
+
+async def test_a_form_starts_a_task_once_however_often_it_is_sent(browser, client, store):
+    form = (await browser.get("/tasks/shop.double")).form("/tasks/shop.double")
+    first = await browser.send(form, **{"param.n": "21", "reason": "a try"})
+    again = await browser.send(form, **{"param.n": "21", "reason": "a try"})
+    assert first.url.path == again.url.path
+    context_id = int(first.url.path.rpartition("/")[2])
+    assert (await client.get(f"/api/tasks/{context_id}/result")).json() == 42
+    (initial,) = await store.events(context_id, limit=1)
+    assert initial.meta["reason"] == "a try"
+    assert "@" in initial.meta["user"]
+
+
+async def test_what_does_not_fit_is_said_beside_its_field(browser, store):
+    form = (await browser.get("/tasks/shop.double")).form("/tasks/shop.double")
+    page = await browser.send(form, **{"param.n": "many", "reason": "a try"})
+    assert page.status == 422
+    assert "n should be a valid integer" in page.text
+    assert page.form("/tasks/shop.double").fields["param.n"] == "many"
+    page = await browser.send(form, **{"param.n": "1", "reason": "  "})
+    assert page.status == 400
+    assert "reason" in page.text
+    assert not (await store.windows.contexts(_any())).contexts
+
+
+async def test_acts_are_events_with_user_and_reason(browser, client, store):
+    started = await client.post("/api/tasks/shop.approval", json={"params": {}})
+    context_id = started.json()["context_id"]
+    page = await browser.get(f"/contexts/{context_id}")
+    emit = page.form(f"/contexts/{context_id}/emit")
+    page = await browser.send(emit, type="approved", payload='{"by": "ada"', reason="checked")
+    assert (page.status, "not valid JSON" in page.text) == (400, True)
+    page = await browser.send(emit, type="approved", payload='{"by": "ada"}', reason="checked")
+    assert page.status == 200
+    assert (await client.get(f"/api/tasks/{context_id}/result")).json() == {"by": "ada"}
+    (signal,) = [e for e in await store.events(context_id) if e.type == "approved"]
+    assert signal.meta["reason"] == "checked"
+
+
+async def test_a_context_is_cancelled_and_resumed(idle, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1})])
+    page = await idle.get(f"/contexts/{context_id}")
+    page = await idle.send(page.form(f"/contexts/{context_id}/cancel"), reason="no need")
+    assert "cancelled" in page.text
+    assert (await store.context(context_id)).status == "CANCELLED"
+    page = await idle.send(page.form(f"/contexts/{context_id}/resume"), reason="after all")
+    assert (await store.context(context_id)).status == "OPEN"
+    cancelled, resumed = (await store.events(context_id))[1:]
+    assert (cancelled.meta["reason"], resumed.meta["reason"]) == ("no need", "after all")
+
+
+async def test_many_are_cancelled_after_a_preview_of_exactly_these(idle, store):
+    ids = await store.start([Start("shop.double", {"n": n}) for n in range(5)])
+    page = await idle.get("/contexts")
+    token = page.form("/contexts/acts").fields["form_token"]
+    chosen = [str(each) for each in ids[:3]]
+    preview = await idle.post(
+        "/contexts/acts", {"form_token": token, "act": "cancel", "context": chosen}
+    )
+    assert "It will be cancelled" in preview.text
+    assert {(await store.context(each)).status for each in ids} == {"OPEN"}
+    await store.cancel([ids[0]], "by another", {})
+    (late,) = await store.start([Start("shop.double", {"n": 9})])
+    done = await idle.post(
+        "/contexts/acts",
+        {"form_token": token, "act": "cancel", "context": chosen, "confirmed": "1", "reason": "x"},
+    )
+    assert "It has ended: CANCELLED." in done.text
+    statuses = [(await store.context(each)).status for each in [*ids, late]]
+    assert statuses == ["CANCELLED"] * 3 + ["OPEN"] * 3
+
+
+async def test_queues_are_paused_limited_and_resumed(idle, store):
+    await store.start([Start("shop.double", {"n": 1}, queue="a/b c")])
+    page = await idle.get("/queues")
+    page = await idle.send(page.form("/queues/a%2Fb%20c/pause"), reason="maintenance")
+    assert "paused" in page.text
+    page = await idle.send(
+        page.form("/queues/a%2Fb%20c/limit"), concurrency="3", rate="0.5", reason="load"
+    )
+    assert page.status == 200
+    page = await idle.send(page.form("/queues/a%2Fb%20c/limit"), concurrency="x", reason="load")
+    assert (page.status, "not a number" in page.text) == (400, True)
+    (row,) = [row for row in await store.queue.queues() if row.queue == "a/b c"]
+    assert (row.paused, row.concurrency, row.rate) == (True, 3, 0.5)
+    page = await idle.get("/queues")
+    await idle.send(page.form("/queues/a%2Fb%20c/resume"), reason="done")
+    (row,) = [row for row in await store.queue.queues() if row.queue == "a/b c"]
+    assert not row.paused
+
+
+async def test_schedules_are_paused_and_backfilled_after_a_look(idle, store):
+    now = await store.now()
+    schedule = Schedule("nightly", "shop.double", "30 6 * * *", "Europe/Berlin", {"n": 1})
+    await store.schedules.add(schedule, next(schedule.firings(now)))
+    page = await idle.get("/schedules/nightly")
+    form = page.form("/schedules/nightly/backfill")
+    look = await idle.send(form, begin="2024-03-29", end="2024-04-01")
+    assert "4 firings" in look.text
+    assert not (await store.windows.contexts(_any())).contexts
+    await idle.send(form, begin="2024-03-29", end="2024-04-01", confirmed="1", reason="gap")
+    assert len((await store.windows.contexts(_any())).contexts) == 4
+    page = await idle.send(page.form("/schedules/nightly/pause"), reason="holiday")
+    assert "paused" in page.text
+
+
+async def test_times_have_their_zone_and_the_night_of_the_change_is_right(idle, store):
+    form = (await idle.get("/settings")).form("/settings")
+    await idle.send(form, zone="Europe/Berlin")
+    (context_id,) = await store.start([Start("shop.double", {"n": 2**53 + 1})])
+    page = await idle.get(f"/contexts/{context_id}?tab=params")
+    assert "Europe/Berlin" in page.text
+    assert re.search(r"\d\d:\d\d:\d\d CES?T", page.text)
+    assert str(2**53 + 1) in page.text
+    refused = await idle.send(form, zone="Nowhere/Else")
+    assert (refused.status, "no time zone" in refused.text) == (400, True)
+
+
+async def test_a_page_that_has_not_changed_is_not_sent_again(idle):
+    first = await idle.client.get("/settings")
+    again = await idle.client.get("/settings", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_what_is_not_there_is_a_page_with_the_way_on(idle):
+    for path, status in (
+        ("/contexts/99999", 404),
+        ("/contexts/9999999999999999999", 404),
+        ("/tasks/shop.nothing", 400),
+        ("/schedules/none", 404),
+    ):
+        page = await idle.get(path)
+        assert page.headers["content-type"].startswith("text/html")
+        assert page.status in (status, 404), path
+        assert "Request " in page.text
+
+
+async def test_the_stream_tells_of_changes_of_its_tree_only(idle, store):
+    mine, other = await store.start([Start("shop.double", {"n": n}) for n in (1, 2)])
+    async with idle.client.stream("GET", f"/~live?context={mine}") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.aiter_lines()
+        assert (await anext(lines)).startswith("retry:")
+        await store.append(other, [Event("tick")])
+        await store.append(mine, [Event("tick")])
+        found = [line async for line in _until(lines, "data:")]
+    assert found[-1].startswith("data:")
+    position = await store.log.position()
+    assert int(found[-1].partition(":")[2]) == position
+
+
+async def _until(lines, begin):
+    async for line in lines:
+        yield line
+        if line.startswith(begin):
+            return
+
+
+def _any():
+    from dama.store.windows import ContextFilter
+
+    return ContextFilter()
+
+
+def test_no_template_prints_what_is_not_escaped():
+    from importlib.resources import files
+
+    for template in files("dama.pages").joinpath("templates").iterdir():
+        text = template.read_text()
+        assert "|safe" not in text.replace(" ", ""), template.name
+        assert "autoescape" not in text, template.name
+        assert not re.search(r"\son\w+=|style=|<style|<script>", text), template.name
+    assert Page
