@@ -3,6 +3,7 @@
 import asyncio
 import getpass
 import json
+import os
 import re
 
 import pytest
@@ -32,6 +33,7 @@ READS = [
     (["schedule", "show", "nightly", "--json"], "schedules.get", {"name": "nightly"},
      "/api/schedules/nightly"),
     (["workers", "--json"], "workers.list", {}, "/api/workers"),
+    (["log", "status", "--json"], "log.status", {}, "/api/log"),
     (["tree", "{open}", "--json"], "contexts.tree", {"context_id": "{open}"},
      "/api/contexts/{open}/tree"),
     (["state", "{done}", "--json"], "contexts.state", {"context_id": "{done}"},
@@ -56,6 +58,17 @@ ERRORS = [
     (["emit", "{open}", "go", "--expect", "7"], "events.dispatch",
      {"context_id": "{open}", "event": {"type": "go"}, "expected": 7},
      ("POST", "/api/events/{open}", {"event": {"type": "go"}, "expected": 7})),
+    (["log", "resume", "mailer", "{open}"], "log.resume",
+     {"subscription": "mailer", "context_id": "{open}"},
+     ("POST", "/api/log/mailer/resume", {"context_id": "{open}"})),
+    (["scrub", "--all", "--env", "DAMA_NO_SUCH"], "upkeep.scrub",
+     {"env": "DAMA_NO_SUCH", "all": True},
+     ("POST", "/api/upkeep/scrub", {"env": "DAMA_NO_SUCH", "all": True})),
+    (["scrub", "--env", "DAMA_SHORT"], "upkeep.scrub", {"env": "DAMA_SHORT"},
+     ("POST", "/api/upkeep/scrub", {"env": "DAMA_SHORT"})),
+    (["scrub", "--all", "--env", "DAMA_SHORT"], "upkeep.scrub",
+     {"env": "DAMA_SHORT", "all": True},
+     ("POST", "/api/upkeep/scrub", {"env": "DAMA_SHORT", "all": True})),
     (["queue", "limit", "etl"], "queues.limit", {"queue": "etl"},
      ("POST", "/api/queues/etl/limit", {})),
     (["tree", "999"], "contexts.tree", {"context_id": 999},
@@ -104,6 +117,8 @@ async def doors(store, tmp_path, monkeypatch, database_url, capsys):
     """The three of them, on one database with an open and an ended context and a schedule."""
     monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
     monkeypatch.setenv("DAMA_HOME", str(tmp_path))
+    monkeypatch.setenv("DAMA_SHORT", "abc")
+    monkeypatch.setenv("DAMA_LEAKED", "hunter2-hunter2")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dama.toml").write_text('services = ["tests.integration.shop"]\n')
     still_open, done = await store.start([Start("shop.approval", {})] * 2)
@@ -303,6 +318,71 @@ async def test_a_host_is_cleaned_alike_by_each_door(doors):
     called = await doors.broker.call("upkeep.clean", {"dry_run": True})
     answer = await doors.request("POST", "/api/upkeep/clean", {"dry_run": True})
     assert json.loads(out) == called == answer.json() == {"runs": 0, "folders": 0, "bytes": 0}
+
+
+async def test_what_a_subscription_parked_is_resumed_alike_by_each_door(doors, store):
+    """Each lets a context of its own continue, and the subscription handles what it left."""
+    contexts = await store.start([Start("shop.approval", {})] * 3)
+    broken = True
+
+    async def handle(_connection, event):
+        if broken and event.context_id in contexts:
+            raise ValueError("no mail today")
+
+    subscription = store.log.subscription("mailer", handle)
+    await subscription.catch_up()
+    broken = False
+    out, err, code = await doors.command(
+        ["log", "resume", "mailer", str(contexts[0]), "--skip", "--json"]
+    )
+    assert code == 0, err
+    params = {"context_id": contexts[1], "skip": True}
+    called = await doors.broker.call("log.resume", {"subscription": "mailer", **params})
+    body = {"context_id": contexts[2], "skip": True}
+    answer = (await doors.request("POST", "/api/log/mailer/resume", body)).json()
+
+    documents = [json.loads(out), called, answer]
+    assert [each.pop("context_id") for each in documents] == contexts
+    assert len({each.pop("position") for each in documents}) == 3
+    assert documents == [{"subscription": "mailer"}] * 3
+    await subscription.catch_up()
+    assert await store.log.parked() == []
+
+
+async def test_the_installation_is_checked_alike_by_each_door(doors):
+    """What is found may differ from one moment to the next: not what is looked at, nor how bad."""
+    out, _, _ = await doors.command(["doctor", "--json"])
+    called = await doors.broker.call("upkeep.doctor", {})
+    answer = (await doors.request("GET", "/api/upkeep/doctor")).json()
+
+    def judged(findings):
+        return [(each["name"], each["level"]) for each in findings]
+
+    assert judged(json.loads(out)) == judged(called) == judged(answer)
+    assert called
+
+
+async def test_a_secret_is_struck_out_alike_by_each_door(doors, store):
+    """A variable names it, so that it is in no call; the act says who did it and why."""
+    leaks = [{"text": f"password {os.environ['DAMA_LEAKED']}"}] * 3
+    contexts = await store.start([Start("shop.approval", each) for each in leaks])
+    out, err, code = await doors.command(
+        ["scrub", str(contexts[0]), "--env", "DAMA_LEAKED", "--reason", "leaked", "--json"]
+    )
+    assert code == 0, err
+    params = {"env": "DAMA_LEAKED", "reason": "leaked"}
+    called = await doors.broker.call("upkeep.scrub", {**params, "context_id": contexts[1]})
+    body = {**params, "context_id": contexts[2]}
+    answer = (await doors.request("POST", "/api/upkeep/scrub", body)).json()
+
+    documents = [json.loads(out), called, answer]
+    acts = [each.pop("context_id") for each in documents]
+    assert documents[0] == documents[1] == documents[2]
+    assert len(set(acts)) == 3
+    for context in contexts:
+        assert (await store.events(context))[0].payload == {"text": "password ***"}
+    for act in acts:
+        assert (await store.events(act))[0].payload["reason"] == "leaked"
 
 
 async def acts(doors, store, verb):

@@ -1,4 +1,4 @@
-"""Health: whether all is well."""
+"""Health: what is wrong with an installation, and what to do about it."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ if TYPE_CHECKING:
     from dama.upkeep.doctor import Finding
 
 
-async def examine(app: App, config: Config) -> list[Finding]:
-    """Look whether the database, the queue, the workers and the log are well."""
+async def examine(app: App, config: Config | None = None) -> list[Finding]:
+    """Check the database, the queue, the workers, the log and the folder of dama's files."""
+    home = config.home if config else app.home
     health = await read_health(app.store.database)  # first: the next one places events
     last = await app.store.log.position()
     subscriptions = await app.store.log.subscriptions()
-    found = config.home.stat() if config.home.exists() else None
+    found = home.stat() if home.exists() else None
     return findings(
         Facts(
             health=health,
             log_position=last,
             now=datetime.now(UTC),
-            free_disk=_free_disk(config.home),
+            free_disk=_free_disk(home),
             hints=app.store.hints.arrive,
             behind=[(row.name, max(last - row.position, 0)) for row in subscriptions],
             parked=len(await app.store.log.parked()),
             circles=await app.store.queue.circles(),
             adrift=adrift(await directories_of(app.store, app.home)),
             kill_modes=await _kill_modes(app),
-            home=str(config.home),
+            home=str(home),
             home_mode=stat.S_IMODE(found.st_mode) if found else 0o700,
             is_own_home=found is None or found.st_uid == os.geteuid(),
         )

@@ -16,6 +16,7 @@ from dama.duty import Duty, DutyError, on_duty
 from dama.operations.ends import Ends
 from dama.shipped.bus import BusRights, guarded
 from dama.shipped.contexts import contexts_service, events_service
+from dama.shipped.log import log_service
 from dama.shipped.node_settings import node_table, read_bus_names, read_options
 from dama.shipped.operations import queues_service, schedules_service, workers_service
 from dama.shipped.tasks import tasks_service
@@ -148,6 +149,7 @@ def product_services(
         workers_service(app),
         archive_service(app),
         upkeep_service(app),
+        log_service(app),
     ]
     shipped = [service for service in made if service.name not in app.registry.services]
     return [guarded(service, app, rights) for service in shipped]

@@ -68,6 +68,7 @@ SHIPPED = (
     "workers",
     "archive",
     "upkeep",
+    "log",
 )
 _PREFIX = re.compile(r"[A-Za-z][A-Za-z0-9_-]*(\.[A-Za-z][A-Za-z0-9_-]*)*")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from dama.config.duration import parse_duration
 from dama.definitions.service import Service
-from dama.operations import archive, run_files
-from dama.shipped.documents import Id, document
+from dama.operations import archive, health, run_files, scrubbing
+from dama.shipped.documents import Id, document, starter
+from dama.upkeep.scrubbing import Where
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -72,6 +74,39 @@ def upkeep_service(app: App) -> Service:
             dry_run: Only say what would be removed.
         """
         return document(await run_files.clean(app, dry_run=dry_run))
+
+    @service.action(scope="viewer", timeout=0, rest="GET /doctor")
+    async def doctor(call: Call) -> Any:
+        """Check the database, the queue, the workers and the log, with what to do about them."""
+        return document(await health.examine(app))
+
+    @service.action(scope="admin", timeout=0, rest="POST /scrub")
+    async def scrub(
+        call: Call,
+        env: str,
+        context_id: Id | None = None,
+        *,
+        tree: bool = False,
+        all: bool = False,
+        reason: str = "",
+        dry_run: bool = False,
+    ) -> Any:
+        """Strike a secret out of all that is stored, and out of the files of this node's host.
+
+        The secret itself is in no call: it is a variable of this node.
+
+        Args:
+            env: The variable in the environment of this node that holds the secret.
+            context_id: Search this context only.
+            tree: The whole tree that the context is in.
+            all: The whole store.
+            reason: Why; kept with the act.
+            dry_run: Only say where it is.
+        """
+        scrubbing.check_where(context_id, tree=tree, everywhere=all)
+        secret = scrubbing.secret_named(env, os.environ)
+        where = Where(context_id, tree, reason)
+        return document(await scrubbing.scrub(app, secret, where, starter(call), dry_run=dry_run))
 
     return service
 

@@ -36,7 +36,7 @@ def doctor(session: Session, *, as_json: bool) -> int:
     async def look() -> Sequence[Finding]:
         try:
             async with session.app() as app:
-                return await health.examine(app, session.config())
+                return await health.examine(app)
         except SchemaError as error:  # nothing else can be asked of such a database
             return [Finding("schema", "fail", str(error), error.hint or "")]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dama.cli.session import Session
+    from dama.operations.log import LogStatus, Resumed
     from dama.store.rows import ParkedRow
 
 
@@ -32,29 +33,24 @@ def log() -> None:
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
     """Show the last position, how far each subscription is behind, and what is parked."""
-    import msgspec
+    from dama.operations import log as operations
 
-    async def read() -> tuple[int, list[Any], list[ParkedRow]]:
+    async def read() -> LogStatus:
         async with session.app() as app:
-            found = app.store.log
-            return await found.position(), await found.subscriptions(), await found.parked()
+            return await operations.status(app)
 
-    last, rows, parked = asyncio.run(read())
-    subscriptions = [
-        msgspec.to_builtins(row) | {"behind": max(last - row.position, 0)} for row in rows
-    ]
+    found = asyncio.run(read())
     if as_json:
-        print_json({"position": last, "subscriptions": subscriptions, "parked": parked})
+        print_json(found)
         return
-    print_fields([("position", last), ("subscriptions", len(rows))])
+    rows = found.subscriptions
+    print_fields([("position", found.position), ("subscriptions", len(rows))])
     if rows:
         echo()
         names = ["name", "position", "behind", "lanes", "parked"]
-        print_table(
-            ["subscription", *names[1:]], [[row[name] for name in names] for row in subscriptions]
-        )
-    if parked:
-        _print_parked(parked)
+        print_table(["subscription", *names[1:]], [[row[name] for name in names] for row in rows])
+    if found.parked:
+        _print_parked(found.parked)
 
 
 @log.command(
@@ -69,17 +65,18 @@ def resume(
     session: Session, subscription: str, context_id: int, *, skip: bool, as_json: bool
 ) -> None:
     """Let a parked context continue: its events are handled in order, from the one that failed."""
+    from dama.operations import log as operations
 
-    async def go_on() -> int:
+    async def resume_it() -> Resumed:
         async with session.app() as app:
-            return await app.store.log.resume(subscription, context_id, skip=skip)
+            return await operations.resume(app, subscription, context_id, skip=skip)
 
-    position = asyncio.run(go_on())
+    done = asyncio.run(resume_it())
     if as_json:
-        print_json({"subscription": subscription, "context_id": context_id, "position": position})
+        print_json(done)
         return
     how = "after" if skip else "at"
-    echo_line(f"{subscription} continues with context {context_id} {how} position {position}.")
+    echo_line(f"{subscription} continues with context {context_id} {how} position {done.position}.")
 
 
 def _print_parked(parked: Sequence[ParkedRow]) -> None:

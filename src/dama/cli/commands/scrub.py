@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 import sys
 from pathlib import Path
@@ -18,8 +17,7 @@ from dama.errors import UsageError
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
-    from dama.domain.secrets import Secrets
-    from dama.upkeep.scrubbing import Scrubbed, Where
+    from dama.upkeep.scrubbing import Scrubbed
 
 
 @click.command(
@@ -57,45 +55,29 @@ def scrub(
     act is kept in a context of its own. Only the owner of the tables may. Workers may live; run it
     on each host, and once more when all that had the secret has ended. Backups are not changed.
     """
+    from dama.operations import scrubbing
+    from dama.operations.who import person
     from dama.upkeep.scrubbing import Where
 
-    if (context is None) != everywhere or (tree and everywhere):
-        raise UsageError("What is to be searched?", "Give a CONTEXT, with --tree or not, or --all.")
-    secrets = _secrets(env, file)
-    done = asyncio.run(_scrub(session, secrets, Where(context, tree, reason), dry_run=dry_run))
+    async def strike(secret: str, where: Where) -> Scrubbed:
+        async with session.app() as app:
+            return await scrubbing.scrub(app, secret, where, person(), dry_run=dry_run)
+
+    scrubbing.check_where(context, tree=tree, everywhere=everywhere)
+    done = asyncio.run(strike(_value(env, file), Where(context, tree, reason)))
     if as_json:
         print_json(done)
     else:
         _print(done, dry_run=dry_run)
 
 
-async def _scrub(session: Session, secrets: Secrets, where: Where, *, dry_run: bool) -> Scrubbed:
-    from dama.upkeep.scrubbing import scrub as scrub_all
-
-    async with session.app() as app:
-        by = getpass.getuser()
-        return await scrub_all(app.store, app.home, secrets, where, by=by, dry_run=dry_run)
-
-
-def _secrets(env: str | None, file: Path | None) -> Secrets:
-    from dama.domain.secrets import SHORTEST, Secrets
-
-    value = _value(env, file).removesuffix("\n").removesuffix("\r")
-    if len(value) < SHORTEST:
-        raise UsageError(
-            f"The secret has {len(value)} characters; at least {SHORTEST} are expected.",
-            "A shorter one is part of many texts, which could not be read any more.",
-        )
-    return Secrets([value])
-
-
 def _value(env: str | None, file: Path | None) -> str:
+    from dama.operations.scrubbing import secret_named
+
     if env is not None and file is not None:
         raise UsageError("--env and --file both name the secret.", "Give one of them.")
     if env is not None:
-        if env not in os.environ:
-            raise UsageError(f"There is no variable {env} in the environment.", "Export it first.")
-        return os.environ[env]
+        return secret_named(env, os.environ)
     if file is not None:
         try:
             return file.read_text(encoding="utf-8")

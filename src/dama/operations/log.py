@@ -1,0 +1,64 @@
+"""The log of all events: who reads it, how far they are, and what they could not handle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dama.store.rows import ParkedRow
+
+if TYPE_CHECKING:
+    from dama.app import App
+
+
+@dataclass(frozen=True)
+class LogStatus:
+    """How far the log is, and its durable subscriptions.
+
+    Attributes:
+        position: Of the last event.
+        subscriptions: Each with its row and `behind`, the number of events that it has yet to see.
+        parked: Contexts that wait because an event of theirs could not be handled.
+    """
+
+    position: int
+    subscriptions: Sequence[dict[str, Any]]
+    parked: Sequence[ParkedRow]
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A parked context that continues.
+
+    Attributes:
+        subscription: The name of the subscription.
+        context_id: The context.
+        position: Of the event that could not be handled.
+    """
+
+    subscription: str
+    context_id: int
+    position: int
+
+
+async def status(app: App) -> LogStatus:
+    """The last position, how far each subscription is behind, and what is parked."""
+    log = app.store.log
+    last, rows = await log.position(), await log.subscriptions()
+    subscriptions = [
+        msgspec.to_builtins(row) | {"behind": max(last - row.position, 0)} for row in rows
+    ]
+    return LogStatus(last, subscriptions, await log.parked())
+
+
+async def resume(app: App, subscription: str, context_id: int, *, skip: bool = False) -> Resumed:
+    """Let a parked context continue, from the event that failed or after it.
+
+    Raises:
+        NotParkedError: The subscription has not parked the context.
+    """
+    position = await app.store.log.resume(subscription, context_id, skip=skip)
+    return Resumed(subscription, context_id, position)

@@ -1,0 +1,37 @@
+"""The service `log`: who reads all events, and what they could not handle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dama.definitions.service import Service
+from dama.operations import log
+from dama.shipped.documents import Id, document, permit_context
+
+if TYPE_CHECKING:
+    from dama.app import App
+    from dama.broker.call import Call
+
+
+def log_service(app: App) -> Service:
+    """Make the service `log`."""
+    service = Service("log", description="Show how far subscriptions are, and resume them.")
+
+    @service.action(scope="viewer", rest="GET /")
+    async def status(call: Call) -> Any:
+        """Show the last position, how far each subscription is behind, and what is parked."""
+        return document(await log.status(app))
+
+    @service.action(scope="operator", rest="POST /:subscription/resume")
+    async def resume(call: Call, subscription: str, context_id: Id, *, skip: bool = False) -> Any:
+        """Let a parked context continue: its events are handled in order, from the one that failed.
+
+        Args:
+            subscription: The name of the subscription.
+            context_id: The context.
+            skip: Leave out the event that could not be handled.
+        """
+        await permit_context(app, call, context_id)
+        return document(await log.resume(app, subscription, context_id, skip=skip))
+
+    return service
