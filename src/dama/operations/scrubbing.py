@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dama.domain.reserved import name_of
 from dama.domain.secrets import SHORTEST, Secrets
 from dama.errors import UsageError
-from dama.operations.who import name_of
 from dama.upkeep import scrubbing
 
 if TYPE_CHECKING:
