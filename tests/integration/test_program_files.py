@@ -167,16 +167,25 @@ async def test_what_stands_in_the_place_of_its_files_blocks_nobody(bench, replac
     assert starts.read_text() == "\n"
 
 
-@pytest.mark.parametrize("is_followed", [True, False])
-async def test_a_program_is_ended_though_the_files_of_all_runs_were_removed(bench, is_followed):
-    """Nothing on the disk says that it is there."""
-    script = "trap '' TERM; echo up; sleep 600 & sleep 600"
+@pytest.mark.parametrize("is_shim_killed", [True, False], ids=["without shim", "with shim"])
+@pytest.mark.parametrize("is_followed", [True, False], ids=["followed", "found"])
+async def test_a_program_is_ended_though_the_files_of_all_runs_were_removed(
+    bench, is_followed, is_shim_killed
+):
+    """Nothing on the disk says that it is there, nor what its grace was."""
+    trap = "" if is_shim_killed else "trap '' TERM; "
+    script = f"{trap}echo up; sleep 600 & sleep 600"
     context = await bench.start(bench.declare("bare", script, grace=0.2))
     async with bench.worker():
         directory = await bench.running(context)
         await until(directory.stdout.read_text)
         family = members_of(directory.path)
+        shim = directory.shim()
         shutil.rmtree(directory.path.parents[1])
+        if is_shim_killed:
+            os.kill(shim, signal.SIGKILL)
+            await until(lambda: process_start(shim) is None)
+            family.discard(shim)
         if is_followed:
             await bench.store.cancel([context], "enough", {})
             await until(lambda: not any(map(process_start, family)))
@@ -184,3 +193,23 @@ async def test_a_program_is_ended_though_the_files_of_all_runs_were_removed(benc
     async with bench.worker():
         await bench.store.cancel([context], "enough", {})
         await until(lambda: not any(map(process_start, family)))
+
+
+async def test_without_shim_and_files_a_program_is_not_started_again(bench):
+    """It is followed while it lives, and lost when it has ended; its retries decide then."""
+    starts, gate = bench.folder / "starts", bench.folder / "gate"
+    script = f"echo >> {starts}; until [ -e {gate} ]; do sleep 0.05; done"
+    context = await bench.start(bench.declare("bare", script, retries=1, backoff=0.01))
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until(starts.exists)
+        shim, pid = directory.shim(), directory.pid()
+    shutil.rmtree(directory.path.parents[1])
+    os.kill(shim, signal.SIGKILL)
+    async with bench.worker():
+        await until(lambda: process_start(shim) is None)
+        assert process_start(pid) is not None
+        assert starts.read_text() == "\n"
+        gate.touch()
+        assert (await bench.ended(context)).status == "DONE"
+    assert starts.read_text() == "\n" * 2

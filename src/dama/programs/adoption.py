@@ -112,6 +112,8 @@ async def end(directory: RunDirectory) -> set[int]:
             known |= await asyncio.to_thread(members_of, directory.path) - {shim}
             _signal(shim, signal.SIGKILL)
             return await _end_members(directory, known)
+        if not directory.is_held():
+            break  # its files are gone, and so is its shim
         await clock.sleep(POLL_SECONDS)  # it is about to start
     return await _end_members(directory, known) if state is not State.ENDED else set()
 

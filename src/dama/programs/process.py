@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import secrets
 import time
 from contextlib import suppress
@@ -98,9 +99,11 @@ def members_of(folder: Path) -> set[int]:
     They know where its events go, are in the session that its shim began, or descend from one that
     is; a shim holds the lock. What hides from all of this is known to a living shim alone.
     """
-    mark = b"\0DAMA_EVENTS=" + os.fsencode(folder / "events") + b"\0"
+    mark = os.fsencode(folder / "events")
     stats = {pid: stat for pid in _pids() if lives(stat := _stat(pid))}
-    roots = {pid for pid in stats if _is_marked(pid, mark) or _is_shim(pid, folder)}
+    roots = {
+        pid for pid in stats if _variable(pid, b"DAMA_EVENTS") == mark or _is_shim(pid, folder)
+    }
     return _below(roots, stats)
 
 
@@ -110,12 +113,15 @@ def shims_of(folder: Path) -> set[int]:
 
 
 def runs_below(folder: Path) -> set[Path]:
-    """The folders of runs whose shims live, also when somebody removed them all."""
+    """The folders of runs whose shims or programs live, also when somebody removed them all."""
+    inside = os.fsencode(folder) + b"/"
     found: set[Path] = set()
     for pid in _pids():
         with suppress(OSError):
             *_, copy, run, _ = [b"", b"", *Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
-            if copy == run + b"/shim.py" and run.startswith(os.fsencode(folder) + b"/"):
+            if copy != run + b"/shim.py":
+                run = _variable(pid, b"DAMA_EVENTS").removesuffix(b"/events")
+            if run.startswith(inside) and re.fullmatch(rb"\d+/\d+", run[len(inside) :]):
                 found.add(Path(os.fsdecode(run)))
     return found
 
@@ -159,10 +165,14 @@ def _stat(pid: int) -> list[str]:
     return []
 
 
-def _is_marked(pid: int, mark: bytes) -> bool:
+def _variable(pid: int, name: bytes) -> bytes:
+    """What a process was started with; empty when that is nothing, or another user's."""
     with suppress(OSError):
-        return mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
-    return False
+        _, _, rest = (b"\0" + Path(f"/proc/{pid}/environ").read_bytes()).partition(
+            b"\0" + name + b"="
+        )
+        return rest.partition(b"\0")[0]
+    return b""
 
 
 def _is_shim(pid: int, folder: Path) -> bool:
