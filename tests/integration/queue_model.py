@@ -136,9 +136,10 @@ class Model:
         if worker not in self.workers:
             return False
         lapsed, self.workers[worker] = self.workers[worker], False
-        if not lapsed:
-            for dead in [each for each, is_dead in self.workers.items() if is_dead]:
-                self.release(dead)
+        if lapsed:
+            return True  # it may have been an outage: everybody has a second to come back
+        for dead in [each for each, is_dead in self.workers.items() if is_dead]:
+            self.release(dead)
         self.uphold()
         return True
 

@@ -9,11 +9,13 @@ import math
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 
 import psycopg
 import pytest
 
 from dama.store.errors import InvalidValueError
+from dama.store.renewal import Renewer
 from dama.store.statements import statement
 
 SCHEMA = "_data_manager_admin"
@@ -547,3 +549,39 @@ def test_a_start_with_keys_locks_its_parent_before_them(here, other, third):
 
     assert len(found) == 1
     assert rows(here, DEADLOCKS) == [(0,)]
+
+
+def test_a_start_that_was_made_already_locks_its_context_before_its_key(here, other, third):
+    """It waits for whoever writes to the context; that one waits for the key when it ends it."""
+    limited = {"idempotency_key": "i", "limit_key": "k", "key_limit": 1}
+    first = start(here, **limited)
+
+    with open_transaction(here):
+        rows(here, "SELECT $S.lock_keys('{k}')")
+        again = other.begin(lambda connection: start(connection, **limited))
+        cancelling = third.begin(cancel, first)
+
+    assert again.result(PATIENCE) == first
+    assert cancelling.result(PATIENCE) == {first}
+    assert rows(here, DEADLOCKS) == [(0,)]
+
+
+async def test_after_an_outage_nobody_is_buried_by_who_comes_back_first(store, here):
+    """Every lease has lapsed then; something is due, so a second renewal follows the first."""
+    first, second = register(here, "h"), register(here, "h")
+    rows(here, "UPDATE $S.worker SET lease_until = now() - interval '1 minute' RETURNING 1")
+    late = start(here, delay=0)
+    renewing = {
+        "worker_id": first, "held": [], "queues": ["default"], "tasks": ["c.t"], "offered": [],
+        "scheduled": [], "lease": timedelta(minutes=1),
+    }  # fmt: skip
+    renewer = Renewer(store.database, lambda: renewing)
+
+    renewer.renew()
+
+    query = "SELECT worker_id FROM $S.worker ORDER BY 1"
+    assert rows(here, query) == [(first,), (second,)]
+    renewer.renew()
+    assert rows(here, query) == [(first,)]
+    assert rows(here, "SELECT state FROM $S.run_queue WHERE context_id = %s", late) == [("queued",)]
+    renewer.close()

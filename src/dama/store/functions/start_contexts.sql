@@ -184,9 +184,15 @@ BEGIN
   END IF;
 
   keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ? 'limit_key');
-  -- Its SPAWNED comes last, but whoever waits for a key of any kind must have the parent before.
+  -- The SPAWNED of the parent comes last, and the INSERT of a start that was made already waits for whoever
+  -- writes to its context; but whoever waits for a key of any kind must have these contexts before.
   IF keys <> '{}' OR spawned IS NOT NULL THEN
-    PERFORM FROM _data_manager_admin.etl_context c WHERE c.context_id = parent FOR NO KEY UPDATE;
+    PERFORM FROM _data_manager_admin.etl_context c
+      WHERE c.context_id = ANY (parent || ARRAY(
+        SELECT k.context_id FROM jsonb_array_elements(batch) t (i)
+          JOIN _data_manager_admin.etl_context k ON k.task = t.i ->> 'task' AND k.idempotency_key = t.i ->> 'idempotency_key'
+          WHERE k.idempotency_key IS NOT NULL))
+      ORDER BY c.context_id FOR NO KEY UPDATE;
   END IF;
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.lock_keys(keys);

@@ -141,7 +141,8 @@ $$;
 -- renew_lease: a worker lives. It waits for nobody: while somebody has its row locked, nobody can bury it
 -- either, so it needs no later lease.
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
--- every lease has, and nobody is dead.
+-- every lease has, and nobody is dead. Until its next renewal in a second it leaves upkeep alone as well,
+-- for another renewal follows at once where something is due.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
 --        or claimed by another; NULL when it was presumed dead itself. work: something is queued
 --        for it. next_due: seconds until uphold() has something to do; NULL when never. next_firing:
@@ -187,7 +188,8 @@ BEGIN
       OR EXISTS (SELECT FROM _data_manager_admin.run_queue q
                    WHERE q.host = here AND q.state = 'queued' AND root IS NULL
                      AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),
-    CASE WHEN EXISTS (SELECT FROM _data_manager_admin.ending_tree)
+    CASE WHEN before <= moment THEN 1
+         WHEN EXISTS (SELECT FROM _data_manager_admin.ending_tree)
            OR EXISTS (SELECT FROM _data_manager_admin.key_with_room)
            OR EXISTS (SELECT _data_manager_admin.gone_workers()) THEN 0
          ELSE (SELECT extract(epoch FROM least(
