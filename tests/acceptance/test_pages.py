@@ -57,6 +57,10 @@ TASKS = """from dama import Service, Task
 etl = Service("cursors")
 fetch = insert = None
 """
+CLEANING = """from dama import Service, Task
+etl = Service("etl")
+def drop_table(connection, table): ...
+"""
 BODY = Only("the body of a task, in names of the reader's")
 
 MOVES = "test_moves.py has it, with servers of its own"
@@ -76,12 +80,14 @@ PAGES = {
         left_out={"activate": "the environment is there", "DAMA_HOME": "the tests have a server"},
         shown="dama",
     ),
+    "docs/concepts/tasks.md": Page(keeps=(Run(CLEANING),)),
     "docs/concepts/architecture.md": Page(others={"": "a drawing"}),
     "docs/concepts/security.md": Page(
         files=SMALL_PROJECT | {"secret.txt": "old word\n"},
         before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
         changes=NUMBER,
     ),
+    "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/approvals.md": Page(
         files=REAL_PROJECT,
         changes=NUMBER,

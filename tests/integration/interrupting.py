@@ -1,6 +1,6 @@
 """Workers that are killed or stopped again and again, until contexts have ended.
 
-python interrupting.py URL SEED ROUNDS CONTEXT...
+python interrupting.py MODULE SERVICE URL SEED ROUNDS CONTEXT...
 
 This process has loaded everything and forks for each worker, which it kills with SIGKILL, or stops
 with SIGTERM, once the database shows so many more events. After so many rounds one goes to the end.
@@ -11,15 +11,16 @@ import os
 import signal
 import sys
 import time
+from importlib import import_module
 from random import Random
 
 import psycopg
 
+from dama import Service
 from dama.definitions.registry import Registry
 from dama.signals import on_signals
 from dama.store import Store
 from dama.worker.worker import Worker
-from tests.integration.random_programs import programs
 
 NEWS = """
     SELECT count(*) FROM _data_manager_admin.event_store_prototype
@@ -38,22 +39,22 @@ OPEN = """
 """
 
 
-async def work(url: str, park_after: float) -> None:
+async def work(service: Service, url: str, park_after: float) -> None:
     """Until a signal comes."""
     ended = asyncio.Event()
     on_signals((signal.SIGTERM,), ended.set)
     async with Store.opened(url) as store:
-        worker = Worker(store, Registry([programs]), park_after=park_after, slots=50)
+        worker = Worker(store, Registry([service]), park_after=park_after, slots=50)
         async with worker.working():
             await ended.wait()
 
 
-def fork(url: str, park_after: float) -> int:
+def fork(service: Service, url: str, park_after: float) -> int:
     """A worker; its process."""
     pid = os.fork()
     if pid == 0:
         try:
-            asyncio.run(work(url, park_after))
+            asyncio.run(work(service, url, park_after))
         finally:
             os._exit(0)
     return pid
@@ -70,7 +71,7 @@ def end(pid: int, number: int) -> None:
         time.sleep(0.002)
 
 
-def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
+def interrupt(service: Service, url: str, seed: int, rounds: int, contexts: list[int]) -> None:
     random = Random(seed)
     with psycopg.connect(url, autocommit=True) as connection:
 
@@ -80,7 +81,7 @@ def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
         while number(OPEN, contexts):
             rounds -= 1
             until = number(NEWS) + random.choice((1, 1, 2, 3, 5)) if rounds > 0 else 10**9
-            pid = fork(url, random.choice((0, 0, 60)))
+            pid = fork(service, url, random.choice((0, 0, 60)))
             begun = time.monotonic()
             while number(NEWS) < until and number(OPEN, contexts):
                 time.sleep(0.002)
@@ -94,4 +95,6 @@ def interrupt(url: str, seed: int, rounds: int, contexts: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    interrupt(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), [int(c) for c in sys.argv[4:]])
+    _, module, name, url, seed, rounds, *contexts = sys.argv
+    service = getattr(import_module(module), name)
+    interrupt(service, url, int(seed), int(rounds), [int(context) for context in contexts])

@@ -45,7 +45,8 @@ async def straight(store, starts):
 async def interrupted(store, url, seed, starts):
     """Run programs with an interruption at each event or two."""
     contexts = await store.start(starts)
-    arguments = [url, str(seed), str(ROUNDS), *map(str, contexts)]
+    module = "tests.integration.random_programs"
+    arguments = [module, "programs", url, str(seed), str(ROUNDS), *map(str, contexts)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.integration.interrupting", *arguments,
         cwd=Path(__file__).parents[2],

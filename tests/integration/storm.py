@@ -178,6 +178,7 @@ class Storm:
             self._ask(
                 connection, "park_run", context_id=context, worker_id=worker, awaited=children,
                 on_failure=draw.random() < 0.5, until=None, types=["go"], seen=0,
+                any_end=draw.random() < 0.5,
             )  # fmt: skip
         held.pop(context)
 

@@ -11,6 +11,7 @@ STARTS = {"create_task", "ensure_future", "Thread", "ThreadPoolExecutor", "Proce
           "Timer", "start_new_thread"}  # fmt: skip
 # Who starts something, and what comes of it when it dies. The rest is "duty": see `dama.duty`.
 KNOWN = {
+    "run/execution.Execution.abandon": "its run waits for it; one that dies is said by asyncio",
     "duty.on_duty": "the duties themselves",
     "broker/wire/discovery.Discovery.begin": "duties of the node",
     "worker/lease.LeaseKeeper.__init__": "the duty of the lease fails as its renewals do",

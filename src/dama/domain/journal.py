@@ -199,6 +199,10 @@ class Journal:
             self.signals[signal.type].remove(signal)
         return signal
 
+    def give_back(self, signal: Signal) -> None:
+        """No wait has taken a signal after all."""
+        self.signals.setdefault(signal.type, []).insert(0, signal)
+
     def _take_back_signal(self, key: str, payload: object, meta: Mapping[str, object]) -> None:
         """A wait has got its signal: in this run, which took it already, or in an earlier one."""
         if key not in self.waits:

@@ -53,6 +53,7 @@ class Waiting:
         until: This time has come.
         types: An event of one of these types came from outside the run.
         seen: The version of the context up to which such events are known.
+        any_end: One of the awaited has ended is enough.
     """
 
     awaited: Sequence[int]
@@ -60,6 +61,7 @@ class Waiting:
     until: datetime | None
     types: Sequence[str]
     seen: int
+    any_end: bool = False
 
 
 @dataclass(frozen=True)

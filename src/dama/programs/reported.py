@@ -51,6 +51,7 @@ def outcome_in(document: Mapping[str, Any]) -> Outcome:
                 until=None if until is None else datetime.fromisoformat(until),
                 types=document["types"],
                 seen=document["seen"],
+                any_end=document.get("any_end", False),
             )
         case _:
             return Lost()

@@ -15,8 +15,9 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from dama.errors import UnavailableError
 from dama.run.branch import asking
-from dama.run.errors import UnawaitedError
+from dama.run.errors import LostSignal, UnawaitedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +35,14 @@ class _Ask:
 
 
 class Asks:
-    """What one run has asked and not got yet."""
+    """What one run has asked and not got yet.
+
+    Attributes:
+        are_cut_off: Whether an answer was that the run is lost, or the database out of reach.
+    """
 
     def __init__(self) -> None:
+        self.are_cut_off = False
         self._numbers = count()
         self._open: dict[int, _Ask] = {}
 
@@ -56,6 +62,9 @@ class Asks:
         try:
             with asking():
                 return await ask()
+        except (LostSignal, UnavailableError):
+            self.are_cut_off = True
+            raise
         finally:
             self._open.pop(number, None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.contained import contained, settled
@@ -30,6 +31,7 @@ async def call_body(task: TaskDefinition[Any], execution: Execution) -> object:
     except BaseException as error:
         if end := end_beyond(execution, error):
             raise end from error
+        await _abandoned(execution)
         raise
     await end_body(execution)
     return task.encode_result(value)
@@ -69,4 +71,11 @@ async def end_body(execution: Execution) -> None:
         raise end
     await execution.asks.refuse_forgotten()
     await execution.pending.completed()
+    await _abandoned(execution)
     execution.replay.refuse_left()
+
+
+async def _abandoned(execution: Execution) -> None:
+    """What the function has ceased to wait for ends before its run does."""
+    if execution.abandoned and not execution.is_ending:
+        await asyncio.wait([*execution.abandoned])

@@ -13,19 +13,29 @@ from contextvars import ContextVar
 from itertools import count
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from typing_extensions import override
 
 from dama.contained import Offspring, offspring
-from dama.run.errors import LostSignal, ParkSignal
+from dama.run.errors import DivergedError, LostSignal, ParkSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from types import CodeType
 
 PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
-# Where a coroutine stands that waits for others of its process; but for asyncio.sleep.
-_WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py"})
+# Where a coroutine stands that waits for others of its process, or for a time.
+_WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py", "timeouts.py"})
+# Of anyio, which waits for sockets and threads by the same locks.
+_OF_ANYIO = (
+    "TaskGroup.",
+    "Event.",
+    "Lock.",
+    "Semaphore.",
+    "CapacityLimiter.",
+    "AsyncIOBackend.sleep",
+)
 
 
 class Branches:
@@ -42,7 +52,8 @@ class Branches:
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
-        self._timers: WeakSet[asyncio.TimerHandle] = WeakSet()
+        self._timers: WeakKeyDictionary[asyncio.TimerHandle, Callable[[], object]]
+        self._timers = WeakKeyDictionary()
 
     @contextmanager
     def body(self, *, is_threaded: bool) -> Generator[None]:
@@ -61,9 +72,9 @@ class Branches:
         """One more branch."""
         self._tasks.add(task)
 
-    def add_timer(self, handle: asyncio.TimerHandle) -> None:
+    def add_timer(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         """Something continues when its time has come."""
-        self._timers.add(handle)
+        self._timers[handle] = fire
 
     def cancel(self) -> None:
         """End those that wait in their run, but for the function itself and who says so.
@@ -88,25 +99,45 @@ class Branches:
         finally:
             self.resting.discard(task)
 
+    @property
+    def are_alone(self) -> bool:
+        """Whether the function does one thing at a time: no other branch lives, no timer is set."""
+        return sum(not task.done() for task in self._tasks) <= 1 and not self._pending()
+
+    @property
+    def are_timed(self) -> bool:
+        """Whether one of them continues when its time has come."""
+        return bool(self._pending())
+
     def can_move(self) -> bool:
-        """Whether one of them could still ask for something by itself."""
+        """Whether one of them could still ask for something by itself, before its time comes."""
         if self._is_threaded and not self.blocked_threads:
             return True
-        now = asyncio.get_running_loop().time()
-        if any(not handle.cancelled() and handle.when() > now for handle in self._timers):
-            return True
         return any(self._moves(task) for task in self._tasks if not task.done())
+
+    def pass_time(self) -> bool:
+        """Let the time come that the first of them waits for; whether any waits for one."""
+        pending = self._pending()
+        if not pending:
+            return False
+        handle = min(pending, key=asyncio.TimerHandle.when)
+        fire = self._timers.pop(handle)
+        handle.cancel()
+        fire()
+        return True
+
+    def _pending(self) -> list[asyncio.TimerHandle]:
+        now = asyncio.get_running_loop().time()
+        handles = [*self._timers]
+        return [each for each in handles if not each.cancelled() and each.when() > now]
 
     def _moves(self, task: asyncio.Task[Any]) -> bool:
         if task in self.resting:
             return False
-        waiter: object = getattr(task, "_fut_waiter", None)
-        if isinstance(waiter, asyncio.Task) or type(waiter).__name__ == "_GatheringFuture":
-            return False
-        code = _innermost(task)
-        where = PurePath(getattr(code, "co_filename", ""))
-        is_inside = where.parent.name == "asyncio" and where.name in _WAITING_FILES
-        return waiter is None or not is_inside or getattr(code, "co_name", "") == "sleep"
+        waiter: Any = getattr(task, "_fut_waiter", None)
+        if waiter is None or waiter.done():
+            return True
+        return not (_is_of_branches(waiter) or _waits_for_branches(task))
 
 
 class Branch(Offspring):
@@ -137,8 +168,8 @@ class Branch(Offspring):
         task.add_done_callback(_look_at)
 
     @override
-    def timed(self, handle: asyncio.TimerHandle) -> None:
-        self.branches.add_timer(handle)
+    def timed(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
+        self.branches.add_timer(handle, fire)
 
 
 asker: ContextVar[Branch | None] = ContextVar("asker", default=None)
@@ -192,12 +223,36 @@ def from_thread() -> Generator[None]:
 
 def _look_at(task: asyncio.Task[Any]) -> None:
     """Nobody may wait for a branch any more, and asyncio need not say that its run is over."""
-    if isinstance(getattr(task, "_exception", None), ParkSignal | LostSignal):
+    if isinstance(getattr(task, "_exception", None), ParkSignal | LostSignal | DivergedError):
         task.exception()
 
 
-def _innermost(task: asyncio.Task[Any]) -> object:
+def _is_of_branches(waiter: object) -> bool:
+    """Whether a future is done by other branches: a task, a gather, a shield."""
+    if isinstance(waiter, asyncio.Task) or type(waiter).__name__ == "_GatheringFuture":
+        return True
+    callbacks: Any = getattr(waiter, "_callbacks", None) or ()
+    return any(getattr(each, "__qualname__", "").startswith("shield.") for each, _ in callbacks)
+
+
+def _waits_for_branches(task: asyncio.Task[Any]) -> bool:
+    """Whether a task stands where a coroutine waits for others of its process, or for a time."""
+    stack = _stack(task)
+    where = PurePath(stack[-1].co_filename)
+    if where.match("anyio/_backends/_asyncio.py"):
+        return stack[-1].co_qualname.startswith(_OF_ANYIO)
+    if where.parent.name != "asyncio" or where.name not in _WAITING_FILES:
+        return False
+    above = stack[-2] if len(stack) > 1 else stack[-1]
+    is_of_anyio = PurePath(above.co_filename).match("anyio/_backends/_asyncio.py")
+    return not is_of_anyio or above.co_qualname.startswith(_OF_ANYIO)
+
+
+def _stack(task: asyncio.Task[Any]) -> list[CodeType]:
+    """The code of its coroutines, the innermost last."""
+    stack: list[CodeType] = []
     coroutine: Any = task.get_coro()
-    while hasattr(inner := getattr(coroutine, "cr_await", None), "cr_await"):
-        coroutine = inner
-    return getattr(coroutine, "cr_code", None)
+    while (code := getattr(coroutine, "cr_code", None)) is not None:
+        stack.append(code)
+        coroutine = coroutine.cr_await
+    return stack

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dama import clock
+from dama.run.ends import bind_end, cancel, met
 from dama.run.errors import SubtaskError
 from dama.run.patience import until_answered
 from dama.run.steps import failed_again, note_failure
@@ -18,7 +19,7 @@ from dama.run.waiting import Wait
 if TYPE_CHECKING:
     from dama.run.execution import Execution
     from dama.run.pending import Pending
-    from dama.run.replay import Asked
+    from dama.run.records import Asked
     from dama.store import Outcome
 
 
@@ -37,8 +38,13 @@ async def outcome_within(
             error = failed_again(execution, key)
             await _cancel_late(execution, context_id, seconds)
             raise error
+    bound, end_asked = bind_end(execution, key)
+    if execution.replay.has(bound, "DONE"):
+        with execution.pending.acting():
+            await execution.replay.turn(bound, end_asked)
     outcome = await _awaited(execution, key, context_id, seconds)
     if outcome is None or _was_late(outcome, seconds):
+        await execution.replay.last(asked)
         with execution.pending.acting():
             error = TimeoutError(
                 f"{asked.name} (context {context_id}) did not end within {seconds:g} s "
@@ -47,24 +53,15 @@ async def outcome_within(
             await note_failure(execution, key, error, asked)
             await _cancel_late(execution, context_id, seconds)
             raise error
+    await met(execution, bound, end_asked, {context_id: outcome})
     if outcome.status != "DONE":
         raise SubtaskError(context_id, asked.name, outcome.error)
     return outcome
 
 
-async def cancel(execution: Execution, context_id: int, why: str) -> None:
-    """Cancel a subtask of this run, and all below it; nothing when it has ended."""
-    claim = execution.claim
-    meta = {"epoch_of_parent": claim.epoch}
-    end = execution.store.cancel
-    await until_answered(
-        lambda: end([context_id], why, meta, parent=claim.context_id), execution.name
-    )
-
-
 async def _cancel_late(execution: Execution, context_id: int, seconds: float) -> None:
     """Cancel it once its failure is recorded: a run that dies in between does it again."""
-    await cancel(execution, context_id, _lateness(seconds))
+    await cancel(execution, [context_id], _lateness(seconds))
 
 
 def _was_late(outcome: Outcome, seconds: float) -> bool:
@@ -101,5 +98,5 @@ class _Until:
         self._pending = pending
         self._deadline = deadline
 
-    def may_park(self) -> bool:
-        return clock.monotonic() >= self._deadline or self._pending.may_park()
+    async def may_park(self) -> bool:
+        return clock.monotonic() >= self._deadline or await self._pending.may_park()

@@ -13,16 +13,16 @@ from dama.domain.trace import traceparent
 from dama.run.asks import Asks
 from dama.run.branch import Branches, asker
 from dama.run.broker_source import BrokerSource, no_broker
-from dama.run.errors import LostSignal, ParkSignal, SubtaskError
+from dama.run.errors import LostSignal, ParkSignal
 from dama.run.patience import until_answered
 from dama.run.pending import Pending
-from dama.run.replay import NO_ARGS, Asked, Replay
+from dama.run.records import NO_ARGS, Asked
+from dama.run.replay import Replay
 from dama.run.threads import Threads
-from dama.run.waiting import Wait
 from dama.run.writer import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine
     from concurrent.futures import Future, ThreadPoolExecutor
     from pathlib import Path
 
@@ -58,6 +58,9 @@ class Execution:
         replay: How far its function has come in what earlier runs did.
         endings: Tells when subtasks end.
         is_parking: Whether it leaves memory, whatever its function makes of that.
+        ended: The ends of subtasks that its function knows.
+        abandoned: What ends subtasks that its function has ceased to wait for.
+        deadline: When its function times out, by the clock of the loop; None for never.
         name: What the log calls it.
         threads: Where its blocking functions run.
         asked: What its threads wait for in the loop.
@@ -92,7 +95,7 @@ class Execution:
         park_after = endings.park_after
         if claim.is_limited:  # its place is needed: others wait for it, its own subtasks perhaps
             park_after = min(park_after, PARK_AFTER_WHEN_LIMITED)
-        self.pending = Pending(park_after, on_waiting)
+        self.pending = Pending(park_after, on_waiting, self._can_continue)
         self.endings = endings
         self._work_dir = work_dir
         self.broker = broker
@@ -101,6 +104,9 @@ class Execution:
         self._reading = asyncio.Lock()
         self._is_leaving = False
         self.is_parking = False
+        self.ended: dict[int, Outcome] = {}
+        self.abandoned: set[asyncio.Task[None]] = set()
+        self.deadline: float | None = None
         self._is_over = False
 
     @property
@@ -213,6 +219,22 @@ class Execution:
         """The function is unwound, and not by itself: nothing that it asks for is done any more."""
         self._is_leaving = True
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the function is unwound for a reason that is not its own."""
+        is_late = self.deadline is not None and self.loop.time() >= self.deadline
+        is_cut_off = self.asks.are_cut_off or self.replay.diverged is not None
+        return self._is_leaving or self.is_closed or is_late or is_cut_off
+
+    def abandon(self, ending: Coroutine[Any, Any, None]) -> None:
+        """End what the function has ceased to wait for, while it continues."""
+        task = asyncio.create_task(ending)
+        self.abandoned.add(task)
+        task.add_done_callback(self.abandoned.discard)
+
+    def _can_continue(self) -> bool:
+        return bool(self.abandoned) or self.branches.are_timed or self.branches.can_move()
+
     def park(self) -> NoReturn:
         """Leave memory: all branches are unwound, and what they wait for wakes the run again.
 
@@ -243,39 +265,3 @@ class Execution:
     def is_closed(self) -> bool:
         """Whether the function is no longer waited for."""
         return self.writer.is_closed or self._is_over
-
-    async def wait(self, ids: Sequence[int], task: str, *, fail_fast: bool) -> dict[int, Outcome]:
-        """Wait for subtasks; no slot of the worker is held meanwhile.
-
-        Raises:
-            SubtaskError: One has failed for good; those that had not ended are cancelled.
-            ParkSignal: It takes so long that the run should not stay in memory.
-        """
-        with (
-            self.branches.at_rest(),
-            self.pending.waiting(Wait(awaited=tuple(ids), fail_fast=fail_fast)),
-        ):
-            outcomes = await self.endings.wait(ids, self.pending, fail_fast=fail_fast)
-            if outcomes is None:
-                self.park()
-        # What was cancelled for the sake of a failure is not the failure itself.
-        failed = [
-            context_id
-            for status in ("ERROR", "CANCELLED")
-            for context_id, outcome in sorted(outcomes.items())
-            if outcome.status == status
-        ]
-        if fail_fast and failed:
-            await self._cancel([context_id for context_id in ids if context_id not in outcomes])
-            raise SubtaskError(failed[0], task, outcomes[failed[0]].error)
-        return outcomes
-
-    async def _cancel(self, ids: Sequence[int]) -> None:
-        if ids:
-            why = "a task beside it failed, and all were started to succeed together"
-            meta = {"epoch_of_parent": self.claim.epoch}
-            # A singleton that was open belongs to whoever started it.
-            cancel = self.store.cancel
-            await until_answered(
-                lambda: cancel(ids, why, meta, parent=self.claim.context_id), self.name
-            )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dama.domain.outcome import Waiting
 
+TURNS = 12  # of the loop, in which what has come to an end reaches whoever awaits it
 ADVANCE_SECONDS = 0.2  # in which a function goes from one wait or step to the next
 
 
@@ -26,6 +27,7 @@ class Pending:
     Args:
         park_after: Seconds after which the run leaves memory while it waits.
         on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
+        can_continue: Whether the function may do something by itself: a branch of it, or a timer.
 
     Attributes:
         waits: What it waits for.
@@ -35,12 +37,18 @@ class Pending:
         count_waiting: As `on_waiting`: a run that waits holds no slot.
     """
 
-    def __init__(self, park_after: float, on_waiting: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        park_after: float,
+        on_waiting: Callable[[int], None],
+        can_continue: Callable[[], bool],
+    ) -> None:
         self.waits: list[Wait] = []
         self.busy = 0
         self.advanced_at = -ADVANCE_SECONDS
         self.park_after = park_after
         self.count_waiting = on_waiting
+        self._can_continue = can_continue
         self._idle = asyncio.Event()
         self._left: dict[Wait, None] = {}  # what it waited for when it left memory
 
@@ -83,12 +91,19 @@ class Pending:
         """What the run was waiting for when it left memory."""
         return parking([*self._left])
 
-    def may_park(self) -> bool:
+    async def may_park(self) -> bool:
         """Whether nothing but waits continues in the run, and each of them could wake it.
 
         What has just come to an end continues in the function, which then waits for something else.
         """
+        for _ in range(TURNS):
+            if not self._is_idle():
+                return False
+            await asyncio.sleep(0)
+        return self._is_idle()
+
+    def _is_idle(self) -> bool:
         pause = min(ADVANCE_SECONDS, self.park_after)
         if self.busy or clock.monotonic() - self.advanced_at < pause:
             return False
-        return all(wait.is_known for wait in self.waits)
+        return all(wait.is_known for wait in self.waits) and not self._can_continue()

@@ -12,14 +12,13 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
-
-from typing_extensions import override
 
 from dama import clock
 from dama.run.branch import PARTS
 from dama.run.errors import DivergedError
+from dama.run.records import Asked, Record, difference, fits, is_alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,56 +26,14 @@ if TYPE_CHECKING:
     from dama.domain.journal import Entry
     from dama.run.branch import Branches
 
-MAINS = frozenset({"__main__", "__dama_main__"})
 TURNS = 12  # of the loop, in which a branch comes from one outcome to its next ask
 PAUSE = 0.05
 LOOKS = 4  # in a row that find nothing in motion: a timer may just have fired
-NO_ARGS = ""
-ANY_ARGS = "?"
+MOST_PASSED = 300  # times in a row: what is set again and again leads nowhere
 PATIENCE = 60.0  # with a branch that can move and does not ask for what is recorded
 
 _NUMBER = re.compile(r"(#\d+)+$")
 _KINDS = {"SPAWNED": "subtask", "SENT": "event"}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the code asks for.
-
-    Attributes:
-        name: Of the step, subtask, wait or event.
-        what: step, subtask, wait or event.
-        function: Of a step.
-        args: A digest of what it is called with: `NO_ARGS`, or `ANY_ARGS` when it cannot be said.
-        place: The branch.
-        within: The keys of the steps that it is a part of, from the outermost.
-    """
-
-    name: str
-    what: str
-    function: str | None = None
-    args: str = NO_ARGS
-    place: str = ""
-    within: tuple[str, ...] = ()
-
-    @override
-    def __str__(self) -> str:
-        """How an error names it."""
-        return _words(self.what, self.name, self.function)
-
-
-@dataclass
-class _Record:
-    key: str
-    what: str
-    function: str | None
-    args: str | None
-    place: str
-    indexes: list[int] = field(default_factory=list[int])
-
-    @override
-    def __str__(self) -> str:
-        return _words(self.what, self.key, self.function)
 
 
 @dataclass
@@ -104,14 +61,17 @@ class Replay:
         self._entries = _without_parts(entries)
         self._branches = branches
         self._tried = tried
-        self._records: dict[str, _Record] = {}
-        self._unclaimed: dict[str, dict[str, list[_Record]]] = {}
+        self._records: dict[str, Record] = {}
+        self._unclaimed: dict[str, dict[str, list[Record]]] = {}
         self._is_taken = bytearray(len(self._entries))
         self._next = 0
         self._lenient = 0  # records before it may be left out
         self._begun: dict[str, _Begun] = {}
         self._changed = asyncio.Event()
+        self._stirred = 0  # rises whenever something may move again
+        self._passed = 0  # how often time was let pass since something came to its turn
         self._held: list[tuple[int, object]] = []
+        self._free: list[object] = []  # held, and let through when nothing else can move
         self.diverged: DivergedError | None = None
         for index, entry in enumerate(self._entries):
             self._add(index, entry)
@@ -136,8 +96,8 @@ class Replay:
         if record is None:
             return self._begun_key(asked) or self._new_key(asked)
         self._unclaimed[_base(record.key)][record.place].remove(record)
-        if not self._is_forgiven(record) and (difference := _difference(record, asked)):
-            self.diverge(*difference)
+        if not self._is_forgiven(record) and (differs := difference(record, asked)):
+            self.diverge(*differs)
         return record.key
 
     def diverge(self, recorded: str, found: str) -> NoReturn:
@@ -176,6 +136,30 @@ class Replay:
             DivergedError: It never will.
         """
         await self._hold(len(self._entries), found)
+
+    async def last(self, found: object) -> None:
+        """Wait until all that was recorded has come to its turn, or can come only after this.
+
+        Raises:
+            DivergedError: The run has diverged meanwhile.
+        """
+        self._free.append(found)
+        try:
+            await self._hold(len(self._entries), found)
+        finally:
+            self._free.remove(found)
+            self._stir()
+
+    async def stuck(self) -> None:
+        """Wait until nothing of the function can move; time that it waits for passes at once."""
+        looks = stirred = 0
+        while looks < LOOKS:
+            await asyncio.sleep(PAUSE)
+            looks = 0 if stirred != self._stirred or self._branches.can_move() else looks + 1
+            stirred = self._stirred
+            if looks == LOOKS and self._branches.pass_time():
+                self._stir()
+                looks = 0
 
     def has(self, key: str, kind: str) -> bool:
         """Whether something of a kind is recorded with a key."""
@@ -238,28 +222,51 @@ class Replay:
         self._held.append((index, found))
         try:
             with self._branches.at_rest():
-                await self._until(index)
+                await self._until(index, found)
         finally:
             self._held.remove((index, found))
 
-    async def _until(self, index: int) -> None:
-        begun, turns, looks = clock.monotonic(), 0, 0
+    async def _until(self, index: int, found: object) -> None:
+        begun, turns, looks, stirred = clock.monotonic(), 0, 0, self._stirred
         while self._next < index and index >= self._lenient:
+            if stirred != self._stirred:
+                begun, turns, looks, stirred = clock.monotonic(), 0, 0, self._stirred
             if turns < TURNS:
                 turns += 1
                 await asyncio.sleep(0)
                 continue
             looks = 0 if self._branches.can_move() else looks + 1
             if self.diverged or looks >= LOOKS:
-                _, found = max(self._held, key=lambda held: held[0])  # what is new, if anything
-                self.diverge(self._missing(), f"{found} in its place")
-            if clock.monotonic() - begun > PATIENCE:
+                if self._let_go(found):
+                    return
+            elif clock.monotonic() - begun > PATIENCE:
                 return
             changed = self._changed
             with suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE):
                     await changed.wait()
-                    turns = looks = 0
+
+    def _let_go(self, found: object) -> bool:
+        """Nothing can move: time has passed then, or an end is let through; whether it is this one.
+
+        Raises:
+            DivergedError: Neither: the code is another.
+        """
+        is_let_go = False
+        if not self.diverged and self._passed < MOST_PASSED and self._branches.pass_time():
+            self._passed += 1
+            self._stir()
+        elif not self.diverged and self._free:
+            is_let_go = self._free[0] is found
+        else:
+            _, latest = max(self._held, key=lambda held: held[0])  # what is new, if anything
+            self.diverge(self._missing(), f"{latest} in its place")
+        return is_let_go
+
+    def _stir(self) -> None:
+        self._stirred += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     def _take(self, index: int) -> None:
         self._is_taken[index] = 1
@@ -272,14 +279,14 @@ class Replay:
         ):
             self._next += 1
         if self._next != before:
-            self._changed.set()
-            self._changed = asyncio.Event()
+            self._passed = 0
+            self._stir()
 
     def _add(self, index: int, entry: Entry) -> None:
         record = self._records.get(entry.key)
         if record is None:
             what = _KINDS.get(entry.kind, "wait" if entry.kind == "WAITING" else "step")
-            record = _Record(entry.key, what, entry.function, entry.args, entry.place)
+            record = Record(entry.key, what, entry.function, entry.args, entry.place)
             self._records[entry.key] = record
             places = self._unclaimed.setdefault(_base(entry.key), {})
             places.setdefault(entry.place, []).append(record)
@@ -302,17 +309,17 @@ class Replay:
                 return key
         return None
 
-    def _record_of(self, asked: Asked) -> _Record | None:
+    def _record_of(self, asked: Asked) -> Record | None:
         places = self._unclaimed.get(_base(asked.name))
         if not places:
             return None
         same = [r for r in places.get(asked.place, ()) if r.what == asked.what]
         for record in same:
-            if _fits(record, asked):
+            if fits(record, asked):
                 return record
         others = [r for place, found in places.items() if place != asked.place for r in found]
         for record in others:
-            if record.what == asked.what and _is_alike(record, asked):
+            if record.what == asked.what and is_alike(record, asked):
                 return record
         left = [record for record in same if record.indexes]
         return left[0] if left else None
@@ -325,57 +332,11 @@ class Replay:
         self._keys.add(key)
         return key
 
-    def _is_forgiven(self, record: _Record) -> bool:
+    def _is_forgiven(self, record: Record) -> bool:
         return all(index < self._lenient for index in record.indexes)
 
     def _missing(self) -> str:
         return str(self._records[self._entries[self._next].key])
-
-
-def _difference(record: _Record, asked: Asked) -> tuple[str, str] | None:
-    """What was recorded, and what is asked for; None when both are the same."""
-    if record.what == "step" and not _is_function(record.function, asked.function):
-        return str(record), str(asked)
-    # Who starts subtasks compares them itself, and can name the params.
-    if record.what != "subtask" and not _fits(record, asked):
-        return (
-            f"{record}, called with {_said(record.args)}",
-            f"{asked}, called with {_said(asked.args)}",
-        )
-    return None
-
-
-def _is_function(known: str | None, name: str | None) -> bool:
-    """Whether a function is the one that a journal names."""
-    if known is None or name is None or known == name or ":" not in known:  # of an older version
-        return True
-    (module, own), (other, theirs) = name.split(":", 1), known.split(":", 1)
-    # A module that was started as a program has two names.
-    is_same_module = module == other or not MAINS.isdisjoint((module, other))
-    return own == theirs and is_same_module
-
-
-def _said(args: str | None) -> str:
-    """What is known of arguments: they may hold secrets, so their digest stands for them."""
-    return f"arguments of the digest {args}" if args else "no arguments"
-
-
-def _fits(record: _Record, asked: Asked) -> bool:
-    unknown = {None, ANY_ARGS}
-    return record.args in unknown or asked.args in unknown or record.args == asked.args
-
-
-def _is_alike(record: _Record, asked: Asked) -> bool:
-    """Whether a record of another branch will do: its result is what this one would be."""
-    if record.args is None:  # of an older version, which did not say its branch
-        return True
-    is_told = asked.args not in {NO_ARGS, ANY_ARGS}
-    return is_told and record.args == asked.args and record.function == asked.function
-
-
-def _words(what: str, key: str, function: str | None) -> str:
-    key = key.removeprefix("dispatch/") if what == "event" else key
-    return f"the {what} {key}" + (f", done by {function}" if function else "")
 
 
 def _base(key: str) -> str:

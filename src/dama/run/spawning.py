@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from dama.definitions.service import TaskDefinition
     from dama.run.execution import Execution
-    from dama.run.replay import Asked
+    from dama.run.records import Asked
     from dama.store import Start
 
 SPAWN_PAUSE = 0.2

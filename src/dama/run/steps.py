@@ -22,7 +22,7 @@ from dama.run.branch import inside
 from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
 from dama.run.limit import NO_LIMIT, Limit
-from dama.run.replay import ANY_ARGS, NO_ARGS, Asked
+from dama.run.records import ANY_ARGS, NO_ARGS, Asked
 from dama.run.threads import BlockingCall
 from dama.run.tries import is_tried_again, pause
 from dama.store.errors import (

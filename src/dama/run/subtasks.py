@@ -100,7 +100,7 @@ class Parking(Protocol):
 
     park_after: float
 
-    def may_park(self) -> bool:
+    async def may_park(self) -> bool:
         """Whether they do so now."""
         ...
 
@@ -136,11 +136,17 @@ class Endings:
         self._changed = asyncio.Event()
 
     async def wait(
-        self, ids: Sequence[int], parking: Parking | None = None, *, fail_fast: bool
+        self,
+        ids: Sequence[int],
+        parking: Parking | None = None,
+        *,
+        fail_fast: bool,
+        found: dict[int, Outcome] | None = None,
     ) -> dict[int, Outcome] | None:
         """Wait until all have ended, or one has failed; None when the run should be parked.
 
-        A run that is parked tells what it does besides; who waits outside of a run never is.
+        A run that is parked tells what it does besides; who waits outside of a run never is. The
+        ends are put into `found` as they are found.
 
         However many there are, a look is at a thousand of them: at first at one thousand after the
         other, then at those that are known to have ended here, or in turn.
@@ -149,7 +155,7 @@ class Endings:
         self._awaited.add(awaited)
         try:
             begun = clock.monotonic()
-            found: dict[int, Outcome] = {}
+            found = {} if found is None else found
             while True:
                 changed = self._changed
                 window = awaited.window()
@@ -162,7 +168,7 @@ class Endings:
                 if awaited.is_behind:
                     continue
                 waited = clock.monotonic() - begun
-                if parking and waited > parking.park_after and parking.may_park():
+                if parking and waited > parking.park_after and await parking.may_park():
                     return None
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):

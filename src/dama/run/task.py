@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import (
     TYPE_CHECKING,
@@ -23,7 +24,8 @@ from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.run.asks import asked
 from dama.run.awaiting import Awaiting
-from dama.run.deadlines import cancel, outcome_within
+from dama.run.deadlines import outcome_within
+from dama.run.ends import cancel, ends_of, owning
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.reads import read_previous, read_state
 from dama.run.spawning import digest_of, limited, spawn
@@ -36,7 +38,8 @@ if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
-    from dama.run.replay import Asked
+    from dama.run.records import Asked
+    from dama.store import Start
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -97,12 +100,15 @@ class Task(Awaiting):
             UnknownTaskError: No module of this worker has a task of the name.
         """
         task = self._execution.registry.task(task) if isinstance(task, str) else task
-        (context_id,), key, asked = await self._start(task, params, is_awaited=True)
-        if timeout is None:
-            (result,) = await self._results([context_id], task)
-            return result
-        outcome = await outcome_within(self._execution, key, asked, context_id, timeout)
-        return _result(task, outcome)
+        execution = self._execution
+        key, asked, starts = self._bound(task, params, is_awaited=True)
+        with owning(execution, key):
+            (context_id,) = await spawn(execution, key, starts, asked)
+            if timeout is None:
+                (result,) = await self._results(key, [context_id], task)
+                return result
+            outcome = await outcome_within(execution, key, asked, context_id, timeout)
+            return _result(task, outcome)
 
     @overload
     async def start(
@@ -118,15 +124,16 @@ class Task(Awaiting):
     ) -> Subtask[Any]:
         """Start a subtask and continue; `await subtask.result()` waits for it."""
         task = self._execution.registry.task(task) if isinstance(task, str) else task
-        (context_id,), _, _ = await self._start(task, params, is_awaited=False)
-        return Subtask(context_id, task, self._results, self._cancel, self.asks)
+        key, asked, starts = self._bound(task, params, is_awaited=False)
+        (context_id,) = await spawn(self._execution, key, starts, asked)
+        return Subtask(context_id, task, partial(self._results, key), self._cancel, self.asks)
 
-    async def _start(
-        self, task: TaskDefinition[R], params: Mapping[str, Any] | None, *, is_awaited: bool
-    ) -> tuple[list[int], str, Asked]:
+    def _bound(
+        self, task: TaskDefinition[Any], params: Mapping[str, Any] | None, *, is_awaited: bool
+    ) -> tuple[str, Asked, list[Start]]:
         starts = [replace(start_of(task, params or {}), is_awaited=is_awaited)]
         key, asked = self._execution.bind("subtask", task.name, args=digest_of(starts))
-        return await spawn(self._execution, key, starts, asked), key, asked
+        return key, asked, starts
 
     async def _cancel(self, context_id: int, task: TaskDefinition[Any], why: str) -> None:
         execution = self._execution
@@ -135,7 +142,7 @@ class Task(Awaiting):
             f"cancel:{task.name}",
             cancel,
             execution,
-            context_id,
+            [context_id],
             why,
             transactional=False,
         )
@@ -191,12 +198,13 @@ class Task(Awaiting):
         if limit is not None:
             starts = limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []
-        for place in range(0, len(starts), SPAWN_BATCH):
-            part = key if place == 0 else f"{key}+{place}"
-            ids += await spawn(self._execution, part, starts[place : place + SPAWN_BATCH], asked)
-        if on_failure == "collect":
-            return await self._ends(ids, task)
-        return await self._results(ids, task)
+        with owning(self._execution, key):
+            for place in range(0, len(starts), SPAWN_BATCH):
+                part, some = f"{key}+{place}", starts[place : place + SPAWN_BATCH]
+                ids += await spawn(self._execution, part if place else key, some, asked)
+            if on_failure == "collect":
+                return await self._ends(key, ids, task)
+            return await self._results(key, ids, task)
 
     @asked
     async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
@@ -302,16 +310,16 @@ class Task(Awaiting):
             with self._execution.pending.acting():
                 await self._execution.writer.write(":LOG", {"message": message, **fields}, key=key)
 
-    async def _results(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
+    async def _results(self, key: str, ids: Sequence[int], task: TaskDefinition[R]) -> list[R]:
         if not ids:
             return []
-        outcomes = await self._execution.wait(ids, task.name, fail_fast=True)
+        outcomes = await ends_of(self._execution, key, ids, task.name, fail_fast=True)
         return [_result(task, outcomes[context_id]) for context_id in ids]
 
-    async def _ends(self, ids: Sequence[int], task: TaskDefinition[R]) -> list[Ended[R]]:
+    async def _ends(self, key: str, ids: Sequence[int], task: TaskDefinition[R]) -> list[Ended[R]]:
         if not ids:
             return []
-        outcomes = await self._execution.wait(ids, task.name, fail_fast=False)
+        outcomes = await ends_of(self._execution, key, ids, task.name, fail_fast=False)
         return [_end(context_id, task, outcomes[context_id]) for context_id in ids]
 
 

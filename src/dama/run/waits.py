@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from dama.domain.journal import Signal
     from dama.run.execution import Execution
-    from dama.run.replay import Asked
+    from dama.run.records import Asked
 
 SIGNAL_POLL_SECONDS = 0.5
 
@@ -152,7 +152,12 @@ async def ended(
     with execution.branches.at_rest(), execution.pending.waiting(wait):
         found = await _signal(execution, wait, sought)
         wait.is_known = False  # until the function continues
-        await execution.replay.turn(key, asked)
+        try:
+            await execution.replay.turn(key, asked)
+        except asyncio.CancelledError:
+            if found is not None:
+                _give_back(execution, found)
+            raise
         result = lapse
         meta: dict[str, Any] = {"args": asked.args}
         if found is not None:
@@ -160,6 +165,13 @@ async def ended(
             meta["signal"] = found.version
         await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
     return result
+
+
+def _give_back(execution: Execution, signal: Signal) -> None:
+    """A wait that had taken a signal was cancelled: another one gets it."""
+    execution.journal.give_back(signal)
+    for wait in execution.pending.waits:
+        wait.seen = min(wait.seen, signal.version - 1)
 
 
 def _told(signal: Signal, sought: Sought) -> dict[str, Any]:
@@ -173,7 +185,7 @@ async def let_pass(execution: Execution, seconds: float) -> None:
     """Let a time pass; the run leaves memory as soon as nothing else keeps it there."""
     end = clock.monotonic() + seconds
     while (left := end - clock.monotonic()) > 0:
-        if left > execution.pending.park_after and execution.pending.may_park():
+        if left > execution.pending.park_after and await execution.pending.may_park():
             execution.park()
         await clock.sleep(min(left, SIGNAL_POLL_SECONDS))
 
@@ -195,7 +207,7 @@ async def _signal(execution: Execution, wait: Wait, sought: Sought) -> Signal | 
             return None
         if (
             clock.monotonic() - begun >= execution.pending.park_after
-            and execution.pending.may_park()
+            and await execution.pending.may_park()
         ):
             execution.park()
         await asyncio.sleep(SIGNAL_POLL_SECONDS)

@@ -328,6 +328,7 @@ async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
     timer = asyncio.timeout(limit)
     try:
         async with timer:
+            execution.deadline = timer.when()
             return await call_body(task, execution)
     except TimeoutError as error:
         if not timer.expired():
