@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import CodeType
 
+LATEST_SECONDS = 5.0  # in which a loop comes to a timer that is due
 PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
 # Where a coroutine stands that waits for others of its process, or for a time.
 _WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py", "timeouts.py"})
@@ -118,18 +119,20 @@ class Branches:
     def pass_time(self) -> bool:
         """Let the time come that the first of them waits for; whether any waits for one."""
         pending = self._pending()
-        if not pending:
-            return False
-        handle = min(pending, key=asyncio.TimerHandle.when)
-        fire = self._timers.pop(handle)
-        handle.cancel()
-        fire()
-        return True
+        now = asyncio.get_running_loop().time()
+        later = [handle for handle in pending if handle.when() > now]
+        if later:
+            handle = min(later, key=asyncio.TimerHandle.when)
+            fire = self._timers.pop(handle)
+            handle.cancel()
+            fire()
+        return bool(pending)
 
     def _pending(self) -> list[asyncio.TimerHandle]:
-        now = asyncio.get_running_loop().time()
+        """The timers that are set; the loop may not have come yet to one that is due."""
+        since = asyncio.get_running_loop().time() - LATEST_SECONDS
         handles = [*self._timers]
-        return [each for each in handles if not each.cancelled() and each.when() > now]
+        return [each for each in handles if not each.cancelled() and each.when() > since]
 
     def _moves(self, task: asyncio.Task[Any]) -> bool:
         if task in self.resting:

@@ -8,9 +8,8 @@ events. Who is cancelled while it awaits a subtask of its own cancels that, too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.run.errors import LostSignal, SubtaskError
 from dama.run.patience import until_answered
@@ -18,7 +17,7 @@ from dama.run.steps import digest_of
 from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from dama.run.execution import Execution
     from dama.run.records import Asked
@@ -165,11 +164,8 @@ def _failed(outcomes: Mapping[int, Outcome]) -> int | None:
 
 
 def _recorded_failure(execution: Execution, bound: str) -> int | None:
-    recorded: object = execution.journal.results[bound]
-    if not isinstance(recorded, Mapping):
-        return None
-    failed = cast("Mapping[str, Any]", recorded).get("failed")
-    return failed if type(failed) is int else None
+    recorded: dict[str, Any] | None = execution.journal.results[bound]
+    return recorded["failed"] if recorded else None
 
 
 def _is_abandoned(outcome: Outcome) -> bool:
