@@ -1,0 +1,163 @@
+"""Services: their start, their end, and what other nodes know of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from dama import Service
+from dama.broker.errors import (
+    CallError,
+    ClientCallError,
+    ServiceNotFoundError,
+)
+from dama.definitions.errors import DuplicateNameError, ServiceStartError
+from dama.errors import InvalidDefinitionError
+
+from .nodes import counting, node
+
+
+async def test_a_service_starts_after_those_that_it_needs():
+    base, user, order = Service("base"), Service("user", dependencies=["base"]), []
+    base.started(lambda _: order.append("base"))
+    user.started(lambda _: order.append("user"))
+    async with node(user, base):
+        assert order == ["base", "user"]
+
+
+async def test_a_service_that_is_needed_and_never_comes_is_named():
+    broker = node(Service("user", dependencies=["base"]), dependency_timeout=0.02)
+    with pytest.raises(ServiceNotFoundError, match="base"):
+        await broker.start()
+
+
+async def test_what_a_service_raises_at_its_start_is_told_and_nothing_goes_on():
+    bad, seen = Service("bad"), []
+
+    @bad.started
+    def fail(service):
+        raise ValueError("no disk")
+
+    waiting = Service("waiting", dependencies=["bad"])
+    waiting.started(seen.append)
+    broker = node(bad, waiting)
+    with pytest.raises(ServiceStartError, match=r"The service bad cannot start: .*no disk"):
+        await broker.start()
+    assert (broker.is_started, seen) == (False, [])
+
+
+async def test_what_is_waited_for_is_told_from_time_to_time(monkeypatch, caplog):
+    monkeypatch.setattr("dama.broker.arrivals.TELL_SECONDS", 0.01)
+    broker = node(Service("user", dependencies=["base"]), dependency_timeout=0.1)
+    with pytest.raises(ServiceNotFoundError):
+        await broker.start()
+    assert "n1 waits for the service base" in caplog.text
+
+
+async def test_running_calls_end_before_their_service_stops():
+    service, order, entered = Service("s"), [], asyncio.Event()
+
+    @service.action
+    async def slow(call):
+        entered.set()
+        await asyncio.sleep(0.05)
+        order.append("answered")
+
+    service.stopped(lambda _: order.append("stopped"))
+    async with node(service) as broker:
+        call = asyncio.ensure_future(broker.call("s.slow"))
+        await entered.wait()
+    await call
+    assert order == ["answered", "stopped"]
+
+
+async def test_services_come_and_go_while_the_broker_runs():
+    service, _ = counting()
+    async with node() as broker:
+        waiting = asyncio.ensure_future(broker.wait_for_services("s"))
+        await asyncio.sleep(0)
+        await broker.add(service)
+        await waiting
+        assert await broker.call("s.do") == 1
+        await broker.remove("s")
+        with pytest.raises(ServiceNotFoundError):
+            await broker.call("s.do")
+        with pytest.raises(ServiceNotFoundError):
+            await broker.remove("s")
+
+
+async def test_other_nodes_are_not_told_what_is_secure():
+    service = Service(
+        "s",
+        settings={"url": "x", "password": "p", "open": open, "$secureSettings": ["password"]},
+        metadata={"team": "data"},
+    )
+    async with node(service) as broker:
+        (told,) = [s for s in broker.info()["services"] if s["name"] == "s"]
+        assert told["settings"] == {"url": "x"}
+        assert broker.services["s"].settings["password"] == "p"  # noqa: S105
+
+
+async def test_the_node_lists_what_it_has():
+    service, _ = counting(timeout=3, rest="GET /do")
+    service.on("x.*", group="g")(lambda call: None)
+    async with node(service) as broker:
+        (listed,) = await broker.call("$node.list", {"withServices": True})
+        assert (listed["id"], listed["local"], listed["available"]) == ("n1", True, True)
+        assert {s["name"] for s in listed["services"]} == {"$node", "s"}
+        (action,) = await broker.call("$node.actions", {"skipInternal": True})
+        assert (action["name"], action["hasLocal"], action["count"]) == ("s.do", True, 1)
+        assert action["action"]["params"]["n"] == {
+            "type": "number",
+            "integer": True,
+            "optional": True,
+            "default": 0,
+        }
+        assert action["action"]["timeout"] == 3000
+        assert (await broker.call("$node.events"))[0]["group"] == "g"
+        assert (await broker.call("$node.health"))["client"]["type"] == "python"
+        assert (await broker.call("$node.options"))["prefer_local"] is True
+        metrics = {m["name"]: m for m in await broker.call("$node.metrics")}
+        assert metrics["moleculer.request.total"]["values"][0]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"visibility": "secret"}, "visibility 'secret'"),
+        ({"timout": 5}, "Did you mean 'timeout'"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"scope": "root"}, "scope 'root'"),
+    ],
+)
+def test_settings_of_an_action_that_make_no_sense_are_refused(settings, told):
+    with pytest.raises(InvalidDefinitionError) as raised:
+        Service("s").action(name="do", **settings)(lambda call: None)
+    assert told in f"{raised.value} {raised.value.hint}"
+
+
+def test_names_that_can_not_be_called_are_refused():
+    with pytest.raises(InvalidDefinitionError, match="cannot be the name of an action"):
+        Service("s").action(name="no spaces")(lambda call: None)
+    service, _ = counting()
+    with pytest.raises(DuplicateNameError):
+        service.action(name="do")(lambda call: None)
+    with pytest.raises(InvalidDefinitionError, match="takes 2 things"):
+        Service("s").on("x")(lambda call, a, b: None)
+
+
+def test_an_error_keeps_what_it_is_on_its_way():
+    from dama.broker.errors import decode_error, encode_error
+    from dama.errors import NotFoundError
+
+    sent = encode_error(ClientCallError("no", status=409, code="IN_USE", data=[1]), "n1")
+    back = decode_error(sent, "n2")
+    assert type(back) is ClientCallError
+    assert (back.message, back.status, back.code, back.data, back.node_id, back.retryable) == (
+        "no", 409, "IN_USE", [1], "n1", False,
+    )  # fmt: skip
+    sent = encode_error(NotFoundError("no context", "look again"), "n1")
+    assert (sent["code"], sent["type"], sent["data"]) == (404, "NOT_FOUND", {"hint": "look again"})
+    for nonsense in (None, [], "x", {"code": "y", "retryable": 3, "type": []}):
+        assert isinstance(decode_error(nonsense, "n2"), CallError)
