@@ -1,7 +1,7 @@
 """The broker: holds services, routes calls and events, here or to other nodes.
 
 Without a transporter it works in memory. With one it is a node of a cluster: what it does not have
-itself it asks of others, and what they ask for it performs (`dama.broker.wire.transit`).
+itself it asks of others, and what they ask for it executes (`dama.broker.wire.transit`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Answer:
     Attributes:
         result: What it gave.
         meta: That of the call, with what the action put in.
-        node_id: The node that performed it.
+        node_id: The node that executed it.
     """
 
     result: Any
@@ -121,7 +121,7 @@ class Broker:
 
     @property
     def calls(self) -> int:
-        """How many calls were made on this node or performed for others."""
+        """How many calls were made on this node or executed for others."""
         return self._caller.calls
 
     async def start(self, *, waits: bool = True) -> None:
@@ -241,7 +241,7 @@ class Broker:
         params: Any,
         options: CallOptions,
     ) -> Any:
-        """Call an action of the service that performs another call, by its short name."""
+        """Call an action of the service that executes another call, by its short name."""
         service = self.services.get(parent.service.full_name) if parent.service else None
         found = service.actions.get(action) if service else None
         if found is None:
@@ -262,7 +262,7 @@ class Broker:
         params: Any,
         options: CallOptions | EmitOptions,
     ) -> Call:
-        """Make a call, or a delivery, without performing it."""
+        """Make a call, or a delivery, without executing it."""
         return make_call(self, parent, name, params, options)
 
     async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:
@@ -303,7 +303,7 @@ class Broker:
     async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:
         """Emit an event: of each group one handler gets it, on this node or another.
 
-        Handlers of this node have ended when this returns. No handler at all is no error.
+        Handlers of this node have ended when this returns. No handler at all is not an error.
         """
         await self.emit_from(None, event, payload, options)
 

@@ -38,7 +38,7 @@ class CallOptions(TypedDict, total=False):
             error.
         meta: Joins that of the parent; what the action has put into its meta is merged into it.
         headers: For the action only, not for what it calls; protocol 5 and local calls.
-        node_id: The node that is to perform it.
+        node_id: The node that is to execute it.
         request_id: Of the whole request; by default that of the parent, or the id of the call.
         stream: Chunks that are sent with the call; in protocol 4 without params.
     """
@@ -125,7 +125,7 @@ class Home(Protocol):
         params: Any,
         options: CallOptions,
     ) -> Any:
-        """Call an action of the service that performs a call."""
+        """Call an action of the service that executes a call."""
         ...
 
     async def emit_from(
@@ -152,7 +152,7 @@ class Call:
         meta: Shared along the request: what an action puts in, its caller gets back.
         headers: For this call only.
         locals: A place for hooks and middleware to leave things for each other.
-        service: The local service that performs it; None before it reached one.
+        service: The local service that executes it; None before it reached one.
         level: 1 for the first of a request, one more for each call within a call.
         request_id: The same for all calls of a request.
         parent_id: The id of the call that made this one; None for the first.
@@ -216,7 +216,7 @@ class Call:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The settings of the service that performs it."""
+        """The settings of the service that executes it."""
         return self.service.settings if self.service else {}
 
     async def call(

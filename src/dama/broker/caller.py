@@ -1,4 +1,4 @@
-"""The caller: finds who performs a call, and does around it what the call or its action ask for.
+"""The caller: finds who executes a call, and does around it what the call or its action ask for.
 
 A call of a local action without policies takes the shortest way: nothing is around it.
 """
@@ -33,7 +33,7 @@ class Caller:
     """Performs the calls of a broker.
 
     Args:
-        catalog: Who performs what.
+        catalog: Who executes what.
         options: How calls are made.
         middleware: Around all calls, the outermost first.
         transit: The way to other nodes, if there is one.

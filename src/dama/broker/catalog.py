@@ -58,7 +58,7 @@ class Endpoint:
 
     Attributes:
         node: Where.
-        action: What performs it here; None on another node.
+        action: What executes it here; None on another node.
         description: What its node tells of it.
         breaker: Counts its failures, if it has one.
     """
@@ -146,7 +146,7 @@ class Catalog:
         nodes: By id.
         local: This node.
         actions: Their endpoints by full name.
-        offered: What this node performs for others, by the names that they know.
+        offered: What this node executes for others, by the names that they know.
         listeners: All handlers of events.
         changes: How often something has changed.
 
@@ -240,7 +240,7 @@ class Catalog:
         )
 
     def choose(self, action: str, node_id: str | None = None) -> Endpoint | None:
-        """Choose who performs a call; None when nobody does now."""
+        """Choose who executes a call; None when nobody does now."""
         found = self.actions.get(action)
         if found is None:
             return None

@@ -147,7 +147,7 @@ class ServiceNotAvailableError(CallError, name="ServiceNotAvailableError"):
 
 
 class RequestTimeoutError(CallError, name="RequestTimeoutError"):
-    """A call was not answered in time. Whoever performs it may continue."""
+    """A call was not answered in time. Whoever executes it may continue."""
 
 
 class RequestSkippedError(CallError, name="RequestSkippedError"):
@@ -155,7 +155,7 @@ class RequestSkippedError(CallError, name="RequestSkippedError"):
 
 
 class RequestRejectedError(CallError, name="RequestRejectedError"):
-    """The node that performed a call is gone."""
+    """The node that executed a call is gone."""
 
 
 class QueueIsFullError(CallError, name="QueueIsFullError"):
@@ -325,7 +325,7 @@ def decode_error(document: object, sender: str) -> CallError:
     """Make the error of a packet again; what it lacks or has wrongly gets a sensible value."""
     found = as_object(document)
     name = str(found.get("name") or CallError.name)
-    message = _message_of(found.get("message")) or "The node told no reason."
+    message = _message_of(found.get("message")) or "The node gave no reason."
     node_id = str(found.get("nodeID") or sender)
     details: Details = {"data": found.get("data"), "node_id": node_id}
     status, code, retryable = found.get("code"), found.get("type"), found.get("retryable")

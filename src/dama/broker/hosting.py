@@ -35,7 +35,7 @@ class Node(Host, Protocol):
 
 
 class Hosting:
-    """The services of a node, and what becomes of them.
+    """The services of a node, from their start to their end.
 
     Args:
         node: Whose they are.

@@ -30,7 +30,7 @@ class Middleware:
         return perform
 
     def call(self, perform: Perform) -> Perform:
-        """Wrap all calls that are made on this node, wherever they are performed."""
+        """Wrap all calls that are made on this node, wherever they are executed."""
         return perform
 
     def emit(self, perform: Perform) -> Perform:

@@ -47,7 +47,7 @@ class Facts(Protocol):
 
     @property
     def calls(self) -> int:
-        """How many calls were made or performed."""
+        """How many calls were made or executed."""
         ...
 
     def info(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tracing: a span for each action that this node performs, and for each call of another node.
+"""Tracing: a span for each action that this node executes, and for each call of another node.
 
 The `traceparent` in the meta of a call is that of the span, for what is called below.
 """
@@ -21,12 +21,12 @@ class Tracing(Middleware):
 
     @override
     def local_action(self, perform: Perform, action: ActionHere) -> Perform:
-        """Collect a span for each call that is performed here."""
+        """Collect a span for each call that is executed here."""
         return _traced(perform, action.name, "server")
 
     @override
     def remote_action(self, perform: Perform) -> Perform:
-        """Collect a span for each call that another node performs."""
+        """Collect a span for each call that another node executes."""
         return _traced(perform, None, "client")
 
 

@@ -87,7 +87,7 @@ class Board:
     _depths: dict[int, int] = field(default_factory=dict[int, int])
 
     def apply(self, event: StoredEvent) -> Row:
-        """Take in one event; give the row that it changed."""
+        """Take in one event; return the row that it changed."""
         row = self.rows.get(event.context_id)
         if row is None:
             depth = self._depths.get(event.context_id, int(event.context_id != self.root))

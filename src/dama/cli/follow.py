@@ -102,7 +102,7 @@ def _report_queued(queued: Queued, task: str = "", *, as_json: bool) -> int:
     if queued.no_worker:
         echo("No live worker has this task, with its queue and labels: start a `dama worker`.")
     print_next(
-        (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may perform it")
+        (f"dama events {context_id} -f", "follow it"), ("dama workers", "who may execute it")
     )
     return 0
 

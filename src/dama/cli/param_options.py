@@ -70,7 +70,7 @@ class ParamOption:
         )
 
     def value(self, typed: object) -> object:
-        """The value for the params model, of what click gives."""
+        """The value for the params model, of what click passes."""
         if isinstance(typed, tuple):
             of_json = _needs_json(self.schema.get("items") or {})
             items = cast("tuple[str, ...]", typed)
@@ -168,7 +168,7 @@ _WORDS = {"string": "text"}
 
 
 def _from_json(text: object) -> object:
-    """What is no JSON stays a text, and the params model says what it wanted."""
+    """What is not valid JSON stays a text, and the params model says what it wanted."""
     from dama.domain.errors import RepeatedMemberError
     from dama.domain.exact import decode
 

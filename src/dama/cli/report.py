@@ -107,6 +107,6 @@ def _print(text: str) -> None:
 
 
 def _leave_the_pipe() -> int:
-    """Quietly: `dama events 42 | head` is no error. Python would complain when it flushes."""
+    """Quietly: `dama events 42 | head` is not an error. Python would complain when it flushes."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return PIPE_CLOSED

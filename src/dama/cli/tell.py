@@ -26,7 +26,7 @@ def is_telling(arguments: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 
 def tell(arguments: Sequence[str], path: str) -> int:
-    """Append the line; give the exit code."""
+    """Append the line; return the exit code."""
     type_, *pairs = arguments
     try:
         payload = _payload(pairs)

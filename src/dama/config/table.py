@@ -67,7 +67,7 @@ class Table:
         return self.values.get(key) is not None
 
     def value(self, key: str, type_: type | tuple[type, ...], wanted: str, default: Any) -> Any:
-        """The value of a key, of a type; a boolean is no number."""
+        """The value of a key, of a type; a boolean is not a number."""
         value = self.values.get(key)
         if value is None:
             return default

@@ -157,7 +157,7 @@ class ActionDefinition(Generic[R]):
         return parse_docstring(self.function.__doc__)
 
     def arguments(self, params: object, full_name: str | None = None) -> dict[str, Any]:
-        """Validate params; give them as keyword arguments of the function.
+        """Validate params; return them as keyword arguments of the function.
 
         Args:
             params: What was given.

@@ -135,7 +135,7 @@ def _read_exit_codes(table: Table) -> ExitCodes:
 def _read_env(
     table: Table, params: Mapping[str, ProgramParam], secrets: Sequence[str]
 ) -> dict[str, str]:
-    env = table.entries("env", 'a table of texts, such as { TZ = "UTC" }')
+    env = table.entries("env", 'a table of strings, such as { TZ = "UTC" }')
     for name, text in env.items():
         if not isinstance(text, str):
             Table(f"{table.where}.env", env, env).wrong(name, "a text in quotes")

@@ -47,7 +47,7 @@ def read_command(
     """Read the key `command`: the program and its arguments.
 
     Raises:
-        InvalidDefinitionError: It is no command, or a value could become code.
+        InvalidDefinitionError: It is not a command, or a value could become code.
     """
     found: object = table.value("command", (list, tuple), _BRACKETS, None)
     if not is_array(found) or not found:

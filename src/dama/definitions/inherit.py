@@ -19,7 +19,7 @@ def read_inherit(table: Table) -> tuple[str, ...]:
     """Read `inherit` of a declaration, or of a whole file of settings.
 
     Raises:
-        InvalidDefinitionError: It is no list of names; the message says what is wanted.
+        InvalidDefinitionError: It is not a list of names; the message says what is wanted.
     """
     wanted = 'a list of names of variables, such as ["PGHOST", "AWS_*"]'
     patterns = table.texts("inherit", wanted)

@@ -4,7 +4,7 @@ What a task or a step returns is read again by a later run, by a parent, by a pa
 compared with what comes back before it is written: a date that would come back as text, a key of 1
 as "1", a NaN as null is refused while somebody can still mend it, with the path to it. A tuple
 comes back as a list, and a dataclass or a model without an annotation as an object in its own form:
-that is no loss. docs/reference/values.md has the table.
+that is not a loss. docs/reference/values.md has the table.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ class TaskOptions:
         concurrency: How many runs may be begun and not ended at once, on all workers; None for no
             limit.
         concurrency_key: Counts them apart for each value of some params, such as "{airport}".
-        singleton: Only one run may be open. What becomes of another start: "refuse" raises,
-            "return" gives the open one, "queue" lets it wait for its end.
+        singleton: Only one run may be open. How another start is handled: "refuse" raises,
+            "return" returns the open one, "queue" lets it wait for its end.
         isolation: "process" gives each run a process of its own, which outlives its worker; None
             lets an `async def` run in the loop of the worker, and a `def` in a thread of it.
         on_failure: The task that cleans up when this one has failed for good; it gets the same

@@ -133,7 +133,7 @@ class Registry:
         """Give all programs more of the worker's environment, as a file of settings says.
 
         Raises:
-            InvalidDefinitionError: It is no list of names.
+            InvalidDefinitionError: It is not a list of names.
         """
         self.inherit = read_inherit(Table(source, {"inherit": inherit}, ["inherit"]))
 

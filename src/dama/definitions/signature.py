@@ -56,7 +56,7 @@ def params_of(
         first: What the first parameter should be, for errors.
 
     Raises:
-        InvalidDefinitionError: It is no function, there is no first parameter, or one that has no
+        InvalidDefinitionError: It is not a function, has no first parameter, or one that has no
             name of its own.
     """
     _refuse_others(task, function)
@@ -111,7 +111,7 @@ def refuse_generators(task: str, function: Callable[..., object]) -> None:
 
 
 def _refuse_others(task: str, function: object) -> None:
-    """Refuse what is no function."""
+    """Refuse what is not a function."""
     hint = f"Write `async def {task.rpartition('.')[2] or 'name'}(...)` below the decorator."
     if inspect.isclass(function):
         raise InvalidDefinitionError(f"{task} is a class; wanted a function.", hint)

@@ -36,7 +36,7 @@ class StepOptions:
 
     Attributes:
         retries: How many further tries follow a first one that failed, within one attempt of its
-            task; a try is no attempt, and leaves the retries of the task alone.
+            task; a try is not an attempt, and leaves the retries of the task alone.
         backoff: Seconds before the second try; doubled for each one after it.
         max_backoff: The longest wait between two tries, in seconds.
         timeout: Seconds that one try may take; None for no limit.

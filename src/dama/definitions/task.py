@@ -44,7 +44,7 @@ LONGEST_KEY = 200
 
 @final
 class TaskDefinition(Generic[R, P, V]):
-    """A task: what to run, what it takes (`P`) and what it gives (`R`).
+    """A task: what to run, what it takes (`P`) and what it returns (`R`).
 
     Called, it is the function that was decorated, with its signature and docstring: `V` is what
     that returns, an awaitable of an `async def`. Only a worker or a test has what to call it with.
@@ -160,7 +160,7 @@ class TaskDefinition(Generic[R, P, V]):
         return validate_params(self.name, self.params, params)
 
     def arguments(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate params; give them as keyword arguments of the function, defaults included.
+        """Validate params; return them as keyword arguments of the function, defaults included.
 
         Raises:
             InvalidParamsError: With every problem there is.
@@ -168,7 +168,7 @@ class TaskDefinition(Generic[R, P, V]):
         return arguments_of(self.validate(params))
 
     def encode_params(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Validate params; give them as JSON builtins, defaults included, to be kept in an event.
+        """Validate params; return them as JSON builtins, defaults included, to be kept in an event.
 
         Raises:
             InvalidParamsError: With every problem there is.

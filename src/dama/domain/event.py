@@ -87,7 +87,7 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class StoredEvent(Event, frozen=True, kw_only=True):
-    """An event as the store gives it back.
+    """An event as the store returns it.
 
     Attributes:
         event_id: Rises within a context; unique in the database.

@@ -91,7 +91,7 @@ def step_key(type_: str) -> tuple[str, str] | None:
 
 
 def _spawned_ids(event: Event) -> tuple[int, ...]:
-    """The contexts that a SPAWNED names; what is no id in it is left out."""
+    """The contexts that a SPAWNED names; what is not an id in it is left out."""
     found: object = (_object(event) or {}).get("context_ids")
     ids = found if is_array(found) else []
     return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool))

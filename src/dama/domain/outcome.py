@@ -1,4 +1,4 @@
-"""Outcomes: what becomes of a run, decided from how its attempt went. Nothing is written here."""
+"""Outcomes: the outcome of a run, decided from how its attempt went. Nothing is written here."""
 
 from __future__ import annotations
 

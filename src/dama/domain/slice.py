@@ -153,7 +153,7 @@ class Slice(Generic[S]):
         return define
 
     def fold_many(self, function: Folder[S]) -> Folder[S]:
-        """Fold many events by a function of one's own, which gives what the reducers give.
+        """Fold many events by a function of one's own, which returns what the reducers return.
 
         A reducer copies a tuple or a dict for each event that adds to it: the fold takes time that
         grows with the square of the history. The function may collect first and copy once.

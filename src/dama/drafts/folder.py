@@ -115,7 +115,7 @@ def _command(path: Path, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _language(path: Path, text: str) -> str | None:
-    """How its options are spelt; None for what is no script."""
+    """How its options are spelt; None for what is not a script."""
     if path.suffix.lower() in LANGUAGES:
         return LANGUAGES[path.suffix.lower()][1]
     if not (text.startswith("#!") and path.stat().st_mode & 0o111):

@@ -39,7 +39,7 @@ class Access:
         A token that was found good is so for a second: a revoked one no longer than that.
 
         Raises:
-            RequestError: It shows no token and needs one, or one that is not good.
+            RequestError: It shows no token and needs one, or an invalid one.
         """
         header = headers.get("authorization")
         if header is None:
@@ -56,8 +56,8 @@ class Access:
         if found is None:
             raise RequestError(
                 "INVALID_TOKEN",
-                "The token is not good: unknown, expired or revoked.",
-                "`dama token ls` lists those that are.",
+                "The token is invalid: unknown, expired or revoked.",
+                "`dama token ls` lists the valid ones.",
             )
         return found
 
@@ -114,7 +114,7 @@ class RateLimit:
         self._window = window
 
     async def count(self, client: str) -> dict[str, str]:
-        """Count a request; give the headers that tell how many are left.
+        """Count a request; return the headers that tell how many are left.
 
         Raises:
             RequestError: None are.

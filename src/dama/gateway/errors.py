@@ -121,7 +121,7 @@ def header_values(name: str, value: object) -> list[str]:
     """The values of a header that an action gives: one, or those of a list, as of `Set-Cookie`.
 
     Raises:
-        CallError: It is neither a text or a number nor a list of them.
+        CallError: It is neither a string or a number nor a list of them.
     """
     values = value if is_array(value) else [value]
     return [_header_value(name, each) for each in values]
@@ -134,7 +134,7 @@ def _header_value(name: str, value: object) -> str:
     if not isinstance(value, str | int | float):
         raise CallError(
             f"An action gave the header {name} the value {shown(value)}.",
-            "It may be a text, a number, or a list of them.",
+            "It may be a string, a number, or a list of them.",
         )
     text = str(value)
     return text if text.isascii() and text.isprintable() else quote(text, safe=_PLAIN)

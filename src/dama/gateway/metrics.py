@@ -53,7 +53,7 @@ class Metrics:
         )
         self._nodes = self._gauge("dama_nodes", "Nodes of the cluster that are there.")
         self._pending = self._gauge("dama_calls_pending", "Calls that wait for other nodes.")
-        self._calls = self._gauge("dama_calls", "Calls that this node has made or performed.")
+        self._calls = self._gauge("dama_calls", "Calls that this node has made or executed.")
         self._pool = self._gauge("dama_pool_connections", "Connections to the database.", "state")
 
     async def text(self, app: App, broker: Broker) -> bytes:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ERRORS = {
     "400": "The request is not what the server wants.",
-    "401": "The request shows no good token.",
+    "401": "The request shows no valid token.",
     "403": "The token does not allow it.",
     "404": "There is nothing of this name.",
     "405": "The path takes other methods.",

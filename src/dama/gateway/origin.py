@@ -70,7 +70,7 @@ class Origins:
         if not host:
             raise RequestError(
                 "WRONG_HOST",
-                f"The header Host is {shown(told)}, which is no name of a server.",
+                f"The header Host is {shown(told)}, which is not a name of a server.",
                 "Send the name or the address, and the port.",
             )
         if self._names is not None and host not in self._names:

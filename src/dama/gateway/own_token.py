@@ -1,6 +1,6 @@
 """The token of a home: `$DAMA_HOME/gateway.token`, with which its user calls the gateway.
 
-Other people have accounts on the same machine, so loopback is no proof of who calls. A gateway
+Other people have accounts on the same machine, so loopback is not a proof of who calls. A gateway
 makes the token at its start and says where it is, never what it is. One home may serve several
 databases: each of them knows the digest of the same token.
 """

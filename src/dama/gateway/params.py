@@ -77,7 +77,7 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
             if request.scope["query_string"] or path:
                 raise RequestError(
                     "INVALID_REQUEST_BODY",
-                    "The body is no object, so it cannot be merged with params of the path.",
+                    "The body is not an object, so it cannot be merged with params of the path.",
                     "Send an object.",
                 )
             return found
@@ -220,7 +220,7 @@ def _decode(content_type: str, encoding: str, body: bytes, limit: int) -> Any:
     try:
         return decode(body.removeprefix(_BOM))
     except InvalidJsonError as error:
-        raise _no_body(f"The body is no JSON: {error}.", str(error)) from None
+        raise _no_body(f"The body is not valid JSON: {error}.", str(error)) from None
 
 
 def _no_body(message: str, reason: str) -> RequestError:

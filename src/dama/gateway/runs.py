@@ -49,7 +49,7 @@ async def append(app: App, identity: Identity, body: object) -> dict[str, list[i
 
     Raises:
         RequestError: There are too many, or one belongs to the life cycle.
-        InvalidEventError: One is no event.
+        InvalidEventError: One is not an event.
         StaleEpochError: The run is over, or another one has the context by now.
     """
     context_id, epoch = _run_of(identity)

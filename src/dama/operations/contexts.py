@@ -188,7 +188,7 @@ async def dispatch(
         StaleVersionError: The context has another version.
     """
     meta: object = event.get("meta")
-    if meta is None or is_object(meta):  # what is no object is refused below
+    if meta is None or is_object(meta):  # what is not an object is refused below
         meta = {**without_who(meta or {}), **(by or person())}
     parsed = parse_event({**event, "meta": meta})
     context = await app.store.context(context_id)

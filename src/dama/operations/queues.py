@@ -21,7 +21,7 @@ async def all_of(app: App) -> list[QueueRow]:
 
 
 async def workers(app: App) -> list[WorkerRow]:
-    """Who performs what is queued."""
+    """Who executes what is queued."""
     return await app.store.queue.workers()
 
 

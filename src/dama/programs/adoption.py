@@ -1,4 +1,4 @@
-"""Adoption: what becomes of programs whose worker is gone, and of those that nobody wants.
+"""Adoption: the fate of programs whose worker is gone, and of those that nobody wants.
 
 A program that continues is adopted by whoever claims its run. Here is the rest: programs whose
 context was cancelled, or whose run another host has, are ended, with or without a shim.

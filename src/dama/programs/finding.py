@@ -38,7 +38,7 @@ def task_of(programs: Programs, claim: Claim) -> TaskDefinition[Any]:
 def program_of(
     programs: Programs, execution: Execution, task: TaskDefinition[Any], *, isolated: bool = False
 ) -> ProgramRun | None:
-    """The program of a run; None for a function that is performed within the worker.
+    """The program of a run; None for a function that is executed within the worker.
 
     Args:
         programs: Those of the worker.

@@ -171,7 +171,7 @@ def soft_limit() -> int:
 
 
 def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
-    """Start the shim, which owns the lock from now on; give its pid.
+    """Start the shim, which owns the lock from now on; return its pid.
 
     It is not waited for here, and must be: it is a child of this process.
     """

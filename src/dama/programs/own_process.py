@@ -1,6 +1,6 @@
 """A run in a process of its own: forked with the services loaded, under a shim like a program.
 
-It performs its task as a worker would, with a connection of its own when it needs one, and leaves
+It executes its task as a worker would, with a connection of its own when it needs one, and leaves
 its outcome in a file. Whoever is the worker by then writes how the run has ended.
 """
 
@@ -101,7 +101,7 @@ class OwnShim(shim.Shim):
         try:
             code = perform(self.request, self.registry)
         except BaseException:
-            logging.exception("%s cannot be performed", self.request["task"])  # noqa: LOG015 - as above
+            logging.exception("%s cannot be executed", self.request["task"])  # noqa: LOG015 - as above
         finally:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
@@ -112,7 +112,7 @@ _claim = reader(Claim)
 
 
 def perform(request: Mapping[str, Any], registry: Registry) -> int:
-    """Perform a run, and leave its outcome; give the exit code."""
+    """Perform a run, and leave its outcome; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(line_buffering=True)
     configure_log()

@@ -102,7 +102,7 @@ class ProgramRun:
         return Beginning("ADOPTED", {"state": self._state.value, "pid": pid}, host)
 
     async def perform(self) -> Outcome:
-        """Run or adopt the program, until it has ended; give what became of it.
+        """Run or adopt the program, until it has ended; return what became of it.
 
         Raises:
             ProgramError: It did not do its work.
@@ -174,7 +174,7 @@ class ProgramRun:
             os.close(lock)
 
     async def _spawn(self, launch: Launch, lock: int) -> int | None:
-        """Start the shim; give its pid. None when it has to be tried again."""
+        """Start the shim; return its pid. None when it has to be tried again."""
         pid = spawn(self._directory, launch, lock)
         self._programs.started(pid)
         return pid
@@ -203,7 +203,7 @@ class ProgramRun:
         loop.add_reader(descriptor, ended)
 
     async def _follow(self) -> Mapping[str, Any] | None:
-        """Ship what it tells until it has ended; give how, None when nobody knows."""
+        """Ship what it tells until it has ended; return how, None when nobody knows."""
         pause = SHORTEST_PAUSE
         while True:
             state = state_of(self._directory)

@@ -133,7 +133,7 @@ class Shipper:
         for place in range(0, len(items), BATCH):
             await self.append(items[place : place + BATCH])
         if self._execution.writer.secrets:
-            # Only what was read: a line that is struck out before is no event any more.
+            # Only what was read: a line that is struck out before is not an event any more.
             self._masks[name].apply(reader.place.offset)
             reader.look_again()
         if items or clock.monotonic() - self._saved_at > SAVE_SECONDS:
@@ -241,7 +241,7 @@ class Shipper:
         if self._warnings > WARNINGS:
             return None
         if self._warnings == WARNINGS:
-            message = f"{message} It is the last warning of this run that is told."
+            message = f"{message} It is the last warning of this run that is reported."
         return self.item(":WARN", {"message": message, **facts}, key)
 
     async def _refused(self, items: Sequence[Append], error: RefusedError) -> None:

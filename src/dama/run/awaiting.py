@@ -110,7 +110,7 @@ class Awaiting(Doing):
         model: Any = None,
         where: Callable[[Any], object] | None = None,
     ) -> Any:
-        """Wait for an event that somebody else appends to the own context: a signal, an approval.
+        """Wait for an event that somebody else appends to this context: a signal, an approval.
 
         `dama signal CONTEXT TYPE name=value` is one. One that came before the wait counts; each
         ends one wait.

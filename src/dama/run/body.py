@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 async def call_body(task: TaskDefinition[Any], execution: Execution) -> object:
-    """Call the function of a task in this loop, or in a thread beside it; give its result as JSON.
+    """Call the function of a task in this loop, or in a thread; return its result as JSON.
 
     Raises:
         UnawaitedError: It has not awaited something that it asked for.

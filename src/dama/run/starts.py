@@ -51,7 +51,7 @@ def start_of(
         task: What to run.
         params: What it takes.
         meta: Who starts it.
-        key: An idempotency key: a second start with it gives the first context.
+        key: An idempotency key: a second start with it returns the first context.
         commands: The right of who starts it to run undeclared commands; None for no right.
         **start_options: See `QueueOptions`.
 

@@ -86,7 +86,7 @@ class Task(Awaiting):
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Start a subtask, wait for its end and give its result.
+        """Start a subtask, wait for its end and return its result.
 
         Args:
             task: What to run; a program or a task of another module also by its full name.
@@ -182,7 +182,7 @@ class Task(Awaiting):
             task: What to run.
             params: One mapping a subtask.
             on_failure: "fail_fast" raises with the first failure and cancels those that have not
-                ended; "collect" waits for all and gives their ends, failed or not.
+                ended; "collect" waits for all and returns their ends, failed or not.
             limit: How many may be begun and not ended at once; None for no limit but that of the
                 task.
 
@@ -208,7 +208,7 @@ class Task(Awaiting):
 
     @asked
     async def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
-        """Append an event to the own context, once however often the run is replayed.
+        """Append an event to this context, once however often the run is replayed.
 
         Args:
             event: An event, as a creator of a slice makes it, or a type.

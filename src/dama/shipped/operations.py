@@ -135,7 +135,7 @@ def queues_service(app: App) -> Service:
 
 def workers_service(app: App) -> Service:
     """Make the service `workers`."""
-    service = Service("workers", description="Who performs what is queued.")
+    service = Service("workers", description="Who executes what is queued.")
 
     @service.action(scope="viewer", rest="GET /")
     async def list(call: Call) -> Any:

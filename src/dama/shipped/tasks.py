@@ -92,7 +92,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
     async def run(
         call: Call, name: str, params: dict[str, Any] | None = None, key: str | None = None
     ) -> Any:
-        """Start a task, wait for its end and give its result, or fail with its error.
+        """Start a task, wait for its end and return its result, or fail with its error.
 
         Args:
             name: The full name, such as flights.load.

@@ -1,4 +1,4 @@
-"""The run queue: claims, leases, and what becomes of the runs of workers that died.
+"""The run queue: claims, leases, and the outcome of the runs of workers that died.
 
 A lease covers all that a worker holds; it is kept by the clock of the database. Nothing holds a
 transaction or a lock while a task runs.

@@ -92,8 +92,8 @@ class WorkerRow:
         queues: What it claims from.
         labels: What it offers.
         root_context_id: The only tree that it works on; None for all.
-        slots: How many runs it performs at once.
-        running: How many it performs now.
+        slots: How many runs it executes at once.
+        running: How many it executes now.
         started_at: Since when.
         alive: Whether its lease holds.
         trouble: What fails in its background at the moment; None when it is well.

@@ -95,7 +95,7 @@ class Start:
         params: JSON builtins: the payload of the INITIAL.
         queue: Where its run waits.
         priority: Higher ones are claimed first.
-        key: An idempotency key: a second start with it gives the first context.
+        key: An idempotency key: a second start with it returns the first context.
         delay: Seconds before it is queued; None for at once.
         expires: Seconds in which it must start, or it fails; None for no limit.
         deadline: Seconds in which it must end, over all attempts; None for no limit.

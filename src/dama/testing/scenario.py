@@ -27,7 +27,7 @@ class Scenario(Generic[S]):
         Each is folded twice from the same state.
 
         Raises:
-            AssertionError: A reducer gives two answers, or changed the state that it was given.
+            AssertionError: A reducer returns two different answers, or changes its state.
         """
         state = self._state
         for event in events:
@@ -57,7 +57,7 @@ class Scenario(Generic[S]):
             raise AssertionError(f"expected {expected!r}\n   found {self._state!r}")
 
     def then_select(self, name: str, expected: Any) -> None:
-        """Hold what a selector of the slice gives against what it should be.
+        """Hold what a selector of the slice returns against what it should be.
 
         Raises:
             AssertionError: They differ; both are in the message.

@@ -1,1 +1,1 @@
-"""Workers: they claim runs, keep the lease, perform what they hold, and start what is due."""
+"""Workers: they claim runs, keep the lease, execute what they hold, and start what is due."""

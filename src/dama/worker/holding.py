@@ -29,7 +29,7 @@ class Holding:
     """The runs of one worker.
 
     Args:
-        slots: How many it performs at once.
+        slots: How many it executes at once.
         on_change: Called when slots may have become free.
     """
 

@@ -80,7 +80,7 @@ class LeaseKeeper:
             pause = self._renew()
 
     def _renew(self) -> float:
-        """Renew; give the seconds until the next time."""
+        """Renew; return the seconds until the next time."""
         try:
             renewal = self._renewer.renew()
             self._tell(self._take, renewal)

@@ -29,7 +29,7 @@ class Offer:
         tasks: What it knows.
         labels: What it offers to runs that need it.
         root: Only runs of this tree; None for all.
-        slots: How many runs it performs at once.
+        slots: How many runs it executes at once.
     """
 
     queues: Sequence[str]

@@ -1,4 +1,4 @@
-"""The worker: claims queued runs for its free slots and performs them.
+"""The worker: claims queued runs for its free slots and executes them.
 
 It renews one lease for all that it holds. What it held when it died is queued again: at once by
 the next worker of the same host, within seconds by any other. A run that waits for subtasks holds
@@ -51,7 +51,7 @@ class Worker:
         registry: The tasks that it knows.
         queues: What it claims from; those of its tasks by default.
         root: Only runs of this tree; None for all.
-        slots: How many runs it performs at once.
+        slots: How many runs it executes at once.
         labels: What it offers to runs that need it.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.

@@ -75,7 +75,7 @@ class Exchange:
         self._serving: set[tuple[str, str]] = set()
 
     async def request(self, call: Call) -> Any:
-        """Ask another node to perform a call; its meta gets what comes back.
+        """Ask another node to execute a call; its meta gets what comes back.
 
         Raises:
             CallError: The call failed there, the node went away, or the packet cannot be sent.

@@ -1,7 +1,7 @@
 """After an outage of the bus: calls whose packets may have gone with it, so that every call ends.
 
 What was under way when the bus died is lost without a sign: the packet of a call, or its answer. A
-node in Python says whether it performs a call. One in Node.js cannot be asked: of it a call fails
+node in Python says whether it executes a call. One in Node.js cannot be asked: of it a call fails
 that began shortly before the outage and is not answered for long after it. One that began earlier
 did arrive, and may take its time.
 """
@@ -62,6 +62,6 @@ def _lost(pending: Pending) -> RequestRejectedError:
     return RequestRejectedError(
         f"{pending.call.name} was not answered: the bus went away meanwhile, and took the call or "
         "its answer with it.",
-        "It may have been performed. Look before you call again what must not happen twice.",
+        "It may have been executed. Look before you call again what must not happen twice.",
         data={"action": pending.call.name, "nodeID": pending.node_id},
     )

@@ -38,7 +38,7 @@ PATIENCE_SECONDS = 5.0  # the time that a person waits for a service before bein
     "--params", metavar=METAVAR, help="All params as JSON: a file, - for standard input, itself."
 )
 @click.option("--meta", metavar="JSON", help="A JSON object that goes with the call.")
-@click.option("--node", "node_id", metavar="ID", help="The node that is to perform it.")
+@click.option("--node", "node_id", metavar="ID", help="The node that is to execute it.")
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to wait.")
 @click.pass_obj
 def call(
@@ -51,7 +51,7 @@ def call(
     node_id: str | None,
     timeout: float | None,
 ) -> None:
-    """Call an action, of this project or of another node, and print what it gives.
+    """Call an action, of this project or of another node, and print what it returns.
 
     A value that is JSON is taken as JSON, any other as a text.
     """

@@ -31,7 +31,7 @@ def _byte_range(
         return None
     begin, colon, end = value.partition(":")
     if not colon or not all(part.isdecimal() or not part for part in (begin, end)):
-        raise click.BadParameter(f"{value!r} is no range of bytes, such as 1000:2000.")
+        raise click.BadParameter(f"{value!r} is not a range of bytes, such as 1000:2000.")
     return int(begin or 0), int(end) if end else None
 
 

@@ -35,7 +35,7 @@ class RunOptions:
 
     Attributes:
         detach: Return at once; the task runs in the background.
-        enqueue: Return at once; a worker performs the task.
+        enqueue: Return at once; a worker executes the task.
         key: The idempotency key.
         json: Print one JSON document.
         queue: Instead of the task's own.

@@ -1,4 +1,4 @@
-"""`dama worker`: perform what is queued, until it is told to stop. `dama up` does it too."""
+"""`dama worker`: execute what is queued, until it is told to stop. `dama up` does it too."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class WorkerOptions:
 
     Attributes:
         queues: What it claims from; none for those of its tasks.
-        slots: How many runs it performs at once.
+        slots: How many runs it executes at once.
         labels: What it offers to runs that need it.
         grace: Seconds that runs have to end when it is told to stop.
         until_idle: It ends when nothing is left to do.

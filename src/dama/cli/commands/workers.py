@@ -1,4 +1,4 @@
-"""`dama workers`: who performs runs now."""
+"""`dama workers`: who executes runs now."""
 
 from __future__ import annotations
 

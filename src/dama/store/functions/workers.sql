@@ -1,4 +1,4 @@
--- workers: claims, leases, and what becomes of the runs of workers that died.
+-- workers: claims, leases, and the outcome of the runs of workers that died.
 
 -- Whether a place has a live worker that would adopt a program of a queue and a tree.
 CREATE OR REPLACE FUNCTION _data_manager_admin.has_worker(host text, queue text, root bigint) RETURNS boolean
