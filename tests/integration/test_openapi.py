@@ -10,6 +10,7 @@ import sys
 import pytest
 from openapi_spec_validator import validate
 
+from dama.gateway.fixed_operations import OPERATIONS
 from tests.integration.served import served
 
 CHECKS = (
@@ -34,6 +35,14 @@ async def test_the_document_is_valid_and_names_all_that_is_published(store, tmp_
         start = paths["/api/tasks/{name}"]["post"]
         body = start["requestBody"]["content"]["application/json"]["schema"]
         assert "params" in body["properties"]
+        stream = paths["/api/contexts/{context_id}/tree/stream"]["get"]
+        assert "Last-Event-ID" in {param["name"] for param in stream["parameters"]}
+        assert {"200", "206", "416"} <= set(
+            paths["/api/contexts/{context_id}/logs"]["get"]["responses"]
+        )
+        assert set(paths["/api/contexts/{context_id}/files/{name}"]) == {"put"}
+        assert set(paths["/api/run/events"]) == {"post"}
+        assert set(OPERATIONS) <= set(paths)
         page = await client.get("/api")
         assert "/api/shop/items/{id}" in page.text
         assert "http://" not in page.text.replace("http-equiv", "")
@@ -47,7 +56,7 @@ async def test_schemathesis_finds_nothing(store, tmp_path):
         # What waits forever, and what fails on purpose, promises nothing.
         for path in list(document["paths"]):
             if path.endswith(
-                ("/busy", "/bug", "/taken", "/moved", "/result", "/wait", "/tasks/run")
+                ("/busy", "/bug", "/taken", "/moved", "/result", "/wait", "/tasks/run", "/stream")
             ):
                 del document["paths"][path]
         file = tmp_path / "openapi.json"

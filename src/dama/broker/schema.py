@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama.shapes import as_object, is_list
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -81,6 +83,17 @@ def describe_params(schema: Mapping[str, Any]) -> dict[str, Any]:
         name: _describe_param(found, schema, is_required=name in required)
         for name, found in schema.get("properties", {}).items()
     }
+
+
+def may_be_left_out(rule: object) -> bool:
+    """Whether Moleculer's validator lets a param be left out, by any of the ways to say so."""
+    if is_list(rule):
+        return bool(rule) and all(map(may_be_left_out, rule))
+    if isinstance(rule, str):
+        words = dict(word.partition(":")[::2] for word in rule.split("|")[1:])
+        return words.get("optional") in ("", "true") or "default" in words
+    described = as_object(rule)
+    return described.get("optional") is True or described.get("default") is not None
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

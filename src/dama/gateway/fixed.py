@@ -93,7 +93,6 @@ class FixedPaths:
         self._settings = settings
         self._access = access
         self._metrics = metrics
-        self._documents = Documents(broker, aliases)
         context = "/api/contexts/{context_id}"
         self.all = [
             _fixed("/metrics", self._metrics_text),
@@ -109,6 +108,8 @@ class FixedPaths:
             _fixed(f"{context}/artifacts/{{path}}", self._artifact),
             _fixed(f"{context}/files/{{name}}", self._upload, "PUT"),
         ]
+        fixed = [(each.path, each.method) for each in self.all]
+        self._documents = Documents(broker, aliases, fixed)
 
     def find(self, path: str) -> tuple[Fixed, dict[str, str]] | None:
         """The fixed path that a path is, and its params; None when it is a call."""

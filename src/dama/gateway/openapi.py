@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from dama.broker.schema import may_be_left_out
 from dama.errors import DamaError
+from dama.gateway.fixed_operations import OPERATIONS
 from dama.shapes import as_object, is_dict, is_list, is_object
 
 if TYPE_CHECKING:
@@ -81,11 +83,13 @@ class Documents:
     Args:
         broker: The services.
         aliases: What can be called.
+        fixed: The paths that are no calls, each with its method.
     """
 
-    def __init__(self, broker: Broker, aliases: Aliases) -> None:
+    def __init__(self, broker: Broker, aliases: Aliases, fixed: Sequence[tuple[str, str]]) -> None:
         self._catalog = broker.catalog
         self._aliases = aliases
+        self._fixed = fixed
         self._lock = asyncio.Lock()
         self._made_of = -1
         self._current = Document(b"", "")
@@ -99,13 +103,19 @@ class Documents:
                 named = self._aliases.named()
                 actions = self._catalog.actions
                 routes = [(each, actions[each.action].all[0]) for each in self._aliases.all()]
-                self._current = await asyncio.to_thread(_made, named, routes)
+                self._current = await asyncio.to_thread(_made, named, routes, self._fixed)
                 self._made_of = changes
             return self._current
 
 
-def _made(named: Mapping[str, Endpoint], routes: Sequence[tuple[Alias, Endpoint]]) -> Document:
+def _made(
+    named: Mapping[str, Endpoint],
+    routes: Sequence[tuple[Alias, Endpoint]],
+    fixed: Sequence[tuple[str, str]],
+) -> Document:
     found = document(named, routes)
+    for path, method in fixed:
+        found["paths"].setdefault(path, {})[method.lower()] = _fixed(path, method)
     return Document(msgspec.json.encode(found), page(found))
 
 
@@ -163,6 +173,14 @@ def page(found: Mapping[str, Any]) -> str:
         "A token goes into the header <code>Authorization: Bearer TOKEN</code>.</p>"
         f"<table><tr>{head}</tr>{''.join(rows)}</table></html>"
     )
+
+
+def _fixed(path: str, method: str) -> dict[str, Any]:
+    """The operation of a path that is no call, with the errors that all have."""
+    told = OPERATIONS[path]
+    errors = {code: _error(text) for code, text in ERRORS.items()}
+    id_ = re.sub(r"\W+", "_", f"{method.lower()}_{path}").strip("_")
+    return {**told, "operationId": id_, "responses": {**errors, **told["responses"]}}
 
 
 def _named(name: str, endpoint: Endpoint, schemas: dict[str, Any], path: str) -> dict[str, Any]:
@@ -257,7 +275,7 @@ def _foreign(params: object) -> dict[str, Any]:
         text = str(rule)
         kind = str(told.get("type") or text.partition("|")[0])
         properties[name] = {"type": _KINDS[kind]} if kind in _KINDS else {}
-        if not (told.get("optional") or "optional" in text):
+        if not may_be_left_out(rule):
             required.append(name)
     return {"type": "object", "properties": properties, "required": required}
 

@@ -261,7 +261,10 @@ def service_of(action: str) -> str:
 
 def signature(params: dict[str, Any]) -> str:
     """Params on one line, those that may be left out with a question mark."""
+    from dama.broker.schema import may_be_left_out
+
     return " ".join(
-        f"{name}{'?' if isinstance(kind, dict) and 'optional' in kind else ''}"
-        for name, kind in params.items()
+        f"{name}{'?' if may_be_left_out(rule) else ''}"
+        for name, rule in params.items()
+        if not name.startswith("$$")  # what Moleculer's validator is told of all of them
     )
