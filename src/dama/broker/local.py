@@ -92,9 +92,8 @@ class LocalAction:
         """What it is, under another name if one is given."""
         return {**self._described, "name": name} if name else self._described
 
-    @cached_property
+    @cached_property  # a node describes all its actions whenever another one comes
     def _described(self) -> dict[str, Any]:
-        # Once: a node describes all its actions whenever another one comes.
         return describe_action(self.name, self.definition)
 
 

@@ -90,8 +90,8 @@ def may_be_left_out(rule: object) -> bool:
     if is_list(rule):
         return bool(rule) and all(map(may_be_left_out, rule))
     if isinstance(rule, str):
-        words = dict(word.partition(":")[::2] for word in rule.split("|")[1:])
-        return words.get("optional") in ("", "true") or "default" in words
+        words = rule.split("|")[1:]
+        return any(w in ("optional", "optional:true") or w.startswith("default:") for w in words)
     described = as_object(rule)
     return described.get("optional") is True or described.get("default") is not None
 

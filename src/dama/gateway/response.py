@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import Response, StreamingResponse
@@ -59,7 +59,7 @@ async def respond(
     # What another node gives is what it is in JSON there; the schema of an action here says base64.
     write = as_json if endpoint.action else _as_nodes_write
     if isinstance(result, AsyncIterable):
-        source = cast("AsyncIterable[Any]", result)
+        source: AsyncIterable[Any] = result
         response = StreamingResponse(_chunks(source, write), status)
         return headers.onto(response, kind or "application/octet-stream")
     body, kind = await beside(result, _encode, result, kind, write)

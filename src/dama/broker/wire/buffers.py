@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,18 +25,19 @@ def with_buffers(value: Any) -> Any:
 
     One frame for each level: JSON may be nested as deep as the interpreter lets it.
     """
+    whole: Any = value
     if type(value) in _LEAVES:
-        return value
+        return whole
     if isinstance(value, _BYTES):
-        numbers = msgspec.json.encode(list(bytes(cast("bytes", value))))
+        numbers = msgspec.json.encode(list(bytes(whole)))
         return msgspec.Raw(b'{"type":"Buffer","data":' + numbers + b"}")
-    parts: Any = value
+    parts = whole
     if isinstance(value, set | frozenset) or fields_of(value):
         parts = msgspec.to_builtins(value, builtin_types=_BYTES, enc_hook=_parts)
     changed = _like(parts)
     for key, each in _items(parts):
         changed[key] = with_buffers(each)
-    return changed if _differ(changed, parts) else cast("object", value)
+    return changed if _differ(changed, parts) else whole
 
 
 def without_buffers(value: Any) -> Any:

@@ -97,12 +97,7 @@ class Discovery:
         await self.end()
         await self._transit.publish("DISCONNECT", {})
 
-    async def ping(
-        self,
-        node_id: str,
-        timeout: float,
-        prefix: str = "",
-    ) -> dict[str, Any] | None:
+    async def ping(self, node_id: str, timeout: float, prefix: str = "") -> dict[str, Any] | None:
         """Ask a node for a sign of life; times are in milliseconds."""
         id_ = f"{prefix}{uuid4()}"
         answer = self._pings[id_] = asyncio.get_running_loop().create_future()
@@ -119,7 +114,7 @@ class Discovery:
         """Ask a node about a call or its stream; None when nothing came in time.
 
         Returns:
-            As of a ping. `closed` of a node in Python says what `Exchange.is_closed` does.
+            As of a ping; `closed`, of a node in Python, is that of `Exchange.is_closed`.
         """
         return await self.ping(node_id, ASK_SECONDS, f"{ASK}{kind}:{call_id}:")
 
@@ -208,8 +203,7 @@ class Discovery:
         difference = round(_now() - float(packet["arrived"]) - elapsed / 2)
         payload = {"nodeID": packet["sender"], "elapsedTime": elapsed, "timeDiff": difference}
         if answer and not answer.done():
-            told = {"closed": packet["closed"]} if "closed" in packet else {}
-            answer.set_result({**payload, **told})
+            answer.set_result(payload | {k: packet[k] for k in ("closed",) if k in packet})
         self._send(self._broker.raise_local("$node.pong", payload))
 
     async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:

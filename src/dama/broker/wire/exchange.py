@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.broker.call import Call
 from dama.broker.ended import is_told_to_end, of_code
@@ -295,7 +295,8 @@ class Exchange:
             result = await self._perform(call)
             answer = {"id": id_, "meta": _sendable(call.meta), **self._headers(call.headers)}
             if isinstance(result, AsyncIterable):
-                await self._answer_stream(sender, answer, as_stream(cast("Stream", result)))
+                chunks: AsyncIterable[Any] = result
+                await self._answer_stream(sender, answer, as_stream(chunks))
             else:
                 data = {**answer, "success": True, "data": result, "stream": False}
                 await self._transit.publish(f"RES.{sender}", data)
