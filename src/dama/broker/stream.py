@@ -8,13 +8,16 @@ far behind it gets an error, and the memory of the node stays its own.
 from __future__ import annotations
 
 from asyncio import Event, Queue, get_running_loop
+from collections.abc import AsyncIterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dama.broker.errors import QueueIsFullError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable
+
+    from typing_extensions import TypeIs
 
 BUFFERED_BYTES = 64 * 1024 * 1024
 FULL_BYTES = 16 * 1024 * 1024  # a sender that asks is answered when less than this is unread
@@ -67,6 +70,11 @@ async def _joined(first: list[Any], rest: AsyncIterator[Any]) -> AsyncIterator[A
         yield chunk
     async for chunk in rest:
         yield chunk
+
+
+def is_chunks(value: object) -> TypeIs[AsyncIterable[Any]]:
+    """Whether a result is a stream, or chunks that become one."""
+    return isinstance(value, AsyncIterable)
 
 
 def as_stream(source: AsyncIterable[Any]) -> Stream:

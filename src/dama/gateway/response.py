@@ -14,6 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from dama.beside import beside
 from dama.broker.errors import CallError
+from dama.broker.stream import is_chunks
 from dama.broker.wire.buffers import with_buffers
 from dama.broker.wire.values import as_json
 from dama.gateway.errors import header_name, header_values
@@ -58,9 +59,8 @@ async def respond(
         return headers.onto(Response(b"null", status), JSON)  # one of its results
     # What another node gives is what it is in JSON there; the schema of an action here says base64.
     write = as_json if endpoint.action else _as_nodes_write
-    if isinstance(result, AsyncIterable):
-        source: AsyncIterable[Any] = result
-        response = StreamingResponse(_chunks(source, write), status)
+    if is_chunks(result):
+        response = StreamingResponse(_chunks(result, write), status)
         return headers.onto(response, kind or "application/octet-stream")
     body, kind = await beside(result, _encode, result, kind, write)
     if status == HTTPStatus.OK and request.method in {"GET", "HEAD"}:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,13 +21,15 @@ from dama.broker.errors import (
     encode_error,
     shortened_error,
 )
-from dama.broker.stream import Chunks, Inbox, Stream, as_stream
+from dama.broker.stream import Chunks, Inbox, Stream, as_stream, is_chunks
 from dama.broker.wire.incoming import incoming, is_objects, number_of, stream_error
 from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
 from dama.shapes import is_dict
 from dama.telemetry import about
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
@@ -294,9 +295,8 @@ class Exchange:
         try:
             result = await self._perform(call)
             answer = {"id": id_, "meta": _sendable(call.meta), **self._headers(call.headers)}
-            if isinstance(result, AsyncIterable):
-                chunks: AsyncIterable[Any] = result
-                await self._answer_stream(sender, answer, as_stream(chunks))
+            if is_chunks(result):
+                await self._answer_stream(sender, answer, as_stream(result))
             else:
                 data = {**answer, "success": True, "data": result, "stream": False}
                 await self._transit.publish(f"RES.{sender}", data)
