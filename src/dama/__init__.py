@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dama.client.frames import frame
     from dama.client.handle import Handle
     from dama.client.sync import SyncClient, SyncHandle
+    from dama.config.own import settings
     from dama.definitions.part import Part
     from dama.definitions.service import Service
     from dama.definitions.step import StepDefinition, step
@@ -62,6 +63,7 @@ _HOMES = {
     "WaitTimeoutError": "dama.run.errors",
     "combine": "dama.domain.slice",
     "connect": "dama.client.connect",
+    "settings": "dama.config.own",
     "each": "dama.domain.slice",
     "frame": "dama.client.frames",
     "start_many": "dama.operations.tasks",
@@ -99,6 +101,7 @@ __all__ = [
     "connect",
     "each",
     "frame",
+    "settings",
     "start_many",
     "step",
 ]

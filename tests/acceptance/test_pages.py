@@ -182,7 +182,9 @@ PAGES = {
         others={"js": "NATS is not there: tests/interop has it"},
         shown="dama call",
     ),
-    "docs/howto/tasks.md": Page(keeps=(Run(), Run(TASKS))),
+    "docs/howto/tasks.md": Page(
+        files={"etl/loads.py": SMALL}, keeps=(Run(), Run(TASKS), "dama.toml", Run())
+    ),
     "docs/howto/testing.md": Page(keeps=(Run(),)),
     "docs/howto/workers.md": Page(
         files=SMALL_PROJECT,

@@ -111,6 +111,13 @@ def shared_options() -> list[click.Option]:
             callback=_remember,
         ),
         click.Option(
+            ["--profile", "dama_profile"],
+            metavar="NAME",
+            help="Use what [profiles.NAME] of dama.toml says.",
+            expose_value=False,
+            callback=_remember,
+        ),
+        click.Option(
             ["--debug", "dama_debug"],
             is_flag=True,
             help="Show tracebacks and more.",

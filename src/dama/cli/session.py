@@ -6,6 +6,7 @@ and only for the commands that ask for them.
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,26 +31,31 @@ class Session:
     Attributes:
         debug: Show tracebacks.
         pg_env: The name of a file config/postgres.NAME.env.
+        profile: The name of a table [profiles.NAME].
         is_in_cluster: The app that was opened last is a node of a cluster.
     """
 
     def __init__(self, services: tuple[Service, ...] = ()) -> None:
         self.debug = False
         self.pg_env: str | None = None
+        self.profile: str | None = None
         self.is_in_cluster = False
         self._services = services
-        self._config: tuple[str | None, Config] | None = None
+        self._config: tuple[tuple[str | None, str | None], Config] | None = None
         self._registry: Registry | None = None
 
     def config(self) -> Config:
         """Read and check all settings, once; again only where an option came late on the line."""
-        if self._config is None or self._config[0] != self.pg_env:
+        chosen = self.pg_env, self.profile
+        if self._config is None or self._config[0] != chosen:
             from dama.cli.settings import check
             from dama.config.config import load_config
 
+            if self.profile:  # for modules that read their own settings, and for other processes
+                os.environ["DAMA_PROFILE"] = self.profile
             config = load_config(pg_env=self.pg_env)
             check(config)
-            self._config = self.pg_env, config
+            self._config = chosen, config
         return self._config[1]
 
     def registry(self) -> Registry:
@@ -59,6 +65,7 @@ class Session:
 
             registry = Registry(self._services)
             registry.load(self.config())
+            _tell_broken(registry)
             self._registry = registry
         return self._registry
 
@@ -122,6 +129,15 @@ class Session:
         ):
             self.is_in_cluster = node.is_in_cluster
             yield app
+
+
+def _tell_broken(registry: Registry) -> None:
+    """Say which modules are left out, whatever the command is for."""
+    from dama.cli.terminal import echo
+
+    for module in registry.broken.values():
+        tasks = ", ".join(module.tasks) or "what it has"
+        echo(f"Left out: {tasks}. {module.error.message}", err=True)
 
 
 def started_as() -> str:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dama.config.env_file import read_variables
+from dama.config.profiles import VARIABLE, profiled
 from dama.config.variables import filled
 from dama.errors import UsageError
 from dama.shapes import is_dict, is_list
@@ -30,12 +31,16 @@ FILE_KEYS = {
     "database_url": "The database, when neither a flag nor the environment names one.",
     "broker": "How calls are made, and the bus: a table, see below.",
     "gateway": "How HTTP is served: a table, see below.",
+    "settings": "The project's own: a table, which `dama.settings(Model)` reads in a type.",
+    "profiles": "What is different in an environment: `[profiles.NAME]`, with any key of these.",
 }
 TABLES = {
     "programs": '[programs."flights.import"] with command = ["./import.sh"]',
     "keep": '[keep] with logs = "30d" and work = "1d"',
     "broker": '[broker] with url = "nats://127.0.0.1:4222"',
     "gateway": "[gateway] with port = 8080",
+    "settings": "[settings] with batch = 500",
+    "profiles": '[profiles.test] with database_url = "postgresql://localhost/test"',
 }
 BROKER_NAMES = {
     "DAMA_BROKER_URL": "url",
@@ -111,6 +116,8 @@ class Config:
         keep: How long things stay, as the file has it; `dama.upkeep.cleaning` reads it.
         broker: How calls are made, as the file has it; `dama.shipped.node` reads it.
         gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
+        settings: The project's own, as the file has them; `dama.settings` reads them.
+        profile: Which was chosen; None for none.
     """
 
     home: Path
@@ -123,6 +130,8 @@ class Config:
     keep: Mapping[str, object] = field(default_factory=dict[str, object])
     broker: Mapping[str, object] = field(default_factory=dict[str, object])
     gateway: Mapping[str, object] = field(default_factory=dict[str, object])
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
+    profile: str | None = None
 
 
 def load_config(
@@ -132,6 +141,7 @@ def load_config(
     pg_env: str | None = None,
     database_url: str | None = None,
     home: Path | None = None,
+    profile: str | None = None,
 ) -> Config:
     """Read the settings.
 
@@ -141,13 +151,17 @@ def load_config(
         pg_env: NAME of `config/postgres.NAME.env`.
         database_url: A connection string that wins over everything else.
         home: The state folder, instead of DAMA_HOME.
+        profile: Which of the file's profiles holds, instead of DAMA_PROFILE.
 
     Raises:
         ConfigError: A setting is unknown or a file cannot be used.
+        UnknownProfileError: The file has no such profile.
         MissingVariableError: A setting names a variable that is not set.
     """
     environ = os.environ if environ is None else environ
     project, settings, source = _read_file((cwd or _current_folder()).absolute())
+    profile = profile or environ.get(VARIABLE) or None
+    settings = profiled(settings, profile, source)
     settings = filled(settings, environ, source)
     return Config(
         home=home.expanduser().absolute() if home else home_of(environ),
@@ -162,6 +176,8 @@ def load_config(
         keep=MappingProxyType(settings.get("keep", {})),
         broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ)),
         gateway=MappingProxyType(settings.get("gateway", {})),
+        settings=MappingProxyType(settings.get("settings", {})),
+        profile=profile,
     )
 
 
@@ -270,6 +286,8 @@ def _read_file(start: Path) -> tuple[Path, Mapping[str, Any], str]:
             path = folder / name
             if path.is_file() and (settings := _settings(path)) is not None:
                 _check(path, settings)
+                for profile, own in settings.get("profiles", {}).items():
+                    _check_profile(path, profile, own)
                 return folder, settings, name
     return start, {}, ""
 
@@ -290,6 +308,16 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file.") from error
+
+
+def _check_profile(path: Path, name: str, settings: object) -> None:
+    if not is_dict(settings):
+        raise ConfigError(
+            f"profiles.{name} of {path} must be a table.", f"Write [profiles.{name}]."
+        )
+    if "profiles" in settings:
+        raise ConfigError(f"profiles.{name} of {path} has profiles itself.", "Leave them out.")
+    _check(path, settings)
 
 
 def _check(path: Path, settings: Mapping[str, Any]) -> None:

@@ -36,6 +36,12 @@ class UnknownTaskError(UsageError):
     code = "UNKNOWN_TASK"
 
 
+class BrokenTaskError(UsageError):
+    """The module of a task cannot be imported."""
+
+    code = "BROKEN_TASK"
+
+
 class UnknownServiceError(UsageError):
     """No module that was loaded has a service of this name."""
 

@@ -65,6 +65,8 @@ class TaskOptions:
         on_failure: The task that cleans up when this one has failed for good; it gets the same
             params, in a context of its own, and is started with the event of the failure.
         on_cancel: The same, when this one was cancelled.
+        aliases: Names that the task had before, within its service or full: runs and schedules
+            that have one of them are its own.
     """
 
     queue: str = "default"
@@ -84,6 +86,7 @@ class TaskOptions:
     isolation: Isolation | None = None
     on_failure: CleanUp | None = None
     on_cancel: CleanUp | None = None
+    aliases: tuple[str, ...] = ()
 
 
 class TaskSettings(TypedDict, total=False):
@@ -106,6 +109,7 @@ class TaskSettings(TypedDict, total=False):
     isolation: Isolation | None
     on_failure: CleanUp
     on_cancel: CleanUp
+    aliases: Collection[str]
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -137,6 +141,7 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         isolation=settings.get("isolation"),
         on_failure=settings.get("on_failure"),
         on_cancel=settings.get("on_cancel"),
+        aliases=_aliases(task, settings.get("aliases", ())),
     )
     _refuse_senseless(task, options)
     return options
@@ -200,6 +205,14 @@ def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
             f"{task}: labels is the text {labels!r}.", f"Write a set: {{{labels!r}}}."
         )
     return frozenset(labels)
+
+
+def _aliases(task: str, aliases: Collection[str]) -> tuple[str, ...]:
+    if isinstance(aliases, str):
+        raise InvalidDefinitionError(
+            f"{task}: aliases is the text {aliases!r}.", f"Write a tuple: ({aliases!r},)."
+        )
+    return tuple(aliases)
 
 
 def exceptions(value: Exceptions | type[BaseException]) -> Exceptions:

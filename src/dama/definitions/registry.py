@@ -9,8 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dama import clock
 from dama.config.table import Table
 from dama.definitions.adhoc import adhoc
+from dama.definitions.broken import BrokenModule, broken
 from dama.definitions.errors import (
     DuplicateNameError,
     ModuleLoadError,
@@ -39,10 +41,14 @@ class Registry:
 
     Attributes:
         inherit: What all programs get of the worker's environment besides what all need.
+        broken: The modules that could not be imported, by name.
+        seconds: How long the import of each module took.
     """
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.inherit: tuple[str, ...] = ()
+        self.broken: dict[str, BrokenModule] = {}
+        self.seconds: dict[str, float] = {}
         self._services: dict[str, Service] = {}
         for service in services:
             self.add(service)
@@ -58,6 +64,11 @@ class Registry:
         return {
             task.name: task for service in self.services.values() for task in service.tasks.values()
         }
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all tasks, former ones included."""
+        return [name for task in self.tasks.values() for name in task.names]
 
     def add(self, service: Service) -> None:
         """Add a service; the same one again changes nothing.
@@ -87,13 +98,20 @@ class Registry:
 
         Raises:
             UnknownTaskError: There is none; the nearest names are in the hint.
+            BrokenTaskError: Its module cannot be imported.
         """
         service, _, short_name = name.partition(".")
         if name == adhoc.name:
             return adhoc
         if service in self._services and short_name in (tasks := self._services[service].tasks):
             return tasks[short_name]
+        if former := [task for task in self.tasks.values() if name in task.names]:
+            return former[0]
+        for module in self.broken.values():
+            module.refuse(name)
         hint = _nearest(name, self.tasks, "dama services")
+        if self.broken:
+            hint = f"{hint} Not imported: {', '.join(self.broken)}."
         raise UnknownTaskError(f"There is no task {name!r}.", hint)
 
     def load(self, config: Config) -> None:
@@ -145,21 +163,39 @@ class Registry:
             root: The folder of the project, searched first.
 
         Raises:
-            ModuleLoadError: A module is not there, fails when it is imported, or has no service.
+            ModuleLoadError: None can be used: one is not there, fails when it is imported, or has
+                no service. Where others can be used it is in `broken`.
             DuplicateNameError: Two services have the same name.
         """
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
+        names = [*names]
+        errors: list[DamaError] = []
         for name in names:
-            services = [v for v in vars(_import(name, root)).values() if isinstance(v, Service)]
-            if not services:
-                raise ModuleLoadError(
-                    name,
-                    f"The module {name!r} has no service.",
-                    'Its top level should have one: flights = Service("flights")',
-                )
+            begun = clock.monotonic()
+            try:
+                services = _services_of(name, root)
+            except DamaError as error:
+                errors.append(error)
+                self.broken[name] = broken(name, error)
+                continue
+            finally:
+                self.seconds[name] = clock.monotonic() - begun
             for service in services:
                 self.add(service)
+        if errors and len(errors) == len(names):
+            raise errors[0]
+
+
+def _services_of(name: str, root: Path) -> list[Service]:
+    services = [v for v in vars(_import(name, root)).values() if isinstance(v, Service)]
+    if not services:
+        raise ModuleLoadError(
+            name,
+            f"The module {name!r} has no service.",
+            'Its top level should have one: flights = Service("flights")',
+        )
+    return services
 
 
 def _quoted(name: str, values: object) -> str:

@@ -112,6 +112,12 @@ class TaskDefinition(Generic[R, P, V]):
         return self.name.removeprefix(f"{self.service}.")
 
     @property
+    def names(self) -> list[str]:
+        """The full name, and those that it had before."""
+        aliases = self.options.aliases
+        return [self.name, *(a if "." in a else f"{self.service}.{a}" for a in aliases)]
+
+    @property
     def is_async(self) -> bool:
         """Whether the function is an `async def`, which runs in the worker's loop."""
         return inspect.iscoroutinefunction(self.function)

@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date, datetime, time
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from dama.domain.excerpt import shortened
+from dama.shapes import is_dict, is_list, is_object
 
 Schema = Mapping[str, Any]
 
@@ -53,9 +54,9 @@ def problems_of(schema: Schema, value: object) -> list[str]:
 
 def fields_of_form(schema: Schema) -> str:
     """What a form asks for, on one line: `approved (boolean), comment (string, optional)`."""
-    required = set(cast("Sequence[str]", schema.get("required", ())))
-    fields = cast("Mapping[str, Schema]", schema.get("properties", {}))
-    order = [name for name in cast("Sequence[str]", schema.get("x-order", ())) if name in fields]
+    required: set[str] = set(schema.get("required", ()))
+    fields: Mapping[str, Schema] = schema.get("properties", {})
+    order: list[str] = [name for name in schema.get("x-order", ()) if name in fields]
     return ", ".join(
         f"{name} ({_kind(fields[name])}{'' if name in required else ', optional'})"
         for name in order or fields
@@ -63,7 +64,7 @@ def fields_of_form(schema: Schema) -> str:
 
 
 def _kind(schema: Schema) -> str:
-    parts = cast("Sequence[Schema]", schema.get("anyOf", ()))
+    parts: Sequence[Schema] = schema.get("anyOf", ())
     if kinds := [_kind(part) for part in parts if part.get("type") != "null"]:
         return " or ".join(kinds)
     if "enum" in schema:
@@ -75,24 +76,22 @@ class _Checking:
     """One check against a schema, whose parts may refer to others of it."""
 
     def __init__(self, root: Schema) -> None:
-        self._definitions = cast("Mapping[str, Schema]", root.get("$defs", {}))
+        self._definitions: Mapping[str, Schema] = root.get("$defs", {})
 
     def problems(self, schema: Schema, value: Any, path: str) -> list[str]:
         name = str(schema.get("$ref", "")).removeprefix("#/$defs/")
         if name:
             return self.problems(self._definitions.get(name, {}), value, path)
-        choices = cast("Sequence[Schema]", schema.get("anyOf") or schema.get("oneOf") or ())
+        choices: Sequence[Schema] = schema.get("anyOf") or schema.get("oneOf") or ()
         if choices:
             return self._of_any(choices, value, path)
         if expected := _expected(schema, value):
             return [f"{path or 'it'} should be {expected}, but is {shortened(value)}"]
-        match value:
-            case dict():
-                return self._of_object(schema, cast("dict[str, Any]", value), path)
-            case list():
-                return self._of_items(schema, cast("list[Any]", value), path)
-            case _:
-                return _of_size(schema, value, path)
+        if is_dict(value):
+            return self._of_object(schema, value, path)
+        if is_list(value):
+            return self._of_items(schema, value, path)
+        return _of_size(schema, value, path)
 
     def _of_any(self, choices: Sequence[Schema], value: Any, path: str) -> list[str]:
         found = [self.problems(choice, value, path) for choice in choices]
@@ -106,24 +105,24 @@ class _Checking:
         return [f"{path or 'it'} should be {names}, but is {shortened(value)}"]
 
     def _of_object(self, schema: Schema, value: dict[str, Any], path: str) -> list[str]:
-        fields = cast("Mapping[str, Schema]", schema.get("properties", {}))
+        fields: Mapping[str, Schema] = schema.get("properties", {})
         others: object = schema.get("additionalProperties", True)
-        required = cast("Sequence[str]", schema.get("required", ()))
+        required: Sequence[str] = schema.get("required", ())
         found = [f"{_within(path, name)} is required" for name in required if name not in value]
         for name, each in value.items():
             field = fields.get(name, others)
             if field is False:
                 found.append(f"{_within(path, name)} is not part of it")
-            elif isinstance(field, Mapping):
-                found += self.problems(cast("Schema", field), each, _within(path, name))
+            elif is_object(field):
+                found += self.problems(field, each, _within(path, name))
         return found
 
     def _of_items(self, schema: Schema, value: list[Any], path: str) -> list[str]:
         items: object = schema.get("items")
         found = _of_size(schema, value, path)
-        if isinstance(items, Mapping):
+        if is_object(items):
             for place, each in enumerate(value):
-                found += self.problems(cast("Schema", items), each, f"{path}[{place}]")
+                found += self.problems(items, each, f"{path}[{place}]")
         return found
 
 
@@ -139,7 +138,7 @@ def _expected(schema: Schema, value: Any) -> str:
     is_part = kind == "integer" and isinstance(value, float) and not value.is_integer()
     if not isinstance(value, types) or is_odd or is_part:
         return words
-    choices = [schema["const"]] if "const" in schema else cast("list[Any]", schema.get("enum", []))
+    choices: list[Any] = [schema["const"]] if "const" in schema else schema.get("enum", [])
     if choices and not any(value == each and type(value) is type(each) for each in choices):
         return " or ".join(map(repr, choices))
     if isinstance(value, str) and (format_ := _FORMATS.get(str(schema.get("format")))):
@@ -166,8 +165,8 @@ def _bound(schema: Schema, value: Any) -> str:
 def _of_size(schema: Schema, value: Any, path: str) -> list[str]:
     found: list[str] = []
     for name, (what, side, kind) in _SIZES.items():
-        if name in schema and isinstance(value, kind):
-            size, bound = len(cast("str | list[object]", value)), schema[name]
+        if name in schema and type(value) is kind:
+            size, bound = len(value), schema[name]
             if size < bound if side == "least" else size > bound:
                 found.append(f"{path or 'it'} has {size} {what}; {bound} at {side}")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.definitions.errors import InvalidAnswerError
 from dama.domain.event import ABSENT
@@ -65,5 +65,5 @@ async def refuse_unfit(app: App, context_id: int, event: Event) -> None:
 
 
 def _read(payload: Mapping[str, Any], asked_at: datetime) -> Question:
-    types = cast("Sequence[str]", payload.get("types") or [payload.get("type", "")])
+    types: Sequence[str] = payload.get("types") or [payload.get("type", "")]
     return Question(types, asked_at, str(payload.get("question", "")), payload.get("form"))

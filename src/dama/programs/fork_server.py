@@ -210,7 +210,7 @@ def serve(channel: socket.socket) -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
     gc.collect()
     gc.freeze()  # pages of what is loaded stay shared
-    _send(channel, {"tasks": list(registry.tasks)})
+    _send(channel, {"tasks": registry.names})
     while True:
         request, (lock,) = _receive(channel)
         pid = os.fork()

@@ -72,7 +72,7 @@ async def _find(
     task = execution.registry.task(execution.claim.task)
     context_id = execution.claim.context_id
     return await until_answered(
-        lambda: earlier.find(execution.store.database, [task.name], context_id, wanted, defaults),
+        lambda: earlier.find(execution.store.database, task.names, context_id, wanted, defaults),
         execution.name,
     )
 

@@ -54,7 +54,7 @@ def offer_of(
     own = sorted({task.options.queue for task in tasks})
     return Offer(
         queues=own if queues is None else queues,
-        tasks=[task.name for task in tasks],
+        tasks=[name for task in tasks for name in task.names],
         labels=sorted({*labels, *right}),
         root=root,
         slots=slots,

@@ -65,7 +65,7 @@ class Scheduler:
             DatabaseUnreachableError: The database does not answer.
         """
         contexts: list[int] = []
-        for row in await self._store.schedules.due(list(self._registry.tasks)):
+        for row in await self._store.schedules.due(self._registry.names):
             try:
                 contexts += await self._fire(row)
             except DatabaseUnreachableError:

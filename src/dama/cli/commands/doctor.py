@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dama.cli.session import Session
     from dama.upkeep.doctor import Finding
 
+SLOW_SECONDS = 2.0
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
@@ -40,12 +41,40 @@ def doctor(session: Session, *, as_json: bool) -> int:
         except SchemaError as error:  # nothing else can be asked of such a database
             return [Finding("schema", "fail", str(error), error.hint or "")]
 
-    findings = asyncio.run(look())
+    findings = [*asyncio.run(look()), *_modules(session)]
     if as_json:
         print_json(findings)
     else:
         _print(findings)
     return 1 if any(finding.level == "fail" for finding in findings) else 0
+
+
+def _modules(session: Session) -> list[Finding]:
+    """The modules of the project: whether each can be imported, and how long that takes."""
+    from dama.errors import DamaError
+    from dama.upkeep.doctor import Finding
+
+    try:
+        registry = session.registry()
+    except DamaError as error:
+        return [Finding("modules", "fail", str(error), error.hint or "")]
+    found = [
+        Finding(
+            "modules", "fail", str(each.error), f"Tasks that are left out: {', '.join(each.tasks)}."
+        )
+        for each in registry.broken.values()
+    ]
+    found += [
+        Finding(
+            "imports",
+            "warn",
+            f"The import of {name} takes {seconds:.1f} s, in each command that runs tasks.",
+            "Import what is slow within the functions that need it.",
+        )
+        for name, seconds in registry.seconds.items()
+        if seconds > SLOW_SECONDS
+    ]
+    return found
 
 
 def _print(findings: Sequence[Finding]) -> None:

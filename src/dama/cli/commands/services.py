@@ -38,6 +38,11 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
     for number, service in enumerate(found):
         echo("\n" * bool(number), nl=False)
         _print_service(service)
+    for module in () if name else registry.broken.values():
+        echo(f"\n{style(module.name, bold=True)}  cannot be imported: {module.error.message}")
+        width = max(map(len, module.tasks), default=0)
+        for task, place in module.tasks.items():
+            echo(f"  {task.ljust(width)}  broken, {place}")
     echo("\nOptions of a task: dama run NAME --help")
 
 
