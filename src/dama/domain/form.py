@@ -40,10 +40,10 @@ _BOUNDS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "exclusiveMaximum": ("less than", lambda value, bound: value < bound),
 }
 _SIZES = {
-    "minLength": ("characters", "least", str),
-    "maxLength": ("characters", "most", str),
-    "minItems": ("items", "least", list),
-    "maxItems": ("items", "most", list),
+    "minLength": ("characters", "least", "str"),
+    "maxLength": ("characters", "most", "str"),
+    "minItems": ("items", "least", "list"),
+    "maxItems": ("items", "most", "list"),
 }
 
 
@@ -165,7 +165,7 @@ def _bound(schema: Schema, value: Any) -> str:
 def _of_size(schema: Schema, value: Any, path: str) -> list[str]:
     found: list[str] = []
     for name, (what, side, kind) in _SIZES.items():
-        if name in schema and type(value) is kind:
+        if name in schema and type(value).__name__ == kind:
             size, bound = len(value), schema[name]
             if size < bound if side == "least" else size > bound:
                 found.append(f"{path or 'it'} has {size} {what}; {bound} at {side}")
