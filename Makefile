@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos outages soak storm replay coverage check lint types imports package tracked format bench reference lock clean rebuild
+.PHONY: help demo test chaos outages soak storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -53,6 +53,9 @@ coverage: .venv/dev .venv/project ## Run the tests and list the branches that no
 	@$(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
 	@$(BIN)/python -m coverage combine --quiet
 	@$(BIN)/python -m coverage report
+
+screenshots: .venv/dev .venv/project ## Take a picture of each page, into build/screenshots
+	@$(BIN)/python tools/screenshots.py $(ARGS)
 
 check: lint types imports package tracked ## Everything short of the tests: style, types, layers, package
 

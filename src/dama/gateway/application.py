@@ -148,10 +148,12 @@ class Gateway:
 
     async def _answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         path = request.scope["raw_path"].decode("latin-1")
-        if self._site is not None and self._site.has(path):
-            return await self._site.answer(request)
-        self._origins.check(headers)
+        is_page = self._site is not None and self._site.has(path)
+        if not is_page:  # a page says itself from where it may be visited
+            self._origins.check(headers)
         limits = await self._limit.count(request.client.host if request.client else "")
+        if is_page and self._site is not None:
+            return await self._site.answer(request)
         identity = await self._access.identify(headers)
         if found := self._fixed.find(request.scope["path"]):
             fixed, request.scope["path_params"] = found

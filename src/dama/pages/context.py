@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
 from dama.domain.event import ABSENT, StoredEvent
@@ -17,6 +16,7 @@ from dama.operations import contexts
 from dama.pages import files
 from dama.pages.difference import MOST_SHOWN, Change, changes
 from dama.pages.gantt import bars
+from dama.shapes import is_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,12 +80,11 @@ async def show(visit: Visit) -> Response:
 def _again(first: StoredEvent | None) -> dict[str, str]:
     """The params of a context as the address of a form has them."""
     payload = first.payload if first else None
-    if not isinstance(payload, Mapping):
+    if not is_object(payload):
         return {}
-    params = cast("Mapping[str, Any]", payload)
     return {
         name: value if isinstance(value, str) else encode(value).decode()
-        for name, value in params.items()
+        for name, value in payload.items()
         if value is not None
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from shlex import quote
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import msgspec
@@ -14,6 +14,7 @@ from dama.config.duration import parse_duration
 from dama.errors import InvalidDefinitionError
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
+from dama.shapes import is_dict
 from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:
@@ -117,9 +118,9 @@ def _params(text: str | None) -> Mapping[str, Any] | None:
             raise _unreadable(text)
         return {name.strip(): _value(value.strip())}
     found = _value(text)
-    if not isinstance(found, dict):
+    if not is_dict(found):
         raise _unreadable(text)
-    return cast("dict[str, Any]", found)
+    return found
 
 
 def _value(text: str) -> Any:

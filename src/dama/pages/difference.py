@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeGuard
 
+from dama.shapes import is_object
+
 MOST_SHOWN = 200
 
 
@@ -30,7 +32,7 @@ def changes(before: Any, after: Any, path: str = "") -> Iterator[Change]:
     """What is different between two values of JSON builtins, in the order of the later one."""
     if type(before) is type(after) and before == after:
         return
-    if _is_object(before) and _is_object(after):
+    if is_object(before) and is_object(after):
         yield from _of_objects(before, after, path)
     elif _is_list(before) and _is_list(after):
         yield from _of_lists(before, after, path)
@@ -61,10 +63,6 @@ def _of_lists(before: Sequence[Any], after: Sequence[Any], path: str) -> Iterato
 
 def _below(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _is_object(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
 
 
 def _is_list(value: object) -> TypeGuard[Sequence[Any]]:

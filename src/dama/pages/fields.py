@@ -6,7 +6,7 @@ Texts go to the model of the params as they were typed: it converts them, and na
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -108,8 +108,9 @@ def _field(
 
 
 def _properties(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    definitions = cast("Mapping[str, Schema]", schema.get("$defs", {}))
-    for name, each in cast("Mapping[str, Schema]", schema.get("properties", {})).items():
+    definitions: Mapping[str, Schema] = schema.get("$defs", {})
+    properties: Mapping[str, Schema] = schema.get("properties", {})
+    for name, each in properties.items():
         yield name, _resolved(each, definitions)
 
 

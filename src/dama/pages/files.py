@@ -9,9 +9,11 @@ from urllib.parse import urlencode
 
 from dama.errors import DamaError
 from dama.gateway import files as served
-from dama.operations import run_files
+from dama.operations import contexts, run_files
 from dama.pages.ansi import Part, parts
+from dama.pages.shown import short_json
 from dama.programs.tail import collapsed, first_byte, read_range
+from dama.shapes import is_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from dama.store.rows import ContextRow
 
 WINDOW = 64 * 1024
+MESSAGES = 1000
 SEARCHED = 64 * 1024 * 1024
 LONGEST_SOUGHT = 200
 
@@ -116,12 +119,16 @@ async def artifact(visit: Visit) -> Response:
 
 
 async def _messages(visit: Visit, row: ContextRow) -> list[str]:
-    """What a task in Python has logged: its latest lines."""
-    found: list[str] = []
-    async for line in run_files.lines_of(visit.app, row.context_id):
-        found.append(line)
-        del found[:-1000]
-    return found
+    """What a task in Python has logged, of its latest events."""
+    after = max(row.version - MESSAGES, 0)
+    page = await contexts.events(visit.app, row.context_id, after_version=after, limit=MESSAGES)
+    wanted = f"{row.task}:LOG"
+    return [_message(event.payload) for event in page.events if event.type == wanted]
+
+
+def _message(payload: object) -> str:
+    message = payload.get("message") if is_object(payload) else payload
+    return message if isinstance(message, str) else short_json(message)
 
 
 def _window(path: Path, begin: int | None) -> LogWindow:
