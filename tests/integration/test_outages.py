@@ -104,21 +104,22 @@ class Cell:
 
     async def _run(self, seconds: float) -> int:
         async with Store.opened(self.url) as near, Store.opened(self.wire.url) as store:
-            start = start_of(self.task, {"folder": str(self.folder)})
-            (context,) = await near.start([start])
-            word = MOMENTS[self.task].get(self.moment)
-            if word is not None:
-                self.wire.cut(word, self.what, stays_away=True)
             async with AsyncExitStack() as stack:
-                await self._work(stack, store)
-                if self.others == "with it":
+                for _ in range(2 if self.others == "with it" else 1):
                     await self._work(stack, store)
+                context = await self._start(near)
                 group = await stack.enter_async_context(asyncio.TaskGroup())
                 group.create_task(self._outage(near, context, seconds))
                 if self.others == "without it":
                     group.create_task(self._take_over(stack, near))
                 await self._let_go_on(near, context)
                 await until(lambda: self._has_ended(near, context), "the end")
+        return context
+
+    async def _start(self, near: Store) -> int:
+        if (word := MOMENTS[self.task].get(self.moment)) is not None:
+            self.wire.cut(word, self.what, stays_away=True)
+        (context,) = await near.start([start_of(self.task, {"folder": str(self.folder)})])
         return context
 
     async def _take_over(self, stack: AsyncExitStack, near: Store) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from dama.broker.errors import DisconnectedError
-from dama.broker.wire.nats_access import NatsAccess
+from dama.broker.wire.nats_access import KEY_FILES, NatsAccess
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class NatsTransporter:
 
         Raises:
             DisconnectedError: The server cannot be reached now.
-            InvalidDefinitionError: The client of NATS is not installed.
+            InvalidDefinitionError: The client of NATS is not installed, or a file of keys is none.
         """
         client_of, errors = _library()
         self._is_closing = False
@@ -67,14 +67,27 @@ class NatsTransporter:
                 f"These credentials of NATS need {error.name}, which is not installed.",
                 "pip install nkeys",
             ) from error
-        except (OSError, *errors, ValueError, AssertionError) as error:
+        except (OSError, *errors, AssertionError) as error:
             await self.close()
-            why = str(error) or str(self._trouble or "it does not answer")
-            raise DisconnectedError(
-                f"NATS cannot be reached at {self._shown()}: {why}.",
-                "Start it, or correct the address and the credentials in [broker].",
-            ) from error
+            raise self._unreachable(error) from error
+        except Exception as error:
+            await self.close()
+            if name := next((n for k, n in KEY_FILES.items() if k in self._access.credentials), ""):
+                raise InvalidDefinitionError(  # without what was found in it
+                    f"{name} of [broker] has no keys of NATS: {type(error).__name__}.",
+                    "An nkey_file has a seed (SU...); a creds_file a JWT and a seed.",
+                ) from None
+            if isinstance(error, ValueError):
+                raise self._unreachable(error) from error
+            raise
         self.longest_packet = self._client.max_payload
+
+    def _unreachable(self, error: Exception) -> DisconnectedError:
+        why = str(error) or str(self._trouble or "it does not answer")
+        return DisconnectedError(
+            f"NATS cannot be reached at {self._shown()}: {why}.",
+            "Start it, or correct the address and the credentials in [broker].",
+        )
 
     async def _open(
         self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]

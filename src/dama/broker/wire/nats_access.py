@@ -15,6 +15,8 @@ from dama.errors import InvalidDefinitionError
 if TYPE_CHECKING:
     from dama.config.table import Table
 
+KEY_FILES = {"nkeys_seed": "nkey_file", "user_credentials": "creds_file"}  # by the client's names
+
 
 @dataclass(frozen=True)
 class NatsAccess:
@@ -49,7 +51,7 @@ def read_access(table: Table) -> NatsAccess:
         found["user and password"] = {"user": user, "password": password}
     if token is not None:
         found["token"] = {"token": token}
-    for key, name in (("nkey_file", "nkeys_seed"), ("creds_file", "user_credentials")):
+    for name, key in KEY_FILES.items():
         if (path := _file(table, key)) is not None:
             found[key] = {name: str(path)}
     if len(found) > 1:
