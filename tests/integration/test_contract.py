@@ -13,7 +13,7 @@ from dama.domain.event import Event
 from dama.run.starts import start_of
 from dama.store import Store
 from dama.worker.worker import Worker
-from tests.conftest import _database
+from tests.conftest import fresh_database
 from tests.integration.contract import COLUMNS, ROWS, contract, lasting, limited
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ CELLS = {
 def facts(request, server, template, tmp_path_factory):
     """What is true after all rows have been at the place of a column."""
     folder = tmp_path_factory.mktemp("noted")
-    for url in _database(server, template):
+    for url in fresh_database(server, template):
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("CREATE TABLE public.contract (name text)")
             yield request.param, asyncio.run(Column(request.param, url, folder, connection).facts())
