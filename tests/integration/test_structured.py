@@ -1,6 +1,7 @@
 """Structured concurrency around waits means what it says, parked, killed and replayed or not."""
 
 import asyncio
+import os
 import pprint
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ from dama.run.subtasks import Endings
 from dama.store import Start
 from dama.worker.worker import Worker
 from tests.integration.structured import ENDED, SHAPES, perform, structured
+
+ENVIRON = dict(os.environ)  # before a fixture takes these out
 
 
 async def started(store):
@@ -46,6 +49,7 @@ async def test_each_shape_has_its_result_and_its_replay_the_same(store, park_aft
         await check(store, contexts)
 
 
+@pytest.mark.skipif("REPLAY_PROGRAMS" not in ENVIRON, reason="a part of `make replay`")
 @pytest.mark.timeout(200)
 async def test_each_shape_has_its_result_through_killed_workers(store, database_url):
     contexts = await started(store)
