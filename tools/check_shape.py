@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "dama"
 
 MEDIAN, P90, LONGEST = 120, 280, 400  # lines of a module
-EXCEPTIONS = {"programs/shim.py": 673}  # one file by decision 0027
+EXCEPTIONS = {"programs/shim.py": 682}  # one file by decision 0027
 LONG, TOO_LONG, MOST_LONG = 35, 60, 5  # lines of a function, and how many may be long
 # What hides something from ruff or from the type checker, and how many a thousand lines may have.
 HIDING = {"noqa": (re.compile(r"# noqa\b"), 2.0), "cast(": (re.compile(r"\bcast\("), 1.5)}

@@ -334,7 +334,7 @@ class Shim:
             except (FileNotFoundError, NotADirectoryError):
                 missing = missing or missing_for(path)
             except PermissionError as error:  # another folder may have one that can be started
-                refused = error
+                refused = PermissionError(error.errno, forbidden(path, str(error.strerror)), path)
             except OSError as error:
                 if error.errno != errno.ENOEXEC:
                     raise
@@ -565,6 +565,15 @@ def default_signals() -> None:
         except (OSError, ValueError):  # KILL and STOP
             pass
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def forbidden(path: str, words: str) -> str:
+    """Why a file may not be started, as far as can be told."""
+    if os.path.isdir(path):
+        return f"{words}, for it is a folder"
+    if not os.access(path, os.X_OK):
+        return f"{words}, for the file is not executable (chmod +x makes it so)"
+    return f"{words}; it may be its interpreter that is not executable, or its file system"
 
 
 def missing_for(path: str) -> str:
