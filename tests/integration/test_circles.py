@@ -75,6 +75,24 @@ async def nested(task: Task, depth: int) -> int:
     return 1 + (await task.run(nested, {"depth": depth - 1}) if depth else 0)
 
 
+@rings.task(queue="left", concurrency=1)
+async def first(task: Task, depth: int) -> int:
+    """One of three in a row, over two queues."""
+    return 1 + await task.run(second, {"depth": depth})
+
+
+@rings.task(queue="right", concurrency=1)
+async def second(task: Task, depth: int) -> int:
+    """The second of three."""
+    return 1 + await task.run(third, {"depth": depth})
+
+
+@rings.task(queue="left", concurrency=1)
+async def third(task: Task, depth: int) -> int:
+    """The last one, which may begin again."""
+    return 1 + (await task.run(first, {"depth": depth - 1}) if depth else 0)
+
+
 @pytest.fixture(autouse=True)
 def sides():
     meet.clear()
@@ -168,3 +186,15 @@ async def test_a_queue_for_one_lets_a_parent_make_room_for_its_child(store):
     _, ended = await run(store, nested, depth=2)
 
     assert (ended.status, ended.result) == ("DONE", 3)
+
+
+async def test_three_in_a_row_over_two_queues_close_a_circle_or_do_not(store):
+    """The third one waits for the first one's place; both of the others fail with it."""
+    await store.queue.set_queue("left", concurrency=1)
+
+    context, ended = await run(store, first, depth=1)
+    _, through = await run(store, first, depth=0)
+
+    assert ended.status == "ERROR"
+    assert f"context {context}, which waits for it, holds the only one" in ended.error["message"]
+    assert (through.status, through.result) == ("DONE", 3)

@@ -12,7 +12,7 @@ import pytest
 
 from dama import clock
 from dama.domain.event import Event
-from dama.store import Append, Start, Store
+from dama.store import Append, Start, Store, session
 from dama.store.queue_rows import WorkerIdentity
 from dama.worker.claims import Claims
 from tests.conftest import url_of
@@ -83,8 +83,8 @@ def batch(type_: str, context_id: int, epoch: int, **event: object) -> str:
     return json.dumps([item])
 
 
-def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
-    """What a worker asks in its loop, and what people ask about one context."""
+def hot(full: Planned) -> list[str]:
+    """The plans of what a worker asks in its loop, and of what people ask about one context."""
     register = {"host": "h", "boot_id": "b", "pid": os.getpid(), "pid_started": "1", "version": "0"}
     register |= {"place": "", "pid_namespace": ""}
     lease = timedelta(minutes=1)
@@ -114,10 +114,53 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
 
     assert len(claimed) == 10
     assert len(full.plans) > 10
-    assert [plan for plan in full.plans if SCAN.search(plan)] == []
-    in_order = [plan for plan in full.plans if "using run_queue_claim" in plan]
+    return full.plans
+
+
+def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
+    """What a worker asks in its loop, and what people ask about one context."""
+    plans = hot(full)
+
+    assert [plan for plan in plans if SCAN.search(plan)] == []
+    in_order = [plan for plan in plans if "using run_queue_claim" in plan]
     assert in_order
     assert [plan for plan in in_order if "Sort Key" in plan] == []
+
+
+SWITCHES = (
+    "SET enable_nestloop = off",
+    "SET enable_sort = off; SET enable_material = off; SET enable_memoize = off",
+    "SET enable_indexonlyscan = off",
+    "SET join_collapse_limit = 1; SET from_collapse_limit = 1; SET geqo_threshold = 2",
+    "SET plan_cache_mode = force_custom_plan",
+    "SET effective_cache_size = '8kB'; SET work_mem = '64kB'; SET cursor_tuple_fraction = 1",
+    "SET debug_parallel_query = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0",
+)
+
+
+@pytest.mark.parametrize("statistics", ["there are", "of empty tables"])
+def test_no_switch_of_the_planner_makes_a_hot_statement_scan_a_table(
+    database_url: str, statistics: str
+) -> None:
+    """Whatever a role, a database or the statistics say."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        if statistics == "of empty tables":
+            connection.execute(
+                "ALTER TABLE _data_manager_admin.run_queue SET (autovacuum_enabled = off)"
+            )
+            connection.execute("ANALYZE")
+        connection.execute(FILL)
+        if statistics == "there are":
+            connection.execute("ANALYZE")
+    for setting in SWITCHES:
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute(setting)
+            session.pin_blocking(connection, alone=True)
+            connection.execute(EXPLAIN)
+
+            scans = [plan for plan in hot(Planned(connection)) if SCAN.search(plan)]
+
+        assert scans == [], setting
 
 
 async def test_an_old_transaction_does_not_make_claims_meet_what_was_claimed(

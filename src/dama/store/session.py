@@ -47,6 +47,7 @@ PINS: dict[LiteralString, LiteralString] = {
     "plan_cache_mode": "auto",
     "plpgsql.extra_errors": "none",
     "enable_indexscan": "on",
+    "enable_nestloop": "on",
     "jit": "off",
 }
 WITH_TRANSACTION_TIMEOUT = 170000  # the version of PostgreSQL
