@@ -152,9 +152,9 @@ ALIKE: list[Request] = [
         sent(body, FORM["Content-Type"])
         for body in (b"a=%zz", b"a%5B%5D=1&a%5B%5D=2", b"a[b][c]=1", b"a=\xc3\xbc", b"a=1;b=2")
     ),
-    coded(gzip.compress(b'{"a":1}'), "gzip"),
+    coded(gzip.compress(b'{"a":1}', mtime=0), "gzip"),
     coded(zlib.compress(b'{"a":1}'), "deflate"),
-    coded(gzip.compress(b"a=1&b[]=2"), "GZIP", FORM),
+    coded(gzip.compress(b"a=1&b[]=2", mtime=0), "GZIP", FORM),
     coded(b'{"a":1}', "identity"),
     ("GET", "/api/js/echo", b'{"a":1}', JSON),
     ("DELETE", "/api/js/echo?b=2", b'{"a":1}', JSON),
