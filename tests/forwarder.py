@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import socket
+import struct
 from contextlib import suppress
 
 import psycopg
 
 CHUNK = 1 << 16
+SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # of Linux; Python does not name them
 
 
 class Forwarder:
@@ -23,6 +27,7 @@ class Forwarder:
         self._url = url
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sockets: list[socket.socket] = []
 
     @property
     def address(self) -> dict[str, str]:
@@ -41,17 +46,29 @@ class Forwarder:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def fall_silent(self) -> None:
+        """Drop all packets unread, as a network that is cut: no answer, no refusal, no end."""
+        drop_all = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # BPF: return 0
+        program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+        assert self._server
+        for each in [*self._sockets, *self._server.sockets]:
+            with socket.socket(fileno=each.fileno()) as same:
+                same.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+                same.detach()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._sockets.append(writer.get_extra_info("socket"))
         with suppress(OSError, asyncio.CancelledError):
             behind, before = await asyncio.open_unix_connection(socket_of(self._url))
             try:
                 await asyncio.gather(_pass(reader, before), _pass(behind, writer))
             finally:
                 before.close()
+        self._sockets.remove(writer.get_extra_info("socket"))
         writer.transport.abort()
 
 

@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from dama import clock
 from dama.store import schema, session
+from dama.store.connecting import PromptConnection, connect
 from dama.store.errors import DatabaseUnreachableError, LockedError
 from dama.store.statements import statement
 from dama.store.translation import is_of_standby, is_outage, rights_named, translate, translate_own
@@ -67,10 +68,11 @@ class Database:
         self.prepare_threshold = None if is_pooled else PREPARE_AFTER
         self._patience = PATIENCE if patience is None else patience
         self._waiting = asyncio.Semaphore(MOST_WAITING)
-        self._pool = AsyncConnectionPool[psycopg.AsyncConnection[Row]](
+        self._pool = AsyncConnectionPool[PromptConnection](
             conninfo,
             min_size=connections[0],
             max_size=connections[1],
+            connection_class=PromptConnection,
             open=False,
             timeout=CONNECTION_SECONDS,
             configure=session.begin_plainly if is_pooled else partial(session.pin, alone=True),
@@ -93,7 +95,7 @@ class Database:
         """
         # A first connection by itself: a pool would hide why it fails.
         try:
-            async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as first:
+            async with await connect(conninfo, autocommit=True) as first:
                 pooled = await session.is_pooled(first)
                 if not pooled:
                     await session.pin(first)

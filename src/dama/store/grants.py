@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import psycopg
 
 from dama.store import schema, session
+from dama.store.connecting import connect
 from dama.store.translation import rights_named, translate
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def grants(conninfo: str, role: str, access: Access) -> list[str]:
     Source: store/functions/privileges.sql
     """
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        async with await connect(conninfo) as connection:
             await session.pin_transaction(connection)
             await schema.check(connection)
             return await _statements(connection, role, access)

@@ -17,6 +17,7 @@ import psycopg
 from dama import clock
 from dama.errors import UnavailableError
 from dama.store import session
+from dama.store.connecting import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +61,7 @@ class Hints:
             return
         while True:
             with suppress(psycopg.Error):
-                async with await psycopg.AsyncConnection.connect(
+                async with await connect(
                     self._database.conninfo, autocommit=True, application_name="dama hints"
                 ) as connection:
                     await session.pin(connection)

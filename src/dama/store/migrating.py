@@ -17,6 +17,7 @@ from psycopg.sql import SQL, Identifier
 
 from dama import clock
 from dama.store import session
+from dama.store.connecting import connect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -149,7 +150,7 @@ async def blockers_told(conninfo: str, connection: Connection, tell: Tell) -> As
 async def _watch(conninfo: str, pid: int, tell: Tell) -> None:
     said: dict[tuple[object, ...], float] = {}
     await clock.sleep(LOOK_SECONDS)  # most migrations are over by then, and need nobody to watch
-    async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+    async with await connect(conninfo, autocommit=True) as connection:
         while True:
             params = {"pid": pid, "longest": LONGEST_QUERY}
             async with connection.transaction():

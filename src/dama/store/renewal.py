@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store import session
+from dama.store.connecting import connect_prompt_blocking
 from dama.store.queue_rows import Renewal
 from dama.store.statements import statement
 from dama.store.translation import rights_named, translate_own
@@ -41,7 +42,7 @@ class Renewer:
         """
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(
+                self._connection = connect_prompt_blocking(
                     self._database.conninfo,
                     autocommit=True,
                     application_name="dama lease",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, LiteralString, cast
 import psycopg
 
 from dama.store import session
+from dama.store.connecting import connect
 from dama.store.errors import SchemaError
 from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
 from dama.store.translation import first_line, rights_named, translate, translate_own
@@ -178,7 +179,7 @@ async def migrate(
     """
     try:
         async with (
-            await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection,
+            await connect(conninfo, autocommit=True) as connection,
             blockers_told(conninfo, connection, tell),
         ):
             await session.begin_plainly(connection)
@@ -265,7 +266,7 @@ async def status(conninfo: str) -> list[AppliedMigration]:
         DatabaseUnreachableError: It does not answer.
     """
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        async with await connect(conninfo) as connection:
             await session.pin_transaction(connection)
             known = await _known(connection)
             if not known:

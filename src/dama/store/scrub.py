@@ -14,6 +14,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from dama.store import schema, session
+from dama.store.connecting import connect
 from dama.store.errors import MissingRightError, UnknownContextError
 from dama.store.translation import translate
 
@@ -169,7 +170,7 @@ async def scrubbing(
         DatabaseUnreachableError: The database does not answer.
     """
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+        async with await connect(conninfo, autocommit=True) as connection:
             await session.pin(connection)
             await schema.check(connection)
             # A log of slow statements would keep what is looked for; not everybody may turn it off.

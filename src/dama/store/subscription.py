@@ -20,6 +20,7 @@ from dama.contained import contained
 from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, error_payload
 from dama.domain.exact import Undecoded
+from dama.store.connecting import connect
 from dama.store.errors import DatabaseUnreachableError, LanesError
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
@@ -125,7 +126,7 @@ class Subscription:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Connection]:
-        opened = await psycopg.AsyncConnection.connect(
+        opened = await connect(
             self._database.conninfo,
             autocommit=True,
             client_encoding="UTF8",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 
 from dama.store import session
+from dama.store.connecting import connect, connect_blocking
 from dama.store.errors import IdempotencyConflictError
 from dama.store.items import encode
 from dama.store.statements import statement
@@ -74,7 +75,7 @@ async def commit(
 ) -> None:
     """The same as `commit_blocking`, for a coroutine function."""
     try:
-        opened = await psycopg.AsyncConnection.connect(
+        opened = await connect(
             database.conninfo,
             application_name=name,
             prepare_threshold=database.prepare_threshold,
@@ -115,7 +116,7 @@ def _refuse_repetitions(appended: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _connect(database: Database, name: str) -> Connection:
-    return psycopg.connect(
+    return connect_blocking(
         database.conninfo,
         application_name=name,
         prepare_threshold=database.prepare_threshold,

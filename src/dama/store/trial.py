@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, LiteralString
 
-import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from dama.store import schema
+from dama.store.connecting import connect
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    import psycopg
 
 TIMES = """
 SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum)
@@ -38,7 +40,7 @@ def name_of(url: str) -> str:
 
 async def make_template(url: str, name: str) -> None:
     """Make a database with the schema and no rows, if it is not there."""
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url, autocommit=True) as connection:
         found = await connection.execute("SELECT FROM pg_database WHERE datname = %s", [name])
         if await found.fetchone() is None:
             await connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
@@ -48,7 +50,7 @@ async def make_template(url: str, name: str) -> None:
 async def make_trial(url: str, name: str, template: str) -> str:
     """Make a database like a template; returns how to connect to it."""
     make = SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template))
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url, autocommit=True) as connection:
         await connection.execute(make)
     return make_conninfo(url, dbname=name)
 
@@ -56,13 +58,13 @@ async def make_trial(url: str, name: str, template: str) -> str:
 async def drop_trial(url: str, name: str) -> None:
     """Remove a database, whoever is connected to it."""
     drop = SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(Identifier(name))
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url, autocommit=True) as connection:
         await connection.execute(drop)
 
 
 async def next_due(url: str, root: int) -> tuple[timedelta, str] | None:
     """How long until a run of a tree is due, and its state; None when none waits for a time."""
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+    async with await connect(url, autocommit=True) as connection:
         row = await (await connection.execute(DUE, [root])).fetchone()
     return (row[0], row[1]) if row else None
 
@@ -72,7 +74,7 @@ async def move_time(url: str, by: timedelta) -> None:
 
     No worker may work meanwhile; the tables of the user are not touched.
     """
-    async with await psycopg.AsyncConnection.connect(url) as connection:
+    async with await connect(url) as connection:
         rows = await (await connection.execute(TIMES)).fetchall()
         for table, columns in rows:
             name = SQL("_data_manager_admin.{}").format(Identifier(table))

@@ -1,0 +1,87 @@
+"""Connecting: a server that falls silent is noticed.
+
+Where a network drops packets without a word, the kernel keeps a connection for hours, and tries for
+minutes to send what was written. So each connection of dama asks whether the other side is there,
+and none is waited for without end. Whatever the user says of it holds: in the connection string, in
+PG*, or in a service file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import PGconn
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from typing import Self
+
+REACH = {
+    "connect_timeout": "10",  # seconds, as all of these
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
+# Of connections with short statements only: a function of others may keep its session from reading
+# for as long as it waits for a lock, and what COPY sends meanwhile stays without an answer.
+PROMPT = {**REACH, "tcp_user_timeout": "20000"}  # milliseconds
+# Of a service file the driver does not know them: it would not try one host after the other, nor
+# end the attempt in time.
+DRIVERS = ("host", "hostaddr", "port", "connect_timeout")
+
+
+async def connect(conninfo: str, **options: Any) -> psycopg.AsyncConnection[Any]:
+    """Connect.
+
+    Args:
+        conninfo: As libpq takes it.
+        options: Of the driver.
+    """
+    return await psycopg.AsyncConnection.connect(conninfo, **reach(conninfo, REACH), **options)
+
+
+def connect_blocking(conninfo: str, **options: Any) -> psycopg.Connection[Any]:
+    """The same as `connect`."""
+    return psycopg.connect(conninfo, **reach(conninfo, REACH), **options)
+
+
+def connect_prompt_blocking(conninfo: str, **options: Any) -> psycopg.Connection[Any]:
+    """The same as `connect`, for short statements that soon have an answer."""
+    return psycopg.connect(conninfo, **reach(conninfo, PROMPT), **options)
+
+
+class PromptConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """A connection for short statements that soon have an answer, as a pool makes it."""
+
+    @classmethod
+    @override
+    async def connect(cls, conninfo: str = "", **options: Any) -> Self:
+        """Connect; a service file is read each time."""
+        return await super().connect(conninfo, **{**reach(conninfo, PROMPT), **options})
+
+
+def reach(conninfo: str, defaults: dict[str, str]) -> dict[str, Any]:
+    """What to add to a connection string: defaults where nothing is said, and what is the driver's.
+
+    Args:
+        conninfo: As libpq takes it.
+        defaults: By the names of libpq.
+    """
+    said = _said(conninfo)
+    return {name: said[name] for name in DRIVERS if name in said} | {
+        name: value for name, value in defaults.items() if name not in said
+    }
+
+
+def _said(conninfo: str) -> dict[str, str]:
+    """All that libpq finds about a connection, and where; nothing is connected.
+
+    It tells so only of a connection that it began, which this value prevents.
+    """
+    asked = PGconn.connect_start(make_conninfo(conninfo, target_session_attrs="none").encode())
+    try:
+        return {each.keyword.decode(): each.val.decode() for each in asked.info if each.val}
+    finally:
+        asked.finish()
