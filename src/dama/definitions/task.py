@@ -137,13 +137,17 @@ class TaskDefinition(Generic[R, P, V]):
         """Where it is defined: a file, with the line if it is known."""
         return self.program.place if self.program else _place(self.function)
 
-    @cached_property
+    @property  # a checker takes no cached one for the property of a protocol
     def params(self) -> type[BaseModel]:
         """The model of the params.
 
         Raises:
             InvalidDefinitionError: An annotation is not a type that can be validated.
         """
+        return self._params
+
+    @cached_property
+    def _params(self) -> type[BaseModel]:
         if self.program:
             return program_model(self.name, self.program.params)
         return params_model(self.name, self.function, self._docstring.params)
