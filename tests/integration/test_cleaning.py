@@ -144,3 +144,35 @@ async def test_a_working_folder_stays_while_anything_of_its_tree_is_open(host):
     await host.store.append(child, [Event("a.c:FINAL")])
     await clean(host.store, host.directories, KEEP)
     assert root in host.left()[1]  # it was of use a moment ago
+
+
+@pytest.mark.parametrize("kind", ["ends", "tree_ends"])
+async def test_what_is_resumed_during_the_cleaning_stays(host, monkeypatch, kind):
+    """The ends of many are read at once, and removing the first ones may take minutes."""
+    contexts = [await host.run(90, "ERROR") for _ in range(3)]
+    read = getattr(host.store, kind)
+    asked = []
+
+    async def read_and_resume(numbers):
+        ends = await read(numbers)
+        if not asked:
+            await host.store.append(contexts[1], [Event("a.b:RESUMED")])
+        asked.append(numbers)
+        return ends
+
+    monkeypatch.setattr(host.store, kind, read_and_resume)
+    await clean(host.store, host.directories, KEEP)
+
+    assert host.left()[1] == [contexts[1]]
+    assert host.left()[0] == ([contexts[1]] if kind == "ends" else [])
+    assert (host.directories.work(contexts[1]) / "rows.csv").exists()
+
+
+async def test_what_a_cleaner_that_was_killed_has_begun_is_removed(host):
+    gone = host.directories.path / "work/77.gone"
+    gone.mkdir(parents=True)
+    (gone / "rows.csv").touch()
+    await clean(host.store, host.directories, KEEP, dry_run=True)
+    assert gone.exists()
+    await clean(host.store, host.directories, KEEP)
+    assert not gone.exists()

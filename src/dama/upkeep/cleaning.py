@@ -20,7 +20,7 @@ from dama.errors import InvalidDefinitionError
 from dama.programs.run_directory import WORK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from dama.programs.run_directory import RunDirectories
     from dama.store import Store
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 DAY = 86400.0
 FOREVER = "forever"
 BATCH = 1000
+GONE = ".gone"  # at the name of a folder that is being removed
 SOONEST, LATEST = 60.0, 3600.0
 
 _log = logging.getLogger("dama.worker")
@@ -118,14 +119,20 @@ async def clean(
         dry_run: Only say what would be removed.
     """
     done = Cleaned()
+    if not dry_run:
+        await asyncio.to_thread(_remove_begun, directories)
     runs, folders = _Runs(directories, keep), _Folders(directories, keep)
     for kind, read_ends in ((runs, store.ends), (folders, store.tree_ends)):
         found = await asyncio.to_thread(kind.candidates)
         for place in range(0, len(found), BATCH):
             part = found[place : place + BATCH]
             ends = await read_ends(part)
-            chosen = [number for number in part if kind.is_over(ends.get(number))]
-            await asyncio.to_thread(kind.remove, chosen, done, dry_run=dry_run)
+            for number in part:
+                # Removing takes its time, in which a tree may be resumed: it is asked for again.
+                if kind.is_over(ends.get(number)) and (
+                    dry_run or kind.is_over((await read_ends([number])).get(number))
+                ):
+                    await asyncio.to_thread(kind.remove, number, done, dry_run=dry_run)
     return done
 
 
@@ -150,16 +157,15 @@ class _Runs:
         """Whether the policy lets them go."""
         return end is None or (end[0] != "OPEN" and end[1] >= cast("float", self._keep.logs))
 
-    def remove(self, contexts: Iterable[int], done: Cleaned, *, dry_run: bool) -> None:
+    def remove(self, context_id: int, done: Cleaned, *, dry_run: bool) -> None:
         """Remove those that nobody holds."""
-        for context_id in contexts:
-            for run in self._directories.of_context(context_id):
-                if run.is_open() or run.is_held():
-                    continue
-                done.runs += 1
-                done.bytes += _removed(run.path, dry_run=dry_run)
-            with suppress(OSError):  # a run that is held, or a new one
-                (self._directories.path / str(context_id)).rmdir()
+        for run in self._directories.of_context(context_id):
+            if run.is_open() or run.is_held():
+                continue
+            done.runs += 1
+            done.bytes += _removed(run.path, dry_run=dry_run)
+        with suppress(OSError):  # a run that is held, or a new one
+            (self._directories.path / str(context_id)).rmdir()
 
 
 class _Folders:
@@ -185,11 +191,20 @@ class _Folders:
         kept = self._keep.work if status == "DONE" else self._keep.logs
         return status != "OPEN" and kept is not None and age >= kept
 
-    def remove(self, contexts: Iterable[int], done: Cleaned, *, dry_run: bool) -> None:
-        """Remove them."""
-        for root in contexts:
-            done.folders += 1
-            done.bytes += _removed(self._directories.work(root), dry_run=dry_run)
+    def remove(self, root: int, done: Cleaned, *, dry_run: bool) -> None:
+        """Remove it, at one moment: a tree that is resumed then finds all of it or nothing."""
+        folder = self._directories.work(root)
+        if not dry_run:
+            with suppress(OSError):  # somebody else cleans
+                folder = folder.rename(folder.with_name(f"{root}{GONE}"))
+        done.folders += 1
+        done.bytes += _removed(folder, dry_run=dry_run)
+
+
+def _remove_begun(directories: RunDirectories) -> None:
+    """Remove what a cleaner that was killed had begun to remove."""
+    for folder in (directories.path / WORK).glob(f"*{GONE}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _numbers(folder: Path) -> list[int]:
