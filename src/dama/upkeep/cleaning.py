@@ -191,12 +191,12 @@ class _Folders:
         kept = self._keep.work if status == "DONE" else self._keep.logs
         return status != "OPEN" and kept is not None and age >= kept
 
-    def remove(self, root: int, done: Cleaned, *, dry_run: bool) -> None:
+    def remove(self, context_id: int, done: Cleaned, *, dry_run: bool) -> None:
         """Remove it, at one moment: a tree that is resumed then finds all of it or nothing."""
-        folder = self._directories.work(root)
+        folder = self._directories.work(context_id)
         if not dry_run:
             with suppress(OSError):  # somebody else cleans
-                folder = folder.rename(folder.with_name(f"{root}{GONE}"))
+                folder = folder.rename(folder.with_name(f"{context_id}{GONE}"))
         done.folders += 1
         done.bytes += _removed(folder, dry_run=dry_run)
 
