@@ -84,7 +84,7 @@ lint: .venv/dev
 	@$(BIN)/python -m ruff format --quiet --check $(wildcard $(SOURCES))
 
 types: .venv/dev .venv/project
-	@echo "basedpyright: types of src"
+	@echo "basedpyright: types of src, of the examples, and of what must be refused"
 	@$(BIN)/python -m basedpyright
 
 imports: .venv/dev .venv/project

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from psycopg import Connection
 from psycopg.rows import class_row
+from typing_extensions import override
 
 from examples.flights.rows import MonthRows
 from examples.flights.staging import enter, statement
@@ -60,6 +61,7 @@ class Finding:
     rows: int
     examples: list[str]
 
+    @override
     def __str__(self) -> str:
         """One line: where, which rule, how often, and what it looks like."""
         such_as = f", such as {'; '.join(self.examples)}" if self.examples else ""

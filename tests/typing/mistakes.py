@@ -1,7 +1,7 @@
 """Deliberate mistakes, each of which a type checker must report.
 
-`make types` reads this file: a line whose mistake it does not see has an ignore that is not needed,
-which is an error. Nothing here is run.
+`make types` reads this file with pyright: a line whose mistake it does not see has an ignore that
+is not needed, which is an error. A test holds mypy against the same lines. Nothing here is run.
 """
 # The other rules of the checker would report a mistake a second time.
 # pyright: reportUnusedCoroutine=false, reportUnknownMemberType=false
@@ -73,6 +73,14 @@ async def load(task: Task, year: int, *, dry: bool = False) -> int:
     return year + int(dry)
 
 
+@mistakes.task(on_failure=load, on_cancel=load)
+async def load_cleanly(task: Task, year: int) -> int:
+    ends = await task.map(load, [{"year": year}], on_failure="collect")
+    assert_type(ends[0].result, int | None)
+    assert_type(await task.map(load, [{"year": year}]), list[int])
+    return year
+
+
 @mistakes.task
 def load_blocking(task: SyncTask, year: int) -> str:
     rows = task.step("rows", list, [year])
@@ -110,3 +118,7 @@ def script() -> None:
         assert_type(client.run(load_blocking, year=2013), str)
         assert_type(client.start(load_blocking, year=2013).result(), str)
         client.run(load_blocking, years=2013)  # pyright: ignore[reportCallIssue]
+
+
+@mistakes.task(on_failure=store)  # pyright: ignore[reportArgumentType]
+async def load_carelessly(task: Task) -> None: ...
