@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+IMPORTS, EXEC = "import os, signal, sys\n", "\nos.execv(sys.argv[1], sys.argv[1:])"
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """Tasks that take as long as a test wants."""
-import asyncio, os, pathlib
+import asyncio, os, pathlib, subprocess
 from dama import Service, SyncTask, Task
 
 slow = Service("slow")
@@ -26,7 +27,18 @@ async def held(task: Task, gate: str) -> int:
     while not pathlib.Path(gate).exists():
         await asyncio.sleep(0.02)
     return await task.step("pid", os.getpid)
+
+@slow.task
+async def code(task: Task, gate: str) -> int:
+    """Start a program that fails."""
+    return await task.step("sh", lambda: subprocess.run(["sh", "-c", "exit 7"]).returncode)
 '''
+STARTERS = {
+    "ignored children": "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    "blocked all signals": "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+    "ignored the order to stop": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "closed its terminal": "os.close(0); os.close(1); os.close(2)",
+}
 
 
 class Workers:
@@ -41,10 +53,11 @@ class Workers:
         (folder / "dama.toml").write_text('services = ["slow"]\n')
         self.gate = folder / "gate"
 
-    def start(self, *arguments):
-        """Start one."""
+    def start(self, *arguments, starter=""):
+        """Start one; what its starter does before."""
+        before = [sys.executable, "-c", f"{IMPORTS}{starter}{EXEC}"] if starter else []
         process = subprocess.Popen(
-            [DAMA, "worker", *arguments],
+            [*before, DAMA, "worker", *arguments],
             cwd=self.folder,
             env=self.environ,
             stderr=subprocess.DEVNULL,
@@ -52,12 +65,12 @@ class Workers:
         self.processes.append(process)
         return process
 
-    def queue(self):
+    def queue(self, task="slow.held"):
         """Queue a task; give its context."""
         batch = [
             {
-                "task": "slow.held",
-                "event": {"type": "slow.held:INITIAL", "payload": {"gate": str(self.gate)}},
+                "task": task,
+                "event": {"type": f"{task}:INITIAL", "payload": {"gate": str(self.gate)}},
             }
         ]
         return self.sql(
@@ -114,6 +127,19 @@ def test_a_worker_that_is_told_to_stop_lets_its_runs_end(workers):
     assert workers.events(context)[-1] == ("slow.held:FINAL", worker.pid)
     assert workers.count(later, "slow.held:STARTED") == 0
     assert workers.sql("SELECT * FROM _data_manager_admin.worker") == []
+
+
+@pytest.mark.parametrize("starter", STARTERS.values(), ids=STARTERS.keys())
+def test_a_worker_works_and_stops_whoever_started_it(workers, starter):
+    """What a starter ignores, blocks or has closed is inherited."""
+    worker = workers.start(starter=starter)
+    context = workers.queue("slow.code")
+    workers.until(lambda: workers.count(context, "slow.code:FINAL") == 1, seconds=60)
+
+    worker.send_signal(signal.SIGTERM)
+
+    assert workers.events(context)[-1] == ("slow.code:FINAL", 7)
+    assert worker.wait(60) == 0
 
 
 def test_a_second_signal_ends_a_worker_at_once(workers):

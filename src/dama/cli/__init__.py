@@ -49,6 +49,8 @@ def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services
     from dama.cli.session import Session
     from dama.cli.terminal import HelpFormatter
 
+    _take_signals()
+    _open_closed()
     click.Context.formatter_class = HelpFormatter
     arguments = list(sys.argv[1:] if argv is None else argv)
     if f"_{prog.upper()}_COMPLETE" in os.environ:  # click answers the shell, and exits
@@ -64,3 +66,29 @@ def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services
     except BaseException as error:  # noqa: BLE001 - the last place that can say anything
         return report.exit_code_of(error, debug=debug, as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _take_signals() -> None:
+    """Undo what the starter blocked, or ignored of children: both are inherited.
+
+    Nobody could tell a worker to stop, and each program that a task starts would end with code 0.
+    """
+    import signal
+    from contextlib import suppress
+
+    with suppress(ValueError):  # this is not the main thread of the process
+        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+
+
+def _open_closed() -> None:
+    """Let what the starter has closed of the three lead nowhere; else a socket takes its number."""
+    import os
+
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.set_inheritable(nowhere, nowhere == number)  # unless something else has the number now
+        setattr(sys, name, os.fdopen(nowhere, "w" if number else "r"))
