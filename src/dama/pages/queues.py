@@ -24,6 +24,7 @@ async def pause(visit: Visit) -> Response:
     """Start nothing of a queue until it is resumed."""
     visit.demand("operator", "queues")
     await queues.pause(visit.app, visit.parts["queue"], visit.by())
+    visit.note(f"queue {visit.parts['queue']} was paused")
     return see("/queues")
 
 
@@ -32,6 +33,7 @@ async def resume(visit: Visit) -> Response:
     visit.demand("operator", "queues")
     visit.by()
     await queues.resume(visit.app, visit.parts["queue"])
+    visit.note(f"queue {visit.parts['queue']} was resumed")
     return see("/queues")
 
 
@@ -46,6 +48,7 @@ async def limit(visit: Visit) -> Response:
         concurrency=None if concurrency is None else int(concurrency),
         rate=_number(visit, "rate"),
     )
+    visit.note(f"queue {visit.parts['queue']} was limited")
     return see("/queues")
 
 

@@ -47,6 +47,7 @@ async def pause(visit: Visit) -> Response:
     visit.demand("operator", "schedules")
     visit.by()
     await schedules.pause(visit.app, visit.parts["name"])
+    visit.note(f"schedule {visit.parts['name']} was paused")
     return see(visit.request.scope["path"].rpartition("/")[0])
 
 
@@ -55,6 +56,7 @@ async def resume(visit: Visit) -> Response:
     visit.demand("operator", "schedules")
     visit.by()
     await schedules.resume(visit.app, visit.parts["name"])
+    visit.note(f"schedule {visit.parts['name']} was resumed")
     return see(visit.request.scope["path"].rpartition("/")[0])
 
 
@@ -70,6 +72,8 @@ async def backfill(visit: Visit) -> Response:
     found = await schedules.backfill(
         visit.app, name, begin, end + timedelta(days=1), dry_run=not is_confirmed
     )
+    if is_confirmed:
+        visit.note(f"schedule {name} was backfilled")
     return await show(visit, backfill=found)
 
 
