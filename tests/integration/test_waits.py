@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from pydantic import BaseModel, Field
 
+import dama
 from dama import Answer, Service, Slice, SyncTask, Task, WaitTimeoutError
 from dama.definitions.errors import InvalidAnswerError
 from dama.domain.form import problems_of
@@ -205,6 +206,13 @@ def test_a_run_reads_the_state_at_the_end_of_the_last_one_with_its_key(stage):
     assert stage.run(pages).result == [6, 6]
     assert stage.run(pages, {"airport": "LGA"}).result == [2, 2]
     assert [stage.run(pages_blocking).result for _ in range(3)] == [0, 1, 2]
+
+
+def test_a_run_that_never_started_is_no_last_run(stage):
+    assert stage.run(pages).result == [0, 0]
+    with dama.connect(stage.database_url) as client:
+        client.start(pages, airport="JFK").cancel("wrong airport")
+    assert stage.run(pages).result == [2, 2]
 
 
 def test_a_key_names_params_of_the_task(stage):

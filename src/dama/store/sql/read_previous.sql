@@ -1,4 +1,4 @@
--- read_previous: the run of a task that was started last of those that have ended, archived ones included.
+-- read_previous: the run of a task that was started last of those that have begun and ended, archived ones included.
 -- In:    tasks text[]: its names; context_id bigint: another one than this; params jsonb: what its params contain;
 --        defaults jsonb: of these, for runs that do not say them
 -- Out:   context_id, latest_event_id bigint; none without one
@@ -10,12 +10,13 @@ SELECT f.context_id, f.latest_event_id
       FROM _data_manager_admin.etl_context c
         JOIN _data_manager_admin.event_store_prototype i ON i.event_id = c.initial_event_id
       WHERE c.task = t.task AND c.context_id <> %(context_id)s::bigint AND c.status IN ('DONE', 'ERROR', 'CANCELLED')
+        AND c.epoch > 0
         AND %(defaults)s::jsonb || coalesce(i.payload, '{}') @> %(params)s::jsonb
       ORDER BY c.context_id DESC LIMIT 1)
     UNION ALL
     (SELECT c.context_id, c.latest_event_id
       FROM _data_manager_admin.archived_context c
         JOIN _data_manager_admin.archived_event i ON i.etl_context_id = c.context_id AND i.version = 1
-      WHERE c.task = t.task AND %(defaults)s::jsonb || coalesce(i.payload, '{}') @> %(params)s::jsonb
+      WHERE c.task = t.task AND c.epoch > 0 AND %(defaults)s::jsonb || coalesce(i.payload, '{}') @> %(params)s::jsonb
       ORDER BY c.context_id DESC LIMIT 1)) f
   ORDER BY f.context_id DESC LIMIT 1
