@@ -83,13 +83,17 @@ CASE WHEN EXISTS (
     JOIN pg_catalog.pg_class c ON c.oid = s.srrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = '_data_manager_admin') THEN 'on' ELSE """
+# In one message with the statement that lifts the time limits, which it may not meet itself.
+IN_ANY_TIME: LiteralString = "SET LOCAL statement_timeout = 0;"
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 
 
 async def is_pooled(connection: AnyAsync) -> bool:
     """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
-    row = await (await connection.execute("SELECT pg_catalog.pg_backend_pid()")).fetchone()
-    return row != (connection.info.backend_pid,)
+    query: LiteralString = f"{IN_ANY_TIME} SELECT pg_catalog.pg_backend_pid()"
+    cursor = await connection.execute(query, prepare=False)
+    cursor.nextset()
+    return await cursor.fetchone() != (connection.info.backend_pid,)
 
 
 async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
@@ -100,7 +104,9 @@ async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
         alone: Whether each of its statements is a transaction, so that none has to wait for locks.
     """
     try:
-        await connection.execute(_statement(connection.info.server_version, alone=alone))
+        await connection.execute(
+            _statement(connection.info.server_version, alone=alone), prepare=False
+        )
     except BaseException:  # a pool that made it would leave it open
         await connection.close()
         raise
@@ -108,19 +114,19 @@ async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
 
 def pin_blocking(connection: AnySync, *, alone: bool = False) -> None:
     """The same as `pin`."""
-    connection.execute(_statement(connection.info.server_version, alone=alone))
+    connection.execute(_statement(connection.info.server_version, alone=alone), prepare=False)
 
 
 async def pin_transaction(connection: AnyAsync, *, alone: bool = False) -> None:
     """Pin the transaction that was just begun: behind a pooler nothing outlives it."""
     version = connection.info.server_version
-    await connection.execute(_statement(version, is_local=True, alone=alone))
+    await connection.execute(_statement(version, is_local=True, alone=alone), prepare=False)
 
 
 def pin_transaction_blocking(connection: AnySync, *, alone: bool = False) -> None:
     """The same as `pin_transaction`."""
     version = connection.info.server_version
-    connection.execute(_statement(version, is_local=True, alone=alone))
+    connection.execute(_statement(version, is_local=True, alone=alone), prepare=False)
 
 
 async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
@@ -130,11 +136,11 @@ async def let_idle(connection: AnyAsync, *, is_pooled: bool) -> None:
     """
     query = _lasting(connection, MAY_IDLE, is_local=is_pooled)
     if is_pooled:
-        await connection.execute(query)
+        await connection.execute(query, prepare=False)
         return
     was_autocommit = connection.autocommit
     await connection.set_autocommit(True)
-    await connection.execute(query)
+    await connection.execute(query, prepare=False)
     await connection.set_autocommit(was_autocommit)
 
 
@@ -142,16 +148,16 @@ def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
     """The same as `let_idle`."""
     query = _lasting(connection, MAY_IDLE, is_local=is_pooled)
     if is_pooled:
-        connection.execute(query)
+        connection.execute(query, prepare=False)
         return
     connection.autocommit = True
-    connection.execute(query)
+    connection.execute(query, prepare=False)
     connection.autocommit = False
 
 
 async def lift_timeouts(connection: AnyAsync) -> None:
     """Let the transaction that was just begun, and each of its statements, take any time."""
-    await connection.execute(_lasting(connection, NO_TIMEOUTS, is_local=True))
+    await connection.execute(_lasting(connection, NO_TIMEOUTS, is_local=True), prepare=False)
 
 
 @asynccontextmanager
@@ -191,7 +197,9 @@ def _lasting(
 def _setting(pins: Mapping[LiteralString, LiteralString], *, is_local: bool) -> LiteralString:
     flag: LiteralString = "TRUE" if is_local else "FALSE"
     calls = [f"pg_catalog.set_config('{name}', '{value}', {flag})" for name, value in pins.items()]
-    return cast("LiteralString", "SELECT " + ", ".join(calls))  # of nothing but literals
+    # The limit of a transaction of others stays theirs.
+    first = "" if is_local and "statement_timeout" not in pins else IN_ANY_TIME
+    return cast("LiteralString", f"{first} SELECT " + ", ".join(calls))  # of nothing but literals
 
 
 @cache
