@@ -52,16 +52,18 @@ class Workers:
         (folder / "slow.py").write_text(SERVICE)
         (folder / "dama.toml").write_text('services = ["slow"]\n')
         self.gate = folder / "gate"
+        self.log = folder / "log"
 
     def start(self, *arguments, starter=""):
         """Start one; what its starter does before."""
         before = [sys.executable, "-c", f"{IMPORTS}{starter}{EXEC}"] if starter else []
-        process = subprocess.Popen(
-            [*before, DAMA, "worker", *arguments],
-            cwd=self.folder,
-            env=self.environ,
-            stderr=subprocess.DEVNULL,
-        )
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [*before, DAMA, "worker", *arguments],
+                cwd=self.folder,
+                env=self.environ,
+                stderr=log,
+            )
         self.processes.append(process)
         return process
 
@@ -120,6 +122,7 @@ def test_a_worker_that_is_told_to_stop_lets_its_runs_end(workers):
     workers.until(lambda: workers.count(context, "reached") == 1)
 
     worker.send_signal(signal.SIGTERM)
+    workers.until(lambda: "Told to stop" in workers.log.read_text())
     later = workers.queue()
     workers.gate.touch()
 

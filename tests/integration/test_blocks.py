@@ -103,7 +103,7 @@ async def test_an_event_is_checked_and_written_beside_the_loop(store, numbers, i
 async def test_the_document_is_made_once_for_each_change_and_beside_the_loop():
     async with Broker([project()]) as broker:
         threads.clear()
-        documents = Documents(broker, Aliases(broker.catalog, GatewaySettings()))
+        documents = Documents(broker, Aliases(broker.catalog, GatewaySettings()), ())
         first = await documents.current()
         made = len(threads)
         assert made

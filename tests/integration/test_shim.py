@@ -175,7 +175,7 @@ def test_the_shim_is_small(shims):
     wait_until(directory.pid)
     status = Path(f"/proc/{directory.shim()}/status").read_text()
     (resident,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    assert int(resident.split()[1]) <= 12 * 1024
+    assert int(resident.split()[1]) <= 12.5 * 1024
     os.kill(directory.shim(), signal.SIGTERM)
     shims.ended(directory)
 
