@@ -1,7 +1,7 @@
 """Check that what goes into git fits every machine, and that changelog fragments are named well.
 
 Refused: paths of this machine or of anybody's home, addresses of package registries, lock files
-that record them. Looks at the files that git tracks or would add.
+that record them, files too large to be written by hand. Looks at the files that git tracks or would add.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"}
 REGISTRIES = r"\bpypi\.org|pythonhosted\.org|registry\.(npmjs|yarnpkg)\.\w+|\bproxy\.golang\.org"
 OPTIONS = r"--(extra-)?index-url|--find-links"
 HOMES = r"(?<![\w.~}-])/(home|Users)/\w+|(?<![\w.~}-])/root/\w|\b[A-Z]:\\Users\\"
+MAX_KB = 300
 MIN_ROOT_LENGTH = 5  # a shorter root, such as /src in a container, is a word of its own
 
 
@@ -53,6 +54,8 @@ def problems_of(path: Path, patterns: list[tuple[str, re.Pattern[str]]]) -> list
         return [f"{name}: records addresses of registries; the pinned files are in requirements/"]
     if path.parent == ROOT / "changelog.d" and not FRAGMENT.fullmatch(path.name):
         return [f"{name}: not <slug>.<added|changed|fixed>.md (see changelog.d/README.md)"]
+    if path.stat().st_size > MAX_KB * 1000:
+        return [f"{name}: over {MAX_KB} kB; what a tool fetched or made stays out of git"]
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
