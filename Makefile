@@ -21,8 +21,8 @@ help: ## Print this list
 
 ##@ Use it
 
-demo: .venv/project ## Load a year of flights into a database of its own and show it
-	@$(BIN)/dama run flights.load $(ARGS)
+demo: .venv/project ## Load a year of flights into a database of its own; show its page
+	@$(BIN)/dama run --page flights.load $(ARGS)
 
 chaos: .venv/dev .venv/project ## Outages, cancelled statements, dying workers (ARGS="--minutes 30")
 	@$(BIN)/python -m tests.acceptance.chaos $(ARGS)

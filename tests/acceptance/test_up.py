@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
 
@@ -25,6 +26,11 @@ async def add(task: Task, a: int) -> int:
     """Add one."""
     return a + 1
 '''
+WAITING = """import asyncio
+    from pathlib import Path
+    while not Path("go").exists():
+        await asyncio.sleep(0.05)
+    return a + 1"""
 
 
 class Ups:
@@ -193,3 +199,56 @@ def test_a_configured_database_is_used_as_it_is_unless_asked(ups, empty_database
     assert "DAMA_DATABASE_URL" in said
     assert stopped(process)[0] == 0
     assert not ups.server.status().running
+
+
+@pytest.mark.timeout(120)
+def test_up_prints_the_address_of_its_pages(ups):
+    """Whoever types the first command sees where to look; no secret is in what a service logs."""
+    _, said = ups.start()
+
+    fields = dict(line.split(maxsplit=1) for line in said.splitlines() if line.count(" ") >= 1)
+    assert fields["pages"].strip() == fields["gateway"].strip() + "/"
+    assert "ticket" not in said
+    assert "dama open" in said
+    with httpx.Client(follow_redirects=True) as browser:
+        assert "Log in" in browser.get(fields["pages"].strip()).text
+
+
+@pytest.mark.timeout(120)
+def test_a_run_prints_the_address_of_its_page_which_logs_in_once(ups):
+    """What `make demo` does: the page is there while it runs, without typing a token."""
+    (ups.folder / "dama.toml").write_text('services = ["small"]\n[gateway]\nport = 0\n')
+    (ups.folder / "small.py").write_text(SERVICE.replace("return a + 1", WAITING))
+    process = subprocess.Popen(
+        [DAMA, "run", "--page", "small.add", "--a", "1"],
+        cwd=ups.folder, env=ups.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    ups.processes.append(process)
+    address = next(line for line in process.stderr if line.startswith("Its page: ")).split()[-1]
+
+    with httpx.Client(follow_redirects=True) as browser:
+        page = browser.get(address)
+    with httpx.Client(follow_redirects=True) as other:
+        refused = other.get(address)
+    (ups.folder / "go").touch()
+    output, errors = process.communicate(timeout=60)
+
+    assert page.url.path == "/contexts/1"
+    assert "small.add" in page.text
+    assert refused.status_code == 401
+    assert process.returncode == 0, errors
+    assert "2" in output
+    assert "dama open 1" in errors
+
+
+@pytest.mark.timeout(120)
+def test_a_run_shows_its_page_on_the_gateway_that_is_there(ups):
+    """No second server beside `dama up`."""
+    process, said = ups.start()
+    address = next(line.split()[1] for line in said.splitlines() if line.startswith("gateway "))
+
+    ran = ups.dama("run", "--page", "small.add", "--a", "1")
+
+    assert ran.returncode == 0, ran.stderr
+    assert f"Its page: {address}/login?ticket=" in ran.stderr
+    assert process.poll() is None

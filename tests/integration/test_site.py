@@ -49,6 +49,17 @@ async def test_an_empty_installation_says_how_to_begin(idle):
     assert "none is alive" in page.text
 
 
+async def test_an_empty_installation_runs_the_example_at_one_press(idle, store, monkeypatch):
+    monkeypatch.setattr("dama.pages.overview.DEMO", "shop.approval")
+    page = await idle.get("/")
+    started = await idle.send(page.form("/tasks/shop.approval"))
+    again = await idle.send(page.form("/tasks/shop.approval"))
+    assert started.url.path == again.url.path == "/contexts/1"
+    assert "Nothing has run yet" not in (await idle.get("/")).text
+    (first, *_) = await store.events(1)
+    assert first.meta["reason"] == "a first run"
+
+
 async def test_every_page_of_the_navigation_is_there(browser, client):
     await ended(client, "shop.total", {"count": 2})
     seen = {"/"}

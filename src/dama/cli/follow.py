@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from dama.cli.board import Board
@@ -39,6 +40,7 @@ def run_here(
     start_options: Mapping[str, Any],
     as_json: bool,
     quiet: bool = False,
+    page: bool = False,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
     from dama.operations import tasks
@@ -46,7 +48,7 @@ def run_here(
     async def started(app: App) -> int:
         return await tasks.start(app, task, params, undeclared=True, **start_options)
 
-    return _followed(session, started, as_json=as_json, quiet=quiet)
+    return _followed(session, started, as_json=as_json, quiet=quiet, page=page)
 
 
 def resume_here(
@@ -151,26 +153,29 @@ def _run_in_background(session: Session, context_id: int) -> Path:
 
 
 def _followed(
-    session: Session, begin: Callable[[App], Awaitable[int]], *, as_json: bool, quiet: bool
+    session: Session,
+    begin: Callable[[App], Awaitable[int]],
+    *,
+    as_json: bool,
+    quiet: bool,
+    page: bool = False,
 ) -> int:
-    from dama.cli.printed import Printed
-    from dama.operations import contexts
+    from dama.cli.page import page_of, stay
 
     board: Board | None = None
 
     async def follow() -> int:
         nonlocal board
-        async with session.app(with_services=True) as app:
+        async with session.app(with_services=True) as app, AsyncExitStack() as stack:
             root = await begin(app)
             board = Board(root)
-            async with app.working(root=root):
-                with _display(board, quiet=quiet) as display:
-                    printed = Printed(app, board, display)
-                    async with printed.shown():
-                        async for event in contexts.follow(app, root, tree=True):
-                            await printed.show_event(event)
-            outcome = await contexts.outcome(app, root)
-        return _report(board, outcome, as_json=as_json, quiet=quiet, debug=session.debug)
+            if page:
+                await stack.enter_async_context(page_of(session, app, root))
+            outcome = await _worked(app, board, quiet=quiet)
+            code = _report(board, outcome, as_json=as_json, quiet=quiet, debug=session.debug)
+            if page:
+                await stay(root)
+            return code
 
     try:
         return asyncio.run(follow())
@@ -184,6 +189,20 @@ def _followed(
         else:
             echo(f"Resume it with: dama resume {board.root}", err=True)
         return INTERRUPTED
+
+
+async def _worked(app: App, board: Board, *, quiet: bool) -> Outcome:
+    """Work on a tree and show it, to its end."""
+    from dama.cli.printed import Printed
+    from dama.operations import contexts
+
+    async with app.working(root=board.root):
+        with _display(board, quiet=quiet) as display:
+            printed = Printed(app, board, display)
+            async with printed.shown():
+                async for event in contexts.follow(app, board.root, tree=True):
+                    await printed.show_event(event)
+    return await contexts.outcome(app, board.root)
 
 
 def _display(board: Board, *, quiet: bool) -> LiveBoard | Lines | Silent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from dama.operations import contexts, queues, schedules
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from dama.pages.visit import Visit
 
 SHOWN = 10
+DEMO = "flights.load"  # what `make demo` runs
 
 
 async def show(visit: Visit) -> Response:
@@ -38,4 +40,6 @@ async def show(visit: Visit) -> Response:
         upcoming=upcoming[:SHOWN],
         paused=[row for row in rows if row.paused],
         tasks=sorted(visit.app.registry.tasks),
+        demo=DEMO,
+        key=secrets.token_hex(16),
     )

@@ -48,6 +48,7 @@ class RunOptions:
         inherit: Variables that a program without a declaration gets besides.
         params: All params as JSON, in a file or on standard input; None for options only.
         quiet: Print nothing but the result.
+        page: Serve the page of the run.
     """
 
     detach: bool = False
@@ -64,6 +65,7 @@ class RunOptions:
     inherit: tuple[str, ...] = ()
     params: str | None = None
     quiet: bool = False
+    page: bool = False
 
     def start_options(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
@@ -216,6 +218,7 @@ def run_options() -> list[click.Option]:
             "All params as JSON: a file, - for standard input, itself. Options win over it.",
             metavar=METAVAR,
         ),
+        option("--page", "Serve its page, and print the address.", is_flag=True),
         option("--quiet", "Print the result and errors, not what happens.", is_flag=True),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
@@ -264,8 +267,9 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
             begin(session, name, params, start_options=start_options, as_json=chosen.json)
         )
     return run_here(
-        session, name, params, start_options=start_options, as_json=chosen.json, quiet=chosen.quiet
-    )
+        session, name, params, start_options=start_options, as_json=chosen.json, quiet=chosen.quiet,
+        page=chosen.page,
+    )  # fmt: skip
 
 
 def _example(path: str, options: list[ParamOption]) -> str:

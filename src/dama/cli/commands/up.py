@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -75,12 +76,13 @@ async def _work(
 
         await schema.migrate(session.url())
 
-    addresses: list[str] = []
+    addresses: list[tuple[str, object]] = []
 
     def say(app: App) -> None:
-        print_fields([*_what_runs(session, app, options), ("gateway", "".join(addresses))])
+        print_fields([*_what_runs(session, app, options), *addresses])
         if settings:
             echo(token_text(app, settings))
+            echo("`dama open` opens the pages in a browser and logs in.")
         echo("\nCtrl-C stops it. From another terminal: dama open, dama ls, dama run NAME")
         if not app.registry.tasks:
             echo('No task is there yet. In dama.toml: services = ["my_project"]')
@@ -93,9 +95,21 @@ async def _work(
         from dama.gateway.server import serving
 
         async with serving(app, settings, pages(session)) as address:
-            addresses.append(address)
+            addresses += [("gateway", address), ("pages", await _pages(app, settings, address))]
             app.gateway_url = app.gateway_url or address
             return await work_until_told(app, options, say)
+
+
+async def _pages(app: App, settings: GatewaySettings, address: str) -> str:
+    """Where the pages are; on a terminal an address that logs in once, as `dama open` prints it.
+
+    The output of a service is kept and read by others, so none of them gets that one.
+    """
+    from dama.pages.opening import address_to_open
+
+    if not sys.stdout.isatty():
+        return f"{address}/"
+    return await address_to_open(app, settings, address, "/")
 
 
 def _what_runs(session: Session, app: App, options: WorkerOptions) -> list[tuple[str, object]]:
