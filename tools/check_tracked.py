@@ -1,7 +1,8 @@
 """Check that what goes into git fits every machine, and that changelog fragments are named well.
 
 Refused: paths of this machine or of anybody's home, addresses of package registries, lock files
-that record them, files too large to be written by hand. Looks at the files that git tracks or would add.
+that record them, files too large to be written by hand. Looks at the files that git tracks or would
+add.
 """
 
 from __future__ import annotations
