@@ -226,3 +226,25 @@ async def test_a_run_continues_when_the_network_to_its_server_is_cut(
                 assert (await direct.outcomes([context]))[context].result == 2
     finally:
         await second.stop()
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_pool_asks_as_often_however_long_an_outage_lasts(again):
+    """Its pauses must not grow: whoever waits would wait on, minutes after the server is back."""
+    attempts = asyncio.Queue()
+
+    async def refuse(_, writer):
+        attempts.put_nowait(None)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        url = make_conninfo("", host=host, port=port, user="nobody", dbname="none")
+        async with Database.joined(url, "pool", is_pooled=False) as database:
+            asking = asyncio.create_task(database.rows("read_clock", again=again))
+            async with asyncio.timeout(40):
+                for _ in range(7):
+                    await attempts.get()
+            assert not asking.done()
+            asking.cancel()
+            await asyncio.wait([asking])

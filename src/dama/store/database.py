@@ -29,7 +29,10 @@ Row = tuple[Any, ...]
 Params = Mapping[str, object]
 
 PATIENCE = 60.0
-CONNECTION_SECONDS = 30.0  # of the patience, until one is made or free
+# Of the patience, until one is made or free. The pool's own pauses grow to minutes: it gives up
+# sooner, and whoever asks then makes it begin again.
+CONNECTION_SECONDS = 5.0
+RECONNECT_SECONDS = 3.0
 PREPARE_AFTER = 5
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
@@ -75,6 +78,7 @@ class Database:
             connection_class=PromptConnection,
             open=False,
             timeout=CONNECTION_SECONDS,
+            reconnect_timeout=RECONNECT_SECONDS,
             configure=session.begin_plainly if is_pooled else partial(session.pin, alone=True),
             kwargs={
                 "autocommit": True,
@@ -170,7 +174,7 @@ class Database:
                 return await self._rows_once(name, params, again=again)
             except (psycopg.Error, PoolTimeout) as error:
                 harmless = again and _is_outage(error)
-                if not (harmless or _was_undone(error)) or clock.monotonic() > deadline:
+                if not (harmless or _was_not_done(error)) or clock.monotonic() > deadline:
                     raise _translated(error) from error
             await clock.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, LONGEST_PAUSE)
@@ -230,13 +234,15 @@ async def _fetched(
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, PoolTimeout) or (isinstance(error, psycopg.Error) and is_outage(error))
+    return isinstance(error, psycopg.Error) and is_outage(error)
 
 
-def _was_undone(error: Exception) -> bool:
-    """This one gave way to another transaction, or to a migration: nothing of it is left."""
+def _was_not_done(error: Exception) -> bool:
+    """It was not sent; or it gave way to another transaction or to a migration: nothing is left."""
     undone = (psycopg.errors.DeadlockDetected, psycopg.errors.FeatureNotSupported)
-    return isinstance(error, undone) and not is_of_standby(error)
+    return isinstance(error, PoolTimeout) or (
+        isinstance(error, undone) and not is_of_standby(error)
+    )
 
 
 def _translated(error: Exception) -> Exception:
