@@ -19,7 +19,7 @@ PATHS = (
     "/", "/contexts", "/tasks", "/tasks/shop.double", "/schedules", "/queues", "/workers",
     "/services", "/log", "/doctor", "/tokens", "/settings",
 )  # fmt: skip
-TABS = ("events", "state", "tree", "log", "params", "artifacts")
+TABS = ("events", "state", "tree", "log", "params", "artifacts", "moment")
 PATIENCE = 30_000  # milliseconds
 
 expect.set_options(timeout=PATIENCE)
@@ -106,6 +106,34 @@ async def test_the_scrubber_moves_state_and_address_together(client, tmp_path, s
         await page.keyboard.press(".")
         await expect(page.locator("#scrubber output")).to_contain_text(f"event {last} of {last}")
         await expect(page.locator("h1")).to_contain_text("done")
+
+
+async def test_one_step_moves_state_tree_log_and_events_to_one_event(client, tmp_path, store):
+    context_id = await ended(client, "shop.total", {"count": 2})
+    events = await store.events(context_id)
+    spawned = next(event.version for event in events if event.type.endswith(":SPAWNED"))
+    async with opened(client, tmp_path) as page:
+        requests: list[str] = []
+        await page.goto(f"/contexts/{context_id}?tab=moment&at={spawned - 1}")
+        page.on("request", lambda request: requests.append(request.url))
+        tree = page.locator(".part").first
+        await expect(tree).to_contain_text("It had started nothing")
+        await page.keyboard.press("]")
+        await expect(tree.locator("tr[data-row]")).to_have_count(3)
+        await expect(tree).not_to_contain_text("done")
+        await expect(page.locator("#tab")).to_contain_text(f"What event {spawned} changed")
+        await expect(page.locator("#tab tr[aria-current]")).to_have_id(f"e{spawned}")
+        assert len(requests) == 1
+        await page.locator("#scrubber [data-step=live]").click()
+        await expect(tree.locator(".is-done.pill")).to_have_count(3)
+
+
+async def test_the_lines_of_a_log_are_lines(client, tmp_path):
+    context_id = await ended(client, "shop.speaker")
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}?tab=log&stream=stdout")
+        text = await page.locator("pre.log").inner_text()
+    assert [line[:6] for line in text.splitlines()[::2]] == ["line 0", "line 1", "line 2", "line 3"]
 
 
 async def test_a_page_follows_what_happens_and_stops_at_the_end(client, tmp_path, store):

@@ -130,6 +130,9 @@ def project() -> Service:  # noqa: C901, PLR0915 - a list of actions
     service.program("report", command=["bash", "-c", script])
     bar = r"printf '1 %%\r50 %%\r\033[32m100 %%\033[0m <b>done</b>\n'"
     service.program("bar", command=["bash", "-c", bar])
+    said = """printf '::dama:: {"type": "said", "payload": {"n": %d}}\\n' $n"""
+    speaker = f'for n in 0 1 2; do echo "line $n"; {said}; done; echo line 3'
+    service.program("speaker", command=["bash", "-c", speaker])
     return service
 
 

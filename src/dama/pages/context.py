@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from dama.errors import DamaError
 from dama.operations import contexts
 from dama.pages import files
 from dama.pages.difference import MOST_SHOWN, Change, changes
-from dama.pages.gantt import bars
+from dama.pages.moment import CHILDREN, Moment, moment_of, tree
 from dama.shapes import is_object
 
 if TYPE_CHECKING:
@@ -27,34 +26,18 @@ if TYPE_CHECKING:
     from dama.store.rows import ContextRow
 
 EVENTS = 100
-CHILDREN = 50
-FAILED = 20
-TABS = ("events", "state", "tree", "log", "params", "artifacts")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The event that the page stands at.
-
-    Attributes:
-        version: Its place in the context.
-        last: How many events there are.
-        is_live: Whether it is the latest, and the page follows what comes.
-        event: Itself; None in a context without events.
-    """
-
-    version: int
-    last: int
-    is_live: bool
-    event: StoredEvent | None
+# Of each part where all of them are beside each other.
+FEW = 12
+SHORT_LOG = 4 * 1024
+TABS = ("events", "state", "tree", "log", "params", "artifacts", "moment")
+TOGETHER = ("tree", "state", "events", "log")
 
 
 async def show(visit: Visit) -> Response:
     """The header, and the tab that the address names."""
     row = await visit.context()
-    moment = await _moment(visit, row)
-    at = None if moment.is_live or moment.event is None else moment.event.event_id
-    state = await _lifecycle(visit, row.context_id, at)
+    moment = await moment_of(visit, row)
+    state = await _lifecycle(visit, row.context_id, moment.event_id)
     tab = visit.query.get("tab", "events")
     tab = tab if tab in TABS else "events"
     first = await contexts.events(visit.app, row.context_id, limit=1)
@@ -73,7 +56,7 @@ async def show(visit: Visit) -> Response:
         kept={n: v for n, v in visit.query.items() if n in ("at", "slice", "tab")},
         unpinned={n: v for n, v in visit.query.items() if n in ("slice", "tab")},
         again=_again(first.events[0] if first.events else None),
-        **await _of_tab(visit, row, moment, tab),
+        **await _of_tab(visit, row, moment, state, tab),
     )
 
 
@@ -89,46 +72,43 @@ def _again(first: StoredEvent | None) -> dict[str, str]:
     }
 
 
-async def _moment(visit: Visit, row: ContextRow) -> Moment:
-    asked = visit.number("at")
-    version = min(asked, row.version) if asked else row.version
-    found = await contexts.events(
-        visit.app, row.context_id, after_version=max(version - 1, 0), limit=1
-    )
-    event = found.events[0] if found.events else None
-    return Moment(version, max(row.version, version), asked is None, event)
-
-
 async def _lifecycle(visit: Visit, context_id: int, at: int | None) -> Lifecycle:
     state = await contexts.state(visit.app, context_id, lifecycle.name, at)
     return state if isinstance(state, Lifecycle) else Lifecycle()
 
 
-async def _of_tab(visit: Visit, row: ContextRow, moment: Moment, tab: str) -> dict[str, Any]:
-    match tab:
-        case "events":
-            return await _events(visit, row, moment)
-        case "state":
-            return await _state(visit, row, moment)
-        case "tree":
-            return await _tree(visit, row)
-        case "log":
-            return await files.log_window(visit, row)
-        case "artifacts":
-            return await files.artifact_list(visit, row)
-        case _:
-            return {}
+async def _of_tab(
+    visit: Visit, row: ContextRow, moment: Moment, life: Lifecycle, tab: str
+) -> dict[str, Any]:
+    is_together = tab == "moment"
+    found: dict[str, Any] = {}
+    for part in TOGETHER if is_together else (tab,):
+        match part:
+            case "events":
+                found |= await _events(visit, row, moment, FEW if is_together else EVENTS)
+            case "state":
+                found |= await _state(visit, row, moment)
+            case "tree":
+                found |= await tree(visit, row, moment, FEW if is_together else CHILDREN)
+            case "log":
+                length = SHORT_LOG if is_together else files.WINDOW
+                found |= await files.log_window(visit, row, moment, life, length)
+            case "artifacts":
+                found |= await files.artifact_list(visit, row)
+            case _:
+                pass
+    return found
 
 
-async def _events(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any]:
-    """A window that ends with the chosen event, or with the one that the address names."""
-    end = visit.number("to") or moment.version
-    after = max(min(end, row.version) - EVENTS, 0)
-    found = await contexts.events(visit.app, row.context_id, after_version=after, limit=EVENTS)
+async def _events(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dict[str, Any]:
+    """A window that ends a little behind the chosen event, or with the one of the address."""
+    end = visit.number("to") or min(moment.version + limit // 4, row.version)
+    after = max(min(end, row.version) - limit, 0)
+    found = await contexts.events(visit.app, row.context_id, after_version=after, limit=limit)
     return {
         "events": list(reversed(found.events)),
         "older": after or None,
-        "newer": min(end + EVENTS, row.version) if end < row.version else None,
+        "newer": min(end + limit, row.version) if end < row.version else None,
     }
 
 
@@ -169,21 +149,3 @@ async def _shown_state(visit: Visit, context_id: int, name: str, at: int) -> Any
 
 def _changes(before: Any, after: Any) -> list[Change]:
     return list(islice(changes(before, after), MOST_SHOWN + 1))
-
-
-async def _tree(visit: Visit, row: ContextRow) -> dict[str, Any]:
-    """Where it hangs, and a window of what it has started, the failed first."""
-    parents: list[ContextRow] = []
-    above = row.parent_id
-    while above is not None and len(parents) < CHILDREN:
-        parents.insert(0, await visit.app.store.context(above))
-        above = parents[0].parent_id
-    after = visit.number("after") or 0
-    page = await contexts.children(visit.app, row.context_id, after=after, limit=CHILDREN)
-    failed = await contexts.children(visit.app, row.context_id, status="ERROR", limit=FAILED)
-    return {
-        "parents": parents,
-        "children": page,
-        "failed": failed.contexts if not after else [],
-        "bars": bars([row, *page.contexts]),
-    }

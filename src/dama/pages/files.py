@@ -11,6 +11,7 @@ from dama.errors import DamaError
 from dama.gateway import files as served
 from dama.operations import contexts, run_files
 from dama.pages.ansi import Part, parts
+from dama.pages.log_place import NOTHING, place_of
 from dama.pages.shown import short_json
 from dama.programs.tail import collapsed, first_byte, read_range
 from dama.shapes import is_object
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from dama.domain.lifecycle import Lifecycle
+    from dama.pages.log_place import LogPlace
+    from dama.pages.moment import Moment
     from dama.pages.visit import Visit
+    from dama.programs.run_directory import RunDirectory
     from dama.store.rows import ContextRow
 
 WINDOW = 64 * 1024
@@ -61,14 +66,24 @@ class Found:
     looked_to: int
 
 
-async def log_window(visit: Visit, row: ContextRow) -> dict[str, Any]:
-    """The values of the tab of a context's log: a window around a byte, by default the end."""
+async def log_window(
+    visit: Visit, row: ContextRow, moment: Moment, life: Lifecycle, length: int = WINDOW
+) -> dict[str, Any]:
+    """The values of the tab of a context's log: a window around a byte, by default the end.
+
+    At an event of the past the end is where the log ended then.
+    """
+    is_failed = life.status == "ERROR"
+    name = visit.query.get("stream") or ("stderr" if is_failed else "stdout")
+    place = None
+    if not moment.is_live and "byte" not in visit.query and "find" not in visit.query:
+        place = await place_of(visit, row.context_id, moment, life, name)
     try:
         runs = await run_files.logs_of(visit.app, row.context_id)
-        run = await run_files.run_of(visit.app, row.context_id, visit.number("run"))
+        run = await _run(visit, row, runs, place)
     except DamaError as error:
-        return {"log": None, "problem": error, "messages": await _messages(visit, row)}
-    name = visit.query.get("stream") or ("stderr" if row.status == "ERROR" else "stdout")
+        messages = await _messages(visit, row, moment.version)
+        return {"log": None, "log_problem": error, "messages": messages}
     path = run.stderr if name == "stderr" else run.stdout
     sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
     begin = visit.number("byte")
@@ -76,13 +91,15 @@ async def log_window(visit: Visit, row: ContextRow) -> dict[str, Any]:
     if sought:
         found = await asyncio.to_thread(_search, path, sought, begin or 0)
         begin = found.at
-    window = await asyncio.to_thread(_window, path, begin)
-    address = (
-        f"/contexts/{row.context_id}?{urlencode({'tab': 'log', 'stream': name, 'run': run.epoch})}"
-    )
+    until = None if place is None else place.line
+    window = await asyncio.to_thread(_window, path, begin, until, length)
+    kept = {name: visit.query[name] for name in ("at", "slice") if name in visit.query}
+    chosen = {**kept, "tab": "log", "stream": name, "run": run.epoch}
+    address = f"/contexts/{row.context_id}?{urlencode(chosen)}"
     return {
         "log": window,
-        "problem": None,
+        "log_place": place,
+        "log_problem": None,
         "messages": [],
         "runs": runs,
         "epoch": run.epoch,
@@ -91,6 +108,16 @@ async def log_window(visit: Visit, row: ContextRow) -> dict[str, Any]:
         "found": found,
         "log_address": address,
     }
+
+
+async def _run(
+    visit: Visit, row: ContextRow, runs: list[run_files.RunLogs], place: LogPlace | None
+) -> RunDirectory:
+    """The run of the address, or that of a moment, or the last one."""
+    epoch = visit.number("run")
+    if epoch is None and place is not None and place.epoch in {each.run for each in runs}:
+        epoch = place.epoch
+    return await run_files.run_of(visit.app, row.context_id, epoch)
 
 
 async def log(visit: Visit) -> Response:
@@ -118,12 +145,13 @@ async def artifact(visit: Visit) -> Response:
     return response
 
 
-async def _messages(visit: Visit, row: ContextRow) -> list[str]:
-    """What a task in Python has logged, of its latest events."""
-    after = max(row.version - MESSAGES, 0)
+async def _messages(visit: Visit, row: ContextRow, version: int) -> list[str]:
+    """What a task in Python had logged, of its latest events up to a version."""
+    after = max(version - MESSAGES, 0)
     page = await contexts.events(visit.app, row.context_id, after_version=after, limit=MESSAGES)
     wanted = f"{row.task}:LOG"
-    return [_message(event.payload) for event in page.events if event.type == wanted]
+    events = [event for event in page.events if event.version <= version]
+    return [_message(event.payload) for event in events if event.type == wanted]
 
 
 def _message(payload: object) -> str:
@@ -131,26 +159,43 @@ def _message(payload: object) -> str:
     return message if isinstance(message, str) else short_json(message)
 
 
-def _window(path: Path, begin: int | None) -> LogWindow:
-    """64 KiB from a place, from the begin of its line; without one, the last 64 KiB."""
+def _window(path: Path, begin: int | None, until: int | None, length: int) -> LogWindow:
+    """A part from a place, from the begin of its line; without one, the last part.
+
+    Args:
+        path: Of the log.
+        begin: The place.
+        until: The log ends with the line that begins here; None for all of it.
+        length: Of the part, in bytes.
+    """
     size = path.stat().st_size if path.exists() else 0
     if not size:
         return LogWindow([], 0, 0, 0, 0)
     first = first_byte(path)
     is_end = begin is None
-    start = max(size - WINDOW if begin is None else min(begin, size), first)
-    data = b"".join(read_range(path, start, min(start + WINDOW, size)))
-    end = min(start + WINDOW, size)
+    limit = size if until is None else _line_end(path, until, size)
+    start = max(limit - length if begin is None else min(begin, limit), min(first, limit))
+    end = min(start + length, limit)
+    data = b"".join(read_range(path, start, end))
     if is_end and start > first:  # the line that it begins in is not whole
         start += data.find(b"\n") + 1
         data = data[data.find(b"\n") + 1 :]
-    elif end < size and b"\n" in data:
+    elif end < limit and b"\n" in data:
         end = start + data.rfind(b"\n") + 1
         data = data[: data.rfind(b"\n") + 1]
     lines = data.split(b"\n")
     if lines[-1] == b"":
         lines.pop()
     return LogWindow([parts(collapsed(line)) for line in lines], start, end, first, size)
+
+
+def _line_end(path: Path, at: int, size: int) -> int:
+    """The place behind the line that begins somewhere, within 64 KiB."""
+    if at == NOTHING:
+        return 0
+    data = b"".join(read_range(path, at, min(at + WINDOW, size)))
+    line = data.find(b"\n")
+    return min(at + (line + 1 if line >= 0 else len(data)), size)
 
 
 def _search(path: Path, sought: str, begin: int) -> Found:

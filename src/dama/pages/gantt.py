@@ -32,9 +32,9 @@ class Bar:
     seconds: float
 
 
-def bars(rows: Sequence[ContextRow]) -> list[Bar]:
-    """A bar for each context, on one scale from the first begin to the last end."""
-    now = datetime.now(UTC)
+def bars(rows: Sequence[ContextRow], now: datetime | None = None) -> list[Bar]:
+    """A bar for each context, on one scale from the first begin to the last end, or to now."""
+    now = now or datetime.now(UTC)
     spans = [(row, row.created_at, _end(row, now)) for row in rows]
     if not spans:
         return []

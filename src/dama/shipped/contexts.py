@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
-from dama.operations import contexts, run_files
+from dama.operations import contexts, moments, run_files
 from dama.operations.who import because
 from dama.shipped.documents import Id, document, permit_context, starter
 from dama.store.windows import ContextFilter
@@ -83,7 +83,11 @@ def contexts_service(app: App) -> Service:
 
     @service.action(scope="viewer", rest="GET /:context_id/tree")
     async def tree(
-        call: Call, context_id: Id, after: Annotated[int, Field(ge=0)] = 0, limit: Limit = 1000
+        call: Call,
+        context_id: Id,
+        after: Annotated[int, Field(ge=0)] = 0,
+        limit: Limit = 1000,
+        at: Annotated[int, Field(ge=1)] | None = None,
     ) -> Any:
         """Read the tree that a context is in, depth first: the oldest `limit` of its contexts.
 
@@ -91,9 +95,11 @@ def contexts_service(app: App) -> Service:
             context_id: Any of its contexts.
             after: Only those with a greater id; the greatest of a full answer reads on.
             limit: How many at most.
+            at: The id of an event: as they were after it, without those that came later.
         """
         await permit_context(app, call, context_id)
-        return document(await contexts.tree(app, context_id, after=after, limit=limit))
+        found = await contexts.tree(app, context_id, after=after, limit=limit)
+        return document(found if at is None else await moments.as_of(app, found, at))
 
     @service.action(scope="viewer", rest="GET /:context_id/children")
     async def children(

@@ -19,6 +19,12 @@ class UnknownContextError(NotFoundError):
     code = "UNKNOWN_CONTEXT"
 
 
+class UnknownEventError(NotFoundError):
+    """There is no event with this id in the log."""
+
+    code = "UNKNOWN_EVENT"
+
+
 class IdempotencyConflictError(RefusedError):
     """The idempotency key was used with another body."""
 

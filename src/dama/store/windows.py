@@ -6,7 +6,7 @@ so many rows that it returns or that it looks at. Whether there is more is said,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,17 @@ class Windows:
         # A page that is full may have been the last one.
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ContextPage(found, following)
+
+    async def at(
+        self, context_ids: Sequence[int], position: int
+    ) -> dict[int, tuple[int, str, datetime, str]]:
+        """Version, last type and its time, and status of contexts at a position of the log.
+
+        Those that had no event yet are left out.
+        """
+        params = {"context_ids": list(context_ids), "position": position}
+        rows = await self._database.rows("read_contexts_at", params)
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
 
     async def children(
         self, parent: int, *, status: str | None = None, after: int = 0, limit: int = 50

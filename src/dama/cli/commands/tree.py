@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from dama.store import ContextRow
 
 
-@click.command(epilog=examples("dama tree 42", "dama tree 42 --json | jq 'length'"))
+@click.command(
+    epilog=examples("dama tree 42", "dama tree 42 --at 1234", "dama tree 42 --json | jq 'length'")
+)
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option(
     "--after", type=int, default=0, metavar="CONTEXT", help="Only later ones, to read on."
@@ -26,26 +28,30 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(1), default=1000, show_default=True, help="How many at most."
 )
+@click.option("--at", type=click.IntRange(1), metavar="EVENT", help="As it was after this event.")
 @json_option()
 @click.pass_obj
-def tree(session: Session, context_id: int, *, after: int, limit: int, as_json: bool) -> None:
+def tree(
+    session: Session, context_id: int, *, after: int, limit: int, at: int | None, as_json: bool
+) -> None:
     """Show a context with its subtasks, from the root of its tree.
 
     Where more are left it says on standard error how to read on.
     """
-    from dama.operations import contexts
+    from dama.operations import contexts, moments
 
-    async def read() -> list[ContextRow]:
+    async def read() -> tuple[list[ContextRow], list[ContextRow]]:
         async with session.app() as app:
-            return await contexts.tree(app, context_id, after=after, limit=limit)
+            rows = await contexts.tree(app, context_id, after=after, limit=limit)
+            return rows, rows if at is None else await moments.as_of(app, rows, at)
 
-    found = asyncio.run(read())
+    rows, found = asyncio.run(read())
     if as_json:
         print_json(found)
     elif found:
         _print(found, context_id)
-    if len(found) == limit:
-        print_more(f"--after {max(context.context_id for context in found)}")
+    if len(rows) == limit:
+        print_more(f"--after {max(context.context_id for context in rows)}")
 
 
 def _print(contexts: Sequence[ContextRow], context_id: int) -> None:

@@ -41,7 +41,7 @@ function go({ at }) {
   const address = new URL(location.href);
   if (at === null) address.searchParams.delete("at");
   else address.searchParams.set("at", at);
-  address.searchParams.delete("to");
+  for (const name of ["to", "after", "byte", "find", "run"]) address.searchParams.delete(name);
   if (at !== null) {
     document.body.removeAttribute("data-live");
     refresh({ address: address.href, everything: true });
