@@ -280,19 +280,22 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=time.time_ns())
     parser.add_argument("--outages", type=float, nargs=2, metavar=("SHORTEST", "LONGEST"))
-    parser.add_argument("--keep", type=Path, help="a folder for all of it, which is kept")
+    parser.add_argument("--keep", type=Path, help="a folder for all of it, kept in any case")
     asked = parser.parse_args()
     outages = asked.outages or ((5, 120) if asked.minutes >= 10 else (1, 6))
     print(f"seed {asked.seed}", flush=True)  # noqa: T201 - a command
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = asked.keep or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
-        chaos = Chaos(folder, seed=asked.seed, outages=tuple(outages))
-        try:
-            account = chaos.run(asked.minutes * 60)
-        finally:
-            chaos.stop()
+    folder = asked.keep or Path(tempfile.mkdtemp(prefix="dama-chaos-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    chaos = Chaos(folder, seed=asked.seed, outages=tuple(outages))
+    try:
+        account = chaos.run(asked.minutes * 60)
+    finally:
+        chaos.stop()
     print("\n".join(account.lines))  # noqa: T201
+    if account.faults:
+        print(f"Its database and the log of its workers: {folder}")  # noqa: T201
+    elif not asked.keep:
+        shutil.rmtree(folder)
     return 1 if account.faults else 0
 
 
