@@ -7,7 +7,10 @@ on a server that others manage: whatever works here works there. The superuser h
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import cache_from_source
 from itertools import count
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit, urlunsplit
@@ -16,6 +19,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+import dama
 from dama.embedded import EmbeddedPostgres
 from dama.store import Store, schema
 
@@ -24,7 +28,23 @@ OWNER = "plain_owner"
 FEWEST_PROCESSES = 2
 
 
-def pytest_configure() -> None:
+# Imports all of dama, and by it what it needs.
+IMPORT_ALL = """
+import importlib, pkgutil, dama
+for module in pkgutil.walk_packages(dama.__path__, "dama."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare what the processes inherit that tests start."""
+    _take_signals()
+    if sys.dont_write_bytecode and not hasattr(config, "workerinput") and not _is_compiled():
+        _compile()
+
+
+def _take_signals() -> None:
     """Take the signals of a terminal, where `nohup` or a shell's `&` has them ignored.
 
     What is ignored is inherited, and no test could interrupt the processes that it starts. A
@@ -33,6 +53,26 @@ def pytest_configure() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def _is_compiled() -> bool:
+    """Whether each module of dama was compiled after its last change."""
+    sources = list(Path(dama.__file__).parent.rglob("[!_]*.py"))
+    compiled = [Path(cache_from_source(str(file))) for file in sources]
+    return all(
+        there.exists() and there.stat().st_mtime >= file.stat().st_mtime
+        for file, there in zip(sources, compiled, strict=True)
+    )
+
+
+def _compile() -> None:
+    """Compile dama once, where PYTHONDONTWRITEBYTECODE is set, as in many images.
+
+    Each `dama` would do it for itself: more than half of its start. The variable stays set for
+    the rest: a module that a test writes twice within a second would be taken for the first one.
+    """
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
+    subprocess.run([sys.executable, "-c", IMPORT_ALL], env=environ, check=True)
 
 
 @pytest.hookimpl(optionalhook=True)
