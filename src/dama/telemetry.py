@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 VARIABLE = "DAMA_LOG"
-LINE = "%(asctime)s %(name)s %(message)s"
+LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
+TASK_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 _about: ContextVar[Mapping[str, Any] | None] = ContextVar("dama_log", default=None)
 
@@ -40,7 +42,9 @@ def configure_log(*, quiet: bool = False) -> None:
     handler = logging.StreamHandler()
     is_json = os.environ.get(VARIABLE) == "json"
     handler.setFormatter(JsonLines() if is_json else PlainLines(LINE))
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, handlers=[handler])
+    if quiet:
+        handler.setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 class PlainLines(logging.Formatter):
@@ -55,6 +59,35 @@ class PlainLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:
         """The line without a traceback: data in it begins no line of its own."""
         return on_one_line(super().formatMessage(record))
+
+
+class TaskLines(PlainLines):
+    """A line of the log of a task: `2026-01-31T06:30:00Z INFO flights: 3 rows`.
+
+    What follows the line, such as a traceback, is indented: no data begins a line. A record whose
+    arguments do not fit, or whose own code raises, is a line that says so.
+    """
+
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self) -> None:
+        super().__init__(TASK_LINE, "%Y-%m-%dT%H:%M:%SZ")
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        """Write a record."""
+        try:
+            text = super().format(record)
+        except Exception as error:  # noqa: BLE001 - any __str__ may raise anything
+            text = super().format(_unformatted(record, error))
+        return text.replace("\n", "\n  ")
+
+
+def _unformatted(record: logging.LogRecord, error: Exception) -> logging.LogRecord:
+    message = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+    why = f"{message} [cannot be formatted: {type(error).__name__}: {error}]"
+    plain = {"msg": why, "args": None, "exc_info": None, "exc_text": None, "stack_info": None}
+    return logging.makeLogRecord({**record.__dict__, **plain})
 
 
 class JsonLines(logging.Formatter):

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from dama.cli.board import Board
+from dama.cli.log_level import level_number
 from dama.cli.output import duration, json_text, print_json, print_next, print_table, shortened
 from dama.cli.report import INTERRUPTED, print_error
 from dama.cli.terminal import echo
@@ -41,6 +42,7 @@ def run_here(
     as_json: bool,
     quiet: bool = False,
     page: bool = False,
+    log_level: str | None = None,
 ) -> int:
     """Start a task, work on it in this process, and follow it to its end."""
     from dama.operations import tasks
@@ -48,11 +50,17 @@ def run_here(
     async def started(app: App) -> int:
         return await tasks.start(app, task, params, undeclared=True, **start_options)
 
-    return _followed(session, started, as_json=as_json, quiet=quiet, page=page)
+    return _followed(session, started, as_json=as_json, quiet=quiet, page=page, log_level=log_level)
 
 
 def resume_here(
-    session: Session, context_id: int, *, reason: str | None, as_json: bool, quiet: bool = False
+    session: Session,
+    context_id: int,
+    *,
+    reason: str | None,
+    as_json: bool,
+    quiet: bool = False,
+    log_level: str | None = None,
 ) -> int:
     """Let a context continue, work on it in this process, and follow it to its end."""
     from dama.operations import contexts
@@ -62,7 +70,7 @@ def resume_here(
         await contexts.resume(app, context_id, person(reason))
         return context_id
 
-    return _followed(session, resumed, as_json=as_json, quiet=quiet)
+    return _followed(session, resumed, as_json=as_json, quiet=quiet, log_level=log_level)
 
 
 async def enqueue(
@@ -159,8 +167,10 @@ def _followed(
     as_json: bool,
     quiet: bool,
     page: bool = False,
+    log_level: str | None = None,
 ) -> int:
     from dama.cli.page import page_of, stay
+    from dama.programs.run_log import log_to_runs
 
     board: Board | None = None
 
@@ -169,6 +179,7 @@ def _followed(
         async with session.app(with_services=True) as app, AsyncExitStack() as stack:
             root = await begin(app)
             board = Board(root)
+            log_to_runs(level_number(log_level))
             if page:
                 await stack.enter_async_context(page_of(session, app, root))
             outcome = await _worked(app, board, quiet=quiet)

@@ -1,4 +1,4 @@
-"""What programs print, shown between the events of their contexts while they run on this host."""
+"""What runs print or log, shown between the events of their contexts while they run here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dama.domain.event import StoredEvent
 
 LOOK_SECONDS = 0.1
-OVER = {"LOST", "RETRYING", "ERROR", "CANCELLED", "FINAL"}
+OVER = {"STARTED", "LOST", "RETRYING", "ERROR", "CANCELLED", "FINAL"}
 
 
 class Printed:

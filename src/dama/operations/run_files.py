@@ -83,7 +83,7 @@ async def runs_of(app: App, context_id: int) -> list[RunDirectory]:
             f"files are there; here nothing of it is in {app.home}."
         )
     raise NoLogsError(
-        f"Context {context_id} has run no program.",
+        f"Context {context_id} has run no program, and has logged nothing on this host.",
         f"`dama events {context_id}` shows what it did.",
     )
 

@@ -73,13 +73,12 @@ async def log_window(
 
     At an event of the past the end is where the log ended then.
     """
-    is_failed = life.status == "ERROR"
-    name = visit.query.get("stream") or ("stderr" if is_failed else "stdout")
     place = None
-    if not moment.is_live and "byte" not in visit.query and "find" not in visit.query:
-        place = await place_of(visit, row.context_id, moment, life, name)
     try:
         runs = await run_files.logs_of(visit.app, row.context_id)
+        name = visit.query.get("stream") or _stream(life, runs)
+        if not moment.is_live and "byte" not in visit.query and "find" not in visit.query:
+            place = await place_of(visit, row.context_id, moment, life, name)
         run = await _run(visit, row, runs, place)
     except DamaError as error:
         messages = await _messages(visit, row, moment.version)
@@ -100,7 +99,7 @@ async def log_window(
         "log": window,
         "log_place": place,
         "log_problem": None,
-        "messages": [],
+        "messages": await _messages(visit, row, moment.version),
         "runs": runs,
         "epoch": run.epoch,
         "stream": name,
@@ -108,6 +107,11 @@ async def log_window(
         "found": found,
         "log_address": address,
     }
+
+
+def _stream(life: Lifecycle, runs: list[run_files.RunLogs]) -> str:
+    """What a reader wants to see first: of a failure what its run complained of, if anything."""
+    return "stderr" if life.status == "ERROR" and runs and runs[-1].stderr.bytes else "stdout"
 
 
 async def _run(

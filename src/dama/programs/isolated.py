@@ -23,6 +23,7 @@ from dama.programs.fork_server import ForkServerGoneError
 from dama.programs.launch import Launch
 from dama.programs.program import ProgramRun
 from dama.programs.reported import outcome_in
+from dama.programs.run_log import level_of_runs
 from dama.programs.shim import TIMED_OUT
 from dama.run.errors import ProgramError
 
@@ -58,6 +59,7 @@ class IsolatedRun(ProgramRun):
             "environment": dict(launch.environment),
             "conninfo": database.conninfo,
             "is_pooled": database.is_pooled,
+            "log_level": level_of_runs(),
             "park_after": self._execution.pending.park_after,
             "work_dir": str(self._programs.directories.work(claim.root_context_id)),
         }

@@ -1,4 +1,4 @@
-"""Output: what a program prints, line by line as it comes, for who watches its run on this host.
+"""Output: what a run prints or logs, line by line as it comes, for who watches it on this host.
 
 Lines that tell an event are left out: the event is shown. Secrets are struck out here, too; the
 files still have them until the worker has read that far.
@@ -57,7 +57,7 @@ class Output:
 async def output_of(
     event: StoredEvent, params: Mapping[str, Any], store: Store, registry: Registry, home: Path
 ) -> Output | None:
-    """What the program prints that an event begins or takes over; None when none does here.
+    """What the run prints that an event begins or takes over; None when none does here.
 
     Args:
         event: Of its context.
@@ -69,8 +69,11 @@ async def output_of(
     name, _, suffix = event.type.rpartition(":")
     meta: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
     epoch = meta.get("program_epoch")
-    is_here = meta.get("program_host") == place_of(home)
-    if suffix not in {"STARTED", "ADOPTED"} or not is_here or not isinstance(epoch, int):
+    if epoch is None:  # a function, whose log is where its worker is: in this process, or near
+        epoch = meta.get("epoch")
+    elif meta.get("program_host") != place_of(home):
+        return None
+    if suffix not in {"STARTED", "ADOPTED"} or not isinstance(epoch, int):
         return None
     directory = (await directories_of(store, home)).of(event.context_id, epoch)
     try:

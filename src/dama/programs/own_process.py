@@ -37,7 +37,7 @@ from dama.signals import on_signals
 from dama.store.database import Database
 from dama.store.rows import Claim
 from dama.store.store import Store
-from dama.telemetry import configure_log
+from dama.telemetry import TaskLines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -115,7 +115,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
     """Perform a run, and leave its outcome; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(line_buffering=True)
-    configure_log()
+    _log_to_output(request["log_level"])
     directory = RunDirectory(Path(request["directory"]))
     claim = _claim((directory.path / "claim.json").read_text())
     task = registry.task(claim.task)
@@ -128,6 +128,16 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return TERMINATED
     directory.write("outcome.json", report_of(outcome, Ending.failed_with))
     return 0
+
+
+def _log_to_output(level: int) -> None:
+    """All that this process logs is of its run, and belongs to what it prints."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setLevel(level)
+    handler.setFormatter(TaskLines())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(level)
 
 
 @asynccontextmanager

@@ -21,13 +21,16 @@ from dama.domain.circle import who_waits
 from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
 from dama.duty import in_words
 from dama.errors import DamaError
+from dama.programs.environment import secrets_of
 from dama.programs.finding import program_of, task_of
 from dama.programs.programs import Programs
+from dama.programs.run_log import RunLog, logged
 from dama.run.body import call_body
 from dama.run.errors import LostSignal, ParkSignal, ProgramError
 from dama.run.execution import Execution
 from dama.run.outcomes import outcome_of
 from dama.run.patience import until_answered
+from dama.run.secrets import secrets_of_worker
 from dama.run.writer import STARTED
 from dama.spans import is_collecting, span
 from dama.store import Claim
@@ -38,6 +41,7 @@ from dama.worker.poison import PoisonError, is_poison, is_suspect
 
 if TYPE_CHECKING:
     from dama.definitions.task import TaskDefinition
+    from dama.domain.secrets import Secrets
     from dama.programs.program import ProgramRun
 
 FIRST_PAUSE = 0.5
@@ -201,7 +205,10 @@ class Performance:
         try:
             if claim.epoch > 1:
                 await execution.remember()
-            return await program.perform() if program else Done(await _called(task, execution))
+            if program:
+                return await program.perform()
+            with logged(self._log(task)):
+                return Done(await _called(task, execution))
         except BaseException as raised:
             if self._is_told and not isinstance(raised, ParkSignal | LostSignal):
                 raise asyncio.CancelledError from raised
@@ -210,6 +217,15 @@ class Performance:
         if isinstance(outcome, Failed | Retry):
             await self._end_threads(execution, outcome)
         return outcome
+
+    def _log(self, task: TaskDefinition[Any]) -> RunLog:
+        claim, programs = self._claim, self._crew.programs
+
+        def secrets() -> list[Secrets]:
+            own = secrets_of(task, claim.params, patterns=programs.registry.inherit)
+            return [own, secrets_of_worker(programs.store.database.conninfo)]
+
+        return RunLog(programs.directories.of(claim.context_id, claim.epoch), secrets)
 
     def _after(
         self, task: TaskDefinition[Any], execution: Execution, error: BaseException

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
 @click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
+@click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP)
 @json_option("Print the outcome as one JSON document.")
 @click.pass_obj
 def resume(
@@ -27,6 +29,7 @@ def resume(
     reason: str | None,
     enqueue: bool,
     quiet: bool,
+    log_level: str | None,
     as_json: bool,
 ) -> int:
     """Let a context continue that failed, was cancelled or was interrupted.
@@ -39,4 +42,6 @@ def resume(
     if enqueue:
         again = resume_elsewhere(session, context_id, reason=reason, as_json=as_json)
         return asyncio.run(again)
-    return resume_here(session, context_id, reason=reason, as_json=as_json, quiet=quiet)
+    return resume_here(
+        session, context_id, reason=reason, as_json=as_json, quiet=quiet, log_level=log_level
+    )

@@ -13,6 +13,7 @@ import click
 
 from dama.cli.group import add_shared_options, examples, override, shared_options
 from dama.cli.json_input import METAVAR, read_object
+from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
 from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
 from dama.cli.session import Session
 from dama.definitions.adhoc import adhoc
@@ -49,6 +50,7 @@ class RunOptions:
         params: All params as JSON, in a file or on standard input; None for options only.
         quiet: Print nothing but the result.
         page: Serve the page of the run.
+        log_level: What its functions log, from this level on.
     """
 
     detach: bool = False
@@ -66,6 +68,7 @@ class RunOptions:
     params: str | None = None
     quiet: bool = False
     page: bool = False
+    log_level: str | None = None
 
     def start_options(self) -> dict[str, Any]:
         """What the start of the task is asked for besides its params."""
@@ -185,7 +188,7 @@ def run_options() -> list[click.Option]:
     """The options of `dama run` itself."""
 
     def option(flag: str, text: str, **attributes: Any) -> click.Option:
-        names = [flag, f"run_{flag[2:]}"]
+        names = [flag, f"run_{flag[2:].replace('-', '_')}"]
         return click.Option(names, help=text, expose_value=False, callback=_remember, **attributes)
 
     return [
@@ -220,6 +223,7 @@ def run_options() -> list[click.Option]:
         ),
         option("--page", "Serve its page, and print the address.", is_flag=True),
         option("--quiet", "Print the result and errors, not what happens.", is_flag=True),
+        option("--log-level", LOG_LEVEL_HELP, type=LOG_LEVEL),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]
 
@@ -267,9 +271,15 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
             begin(session, name, params, start_options=start_options, as_json=chosen.json)
         )
     return run_here(
-        session, name, params, start_options=start_options, as_json=chosen.json, quiet=chosen.quiet,
+        session,
+        name,
+        params,
+        start_options=start_options,
+        as_json=chosen.json,
+        quiet=chosen.quiet,
         page=chosen.page,
-    )  # fmt: skip
+        log_level=chosen.log_level,
+    )
 
 
 def _example(path: str, options: list[ParamOption]) -> str:

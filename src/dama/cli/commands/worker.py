@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples
+from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP, level_number
 from dama.cli.terminal import echo
 from dama.signals import on_signals
 from dama.telemetry import configure_log
@@ -49,6 +50,7 @@ OPTIONS = (
     ),
     click.option("--until-idle", is_flag=True, help="End when nothing is left to do."),
     click.option("--quiet", is_flag=True, help="Print only what goes wrong."),
+    click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP),
 )
 
 
@@ -63,6 +65,7 @@ class WorkerOptions:
         grace: Seconds that runs have to end when it is told to stop.
         until_idle: It ends when nothing is left to do.
         quiet: It says only what is wrong.
+        log_level: What it and its tasks log, from this one on.
     """
 
     queues: tuple[str, ...]
@@ -71,6 +74,7 @@ class WorkerOptions:
     grace: float
     until_idle: bool
     quiet: bool
+    log_level: str | None = None
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -128,8 +132,10 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
         say: Called when the worker runs.
     """
     from dama.programs.launch import raise_soft_limit
+    from dama.programs.run_log import log_to_runs
 
     configure_log(quiet=options.quiet)
+    log_to_runs(level_number(options.log_level))
     raise_soft_limit()
     told, again = signals()
     async with app.working(

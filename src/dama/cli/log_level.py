@@ -1,0 +1,16 @@
+"""`--log-level`: from which level on what tasks log is kept."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+NAMES = ("debug", "info", "warning", "error", "critical")
+LOG_LEVEL = click.Choice(NAMES, case_sensitive=False)
+LOG_LEVEL_HELP = "What tasks log is kept from this level on; by default info."
+
+
+def level_number(name: str | None) -> int | None:
+    """The number that the standard log has for a name; None for none."""
+    return None if name is None else logging.getLevelNamesMapping()[name.upper()]
