@@ -417,6 +417,36 @@ async def test_a_late_event_does_not_reopen_a_run_that_failed(store, database_ur
         assert (await store.context(context)).status == "ERROR"
 
 
+INSERT = "INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, meta) VALUES"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT _data_manager_admin.dispatch(%s, 'go')",
+        f"{INSERT} (%s, 'go', NULL)",
+        f"{INSERT} (%s, 'go', '{{}}') ON CONFLICT DO NOTHING",
+        f"""{INSERT} (%s, 'go', '{{"epoch": 1}}')""",
+    ],
+)
+async def test_a_late_event_does_not_reopen_what_failed_before_it_ever_began(
+    store, database_url, statement
+):
+    """No worker took it in time, so no run has raised its epoch; it is not an old program's."""
+    (context,) = await store.start([Start(small.name, {}, expires=0.01)])
+    async with Worker(store, Registry([])).working():
+        await ended(store, context)
+    with pytest.raises(LifeCycleError, match="has failed"):
+        await store.append(context, [Event("go")])
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as sql:
+        with pytest.raises(psycopg.Error, match="has failed"):
+            await sql.execute(statement, [context])
+    assert (await store.context(context)).status == "ERROR"
+    await store.resume(context, {})
+    async with worker(store).working():
+        assert (await ended(store, context)).status == "DONE"
+
+
 async def test_a_snapshot_ahead_of_its_context_is_none(store, database_url):
     """As after a restore of the events alone."""
     context = await started(store, small)

@@ -63,7 +63,10 @@ BEGIN
   END IF;
   IF NEW.meta ? 'epoch' AND ((NEW.meta ->> 'epoch')::bigint <> context.epoch OR latest.status = 'ERROR') THEN
     RAISE EXCEPTION USING ERRCODE = 'DM004',
-      MESSAGE = format('Context %s is run by epoch %s; epoch %s is stale and may not write.', NEW.etl_context_id, context.epoch, NEW.meta ->> 'epoch');
+      MESSAGE = format(CASE WHEN (NEW.meta ->> 'epoch')::bigint = context.epoch
+                         THEN 'Context %s has failed, and its run of epoch %s is over; it may not write.'
+                         ELSE 'Context %s is run by epoch %s; epoch %s is stale and may not write.' END,
+                       NEW.etl_context_id, context.epoch, NEW.meta ->> 'epoch');
   END IF;
   IF NEW.version <> latest.version + 1 THEN
     RAISE EXCEPTION USING ERRCODE = 'DM005',

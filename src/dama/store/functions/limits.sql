@@ -102,6 +102,8 @@ BEGIN
   IF items IS NULL THEN
     RETURN '{}';
   END IF;
+  -- What failed before it ever began is a run of ours like any other: no late event reopens it.
+  UPDATE _data_manager_admin.run_queue q SET epoch = 1 WHERE q.context_id = ANY (contexts) AND q.epoch = 0;
   BEGIN
     PERFORM _data_manager_admin.append_events(items);
     RETURN contexts;
