@@ -2,16 +2,22 @@
 """Secrets of programs: what they are given, and that none is stored, whatever they do with it."""
 
 import asyncio
+import base64
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from dama.app import App
 from dama.definitions.adhoc import adhoc
+from dama.operations import run_files
 from dama.programs.programs import directories_of
 from tests.integration.programs import until
+from tests.integration.served import served
 from tests.integration.test_programs import Programs
 
 SECRET = "s3cret/&+wörd"
@@ -157,6 +163,92 @@ async def test_a_worker_that_adopts_a_program_strikes_out_what_it_was_started_wi
         (bench.folder / "go").touch()
         assert (await bench.ended(context)).status == "ERROR"
     assert_no_secret(await stored(bench, context, database_url))
+
+
+@pytest.mark.parametrize("how", ["quoted", "escaped"])
+async def test_no_line_of_a_key_is_stored(bench, tmp_path, database_url, how):
+    """In a file of variables, printed as a whole, by line, in an event and in the result."""
+    lines = [base64.b64encode(os.urandom(48)).decode() for _ in range(5)] + ["q1A="]
+    key = "\n".join(["-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----"])
+    written = f'"{key}"' if how == "quoted" else "'{}'".format(key.replace("\n", "\\n"))
+    (tmp_path / "key.env").write_text(f"KEY={written}\n")
+    task = bench.declare(
+        "with-a-key",
+        """
+        printf '%b\\n' "$KEY"; env; printf '%b' "$KEY" | sed 's/^/  > /' >&2
+        printf '%b' "$KEY" | while IFS= read -r line; do echo "$line"; sleep 0.01; done
+        printf '%b' "$KEY" | python3 -c '
+        import json, sys
+        key = sys.stdin.read()
+        print("::dama::", json.dumps({"type": "k", "payload": {"all": key, key[28:70]: key.split()}}))
+        print(json.dumps({"key": key, "lines": key.splitlines()}), file=open(sys.argv[1], "w"))
+        ' "$DAMA_RESULT"
+        printf '::dama:: {"type": "after"}\\n'
+        """.replace("\n        ", "\n"),
+        env_files=["key.env"],
+    )  # fmt: skip
+    context = await bench.performed(task)
+    outcome = await bench.ended(context)
+    assert outcome.status == "DONE", outcome.error
+    assert [e.type for e in await bench.events(context)][-2:] == ["after", f"{task.name}:FINAL"]
+    text = await stored(bench, context, database_url)
+    assert [line for line in lines if line in text] == []
+    assert text.count("-----BEGIN") > 3  # it is still seen what was there
+
+
+async def test_what_a_cancelled_program_prints_last_is_struck_out(bench, secrets, database_url):
+    """Its worker follows it no longer when it is told to end."""
+    script = """
+        trap 'printf "%s\\n" "$API"; echo "$PGPASSWORD" >&2; touch "$DAMA_ARTIFACTS/$PGPASSWORD"; exit' TERM
+        touch x; while :; do sleep 0.02; done
+    """
+    task = bench.declare("cancelled", script, cwd=".", **secrets)
+    context = await bench.start(task)
+    async with bench.worker():
+        directory = await bench.running(context)
+        await until((bench.folder / "x").exists)
+        await bench.store.cancel([context], "enough", {})
+        await until(lambda: not directory.is_open())
+    assert directory.stdout.stat().st_size > 5
+    assert_no_secret(await stored(bench, context, database_url))
+    assert not [path for path in directory.artifacts.iterdir() if OF_FILE in path.name]
+
+
+async def test_no_door_to_a_log_shows_what_no_worker_has_struck_out(
+    bench, secrets, monkeypatch, tmp_path
+):
+    """The program continues without one; whoever reads need not have its environment."""
+    script = 'until [ -e go ]; do sleep 0.02; done; printf "a %s\\nb %s %s" "$API" "$PGPASSWORD" "${API:0:5}"; touch x; exec sleep 600'
+    task = bench.declare("alone", script, cwd=".", **secrets)
+    context = await bench.start(task)
+    async with bench.worker():
+        directory = await bench.running(context)
+    (bench.folder / "go").touch()
+    await until((bench.folder / "x").exists)
+    monkeypatch.delenv("API")
+    home = Path(os.environ["DAMA_HOME"])
+    size = directory.stdout.stat().st_size
+    assert SECRET in directory.stdout.read_text()
+
+    async with served(bench.store, home, working=False) as client:
+        address = f"/api/contexts/{context}/logs"
+        whole = (await client.get(address)).text
+        assert whole == f"a {'*' * len(SECRET.encode())}\nb {'*' * len(OF_FILE)} s3cre"
+        for begin in range(size - 8):
+            headers = {"Range": f"bytes={begin}-{begin + 7}"}
+            part = await client.get(address, headers=headers)
+            assert part.text == whole[begin : begin + 8]
+        app = App(bench.store, bench.registry, home)
+        lines = [line async for line in run_files.lines_of(app, context)]
+        assert lines == whole.splitlines()
+    environ = {**os.environ, "DAMA_DATABASE_URL": bench.store.database.conninfo}
+    for arguments in ([], ["--tail", "2"], ["--bytes", "4:"]):
+        command = [sys.executable, "-m", "dama.cli", "logs", str(context), *arguments]
+        shown = await asyncio.to_thread(
+            subprocess.run, command, env=environ, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert shown.stdout.strip() == whole[4 if "--bytes" in arguments else 0 :]
+    os.kill(directory.pid(), signal.SIGKILL)
 
 
 async def environment_of(bench, context):

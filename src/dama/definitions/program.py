@@ -88,9 +88,18 @@ class ProgramSpec:
             ProgramEnvironmentError: A file cannot be read.
         """
         variables: dict[str, str] = {}
-        for file in self.env_files:
-            variables |= _read(file, params)
+        for path in self.files(params):
+            variables |= _read(path)
         return variables
+
+    def files(self, params: Mapping[str, Any]) -> list[str]:
+        """The files of variables for these params; one whose name has no value is left out.
+
+        Raises:
+            ProgramEnvironmentError: A value leads out of the folder of its file.
+        """
+        paths = (_path(file, params) for file in self.env_files)
+        return [path for path in paths if path is not None]
 
 
 def param_variables(params: Mapping[str, Any]) -> dict[str, str]:
@@ -115,17 +124,17 @@ def program_model(task: str, params: Mapping[str, ProgramParam]) -> type[BaseMod
     )
 
 
-def _read(file: str, params: Mapping[str, Any]) -> dict[str, str]:
-    """The variables of a file; none when a param in its name has no value."""
+def _path(file: str, params: Mapping[str, Any]) -> str | None:
     for name in (found.name for found in placeholders(Path(file).name)):
         if "/" in as_text(params.get(name)) or as_text(params.get(name)).startswith(".."):
             raise ProgramEnvironmentError(
                 f"{name} is {params[name]!r}, which leaves the folder of {file}.",
                 "Give the part of the file's name that the placeholder stands for.",
             )
-    path = fill(file, params)
-    if path is None:
-        return {}
+    return fill(file, params)
+
+
+def _read(path: str) -> dict[str, str]:
     if not Path(path).is_file():
         raise ProgramEnvironmentError(
             f"The file of variables {path} is not there.",

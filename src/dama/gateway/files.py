@@ -17,6 +17,7 @@ from dama.config.private_file import make_private, private
 from dama.config.table import shown
 from dama.gateway.errors import RequestError
 from dama.operations import run_files
+from dama.programs.environment import secrets_left
 from dama.programs.tail import first_byte, read_range
 from dama.store.errors import LifeCycleError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from dama.app import App
+    from dama.domain.secrets import Secrets
 
 _ODD = "\u2028\u2029\ufffd"
 STREAMS = ("stdout", "stderr")
@@ -65,9 +67,8 @@ async def log(request: Request, app: App, context_id: int) -> Response:
         if begin >= size:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
         status, headers["Content-Range"] = 206, f"bytes {begin}-{end - 1}/{size}"
-    return StreamingResponse(
-        _parts(path, begin, end), status, headers, media_type="text/plain; charset=utf-8"
-    )
+    parts = _parts(path, begin, end, secrets_left(run))
+    return StreamingResponse(parts, status, headers, media_type="text/plain; charset=utf-8")
 
 
 async def artifacts(app: App, context_id: int) -> list[dict[str, Any]]:
@@ -204,10 +205,10 @@ def _range(header: str | None, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-async def _parts(path: Path, begin: int, end: int) -> AsyncIterator[bytes]:
+async def _parts(path: Path, begin: int, end: int, secrets: Secrets) -> AsyncIterator[bytes]:
     if begin >= end:
         return
-    parts = read_range(path, begin, end)
+    parts = read_range(path, begin, end, secrets)
     while (part := await asyncio.to_thread(next, parts, None)) is not None:
         yield part
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dama.domain.secrets import NONE
+from dama.programs.environment import secrets_left
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
 from dama.programs.tail import first_byte, lines
@@ -52,8 +54,9 @@ async def lines_of(app: App, context_id: int) -> AsyncGenerator[str]:
             if event.type == f"{context.task}:LOG" and is_object(event.payload):
                 yield str(event.payload.get("message", ""))
     runs = (await directories_of(app.store, app.home)).of_context(context_id)
+    secrets = secrets_left(runs[-1]) if runs else NONE
     for path in (runs[-1].stdout, runs[-1].stderr) if runs else ():
-        for line in lines(path):
+        for line in lines(path, secrets):
             yield line
 
 

@@ -13,6 +13,7 @@ from dama.operations import contexts, run_files
 from dama.pages.ansi import Part, parts
 from dama.pages.log_place import NOTHING, place_of
 from dama.pages.shown import short_json
+from dama.programs.environment import secrets_left
 from dama.programs.tail import collapsed, first_byte, read_range
 from dama.shapes import is_object
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from dama.domain.lifecycle import Lifecycle
+    from dama.domain.secrets import Secrets
     from dama.pages.log_place import LogPlace
     from dama.pages.moment import Moment
     from dama.pages.visit import Visit
@@ -87,11 +89,12 @@ async def log_window(
     sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
     begin = visit.number("byte")
     found = None
+    secrets = secrets_left(run)
     if sought:
-        found = await asyncio.to_thread(_search, path, sought, begin or 0)
+        found = await asyncio.to_thread(_search, path, sought, begin or 0, secrets)
         begin = found.at
     until = None if place is None else place.line
-    window = await asyncio.to_thread(_window, path, begin, until, length)
+    window = await asyncio.to_thread(_window, path, begin, until, length, secrets)
     kept = {name: visit.query[name] for name in ("at", "slice") if name in visit.query}
     chosen = {**kept, "tab": "log", "stream": name, "run": run.epoch}
     address = f"/contexts/{row.context_id}?{urlencode(chosen)}"
@@ -163,7 +166,9 @@ def _message(payload: object) -> str:
     return message if isinstance(message, str) else short_json(message)
 
 
-def _window(path: Path, begin: int | None, until: int | None, length: int) -> LogWindow:
+def _window(
+    path: Path, begin: int | None, until: int | None, length: int, secrets: Secrets
+) -> LogWindow:
     """A part from a place, from the begin of its line; without one, the last part.
 
     Args:
@@ -171,6 +176,7 @@ def _window(path: Path, begin: int | None, until: int | None, length: int) -> Lo
         begin: The place.
         until: The log ends with the line that begins here; None for all of it.
         length: Of the part, in bytes.
+        secrets: What is read as stars.
     """
     size = path.stat().st_size if path.exists() else 0
     if not size:
@@ -180,7 +186,7 @@ def _window(path: Path, begin: int | None, until: int | None, length: int) -> Lo
     limit = size if until is None else _line_end(path, until, size)
     start = max(limit - length if begin is None else min(begin, limit), min(first, limit))
     end = min(start + length, limit)
-    data = b"".join(read_range(path, start, end))
+    data = b"".join(read_range(path, start, end, secrets))
     if is_end and start > first:  # the line that it begins in is not whole
         start += data.find(b"\n") + 1
         data = data[data.find(b"\n") + 1 :]
@@ -202,13 +208,13 @@ def _line_end(path: Path, at: int, size: int) -> int:
     return min(at + (line + 1 if line >= 0 else len(data)), size)
 
 
-def _search(path: Path, sought: str, begin: int) -> Found:
+def _search(path: Path, sought: str, begin: int, secrets: Secrets) -> Found:
     """Look for a text from a place on, through 64 MiB at most."""
     needle = sought.encode().lower()
     size = path.stat().st_size if path.exists() else 0
     at, rest = begin, b""
     last = min(begin + SEARCHED, size)
-    for data in read_range(path, begin, last) if size else ():
+    for data in read_range(path, begin, last, secrets) if size else ():
         block = (rest + data).lower()
         place = block.find(needle)
         start = at - len(rest)

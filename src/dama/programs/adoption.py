@@ -15,6 +15,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dama import clock
+from dama.programs.environment import secrets_left
+from dama.programs.masking import mask_all
 from dama.programs.process import (
     boot_id,
     members_of,
@@ -71,11 +73,13 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
 
 async def _dispose(directory: RunDirectory, state: State) -> None:
     left: set[int] = set()
+    secrets = secrets_left(directory)  # before its end: it has those that it was started with
     if state in (State.HELD, State.UNSUPERVISED):
         left = await end(directory)
     if left:
         return  # it is tried again when something is to be looked at
     if directory.state() in (State.ENDED, State.LOST):
+        await asyncio.to_thread(mask_all, directory, secrets)
         directory.settle()
         told = directory.exit() or {}
         _log.info(

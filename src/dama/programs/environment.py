@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dama.config.env_file import read_variables
 from dama.definitions.adhoc import adhoc
 from dama.definitions.command import WORK_DIR
 from dama.definitions.inherit import ONLY_BY_NAME
@@ -105,18 +107,48 @@ def secrets_of(
         directory: Its files.
         patterns: What all programs of the project inherit besides.
     """
+    named = secret_names(task, params, patterns)
+    spec = task.program
+    files = _of_files(spec, params) if spec is not None and spec.env_files else {}
+    return _secrets(named, files, directory)
+
+
+def secret_names(
+    task: TaskDefinition[Any], params: Mapping[str, Any], patterns: Sequence[str] = ()
+) -> list[str]:
+    """The variables that a run of a program gets as secrets, besides those of its env_files."""
     spec = task.program
     named = {*(spec.secrets if spec else ()), *ONLY_BY_NAME.intersection(patterns)}
     if spec is not None:
         named |= ONLY_BY_NAME.intersection(spec.inherit)
     elif task is adhoc:
         named |= ONLY_BY_NAME.intersection(params.get("inherit") or ())
-    values = [os.environ[name] for name in named if name in os.environ]
-    files = _of_files(spec, params) if spec is not None and spec.env_files else {}
-    values += files.values()
-    names = named | files.keys()
+    return sorted(named)
+
+
+def secrets_left(directory: RunDirectory) -> Secrets:
+    """What may stand in the files of a program still, for who knows no more of it than these.
+
+    Until it is settled no worker has read all that it wrote. Found are the values that this process
+    has, those of its files of variables, and while it lives those that it was started with.
+    """
+    if not directory.is_open():
+        return NONE
+    known = directory.known("spec.json")
+    files: dict[str, str] = {}
+    for path in known.get("env_files", ()):
+        with suppress(OSError, ValueError):
+            files |= _secret_ones(read_variables(Path(path)))
+    return _secrets(known.get("secrets", ()), files, directory)
+
+
+def _secrets(
+    named: Iterable[str], files: Mapping[str, str], directory: RunDirectory | None
+) -> Secrets:
+    names = {*named, *files}
     living = directory.environment() if directory is not None and names else {}
-    values += [living[name] for name in names if name in living]
+    values = [os.environ[name] for name in named if name in os.environ]
+    values += [*files.values(), *(living[name] for name in names if name in living)]
     return Secrets(values) if values else NONE
 
 
@@ -126,9 +158,13 @@ def _of_files(spec: ProgramSpec, params: Mapping[str, Any]) -> dict[str, str]:
         found = spec.file_variables({WORK_DIR: "", **given})
     except DamaError:  # the run says so itself; where it ran, nobody can read the file any more
         return {}
+    return _secret_ones(found)
+
+
+def _secret_ones(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
-        for name, value in found.items()
+        for name, value in variables.items()
         if not any(fnmatchcase(name, known) for known in NOT_SECRET)
     }
 

@@ -18,7 +18,7 @@ from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
 from dama.domain.exit import ExitCodes
 from dama.programs import shim
-from dama.programs.environment import inherited, passed_on
+from dama.programs.environment import inherited, passed_on, secret_names
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Launch:
         nice: Added to the niceness.
         memory: Bytes of address space of each process.
         exit_codes: What they mean, for whoever ends the run.
+        secrets: The names of the variables that are secrets, for whoever reads its logs.
+        env_files: The files whose variables are.
     """
 
     argv: Sequence[str]
@@ -60,6 +62,8 @@ class Launch:
     nice: int | None = None
     memory: int | None = None
     exit_codes: ExitCodes = field(default_factory=ExitCodes)
+    secrets: Sequence[str] = ()
+    env_files: Sequence[str] = ()
 
     def spec(self, epoch: int) -> dict[str, Any]:
         """What the shim reads; nothing in it is secret."""
@@ -76,6 +80,8 @@ class Launch:
             "nice": self.nice,
             "memory": self.memory,
             "done": sorted(self.exit_codes.done),
+            "secrets": list(self.secrets),
+            "env_files": list(self.env_files),
         }
 
 
@@ -119,6 +125,8 @@ def launch_of(
         nice=spec.nice,
         memory=spec.memory,
         exit_codes=spec.exit_codes,
+        secrets=secret_names(task, params, patterns),
+        env_files=spec.files(values),
     )
 
 
@@ -220,4 +228,5 @@ def _undeclared(
     base = inherited(os.environ, (*patterns, *(params.get("inherit") or ())))
     environment: dict[str, str] = {**base, **(params.get("env") or {}), **protocol}
     cwd = params.get("cwd") or protocol["DAMA_WORKDIR"]
-    return Launch(params["command"], environment, cwd, task.options.timeout)
+    names = secret_names(task, params, patterns)
+    return Launch(params["command"], environment, cwd, task.options.timeout, secrets=names)

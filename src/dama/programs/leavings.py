@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.exact import decode
-from dama.programs.masking import names_with_secrets, rename_within
+from dama.programs.masking import strike_names
 from dama.programs.regular import read_regular
 from dama.programs.shipping import BATCH
 
@@ -73,7 +73,7 @@ class Leavings:
     async def ship_artifacts(self) -> None:
         """Tell of each file that it left and did not tell of itself."""
         if self._secrets:
-            await asyncio.to_thread(self._strike_names)
+            await asyncio.to_thread(strike_names, self._directory.artifacts, self._secrets)
         found, hidden = await asyncio.to_thread(self._artifacts)
         strike = self._secrets.strike
         seen: Counter[str] = Counter()
@@ -98,15 +98,6 @@ class Leavings:
         directory = self._directory
         sizes = {"stdout": _size(directory.stdout), "stderr": _size(directory.stderr)}
         return {"path": str(directory.path), **sizes}
-
-    def _strike_names(self) -> None:
-        """Whoever lists the files later does not know the secrets."""
-        for path, name in names_with_secrets(self._directory.artifacts, self._secrets):
-            try:
-                rename_within(path, name)
-            except OSError as error:
-                shown = path.with_name(name)
-                _log.warning("%s keeps a secret in its name: %s", shown, error.strerror)
 
     def _artifacts(self) -> tuple[list[tuple[str, int]], str]:
         """The files that it did not tell of itself, in order; and why some may be missing."""

@@ -1,7 +1,8 @@
 """Masking: secrets that a program wrote into its files, overwritten in place while they grow.
 
 A program writes straight to its files, so a secret that it prints stands there until its worker has
-read that far. The mask is as long as the secret: the places of everything else do not change. Files
+read that far; who reads the file through us sees the mask at once (`dama.programs.tail`). The mask
+is as long as the secret and has as many lines: the places of everything else do not change. Files
 whose names have one get other names when the program has ended.
 """
 
@@ -12,12 +13,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dama.domain.secrets import stars
 from dama.programs.tail import data_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from dama.domain.secrets import Secrets
+    from dama.programs.run_directory import RunDirectory
 
 CHUNK = 256 * 1024
 
@@ -74,11 +77,29 @@ class Mask:
             for begin, end in self._secrets.places(data):
                 self.found += 1
                 if not self._only_look:
-                    os.pwrite(descriptor, b"*" * (end - begin), at + begin)
+                    os.pwrite(descriptor, stars(data[begin:end]), at + begin)
             self._offset = at + len(data)
             if self._offset >= size:
                 break
             at = max(self._offset - self._secrets.longest + 1, at + 1)
+
+
+def mask_all(directory: RunDirectory, secrets: Secrets) -> None:
+    """Strike secrets out of all that a program has left: its files, and names of artifacts."""
+    if secrets:
+        for path in directory.written:
+            Mask(path, secrets).apply()
+        strike_names(directory.artifacts, secrets)
+
+
+def strike_names(folder: Path, secrets: Secrets) -> None:
+    """Give files other names: whoever lists them later does not know the secrets."""
+    for path, name in names_with_secrets(folder, secrets):
+        try:
+            rename_within(path, name)
+        except OSError as error:
+            shown = path.with_name(name)
+            _log.warning("%s keeps a secret in its name: %s", shown, error.strerror)
 
 
 def names_with_secrets(folder: Path, secrets: Secrets) -> Iterator[tuple[Path, str]]:

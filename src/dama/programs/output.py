@@ -37,20 +37,20 @@ class Output:
     """
 
     def __init__(self, directory: RunDirectory, secrets: Secrets) -> None:
-        self._files = [Growing(directory.stdout), Growing(directory.stderr)]
-        self._secrets = secrets
+        paths = directory.stdout, directory.stderr
+        self._files = [Growing(path, secrets=secrets) for path in paths]
 
     def news(self) -> Iterator[str]:
         """The lines that have ended since the last look, those of standard output first."""
         for file in self._files:
             with suppress(OSError):  # not made yet, or cleaned
-                yield from filter(_is_for_people, map(self._secrets.strike, file.news()))
+                yield from filter(_is_for_people, file.news())
 
     def rest(self) -> Iterator[str]:
         """What is left when it has ended: last lines without an end."""
         yield from self.news()
         for file in self._files:
-            if line := self._secrets.strike(file.rest()):
+            if line := file.rest():
                 yield from filter(_is_for_people, [line])
 
 

@@ -24,7 +24,7 @@ from dama.programs.adoption import end
 from dama.programs.environment import secrets_of
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
-from dama.programs.masking import Mask
+from dama.programs.masking import mask_all
 from dama.programs.process import age_of
 from dama.programs.run_directory import State, state_of
 from dama.programs.shim import TIMED_OUT
@@ -130,7 +130,7 @@ class ProgramRun:
         try:
             return await self._outcome(told)
         finally:
-            self._mask()
+            mask_all(self._directory, self._execution.writer.secrets)
             self._directory.settle()
 
     async def _start(self) -> None:
@@ -242,11 +242,6 @@ class ProgramRun:
         except Exception as error:  # noqa: BLE001 - the program runs, whatever its output is
             self._shipper.complain(error)
             return False
-
-    def _mask(self) -> None:
-        """Strike secrets out of all that it left."""
-        for file in self._directory.written:
-            Mask(file, self._execution.writer.secrets).apply()
 
     def _look_in(self) -> None:
         """Once in a while: what else there is to see."""

@@ -1,6 +1,7 @@
 """Logs of programs as a person would see them: a progress bar is its last state.
 
-Whatever a program wrote is read in parts, so a log of any size costs no memory.
+Whatever a program wrote is read in parts, so a log of any size costs no memory. Secrets that stand
+in it still are read as stars, also those that two parts share.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from dama.domain.secrets import NONE
 from dama.programs.regular import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from dama.domain.secrets import Secrets
 
 PART = 64 * 1024
 LONGEST_LINE = 1024 * 1024
@@ -36,10 +40,10 @@ def tail(path: Path, count: int) -> list[str]:
     return [line for line in lines if line.strip()][-count:]
 
 
-def lines(path: Path) -> Iterator[str]:
+def lines(path: Path, secrets: Secrets = NONE) -> Iterator[str]:
     """The lines of a file, each in its last state; one beyond 1 MiB comes in parts."""
     rest = b""
-    for data in read_range(path, 0, path.stat().st_size) if path.exists() else ():
+    for data in read_range(path, 0, path.stat().st_size, secrets) if path.exists() else ():
         *whole, rest = (rest + data).split(b"\n")
         yield from map(collapsed, whole)
         if len(rest) > LONGEST_LINE:
@@ -49,25 +53,38 @@ def lines(path: Path) -> Iterator[str]:
         yield collapsed(rest)
 
 
-def read_range(path: Path, begin: int, end: int) -> Iterator[bytes]:
+def read_range(path: Path, begin: int, end: int, secrets: Secrets = NONE) -> Iterator[bytes]:
     """The bytes of a range, without those that the cap has taken.
+
+    Args:
+        path: The file.
+        begin: Of the first byte.
+        end: Behind the last.
+        secrets: What is read as stars.
 
     Raises:
         OSError: The file cannot be read.
     """
-    return (data for _, data in _parts(path, begin, end))
+    return (data for _, data in _parts(path, begin, end, secrets))
 
 
-def _parts(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes]]:
+def _parts(path: Path, begin: int, end: int, secrets: Secrets) -> Iterator[tuple[int, bytes]]:
     """Places in a range and the bytes there; the cap may take some while they are read."""
     with os.fdopen(open_regular(path), "rb") as file:
         at = _begin(file.fileno(), begin)
-        while at < end and (data := os.pread(file.fileno(), min(PART, end - at), at)):
+        while at < end and (data := _masked(file.fileno(), at, min(PART, end - at), secrets)):
             if (left := _begin(file.fileno(), at)) > at:  # these are zeros
                 at = left
             else:
                 yield at, data
                 at += len(data)
+
+
+def _masked(descriptor: int, at: int, count: int, secrets: Secrets) -> bytes:
+    """The bytes at a place; stars for secrets, also for the part of one that goes beyond them."""
+    before = min(secrets.longest, at)
+    data = os.pread(descriptor, before + count + secrets.longest, at - before)
+    return secrets.mask(data)[before : before + count]
 
 
 def first_byte(path: Path) -> int:
@@ -116,27 +133,43 @@ def place_of_last_lines(path: Path, count: int) -> int:
 
 
 class Screen:
-    """Lines as they come, in parts of any size."""
+    """Lines as they come, in parts of any size.
 
-    def __init__(self) -> None:
+    Args:
+        secrets: What is shown as stars, also where it came in several parts.
+    """
+
+    def __init__(self, secrets: Secrets = NONE) -> None:
+        self._secrets = secrets
         self._kept = b""
 
     def show(self, data: bytes) -> Iterator[str]:
         """The lines that end in this part."""
         *lines, rest = (self._kept + data).split(b"\n")
         for line in lines:
-            yield collapsed(line)
+            yield self._shown(line)
         # Of a progress bar only what follows its last return is of use.
         place = rest.rstrip(b"\r").rfind(b"\r")
         self._kept = rest[place + 1 :]
         if len(self._kept) > LONGEST_LINE:
-            yield collapsed(self._kept)
-            self._kept = b""
+            masked = self._secrets.mask(self._kept)
+            place = max(len(masked) - self._secrets.longest, PART)  # one may have begun behind it
+            yield collapsed(masked[:place])
+            self._kept = masked[place:]
+
+    def take_back(self) -> int:
+        """Forget the last bytes that a secret may begin in; returns how many: show them again."""
+        count = min(self._secrets.longest, len(self._kept))
+        self._kept = self._kept[: len(self._kept) - count]
+        return count
 
     def rest(self) -> str:
         """The last line, which has no end."""
         kept, self._kept = self._kept, b""
-        return collapsed(kept)
+        return self._shown(kept)
+
+    def _shown(self, line: bytes) -> str:
+        return collapsed(self._secrets.mask(line))
 
 
 class Growing:
@@ -147,15 +180,21 @@ class Growing:
         at: Where to begin.
         on_gap: Called with a place and the number of bytes there that the cap took before they were
             read.
+        secrets: What is shown as stars.
     """
 
     def __init__(
-        self, path: Path, at: int = 0, on_gap: Callable[[int, int], None] | None = None
+        self,
+        path: Path,
+        at: int = 0,
+        on_gap: Callable[[int, int], None] | None = None,
+        secrets: Secrets = NONE,
     ) -> None:
         self._path = path
         self._at = at
         self._on_gap = on_gap
-        self._screen = Screen()
+        self._secrets = secrets
+        self._screen = Screen(secrets)
 
     def news(self) -> Iterator[str]:
         """The lines that have ended since the last look.
@@ -165,12 +204,13 @@ class Growing:
         """
         size = self._path.stat().st_size
         if size < self._at:
-            self._at, self._screen = 0, Screen()
-        for place, data in _parts(self._path, self._at, size):
+            self._at, self._screen = 0, Screen(self._secrets)
+        self._at -= self._screen.take_back()  # they may have been struck out since they were read
+        for place, data in _parts(self._path, self._at, size, self._secrets):
             if place > self._at:  # the line that was begun has no end
                 if self._on_gap is not None:
                     self._on_gap(self._at, place - self._at)
-                self._screen = Screen()
+                self._screen = Screen(self._secrets)
             self._at = place + len(data)
             yield from self._screen.show(data)
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from urllib.parse import quote
 
 import pytest
@@ -56,6 +57,46 @@ def test_each_long_line_of_a_key_is_a_secret():
     key = "-----BEGIN KEY-----\nMIIEvQIBADAN\nBgkqhkiG9w0B\n-----END KEY-----\n"
     struck = Secrets([key]).strike("-----BEGIN KEY-----\nline BgkqhkiG9w0B end")
     assert struck == "-----BEGIN KEY-----\nline *** end"
+
+
+PEM = (
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEF\nAASCBKcwggSjAgEAAoIBAQC7\nq1A=\n"
+    "-----END PRIVATE KEY-----\n"
+)
+
+
+@pytest.mark.parametrize("stored", [PEM, PEM.replace("\n", "\r\n"), PEM.replace("\n", "\\n")])
+@pytest.mark.parametrize("printed", ["{}", "  {}", "{}\r", "b'{}\\n'", '"{}",'])
+def test_a_key_of_several_lines_is_struck_out_however_its_lines_are_printed(stored, printed):
+    """Also its last line, which is short, and with `\\n` in a file of variables."""
+    secrets = Secrets([stored])
+    lines = [line for line in PEM.splitlines() if "-----" not in line]
+    for line in lines:
+        shown = printed.format(line)
+        assert line not in secrets.strike(shown)
+        masked = secrets.mask(f"a\n{shown}\nb".encode())
+        assert line.encode() not in masked
+        assert len(masked) == len(shown) + 4
+    assert not any(line in secrets.strike(" ".join(lines)) for line in lines)
+
+
+def test_a_mask_keeps_lines_and_places():
+    masked = Secrets([PEM]).mask(f"begin\n{PEM}::dama:: {{}}\n".encode())
+    assert masked.count(b"\n") == PEM.count("\n") + 2
+    assert masked.endswith(b"\n::dama:: {}\n")
+
+
+def test_what_overlaps_is_one_secret():
+    """Of neither a part is left."""
+    assert Secrets(["abcdef", "efghij"]).strike("x abcdefghij y") == "x *** y"
+
+
+def test_a_secret_that_is_not_utf_8_is_struck_out_as_well():
+    """As the environment of Linux may have it."""
+    value = os.fsdecode(b"pa\xffss\xfeword")
+    secrets = Secrets([value, f"postgresql://me:{value}x@h/d", f"a={value}%41"])
+    assert secrets.mask(b"is pa\xffss\xfeword.") == b"is **********."
+    assert secrets.strike(b"is pa\xffss\xfeword.".decode(errors="replace")) == "is ***."
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dama.programs import lines
+from dama.domain.secrets import Secrets
+from dama.programs import lines, tail
 from dama.programs.lines import Line, LineReader, Place
 from dama.programs.shim import KEEP_SIZE_PUNCH_HOLE, libc
-from dama.programs.tail import Growing, Screen, place_of_last_lines, read_range
+from dama.programs.tail import (
+    LONGEST_LINE,
+    PART,
+    Growing,
+    Screen,
+    place_of_last_lines,
+    read_range,
+)
 
 MARK = b"::"
 pieces = st.lists(
@@ -163,3 +171,48 @@ def test_what_the_cap_takes_while_it_is_read_is_not_shown_as_zeros(tmp_path):
     lines = [int(line) for line in found.splitlines()]
     assert lines == sorted(set(lines))
     assert lines[-1] == 99_999
+
+
+@pytest.mark.parametrize("begin", range(20))
+def test_a_range_has_no_part_of_a_secret(tmp_path, begin):
+    """Whatever of it is within the range."""
+    path, secrets = tmp_path / "log", Secrets(["hunter-22"])
+    path.write_bytes(b"abcdefhunter-22ghijkl\n")
+    for end in range(begin, 22):
+        found = b"".join(read_range(path, begin, end, secrets))
+        assert found == b"abcdef*********ghijkl\n"[begin:end]
+
+
+def test_a_secret_between_two_parts_is_not_shown(tmp_path):
+    path, secrets = tmp_path / "log", Secrets(["hunter-22"])
+    path.write_bytes(b"x" * (PART - 4) + b"hunter-22\n" + b"y" * LONGEST_LINE + b"hunter-22" * 9)
+    for found in (tail.lines(path, secrets), Growing(path, secrets=secrets).news()):
+        shown = "\n".join(found)
+        assert shown.count("*") >= 9
+        assert "hunter" not in shown
+        assert "22" not in shown
+
+
+def test_a_secret_that_comes_in_two_writes_is_not_shown(tmp_path):
+    """Nor its first half, when the whole was struck out before the second was read."""
+    path, secrets = tmp_path / "log", Secrets(["hunter-22"])
+    log = Growing(path, secrets=secrets)
+    shown = []
+    for text in (b"is hunt", b"is hunter-22", b"is *********", b"is *********\nis hun"):
+        path.write_bytes(text)
+        shown += log.news()
+    path.write_bytes(b"is *********\nis hunter-22, yes")
+    shown += [*log.news(), log.rest()]
+    assert shown == ["is *********", "is *********, yes"]
+
+
+def test_a_secret_in_a_line_beyond_the_longest_is_not_shown(tmp_path):
+    """Such a line is shown in parts, and one of them may end within it."""
+    path, secrets = tmp_path / "log", Secrets(["hunter-22"])
+    log = Growing(path, secrets=secrets)
+    path.write_bytes(b"z" * (LONGEST_LINE - 3) + b"hunt")
+    shown = [*log.news()]
+    with path.open("ab") as file:
+        file.write(b"er-22 end\n")
+    shown += log.news()
+    assert "".join(shown) == "z" * (LONGEST_LINE - 3) + "********* end"

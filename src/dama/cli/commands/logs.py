@@ -84,15 +84,17 @@ def logs(
     if as_json:
         print_json(documents)
     elif part:
-        _print_bytes(path, *part)
+        _print_bytes(chosen, path, *part)
     else:
         _print_lines(chosen, path, count, follow=follow)
 
 
-def _print_bytes(path: Path, begin: int, end: int | None) -> None:
+def _print_bytes(run: RunDirectory, path: Path, begin: int, end: int | None) -> None:
+    from dama.programs.environment import secrets_left
     from dama.programs.tail import read_range
 
-    for data in read_range(path, begin, path.stat().st_size if end is None else end):
+    last = path.stat().st_size if end is None else end
+    for data in read_range(path, begin, last, secrets_left(run)):
         if sys.stdout.isatty():
             echo_log(data.decode(errors="replace"), nl=False)
         else:
@@ -101,9 +103,11 @@ def _print_bytes(path: Path, begin: int, end: int | None) -> None:
 
 
 def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bool) -> None:
+    from dama.programs.environment import secrets_left
     from dama.programs.tail import Growing, place_of_last_lines
 
-    log = Growing(path, place_of_last_lines(path, count) if count is not None else 0, _say_gap)
+    begin = place_of_last_lines(path, count) if count is not None else 0
+    log = Growing(path, begin, _say_gap, secrets_left(run))
     while True:
         has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
         for line in log.news():
