@@ -136,11 +136,14 @@ def no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def fresh_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
-    """The URL of a database that is made, and dropped at the end."""
+    """The URL of a database that is made, and dropped at the end.
+
+    Its files are copied: without fsync that takes an eighth of what it takes to log each page.
+    """
     name = f"test_{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute(
-            SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+            SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY").format(
                 Identifier(name), Identifier(template), Identifier(OWNER)
             )
         )
