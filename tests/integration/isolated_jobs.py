@@ -167,3 +167,12 @@ def pool_of_two() -> list[int]:
     """Two forks, ended with SIGTERM."""
     with multiprocessing.get_context("fork").Pool(2) as pool:
         return pool.map(abs, [-1, 2])
+
+
+@jobs.task(isolation="process")
+def gated(task, gate: str) -> str:
+    """Wait for a file."""
+    print("waits")  # noqa: T201 - it is what is shown
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return "passed"

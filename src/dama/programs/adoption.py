@@ -17,15 +17,8 @@ from typing import TYPE_CHECKING
 from dama import clock
 from dama.programs.environment import secrets_left
 from dama.programs.masking import mask_all
-from dama.programs.process import (
-    boot_id,
-    members_of,
-    process_start,
-    runs_below,
-    session_of,
-    shims_of,
-)
-from dama.programs.run_directory import RunDirectories, RunDirectory, State
+from dama.programs.process import members_of, process_start, runs_below, session_of, shims_of
+from dama.programs.run_directory import RunDirectories, RunDirectory, State, state_of
 
 if TYPE_CHECKING:
     from dama.store import Store
@@ -47,13 +40,13 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
     # Looked at before the database is asked: a program that runs then was bound before. One that is
     # held without a shim is not bound yet: its worker asks that itself before it starts the shim.
     opened = list(directories.open())
-    looked = [(directory, directory.state()) for directory in opened]
+    looked = [(directory, state_of(directory)) for directory in opened]
     # Somebody may have removed all that says that there is a program, but not the program.
     hidden = {RunDirectory(path) for path in await asyncio.to_thread(runs_below, directories.path)}
     looked += [
         (directory, state)
         for directory in hidden.difference(opened)
-        if (state := directory.state()) is State.HELD
+        if (state := state_of(directory)) is State.HELD
     ]
     found = [
         (directory, state)
@@ -68,7 +61,15 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
         for directory, state in found
         if bound.get(directory.context_id) != directory.epoch
     ]
-    await asyncio.gather(*(_dispose(directory, state) for directory, state in unwanted))
+    await asyncio.gather(*(_try_to_dispose(directory, state) for directory, state in unwanted))
+
+
+async def _try_to_dispose(directory: RunDirectory, state: State) -> None:
+    """Each for itself: the files of one say nothing of the others."""
+    try:
+        await _dispose(directory, state)
+    except OSError as error:  # it is tried again when something is to be looked at
+        _log.warning("context %s cannot be seen to for now: %s", directory.context_id, error)
 
 
 async def _dispose(directory: RunDirectory, state: State) -> None:
@@ -159,15 +160,13 @@ async def _end_members(directory: RunDirectory, known: set[int]) -> set[int]:
 def _members(directory: RunDirectory, born: dict[int, str]) -> set[int]:
     """What is left of a program, however it hides; those that were seen once stay known."""
     found = members_of(directory.path)
-    known = directory.known("pid.json")
-    if known.get("boot_id") == boot_id():
-        for leader, since in (("pid", "started"), ("shim", "shim_started")):  # the latter of a pty
-            if known.get(since):
-                found |= session_of(known[leader], known[since])
+    for leader in (("pid", "started"), ("shim", "shim_started")):  # the latter of a pty
+        if (known := directory.born(*leader)) is not None:
+            found |= session_of(*known)
     for pid in found - born.keys():
         born[pid] = process_start(pid) or ""
     return {pid for pid, since in born.items() if since and process_start(pid) == since}
 
 
 def _grace(directory: RunDirectory) -> float:
-    return float(directory.known("spec.json").get("grace", DEFAULT_GRACE))
+    return directory.seconds("grace", DEFAULT_GRACE)

@@ -11,8 +11,10 @@ from dama.definitions.program import ProgramSpec
 from dama.definitions.task import TaskDefinition
 from dama.domain.exit import ExitCodes
 from dama.programs.isolated import IsolatedRun
+from dama.programs.looking import TRANSIENT
 from dama.programs.program import ProgramRun
 from dama.programs.run_directory import State, state_of
+from dama.shapes import is_list
 
 if TYPE_CHECKING:
     from dama.programs.programs import Programs
@@ -57,6 +59,11 @@ def program_of(
     return kind(programs, execution, task, directory, state)
 
 
+def says_nothing(claim: Claim, error: OSError) -> bool:
+    """Whether files that cannot be read are no verdict: a program runs, or the host is short."""
+    return claim.program_epoch is not None or error.errno in TRANSIENT
+
+
 def _undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:
     """A task that is not declared any more; there is no further attempt, which nobody could start.
 
@@ -67,7 +74,8 @@ def _undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:
     service, _, name = claim.task.partition(".")
     is_program = not (directory.path / "claim.json").exists()
     spec = directory.known("spec.json")
-    codes = ExitCodes(done=frozenset(spec.get("done", (0,))))
+    done = spec.get("done")
+    codes = ExitCodes(done=frozenset(done if is_list(done) else (0,)))
     program = ProgramSpec((), exit_codes=codes, place="not declared any more")
     options = TaskOptions(isolation=None if is_program else "process")
     return TaskDefinition(service, name, _no_function, options, program if is_program else None)

@@ -21,6 +21,7 @@ from dama.domain.outcome import Done, Outcome
 from dama.programs.environment import inherited_by_python
 from dama.programs.fork_server import ForkServerGoneError
 from dama.programs.launch import Launch
+from dama.programs.looking import seen
 from dama.programs.program import ProgramRun
 from dama.programs.reported import outcome_in
 from dama.programs.run_log import level_of_runs
@@ -94,7 +95,7 @@ class IsolatedRun(ProgramRun):
 
     @override
     async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:
-        if (document := self._directory.outcome()) is not None:
+        if (document := await seen(self._directory.outcome)) is not None:
             return outcome_in(document)
         if report is not None and report["why"] == TIMED_OUT:
             raise TimeoutError(complaint(self._exit(report)))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event, check_event
 from dama.domain.exact import decode
+from dama.programs.looking import TRANSIENT, seen
 from dama.programs.masking import strike_names
 from dama.programs.regular import read_regular
 from dama.programs.shipping import BATCH
@@ -57,7 +58,7 @@ class Leavings:
         """What it left as its result; None when it left none that can be used, which is told."""
         path = self._directory.result
         try:
-            text = await asyncio.to_thread(_read_result, path)
+            text = await seen(lambda: _read_result(path))
             if not text.strip():
                 return None
             result: object = decode(text)
@@ -74,16 +75,16 @@ class Leavings:
         """Tell of each file that it left and did not tell of itself."""
         if self._secrets:
             await asyncio.to_thread(strike_names, self._directory.artifacts, self._secrets)
-        found, hidden = await asyncio.to_thread(self._artifacts)
+        found, hidden = await seen(self._artifacts)
         strike = self._secrets.strike
-        seen: Counter[str] = Counter()
+        told: Counter[str] = Counter()
         items: list[Append] = []
         for name, size in found[:MOST_ARTIFACTS]:
             described, key = _described(name, size), _artifact_key(name)
             if strike(name) != name:  # the bytes of the name would tell it
                 described, key = _described(strike(name), size), _artifact_key(strike(name))
-            seen[key] += 1
-            key += f"#{seen[key]}" if seen[key] > 1 else ""
+            told[key] += 1
+            key += f"#{told[key]}" if told[key] > 1 else ""
             items.append(self._shipper.item(":ARTIFACT", described, key))
         for place in range(0, len(items), BATCH):
             await self._shipper.append(items[place : place + BATCH])
@@ -106,6 +107,8 @@ class Leavings:
         problems: list[str] = []
 
         def note(error: OSError) -> None:
+            if error.errno in TRANSIENT:
+                raise error
             name = os.path.relpath(error.filename, folder)
             if not (isinstance(error, FileNotFoundError) and name == "."):  # it left none at all
                 problems.append(f"{name[:LONGEST_NAME]}: {error.strerror}")

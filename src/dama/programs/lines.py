@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +19,7 @@ CHUNK = 256 * 1024
 LONGEST = 4 * 1024 * 1024
 REMEMBERED = 64
 STAR = ord("*")
+HEX = re.compile("([0-9a-f]{2})*")
 UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # gone, a link, a socket
 TRUNCATED = (
     "The file {name} was begun again (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
@@ -39,6 +43,17 @@ class Place:
     is_within: bool = False
     generation: int = 0
     before: str = ""
+
+    @classmethod
+    def of(cls, document: object) -> Place:
+        """What is on record; the beginning where that is none, and what was told is told again."""
+        found = as_object(document)
+        kinds = {"offset": int, "is_within": bool, "generation": int, "before": str}
+        if any(type(value) is not kinds.get(name) for name, value in found.items()):
+            return cls()
+        place = cls(**found)
+        is_place = min(place.offset, place.generation) >= 0 and HEX.fullmatch(place.before)
+        return place if is_place else cls()
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,8 @@ class LineReader:
         self._mark = mark
         self._kept = b""  # the beginning of a line that is wanted, and begins at the place
         self._is_told = False
-        self.place = place
+        self._inode: tuple[int, int] | None = None
+        self.place: Place = place
 
     def read(self, *, is_last: bool = False) -> list[Line] | None:
         """The lines of the next part; None at the end of the file.
@@ -81,7 +97,7 @@ class LineReader:
         Args:
             is_last: Nothing comes any more: a line without its end is one, too.
         """
-        chunk, lost = self._chunk()
+        chunk, lost = self._chunk(is_last=is_last)
         if lost is not None:
             return [lost]
         if chunk:
@@ -102,34 +118,40 @@ class LineReader:
             finally:
                 os.close(descriptor)
 
-    def _chunk(self) -> tuple[bytes, Line | None]:
+    def _chunk(self, *, is_last: bool) -> tuple[bytes, Line | None]:
         """The next bytes; or what happened to them."""
-        at = self.place.offset + len(self._kept)
         descriptor = opened(self._path)
         if descriptor is None:
             return b"", self._not_regular() if os.path.lexists(self._path) else None
         try:
             found = os.fstat(descriptor)
-            size = found.st_size
+            inode = (found.st_dev, found.st_ino)
             if not stat.S_ISREG(found.st_mode):
                 return b"", self._not_regular()
-            if size < at or is_other(descriptor, self.place):
-                self._kept = b""
-                self.place = Place(generation=self.place.generation + 1)
-                return b"", Line(0, b"", TRUNCATED.format(name=self._path.name))
-            if not self.place.before:
-                self.place = replace(self.place, before=before(descriptor, self.place.offset))
-            if size == at:
-                return b"", None
-            begin = _data_at(descriptor, at, size)
-            if begin > at:
-                self._kept = b""
-                self.place = replace(self.place, offset=begin, is_within=True, before="")
-                what = f"{begin - at} bytes went beyond the cap before they were read."
-                return b"", Line(at, b"", what)
-            return os.pread(descriptor, CHUNK, at), None
+            if not is_last and self._inode not in (None, inode):
+                return b"", None  # not what the program writes, which its shim puts back at the end
+            self._inode = inode
+            return self._chunk_of(descriptor, found.st_size)
         finally:
             os.close(descriptor)
+
+    def _chunk_of(self, descriptor: int, size: int) -> tuple[bytes, Line | None]:
+        at = self.place.offset + len(self._kept)
+        if size < at or is_other(descriptor, self.place):
+            self._kept = b""
+            self.place = Place(generation=self.place.generation + 1)
+            return b"", Line(0, b"", TRUNCATED.format(name=self._path.name))
+        if not self.place.before:
+            self.place = replace(self.place, before=before(descriptor, self.place.offset))
+        if size == at:
+            return b"", None
+        begin = _data_at(descriptor, at, size)
+        if begin > at:
+            self._kept = b""
+            self.place = replace(self.place, offset=begin, is_within=True, before="")
+            what = f"{begin - at} bytes went beyond the cap before they were read."
+            return b"", Line(at, b"", what)
+        return os.pread(descriptor, CHUNK, at), None
 
     def _not_regular(self) -> Line | None:
         if self._is_told:

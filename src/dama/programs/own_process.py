@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from typing_extensions import override
 
-from dama.config.private_file import PRIVATE_FILE
+from dama.config.private_file import PRIVATE_FILE, make_private
 from dama.contained import contain_tasks, settled
 from dama.domain.exact import reader
 from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
@@ -126,7 +127,7 @@ def perform(request: Mapping[str, Any], registry: Registry) -> int:
         return error.code if isinstance(error.code, int) else 1
     except asyncio.CancelledError:
         return TERMINATED
-    directory.write("outcome.json", report_of(outcome, Ending.failed_with))
+    _leave_outcome(directory, report_of(outcome, Ending.failed_with))
     return 0
 
 
@@ -138,6 +139,20 @@ def _log_to_output(level: int) -> None:
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level)
+
+
+def _leave_outcome(directory: RunDirectory, report: Mapping[str, Any]) -> None:
+    """Write it as soon as there is room: what was done is done, whatever became of the disk."""
+    while True:
+        try:
+            make_private(directory.path)
+            directory.write("outcome.json", report)
+        except OSError as error:
+            if error.errno not in shim.UNWRITABLE:
+                raise
+            time.sleep(shim.LOOK_SECONDS)
+        else:
+            return
 
 
 @asynccontextmanager

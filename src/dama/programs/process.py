@@ -81,6 +81,11 @@ def process_start(pid: int) -> str | None:
     return fields[19] if lives(fields) else None
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process waits for SIGCONT."""
+    return _stat(pid)[:1] == ["T"]
+
+
 def age_of(started: str) -> float:
     """Seconds since a process started, whatever was done to the clock of the host."""
     ticks = os.sysconf("SC_CLK_TCK")

@@ -8,9 +8,9 @@ a run whose program another one has started adopts it, whatever its state.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import os
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from dama.programs.adoption import end
 from dama.programs.environment import secrets_of
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
+from dama.programs.looking import AGAIN_SECONDS, TRANSIENT, seen
 from dama.programs.masking import mask_all
-from dama.programs.process import age_of
+from dama.programs.process import age_of, is_stopped
 from dama.programs.run_directory import State, state_of
 from dama.programs.shim import TIMED_OUT
 from dama.programs.shipping import Shipper
@@ -45,11 +46,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("dama.worker")
 
-AGAIN_SECONDS = 1.0
+WAKE_SECONDS = 5.0
 SHORTEST_PAUSE = 0.02
 LONGEST_PAUSE = 0.25
-# Of a host that is short of something for now: no verdict on a program.
-TRANSIENT = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 STDERR_LINES = 20
 MOST_STARTS = 3
 UNSUPERVISED = (
@@ -88,6 +87,7 @@ class ProgramRun:
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
         self._starts = 0
+        self._wake_at = clock.monotonic()
         self._leavings = Leavings(directory, self._shipper, execution.writer.secrets)
 
     @property
@@ -130,8 +130,11 @@ class ProgramRun:
         try:
             return await self._outcome(told)
         finally:
-            mask_all(self._directory, self._execution.writer.secrets)
-            self._directory.settle()
+            try:
+                mask_all(self._directory, self._execution.writer.secrets)
+                self._directory.settle()
+            except OSError as error:  # it is settled when somebody looks again
+                self._shipper.complain(error)
 
     async def _start(self) -> None:
         while True:
@@ -212,13 +215,15 @@ class ProgramRun:
             match state:
                 case State.ENDED:
                     self._programs.reap()
-                    return self._directory.exit()
+                    return await seen(self._directory.exit)
                 case State.LOST:
                     self._programs.reap()
                     await end(self._directory)
                     return None
                 case State.UNSTARTED:
                     await self._start()
+                case State.HELD:
+                    self._wake_shim()
                 case State.UNSUPERVISED if self._is_overdue():
                     await end(self._directory)
                     return {"code": None, "signal": None, "why": TIMED_OUT}
@@ -232,6 +237,17 @@ class ProgramRun:
                 async with asyncio.timeout(pause):
                     await self._over.wait()
             self._over.clear()
+
+    def _wake_shim(self) -> None:
+        """Let a stopped shim continue: it keeps no timeout, and says nothing of the end."""
+        if (now := clock.monotonic()) < self._wake_at:
+            return
+        self._wake_at = now + WAKE_SECONDS
+        with suppress(OSError):
+            if (shim := self._directory.shim()) is not None and is_stopped(shim):
+                context_id = self._execution.claim.context_id
+                _log.warning("context %s: its shim was stopped, and continues", context_id)
+                os.kill(shim, signal.SIGCONT)
 
     async def _ship(self) -> bool:
         """Ship what is new; whether there was any."""
@@ -247,9 +263,8 @@ class ProgramRun:
         """Once in a while: what else there is to see."""
 
     def _is_overdue(self) -> bool:
-        timeout: float | None = self._directory.known("spec.json").get("timeout")
-        started: str | None = self._directory.known("pid.json").get("started")
-        return started is not None and bool(timeout) and age_of(started) > timeout
+        timeout, born = self._directory.seconds("timeout"), self._directory.born("pid", "started")
+        return born is not None and timeout > 0 and age_of(born[1]) > timeout
 
     async def _launch(self) -> Launch:
         if self._task is adhoc:
@@ -319,8 +334,8 @@ class ProgramRun:
         )
 
     def _name(self) -> str:
-        with suppress(OSError):
-            return self._directory.known("spec.json").get("argv", [self._task.name])[0]
+        with suppress(OSError, LookupError, TypeError):
+            return str(self._directory.known("spec.json")["argv"][0])
         return self._task.name
 
     def _clean(self, text: str) -> str:

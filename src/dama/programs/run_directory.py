@@ -154,7 +154,7 @@ class RunDirectory:
     def is_held(self) -> bool:
         """Whether somebody owns the run; who asks does not get into anybody's way for long."""
         try:
-            descriptor = os.open(self.path / "lock", os.O_RDWR)
+            descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         try:
@@ -167,7 +167,7 @@ class RunDirectory:
 
     def exit(self) -> Mapping[str, Any] | None:
         """How the program ended; None when that is not on record."""
-        return self.read("exit.json")
+        return self.read("exit.json") or None
 
     def outcome(self) -> Mapping[str, Any] | None:
         """What became of a task in Python; None when it did not come to that."""
@@ -190,12 +190,26 @@ class RunDirectory:
         """The shim's pid, while it lives."""
         return self._living("shim", "shim_started")
 
-    def _living(self, name: str, started: str) -> int | None:
+    def born(self, name: str, started: str) -> tuple[int, str] | None:
+        """A process on record and its start; None for one that this boot of the host never had."""
         known = self.known("pid.json")
-        pid = known.get(name, 0)
-        if pid <= 1 or known["boot_id"] != boot_id() or not known[started]:
+        pid: object = known.get(name)
+        since: object = known.get(started)
+        if not isinstance(pid, int) or not isinstance(since, str) or pid <= 1:
             return None
-        return pid if process_start(pid) == known[started] else None
+        is_of_this_boot = since.isdecimal() and known.get("boot_id") == boot_id()
+        return (pid, since) if is_of_this_boot else None
+
+    def _living(self, name: str, started: str) -> int | None:
+        if (found := self.born(name, started)) is None:
+            return None
+        pid, since = found
+        return pid if process_start(pid) == since else None
+
+    def seconds(self, name: str, default: float = 0.0) -> float:
+        """A number of what its shim was told."""
+        value: object = self.known("spec.json").get(name)
+        return float(value) if isinstance(value, int | float) else default
 
     def state(self) -> State:
         """What is the case now; changes nothing.
@@ -203,11 +217,9 @@ class RunDirectory:
         Raises:
             OSError: It cannot be seen now, which says nothing of the program.
         """
-        if self.exit() is not None:
-            return State.ENDED
-        if self.is_held() or self.shim() is not None:
+        if self.is_held() or self.shim() is not None:  # whatever a program wrote as its exit
             return State.HELD
-        if self.exit() is not None:  # it let go of the lock a moment ago
+        if self.exit() is not None:
             return State.ENDED
         if (self.path / "lock").exists():
             return self._state_without_shim()

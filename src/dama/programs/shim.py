@@ -43,12 +43,13 @@ LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 KEEP_SIZE_PUNCH_HOLE = 3
 TRIM_BYTES = 1 << 20
 LARGEST_BACKLOG = 1 << 20
-IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE)
+IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 TIMED_OUT = "timed out"
 # Of a disk or a host that somebody has to see to, and will: how a program ended is kept till then.
 UNWRITABLE = (
     errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT,
-    errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE,
+    errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EEXIST,
+    errno.ENOTDIR, errno.ELOOP,
 )  # fmt: skip
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 BLOCK = 512  # of getrusage, whatever the file system has
@@ -122,7 +123,18 @@ def descendants() -> set[int]:
         below = [pid for pid in children(front.pop()) if pid not in found and not is_database(pid)]
         front += below
         found.update(below)
-    return {pid for pid in found if lives(stat_of(pid))}
+    return {pid for pid in found if is_alive(pid)}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there, also one that /proc hides (hidepid)."""
+    if stat := stat_of(pid):
+        return lives(stat)
+    try:
+        os.kill(pid, 0)
+    except OSError as problem:
+        return problem.errno == errno.EPERM
+    return True
 
 
 def lister() -> Callable[[int], list[int]]:
@@ -248,12 +260,11 @@ class Shim:
         errors, report = os.pipe()
         if self.spec.get("pty"):
             self.open_terminal()
-        # The child must not take a signal with the handlers of the shim: it would be lost.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        self.pid = os.fork()
-        if self.pid == 0:
-            self.become(gate, opener, report)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        while not self.fork(gate, opener, report):  # a limit of the user or the cgroup
+            time.sleep(LOOK_SECONDS)
+            self.keep_times(time.monotonic())
+            if self.why:
+                return "it was ended before there was room for its process"
         os.close(gate)
         os.close(report)
         if self.slave >= 0:
@@ -277,6 +288,22 @@ class Shim:
         os.close(opener)
         with os.fdopen(errors) as file:
             return file.read()
+
+    def fork(self, gate: int, opener: int, report: int) -> bool:
+        """Fork; whether the kernel had room for one more process."""
+        # The child must not take a signal with the handlers of the shim: it would be lost.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                self.become(gate, opener, report)
+        except OSError as problem:
+            if problem.errno not in (errno.EAGAIN, errno.ENOMEM):
+                raise
+            say(f"the program cannot be started for now: {problem.strerror}")
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return self.pid > 0
 
     def open_terminal(self) -> None:
         """Lead the session of the terminal, so that the end of the main process hangs up nobody.
@@ -494,13 +521,17 @@ class Shim:
 
     def flush(self) -> None:
         """Write what came from the terminal; on a full disk it waits here, and then the program."""
+        is_full = False
         try:
             while self.backlog:
                 self.backlog = self.backlog[os.write(self.logs[0], self.backlog) :]
         except OSError as problem:
+            is_full = True
             if not self.is_full:
-                say(f"the log cannot be written for now: {problem.strerror}")
-        self.is_full = bool(self.backlog)
+                say(f"the log cannot be written: {problem.strerror}")
+            if problem.errno == errno.EFBIG:  # by `ulimit -f`: nothing makes room for it
+                self.backlog = b""
+        self.is_full = is_full
         if self.master >= 0:  # the program waits, too, when there is no place for what it writes
             wanted = select.POLLIN if len(self.backlog) < LARGEST_BACKLOG else 0
             self.poll.register(self.master, wanted)
@@ -557,6 +588,15 @@ def say(text: str) -> None:
         pass
 
 
+def close_others() -> None:
+    """All descriptors but the first; the limit may be lower than some, which came before it."""
+    try:
+        end = max(map(int, os.listdir("/dev/fd"))) + 1
+    except OSError:
+        end = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    os.closerange(LOCK + 1, end)
+
+
 def default_signals() -> None:
     """None ignored or blocked, whatever the starter of the worker did with them."""
     for number in signal.valid_signals():
@@ -604,28 +644,33 @@ def found_by(name: str, path: str) -> list[str]:
     return [name] if "/" in name else [os.path.join(part, name) for part in path.split(":")]
 
 
-def is_away(folder: str, logs: list[int]) -> bool:
-    """Whether somebody removed, moved or replaced the folder of the run, or one of its logs."""
+def is_away(folder: str) -> bool:
+    """Whether somebody removed, moved or replaced the folder of the run."""
     try:
-        here = os.path.samestat(os.stat(folder), os.stat("."))
+        return not os.path.samestat(os.stat(folder), os.stat("."))
     except FileNotFoundError:
         return True
-    return not here or any(os.fstat(log).st_nlink == 0 for log in logs)
 
 
-def come_back(folder: str, logs: list[int]) -> None:
-    """Put the logs where they are looked for: how it ended and what it printed is not lost."""
+def come_back(folder: str) -> None:
+    """Be where the files of the run are looked for."""
     umask = os.umask(0o077)
     os.makedirs(folder, exist_ok=True)
     os.umask(umask)
     os.chdir(folder)
-    for name, log in zip(("stdout", "stderr"), logs, strict=True):
-        if not os.path.exists(name) or not os.stat(name).st_size:
-            restore(name, log)
 
 
 def restore(name: str, log: int) -> None:
-    """Write a log again, as a whole or not at all; what the cap has taken stays a hole."""
+    """Put a log where it is looked for, if somebody removed, moved or replaced it.
+
+    As a whole or not at all; what the cap has taken stays a hole.
+    """
+    try:
+        if os.path.samestat(os.lstat(name), os.fstat(log)):
+            return
+        os.rename(name, f"{name}.other")
+    except FileNotFoundError:
+        pass
     reader = os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
     copy = private(f"{name}.new", LOG | os.O_TRUNC)
     try:
@@ -636,10 +681,11 @@ def restore(name: str, log: int) -> None:
         while data := os.read(reader, CHUNK):
             while data:
                 data = data[os.write(copy, data) :]
+        os.rename(f"{name}.new", name)
+        os.dup2(copy, log, inheritable=False)
     finally:
         os.close(copy)
         os.close(reader)
-    os.rename(f"{name}.new", name)
     say(f"{name} or its folder was removed while the program ran, and is there again")
 
 
@@ -653,21 +699,23 @@ def own(make: Callable[[dict[str, Any]], Shim]) -> int:
     report = shim.report(error)
     while True:  # a full disk is no reason to forget how it ended
         try:
-            if is_away(folder, shim.logs):
-                come_back(folder, shim.logs)
+            if is_away(folder):
+                come_back(folder)
+            for name, log in zip(("stdout", "stderr"), shim.logs, strict=True):
+                restore(name, log)
             write_json("exit.json", report)
+            if not is_away(folder):  # else it was moved a moment ago
+                return 0
         except OSError as problem:
             if problem.errno not in UNWRITABLE:
                 raise
             time.sleep(LOOK_SECONDS)
-        else:
-            return 0
 
 
 def main() -> int:
     """Run what the directory says."""
     os.chdir(sys.argv[1])
-    os.closerange(LOCK + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    close_others()
     default_signals()
     os.set_inheritable(LOCK, False)  # noqa: FBT003 - it takes no names
     fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,7 +30,7 @@ from dama.programs.lines import (
     opened,
 )
 from dama.programs.masking import Mask
-from dama.shapes import as_object
+from dama.shapes import as_object, is_list
 from dama.store import Append
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class Shipper:
         self._directory = directory
         shipped = directory.read("shipped.json") or {}
         self._readers = {
-            "stdout": LineReader(directory.stdout, MARK, Place(**shipped.get("stdout", {}))),
-            "events": LineReader(directory.events, b"", Place(**shipped.get("events", {}))),
+            "stdout": LineReader(directory.stdout, MARK, Place.of(shipped.get("stdout"))),
+            "events": LineReader(directory.events, b"", Place.of(shipped.get("events"))),
         }
         secrets = execution.writer.secrets
         self._masks = {
@@ -72,10 +72,11 @@ class Shipper:
             "events": Mask(directory.events, secrets),
             "stderr": Mask(directory.stderr, secrets),
         }
-        self.artifacts: set[str] = set(shipped.get("artifacts", ()))
-        self._warnings: int = shipped.get("warnings", 0)
+        artifacts, warnings = shipped.get("artifacts"), shipped.get("warnings")
+        self.artifacts = set(map(str, artifacts)) if is_list(artifacts) else set[str]()
+        self._warnings = warnings if isinstance(warnings, int) else 0
         self._progress: Append | None = None
-        self._stderr = Place(**shipped.get("stderr", {}))
+        self._stderr = Place.of(shipped.get("stderr"))
         self._complained_at = float("-inf")
         self._progress_at = float("-inf")
         self._saved_at = float("-inf")
@@ -96,7 +97,10 @@ class Shipper:
         for name in self._readers:
             while await self._has_part_of(name):
                 await self._ship_progress()
-        await self._look_at_stderr()
+        try:
+            await self._look_at_stderr()
+        except OSError as error:  # nothing of the run depends on it
+            self.complain(error)
         self._progress_at = float("-inf")
         await self._ship_progress()
         self._save()

@@ -22,7 +22,7 @@ from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiti
 from dama.duty import in_words
 from dama.errors import DamaError
 from dama.programs.environment import secrets_of
-from dama.programs.finding import program_of, task_of
+from dama.programs.finding import program_of, says_nothing, task_of
 from dama.programs.programs import Programs
 from dama.programs.run_log import RunLog, logged
 from dama.run.body import call_body
@@ -173,8 +173,10 @@ class Performance:
             task = task_of(crew.programs, claim)
             program = None if flaw or is_poison(claim, task) else self._program(execution, task)
             beginning = program.beginning if program else STARTED
-        except Exception as error:  # noqa: BLE001 - the run fails with it, once it has begun
-            flaw = flaw or error
+        except Exception as error:
+            if isinstance(error, OSError) and says_nothing(claim, error):
+                raise  # it is handed back
+            flaw = flaw or error  # the run fails with it, once it has begun
         await execution.writer.begin(crew.worker, crew.meta(claim), beginning)
         self._tell(_BEGINNINGS[beginning.kind].format(claim.attempt))
         if flaw is not None:
