@@ -418,7 +418,9 @@ async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
         *({"limit_key": "k", "key_limit": n} for n in (0, -1, 3e9, 1.5, "1", None)),
         *({"priority": n} for n in (3_000_000_000, -3_000_000_000, 0.5, "high", True)),
         *({name: n} for name in ("delay", "expires", "deadline") for n in (1e300, "NaN", "1", [])),
+        *({"labels": labels} for labels in ("fast", ["a", 1], [None], {}, 5)),
         {"limit_key": "k"},
+        {"limit_key": "k", "key_limit": 1, "when_open": "ask"},
     ],
 )
 def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here, item):
@@ -428,6 +430,32 @@ def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here, item)
 
     assert refused.value.sqlstate == "DM001"
     assert statuses(here) == {}
+
+
+def test_what_a_start_leaves_out_it_may_say_to_be_null(here):
+    """It is queued at once; if it waited for a time that is null, it would wait forever."""
+    times = ("delay", "expires", "deadline")
+    keys = ("limit_key", "key_limit", "when_open", "idempotency_key", "awaited")
+    nothing = dict.fromkeys(["queue", "priority", "labels", *times, *keys])
+    event = {"type": "c.t:INITIAL"}
+    batch = [{"task": "c.t", "event": event, **nothing}, {"task": "c.t", "event": event, **nothing}]
+
+    made = rows(here, "SELECT is_new FROM $S.start_contexts(%s::jsonb)", json.dumps(batch))
+    found = rows(here, "SELECT state, queue, priority, labels, limit_key FROM $S.run_queue")
+
+    assert made == [(True,), (True,)]
+    assert found == [("queued", "default", 0, [], None)] * 2
+
+
+@pytest.mark.parametrize("priority", ["7", "7.0", "7e0", "0.7e1"])
+def test_a_whole_number_is_one_however_it_is_written(here, priority):
+    """JSON knows no integers."""
+    limits = f'"priority": {priority}, "limit_key": "k", "key_limit": 1.0'
+    batch = f'[{{"task": "c.t", "event": {{"type": "c.t:INITIAL"}}, {limits}}}]'
+
+    rows(here, "SELECT * FROM $S.start_contexts(%s::jsonb)", batch)
+
+    assert rows(here, "SELECT priority, key_limit FROM $S.run_queue") == [(7, 1)]
 
 
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"

@@ -217,3 +217,27 @@ async def test_a_session_that_knew_few_contexts_does_not_look_at_all_of_many(
     looks = [place for place, line in enumerate(lines) if "using etl_context_pkey" in line]
     assert len(looks) >= 2
     assert all("Index Cond" in lines[place + 1] for place in looks), "\n".join(lines)
+
+
+RULES = {
+    "start_refusal": "i, i -> 'event' -> 'meta'",
+    "queue_refusal": "i",
+    "fsa_refusal": "i -> 'event'",
+    "event_refusal": "'a:b', i -> 'payload', i -> 'meta', FALSE",
+    "life_cycle_refusal": "1, 1, i ->> 'status', i ->> 'type'",
+    "reserved_refusal": "1, i ->> 'task', i ->> 'type', i ->> 'key'",
+    "status_after": "i ->> 'type'",
+    "event_kind": "i ->> 'type'",
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_put_in_place_by_the_planner(database_url: str, name: str) -> None:
+    """Each event of a batch is looked at: a call would cost more than all the looks together."""
+    called = f"_data_manager_admin.{name}({RULES[name]})"
+    query = f"EXPLAIN (VERBOSE, COSTS OFF) SELECT {called} FROM jsonb_array_elements('[]') i"  # noqa: S608 - of our own
+    with psycopg.connect(database_url) as connection:
+        plan = "\n".join(line for (line,) in connection.execute(query).fetchall())
+
+    left = set(re.findall(r"_data_manager_admin\.(\w+)", plan))
+    assert left <= {"long_json_refusal"}  # of what is not short

@@ -249,8 +249,9 @@ BEGIN
           WHERE b.limit_key = key AND b.state = 'blocked'
           ORDER BY -b.priority::bigint, b.context_id LIMIT greatest(room, 0) FOR NO KEY UPDATE SKIP LOCKED));
     GET DIAGNOSTICS given = ROW_COUNT;
+    CONTINUE WHEN given >= room;
     INSERT INTO _data_manager_admin.key_with_room (limit_key)
-      SELECT key WHERE given < room AND EXISTS (
+      SELECT key WHERE EXISTS (
         SELECT FROM _data_manager_admin.run_queue b WHERE b.limit_key = key AND b.state = 'blocked')
       ON CONFLICT DO NOTHING;
   END LOOP;

@@ -39,7 +39,15 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   END
 $$;
 
--- Why the queue cannot hold an item; NULL when it can.
+-- Whether a value is no number of a range; absent and null are none of it, and not beyond.
+CREATE OR REPLACE FUNCTION _data_manager_admin.is_beyond(value jsonb, lowest numeric, highest numeric) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT CASE jsonb_typeof(value)
+    WHEN 'number' THEN value::numeric NOT BETWEEN lowest AND highest WHEN 'null' THEN FALSE ELSE value IS NOT NULL END
+$$;
+
+-- Why the queue cannot hold an item; NULL when it can. An expression without subqueries, which the planner puts
+-- in place: it is asked for each item of a batch.
 CREATE OR REPLACE FUNCTION _data_manager_admin.queue_refusal(item jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
@@ -47,24 +55,25 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
          OR octet_length(item ->> 'limit_key') NOT BETWEEN 1 AND 1000
       THEN format('task, queue and limit_key must have 1 to 1,000 bytes, found %s, %s and %s',
                   octet_length(item ->> 'task'), octet_length(item ->> 'queue'), octet_length(item ->> 'limit_key'))
-    -- A short integer, as nearly all are, needs no second look.
-    WHEN (NOT coalesce((item -> 'priority')::text ~ '^-?[0-9]{1,9}$', TRUE) OR item ? 'key_limit') AND EXISTS (
-      SELECT FROM (VALUES ('priority', -2147483648), ('key_limit', 1)) n (name, least)
-        WHERE jsonb_typeof(item -> n.name) <> 'null'
-          AND (jsonb_typeof(item -> n.name) <> 'number'
-               OR (item -> n.name)::text::numeric NOT BETWEEN n.least AND 2147483647
-               OR (item -> n.name)::text::numeric % 1 <> 0))
+    WHEN item ?| '{priority,key_limit}'
+         AND (_data_manager_admin.is_beyond(item -> 'priority', -2147483648, 2147483647)
+              OR _data_manager_admin.is_beyond(item -> 'key_limit', 1, 2147483647)
+              OR (item ->> 'priority')::numeric % 1 <> 0 OR (item ->> 'key_limit')::numeric % 1 <> 0)
       THEN format('priority must be an integer of 32 bits and key_limit one from 1, found %s and %s',
                   item -> 'priority', item -> 'key_limit')
     WHEN item ? 'limit_key' AND coalesce(jsonb_typeof(item -> 'key_limit'), 'null') = 'null'
          AND jsonb_typeof(item -> 'limit_key') <> 'null'
       THEN 'limit_key needs a key_limit: at most so many runs at once'
-    WHEN item ?| '{delay,expires,deadline}' AND EXISTS (
-      SELECT FROM unnest('{delay,expires,deadline}'::text[]) n
-        WHERE jsonb_typeof(item -> n) <> 'null'
-          AND (jsonb_typeof(item -> n) <> 'number' OR abs((item -> n)::text::numeric) > 4e9))
+    WHEN item ?| '{delay,expires,deadline}'
+         AND (_data_manager_admin.is_beyond(item -> 'delay', -4e9, 4e9) OR _data_manager_admin.is_beyond(item -> 'expires', -4e9, 4e9)
+              OR _data_manager_admin.is_beyond(item -> 'deadline', -4e9, 4e9))
       THEN format('delay, expires and deadline must be numbers of seconds, at most 4,000,000,000, found %s, %s and %s',
                   item -> 'delay', item -> 'expires', item -> 'deadline')
+    WHEN item ->> 'labels' IS NOT NULL
+         AND (jsonb_typeof(item -> 'labels') <> 'array' OR jsonb_path_exists(item -> 'labels', '$[*] ? (@.type() != "string")'))
+      THEN format('labels must be an array of strings, found %s', item -> 'labels')
+    WHEN item ->> 'when_open' NOT IN ('refuse', 'return')
+      THEN format('when_open must be "refuse" or "return", found %s', item -> 'when_open')
   END
 $$;
 
@@ -123,10 +132,10 @@ BEGIN
         WHERE q.is_awaited AND q.parent_id IS NOT NULL)
     SELECT up.context_id FROM up);
   FOR item IN
-    SELECT t.i ->> 'limit_key' AS key, min((t.i ->> 'key_limit')::int) AS allowed, min(t.i ->> 'task') AS task,
+    SELECT t.i ->> 'limit_key' AS key, min((t.i ->> 'key_limit')::numeric)::int AS allowed, min(t.i ->> 'task') AS task,
            max(opened[t.place]) AS open, min(t.place) AS place
       FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-      WHERE t.i ? 'limit_key' AND t.i -> 'awaited' = 'true' GROUP BY 1
+      WHERE t.i ->> 'limit_key' IS NOT NULL AND t.i -> 'awaited' = 'true' GROUP BY 1
   LOOP
     holders := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.limit_key = item.key AND q.state NOT IN ('blocked', 'delayed') ORDER BY 1 LIMIT item.allowed);
@@ -156,12 +165,15 @@ AS $$
 #variable_conflict use_column
 DECLARE
   item   record;
+  items  int := jsonb_array_length(batch);
+  named  boolean := jsonb_path_exists(batch, '$[*].idempotency_key');  -- what no item has needs no look
+  keys    text[] := '{}';
   ids     bigint[];
   events  bigint[];
-  fresh   boolean[];
+  fresh   boolean[] := array_fill(TRUE, ARRAY[items]);
+  made    bigint[] := '{}';  -- starts that were made already
   opened  bigint[] := '{}';  -- by item: the run that is open instead
   root    bigint;
-  keys    text[];
   flag    text;
 BEGIN
   SELECT r.place, r.refusal INTO item
@@ -172,60 +184,68 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', item.refusal),
       DETAIL = jsonb_build_object('item', item.place - 1);
   END IF;
-  SELECT t.i ->> 'idempotency_key' AS key INTO item
-    FROM jsonb_array_elements(batch) t (i) WHERE t.i ? 'idempotency_key'
-    GROUP BY t.i ->> 'task', t.i ->> 'idempotency_key' HAVING count(*) > 1 LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION USING ERRCODE = 'DM003',
-      MESSAGE = format('The idempotency key %s comes twice in one batch.', item.key);
+  IF named AND items > 1 THEN
+    SELECT t.i ->> 'idempotency_key' AS key INTO item
+      FROM jsonb_array_elements(batch) t (i) WHERE t.i ->> 'idempotency_key' IS NOT NULL
+      GROUP BY t.i ->> 'task', t.i ->> 'idempotency_key' HAVING count(*) > 1 LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION USING ERRCODE = 'DM003',
+        MESSAGE = format('The idempotency key %s comes twice in one batch.', item.key);
+    END IF;
   END IF;
   IF parent IS NOT NULL THEN
     root := _data_manager_admin.enter_tree(parent, spawned);
   END IF;
 
-  keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ? 'limit_key');
+  IF jsonb_path_exists(batch, '$[*].limit_key') THEN
+    keys := ARRAY(SELECT DISTINCT i ->> 'limit_key' FROM jsonb_array_elements(batch) i WHERE i ->> 'limit_key' IS NOT NULL);
+  END IF;
   -- The SPAWNED of the parent comes last, and the INSERT of a start that was made already waits for whoever
   -- writes to its context; but whoever waits for a key of any kind must have these contexts before.
   IF keys <> '{}' OR spawned IS NOT NULL THEN
-    PERFORM FROM _data_manager_admin.etl_context c
-      WHERE c.context_id = ANY (parent || ARRAY(
+    IF named THEN
+      made := ARRAY(
         SELECT k.context_id FROM jsonb_array_elements(batch) t (i)
           JOIN _data_manager_admin.etl_context k ON k.task = t.i ->> 'task' AND k.idempotency_key = t.i ->> 'idempotency_key'
-          WHERE k.idempotency_key IS NOT NULL))
-      ORDER BY c.context_id FOR NO KEY UPDATE;
+          WHERE k.idempotency_key IS NOT NULL);
+    END IF;
+    IF parent IS NOT NULL OR made <> '{}' THEN
+      PERFORM FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (parent || made)
+        ORDER BY c.context_id FOR NO KEY UPDATE;
+    END IF;
   END IF;
   IF keys <> '{}' THEN
     PERFORM _data_manager_admin.lock_keys(keys);
   END IF;
 
-  ids := ARRAY(SELECT nextval('_data_manager_admin.etl_context_context_id_seq')
-                 FROM generate_series(1, jsonb_array_length(batch)));
-  fresh := array_fill(TRUE, ARRAY[jsonb_array_length(batch)]);
-  events := ARRAY(SELECT nextval('_data_manager_admin.event_store_prototype_event_id_seq')
-                    FROM generate_series(1, jsonb_array_length(batch)));
-  FOR item IN
-    SELECT t.place, t.i ->> 'when_open' AS wish, t.i ->> 'limit_key' AS key, coalesce(
-             (SELECT min(q.context_id) FROM _data_manager_admin.run_queue q WHERE q.limit_key = t.i ->> 'limit_key'),
-             (SELECT ids[min(b.place)] FROM jsonb_array_elements(batch) WITH ORDINALITY b (i, place)
-                WHERE b.i ->> 'limit_key' = t.i ->> 'limit_key' AND b.place < t.place)) AS open
-      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-      WHERE keys <> '{}' AND t.i ? 'when_open' AND NOT EXISTS (
-        SELECT FROM _data_manager_admin.etl_context c
-          WHERE c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
-            AND c.idempotency_key IS NOT NULL)
-  LOOP
-    CONTINUE WHEN item.open IS NULL;
-    IF item.wish = 'refuse' THEN
-      RAISE EXCEPTION USING ERRCODE = 'DM008',
-        MESSAGE = format('Context %s is open, and only one of %s may be.', item.open, item.key),
-        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.open);
+  SELECT coalesce(array_agg(nextval('_data_manager_admin.etl_context_context_id_seq')), '{}'),
+         array_agg(nextval('_data_manager_admin.event_store_prototype_event_id_seq'))
+    INTO ids, events FROM generate_series(1, items);
+  IF keys <> '{}' THEN
+    FOR item IN
+      SELECT t.place, t.i ->> 'when_open' AS wish, t.key, coalesce(
+               (SELECT min(q.context_id) FROM _data_manager_admin.run_queue q WHERE q.limit_key = t.key),
+               CASE WHEN t.first_place < t.place THEN ids[t.first_place] END) AS open
+        FROM (SELECT j.i, j.place, j.i ->> 'limit_key' AS key, min(j.place) OVER (PARTITION BY j.i ->> 'limit_key') AS first_place
+                FROM jsonb_array_elements(batch) WITH ORDINALITY j (i, place)) t
+        WHERE t.i ->> 'when_open' IS NOT NULL AND t.key IS NOT NULL AND NOT EXISTS (
+          SELECT FROM _data_manager_admin.etl_context c
+            WHERE c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
+              AND c.idempotency_key IS NOT NULL)
+    LOOP
+      CONTINUE WHEN item.open IS NULL;
+      IF item.wish = 'refuse' THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM008',
+          MESSAGE = format('Context %s is open, and only one of %s may be.', item.open, item.key),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.open);
+      END IF;
+      ids[item.place] := item.open;
+      fresh[item.place] := FALSE;
+      opened[item.place] := item.open;
+    END LOOP;
+    IF parent IS NOT NULL AND batch @> '[{"awaited": true}]' THEN
+      PERFORM _data_manager_admin.refuse_circle(batch, parent, opened);
     END IF;
-    ids[item.place] := item.open;
-    fresh[item.place] := FALSE;
-    opened[item.place] := item.open;
-  END LOOP;
-  IF keys <> '{}' AND parent IS NOT NULL AND batch @> '[{"awaited": true}]' THEN
-    PERFORM _data_manager_admin.refuse_circle(batch, parent, opened);
   END IF;
 
   flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
@@ -238,23 +258,25 @@ BEGIN
     ORDER BY t.i ->> 'task', t.i ->> 'idempotency_key'  -- in one order, for others insert the same keys
   ON CONFLICT (task, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
 
-  FOR item IN
-    SELECT t.place, c.context_id, e.payload AS first_payload, t.i -> 'event' -> 'payload' AS payload, t.i ->> 'idempotency_key' AS key
-      FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
-      JOIN _data_manager_admin.etl_context c
-        ON c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
-       AND c.idempotency_key IS NOT NULL AND c.context_id <> ids[t.place]
-      LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-      WHERE t.i ? 'idempotency_key' AND fresh[t.place]
-  LOOP
-    IF item.first_payload IS DISTINCT FROM item.payload AND item.first_payload IS NOT NULL THEN
-      RAISE EXCEPTION USING ERRCODE = 'DM003',
-        MESSAGE = format('The idempotency key %s was used for context %s with other params.', item.key, item.context_id),
-        DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.context_id);
-    END IF;
-    ids[item.place] := item.context_id;
-    fresh[item.place] := FALSE;
-  END LOOP;
+  IF named THEN
+    FOR item IN
+      SELECT t.place, c.context_id, e.payload AS first_payload, t.i -> 'event' -> 'payload' AS payload, t.i ->> 'idempotency_key' AS key
+        FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
+        JOIN _data_manager_admin.etl_context c
+          ON c.task = t.i ->> 'task' AND c.idempotency_key = t.i ->> 'idempotency_key'
+         AND c.idempotency_key IS NOT NULL AND c.context_id <> ids[t.place]
+        LEFT JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+        WHERE t.i ? 'idempotency_key' AND fresh[t.place]
+    LOOP
+      IF item.first_payload IS DISTINCT FROM item.payload AND item.first_payload IS NOT NULL THEN
+        RAISE EXCEPTION USING ERRCODE = 'DM003',
+          MESSAGE = format('The idempotency key %s was used for context %s with other params.', item.key, item.context_id),
+          DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', item.context_id);
+      END IF;
+      ids[item.place] := item.context_id;
+      fresh[item.place] := FALSE;
+    END LOOP;
+  END IF;
 
   INSERT INTO _data_manager_admin.event_store_prototype
     (event_id, etl_context_id, type, payload, meta, error, version)
@@ -267,13 +289,13 @@ BEGIN
     (context_id, root_context_id, parent_id, task, queue, priority, state, due_at, expires_at,
      limit_key, key_limit, deadline_at, labels, is_awaited)
   SELECT ids[t.place], coalesce(root, ids[t.place]), parent, t.i ->> 'task',
-         coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::int, 0),
-         CASE WHEN t.i ? 'delay' THEN 'delayed' WHEN t.i ? 'limit_key' THEN 'blocked' ELSE 'queued' END,
+         coalesce(t.i ->> 'queue', 'default'), coalesce((t.i ->> 'priority')::numeric::int, 0),
+         CASE WHEN t.i ->> 'delay' IS NOT NULL THEN 'delayed' WHEN t.i ->> 'limit_key' IS NOT NULL THEN 'blocked' ELSE 'queued' END,
          clock_timestamp() + (t.i ->> 'delay')::double precision * interval '1 second',
          clock_timestamp() + (t.i ->> 'expires')::double precision * interval '1 second',
-         t.i ->> 'limit_key', (t.i ->> 'key_limit')::int,
+         t.i ->> 'limit_key', (t.i ->> 'key_limit')::numeric::int,
          clock_timestamp() + (t.i ->> 'deadline')::double precision * interval '1 second',
-         ARRAY(SELECT jsonb_array_elements_text(t.i -> 'labels') WHERE t.i ? 'labels'),
+         ARRAY(SELECT jsonb_array_elements_text(t.i -> 'labels') WHERE t.i ->> 'labels' IS NOT NULL),
          parent IS NOT NULL AND t.i -> 'awaited' IS NOT DISTINCT FROM 'true'
     FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place)
     WHERE fresh[t.place];
