@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.acceptance.command import Command
 from tests.acceptance.family import Family
 from tests.acceptance.wire import Wire
 from tests.forked import Forked
@@ -18,6 +19,18 @@ def forked() -> Iterator[Forked]:
         forked = Forked(Path(folder))
         yield forked
         forked.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder where commands are typed; a module that needs tasks there has its own."""
+    return tmp_path
+
+
+@pytest.fixture
+def dama(project: Path, database_url: str, forked: Forked) -> Command:
+    """The command, in the project, on the test's database."""
+    return Command(project, forked.environ(DAMA_DATABASE_URL=database_url))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from dama.programs.run_directory import RunDirectories
+from tests.acceptance.command import Command
 from tests.integration.programs import PATIENCE
 
 DAMA = str(Path(sys.executable).with_name("dama"))
@@ -71,12 +72,19 @@ needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is
 
 
 class Project:
-    """A folder of programs, its workers, and the database behind."""
+    """A folder of programs, its workers, and the database behind.
 
-    def __init__(self, folder, url):
+    Args:
+        folder: Where they are declared.
+        url: The database.
+        forked: What its commands are started by; its workers have a start of their own.
+    """
+
+    def __init__(self, folder, url, forked):
         self.folder = folder
         self.gate = folder / "gate"
         self.environ = {**os.environ, "DAMA_DATABASE_URL": url}
+        self._command = Command(folder, forked.environ(DAMA_DATABASE_URL=url))
         self.database = psycopg.connect(url, autocommit=True)
         self.workers = []
         self.declared = {name: [*command, str(self.gate)] for name, command in COMMANDS.items()}
@@ -106,14 +114,7 @@ class Project:
 
     def dama(self, *arguments, check=True):
         """Run a command to its end."""
-        return subprocess.run(
-            [DAMA, *arguments],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=check,
-        )
+        return self._command(*arguments, check=check)
 
     def worker(self, *prefix, slots=32):
         """Start one; behind a command, if any is named."""

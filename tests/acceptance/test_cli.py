@@ -57,26 +57,6 @@ def project(tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def dama(project, database_url):
-    """The command, in the project, on the test's database."""
-    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
-
-    def run(*arguments, **changes):
-        return subprocess.run(
-            [DAMA, *arguments],
-            cwd=project,
-            env=environ | changes,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    run.environ = environ
-    run.project = project
-    return run
-
-
 def test_a_run_ends_with_its_result_and_what_to_try_next(dama):
     """Exit code 0."""
     done = dama("run", "small.add", "--a", "3")
@@ -328,7 +308,7 @@ def test_a_run_goes_on_when_the_database_was_restarted(project, tmp_path):
                     break
             deadline = time.monotonic() + 20
             while server.status().running and time.monotonic() < deadline:
-                pass
+                time.sleep(0.02)
             server.start()
             outcome, _ = process.communicate(timeout=50)
 
@@ -356,7 +336,7 @@ def test_all_events_are_listed_and_followed_with_their_positions(dama):
     assert len(some) == sum(event["type"].startswith("small.add:") for event in events)
     with subprocess.Popen(
         [DAMA, "events", "--all", "-f", "--from", str(len(events)), "--json"],
-        cwd=dama.project,
+        cwd=dama.folder,
         env=dama.environ,
         stdout=subprocess.PIPE,
     ) as follower:

@@ -54,25 +54,17 @@ async def order(task: Task, id: int) -> object:
 
 
 @pytest.fixture
-def dama(tmp_path, database_url):
+def project(tmp_path):
+    """A folder with a service."""
     (tmp_path / "stock.py").write_text(SERVICE)
     (tmp_path / "dama.toml").write_text('services = ["stock"]\n')
-    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
-
-    def run(*arguments, **more):
-        return subprocess.run(
-            [DAMA, *arguments],
-            cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, **more,
-        )  # fmt: skip
-
-    run.folder, run.environ = tmp_path, environ
-    return run
+    return tmp_path
 
 
 def test_an_action_is_called_with_values_or_json(dama):
     done = dama("call", "v2.stock.item", "id=7", "unit=kg", "--meta", '{"user": "ada"}')
     assert json.loads(done.stdout) == {"id": 7, "unit": "kg", "user": "ada"}
-    done = dama("call", "v2.stock.item", "--params", "-", input='{"id": 8}')
+    done = dama("call", "v2.stock.item", "--params", "-", text='{"id": 8}')
     assert json.loads(done.stdout)["id"] == 8
     assert dama("call", "v2.stock.lines", "count=3").stdout == "0\n1\n2\n"
 
@@ -133,7 +125,7 @@ def test_a_listing_waits_for_no_service(needy):
         assert "v2.stock" in listed.stdout
         assert "needy is not started: it waits for the service absent" in listed.stderr
     assert "needy" in needy("services").stdout
-    prompt = needy("repl", input="v2.stock.item id=1\nneedy.ask\nexit\n")
+    prompt = needy("repl", text="v2.stock.item id=1\nneedy.ask\nexit\n")
     assert '"id": 1' in prompt.stdout
     assert "waits for the service absent" in prompt.stderr
 
@@ -170,7 +162,7 @@ def test_a_task_that_is_run_here_calls_actions(dama):
 
 def test_the_prompt_takes_lines_from_a_pipe_and_survives_mistakes(dama):
     lines = 'v2.stock.item id=1\nno.thing\ncall\n"open\nactions stock\nnodes\nhelp\nexit\nnever\n'
-    done = dama("repl", input=lines)
+    done = dama("repl", text=lines)
     assert done.returncode == 0
     assert '"id": 1' in done.stdout
     assert "v2.stock.item id unit?" in done.stdout

@@ -1,9 +1,6 @@
 """Commands on contexts that hold what older writers stored: they end well, and say something."""
 
 import json
-import os
-import subprocess
-import sys
 
 import psycopg
 import pytest
@@ -27,23 +24,11 @@ async def load(task: Task) -> int:
 
 
 @pytest.fixture
-def dama(tmp_path, database_url):
-    """The command, in a project, on the test's database."""
+def project(tmp_path):
+    """A folder with a task."""
     (tmp_path / "tasks.py").write_text(TASKS)
     (tmp_path / "dama.toml").write_text('services = ["tasks"]\n')
-
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, "-m", "dama.cli", *map(str, arguments)],
-            cwd=tmp_path,
-            env=os.environ | {"DAMA_DATABASE_URL": database_url},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    return run
+    return tmp_path
 
 
 def well(done):

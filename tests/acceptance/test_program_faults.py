@@ -31,9 +31,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
+def project(tmp_path, database_url, forked):
     """Programs and workers; none is left behind."""
-    project = Project(tmp_path, database_url)
+    project = Project(tmp_path, database_url, forked)
     yield project
     project.close()
 

@@ -13,8 +13,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
-    project = Project(tmp_path, database_url)
+def project(tmp_path, database_url, forked):
+    project = Project(tmp_path, database_url, forked)
     yield project
     project.close()
 

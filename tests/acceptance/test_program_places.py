@@ -52,8 +52,8 @@ int clock_gettime(clockid_t clock, struct timespec *now) {
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
-    project = Project(tmp_path, database_url)
+def project(tmp_path, database_url, forked):
+    project = Project(tmp_path, database_url, forked)
     yield project
     for worker in project.workers:
         worker.send_signal(signal.SIGCONT)

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
+def project(tmp_path, database_url, forked):
     """Programs and workers; none is left behind."""
-    project = Project(tmp_path, database_url)
+    project = Project(tmp_path, database_url, forked)
     yield project
     project.close()
 
@@ -194,12 +194,14 @@ def test_a_context_without_a_program_has_no_logs(project):
 
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
-def test_events_arrive_once_and_in_order_when_the_database_was_away(tmp_path, ends_meanwhile):
+def test_events_arrive_once_and_in_order_when_the_database_was_away(
+    tmp_path, forked, ends_meanwhile
+):
     """The files are the spool: the program notices nothing."""
     server = EmbeddedPostgres(tmp_path / "pg", fsync=False)
     server.start()
     asyncio.run(schema.migrate(server.url))
-    project = Project(tmp_path, server.url)
+    project = Project(tmp_path, server.url, forked)
     try:
         context = project.enqueue("bash")
         project.worker()

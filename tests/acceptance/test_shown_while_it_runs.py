@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.acceptance.command import Command
+
 SERVICE = '''
 from dama import Service, Task
 
@@ -62,19 +64,7 @@ def environ(forked, database_url):
 @pytest.fixture
 def dama(project, environ):
     """The command, in the project, on the test's database."""
-
-    def run(*arguments, text="", **changes):
-        return subprocess.run(
-            ["dama", *arguments],
-            cwd=project,
-            env=environ | changes,
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    return Command(project, environ)
 
 
 @pytest.mark.parametrize("begin", [["small.waiting"], ["--", "./waiting.sh"]])
