@@ -136,8 +136,9 @@ class Model:
         if worker not in self.workers:
             return False
         lapsed, self.workers[worker] = self.workers[worker], False
-        if lapsed:
-            return True  # it may have been an outage: everybody has a second to come back
+        if lapsed:  # it may have been an outage: everybody has a lease to come back
+            self.workers = dict.fromkeys(self.workers, False)
+            return True
         for dead in [each for each, is_dead in self.workers.items() if is_dead]:
             self.release(dead)
         self.uphold()
@@ -150,6 +151,7 @@ class Model:
                 context.run.state, context.run.due = "queued", None
         for context in self.runs(expires=PAST, attempt=0):
             if context.run.state in {"queued", "delayed"} and context.context_id not in locked:
+                context.run.epoch = max(context.run.epoch, 1)  # it counts as begun
                 self.append(context, "ERROR")
         for context in self.runs(state="running"):
             if context.run.holder not in self.workers and context.context_id not in locked:

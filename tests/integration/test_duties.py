@@ -9,13 +9,23 @@ import psycopg
 import pytest
 
 from dama import Service, Task, duty
+from dama import app as app_module
 from dama.app import App
+from dama.broker.wire.discovery import Discovery
+from dama.config.config import EmbeddedDatabase, load_config
 from dama.definitions.registry import Registry
 from dama.duty import DutyError
+from dama.embedded import EmbeddedPostgres
 from dama.gateway import server as gateway_server
+from dama.programs.programs import Programs
 from dama.shipped.node import node_of
 from dama.store import Start
+from dama.store.hints import Hints
 from dama.upkeep import cleaning
+from dama.worker import worker as worker_module
+from dama.worker.claiming import Claiming
+from dama.worker.lease import LeaseKeeper
+from dama.worker.scheduler import Scheduler
 from dama.worker.worker import Worker
 from tests.integration.served import served
 
@@ -124,6 +134,67 @@ async def test_cleaning_that_fails_is_seen_until_it_is_done(store, monkeypatch):
         await trouble(store, "")
 
 
+def dies_thrice(monkeypatch, owner, name, errors):
+    """Let what a duty does die before it begins; returns how often it was begun."""
+    begun: list[None] = []
+    real = getattr(owner, name)
+
+    async def dies(*arguments, **named):
+        begun.append(None)
+        if errors:
+            raise errors.pop(0)
+        await real(*arguments, **named)
+
+    monkeypatch.setattr(owner, name, dies)
+    return begun
+
+
+DUTIES = {
+    "claiming runs": (Claiming, "always"),
+    "hearing of changes": (Hints, "listen"),
+    "firing schedules": (Scheduler, "fire_always"),
+    "ending programs that nobody wants": (Programs, "end_always"),
+    "cleaning": (worker_module, "clean_always"),
+    "renewing the lease": (LeaseKeeper, "_fail_with_it"),
+}
+
+
+@pytest.mark.parametrize("name", DUTIES)
+async def test_each_duty_of_a_worker_that_dies_is_seen_and_begins_again(store, monkeypatch, name):
+    """Whatever it dies of; the worker goes on with the others meanwhile."""
+    monkeypatch.setattr(duty, "FIRST_PAUSE", 0.2)
+    errors = [ZeroDivisionError("it broke"), asyncio.CancelledError(), SystemExit(3)]
+    begun = dies_thrice(monkeypatch, *DUTIES[name], errors)
+    async with Worker(store, Registry([some])).working() as worker:
+        assert {each.name for each in worker._duties} == set(DUTIES)
+        told = await trouble(store, name)
+        assert told.startswith(f"{name}: ")
+        await until(lambda: len(begun) == 4)
+        (context,) = await store.start([Start(small.name, {})])
+        async with asyncio.timeout(30):
+            while (await store.context(context)).status != "DONE":  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.02)
+
+
+async def test_what_keeps_a_database_reachable_begins_again(monkeypatch, tmp_path):
+    """Without it a database whose socket was removed is out of reach for whoever comes later."""
+    monkeypatch.setattr(app_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(duty, "FIRST_PAUSE", 0.2)
+    looked: list[None] = []
+
+    def look(_self):
+        looked.append(None)
+        if len(looked) == 1:
+            raise ZeroDivisionError("it broke")
+
+    monkeypatch.setattr(EmbeddedPostgres, "keep_reachable", look)
+    config = load_config(home=tmp_path)
+    assert isinstance(config.database, EmbeddedDatabase)
+    async with duty.on_duty(*app_module._duties(config)):
+        await until(lambda: any("keeping the database" in each for each in duty.troubles()))
+        await until(lambda: len(looked) > 2)
+
+
 async def test_an_http_server_that_ended_begins_again_and_loses_no_request(
     store, tmp_path, monkeypatch, impatient
 ):
@@ -191,6 +262,16 @@ async def test_a_heartbeat_that_died_beats_again(store, monkeypatch, impatient):
         beats = bus.beats
         await until(lambda: bus.beats > beats)
     assert duty.troubles() == []
+
+
+async def test_silent_nodes_are_missed_again_when_the_watch_died(store, monkeypatch):
+    """Calls would be sent to nodes that are long gone."""
+    monkeypatch.setattr(duty, "FIRST_PAUSE", 0.2)
+    begun = dies_thrice(monkeypatch, Discovery, "_watch", [ZeroDivisionError("it broke")])
+    async with node(monkeypatch, store, Bus()) as source:
+        await source.broker()
+        await until(lambda: any("missing nodes" in each for each in duty.troubles()))
+        await until(lambda: len(begun) == 2)
 
 
 async def test_a_node_without_a_heartbeat_ends_its_process(store, monkeypatch, impatient):

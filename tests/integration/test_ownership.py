@@ -398,6 +398,25 @@ async def test_a_run_that_is_held_and_not_executed_is_handed_back(store, databas
             assert (await ended(store, context)).result == 42
 
 
+async def test_a_run_that_is_stopped_before_its_first_step_is_not_held_forever(store):
+    """As when it is taken away in the moment in which it is claimed: its task never begins."""
+    context = await started(store, small)
+    working = worker(store)
+    begin, begun = working._begin, []
+
+    def begin_and_stop(claim):
+        begin(claim)
+        if not begun:
+            working._drop([claim.context_id])
+        begun.append(claim.epoch)
+
+    working._claiming._begin = begin_and_stop
+    async with working.working():
+        assert (await ended(store, context)).result == 42
+        assert len(begun) == 2
+        await working.idle()
+
+
 async def test_a_late_event_does_not_reopen_a_run_that_failed(store, database_url):
     """It would be open with nobody to end it; who resumes it first loses nothing."""
     context = await started(store, in_loop, how="starves")

@@ -200,6 +200,33 @@ async def test_a_worker_whose_own_lease_lapsed_judges_nobody(store, register, cl
     assert (renew(store, one, held=[context], lease=LEASE)).gone == []
 
 
+async def test_who_is_slow_to_come_back_after_an_outage_is_not_presumed_dead(
+    store, register, claim
+):
+    """The first is back for a while, and judges others again; the second still connects."""
+    first, slow = await register(lease=LAPSED), await register(lease=LAPSED)
+    (context,) = await store.start([Start("a.b", {})])
+    await claim(slow)
+
+    for _ in range(3):
+        renew(store, first, held=[], lease=LEASE)
+
+    assert await run_of(store, context) == ("running", True)
+    assert (renew(store, slow, held=[context], lease=LEASE)).gone == []
+
+
+async def test_who_was_dead_before_the_outage_still_is(store, register, claim):
+    """It had no lease any more when the others renewed theirs for the last time."""
+    dead, alive = await register(lease=-10 * LEASE), await register(lease=LAPSED)
+    (context,) = await store.start([Start("a.b", {})])
+    await claim(dead)
+
+    for _ in range(2):
+        renew(store, alive, held=[], lease=LEASE)
+
+    assert await run_of(store, context) == ("queued", False)
+
+
 async def test_workers_that_are_released_lose_their_runs(store, register, claim):
     """Who finds dead workers of its own host need not wait for their leases."""
     worker = await register()

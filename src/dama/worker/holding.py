@@ -67,6 +67,8 @@ class Holding:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         self._running[claim.context_id] = Held(performance, task)
+        # One that is stopped before its first step never comes to let go by itself.
+        task.add_done_callback(lambda _: self.let_go(claim.context_id, performance))
 
     def let_go(self, context_id: int, performance: Performance) -> None:
         """A run is executed no longer."""
