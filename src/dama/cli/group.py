@@ -100,6 +100,11 @@ def json_option(text: str = "Print one JSON document.") -> Callable[[F], F]:
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+def reason_option() -> Callable[[F], F]:
+    """`--reason`: why somebody acts."""
+    return click.option("--reason", metavar="TEXT", help="Why; it is kept with your name.")
+
+
 def shared_options() -> list[click.Option]:
     """The options that fit everywhere; they are kept in the session."""
     return [

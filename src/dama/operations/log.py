@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama.operations.acts import act
 from dama.store.rows import ParkedRow
 
 if TYPE_CHECKING:
@@ -54,11 +55,20 @@ async def status(app: App) -> LogStatus:
     return LogStatus(last, subscriptions, await log.parked())
 
 
-async def resume(app: App, subscription: str, context_id: int, *, skip: bool = False) -> Resumed:
+async def resume(
+    app: App,
+    subscription: str,
+    context_id: int,
+    *,
+    skip: bool = False,
+    by: Mapping[str, Any] | None = None,
+) -> Resumed:
     """Let a parked context continue, from the event that failed or after it.
 
     Raises:
         NotParkedError: The subscription has not parked the context.
     """
-    position = await app.store.log.resume(subscription, context_id, skip=skip)
+    parked = {"subscription": subscription, "context_id": context_id, "skip": skip}
+    done = act("subscription/resumed", parked, by)
+    position = await app.store.log.resume(subscription, context_id, skip=skip, act=done)
     return Resumed(subscription, context_id, position)

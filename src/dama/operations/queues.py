@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.reserved import name_of
+from dama.operations.acts import act
 from dama.operations.who import person
 from dama.store.errors import InvalidValueError
 
@@ -27,17 +28,30 @@ async def workers(app: App) -> list[WorkerRow]:
 
 async def pause(app: App, queue: str, by: Mapping[str, Any] | None = None) -> None:
     """Start nothing of a queue until it is resumed; what runs continues."""
-    await app.store.queue.set_queue(queue, paused=True, by=name_of(by or person()))
+    by = by or person()
+    reason = f": {by['reason']}" if by.get("reason") else ""
+    await app.store.queue.set_queue(
+        queue,
+        paused=True,
+        by=f"{name_of(by)}{reason}",
+        act=act("queue/paused", {"queue": queue}, by),
+    )
 
 
-async def resume(app: App, queue: str) -> None:
+async def resume(app: App, queue: str, by: Mapping[str, Any] | None = None) -> None:
     """Let a paused queue continue."""
-    await app.store.queue.set_queue(queue, paused=False)
+    done = act("queue/resumed", {"queue": queue}, by)
+    await app.store.queue.set_queue(queue, paused=False, act=done)
     await app.store.hints.send()
 
 
 async def limit(
-    app: App, queue: str, *, concurrency: int | None = None, rate: float | None = None
+    app: App,
+    queue: str,
+    *,
+    concurrency: int | None = None,
+    rate: float | None = None,
+    by: Mapping[str, Any] | None = None,
 ) -> None:
     """Limit how much of a queue runs, on all workers together.
 
@@ -45,11 +59,14 @@ async def limit(
         queue: Its name.
         concurrency: Runs at once; 0 for no limit, None to leave it as it is.
         rate: Starts a second; 0 for no limit, None to leave it as it is.
+        by: Who does it, and why; by default the user of this process.
 
     Raises:
         InvalidValueError: Neither is given, or one is not a number to count with.
     """
     if concurrency is None and rate is None:
         raise InvalidValueError("Nothing to change.", "Give a concurrency, a rate or both.")
-    await app.store.queue.set_queue(queue, concurrency=concurrency, rate=rate)
+    limits = {"queue": queue, "concurrency": concurrency, "rate": rate}
+    done = act("queue/limited", limits, by)
+    await app.store.queue.set_queue(queue, concurrency=concurrency, rate=rate, act=done)
     await app.store.hints.send()

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dama.domain.schedule import firings_between, zone_of
+from dama.operations.acts import act
+from dama.operations.who import person
 from dama.store.schedules import ScheduleRow
 from dama.worker.scheduler import start_at
 
 if TYPE_CHECKING:
     from dama.app import App
     from dama.domain.schedule import Schedule
+    from dama.store.rows import Start
 
 SHOWN_FIRINGS = 5
 START_BATCH = 1000
 
 
-async def add(app: App, schedule: Schedule) -> datetime:
+async def add(app: App, schedule: Schedule, by: Mapping[str, Any] | None = None) -> datetime:
     """Start a task by a schedule from now on; returns the first firing.
 
     Raises:
@@ -31,7 +34,9 @@ async def add(app: App, schedule: Schedule) -> datetime:
     """
     first = next(schedule.firings(await app.store.now()))
     start_at(schedule, first, app.registry)  # raises here what would pause it later
-    await app.store.schedules.add(schedule, first)
+    facts = {"task": schedule.task, "cron": schedule.cron, "zone": schedule.zone}
+    done = act("schedule/added", {"schedule": schedule.name, **facts}, by)
+    await app.store.schedules.add(schedule, first, act=done)
     return first
 
 
@@ -62,25 +67,26 @@ async def read(app: App, name: str) -> ScheduleReport:
     return ScheduleReport(**vars(row), firings=(row.next_at, *following))
 
 
-async def pause(app: App, name: str) -> None:
+async def pause(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:
     """Let a schedule fire no more; what runs continues.
 
     Raises:
         UnknownScheduleError: There is none of this name.
     """
-    await app.store.schedules.set(name, paused=True)
+    done = act("schedule/paused", {"schedule": name}, by)
+    await app.store.schedules.set(name, paused=True, act=done)
 
 
-async def remove(app: App, name: str) -> None:
+async def remove(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:
     """Remove a schedule; what it started is kept.
 
     Raises:
         UnknownScheduleError: There is none of this name.
     """
-    await app.store.schedules.remove(name)
+    await app.store.schedules.remove(name, act=act("schedule/removed", {"schedule": name}, by))
 
 
-async def resume(app: App, name: str) -> datetime:
+async def resume(app: App, name: str, by: Mapping[str, Any] | None = None) -> datetime:
     """Let a paused schedule continue from now; what passed meanwhile is not made up for.
 
     Raises:
@@ -88,7 +94,8 @@ async def resume(app: App, name: str) -> datetime:
     """
     row = await app.store.schedules.get(name)
     following = next(row.schedule.firings(await app.store.now()))
-    await app.store.schedules.set(name, paused=False, next_at=following)
+    done = act("schedule/resumed", {"schedule": name}, by)
+    await app.store.schedules.set(name, paused=False, next_at=following, act=done)
     return following
 
 
@@ -106,7 +113,13 @@ class Backfill:
 
 
 async def backfill(
-    app: App, name: str, begin: datetime, end: datetime, *, dry_run: bool = False
+    app: App,
+    name: str,
+    begin: datetime,
+    end: datetime,
+    *,
+    dry_run: bool = False,
+    by: Mapping[str, Any] | None = None,
 ) -> Backfill:
     """Start the firings of a range that have no context yet.
 
@@ -116,6 +129,7 @@ async def backfill(
         begin: The first moment; by the zone of the schedule when it says none.
         end: The first moment that is not meant.
         dry_run: Only say which firings there are.
+        by: Who does it, and why; by default the user of this process.
 
     Raises:
         UnknownScheduleError: There is none of this name.
@@ -128,8 +142,16 @@ async def backfill(
     if dry_run:
         return Backfill(firings)
     each = replace(schedule, overlap="queue") if schedule.overlap == "skip" else schedule
-    starts = [replace(start_at(each, firing, app.registry), delay=None) for firing in firings]
+    by = by or person()
+    starts = [_made_up(start_at(each, firing, app.registry), by) for firing in firings]
     contexts: list[int] = []
     for place in range(0, len(starts), START_BATCH):
         contexts += await app.store.start(starts[place : place + START_BATCH])
+    span = {"begin": begin.isoformat(), "end": end.isoformat(), "firings": len(firings)}
+    await app.store.acts.keep(act("schedule/backfilled", {"schedule": name, **span}, by))
     return Backfill(firings, contexts)
+
+
+def _made_up(start: Start, by: Mapping[str, Any]) -> Start:
+    """The start of a firing that somebody makes up for, and not a scheduler."""
+    return replace(start, delay=None, meta={**by, **(start.meta or {})})

@@ -24,31 +24,27 @@ async def pause(visit: Visit) -> Response:
     """Start nothing of a queue until it is resumed."""
     visit.demand("operator", "queues")
     await queues.pause(visit.app, visit.parts["queue"], visit.by())
-    visit.note(f"queue {visit.parts['queue']} was paused")
     return see("/queues")
 
 
 async def resume(visit: Visit) -> Response:
     """Let a paused queue continue."""
     visit.demand("operator", "queues")
-    visit.by()
-    await queues.resume(visit.app, visit.parts["queue"])
-    visit.note(f"queue {visit.parts['queue']} was resumed")
+    await queues.resume(visit.app, visit.parts["queue"], visit.by())
     return see("/queues")
 
 
 async def limit(visit: Visit) -> Response:
     """Limit how much of a queue runs at once, and starts a second."""
     visit.demand("operator", "queues")
-    visit.by()
     concurrency = _number(visit, "concurrency")
     await queues.limit(
         visit.app,
         visit.parts["queue"],
         concurrency=None if concurrency is None else int(concurrency),
         rate=_number(visit, "rate"),
+        by=visit.by(),
     )
-    visit.note(f"queue {visit.parts['queue']} was limited")
     return see("/queues")
 
 

@@ -45,18 +45,14 @@ async def show(visit: Visit, *, backfill: schedules.Backfill | None = None) -> R
 async def pause(visit: Visit) -> Response:
     """Let it fire no more."""
     visit.demand("operator", "schedules")
-    visit.by()
-    await schedules.pause(visit.app, visit.parts["name"])
-    visit.note(f"schedule {visit.parts['name']} was paused")
+    await schedules.pause(visit.app, visit.parts["name"], visit.by())
     return see(visit.request.scope["path"].rpartition("/")[0])
 
 
 async def resume(visit: Visit) -> Response:
     """Let it continue from now."""
     visit.demand("operator", "schedules")
-    visit.by()
-    await schedules.resume(visit.app, visit.parts["name"])
-    visit.note(f"schedule {visit.parts['name']} was resumed")
+    await schedules.resume(visit.app, visit.parts["name"], visit.by())
     return see(visit.request.scope["path"].rpartition("/")[0])
 
 
@@ -66,14 +62,11 @@ async def backfill(visit: Visit) -> Response:
     name = visit.parts["name"]
     row = await schedules.read(visit.app, name)
     begin, end = (_day(visit, field, row.schedule.zone) for field in ("begin", "end"))
-    is_confirmed = "confirmed" in visit.form
-    if is_confirmed:
-        visit.by()
+    is_look = "confirmed" not in visit.form
+    by = None if is_look else visit.by()
     found = await schedules.backfill(
-        visit.app, name, begin, end + timedelta(days=1), dry_run=not is_confirmed
+        visit.app, name, begin, end + timedelta(days=1), dry_run=is_look, by=by
     )
-    if is_confirmed:
-        visit.note(f"schedule {name} was backfilled")
     return await show(visit, backfill=found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.exact import to_builtins
-from dama.operations import health, queues
+from dama.operations import acts, health, queues
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -49,6 +49,7 @@ async def log(visit: Visit) -> Response:
         newer=min(end + EVENTS, last) if end < last else None,
         subscriptions=await source.subscriptions(),
         parked=await source.parked(),
+        acts=await acts.latest(visit.app),
     )
 
 

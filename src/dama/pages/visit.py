@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,12 +22,10 @@ from dama.operations.who import because
 from dama.pages.look import Look
 from dama.pages.rendering import Templates
 from dama.store.tokens import Identity
-from dama.visible import on_one_line
 
 if TYPE_CHECKING:
     from dama.store.rows import ContextRow
 
-_log = logging.getLogger("dama.pages")
 FORM_FIELD = "form_token"
 LONGEST_ID = 2**63
 POLICY = (
@@ -102,15 +99,6 @@ class Visit:
                 "BAD_REQUEST", "The reason is missing.", "Say why: it is kept with your name."
             )
         return because({"user": self.identity.name}, reason[:1000])
-
-    def note(self, act: str) -> None:
-        """Keep an act that is no event of a context in the log of this process.
-
-        Raises:
-            RequestError: No reason is given.
-        """
-        by = self.by()
-        _log.info("%s: by %s, %s", act, on_one_line(by["user"]), on_one_line(by["reason"]))
 
     def demand(self, scope: str, service: str) -> None:
         """Refuse what the token does not allow.

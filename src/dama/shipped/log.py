@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from dama.definitions.service import Service
-from dama.operations import log
-from dama.shipped.documents import Id, document, permit_context
+from dama.operations import acts, log
+from dama.operations.who import because
+from dama.shipped.documents import Id, document, permit_context, starter
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -22,16 +25,41 @@ def log_service(app: App) -> Service:
         """Show the last position, how far each subscription is behind, and what is parked."""
         return document(await log.status(app))
 
+    @service.action(scope="viewer", rest="GET /acts")
+    async def latest_acts(call: Call, limit: Annotated[int, Field(ge=1, le=1000)] = 20) -> Any:
+        """Read what people did to queues, schedules, tokens and subscriptions, and why.
+
+        Args:
+            limit: How many of this year at most, the newest first.
+        """
+        return document(await acts.latest(app, limit))
+
     @service.action(scope="operator", rest="POST /:subscription/resume")
-    async def resume(call: Call, subscription: str, context_id: Id, *, skip: bool = False) -> Any:
+    async def resume(
+        call: Call,
+        subscription: str,
+        context_id: Id,
+        *,
+        skip: bool = False,
+        reason: str | None = None,
+    ) -> Any:
         """Let a parked context continue: its events are handled in order, from the one that failed.
 
         Args:
             subscription: The name of the subscription.
             context_id: The context.
             skip: Leave out the event that could not be handled.
+            reason: Why; it is kept with the name of the caller.
         """
         await permit_context(app, call, context_id)
-        return document(await log.resume(app, subscription, context_id, skip=skip))
+        return document(
+            await log.resume(
+                app,
+                subscription,
+                context_id,
+                skip=skip,
+                by=because(starter(call), reason),
+            )
+        )
 
     return service

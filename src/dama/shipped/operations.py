@@ -9,6 +9,7 @@ from dama.definitions.service import Service
 from dama.domain.schedule import CatchUp, Overlap, Schedule
 from dama.operations import queues
 from dama.operations import schedules as verbs
+from dama.operations.who import because
 from dama.shipped.documents import document, starter
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def schedules_service(app: App) -> Service:
         catch_up: CatchUp = "one",
         overlap: Overlap = "skip",
         jitter: float = 0.0,
+        reason: str | None = None,
     ) -> Any:
         """Start a task by a schedule from now on; returns the first firing.
 
@@ -54,19 +56,20 @@ def schedules_service(app: App) -> Service:
             catch_up: What becomes of missed firings: none, one or all of them.
             overlap: What becomes of a firing while an earlier run is open: allow, skip or queue.
             jitter: Seconds over which firings are spread.
+            reason: Why; it is kept with the name of the caller.
         """
         schedule = Schedule(name, task, cron, zone, params or {}, catch_up, overlap, jitter)
-        return {"next_at": document(await verbs.add(app, schedule))}
+        return {"next_at": document(await verbs.add(app, schedule, because(starter(call), reason)))}
 
     @service.action(scope="operator", rest="POST /:name/pause")
-    async def pause(call: Call, name: str) -> None:
+    async def pause(call: Call, name: str, reason: str | None = None) -> None:
         """Start nothing by a schedule until it is resumed."""
-        await verbs.pause(app, name)
+        await verbs.pause(app, name, because(starter(call), reason))
 
     @service.action(scope="operator", rest="POST /:name/resume")
-    async def resume(call: Call, name: str) -> Any:
+    async def resume(call: Call, name: str, reason: str | None = None) -> Any:
         """Let a paused schedule continue from now; returns the next firing."""
-        return {"next_at": document(await verbs.resume(app, name))}
+        return {"next_at": document(await verbs.resume(app, name, because(starter(call), reason)))}
 
     @service.action(scope="operator", timeout=0, rest="POST /:name/backfill")
     async def backfill(
@@ -76,6 +79,7 @@ def schedules_service(app: App) -> Service:
         end: datetime,
         *,
         dry_run: bool = False,
+        reason: str | None = None,
     ) -> Any:
         """Start the firings of a range that have no run yet. It can be repeated.
 
@@ -84,13 +88,15 @@ def schedules_service(app: App) -> Service:
             begin: The first moment, by the zone of the schedule.
             end: The first moment that is not meant.
             dry_run: Only list the firings.
+            reason: Why; it is kept with the name of the caller.
         """
-        return document(await verbs.backfill(app, name, begin, end, dry_run=dry_run))
+        by = because(starter(call), reason)
+        return document(await verbs.backfill(app, name, begin, end, dry_run=dry_run, by=by))
 
     @service.action(scope="operator", rest="DELETE /:name")
-    async def remove(call: Call, name: str) -> None:
+    async def remove(call: Call, name: str, reason: str | None = None) -> None:
         """Remove a schedule."""
-        await verbs.remove(app, name)
+        await verbs.remove(app, name, because(starter(call), reason))
 
     return service
 
@@ -105,14 +111,14 @@ def queues_service(app: App) -> Service:
         return document(await queues.all_of(app))
 
     @service.action(scope="operator", rest="POST /:queue/pause")
-    async def pause(call: Call, queue: str) -> None:
+    async def pause(call: Call, queue: str, reason: str | None = None) -> None:
         """Start nothing of a queue until it is resumed."""
-        await queues.pause(app, queue, starter(call))
+        await queues.pause(app, queue, because(starter(call), reason))
 
     @service.action(scope="operator", rest="POST /:queue/resume")
-    async def resume(call: Call, queue: str) -> None:
+    async def resume(call: Call, queue: str, reason: str | None = None) -> None:
         """Let a paused queue continue."""
-        await queues.resume(app, queue)
+        await queues.resume(app, queue, because(starter(call), reason))
 
     @service.action(scope="operator", rest="POST /:queue/limit")
     async def limit(
@@ -120,6 +126,7 @@ def queues_service(app: App) -> Service:
         queue: str,
         concurrency: int | None = None,
         rate: float | None = None,
+        reason: str | None = None,
     ) -> None:
         """Limit how much of a queue runs, on all workers together.
 
@@ -127,8 +134,10 @@ def queues_service(app: App) -> Service:
             queue: Its name.
             concurrency: Runs at once; 0 for no limit.
             rate: Starts a second; 0 for no limit.
+            reason: Why; it is kept with the name of the caller.
         """
-        await queues.limit(app, queue, concurrency=concurrency, rate=rate)
+        by = because(starter(call), reason)
+        await queues.limit(app, queue, concurrency=concurrency, rate=rate, by=by)
 
     return service
 

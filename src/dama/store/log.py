@@ -13,6 +13,7 @@ from dama import clock
 from dama.beside import beside
 from dama.domain.exact import decode_stored
 from dama.shapes import is_dict
+from dama.store.acts import kept
 from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.log_page import page_of, query
@@ -22,7 +23,7 @@ from dama.store.subscription import Handler, Subscription
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from dama.domain.event import LoggedEvent
+    from dama.domain.event import Event, LoggedEvent
     from dama.store.database import Database
 
 ALL = LogFilter()
@@ -167,13 +168,16 @@ class Log:
             for name, context_id, position, text, parked_at, resumed_at in rows
         ]
 
-    async def resume(self, subscription: str, context_id: int, *, skip: bool = False) -> int:
+    async def resume(
+        self, subscription: str, context_id: int, *, skip: bool = False, act: Event | None = None
+    ) -> int:
         """Let a parked context continue; whoever runs the subscription handles its events in order.
 
         Args:
             subscription: Its name.
             context_id: The context.
             skip: Leave out the event that failed.
+            act: What is kept of it.
 
         Returns:
             The position of the event that failed.
@@ -181,7 +185,7 @@ class Log:
         Raises:
             NotParkedError: The subscription has not parked the context.
         """
-        params = {"name": subscription, "context_id": context_id, "skip": skip}
+        params = {"name": subscription, "context_id": context_id, "skip": skip, "act": kept(act)}
         rows = await self._database.rows("resume_parked", params)
         if not rows:
             raise NotParkedError(

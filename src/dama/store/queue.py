@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dama.domain.circle import WaitsFor, find_circle, find_circles
 from dama.domain.exact import decode_stored
+from dama.store.acts import kept
 from dama.store.errors import InvalidValueError
 from dama.store.queue_rows import Obstacle, QueueRow, WorkerIdentity, WorkerRow
 from dama.store.rows import Claim
@@ -20,6 +21,7 @@ from dama.store.rows import Claim
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dama.domain.event import Event
     from dama.domain.outcome import Waiting
     from dama.store.database import Database, Row
 
@@ -102,6 +104,7 @@ class RunQueue:
         concurrency: int | None = None,
         rate: float | None = None,
         by: str | None = None,
+        act: Event | None = None,
     ) -> None:
         """Pause, resume or limit a queue, for all workers.
 
@@ -111,13 +114,14 @@ class RunQueue:
             concurrency: At most so many runs at once; 0 for no limit.
             rate: At most so many starts a second; 0 for no limit.
             by: Who does it.
+            act: What is kept of it.
 
         Raises:
             InvalidValueError: A limit is not a number to count with.
         """
         _check_limits(concurrency, rate)
         limits = {"concurrency": concurrency, "rate": rate}
-        params = {"queue": queue, "paused": paused, **limits, "by": by}
+        params = {"queue": queue, "paused": paused, **limits, "by": by, "act": kept(act)}
         await self._database.rows("set_queue", params)
 
     async def workers(self) -> list[WorkerRow]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.exact import decode_stored
 from dama.domain.schedule import Schedule
+from dama.store.acts import kept
 from dama.store.errors import ScheduleExistsError, UnknownScheduleError
 from dama.store.items import as_json, start_item
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dama.domain.event import Event
     from dama.store.database import Database
     from dama.store.rows import Start
 
@@ -47,13 +49,14 @@ class Schedules:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, schedule: Schedule, next_at: datetime) -> None:
+    async def add(self, schedule: Schedule, next_at: datetime, *, act: Event | None = None) -> None:
         """Keep a new schedule.
 
         Raises:
             ScheduleExistsError: There is one of its name.
         """
         params = {**asdict(schedule), "params": as_json(schedule.params), "next_at": next_at}
+        params["act"] = kept(act)
         if not await self._database.rows("add_schedule", params, again=False):
             raise ScheduleExistsError(
                 f"There is a schedule {schedule.name!r} already.",
@@ -120,13 +123,14 @@ class Schedules:
         *,
         paused: bool,
         next_at: datetime | None = None,
+        act: Event | None = None,
     ) -> None:
         """Pause a schedule, or let it continue.
 
         Raises:
             UnknownScheduleError: There is none of this name.
         """
-        params = {"name": name, "paused": paused, "next_at": next_at}
+        params = {"name": name, "paused": paused, "next_at": next_at, "act": kept(act)}
         if not await self._database.rows("set_schedule", params):
             raise _unknown(name)
 
@@ -140,13 +144,15 @@ class Schedules:
         params |= {"params": as_json(schedule.params), "seen": row.next_at}
         await self._database.rows("fail_schedule", params)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, act: Event | None = None) -> None:
         """Forget a schedule; what it started is kept.
 
         Raises:
             UnknownScheduleError: There is none of this name.
         """
-        if not await self._database.rows("remove_schedule", {"name": name}, again=False):
+        if not await self._database.rows(
+            "remove_schedule", {"name": name, "act": kept(act)}, again=False
+        ):
             raise _unknown(name)
 
 

@@ -33,7 +33,7 @@ INDEXES = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY (\w+)[^;]*")
 CODE = "functions"
 CODE_FILES = (
     "replacing", "event_rules", "event_json", "locks", "runs", "append_events",
-    "start_contexts", "dispatch",
+    "start_contexts", "dispatch", "acts",
     "limits", "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log",
     "read_log", "list_contexts", "list_queues", "subscriptions", "schedules", "rebuild", "archive",
     "scrub",

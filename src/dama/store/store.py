@@ -19,6 +19,7 @@ from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
 from dama.shapes import as_object, is_object
+from dama.store.acts import Acts
 from dama.store.archive import Archive
 from dama.store.browser_sessions import BrowserSessions
 from dama.store.database import Database, Row
@@ -56,6 +57,7 @@ class Store:
         tokens: Who may call over HTTP.
         browser_sessions: Browsers that have shown a token.
         windows: Bounded reads of what may be long.
+        acts: What people did beside contexts.
     """
 
     def __init__(self, database: Database) -> None:
@@ -68,6 +70,7 @@ class Store:
         self.tokens = Tokens(database)
         self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
+        self.acts = Acts(database)
 
     @classmethod
     @asynccontextmanager

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from dama.store.acts import kept
 from dama.store.errors import TokenExistsError, UnknownTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dama.domain.event import Event
     from dama.store.database import Database
 
 PREFIX = "dama"
@@ -93,6 +95,7 @@ class Tokens:
         *,
         services: Sequence[str] | None = None,
         lifetime: float | None = None,
+        act: Event | None = None,
     ) -> str:
         """Make a token; returns its text, which nobody can read again.
 
@@ -108,6 +111,7 @@ class Tokens:
             "services": None if services is None else list(services),
             "created_by": created_by,
             "lifetime": lifetime,
+            "act": kept(act),
         }
         if not await self._database.rows("add_token", params, again=False):
             raise TokenExistsError(
@@ -128,7 +132,7 @@ class Tokens:
         token_id, secret = _parts_of(text) or ("", "")
         if not secret or token_id in {row.token_id for row in await self.all()}:
             token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-        await self._database.rows("revoke_token", {"name": name}, again=False)
+        await self._database.rows("revoke_token", {"name": name, "act": None}, again=False)
         params = {
             "token_id": token_id,
             "name": name,
@@ -137,6 +141,7 @@ class Tokens:
             "services": None,
             "created_by": created_by,
             "lifetime": None,
+            "act": None,
         }
         await self._database.rows("add_token", params, again=False)
         return f"{PREFIX}_{token_id}_{secret}"
@@ -202,13 +207,15 @@ class Tokens:
         """All tokens, the newest first, revoked ones too."""
         return [TokenRow(*row) for row in await self._database.rows("list_tokens")]
 
-    async def revoke(self, name: str) -> None:
+    async def revoke(self, name: str, *, act: Event | None = None) -> None:
         """Let a token be good no more.
 
         Raises:
             UnknownTokenError: No unrevoked one has this name.
         """
-        if not await self._database.rows("revoke_token", {"name": name}, again=False):
+        if not await self._database.rows(
+            "revoke_token", {"name": name, "act": kept(act)}, again=False
+        ):
             raise UnknownTokenError(
                 f"There is no token {name!r} that could be revoked.", "`dama token ls` lists all."
             )

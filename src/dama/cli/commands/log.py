@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples, json_option
+from dama.cli.group import examples, json_option, reason_option
 from dama.cli.output import print_fields, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line
+from dama.shapes import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dama.cli.session import Session
+    from dama.domain.event import StoredEvent
     from dama.operations.log import LogStatus, Resumed
     from dama.store.rows import ParkedRow
 
@@ -53,23 +55,61 @@ def status(session: Session, *, as_json: bool) -> None:
         _print_parked(found.parked)
 
 
+@log.command("acts", epilog=examples("dama log acts", "dama log acts --json"))
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@json_option()
+@click.pass_obj
+def list_acts(session: Session, *, limit: int, as_json: bool) -> None:
+    """List what people did to queues, schedules, tokens and subscriptions this year, and why."""
+    from dama.operations import acts
+
+    async def read() -> Sequence[StoredEvent]:
+        async with session.app() as app:
+            return await acts.latest(app, limit)
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json(found)
+    elif not found:
+        echo("Nobody has done anything this year.")
+    else:
+        print_table(["time", "act", "to", "by", "reason"], [_act_cells(each) for each in found])
+        echo(f"\nAll of them: dama events {found[0].context_id}")
+
+
+def _act_cells(act: StoredEvent) -> list[object]:
+    payload, meta = as_object(act.payload), as_object(act.meta)
+    facts = ", ".join(f"{name} {value}" for name, value in payload.items())
+    return [act.created_at, act.type, facts, meta.get("user"), meta.get("reason")]
+
+
 @log.command(
     epilog=examples("dama log resume mailer 42", "dama log resume mailer 42 --skip"),
 )
 @click.argument("subscription")
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--skip", is_flag=True, help="Leave out the event that could not be handled.")
+@reason_option()
 @json_option()
 @click.pass_obj
 def resume(
-    session: Session, subscription: str, context_id: int, *, skip: bool, as_json: bool
+    session: Session,
+    subscription: str,
+    context_id: int,
+    *,
+    skip: bool,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """Let a parked context continue: its events are handled in order, from the one that failed."""
     from dama.operations import log as operations
+    from dama.operations.who import person
 
     async def resume_it() -> Resumed:
         async with session.app() as app:
-            return await operations.resume(app, subscription, context_id, skip=skip)
+            return await operations.resume(
+                app, subscription, context_id, skip=skip, by=person(reason)
+            )
 
     done = asyncio.run(resume_it())
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples, json_option
+from dama.cli.group import examples, json_option, reason_option
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
@@ -57,28 +57,32 @@ def list_queues(session: Session, *, as_json: bool) -> None:
         )
 
 
-@queue.command(epilog=examples("dama queue pause etl"))
+@queue.command(epilog=examples("dama queue pause etl", "dama queue pause etl --reason maintenance"))
 @click.argument("name")
+@reason_option()
 @json_option()
 @click.pass_obj
-def pause(session: Session, name: str, *, as_json: bool) -> None:
+def pause(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
     """Start nothing of a queue any more; what runs continues."""
     from dama.operations import queues
+    from dama.operations.who import person
 
     said = f"The queue {name} is paused. Resume it with: dama queue resume {name}"
-    _do(session, lambda app: queues.pause(app, name), said, as_json=as_json)
+    _do(session, lambda app: queues.pause(app, name, person(reason)), said, as_json=as_json)
 
 
 @queue.command(epilog=examples("dama queue resume etl"))
 @click.argument("name")
+@reason_option()
 @json_option()
 @click.pass_obj
-def resume(session: Session, name: str, *, as_json: bool) -> None:
+def resume(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
     """Let a paused queue continue."""
     from dama.operations import queues
+    from dama.operations.who import person
 
     said = f"The queue {name} continues."
-    _do(session, lambda app: queues.resume(app, name), said, as_json=as_json)
+    _do(session, lambda app: queues.resume(app, name, person(reason)), said, as_json=as_json)
 
 
 @queue.command(epilog=examples("dama queue why 42", "dama queue why 42 --json"))
@@ -115,6 +119,7 @@ def print_reasons(found: Sequence[Reason]) -> None:
 @click.argument("name")
 @click.option("--concurrency", type=click.IntRange(0), help="Runs at once; 0 for no limit.")
 @click.option("--rate", type=click.FloatRange(0), help="Starts a second; 0 for no limit.")
+@reason_option()
 @json_option()
 @click.pass_obj
 def limit(
@@ -123,15 +128,17 @@ def limit(
     *,
     concurrency: int | None,
     rate: float | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Limit how much of a queue runs, on all workers together."""
     from dama.operations import queues
+    from dama.operations.who import person
 
     said = f"The queue {name} is limited."
     _do(
         session,
-        lambda app: queues.limit(app, name, concurrency=concurrency, rate=rate),
+        lambda app: queues.limit(app, name, concurrency=concurrency, rate=rate, by=person(reason)),
         said,
         as_json=as_json,
     )

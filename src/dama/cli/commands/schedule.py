@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from dama.cli.group import examples, json_option
+from dama.cli.group import examples, json_option, reason_option
 from dama.cli.json_input import METAVAR, read_object
 from dama.cli.output import print_fields, print_json, print_next, print_table
 from dama.cli.terminal import echo, echo_line
@@ -84,6 +84,7 @@ def schedule() -> None:
     default=0.0,
     help="Spread the firings over so many seconds.",
 )
+@reason_option()
 @json_option()
 @click.pass_obj
 def add(
@@ -98,12 +99,14 @@ def add(
     catch_up: str,
     overlap: str,
     jitter: float,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Start a task by a schedule from now on."""
     from dama.definitions.errors import InvalidParamsError
     from dama.domain.schedule import Schedule
     from dama.operations import schedules
+    from dama.operations.who import person
 
     given = {} if document is None else read_object(document, "--params")
     new = Schedule(
@@ -119,7 +122,7 @@ def add(
 
     async def keep() -> datetime:
         async with session.app(with_services=True) as app:
-            return await schedules.add(app, new)
+            return await schedules.add(app, new, person(reason))
 
     try:
         first = asyncio.run(keep())
@@ -203,15 +206,17 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 
 @schedule.command(epilog=examples("dama schedule pause nightly"))
 @click.argument("name")
+@reason_option()
 @json_option()
 @click.pass_obj
-def pause(session: Session, name: str, *, as_json: bool) -> None:
+def pause(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
     """Let a schedule fire no more; what runs continues."""
     from dama.operations import schedules
+    from dama.operations.who import person
 
     async def change() -> None:
         async with session.app() as app:
-            await schedules.pause(app, name)
+            await schedules.pause(app, name, person(reason))
 
     asyncio.run(change())
     if as_json:
@@ -222,15 +227,17 @@ def pause(session: Session, name: str, *, as_json: bool) -> None:
 
 @schedule.command(epilog=examples("dama schedule resume nightly"))
 @click.argument("name")
+@reason_option()
 @json_option()
 @click.pass_obj
-def resume(session: Session, name: str, *, as_json: bool) -> None:
+def resume(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
     """Let a paused schedule continue. What passed meanwhile is left to `backfill`."""
     from dama.operations import schedules
+    from dama.operations.who import person
 
     async def change() -> tuple[datetime, str]:
         async with session.app() as app:
-            following = await schedules.resume(app, name)
+            following = await schedules.resume(app, name, person(reason))
             return following, (await app.store.schedules.get(name)).schedule.zone
 
     following, zone = asyncio.run(change())
@@ -242,15 +249,17 @@ def resume(session: Session, name: str, *, as_json: bool) -> None:
 
 @schedule.command("rm", epilog=examples("dama schedule rm nightly"))
 @click.argument("name")
+@reason_option()
 @json_option()
 @click.pass_obj
-def remove(session: Session, name: str, *, as_json: bool) -> None:
+def remove(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
     """Remove a schedule; what it started is kept."""
     from dama.operations import schedules
+    from dama.operations.who import person
 
     async def change() -> None:
         async with session.app() as app:
-            await schedules.remove(app, name)
+            await schedules.remove(app, name, person(reason))
 
     asyncio.run(change())
     if as_json:
@@ -266,20 +275,31 @@ def remove(session: Session, name: str, *, as_json: bool) -> None:
 @click.option("--from", "begin", type=DATES, required=True, help="The first moment, by its zone.")
 @click.option("--to", "end", type=DATES, required=True, help="The first moment that is not meant.")
 @click.option("--dry-run", is_flag=True, help="Only list the firings.")
+@reason_option()
 @json_option()
 @click.pass_obj
 def backfill(
-    session: Session, name: str, *, begin: datetime, end: datetime, dry_run: bool, as_json: bool
+    session: Session,
+    name: str,
+    *,
+    begin: datetime,
+    end: datetime,
+    dry_run: bool,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """Start the firings of a range that have no run yet. It can be repeated.
 
     One that overlaps is queued where the schedule would skip it.
     """
     from dama.operations import schedules
+    from dama.operations.who import person
 
     async def change() -> Backfill:
         async with session.app(with_services=True) as app:
-            return await schedules.backfill(app, name, begin, end, dry_run=dry_run)
+            return await schedules.backfill(
+                app, name, begin, end, dry_run=dry_run, by=person(reason)
+            )
 
     done = asyncio.run(change())
     if as_json:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 from typing import TYPE_CHECKING
 
 import click
 
-from dama.cli.group import examples, json_option
+from dama.cli.group import examples, json_option, reason_option
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
@@ -47,6 +46,7 @@ def token() -> None:
     "--service", "services", multiple=True, metavar="NAME", help="Only for this service; repeat it."
 )
 @click.option("--expires", metavar="DURATION", help="When it ends, as 12h or 90d; else never.")
+@reason_option()
 @json_option()
 @click.pass_obj
 def add(
@@ -56,17 +56,25 @@ def add(
     scope: str,
     services: tuple[str, ...],
     expires: str | None,
+    reason: str | None,
     as_json: bool,
 ) -> None:
     """Make a token and print it: it cannot be read again."""
     from dama.config.duration import parse_duration
+    from dama.operations import tokens
+    from dama.operations.who import person
 
     lifetime = None if expires is None else parse_duration(expires, of="--expires")
 
     async def make() -> str:
         async with session.app() as app:
-            return await app.store.tokens.add(
-                name, scope, getpass.getuser(), services=services or None, lifetime=lifetime
+            return await tokens.add(
+                app,
+                name,
+                scope,
+                services=services or None,
+                lifetime=lifetime,
+                by=person(reason),
             )
 
     text = asyncio.run(make())
@@ -113,13 +121,16 @@ def list_(session: Session, *, as_json: bool) -> None:
 
 @token.command(epilog=examples("dama token revoke ada"))
 @click.argument("name")
+@reason_option()
 @click.pass_obj
-def revoke(session: Session, name: str) -> None:
-    """Let a token be good no more; gateways know within a second."""
+def revoke(session: Session, name: str, *, reason: str | None) -> None:
+    """Let a token be valid no more; gateways know within a second."""
+    from dama.operations import tokens
+    from dama.operations.who import person
 
     async def write() -> None:
         async with session.app() as app:
-            await app.store.tokens.revoke(name)
+            await tokens.revoke(app, name, person(reason))
 
     asyncio.run(write())
     echo_line(f"The token {name} is revoked.")

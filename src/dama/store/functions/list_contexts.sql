@@ -1,5 +1,5 @@
 -- list_contexts: contexts that a filter fits, newest first, a window of them.
--- In:    filter jsonb, any of: roots (true: none that another one started), status, task, service; of the run: state,
+-- In:    filter jsonb, any of: roots (true: none that another one started, and no acts), status, task, service; of the run: state,
 --        queue, worker; of the start: user, schedule, params (an object that its params contain); since, until: when
 --        it was created; before bigint: only older ones, NULL for any; demand int: at most so many
 -- Out:   context_id of each, found TRUE. When fewer than demand were found and there are more to look at, a last row
@@ -43,7 +43,8 @@ BEGIN
     ELSE 'c.context_id < $2 ORDER BY c.context_id DESC' END;
   near := 'SELECT c.* FROM _data_manager_admin.etl_context c WHERE ' || near || ' LIMIT 20000';
   tests := concat_ws(' AND ',
-    CASE WHEN filter -> 'roots' = 'true' THEN 'c.parent_id IS NULL' END,
+    -- What people did beside contexts was not started by anybody either; with all others it is listed.
+    CASE WHEN filter -> 'roots' = 'true' THEN 'c.parent_id IS NULL AND (c.task IS NOT NULL OR c.context_id <> ALL (ARRAY(SELECT a.context_id FROM _data_manager_admin.act_context a)))' END,
     CASE WHEN filter ? 'status' THEN 'c.status = $1 ->> ''status''' END,
     CASE WHEN filter ? 'task' THEN 'c.task = $1 ->> ''task''' END,
     CASE WHEN filter ? 'service' THEN 'starts_with(c.task, ($1 ->> ''service'') || ''.'')' END,
