@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from importlib.util import cache_from_source
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import psycopg
@@ -22,6 +23,7 @@ from psycopg.sql import SQL, Identifier
 import dama
 from dama.embedded import EmbeddedPostgres
 from dama.store import Store, schema
+from tests.forked import Forked
 
 TEMPLATE = "dama_template"
 OWNER = "plain_owner"
@@ -133,6 +135,15 @@ def no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         if name.startswith(("PG", "DAMA_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("DAMA_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def forked() -> Iterator[Forked]:
+    """`dama` without its start, for tests that type many commands."""
+    with TemporaryDirectory(prefix="dama-") as folder:  # a short path: it has a socket
+        forked = Forked(Path(folder))
+        yield forked
+        forked.close()
 
 
 def fresh_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -10,15 +9,6 @@ from tests.acceptance.command import Command
 from tests.acceptance.family import Family
 from tests.acceptance.wire import Wire
 from tests.forked import Forked
-
-
-@pytest.fixture(scope="session")
-def forked() -> Iterator[Forked]:
-    """`dama` without its start, for tests that type many commands."""
-    with TemporaryDirectory(prefix="dama-") as folder:  # a short path: it has a socket
-        forked = Forked(Path(folder))
-        yield forked
-        forked.close()
 
 
 @pytest.fixture

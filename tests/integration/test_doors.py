@@ -140,7 +140,7 @@ async def test_the_action(store, context, tmp_path):
 
 
 @pytest.mark.timeout(400)  # a process for each vector
-async def test_the_command(context, database_url, tmp_path):
+async def test_the_command(context, database_url, tmp_path, forked):
     """Real processes; four at a time."""
     found = {}
     turns = asyncio.Semaphore(4)
@@ -157,9 +157,9 @@ async def test_the_command(context, database_url, tmp_path):
         start = text.find('"payload": ') + 11
         async with turns:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "dama.cli", *map(os.fsencode, arguments)),
+                *(forked.dama, *map(os.fsencode, arguments)),
                 stdin=-1, stdout=-1, stderr=-1, cwd=tmp_path,
-                env=os.environ | {"DAMA_DATABASE_URL": database_url},
+                env=forked.environ(DAMA_DATABASE_URL=database_url),
             )  # fmt: skip
             _, told = await process.communicate(text[start:-1].encode())
         found[name] = "ok" if process.returncode == 0 else str(process.returncode)
