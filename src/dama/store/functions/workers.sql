@@ -142,9 +142,8 @@ $$;
 -- either, so it needs no later lease.
 -- A worker judges others only while its own lease has not lapsed: after an outage of the database
 -- every lease has, and nobody is dead. Whoever is back first gives a new lease to all who had one when it
--- renewed last: others may be slower to connect again. Nor does anybody judge, such as a worker that has just
--- been started, while the server is not up for long. Until its next renewal in a second it leaves upkeep alone
--- as well, for another renewal follows at once where something is due.
+-- renewed last: others may be slower to connect again. Until its next renewal in a second it leaves upkeep
+-- alone as well, for another renewal follows at once where something is due.
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
 --        or claimed by another; NULL when it was presumed dead itself. work: something is queued
 --        for it. next_due: seconds until uphold() has something to do; NULL when never. next_firing:
@@ -176,7 +175,7 @@ BEGIN
     UPDATE _data_manager_admin.worker w SET lease_until = moment + lease
       WHERE w.worker_id = ANY (ARRAY(SELECT o.worker_id FROM _data_manager_admin.worker o
               WHERE o.lease_until < moment AND o.lease_until > before - lease FOR NO KEY UPDATE SKIP LOCKED));
-  ELSIF pg_postmaster_start_time() < moment - interval '3 seconds' THEN
+  ELSE
     dead := ARRAY(SELECT w.worker_id FROM _data_manager_admin.worker w
                     WHERE w.lease_until < moment FOR UPDATE SKIP LOCKED);
     IF dead <> '{}' THEN
