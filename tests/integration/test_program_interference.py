@@ -14,6 +14,7 @@ from tests.integration.programs import Bench, until
 from tests.integration.test_program_prints import LINE, SHIPPED
 from tests.integration.test_programs import Programs
 
+MASKED = "*" * len("very-secret-value") + "\n"
 FOLDER = 'd=$(dirname "$DAMA_EVENTS")'
 
 
@@ -46,6 +47,17 @@ async def test_a_log_that_is_moved_or_replaced_comes_back_and_tells_each_event_o
     assert len(await bench.events(context, "seen/last")) == 1
     lines = (await bench.directory(context)).stdout.read_text().splitlines()
     assert [line for line in lines if "seen" not in line] == ["a", "z"]
+
+
+async def test_a_log_that_was_moved_keeps_no_secret_under_any_name(bench, monkeypatch):
+    monkeypatch.setenv("HUSHED", "very-secret-value")
+    script = f"""{FOLDER}; echo $HUSHED; cp $d/stdout $d/x; mv $d/stdout $d/stdout.1
+        mv $d/x $d/stdout; sleep 0.5; echo $HUSHED; exit 3"""
+    task = bench.declare("hushed", script, secrets=["HUSHED"], retries=0)
+    context = await bench.performed(task)
+    folder = (await bench.directory(context)).path
+    found = {path.name: path.read_text() for path in folder.glob("std*") if path.stat().st_size}
+    assert found == {"stdout": MASKED * 2, "stdout.1": MASKED * 2, "stdout.other": MASKED}
 
 
 @pytest.mark.parametrize(

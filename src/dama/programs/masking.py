@@ -87,7 +87,7 @@ class Mask:
 def mask_all(directory: RunDirectory, secrets: Secrets) -> None:
     """Strike secrets out of all that a program has left: its files, and names of artifacts."""
     if secrets:
-        for path in directory.written:
+        for path in (*directory.written, *directory.path.glob("*.other")):
             Mask(path, secrets).apply()
         strike_names(directory.artifacts, secrets)
 

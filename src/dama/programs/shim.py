@@ -661,18 +661,38 @@ def come_back(folder: str) -> None:
 
 
 def restore(name: str, log: int) -> None:
-    """Put a log where it is looked for, if somebody removed, moved or replaced it.
-
-    As a whole or not at all; what the cap has taken stays a hole.
-    """
+    """Put a log where it is looked for, all or nothing, if somebody removed or replaced it."""
     try:
         if os.path.samestat(os.lstat(name), os.fstat(log)):
             return
         os.rename(name, f"{name}.other")
     except FileNotFoundError:
         pass
+    new = f"{name}.new"
+    if os.path.lexists(new):
+        os.unlink(new)
+    if not linked(log, new):
+        copied(log, new)
+    os.rename(new, name)
+    say(f"{name} or its folder was removed while the program ran, and is there again")
+
+
+def linked(log: int, new: str) -> bool:
+    """Give a log that has a name elsewhere a second one; what is struck out of it is so in both."""
+    folder = os.open("/proc/self/fd", os.O_RDONLY)
+    try:
+        os.link(str(log), new, src_dir_fd=folder)  # by a folder, else it would link the link
+    except OSError:  # it has no name any more, or is on another disk
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
+def copied(log: int, new: str) -> None:
+    """Write a log again, and continue with that; what the cap has taken stays a hole."""
     reader = os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
-    copy = private(f"{name}.new", LOG | os.O_TRUNC)
+    copy = private(new, LOG)
     try:
         try:
             os.ftruncate(copy, os.lseek(reader, 0, os.SEEK_DATA))
@@ -681,12 +701,10 @@ def restore(name: str, log: int) -> None:
         while data := os.read(reader, CHUNK):
             while data:
                 data = data[os.write(copy, data) :]
-        os.rename(f"{name}.new", name)
         os.dup2(copy, log, inheritable=False)
     finally:
         os.close(copy)
         os.close(reader)
-    say(f"{name} or its folder was removed while the program ran, and is there again")
 
 
 def own(make: Callable[[dict[str, Any]], Shim]) -> int:
