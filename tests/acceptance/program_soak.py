@@ -148,7 +148,8 @@ class Soak(Chaos):
         while list(runs.open()) and time.monotonic() < deadline:
             time.sleep(0.1)
         self.faults += [f"{run.path} is still open" for run in runs.open()]
-        halves = runs.path.glob("*/*/*.new")  # a killed shim may leave one
+        # A killed shim may leave one, and a worker that was killed before there was a process.
+        halves = [p for p in runs.path.glob("*/*/*.new") if (p.parent / "pid.json").exists()]
         self.faults += [f"{p} is left" for p in halves if int(p.parts[-3]) not in self.shimless]
         self.faults += [f"process {pid} {words} is left" for pid, words in self._left()]
         for worker in self.workers:

@@ -73,7 +73,7 @@ async def test_events_in_what_is_no_file_are_not_read_and_it_is_said(bench, repl
         f"{FOLDER}; mv $d $d.away; mkdir $d",
         f"{FOLDER}; mv $d $d.away; sleep 0.5; mv $d.away $d",
         f"{FOLDER}; rm $d/stdout",
-        f"{FOLDER}; rm $d/*.json $d/lock $d/shim.py",
+        f"{FOLDER}; rm $d/*.json $d/lock $d/shim.pyz",
     ],
 )
 async def test_whatever_happens_to_its_folder_a_program_runs_once_and_to_its_end(bench, away):

@@ -52,7 +52,7 @@ async def stored(bench, context, database_url):
 
     directory = await bench.directory(context)
     files = [
-        p.read_text() for p in directory.path.rglob("*") if p.is_file() and p.name != "shim.py"
+        p.read_text() for p in directory.path.rglob("*") if p.is_file() and p.name != "shim.pyz"
     ]
     with psycopg.connect(database_url) as database:
         tables = database.execute(

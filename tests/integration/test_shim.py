@@ -1,9 +1,11 @@
 """The shim: it starts one program, ends it as a whole when told to, and says how it ended."""
 
+import importlib.util
 import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import pytest
 
 from dama.embedded import EmbeddedPostgres
 from dama.programs.adoption import end
-from dama.programs.process import session_of
+from dama.programs.packed import packed_shim
+from dama.programs.process import runs_below, session_of, shims_of
 from dama.programs.run_directory import State
 from dama.programs.tail import first_byte, read_range
 from tests.integration.programs import Shims, marked, wait_until
 
+MAGIC = importlib.util.MAGIC_NUMBER
 FAMILY = """
 import os, signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -175,7 +179,7 @@ def test_the_shim_is_small(shims):
     wait_until(directory.pid)
     status = Path(f"/proc/{directory.shim()}/status").read_text()
     (resident,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
-    assert int(resident.split()[1]) <= 12.5 * 1024
+    assert int(resident.split()[1]) <= 11.5 * 1024
     os.kill(directory.shim(), signal.SIGTERM)
     shims.ended(directory)
 
@@ -259,10 +263,34 @@ def test_the_shim_reads_only_its_own_copy(shims):
     directory = shims.start("sleep", "600")
     wait_until(directory.shim)
     command = Path(f"/proc/{directory.shim()}/cmdline").read_bytes().decode().split("\0")
-    assert str(directory.path / "shim.py") in command
+    assert str(directory.path / "shim.pyz") in command
     assert json.loads((directory.path / "spec.json").read_text())["argv"] == ["sleep", "600"]
     os.kill(directory.shim(), signal.SIGTERM)
     assert shims.ended(directory)["signal"] == signal.SIGTERM
+
+
+def test_another_python_than_that_of_the_worker_takes_the_source_of_the_shim(shims, monkeypatch):
+    """It was replaced under a worker that runs; bytecode is of one version."""
+    packed = packed_shim()
+    monkeypatch.setattr(
+        "dama.programs.launch.packed_shim", lambda: packed.replace(MAGIC, b"\0\0\r\n")
+    )
+    assert packed.count(MAGIC) > 3
+    told = shims.ended(shims.start("sh", "-c", "exit 3", pty=True))
+    assert told["code"] == 3
+
+
+@pytest.mark.parametrize("name", ["shim.pyz", "shim.py"])
+def test_the_shim_of_an_earlier_version_is_found_without_its_files(tmp_path, name):
+    """It was one file then; the program that it has continues over the upgrade."""
+    folder = tmp_path / "runs" / "7" / "1"
+    words = [sys.executable, "-c", "import time; time.sleep(600)", str(folder / name), str(folder)]
+    with subprocess.Popen(words) as shim:
+        try:
+            wait_until(lambda: shims_of(folder) == {shim.pid})
+            assert runs_below(tmp_path / "runs") == {folder}
+        finally:
+            shim.kill()
 
 
 def test_a_cancel_in_the_middle_of_the_start_ends_program_and_record(shims):

@@ -70,19 +70,19 @@ def needs(*command):
 @pytest.mark.parametrize(
     ("script", "code", "pty"),
     [
-        ("trap '' XFSZ; seq 20000; exit 5", 5, ""),
-        ("trap '' XFSZ; seq 20000 >&2; echo x; exit 6", 6, "pty"),
-        ("exec > >(cat); trap '' XFSZ PIPE; seq 20000; exit 7", 7, "pty"),
+        ("trap '' XFSZ; seq 30000; exit 5", 5, ""),
+        ("trap '' XFSZ; seq 30000 >&2; echo x; exit 6", 6, "pty"),
+        ("exec > >(cat); trap '' XFSZ PIPE; seq 30000; exit 7", 7, "pty"),
     ],
 )
 def test_a_limit_of_the_size_of_files_ends_no_shim(tmp_path, script, code, pty):
     """By `ulimit -f` the kernel sends a signal to who writes beyond it."""
-    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (40000, 40000))"
+    limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     told = told_by(tmp_path, script, prepare=limit, pty=pty)
     assert told["exit"]["code"] == code, told
     if pty:
         assert "File too large" in told["log"]
-        assert told["bytes"] == 40000
+        assert told["bytes"] == 100_000
 
 
 @pytest.mark.parametrize("number", [300, 4000])
@@ -201,7 +201,7 @@ def is_real(path):
 # Moves the folder when the shim is about to do something at its end.
 MOVER = """
 import json, os, sys
-from dama.programs import shim
+from dama.programs.shim import files, supervisor
 folder, moment = sys.argv[1:]
 os.chdir(folder)
 def away(*_):
@@ -219,8 +219,8 @@ def before(name, when):
     setattr(os, name, call)
 is_exit = lambda path, *_: str(path).startswith("exit.json")
 if moment.startswith("open"):
-    real = shim.private
-    shim.private = lambda path, flags: (is_exit(path) and away(), real(path, flags))[1]
+    real = files.private
+    files.private = lambda path, flags: (is_exit(path) and away(), real(path, flags))[1]
 elif moment.startswith("rename"):
     before("rename", is_exit)
 else:
@@ -234,7 +234,7 @@ else:
 spec = {"argv": ["bash", "-c", "echo a; exit 3"], "cwd": "/", "epoch": 1, "grace": 1,
         "log_cap": 1 << 30}
 json.dump(spec, open("spec.json", "w"))
-shim.own(lambda spec: shim.Shim(spec, dict(os.environ)))
+supervisor.own_run(lambda spec: supervisor.Shim(spec, dict(os.environ)))
 """
 
 

@@ -25,7 +25,7 @@ from dama.programs.looking import seen
 from dama.programs.program import ProgramRun
 from dama.programs.reported import outcome_in
 from dama.programs.run_log import level_of_runs
-from dama.programs.shim import TIMED_OUT
+from dama.programs.shim.supervisor import TIMED_OUT
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
 from dama.domain.exit import ExitCodes
-from dama.programs import shim
 from dama.programs.environment import inherited, passed_on, secret_names
+from dama.programs.packed import NAME, START, packed_shim
+from dama.programs.shim.files import LOG
+from dama.programs.shim.supervisor import LOCK
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -184,26 +185,26 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
     It is not waited for here, and must be: it is a child of this process.
     """
     directory.write("spec.json", launch.spec(directory.epoch))
-    copy = directory.path / "shim.py"
+    copy = directory.path / NAME
     with open(copy, "wb", opener=private) as file:
-        file.write(Path(shim.__file__).read_bytes())
+        file.write(packed_shim())
     with tempfile.TemporaryFile(dir=_memory()) as environment:
         environment.write(json.dumps(dict(launch.environment)).encode() + b"\n")
         environment.flush()
         environment.seek(0)
-        log = private(f"{directory.path}/shim.log", shim.LOG)
+        log = private(f"{directory.path}/shim.log", LOG)
         try:
             # -X utf8: arguments are bytes, whatever the locale of the worker is.
-            argv = [sys.executable, "-I", "-S", "-B", "-X", "utf8", str(copy), str(directory.path)]
+            flags = ["-I", "-S", "-B", "-X", "utf8", "-c", START]
             return os.posix_spawn(
                 sys.executable,
-                argv,
+                [sys.executable, *flags, str(copy), str(directory.path)],
                 {},
                 file_actions=[  # the lock last: its place may be that of one of the others
                     (os.POSIX_SPAWN_DUP2, environment.fileno(), 0),
                     (os.POSIX_SPAWN_DUP2, log, 1),
                     (os.POSIX_SPAWN_DUP2, log, 2),
-                    (os.POSIX_SPAWN_DUP2, lock, shim.LOCK),
+                    (os.POSIX_SPAWN_DUP2, lock, LOCK),
                 ],
                 setsid=True,
                 setsigmask=(),

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from typing_extensions import override
 
-from dama.config.private_file import PRIVATE_FILE, make_private
+from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.contained import contain_tasks, settled
 from dama.domain.exact import reader
 from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
-from dama.programs import shim
 from dama.programs.reported import report_of
 from dama.programs.run_directory import RunDirectory
+from dama.programs.shim.files import LOG, UNWRITABLE
+from dama.programs.shim.supervisor import LOOK_SECONDS, Shim, own_run
 from dama.run.body import call_body, end_body
 from dama.run.execution import Execution
 from dama.run.group_commit import GroupCommit
@@ -65,18 +66,18 @@ def own(request: Mapping[str, Any], registry: Registry, lock: int) -> NoReturn:
     try:
         os.setsid()
         null = os.open(os.devnull, os.O_RDONLY)
-        log = shim.private(f"{request['directory']}/shim.log", shim.LOG)
+        log = private(f"{request['directory']}/shim.log", LOG)
         for number, descriptor in enumerate((null, log, log)):
             os.dup2(descriptor, number)
         os.chdir(request["directory"])
-        code = shim.own(lambda spec: OwnShim(spec, request, registry, lock))
+        code = own_run(lambda spec: OwnShim(spec, request, registry, lock))
     except BaseException:
         logging.exception("the shim has failed")  # noqa: LOG015 - of a process that has no other
     finally:
         os._exit(code)
 
 
-class OwnShim(shim.Shim):
+class OwnShim(Shim):
     """The shim of a run that needs no program, since it is a fork of this process."""
 
     def __init__(
@@ -148,9 +149,9 @@ def _leave_outcome(directory: RunDirectory, report: Mapping[str, Any]) -> None:
             make_private(directory.path)
             directory.write("outcome.json", report)
         except OSError as error:
-            if error.errno not in shim.UNWRITABLE:
+            if error.errno not in UNWRITABLE:
                 raise
-            time.sleep(shim.LOOK_SECONDS)
+            time.sleep(LOOK_SECONDS)
         else:
             return
 

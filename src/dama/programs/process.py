@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dama.config.private_file import write_private
-from dama.programs.shim import lives, ticks_ahead
+from dama.programs.packed import EARLIER, NAME
+from dama.programs.shim.family import lives, ticks_ahead
 from dama.store.queue_rows import WorkerIdentity
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def runs_below(folder: Path) -> set[Path]:
     for pid in _pids():
         with suppress(OSError):
             *_, copy, run, _ = [b"", b"", *Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
-            if copy != run + b"/shim.py":
+            if copy not in [run + b"/" + name.encode() for name in (NAME, EARLIER)]:
                 run = _variable(pid, b"DAMA_EVENTS").removesuffix(b"/events")
             if run.startswith(inside) and re.fullmatch(rb"\d+/\d+", run[len(inside) :]):
                 found.add(Path(os.fsdecode(run)))
@@ -182,9 +183,10 @@ def _variable(pid: int, name: bytes) -> bytes:
 
 def _is_shim(pid: int, folder: Path) -> bool:
     with suppress(OSError):
-        end = b"\0".join([b"", os.fsencode(folder / "shim.py"), os.fsencode(folder), b""])
-        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(end):
-            return True  # wherever its folder is by now
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        for name in (NAME, EARLIER):
+            if command.endswith(b"\0%b\0%b\0" % (os.fsencode(folder / name), os.fsencode(folder))):
+                return True  # wherever its folder is by now
         if Path(f"/proc/{pid}/cwd").readlink().name.removesuffix(" (deleted)") != folder.name:
             return False
         lock = str(folder / "lock")

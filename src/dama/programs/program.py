@@ -1,6 +1,6 @@
 """A program: a worker starts it or adopts it, follows it, and says how it ended. It outlives them.
 
-The program belongs to its shim (`shim.py`), what it tells is shipped (`shipping.py`), what it
+The program belongs to its shim (`shim`), what it tells is shipped (`shipping.py`), what it
 leaves is read by `leavings.py`, and what its end means is judged by `exit.py`. A worker that claims
 a run whose program another one has started adopts it, whatever its state.
 """
@@ -28,7 +28,7 @@ from dama.programs.looking import AGAIN_SECONDS, TRANSIENT, seen
 from dama.programs.masking import mask_all
 from dama.programs.process import age_of, is_stopped
 from dama.programs.run_directory import State, state_of
-from dama.programs.shim import TIMED_OUT
+from dama.programs.shim.supervisor import TIMED_OUT
 from dama.programs.shipping import Shipper
 from dama.programs.tail import tail
 from dama.run.errors import LostSignal, ProgramError, ProgramLostError

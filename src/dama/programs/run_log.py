@@ -18,7 +18,7 @@ from typing_extensions import override
 from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.definitions.program import LOG_CAP
 from dama.errors import DamaError
-from dama.programs.shim import KEEP_SIZE_PUNCH_HOLE, TRIM_BYTES, libc
+from dama.programs.shim.logs import KEEP_SIZE_PUNCH_HOLE, TRIM_BYTES, libc
 from dama.telemetry import TaskLines
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dama.programs.masking import Mask, names_with_secrets, rename_within
+from dama.programs.packed import EARLIER, NAME
 from dama.programs.programs import directories_of
 from dama.programs.run_directory import RunDirectory
 from dama.store.scrub import scrubbing
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dama.programs.run_directory import RunDirectories
     from dama.store import Store
 
-OWN = ("lock", "shim.py")  # of a run's directory, and without data
+OWN = ("lock", NAME, EARLIER)  # of a run's directory, and without data
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from dama.domain.exit import Exit, ExitCodes, complaint, judged
-from dama.programs.shim import TIMED_OUT
+from dama.programs.shim.supervisor import TIMED_OUT
 from dama.run.errors import ProgramError, ProgramLostError
 
 CODES = ExitCodes(done=frozenset({0, 3}), retry=frozenset({75}), fail=frozenset({64}))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from dama.domain.secrets import Secrets
 from dama.programs import lines, tail
 from dama.programs.lines import Line, LineReader, Place
-from dama.programs.shim import KEEP_SIZE_PUNCH_HOLE, libc
+from dama.programs.shim.logs import KEEP_SIZE_PUNCH_HOLE, libc
 from dama.programs.tail import (
     LONGEST_LINE,
     PART,

@@ -1,0 +1,104 @@
+"""The files of the run: what is written is there as a whole, and where it is looked for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+CHUNK = 65536
+LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+# Of a disk or a host that somebody has to see to, and will: how a program ended is kept till then.
+UNWRITABLE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT,
+    errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EEXIST,
+    errno.ENOTDIR, errno.ELOOP,
+)  # fmt: skip
+
+
+def write_json(name: str, document: object) -> None:
+    """Write a file as a whole or not at all, durably."""
+    with open(f"{name}.new", "w", opener=private) as file:
+        json.dump(document, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(f"{name}.new", name)
+    folder = os.open(".", os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def private(path: str, flags: int) -> int:
+    """Open for nobody else."""
+    return os.open(path, flags, 0o600)
+
+
+def say(text: str) -> None:
+    """For the log of the shim, which may be on a full disk."""
+    try:
+        os.write(2, f"{text}\n".encode())
+    except OSError:
+        pass
+
+
+def is_away(folder: str) -> bool:
+    """Whether somebody removed, moved or replaced the folder of the run."""
+    try:
+        return not os.path.samestat(os.stat(folder), os.stat("."))
+    except FileNotFoundError:
+        return True
+
+
+def come_back(folder: str) -> None:
+    """Be where the files of the run are looked for."""
+    umask = os.umask(0o077)
+    os.makedirs(folder, exist_ok=True)
+    os.umask(umask)
+    os.chdir(folder)
+
+
+def restore(name: str, log: int) -> None:
+    """Put a log where it is looked for, all or nothing, if somebody removed or replaced it."""
+    try:
+        if os.path.samestat(os.lstat(name), os.fstat(log)):
+            return
+        os.rename(name, f"{name}.other")
+    except FileNotFoundError:
+        pass
+    new = f"{name}.new"
+    if os.path.lexists(new):
+        os.unlink(new)
+    if not linked(log, new):
+        copied(log, new)
+    os.rename(new, name)
+    say(f"{name} or its folder was removed while the program ran, and is there again")
+
+
+def linked(log: int, new: str) -> bool:
+    """Give a log that has a name elsewhere a second one; what is struck out of it is so in both."""
+    folder = os.open("/proc/self/fd", os.O_RDONLY)
+    try:
+        os.link(str(log), new, src_dir_fd=folder)  # by a folder, else it would link the link
+    except OSError:  # it has no name any more, or is on another disk
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
+def copied(log: int, new: str) -> None:
+    """Write a log again, and continue with that; what the cap has taken stays a hole."""
+    reader = os.open(f"/proc/self/fd/{log}", os.O_RDONLY)
+    copy = private(new, LOG)
+    try:
+        try:
+            os.ftruncate(copy, os.lseek(reader, 0, os.SEEK_DATA))
+        except OSError:  # it is empty, or this file system knows of no holes
+            os.lseek(reader, 0, os.SEEK_SET)
+        while data := os.read(reader, CHUNK):
+            while data:
+                data = data[os.write(copy, data) :]
+        os.dup2(copy, log, inheritable=False)
+    finally:
+        os.close(copy)
+        os.close(reader)
