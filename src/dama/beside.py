@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from dama.contained import carried
 from dama.shapes import is_collection, is_dict
 
 if TYPE_CHECKING:
@@ -27,9 +28,13 @@ _PLAIN = frozenset({int, float, bool, type(None)})
 
 async def beside(value: object, function: Callable[..., V], *arguments: object) -> V:
     """Call a function: in a thread when a value that it works on is large, and else here."""
-    if not is_large(value):
-        return function(*arguments)
-    return await asyncio.get_running_loop().run_in_executor(_threads(), function, *arguments)
+    return await off_loop(function, *arguments) if is_large(value) else function(*arguments)
+
+
+async def off_loop(function: Callable[..., V], *arguments: object) -> V:
+    """Call a function in a thread, however much it is given: it may be a large part of a file."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads(), carried(function), *arguments)
 
 
 def is_large(value: object) -> bool:

@@ -1,12 +1,13 @@
 """Beside the loop: large values are worked on in a thread, small ones where they are."""
 
+import asyncio
 import threading
 from dataclasses import dataclass
 
 import msgspec
 import pytest
 
-from dama.beside import LARGE_TEXT, MOST_PARTS, beside, is_large
+from dama.beside import LARGE_TEXT, MOST_PARTS, beside, is_large, off_loop
 
 
 class Struct(msgspec.Struct):
@@ -60,3 +61,10 @@ async def test_a_large_value_is_worked_on_in_a_thread():
 async def test_an_error_of_a_thread_is_that_of_the_caller():
     with pytest.raises(ValueError, match="invalid literal"):
         await beside("x" * (LARGE_TEXT + 1), int, "x")
+
+
+async def test_the_end_of_an_iterator_in_a_thread_is_told():
+    """A future cannot carry it, and whoever waits would wait forever."""
+    async with asyncio.timeout(30):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await off_loop(lambda: next(iter(())))

@@ -5,6 +5,7 @@ Where one goes is decided once: it has a fixed path (`fixed`), or is a call of a
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -16,6 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from dama.broker.ended import is_told_to_end, of_code
 from dama.errors import DamaError
 from dama.gateway.access import Access, RateLimit
 from dama.gateway.aliases import Aliases
@@ -133,7 +135,10 @@ class Gateway:
             response = self._refused(
                 RequestError("CLIENT_GONE", "The client has gone."), request_id
             )
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client is told
+        except BaseException as raised:
+            if isinstance(raised, asyncio.CancelledError) and is_told_to_end():
+                raise
+            error = of_code(raised, request.scope["path"])  # whatever it is, the client is told
             response = self._refused(error, request_id)
             add_headers(response, state.get("meta", {}))
         response.raw_headers += [

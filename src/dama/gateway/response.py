@@ -17,6 +17,7 @@ from dama.broker.errors import CallError
 from dama.broker.stream import is_chunks
 from dama.broker.wire.buffers import with_buffers
 from dama.broker.wire.values import as_json
+from dama.contained import contained
 from dama.gateway.errors import header_name, header_values
 from dama.gateway.params import headers_of
 from dama.shapes import is_list, is_object
@@ -152,11 +153,12 @@ def _bytes_of(result: object) -> bytes | None:
 
 
 async def _chunks(source: AsyncIterable[Any], write: Write) -> AsyncIterator[bytes | str]:
-    async for chunk in source:
-        if isinstance(chunk, bytes | str):
-            yield chunk
-        else:
-            yield await beside(chunk, write, chunk, "chunk") + b"\n"
+    with contained():
+        async for chunk in source:
+            if isinstance(chunk, bytes | str):
+                yield chunk
+            else:
+                yield await beside(chunk, write, chunk, "chunk") + b"\n"
 
 
 def _is_known(told: str | None, tag: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 from typing_extensions import override
 
+from dama.contained import contain_tasks
 from dama.duty import Duty, on_duty
 from dama.errors import DamaError, InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
@@ -53,6 +54,7 @@ async def serving(
         NoTokensError: It would listen beyond loopback, and there is no token.
         InvalidDefinitionError: It cannot listen there.
     """
+    contain_tasks(asyncio.get_running_loop())  # an exit in what is served ends no server
     await _check_tokens(app, settings)
     if settings.needs_tokens:
         await ensure_token(app)

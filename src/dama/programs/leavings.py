@@ -58,18 +58,13 @@ class Leavings:
         """What it left as its result; None when it left none that can be used, which is told."""
         path = self._directory.result
         try:
-            text = await seen(lambda: _read_result(path))
-            if not text.strip():
-                return None
-            result: object = decode(text)
-            check_event(Event("result", result))
+            return await seen(lambda: _result_in(path))
         except (OSError, ValueError, RecursionError, InvalidEventError) as error:
             what = str(error) if not isinstance(error, OSError) else error.strerror or repr(error)
             why = f"{what.rstrip('.')}. It is in {path}."
             self.left_out["result"] = why
             await self._shipper.warn("result/warn", f"The result of the program is left out: {why}")
             return None
-        return result
 
     async def ship_artifacts(self) -> None:
         """Tell of each file that it left and did not tell of itself."""
@@ -127,6 +122,22 @@ class Leavings:
                     found.append((name, status.st_size))
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         return sorted(found), f"{problems[0]}{more}" if problems else ""
+
+
+def _result_in(path: Path) -> object:
+    """The result that a file has; None when it is empty or not there.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is too large, or not JSON.
+        InvalidEventError: No event can hold it.
+    """
+    text = _read_result(path)
+    if not text.strip():
+        return None
+    result: object = decode(text)
+    check_event(Event("result", result))
+    return result
 
 
 def _read_result(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.beside import off_loop
 from dama.definitions.adhoc import adhoc
 from dama.domain.exit import LOST, Exit, ExitCodes, judged
 from dama.domain.lifecycle import lifecycle
@@ -25,7 +26,6 @@ from dama.programs.environment import secrets_of
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
 from dama.programs.looking import AGAIN_SECONDS, TRANSIENT, seen
-from dama.programs.masking import mask_all
 from dama.programs.process import age_of, is_stopped
 from dama.programs.run_directory import State, state_of
 from dama.programs.shim.supervisor import TIMED_OUT
@@ -131,7 +131,8 @@ class ProgramRun:
             return await self._outcome(told)
         finally:
             try:
-                mask_all(self._directory, self._execution.writer.secrets)
+                if self._execution.writer.secrets:
+                    await off_loop(self._shipper.mask_rest)
                 self._directory.settle()
             except OSError as error:  # it is settled when somebody looks again
                 self._shipper.complain(error)

@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.beside import beside, off_loop
 from dama.domain.errors import InvalidEventError, InvalidJsonError
 from dama.domain.event import ABSENT, Event, check_event, parse_event
 from dama.domain.exact import decode
@@ -29,7 +30,7 @@ from dama.programs.lines import (
     is_other,
     opened,
 )
-from dama.programs.masking import Mask
+from dama.programs.masking import Mask, strike_names
 from dama.shapes import as_object, is_list
 from dama.store import Append
 
@@ -71,6 +72,7 @@ class Shipper:
             "stdout": Mask(directory.stdout, secrets),
             "events": Mask(directory.events, secrets),
             "stderr": Mask(directory.stderr, secrets),
+            "result": Mask(directory.result, secrets),
         }
         artifacts, warnings = shipped.get("artifacts"), shipped.get("warnings")
         self.artifacts = set(map(str, artifacts)) if is_list(artifacts) else set[str]()
@@ -105,6 +107,12 @@ class Shipper:
         await self._ship_progress()
         self._save()
 
+    def mask_rest(self) -> None:
+        """Strike secrets out of all that it left, when nothing of it is read any more."""
+        for mask in self._masks.values():
+            mask.apply()
+        strike_names(self._directory.artifacts, self._execution.writer.secrets)
+
     async def warn(self, key: str, message: str, **facts: Any) -> None:
         """Tell of something that could not be used; a program that does nothing else is cut off."""
         if item := self._warning(key, message, facts):
@@ -133,12 +141,12 @@ class Shipper:
         lines = reader.read(is_last=is_last)
         if lines is None:
             return False
-        items = [item for line in lines if (item := self._taken(name, line)) is not None]
+        items = await self._all_taken(name, lines)
         for place in range(0, len(items), BATCH):
             await self.append(items[place : place + BATCH])
         if self._execution.writer.secrets:
             # Only what was read: a line that is struck out before is not an event any more.
-            self._masks[name].apply(reader.place.offset)
+            await off_loop(self._masks[name].apply, reader.place.offset)
             reader.look_again()
         if items or clock.monotonic() - self._saved_at > SAVE_SECONDS:
             self._save()
@@ -156,7 +164,8 @@ class Shipper:
 
     async def _look_at_stderr(self) -> None:
         """No events are in it, but whoever reads it should know that something is missing."""
-        self._masks["stderr"].apply()
+        if self._execution.writer.secrets:
+            await off_loop(self._masks["stderr"].apply)
         descriptor = opened(self._directory.stderr)
         if descriptor is None:
             return
@@ -189,6 +198,14 @@ class Shipper:
         except InvalidEventError:
             return
         await self.append([item])
+
+    async def _all_taken(self, stream: str, lines: Sequence[Line]) -> list[Append]:
+        def take() -> list[Append]:
+            return [item for line in lines if (item := self._taken(stream, line)) is not None]
+
+        if lines and self._execution.writer.secrets:  # a look for each of them takes longer
+            return await off_loop(take)
+        return await beside([line.text for line in lines], take)
 
     def _taken(self, stream: str, line: Line) -> Append | None:
         """The event of a line; None for progress, which is kept, and for nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
+from dama.beside import beside
 from dama.contained import contained, settled
 from dama.run.decorated import calling
 from dama.run.errors import ParkSignal
@@ -34,7 +35,7 @@ async def call_body(task: TaskDefinition[Any], execution: Execution) -> object:
         await _abandoned(execution)
         raise
     await end_body(execution)
-    return task.encode_result(value)
+    return await beside(value, task.encode_result, value)
 
 
 def end_beyond(execution: Execution, error: BaseException | None) -> BaseException | None:
@@ -44,7 +45,8 @@ def end_beyond(execution: Execution, error: BaseException | None) -> BaseExcepti
 
 
 async def _called(task: TaskDefinition[Any], execution: Execution) -> object:
-    arguments = task.arguments(execution.claim.params)
+    params = execution.claim.params
+    arguments = await beside(params, task.arguments, params)
     stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(task.name)
     if stub:
         return await settled(stub(**arguments))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama.beside import beside
 from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
 from dama.definitions.step import opened
@@ -122,10 +123,10 @@ async def _try(execution: Execution, step: _Step) -> Any:
         return await _transactional(execution, step, partial(does, **step.kwargs))
     with inside(step.key):
         value = await _called(execution, partial(does, *step.args, **step.kwargs), step.limit)
-    encoded = step.result.encode(value)
+    encoded = await beside(value, step.result.encode, value)
     await execution.replay.all(step.asked)
     await execution.writer.append(_done(execution, step.key, encoded, step.asked))
-    return step.result.decode(encoded)
+    return await beside(encoded, step.result.decode, encoded)
 
 
 def digest_of(
@@ -241,7 +242,7 @@ async def _one_commit(execution: Execution, step: _Step, call: Callable[..., Any
         async def in_loop(connection: object) -> list[Append]:
             with contained(), inside(step.key):
                 value = await call(connection, *step.args)
-            return recorded(value)
+            return await beside(value, recorded, value)
 
         async with step.limit.held():
             await commit(database, name, in_loop)

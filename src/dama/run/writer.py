@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from dama.beside import off_loop
 from dama.domain.event import ABSENT, Event
 from dama.domain.secrets import NONE
 from dama.duty import in_words
@@ -163,7 +164,7 @@ class Writer:
         if self.rehearsal:
             await self.rehearsal.alive()
         if self.secrets:
-            items = [without(self.secrets, item) for item in items]
+            items = await off_loop(_all_without, self.secrets, items)
         try:
             appended = await self._commits.submit(items)
         except (StaleEpochError, LifeCycleError) as error:
@@ -225,6 +226,10 @@ class Writer:
 
     def _payload_of(self, error: BaseException) -> dict[str, Any]:
         return self._own_secrets().strike_all(payload_of(error))
+
+
+def _all_without(secrets: Secrets, items: Sequence[Append]) -> list[Append]:
+    return [without(secrets, item) for item in items]
 
 
 def without(secrets: Secrets, item: Append) -> Append:

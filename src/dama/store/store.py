@@ -266,15 +266,7 @@ class Store:
     async def outcomes(self, context_ids: Sequence[int]) -> dict[int, Outcome]:
         """How contexts have ended; those that have not are left out."""
         rows = await self.database.rows("read_outcomes", {"context_ids": list(context_ids)})
-        found: dict[int, Outcome] = {}
-        for context_id, status, has_payload, text in rows:
-            payload = decode_stored(text) if has_payload else ABSENT
-            if status == "DONE":
-                found[context_id] = Outcome(status, result=payload)
-            else:
-                error = payload if is_object(payload) else None
-                found[context_id] = Outcome(status, error=error)
-        return found
+        return await beside(rows, _outcomes, rows)
 
     async def ends(self, context_ids: Sequence[int]) -> dict[int, tuple[str, float]]:
         """The status of contexts, and seconds since their last events; without archived ones."""
@@ -395,3 +387,14 @@ def _batch(starts: Sequence[Start]) -> str:
 
 def _events(rows: Sequence[Row]) -> list[StoredEvent]:
     return [_read(text) for (text,) in rows]
+
+
+def _outcomes(rows: Sequence[Row]) -> dict[int, Outcome]:
+    found: dict[int, Outcome] = {}
+    for context_id, status, has_payload, text in rows:
+        payload = decode_stored(text) if has_payload else ABSENT
+        error = payload if is_object(payload) else None
+        found[context_id] = (
+            Outcome(status, result=payload) if status == "DONE" else Outcome(status, error=error)
+        )
+    return found
