@@ -41,7 +41,9 @@ def json_text(value: object, *, indent: int = 2) -> str:
     """Write dataclasses, structs, dates and all else as JSON; on one line with an indent of 0."""
     import msgspec
 
-    encoded = msgspec.json.encode(value, enc_hook=_plain)
+    from dama.domain.exact import document, encode_hook
+
+    encoded = msgspec.json.encode(document(value), enc_hook=encode_hook)
     if indent:
         with suppress(RecursionError, msgspec.DecodeError):  # nested as deep as no reader takes it
             return msgspec.json.format(encoded, indent=indent).decode()
@@ -127,13 +129,3 @@ def _aligned(cells: Sequence[str], widths: Sequence[int], edge: int | None) -> s
         for cell, width in zip(columns, widths[:-1], strict=True)
     ]
     return "  ".join([*padded, coloured(last)]).rstrip()
-
-
-def _plain(value: object) -> object:
-    """What msgspec does not know: pydantic's models, and what has at least a text."""
-    from dama.domain.exact import Digits, Undecoded, encode_hook
-
-    if isinstance(value, Digits | Undecoded):
-        return encode_hook(value)
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json", by_alias=True) if dump else str(value)

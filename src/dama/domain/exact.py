@@ -123,6 +123,20 @@ def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:
     return msgspec.to_builtins(value, builtin_types=kept, str_keys=True, enc_hook=hook)
 
 
+def document(value: object) -> Any:
+    """What people and clients are shown: JSON builtins with the names that there are everywhere.
+
+    Dataclasses, structs, times and models have their form in JSON; all else has its text. What is
+    stored is written by `dama.domain.profile`, what is sent to actions by `dama.broker.wire`.
+    """
+    return to_builtins(value, _shown)
+
+
+def _shown(value: object) -> object:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json", by_alias=True) if dump else str(value)
+
+
 def encode(value: object) -> bytes:
     """JSON of builtins and exact values, with all digits; with spaces, as `json` writes it."""
     encoded = msgspec.json.encode(value, enc_hook=encode_hook)

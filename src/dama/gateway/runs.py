@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.errors import ReservedEventError
 from dama.domain.event import parse_event
+from dama.domain.exact import document
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import event_of_program
 from dama.gateway.errors import RequestError
 from dama.shapes import is_list
-from dama.shipped.documents import document
 from dama.store import Append
 from dama.store.errors import StaleEpochError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
 from dama.domain.event import ABSENT, StoredEvent
-from dama.domain.exact import encode, to_builtins
+from dama.domain.exact import document, encode
 from dama.domain.lifecycle import Lifecycle, lifecycle
 from dama.domain.slice import Slice, find_slice, slices
 from dama.errors import DamaError
@@ -144,7 +144,7 @@ async def _state(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any
 async def _shown_state(visit: Visit, context_id: int, name: str, at: int) -> Any:
     slice_: Slice[Any] = lifecycle if name == lifecycle.name else find_slice(name)
     state = await contexts.state(visit.app, context_id, slice_, at)
-    return to_builtins(slice_.encode_state(state), str)
+    return document(slice_.encode_state(state))
 
 
 def _changes(before: Any, after: Any) -> list[Change]:

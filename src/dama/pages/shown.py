@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from markupsafe import Markup
 
-from dama.domain.exact import encode, to_builtins
+from dama.domain.exact import document, encode
 from dama.visible import visible
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class ShownJson:
 def shown_json(value: Any, *, indent: int = 2) -> ShownJson:
     """A value as indented JSON with its numbers exact, cut after 16 KiB."""
     try:
-        data = encode(to_builtins(value, str))
+        data = encode(document(value))
         text = msgspec.json.format(data, indent=indent).decode()
     except (msgspec.MsgspecError, ValueError, TypeError):
         text = json.dumps(str(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dama.domain.exact import to_builtins
+from dama.domain.exact import document
 from dama.operations import acts, health, queues
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ async def workers(visit: Visit) -> Response:
 async def services(visit: Visit) -> Response:
     """What the nodes of the cluster offer, as this one knows them."""
     visit.demand("viewer", "$node")
-    nodes = to_builtins(await visit.broker.call("$node.list", {}), str)
-    actions = to_builtins(await visit.broker.call("$node.actions", {}), str)
+    nodes = document(await visit.broker.call("$node.list", {}))
+    actions = document(await visit.broker.call("$node.actions", {}))
     return visit.page("services.html", nodes=nodes, actions=_by_service(actions))
 
 

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
+from dama.domain.exact import document
 from dama.operations import contexts, moments, run_files
 from dama.operations.who import because
-from dama.shipped.documents import Id, document, permit_context, starter
+from dama.shipped.documents import Id, permit_context, starter
 from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:

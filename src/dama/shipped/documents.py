@@ -1,4 +1,4 @@
-"""Documents: what the store gives, as JSON builtins with the names that it has everywhere."""
+"""What the shipped actions share: types of their params, permissions, and who is calling."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dama.broker.errors import ClientCallError
-from dama.domain.exact import to_builtins
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -31,11 +30,6 @@ class NotPermittedError(ClientCallError):
     name = "ForbiddenError"
     status = 403
     code = "FORBIDDEN"
-
-
-def document(value: object) -> Any:
-    """Dataclasses, structs and times as JSON builtins."""
-    return to_builtins(value, str)
 
 
 def permit_task(call: Call, task: str | None) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from dama.definitions.service import Service
+from dama.domain.exact import document
 from dama.operations import acts, log
 from dama.operations.who import because
-from dama.shipped.documents import Id, document, permit_context, starter
+from dama.shipped.documents import Id, permit_context, starter
 
 if TYPE_CHECKING:
     from dama.app import App

@@ -6,11 +6,12 @@ from datetime import datetime  # noqa: TC003 - the params of an action are read 
 from typing import TYPE_CHECKING, Any
 
 from dama.definitions.service import Service
+from dama.domain.exact import document
 from dama.domain.schedule import CatchUp, Overlap, Schedule
 from dama.operations import queues
 from dama.operations import schedules as verbs
 from dama.operations.who import because
-from dama.shipped.documents import document, starter
+from dama.shipped.documents import starter
 
 if TYPE_CHECKING:
     from dama.app import App

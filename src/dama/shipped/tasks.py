@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
+from dama.domain.exact import document
 from dama.operations import contexts, tasks
 from dama.operations.who import because
-from dama.shipped.documents import COMMANDS, Id, document, permit_context, permit_task, starter
+from dama.shipped.documents import COMMANDS, Id, permit_context, permit_task, starter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

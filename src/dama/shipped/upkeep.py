@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from dama.config.duration import parse_duration
 from dama.definitions.service import Service
+from dama.domain.exact import document
 from dama.operations import archive, health, run_files, scrubbing
-from dama.shipped.documents import Id, document, starter
+from dama.shipped.documents import Id, starter
 from dama.upkeep.scrubbing import Where
 
 if TYPE_CHECKING:

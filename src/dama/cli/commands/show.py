@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def show(session: Session, context_id: int, *, as_json: bool) -> None:
     """Show one context: status, params, steps, result or error."""
-    from dama.domain.exact import to_builtins
+    from dama.domain.exact import document
     from dama.operations import contexts
 
     async def read() -> ContextReport:
@@ -39,7 +39,7 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    lifecycle: dict[str, Any] = to_builtins(report.lifecycle)
+    lifecycle: dict[str, Any] = document(report.lifecycle)
     _print_context(report)
     if report.why:
         secho("\nwhy it is not running", bold=True)
