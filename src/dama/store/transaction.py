@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import closing, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,10 @@ from dama.store.connecting import connect, connect_blocking
 from dama.store.errors import IdempotencyConflictError
 from dama.store.items import encode
 from dama.store.statements import statement
-from dama.store.translation import translate
+from dama.store.translation import concerns_server, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from dama.store.database import Database
     from dama.store.rows import Append
@@ -51,21 +51,24 @@ def commit_blocking(
         DatabaseUnreachableError: The server went away; whether it committed is not known.
         IdempotencyConflictError: An earlier try had committed after all; nothing is written now.
         DamaError: The store refused an event.
-        Exception: What the function raised; nothing is written then.
+        Exception: What the function raised, and what the server refused of it at the commit, as it
+            is; nothing is written then.
     """
-    try:
+    with _told():
         opened = _connect(database, name)
-        # The block commits, and leaves the connection open when that fails.
-        with closing(opened), opened as connection:
-            on_open(partial(_end, connection))
+    with opened as connection:
+        on_open(partial(_end, connection))
+        with _told():
             session.begin_plainly_blocking(connection)
             session.let_idle_blocking(connection, is_pooled=database.is_pooled)
-            batch = encode(function(connection))
+        with _told(connection):
+            events = function(connection)
+        with _told():
             session.pin_transaction_blocking(connection)  # nothing of the function comes after it
-            cursor = connection.execute(statement("append_events"), {"batch": batch})
-            _refuse_repetitions(cursor.fetchall())
-    except psycopg.Error as error:
-        raise translate(error) or error from error
+            batch = {"batch": encode(events)}
+            _refuse_repetitions(connection.execute(statement("append_events"), batch).fetchall())
+        with _told(connection):
+            connection.commit()
 
 
 async def commit(
@@ -74,25 +77,44 @@ async def commit(
     function: Callable[[AsyncConnection], Awaitable[Sequence[Append]]],
 ) -> None:
     """The same as `commit_blocking`, for a coroutine function."""
-    try:
+    with _told():
         opened = await connect(
             database.conninfo,
             application_name=name,
             prepare_threshold=database.prepare_threshold,
             client_encoding="UTF8",
         )
-        try:
-            async with opened as connection:
-                await session.begin_plainly(connection)
-                await session.let_idle(connection, is_pooled=database.is_pooled)
-                batch = encode(await function(connection))
-                await session.pin_transaction(connection)
-                cursor = await connection.execute(statement("append_events"), {"batch": batch})
-                _refuse_repetitions(await cursor.fetchall())
-        finally:  # as above
-            await opened.close()
+    async with opened as connection:
+        with _told():
+            await session.begin_plainly(connection)
+            await session.let_idle(connection, is_pooled=database.is_pooled)
+        with _told(connection):
+            events = await function(connection)
+        with _told():
+            await session.pin_transaction(connection)
+            batch = {"batch": encode(events)}
+            cursor = await connection.execute(statement("append_events"), batch)
+            _refuse_repetitions(await cursor.fetchall())
+        with _told(connection):
+            await connection.commit()
+
+
+@contextmanager
+def _told(theirs: Connection | AsyncConnection | None = None) -> Generator[None]:
+    """Say what the driver raises within the block in our words, where it is ours to say.
+
+    Args:
+        theirs: The connection of a function, which may raise errors of its own statements, of other
+            servers and of its commit. They stay as they are: of them only the end of the connection
+            and what the server as a whole cannot do now are ours. None where all of it is ours.
+    """
+    try:
+        yield
     except psycopg.Error as error:
-        raise translate(error) or error from error
+        is_ours = theirs is None or theirs.closed or concerns_server(error)
+        if is_ours and (told := translate(error)):
+            raise told from error
+        raise
 
 
 def _end(connection: Connection) -> None:

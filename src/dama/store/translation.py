@@ -48,6 +48,8 @@ LOCKED = "55P03"  # waited too long for a lock
 ENDED = ("57014", "25P03", "25P04", "40001", "40P01")
 # A schema, a table, a column or a function is not there: between two versions, for a moment.
 MISSING = ("3F000", "42P01", "42703", "42883")
+# A number out of range, a character that the encoding has not, a zero byte (which has no state).
+NO_ROOM = ("", "22003", "22021", "22P05")
 ROW_SECURITY = re.compile(r'row-level security policy for table "(\w+)"')
 NO_CONNECT = re.compile(r"FATAL:  permission denied for database (\".*\")")
 HINTS = {
@@ -81,10 +83,7 @@ def translate(error: psycopg.Error) -> DamaError | None:
     """The error of the product for an error of the driver; None for one that is not ours."""
     state = error.sqlstate or ""
     if isinstance(error, psycopg.DataError) and state not in CLASSES:
-        return InvalidValueError(
-            f"The database has no room for a value: {error.diag.message_primary or error}.",
-            "Numbers have at most 64 bits, and texts no zero bytes.",
-        )
+        return _refused_value(error)
     if state in CLASSES:
         message = error.diag.message_primary or str(error)
         return CLASSES[state](message, error.diag.message_hint or HINTS.get(state))
@@ -98,6 +97,14 @@ def translate(error: psycopg.Error) -> DamaError | None:
     if is_of_standby(error) or is_outage(error):
         return _of_the_server(error)
     return None
+
+
+def _refused_value(error: psycopg.DataError) -> InvalidValueError:
+    told = first_line(error)
+    if (error.sqlstate or "") in NO_ROOM:
+        room = "Numbers have at most 64 bits, and texts no zero bytes."
+        return InvalidValueError(f"The database has no room for a value: {told}.", room)
+    return InvalidValueError(f"The database refuses a value: {told}.", error.diag.message_hint)
 
 
 def _read_only(error: psycopg.Error) -> ReadOnlyDatabaseError:
@@ -245,6 +252,11 @@ def is_outage(error: psycopg.Error) -> bool:
 def is_of_standby(error: psycopg.Error) -> bool:
     """Whether a server refuses because it follows another one."""
     return error.sqlstate == NOT_SUPPORTED and "during recovery" in str(error)
+
+
+def concerns_server(error: psycopg.Error) -> bool:
+    """Whether the server can write nothing of anybody now, whatever the statement was."""
+    return error.sqlstate == DISK_FULL or is_of_standby(error)
 
 
 def is_transient(error: psycopg.Error) -> bool:
