@@ -215,6 +215,39 @@ def test_a_run_that_never_started_is_no_last_run(stage):
     assert stage.run(pages).result == [2, 2]
 
 
+def test_a_run_that_found_nothing_keeps_the_cursor(stage):
+    @waits.task(name="maybe")
+    async def maybe(task: Task, airport: str = "JFK", by: int = 0) -> int:
+        begun = await task.previous(moved, key="{airport}")
+        if by:
+            await task.dispatch(moved_to(begun + by))
+        return begun
+
+    assert stage.run(maybe, {"by": 3}).result == 0
+    assert [stage.run(maybe).result for _ in range(3)] == [3, 3, 3]
+    assert stage.run(maybe, {"by": -3}).result == 3  # back to the initial state, which counts
+    assert stage.run(maybe, {"airport": "LGA", "by": 9}).result == 0
+    assert [stage.run(maybe).result for _ in range(2)] == [0, 0]
+    assert stage.run(maybe, {"airport": "LGA"}).result == 9
+
+
+def test_of_a_slice_that_chooses_by_a_function_every_run_counts(stage):
+    chosen = dama.Slice("waits_chosen", initial=0)
+
+    @chosen.on_match(lambda event: event.type == moved_to.type)
+    def count(state: int, event: object) -> int:
+        return state + 1
+
+    @waits.task(name="chosen")
+    async def choose(task: Task, *, dispatches: bool = False) -> int:
+        if dispatches:
+            await task.dispatch(moved_to(1))
+        return await task.previous(chosen)
+
+    results = [stage.run(choose, {"dispatches": each}).result for each in (True, False, False)]
+    assert results == [0, 1, 0]
+
+
 def test_a_key_names_params_of_the_task(stage):
     @waits.task(name="wrong-key")
     async def wrong_key(task: Task, airport: str) -> int:

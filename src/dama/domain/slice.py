@@ -166,6 +166,11 @@ class Slice(Generic[S]):
         self.selectors[getattr(function, "__name__", "selector")] = function
         return function
 
+    @property
+    def types(self) -> frozenset[str] | None:
+        """The types of the events that it folds; None when a function chooses them."""
+        return None if self._matchers else frozenset(self._cases)
+
     def reduce(self, state: S, event: Event) -> S:
         """The state after one more event; the same state when the event is none of its own."""
         case = self._cases.get(event.type)

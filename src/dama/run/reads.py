@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import uuid
 from datetime import datetime  # noqa: TC003 - the result of a step is read by it
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dama.run.patience import until_answered
@@ -45,13 +46,13 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
 
 
 async def read_previous(execution: Execution, slice_: Slice[S], key: str | None) -> S:
-    """The state at the end of the last run of the task that has ended, the initial one without."""
+    """The state at the end of the last run with events of the slice, the initial one without."""
     task = execution.registry.task(execution.claim.task)
     wanted, defaults = task.key_params(key or "", execution.claim.params)
     found: list[int] | None = await do_step(
         execution,
         f"previous:{slice_.name}",
-        _find,
+        partial(_find, types=slice_.types),
         execution,
         wanted,
         defaults,
@@ -67,13 +68,16 @@ async def read_previous(execution: Execution, slice_: Slice[S], key: str | None)
 
 
 async def _find(
-    execution: Execution, wanted: Mapping[str, Any], defaults: Mapping[str, Any]
+    execution: Execution,
+    wanted: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    *,
+    types: frozenset[str] | None,
 ) -> list[int] | None:
-    task = execution.registry.task(execution.claim.task)
-    context_id = execution.claim.context_id
+    names = execution.registry.task(execution.claim.task).names
+    context_id, database = execution.claim.context_id, execution.store.database
     return await until_answered(
-        lambda: earlier.find(execution.store.database, task.names, context_id, wanted, defaults),
-        execution.name,
+        lambda: earlier.find(database, names, context_id, wanted, defaults, types), execution.name
     )
 
 

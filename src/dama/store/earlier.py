@@ -10,7 +10,7 @@ from dama.domain.exact import reader
 from dama.store.items import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from dama.domain.slice import Slice
     from dama.store.database import Database
@@ -27,6 +27,7 @@ async def find(
     context_id: int,
     params: Mapping[str, Any],
     defaults: Mapping[str, Any],
+    types: Collection[str] | None,
 ) -> list[int] | None:
     """The context of the last run that has ended, and its latest event; None without one.
 
@@ -36,6 +37,7 @@ async def find(
         context_id: Another one than this.
         params: What its params contain.
         defaults: What counts for params that it does not say.
+        types: It has an event of one of these; None for any run.
 
     Source: store/sql/read_previous.sql
     """
@@ -44,6 +46,7 @@ async def find(
         "context_id": context_id,
         "params": as_json(params),
         "defaults": as_json(defaults),
+        "types": None if types is None else sorted(types),
     }
     rows = await database.rows("read_previous", given)
     return [*rows[0]] if rows else None
