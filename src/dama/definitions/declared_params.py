@@ -62,6 +62,7 @@ def _read_param(table: Table) -> ProgramParam:
         min=table.values.get("min"),
         max=table.values.get("max"),
         list=several,
+        deprecated=" ".join(table.text("deprecated", "").split()),
     )
     _check_default(table, param)
     return param

@@ -77,7 +77,12 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
     from pydantic import BaseModel, ConfigDict, create_model
 
     config = ConfigDict(
-        title=task, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=()
+        title=task,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        json_schema_extra=_describe_deprecated,
     )
     for name, param in params.items():
         if kind := secret_in(param.annotation):
@@ -122,9 +127,26 @@ def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]
 def arguments_of(params: BaseModel) -> dict[str, Any]:
     """The validated values by the names of the function's parameters."""
     return {
-        _parameter_of(name, field): getattr(params, name)
+        _parameter_of(name, field): params.__dict__[name]  # as an attribute a deprecated one warns
         for name, field in type(params).model_fields.items()
     }
+
+
+def deprecated_params(model: type[BaseModel]) -> dict[str, str]:
+    """What is said of the params that should be given no more, by name; may be empty."""
+    return {
+        field.alias or name: "" if field.deprecated is True else field.deprecation_message or ""
+        for name, field in model.model_fields.items()
+        if field.deprecated
+    }
+
+
+def _describe_deprecated(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Say it where the params are described: JSON Schema has a flag for it, without a text."""
+    for name, message in deprecated_params(model).items():
+        described = schema["properties"][name]
+        told = f"Deprecated: {message}" if message else "Deprecated."
+        described["description"] = " ".join(filter(None, [described.get("description"), told]))
 
 
 class _Parameter(NamedTuple):

@@ -39,6 +39,7 @@ class ProgramParam:
         min: The least value.
         max: The greatest value.
         list: Whether it takes any number of values.
+        deprecated: Why it should be given no more; empty when it may be.
     """
 
     type: str = "string"
@@ -49,9 +50,16 @@ class ProgramParam:
     min: Any = None
     max: Any = None
     list: bool = False
+    deprecated: str = ""
 
     def annotation(self) -> Any:
         """The type, for the model."""
+        from pydantic import Field
+
+        kept = self._kept()
+        return Annotated[kept, Field(deprecated=self.deprecated)] if self.deprecated else kept
+
+    def _kept(self) -> Any:
         from pydantic import Field
 
         one: Any = Annotated[

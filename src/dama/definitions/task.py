@@ -17,6 +17,7 @@ from dama.definitions.connected import connected
 from dama.definitions.docstring import Docstring, parse_docstring
 from dama.definitions.params import (
     arguments_of,
+    deprecated_params,
     optional_names,
     param_names,
     params_model,
@@ -145,6 +146,16 @@ class TaskDefinition(Generic[R, P, V]):
             InvalidDefinitionError: An annotation is not a type that can be validated.
         """
         return self._params
+
+    @cached_property
+    def param_names(self) -> frozenset[str]:
+        """The names of the params."""
+        return frozenset(self.program.params if self.program else param_names(self.params))
+
+    @cached_property
+    def deprecated(self) -> dict[str, str]:
+        """What is said of the params that should be given no more, by name; may be empty."""
+        return deprecated_params(self.params)
 
     @cached_property
     def _params(self) -> type[BaseModel]:

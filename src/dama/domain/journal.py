@@ -91,6 +91,7 @@ class Journal:
         subtasks: The context ids that a key started.
         spawned_at: When they were started, by key.
         spawned: What they were started with, by key: a digest; older journals have none.
+        digests: The values of `spawned`.
         sent: The idempotency keys of the events that were dispatched.
         waits: When the waits began, by key.
         signals: The events from outside the run that no wait has taken, by type, in their order.
@@ -119,6 +120,7 @@ class Journal:
         self.subtasks: dict[str, list[int]] = {}
         self.spawned_at: dict[str, datetime] = {}
         self.spawned: dict[str, str] = {}
+        self.digests: set[str] = set()
         self.sent: set[str] = set()
         self.waits: dict[str, datetime] = {}
         self.signals: dict[str, list[Signal]] = {}
@@ -185,6 +187,7 @@ class Journal:
                 self.spawned_at[key] = event.created_at
                 if "spawned" in meta:
                     self.spawned[key] = str(meta["spawned"])
+                    self.digests.add(self.spawned[key])
 
     def take_signal(
         self, types: Iterable[str], fits: Callable[[Signal], bool] = lambda _: True

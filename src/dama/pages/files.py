@@ -88,13 +88,10 @@ async def log_window(
     path = run.stderr if name == "stderr" else run.stdout
     sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
     begin = visit.number("byte")
-    found = None
     secrets = secrets_left(run)
-    if sought:
-        found = await asyncio.to_thread(_search, path, sought, begin or 0, secrets)
-        begin = found.at
-    until = None if place is None else place.line
-    window = await asyncio.to_thread(_window, path, begin, until, length, secrets)
+    found = await asyncio.to_thread(_search, path, sought, begin or 0, secrets) if sought else None
+    start, until = found.at if found else begin, place.line if place else None
+    window = await asyncio.to_thread(_window, path, start, until, length, secrets)
     kept = {name: visit.query[name] for name in ("at", "slice") if name in visit.query}
     chosen = {**kept, "tab": "log", "stream": name, "run": run.epoch}
     address = f"/contexts/{row.context_id}?{urlencode(chosen)}"

@@ -13,6 +13,7 @@ from dama import clock
 from dama.errors import UnavailableError
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
+from dama.run.starts import given_params
 from dama.store.errors import (
     IdempotencyConflictError,
     LifeCycleError,
@@ -20,7 +21,7 @@ from dama.store.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dama.definitions.service import TaskDefinition
     from dama.run.execution import Execution
@@ -39,7 +40,7 @@ async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: 
         LostSignal: The run was taken over.
         DivergedError: Others were started with the key.
     """
-    digest = digest_of(starts)
+    digest = recorded_digest(execution, starts)
     is_forgiven = execution.replay.is_forgiven(key)
     await execution.replay.turn(key, asked)
     known = execution.journal.subtasks.get(key)
@@ -94,8 +95,22 @@ async def _difference(
 
 
 def digest_of(starts: Sequence[Start]) -> str:
-    """What tells subtasks from others: their tasks and params."""
-    text = json.dumps([(start.task, start.params) for start in starts], sort_keys=True, default=str)
+    """What tells subtasks from others: their tasks and the params that they were given.
+
+    Defaults are not in it: a task that gets another optional param, or loses one, is the same.
+    """
+    return _digest([(start.task, given_params(start)) for start in starts])
+
+
+def recorded_digest(execution: Execution, starts: Sequence[Start]) -> str:
+    """`digest_of`, or what an older version recorded for them, with the defaults."""
+    spawned = execution.journal.spawned
+    full = _digest([(start.task, start.params) for start in starts]) if spawned else ""
+    return full if full in execution.journal.digests else digest_of(starts)
+
+
+def _digest(starts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    text = json.dumps(starts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

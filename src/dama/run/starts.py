@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UndeclaredCommandError
+from dama.shapes import is_dict
 from dama.store import Start
 
 if TYPE_CHECKING:
@@ -14,6 +17,11 @@ if TYPE_CHECKING:
     from dama.definitions.options import TaskOptions
     from dama.definitions.task import TaskDefinition
     from dama.run.commands import Commands
+    from dama.store import Claim, Store
+
+DEFAULTS = "defaults"
+
+_log = logging.getLogger("dama.start")
 
 
 class QueueOptions(TypedDict, total=False):
@@ -65,8 +73,9 @@ def start_of(
             "Use `dama run -- COMMAND` as that user, or declare the command under [programs] of "
             "dama.toml.",
         )
-    options = task.options
-    encoded = task.encode_params(params)
+    _warn_of_deprecated(task, params)
+    options, encoded = task.options, task.encode_params(params)
+    asked = {**(meta or {}), **_clean_ups(options), **_left_out(encoded, params)}
     queue, priority = start_options.get("queue"), start_options.get("priority")
     start = Start(
         task.name,
@@ -81,9 +90,43 @@ def start_of(
         limit_key=task.limit_key(encoded),
         key_limit=options.concurrency or 1,
         when_open=options.singleton or "queue",
-        meta={**(meta or {}), **_clean_ups(options)} or None,
+        meta=asked or None,
     )
     return commands.signed(start) if task is adhoc and commands else start
+
+
+def _warn_of_deprecated(task: TaskDefinition[Any], params: Mapping[str, Any]) -> None:
+    for name in sorted(task.deprecated.keys() & params.keys()):
+        why = task.deprecated[name] or "it may be removed."
+        _log.warning("%s: the param %s is deprecated: %s", task.name, name, why)
+
+
+def _left_out(encoded: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The params whose value is the default: it is kept, since a run never sees another one."""
+    names = [name for name in encoded if name not in given]
+    return {DEFAULTS: names} if names else {}
+
+
+def given_params(start: Start) -> dict[str, Any]:
+    """The params without those that were left out: what tells a start from another."""
+    defaults = frozenset((start.meta or {}).get(DEFAULTS, ()))
+    return {name: value for name, value in start.params.items() if name not in defaults}
+
+
+async def without_removed(task: TaskDefinition[Any], claim: Claim, store: Store) -> Claim:
+    """A claim without the params that the task takes no longer, if its start left them out.
+
+    One that was given stays, and is refused as that of a new start would be: nobody knows what the
+    run would do without it.
+    """
+    removed = claim.params.keys() - task.param_names if is_dict(claim.params) else set[str]()
+    if not removed:
+        return claim
+    meta, _ = await store.started_how(claim.context_id)
+    defaults = meta.get(DEFAULTS, ())
+    removed = {name for name in removed if name in defaults}
+    params = {name: value for name, value in claim.params.items() if name not in removed}
+    return replace(claim, params=params)
 
 
 def _clean_ups(options: TaskOptions) -> dict[str, Any]:

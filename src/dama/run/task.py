@@ -28,7 +28,7 @@ from dama.run.deadlines import outcome_within
 from dama.run.ends import cancel, ends_of, owning
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.reads import read_previous, read_state
-from dama.run.spawning import digest_of, limited, spawn
+from dama.run.spawning import limited, recorded_digest, spawn
 from dama.run.starts import start_of
 from dama.run.steps import do_step
 from dama.run.subtasks import Ended, Subtask
@@ -132,8 +132,11 @@ class Task(Awaiting):
         self, task: TaskDefinition[Any], params: Mapping[str, Any] | None, *, is_awaited: bool
     ) -> tuple[str, Asked, list[Start]]:
         starts = [replace(start_of(task, params or {}), is_awaited=is_awaited)]
-        key, asked = self._execution.bind("subtask", task.name, args=digest_of(starts))
+        key, asked = self._execution.bind("subtask", task.name, args=self._digest(starts))
         return key, asked, starts
+
+    def _digest(self, starts: list[Start]) -> str:
+        return recorded_digest(self._execution, starts)
 
     async def _cancel(self, context_id: int, task: TaskDefinition[Any], why: str) -> None:
         execution = self._execution
@@ -194,7 +197,7 @@ class Task(Awaiting):
             TaskUsageError: The task has a limit of its own, which `limit` cannot be added to.
         """
         starts = [replace(start_of(task, each), is_awaited=True) for each in params]
-        key, asked = self._execution.bind("subtask", f"map:{task.name}", args=digest_of(starts))
+        key, asked = self._execution.bind("subtask", f"map:{task.name}", args=self._digest(starts))
         if limit is not None:
             starts = limited(task, starts, f"map/{self.context_id}/{key}", limit)
         ids: list[int] = []
@@ -271,8 +274,9 @@ class Task(Awaiting):
     async def previous(self, slice_: Slice[S], *, key: str | None = None) -> S:
         """The state at the end of the last run of this task: a cursor across runs.
 
-        Of the runs that have ended, however they did, the one that was started last counts; without
-        one it is the initial state. A run that continues reads what it read before.
+        Of the runs that have ended, however they did, the one that was started last counts among
+        those with events of the slice: a run that found nothing to do keeps the cursor. Without one
+        it is the initial state. A run that continues reads what it read before.
 
         Args:
             slice_: What folds its events.

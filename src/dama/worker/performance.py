@@ -31,6 +31,7 @@ from dama.run.execution import Execution
 from dama.run.outcomes import outcome_of
 from dama.run.patience import until_answered
 from dama.run.secrets import secrets_of_worker
+from dama.run.starts import without_removed
 from dama.run.writer import STARTED
 from dama.spans import is_collecting, span
 from dama.store import Claim
@@ -171,6 +172,10 @@ class Performance:
         beginning = STARTED
         try:
             task = task_of(crew.programs, claim)
+            if flaw is None:
+                execution.claim = await until_answered(
+                    lambda: without_removed(task, claim, crew.programs.store), self._name
+                )
             program = None if flaw or is_poison(claim, task) else self._program(execution, task)
             beginning = program.beginning if program else STARTED
         except Exception as error:

@@ -13,9 +13,9 @@ BEGIN
              'task', u.task, 'queue', u.queue,
              'idempotency_key', format('%s/%s/%s', u.kind, u.context_id, u.latest_event_id),
              'event', jsonb_build_object('type', u.task || ':INITIAL', 'payload', u.payload,
-               'meta', jsonb_build_object('queue', u.queue, 'cleans_up', u.context_id))))
+               'meta', jsonb_strip_nulls(jsonb_build_object('queue', u.queue, 'cleans_up', u.context_id, 'defaults', u.defaults)))))
       FROM (
-        SELECT c.context_id, c.latest_event_id, k.kind, e.payload,
+        SELECT c.context_id, c.latest_event_id, k.kind, e.payload, e.meta -> 'defaults' AS defaults,
                e.meta -> k.kind ->> 'task' AS task, coalesce(e.meta -> k.kind ->> 'queue', 'default') AS queue
           FROM _data_manager_admin.etl_context c
           JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
