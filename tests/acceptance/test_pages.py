@@ -64,6 +64,20 @@ def drop_table(connection, table): ...
 DBOS = Only("DBOS is not installed: it is there to be read")
 BODY = Only("the body of a task, in names of the reader's")
 
+FIRST_SYSTEM = """
+DROP SCHEMA _data_manager_admin CASCADE; CREATE SCHEMA _data_manager_admin;
+CREATE TABLE _data_manager_admin.etl_context (
+  context_id serial PRIMARY KEY,
+  parent_id int REFERENCES _data_manager_admin.etl_context ON DELETE CASCADE);
+CREATE TABLE _data_manager_admin.event_store_prototype (
+  event_id serial PRIMARY KEY, etl_context_id int NOT NULL REFERENCES
+    _data_manager_admin.etl_context ON DELETE CASCADE,
+  type text NOT NULL, payload jsonb, meta jsonb, error boolean);
+INSERT INTO _data_manager_admin.etl_context (parent_id) VALUES (NULL), (1), (1), (NULL);
+INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type) VALUES
+  (1, ':INITIAL'), (2, ':INITIAL'), (2, ':INITIAL'), (3, ':INITIAL'), (3, ':LOADED'), (3, ':FINAL'),
+  (2, ':FINAL'), (1, ':FINAL'), (1, ':NOTED');
+"""
 MOVES = "test_moves.py has it, with servers of its own"
 PAGES = {
     "README.md": Page(
@@ -88,6 +102,12 @@ PAGES = {
         files=SMALL_PROJECT | {"secret.txt": "old word\n"},
         before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
         changes=NUMBER,
+    ),
+    "docs/howto/adopt.md": Page(
+        files={"first.sql": FIRST_SYSTEM},
+        before=("dama db psql -- -q -v ON_ERROR_STOP=1 -f first.sql",),
+        others=SQL,
+        shown="--dry-run",
     ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/approvals.md": Page(

@@ -36,6 +36,7 @@ class HealthRow:
         passed_over: What is queued though a live worker has room for it: task, queue, runs,
             seconds.
         failed_schedules: Those that are paused since a firing could not be started.
+        full_sequences: Sequences of integers that have come far: sequence, and used, a share of 1.
         client_check: How often a statement looks whether its client has gone: never when it is `0`;
             None where the server cannot.
     """
@@ -56,6 +57,7 @@ class HealthRow:
     unclaimed: Sequence[dict[str, Any]]
     passed_over: Sequence[dict[str, Any]]
     failed_schedules: Sequence[str]
+    full_sequences: Sequence[dict[str, Any]]
     client_check: str | None = None
 
 

@@ -73,13 +73,20 @@ async def take_turn(connection: Connection) -> None:
     raise OtherMigrationError("; ".join(_words(row) for row in others) or "one that just ended")
 
 
-async def patiently(connection: Connection, act: Callable[[], Awaitable[T]], tell: Tell) -> T:
+async def patiently(
+    connection: Connection,
+    act: Callable[[], Awaitable[T]],
+    tell: Tell,
+    *,
+    longest: float = LONGEST_WAIT,
+) -> T:
     """Act in a transaction, again and again until it gets each lock within a short time.
 
     Args:
         connection: In no transaction.
         act: What is done in it.
         tell: Called with what is waited for.
+        longest: How long it waits for a lock at most; so do all who come after.
     """
     wait, pause = FIRST_WAIT, FIRST_PAUSE
     said = ""
@@ -97,7 +104,7 @@ async def patiently(connection: Connection, act: Callable[[], Awaitable[T]], tel
                 said = str(other)
                 tell(f"waits for another migration: {said}")
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            wait = min(wait * 1.5, LONGEST_WAIT)
+            wait = min(wait * 1.5, longest)
         await clock.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -21,7 +21,7 @@ BEGIN
   IF earlier IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM011',
       MESSAGE = format('The database %I has the tables of the first system: %s. Nothing was changed.', current_database(), earlier),
-      HINT = 'This version cannot adopt them yet. Migrate another database, and leave this one to its programs.';
+      HINT = 'See what is in them with: dama db adopt --dry-run. Then take them in: dama db adopt';
   END IF;
   IF to_regnamespace('_data_manager_admin') IS NULL THEN
     IF NOT has_database_privilege(current_database(), 'CREATE') THEN

@@ -37,7 +37,7 @@ CODE_FILES = (
     "limits", "workers", "park_run", "trees", "guards", "state_at", "views", "sequence_log",
     "read_log", "list_contexts", "list_queues", "subscriptions", "schedules", "rebuild", "archive",
     "scrub",
-    "privileges",
+    "privileges", "triggers",
 )  # fmt: skip
 TABLE = """
 CREATE TABLE IF NOT EXISTS _data_manager_admin.schema_migration (
@@ -129,14 +129,28 @@ def migrations() -> tuple[Migration, ...]:
         (path for path in folder.joinpath("migrations").iterdir() if path.name.endswith(".sql")),
         key=lambda path: path.name,
     )
-    code = "\n".join(
-        folder.joinpath("functions", f"{name}.sql").read_text("utf-8") for name in CODE_FILES
-    )
+    code = _functions(CODE_FILES)
     texts = [(path.name.removesuffix(".sql"), path.read_text("utf-8")) for path in numbered]
     # Files of the package are as much literals as strings in the source.
     return tuple(
         Migration(name, cast("LiteralString", text)) for name, text in [*texts, (CODE, code)]
     )
+
+
+def code_before_triggers() -> LiteralString:
+    """The functions, views and rights: all but what keeps both tables right from then on."""
+    return _functions(CODE_FILES[:-1])
+
+
+def triggers() -> LiteralString:
+    """The triggers of both tables."""
+    return _functions(CODE_FILES[-1:])
+
+
+def _functions(names: Sequence[str]) -> LiteralString:
+    folder = files("dama.store").joinpath("functions")
+    texts = [folder.joinpath(f"{name}.sql").read_text("utf-8") for name in names]
+    return cast("LiteralString", "\n".join(texts))
 
 
 @cache
@@ -206,7 +220,7 @@ async def _migrate_tables(
     connection: Connection, up_to: str | None
 ) -> tuple[list[str], list[Migration]]:
     """Apply what is missing, but what is built beside others; returns the names, and that."""
-    await _refuse_encoding(connection)
+    await refuse_encoding(connection)
     await take_turn(connection)
     await connection.execute(preflight())
     await connection.execute(TABLE)
@@ -246,7 +260,7 @@ def _up_to(name: str | None) -> list[Migration]:
     return list(migrations()[: names.index(name) + 1 if name in names else None])
 
 
-async def _refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
+async def refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
     """Refuse a database that cannot hold any text of JSON."""
     row = await (await connection.execute("SHOW server_encoding")).fetchone()
     encoding = row[0] if row else None
@@ -319,8 +333,8 @@ async def _refuse_first_system(connection: Connection) -> None:
     cursor = await connection.execute(FIRST_SYSTEM)
     if (await cursor.fetchone()) == (True,):
         raise SchemaError(
-            "The database has the tables of the first system, which this version cannot adopt yet.",
-            "Use another database (DAMA_DATABASE_URL), and leave this one to its programs.",
+            "The database has the tables of the first system, and has not been adopted.",
+            "See what is in them with: dama db adopt --dry-run. Then take them in: dama db adopt",
         )
 
 

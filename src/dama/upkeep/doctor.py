@@ -345,6 +345,17 @@ def log(facts: Facts) -> Iterator[Finding]:
     yield Finding("log", "ok", f"{facts.log_position} events, {placed} of them placed just now")
 
 
+def ids(facts: Facts) -> Iterator[Finding]:
+    """Sequences of an adopted database that come to their end."""
+    for row in facts.health.full_sequences:
+        yield Finding(
+            "ids",
+            "warn",
+            f"{row['used']:.1%} of the ids of {row['sequence']} are drawn",
+            "At the end nothing can be started. docs/howto/adopt.md has how they become bigint.",
+        )
+
+
 def subscriptions(facts: Facts) -> Iterator[Finding]:
     """How far the durable readers of the log are behind, and what they could not handle."""
     for name, behind in facts.behind:
@@ -365,5 +376,6 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     server, durability, autovacuum, abandoned, clocks, transactions, prepared, slots, bloat, disk,
-    home, workers, programs, unclaimed, passed_over, circles, schedules, hints, log, subscriptions,
+    home, workers, programs, unclaimed, passed_over, circles, schedules, hints, log, ids,
+    subscriptions,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dama.cli.commands.adopt import adopt
 from dama.cli.group import examples, json_option
 from dama.cli.output import print_fields, print_json, print_table
 from dama.cli.session import Session
@@ -38,6 +39,9 @@ def db() -> None:
     Unless another one is configured it is a PostgreSQL that belongs to you alone and that starts
     when it is needed.
     """
+
+
+db.add_command(adopt)
 
 
 @db.command(epilog=examples("dama db start"))

@@ -195,7 +195,7 @@ BEGIN
     ids := ARRAY(
       WITH RECURSIVE below AS (
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
-        UNION ALL
+        UNION
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
       SELECT c.context_id FROM below b JOIN _data_manager_admin.etl_context c ON c.context_id = b.context_id
         WHERE b.status = 'OPEN' LIMIT most FOR NO KEY UPDATE OF c SKIP LOCKED);
@@ -203,7 +203,7 @@ BEGIN
       DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id AND NOT EXISTS (
         WITH RECURSIVE below AS (
           SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
-          UNION ALL
+          UNION
           SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
         SELECT FROM below b WHERE b.status = 'OPEN');
       CONTINUE;

@@ -64,7 +64,7 @@ BEGIN
     'TRUE');
   -- EXECUTE: planned for this filter.
   RETURN QUERY EXECUTE
-    'SELECT c.context_id, TRUE FROM (' || near || ') c WHERE ' || tests || ' LIMIT $3'
+    'SELECT c.context_id::bigint, TRUE FROM (' || near || ') c WHERE ' || tests || ' LIMIT $3'
     USING filter, coalesce(before, 9223372036854775807), demand;
   GET DIAGNOSTICS last = ROW_COUNT;
   IF last < demand THEN

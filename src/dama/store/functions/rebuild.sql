@@ -8,6 +8,30 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
               THEN (object ->> name)::numeric::double precision END
 $$;
 
+-- placed_contexts: all contexts, each with the root of its tree. A parent that is not there is passed over, and in a
+-- cycle of parents, which only an adopted database can have, the smallest id counts as the root.
+CREATE OR REPLACE FUNCTION _data_manager_admin.placed_contexts() RETURNS TABLE (context_id bigint, root bigint)
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET enable_nestloop = off AS $$
+  WITH RECURSIVE known AS (
+    SELECT c.context_id::bigint, p.context_id::bigint AS parent
+      FROM _data_manager_admin.etl_context c LEFT JOIN _data_manager_admin.etl_context p ON p.context_id = c.parent_id),
+  placed AS (
+    SELECT k.context_id, k.context_id AS root FROM known k WHERE k.parent IS NULL
+    UNION ALL
+    SELECT k.context_id, p.root FROM known k JOIN placed p ON k.parent = p.context_id),
+  adrift AS MATERIALIZED (
+    SELECT k.context_id, k.parent FROM known k LEFT JOIN placed p USING (context_id) WHERE p.context_id IS NULL),
+  above AS (  -- who is above itself is in a cycle
+    SELECT a.context_id, a.parent FROM adrift a
+    UNION
+    SELECT b.context_id, a.parent FROM above b JOIN adrift a ON a.context_id = b.parent)
+  SELECT p.context_id, p.root FROM placed p
+  UNION ALL
+  SELECT b.context_id, min(b.parent) FROM above b
+    JOIN (SELECT o.context_id FROM above o WHERE o.context_id = o.parent) y ON y.context_id = b.parent
+    GROUP BY b.context_id
+$$;
+
 -- derived_contexts: what their events say of all contexts.
 -- An epoch never goes down: a worker that was forgotten may still hold the one that is there. An
 -- idempotency key that is there stays; one that is missing comes back unless another context has it.
@@ -15,11 +39,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.derived_contexts()
 RETURNS TABLE (context_id bigint, root_context_id bigint, version bigint, initial_event_id bigint,
                latest_event_id bigint, status text, epoch bigint, idempotency_key text)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  WITH RECURSIVE placed AS (
-    SELECT c.context_id, c.context_id AS root FROM _data_manager_admin.etl_context c WHERE c.parent_id IS NULL
-    UNION ALL
-    SELECT c.context_id, p.root FROM _data_manager_admin.etl_context c JOIN placed p ON c.parent_id = p.context_id),
-  told AS (
+  WITH told AS (
     SELECT e.etl_context_id AS context_id, max(e.version) AS version,
            (array_agg(e.event_id ORDER BY e.version))[1] AS first,
            (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
@@ -36,7 +56,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       ORDER BY c.task, t.start_key, c.context_id)
   SELECT p.context_id, p.root, coalesce(t.version, 0), t.first, t.latest, t.status,
          greatest(c.epoch, coalesce(t.epoch, 0)), coalesce(c.idempotency_key, l.start_key)
-    FROM placed p JOIN _data_manager_admin.etl_context c USING (context_id)
+    FROM _data_manager_admin.placed_contexts() p JOIN _data_manager_admin.etl_context c USING (context_id)
     LEFT JOIN told t USING (context_id) LEFT JOIN lost l USING (context_id)
 $$;
 

@@ -97,7 +97,7 @@ BEGIN
   IF EXISTS (SELECT FROM _data_manager_admin.ending_tree) AND EXISTS (
     WITH RECURSIVE up AS (
       SELECT parent AS context_id
-      UNION ALL
+      UNION
       SELECT c.parent_id FROM _data_manager_admin.etl_context c JOIN up ON c.context_id = up.context_id)
     SELECT FROM up JOIN _data_manager_admin.ending_tree t USING (context_id)) THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006',

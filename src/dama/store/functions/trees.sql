@@ -15,7 +15,7 @@ BEGIN
   PERFORM 1 FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ARRAY(
     WITH RECURSIVE below AS (
       SELECT context AS context_id
-      UNION ALL
+      UNION
       SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id
         WHERE c.status IN ('ERROR', 'CANCELLED'))
     SELECT b.context_id FROM below b)) ORDER BY c.context_id FOR NO KEY UPDATE;
@@ -24,7 +24,7 @@ BEGIN
       SELECT c.context_id FROM _data_manager_admin.etl_context c
         WHERE c.context_id = context AND (c.status IN ('ERROR', 'CANCELLED') OR (c.status = 'OPEN'
           AND NOT EXISTS (SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = context)))
-      UNION ALL
+      UNION
       SELECT c.context_id FROM _data_manager_admin.etl_context c JOIN failed f ON c.parent_id = f.context_id
         WHERE c.status IN ('ERROR', 'CANCELLED'))
     SELECT f.context_id FROM failed f ORDER BY 1);

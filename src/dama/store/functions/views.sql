@@ -1,7 +1,7 @@
 -- views: for people with psql or a notebook.
 
 SELECT _data_manager_admin.replace_view('context_overview', 'One row per context: status, its run if it has one, its latest event.', $view$
-  SELECT c.context_id, c.parent_id, c.root_context_id, c.task, c.status, q.state AS run,
+  SELECT c.context_id::bigint, c.parent_id::bigint, c.root_context_id, c.task, c.status, q.state AS run,
          q.attempt, w.host || ':' || w.pid AS worker, c.version AS events, c.created_at, c.modified_at,
          c.modified_at - c.created_at AS elapsed, e.type AS latest_event
     FROM _data_manager_admin.etl_context c
@@ -11,7 +11,7 @@ SELECT _data_manager_admin.replace_view('context_overview', 'One row per context
 $view$);
 
 SELECT _data_manager_admin.replace_view('event_history', 'The events as people read them: WHERE context_id = 42 ORDER BY version.', $view$
-  SELECT e.etl_context_id AS context_id, e.version, e.event_id, e.created_at, e.type, e.payload, e.error, e.meta
+  SELECT e.etl_context_id::bigint AS context_id, e.version, e.event_id::bigint, e.created_at, e.type, e.payload, e.error, e.meta
     FROM _data_manager_admin.event_store_prototype e
 $view$);
 

@@ -60,4 +60,8 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
                   GROUP BY r.task, r.queue) q),
        (SELECT coalesce(jsonb_agg(s.name), '[]')
           FROM _data_manager_admin.schedule s WHERE s.failure IS NOT NULL),
+       -- Ids of an adopted database are integers.
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('sequence', s.sequencename, 'used', s.last_value::float / s.max_value)), '[]')
+          FROM pg_sequences s
+          WHERE s.schemaname = '_data_manager_admin' AND s.last_value >= 0.8 * s.max_value),
        current_setting('client_connection_check_interval', TRUE)
