@@ -112,8 +112,9 @@ PAGES = {
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/approvals.md": Page(
         files=REAL_PROJECT,
-        changes=NUMBER,
-        behind={"events 1 -f": "approval"},
+        before=("dama run approval.publish --detach",),
+        changes=(("42", "2"), ("43", "1")),
+        behind={"events 2 -f": "approval"},
         keeps=(BODY, BODY),
     ),
     "docs/howto/databases.md": Page(

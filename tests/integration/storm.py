@@ -93,7 +93,7 @@ class Storm:
         with self._connected(CLIENT) as connection:
             for queue in QUEUES[:2]:
                 self._ask(connection, "set_queue", queue=queue, paused=None, concurrency=40,
-                          rate=None, by=None)  # fmt: skip
+                          rate=None, by=None, act=None)  # fmt: skip
         bodies = [self._work] * workers + [self._act] * clients + [self._hold] * strangers
         threads = [
             threading.Thread(target=self._kept, args=(body, n))

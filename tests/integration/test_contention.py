@@ -610,6 +610,9 @@ async def test_after_an_outage_nobody_is_buried_by_who_comes_back_first(store, h
     query = "SELECT worker_id FROM $S.worker ORDER BY 1"
     assert rows(here, query) == [(first,), (second,)]
     renewer.renew()
+    assert rows(here, query) == [(first,), (second,)]  # it has a new lease, which lapses
+    rows(here, "UPDATE $S.worker SET lease_until = now() WHERE worker_id = %s RETURNING 1", second)
+    renewer.renew()
     assert rows(here, query) == [(first,)]
     assert rows(here, "SELECT state FROM $S.run_queue WHERE context_id = %s", late) == [("queued",)]
     renewer.close()

@@ -17,7 +17,7 @@ from dama.domain.secrets import stars
 from dama.programs.tail import data_at
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from dama.domain.secrets import Secrets
     from dama.programs.run_directory import RunDirectory
@@ -36,15 +36,17 @@ class Mask:
         only_look: Find them, and leave them there.
 
     Attributes:
+        path: The file.
         found: How many there were.
     """
 
     def __init__(self, path: Path, secrets: Secrets, *, only_look: bool = False) -> None:
-        self._path = path
+        self.path = path
         self._secrets = secrets
         self._only_look = only_look
         self.found = 0
         self._offset = 0
+        self._inode: tuple[int, int] | None = None
 
     def apply(self, limit: int | None = None) -> None:
         """Look at what is new. What cannot be written now is looked at again.
@@ -55,11 +57,11 @@ class Mask:
         if not self._secrets:
             return
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_NOFOLLOW)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_NOFOLLOW)
         except FileNotFoundError:
             return
         except OSError as error:
-            _log.warning("secrets in %s are not struck out: %s", self._path, error.strerror)
+            _log.warning("secrets in %s are not struck out: %s", self.path, error.strerror)
             return
         try:
             self._apply(descriptor, limit)
@@ -67,10 +69,11 @@ class Mask:
             os.close(descriptor)
 
     def _apply(self, descriptor: int, limit: int | None) -> None:
-        size = os.fstat(descriptor).st_size
-        size = size if limit is None else min(size, limit)
-        if size < self._offset:  # it was begun again
-            self._offset = 0
+        stat = os.fstat(descriptor)
+        size = stat.st_size if limit is None else min(stat.st_size, limit)
+        inode = stat.st_dev, stat.st_ino
+        if size < self._offset or inode != self._inode:  # it was begun again, or replaced
+            self._offset, self._inode = 0, inode
         # One that began in the last part may be whole by now.
         at = data_at(descriptor, max(self._offset - self._secrets.longest + 1, 0))
         while at < size and (data := os.pread(descriptor, min(CHUNK, size - at), at)):
@@ -84,11 +87,18 @@ class Mask:
             at = max(self._offset - self._secrets.longest + 1, at + 1)
 
 
-def mask_all(directory: RunDirectory, secrets: Secrets) -> None:
-    """Strike secrets out of all that a program has left: its files, and names of artifacts."""
+def mask_all(directory: RunDirectory, secrets: Secrets, begun: Iterable[Mask] = ()) -> None:
+    """Strike secrets out of all that a program has left: its files, and names of artifacts.
+
+    Args:
+        directory: Where it is.
+        secrets: What is struck out.
+        begun: What these have looked at is not looked at again.
+    """
+    masks = {mask.path: mask for mask in begun}
     if secrets:
         for path in (*directory.written, *directory.path.glob("*.other")):
-            Mask(path, secrets).apply()
+            (masks.get(path) or Mask(path, secrets)).apply()
         strike_names(directory.artifacts, secrets)
 
 

@@ -30,7 +30,7 @@ from dama.programs.lines import (
     is_other,
     opened,
 )
-from dama.programs.masking import Mask, strike_names
+from dama.programs.masking import Mask, mask_all
 from dama.shapes import as_object, is_list
 from dama.store import Append
 
@@ -72,7 +72,6 @@ class Shipper:
             "stdout": Mask(directory.stdout, secrets),
             "events": Mask(directory.events, secrets),
             "stderr": Mask(directory.stderr, secrets),
-            "result": Mask(directory.result, secrets),
         }
         artifacts, warnings = shipped.get("artifacts"), shipped.get("warnings")
         self.artifacts = set(map(str, artifacts)) if is_list(artifacts) else set[str]()
@@ -109,9 +108,7 @@ class Shipper:
 
     def mask_rest(self) -> None:
         """Strike secrets out of all that it left, when nothing of it is read any more."""
-        for mask in self._masks.values():
-            mask.apply()
-        strike_names(self._directory.artifacts, self._execution.writer.secrets)
+        mask_all(self._directory, self._execution.writer.secrets, self._masks.values())
 
     async def warn(self, key: str, message: str, **facts: Any) -> None:
         """Tell of something that could not be used; a program that does nothing else is cut off."""
