@@ -57,7 +57,7 @@ class Site(Protocol):
         """Whether a path, still encoded, is one of a page."""
         ...
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, calls: Calls) -> Response:
         """The page of a request, or what went wrong as a page."""
         ...
 
@@ -158,7 +158,7 @@ class Gateway:
             self._origins.check(headers)
         limits = await self._limit.count(request.client.host if request.client else "")
         if is_page and self._site is not None:
-            return await self._site.answer(request)
+            return await self._site.answer(request, self._calls)
         identity = await self._access.identify(headers)
         if found := self._fixed.find(request.scope["path"]):
             fixed, request.scope["path_params"] = found

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from dama.broker.broker import Broker
     from dama.broker.call import Call
+    from dama.broker.catalog import Endpoint
     from dama.gateway.aliases import Aliases
     from dama.gateway.settings import GatewaySettings
     from dama.store.tokens import Identity
@@ -92,19 +93,44 @@ class Calls:
         description = endpoints.all[0].description
         request.scope["dama"]["action"] = match.action
         call = await self._new_call(request, identity, match, description)
+        try:
+            result = await self._result(request, call, description)
+        finally:  # an error has the headers that the action wanted, too
+            request.scope["dama"]["meta"] = call.meta
+        return await respond(request, call, result, endpoints.all[0])
+
+    def offered(self) -> Mapping[str, Endpoint]:
+        """The actions that are called by their names."""
+        return self._aliases.named()
+
+    async def perform(
+        self, request: Request, identity: Identity, action: str, params: Mapping[str, Any]
+    ) -> Any:
+        """Call an action for a page, by the rules of any other request; returns its result.
+
+        Raises:
+            RequestError: Nothing of this name is offered, or the caller may not call it.
+        """
+        endpoint = self.offered().get(action)
+        if endpoint is None:
+            raise RequestError("NOT_FOUND", f"There is no action {action[:200]!r} to call.")
+        meta = _meta({}, identity)
+        _check_scope(identity, action, endpoint.description.get("scope") or "operator", meta)
+        options: Any = {"meta": meta, "request_id": request.scope["dama"]["request_id"]}
+        call = self._broker.new_call(None, action, dict(params), options)
+        return await self._result(request, call, endpoint.description)
+
+    async def _result(self, request: Request, call: Call, description: Mapping[str, Any]) -> Any:
         if self._before_call:
             await _awaited(self._before_call(call, request))
         perform = self._broker.perform(call)
         if description.get("timeout") == 0:
             perform = _until_gone(request, perform)
-        try:
-            result = await perform
-            if self._after_call:
-                changed = await _awaited(self._after_call(call, request, result))
-                result = result if changed is None else changed
-        finally:  # an error has the headers that the action wanted, too
-            request.scope["dama"]["meta"] = call.meta
-        return await respond(request, call, result, endpoints.all[0])
+        result = await perform
+        if self._after_call:
+            changed = await _awaited(self._after_call(call, request, result))
+            result = result if changed is None else changed
+        return result
 
     def _match(self, request: Request) -> Match:
         # Not decoded yet: a slash within a param is not one between two of them.

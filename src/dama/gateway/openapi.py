@@ -193,7 +193,9 @@ def _named(name: str, endpoint: Endpoint, schemas: dict[str, Any], path: str) ->
 def _operation(
     name: str, endpoint: Endpoint, schemas: dict[str, Any], method: str, path: str
 ) -> dict[str, Any]:
-    params = _params_schema(name, endpoint, schemas)
+    params = params_schema(endpoint)
+    if endpoint.action is not None:
+        params = _lifted(name, params, schemas)
     in_path = _PARAM.findall(path)
     described = endpoint.description
     status = str(described.get("status") or 200)
@@ -231,14 +233,12 @@ def _parameter(name: str, params: Mapping[str, Any], place: str) -> dict[str, An
     return described
 
 
-def _params_schema(name: str, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
+def params_schema(endpoint: Endpoint) -> dict[str, Any]:
     """The params of an action: of this node exactly, of another as far as it tells them."""
     if endpoint.action is None:
         return _foreign(endpoint.description.get("params"))
     definition = endpoint.action.definition
-    if definition.takes_any:
-        return {}
-    return _lifted(name, definition.params.model_json_schema(), schemas)
+    return {} if definition.takes_any else definition.params.model_json_schema()
 
 
 def _lifted(name: str, schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from dama.gateway.errors import RequestError, error_document
 from dama.gateway.origin import Origins
 from dama.gateway.params import FORM, headers_of, read_body
 from dama.pages import (
+    actions,
     acts,
     context,
     contexts,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.broker.broker import Broker
     from dama.config.config import Config
+    from dama.gateway.calls import Calls
     from dama.gateway.settings import GatewaySettings
 
     Show = Callable[[Visit], Awaitable[Response]]
@@ -96,7 +98,9 @@ PAGES = (
     _page("POST", "/queues/{queue}/resume", queues.resume),
     _page("POST", "/queues/{queue}/limit", queues.limit),
     _page("GET", "/workers", system.workers),
-    _page("GET", "/services", system.services),
+    _page("GET", "/services", actions.show_all),
+    _page("GET", "/services/{action}", actions.show),
+    _page("POST", "/services/{action}", actions.call),
     _page("GET", "/log", system.log),
     _page("GET", "/doctor", system.doctor),
     _page("GET", "/tokens", system.tokens),
@@ -132,11 +136,11 @@ class Site:
         """Whether a path, still encoded, is one of a page."""
         return path.startswith("/static/") or any(each.pattern.fullmatch(path) for each in PAGES)
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request, calls: Calls) -> Response:
         """The page of a request, or what went wrong as a page."""
         headers = headers_of(request)
         path: str = request.scope["raw_path"].decode("latin-1")
-        visit = self._visit(request)
+        visit = self._visit(request, calls)
         try:
             self._origins.check(headers, is_visit=_is_visit(request))
             if path.startswith("/static/"):
@@ -164,7 +168,7 @@ class Site:
             return Response(None, 304, {"ETag": response.headers["etag"]})
         return response
 
-    def _visit(self, request: Request) -> Visit:
+    def _visit(self, request: Request, calls: Calls) -> Visit:
         async def is_known() -> bool:
             return await self._sessions.identify(request) is not None
 
@@ -178,6 +182,7 @@ class Site:
             self._templates,
             self._config,
             is_known,
+            calls,
         )
 
     def _file(self, path: str, accepted: str) -> Response:

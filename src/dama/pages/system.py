@@ -1,10 +1,9 @@
-"""The system: workers, services, the log of all events, what the doctor finds, tokens."""
+"""The system: workers, the log of all events, what the doctor finds, tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dama.domain.exact import document
 from dama.operations import acts, health, queues
 
 if TYPE_CHECKING:
@@ -21,14 +20,6 @@ async def workers(visit: Visit) -> Response:
     rows = await queues.workers(visit.app)
     rows.sort(key=lambda row: (not row.alive, row.host, row.pid))
     return visit.page("workers.html", workers=rows)
-
-
-async def services(visit: Visit) -> Response:
-    """What the nodes of the cluster offer, as this one knows them."""
-    visit.demand("viewer", "$node")
-    nodes = document(await visit.broker.call("$node.list", {}))
-    actions = document(await visit.broker.call("$node.actions", {}))
-    return visit.page("services.html", nodes=nodes, actions=_by_service(actions))
 
 
 async def log(visit: Visit) -> Response:
@@ -65,10 +56,3 @@ async def tokens(visit: Visit) -> Response:
     """Who may call; no secret is among it."""
     visit.demand("admin", "")
     return visit.page("tokens.html", tokens=await visit.app.store.tokens.all())
-
-
-def _by_service(actions: Any) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
-    for action in sorted(actions, key=lambda each: each["name"]):
-        found.setdefault(action["name"].rpartition(".")[0], []).append(action)
-    return found

@@ -17,6 +17,7 @@ from dama.app import App
 from dama.broker.broker import Broker
 from dama.config.config import Config
 from dama.gateway.access import demand
+from dama.gateway.calls import Calls
 from dama.gateway.errors import RequestError
 from dama.operations.who import because
 from dama.pages.look import Look
@@ -49,6 +50,7 @@ class Visit:
         templates: Of the pages.
         config: The settings of the project.
         is_known: Whether the session still is one.
+        calls: Of actions, as the gateway makes them.
         parts: The params of the path, decoded.
         form: What was filled in; a name given twice has its last value.
         lists: The same, with all values.
@@ -63,6 +65,7 @@ class Visit:
     templates: Templates
     config: Config
     is_known: Callable[[], Awaitable[bool]]
+    calls: Calls
     parts: Mapping[str, str] = field(default_factory=dict[str, str])
     form: Mapping[str, str] = field(default_factory=dict[str, str])
     lists: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
