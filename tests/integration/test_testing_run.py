@@ -108,6 +108,27 @@ async def calling(task: Task) -> int:
     return await task.call("mailer.send", {"to": "ann"})
 
 
+@plays.task
+async def drop(task: Task, table: str) -> None:
+    """What cleans up."""
+    await task.step("drop", told.append, f"drop {table}")
+
+
+@plays.task(on_failure=drop, on_cancel=drop)
+async def publish_or_drop(task: Task, table: str) -> None:
+    """Leaves a table behind."""
+    await task.step("create", len, table)
+    if table == "cancelled":
+        await task.wait_for("nobody")
+    raise ValueError("no rows")
+
+
+@plays.task
+async def publish_both(task: Task) -> None:
+    """The failure of one cancels the other."""
+    await task.map(publish_or_drop, [{"table": "cancelled"}, {"table": "first"}])
+
+
 program = plays.program("hello", command=["sh", "-c", "echo hi"])
 
 
@@ -197,6 +218,26 @@ def test_a_failure_is_an_error_or_looked_at():
     assert ran.error["message"] == "page 1 of the internet"
     with pytest.raises(RunError, match="page 1 of the internet"):
         ran.result  # noqa: B018 - it raises
+
+
+def test_clean_ups_are_done_and_shown():
+    told.clear()
+    ran = run(publish_or_drop, {"table": "draft"}, crash_after=["create", "drop"])
+
+    assert ran.status == "ERROR"
+    assert [(row.task, row.status) for row in ran.clean_ups] == [("test_plays.drop", "DONE")]
+    assert told == ["drop draft"]
+    assert ran.deaths == 2
+    assert ran.calls["drop"] == 1
+    assert run(load, stub=FAKES).clean_ups == []
+
+
+def test_a_failure_and_the_cancellation_that_it_causes_are_both_cleaned_up_after():
+    told.clear()
+    both = run(publish_both)
+    assert both.status == "ERROR"
+    assert sorted(told) == ["drop cancelled", "drop first"]
+    assert [row.status for row in both.clean_ups] == ["DONE", "DONE"]
 
 
 def test_programs_actions_and_subtasks_have_fakes_by_their_names():

@@ -35,6 +35,7 @@ class Ran(Generic[R]):
         status: DONE, ERROR or CANCELLED; OPEN while it waits for what the test has not given.
         events: Of its context, in their order.
         tree: The contexts of it and of its subtasks.
+        clean_ups: Those that `on_failure` and `on_cancel` started after them, and their subtasks.
         calls: How often the function of each step was called, over all lives of the process.
         deaths: How often the process died.
     """
@@ -44,6 +45,7 @@ class Ran(Generic[R]):
     status: str
     events: Sequence[StoredEvent] = field(repr=False)
     tree: Sequence[ContextRow] = field(repr=False)
+    clean_ups: Sequence[ContextRow] = field(repr=False)
     calls: Counter[str]
     deaths: int
 

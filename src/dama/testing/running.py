@@ -24,6 +24,7 @@ from dama.domain.lifecycle import step_key
 from dama.errors import DamaError
 from dama.operations import contexts, tasks
 from dama.run.rehearsal import Rehearsal, rehearsal
+from dama.shapes import as_object
 from dama.store import trial
 from dama.testing import databases
 from dama.testing.ran import Ran
@@ -149,13 +150,20 @@ class Play(Generic[R]):
         async with databases.opened(url) as store:
             app = App(store, registry_of(self._task), databases.home())
             context_id = await tasks.start(app, self._task, self._params)
-            while await self._live(app, context_id, deadline):
-                await self._between(app, context_id)
+            await self._to_its_end(app, context_id, deadline)
             tree = await contexts.tree(app, context_id)
+            clean_ups: list[ContextRow] = []
+            for clean_up in await clean_ups_of(app, tree):
+                await self._to_its_end(app, clean_up, deadline)
+                clean_ups += await contexts.tree(app, clean_up)
             events = [e async for e in contexts.follow(app, context_id, wait=False)]
         status = next(row.status for row in tree if row.context_id == context_id) or "OPEN"
         calls = self._rehearsal.calls
-        return Ran(context_id, self._task, status, events, tree, calls, self._deaths)
+        return Ran(context_id, self._task, status, events, tree, clean_ups, calls, self._deaths)
+
+    async def _to_its_end(self, app: App, context_id: int, deadline: float) -> None:
+        while await self._live(app, context_id, deadline):
+            await self._between(app, context_id)
 
     async def _live(self, app: App, context_id: int, deadline: float) -> bool:
         """One life of the process; whether there is another one."""
@@ -238,6 +246,20 @@ def _is_idle(row: ContextRow, now: datetime) -> bool:
     if row.run is None:
         return True
     return row.run.state in IDLE and (row.run.due_at is None or row.run.due_at > now)
+
+
+async def clean_ups_of(app: App, tree: Sequence[ContextRow]) -> list[int]:
+    """The contexts that clean up after those of a tree, in the order of their starts."""
+    ended = {row.context_id for row in tree}
+    options = [app.registry.task(row.task).options for row in tree if row.task]
+    named = [task for each in options for task in (each.on_failure, each.on_cancel) if task]
+    found: set[int] = set()
+    for name in {task.name for task in named}:
+        for row in await app.store.contexts(task=name):
+            first = await app.store.events(row.context_id, limit=1)
+            if as_object(first[0].meta).get("cleans_up") in ended:
+                found.add(row.context_id)
+    return sorted(found)
 
 
 def registry_of(task: TaskDefinition[Any]) -> Registry:
