@@ -1,9 +1,9 @@
 -- See filled.py, which puts in the numbers.
 SET session_replication_role = replica;
 INSERT INTO _data_manager_admin.etl_context
-  (context_id, root_context_id, task, status, version, initial_event_id, latest_event_id, created_at, modified_at)
+  (context_id, root_context_id, task, status, version, epoch, initial_event_id, latest_event_id, created_at, modified_at)
   SELECT n, n, CASE WHEN n <= 5 THEN 'old.rare' ELSE 'old.task' END,
-         CASE WHEN n <= 50 THEN 'ERROR' ELSE 'DONE' END, 3, n, n + 2 * {closed},
+         CASE WHEN n <= 50 THEN 'ERROR' ELSE 'DONE' END, 3, 1, n, n + 2 * {closed},
          now() - interval '30 days' + n * interval '1 ms', now() - interval '30 days' + n * interval '1 ms'
     FROM generate_series(1, {closed}) n;
 INSERT INTO _data_manager_admin.event_store_prototype (event_id, etl_context_id, type, payload, meta, version)

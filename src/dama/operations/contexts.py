@@ -19,6 +19,7 @@ from dama.programs.programs import directories_of
 from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.errors import LifeCycleError, UnknownContextError
+from dama.store.store import TREE_PAGE
 from dama.upkeep.why import Reason, reasons
 
 if TYPE_CHECKING:
@@ -151,14 +152,15 @@ async def events(
     return EventList(found, found[-1].version if len(found) == limit else None)
 
 
-async def tree_events(app: App, context_id: int) -> list[StoredEvent]:
+async def tree_events(app: App, context_id: int) -> AsyncGenerator[StoredEvent]:
     """All events of the tree that a context is in, in the order of their ids.
 
     Raises:
         UnknownContextError: There is no such context.
     """
     root = (await app.store.context(context_id)).root_context_id
-    return await app.store.tree_events(root, {})
+    async for event in follow(app, root, tree=True, wait=False):
+        yield event
 
 
 async def dispatch(
@@ -322,7 +324,11 @@ async def _news(
     app: App, context_id: int, seen: Mapping[int, int], *, tree: bool
 ) -> AsyncGenerator[list[StoredEvent]]:
     if tree:
-        yield await app.store.tree_events(context_id, seen)
+        # Who follows marks what is yielded as seen before it asks on.
+        while page := await app.store.tree_events(context_id, seen):
+            yield page
+            if len(page) < TREE_PAGE:
+                return
         return
     async for page in app.store.pages(context_id, after_version=seen.get(context_id, 0)):
         yield page

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 PAGE = 5000
 SNAPSHOT_EVERY = 1000
+TREE_PAGE = 20_000  # each page is put in order again: few large ones
 
 _read = reader(StoredEvent)
 
@@ -254,11 +255,12 @@ class Store:
         return [(payload, asked_at) for payload, asked_at in rows]
 
     async def tree_events(self, root: int, seen: Mapping[int, int]) -> list[StoredEvent]:
-        """What is new in a tree; `seen` is the version that was read of each context."""
+        """A page of what is new in a tree; `seen` is the version that was read of each context."""
         params = {
             "context_id": root,
             "seen_ids": list(seen),
             "seen_versions": list(seen.values()),
+            "limit": TREE_PAGE,
         }
         rows = await self.database.rows("read_tree_events", params)
         return await beside(rows, _events, rows)

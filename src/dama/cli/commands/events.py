@@ -105,7 +105,7 @@ async def _stream(
         async for event in contexts.follow(app, context_id, tree=tree):
             yield event
     elif tree:
-        for event in await contexts.tree_events(app, context_id):
+        async for event in contexts.tree_events(app, context_id):
             yield event
     else:
         seen: int | None = 0
