@@ -195,6 +195,19 @@ async def test_a_program_is_ended_though_the_files_of_all_runs_were_removed(
         await until(lambda: not any(map(process_start, family)))
 
 
+async def test_a_program_is_ended_though_its_run_was_cancelled_while_nobody_held_it(bench):
+    """From another host, or in SQL: no worker of this one is told."""
+    context = await bench.start(bench.declare("bare", "echo up; sleep 600", grace=0.2))
+    async with bench.worker():
+        directory = await bench.running(context)
+        family = members_of(directory.path)
+    async with bench.worker(queues=["another"]):
+        await asyncio.sleep(0.5)  # its first look finds nothing to end
+        assert any(map(process_start, family))
+        await bench.store.cancel([context], "enough", {})
+        await until(lambda: not any(map(process_start, family)))
+
+
 async def test_without_shim_and_files_a_program_is_not_started_again(bench):
     """It is followed while it lives, and lost when it has ended; its retries decide then."""
     starts, gate = bench.folder / "starts", bench.folder / "gate"

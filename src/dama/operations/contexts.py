@@ -19,7 +19,7 @@ from dama.programs.programs import directories_of
 from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.errors import LifeCycleError, UnknownContextError
-from dama.store.store import TREE_PAGE
+from dama.store.windows import TREE_PAGE
 from dama.upkeep.why import Reason, reasons
 
 if TYPE_CHECKING:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from dama.definitions.registry import Registry
     from dama.store import Store
 
+LOOK_SECONDS = 10.0
+
 
 async def directories_of(store: Store, home: Path) -> RunDirectories:
     """Where the programs of a database are on this host."""
@@ -80,7 +82,9 @@ class Programs:
     async def end_always(self) -> None:
         """End the programs of this host that no context wants any more, whenever there may be."""
         while True:
-            await self._look.wait()
+            with suppress(TimeoutError):  # one that nobody held was cancelled, and nobody told
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look.wait()
             self._look.clear()
             try:
                 await stop_bound_elsewhere(self.store, self.directories, self.host)

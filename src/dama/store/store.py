@@ -31,7 +31,7 @@ from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, Start, context_of
 from dama.store.schedules import Schedules
 from dama.store.tokens import Tokens
-from dama.store.windows import ContextFilter, Windows
+from dama.store.windows import TREE_PAGE, ContextFilter, Windows
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 PAGE = 5000
 SNAPSHOT_EVERY = 1000
-TREE_PAGE = 20_000  # each page is put in order again: few large ones
 
 _read = reader(StoredEvent)
 
@@ -260,9 +259,8 @@ class Store:
             "context_id": root,
             "seen_ids": list(seen),
             "seen_versions": list(seen.values()),
-            "limit": TREE_PAGE,
         }
-        rows = await self.database.rows("read_tree_events", params)
+        rows = await self.database.rows("read_tree_events", {**params, "limit": TREE_PAGE})
         return await beside(rows, _events, rows)
 
     async def outcomes(self, context_ids: Sequence[int]) -> dict[int, Outcome]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +56,8 @@ def commit_blocking(
     """
     with _told():
         opened = _connect(database, name)
-    with opened as connection:
+    # The block leaves the connection open when its own end fails, or its thread is ended within it.
+    with closing(opened), opened as connection:
         on_open(partial(_end, connection))
         with _told():
             session.begin_plainly_blocking(connection)
@@ -84,19 +85,22 @@ async def commit(
             prepare_threshold=database.prepare_threshold,
             client_encoding="UTF8",
         )
-    async with opened as connection:
-        with _told():
-            await session.begin_plainly(connection)
-            await session.let_idle(connection, is_pooled=database.is_pooled)
-        with _told(connection):
-            events = await function(connection)
-        with _told():
-            await session.pin_transaction(connection)
-            batch = {"batch": encode(events)}
-            cursor = await connection.execute(statement("append_events"), batch)
-            _refuse_repetitions(await cursor.fetchall())
-        with _told(connection):
-            await connection.commit()
+    try:
+        async with opened as connection:
+            with _told():
+                await session.begin_plainly(connection)
+                await session.let_idle(connection, is_pooled=database.is_pooled)
+            with _told(connection):
+                events = await function(connection)
+            with _told():
+                await session.pin_transaction(connection)
+                batch = {"batch": encode(events)}
+                cursor = await connection.execute(statement("append_events"), batch)
+                _refuse_repetitions(await cursor.fetchall())
+            with _told(connection):
+                await connection.commit()
+    finally:  # as above
+        await opened.close()
 
 
 @contextmanager

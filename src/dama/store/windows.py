@@ -17,6 +17,8 @@ from dama.store.rows import ContextRow, context_of
 if TYPE_CHECKING:
     from dama.store.database import Database
 
+TREE_PAGE = 20_000  # events of a tree: each page is put in order again, so few large ones
+
 
 @dataclass(frozen=True)
 class ContextFilter:
