@@ -1,5 +1,6 @@
 """`dama.testing.run`: a task in a test, on a real database, with stubs, deaths and moved time."""
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -282,3 +283,26 @@ def test_pytest_brings_fixtures(tmp_path):
         check=False,
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@plays.task
+async def half(task: Task, number: int) -> int:
+    """Fail with odd numbers."""
+    return await task.step("half", lambda: number // 2 if number % 2 == 0 else 1 // 0)
+
+
+@plays.task
+async def collect(task: Task) -> list[bool]:
+    """All ends of some subtasks, beside another branch; then something else."""
+    async with asyncio.TaskGroup() as group:
+        params = [{"number": number} for number in (2, 3, 4)]
+        ends = group.create_task(task.map(half, params, on_failure="collect"))
+        group.create_task(task.step("beside", lambda: None))
+    await task.step("later", lambda: None)
+    return [end.ok for end in ends.result()]
+
+
+def test_collected_ends_are_all_there_in_a_replay_though_one_has_failed():
+    ran = run(collect, crash_after="later:DONE")
+    assert ran.deaths == 1
+    assert ran.result == [True, False, True]

@@ -65,7 +65,7 @@ async def _known(
     if execution.replay.has(bound, "DONE"):
         with execution.pending.acting():
             await execution.replay.turn(bound, asked)
-        failed = _recorded_failure(execution, bound)
+        failed = _recorded_failure(execution, bound) if fail_fast else None
         first = ids if failed is None else [failed]
     wait = Wait(awaited=tuple(ids), fail_fast=fail_fast)
     with execution.pending.waiting(wait):
