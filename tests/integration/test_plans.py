@@ -13,7 +13,9 @@ import pytest
 from dama import clock
 from dama.domain.event import Event
 from dama.store import Append, Start, Store, session
+from dama.store.queue import RunQueue
 from dama.store.queue_rows import WorkerIdentity
+from dama.store.rows import Claim
 from dama.worker.claims import Claims
 from tests.conftest import url_of
 
@@ -188,6 +190,141 @@ async def test_an_old_transaction_does_not_make_claims_meet_what_was_claimed(
             ).fetchall()
 
     assert met < 5 * runs
+
+
+@pytest.mark.parametrize("statistics", ["there are", "of empty tables"])
+async def test_runs_of_unknown_tasks_are_not_met(database_url: str, statistics: str) -> None:
+    """However many are queued before and between those that a worker knows, in its priority."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        if statistics == "of empty tables":
+            connection.execute("VACUUM ANALYZE")
+        connection.execute(FILL)
+        if statistics == "there are":
+            connection.execute("VACUUM ANALYZE")
+    async with Store.opened(database_url) as store:
+        worker = await register(store)
+        common = {"queues": ["default"], "tasks": ["c.d", "e.f", "g.h"], "root": None}
+        assert await store.queue.claim(worker, **common, demand=10) == []
+        starts = [
+            Start("e.f", {}),
+            Start("a.b", {}),
+            Start("c.d", {}),
+            Start("e.f", {}, priority=7),
+        ]
+        first, unknown, second, urgent = await store.start(starts)
+        claims = await store.queue.claim(worker, **common, demand=2)
+        rest = await store.queue.claim(worker, **common, demand=9)
+        renewed = await store.database.rows(
+            "renew_lease",
+            {**common, "worker_id": worker, "offered": [], "held": [], "scheduled": []}
+            | {"lease": timedelta(minutes=1)},
+        )
+
+    assert [claim.context_id for claim in claims] == [urgent, first]
+    assert [claim.context_id for claim in rest] == [second]
+    assert renewed[0][1] is False  # nothing is queued for it
+    assert unknown
+    with psycopg.connect(database_url, autocommit=True) as other:
+        ((met,),) = other.execute(
+            "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'run_queue'"
+        ).fetchall()
+    assert met < ROWS / 10
+
+
+async def test_windows_leave_nothing_out_and_keep_the_order(database_url: str) -> None:
+    """Known runs are dense, sparse, locked by others, in several priorities."""
+    async with Store.opened(database_url) as store:
+        worker = await register(store)
+        tasks = ["x.x"] * 40 + ["a.a"] + ["x.x"] * 60 + ["b.b", "a.a"] * 60 + ["x.x"] * 90 + ["b.b"]
+        starts = [Start(task, {}, priority=n % 3) for n, task in enumerate(tasks)]
+        contexts = await store.start(starts)
+        known = sorted(
+            (-start.priority, context)
+            for start, context in zip(starts, contexts, strict=True)
+            if start.task != "x.x"
+        )
+        locked = {context for _, context in known[::5]}
+        found: list[int] = []
+        with psycopg.connect(database_url) as other:
+            other.execute(
+                "SELECT FROM _data_manager_admin.run_queue WHERE context_id = ANY (%s) FOR UPDATE",
+                [[*locked]],
+            )
+            while claims := await store.queue.claim(
+                worker, queues=["default"], tasks=["a.a", "b.b"], root=None, demand=7
+            ):
+                found += [claim.context_id for claim in claims]
+                assert len(claims) == 7 or len(found) == len(known) - len(locked)
+
+    in_order = [context for _, context in known if context not in locked]
+    sevens = [sorted(in_order[n : n + 7]) for n in range(0, len(in_order), 7)]
+    assert [sorted(found[n : n + 7]) for n in range(0, len(found), 7)] == sevens
+
+
+async def test_a_rate_is_counted_without_new_versions_of_its_setting(database_url: str) -> None:
+    """They would all stay beside an open transaction, and each claim would meet all of them."""
+    versions = "SELECT ctid::text, xmin::text FROM _data_manager_admin.queue_setting"
+    counted = "SELECT count(*), min(allowance) FROM _data_manager_admin.queue_allowance"
+    with psycopg.connect(database_url) as old:
+        async with Store.opened(database_url) as store:
+            await store.queue.set_queue("default", rate=1e5)
+            before = old.execute(versions).fetchall()  # and keeps its snapshot
+            worker = await register(store)
+            for _ in range(30):
+                await store.start([Start("a.b", {})])
+                claims = await store.queue.claim(
+                    worker, queues=["default"], tasks=["a.b"], root=None, demand=9
+                )
+                assert len(claims) == 1
+        with psycopg.connect(database_url) as other:
+            after = other.execute(versions).fetchall()
+            ((slots, allowance),) = other.execute(counted).fetchall()
+
+    assert after == before
+    assert slots == 1
+    assert 0 < allowance < 1e5
+
+
+async def test_a_look_that_had_to_wait_is_soon_repeated(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stall of the server is no look at many runs: an urgent run would wait for minutes."""
+    now = 1000.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+
+    class Stalling(RunQueue):
+        """A queue whose answers come late."""
+
+        late = 6.0
+
+        async def claim(self, *given: object, **named: object) -> list[Claim]:
+            nonlocal now
+            claims = await super().claim(*given, **named)
+            now += self.late if named["after"] is None else 0.01
+            return claims
+
+    async with Store.opened(database_url) as store:
+        queue = Stalling(store.database)
+        claims = Claims(queue, ["default"], ["a.b"], None)
+        worker = await register(store)
+        await store.start([Start("a.b", {})] * 400)
+        assert len(await claims.take(worker, 1)) == 1
+        (urgent,) = await store.start([Start("a.b", {}, priority=9)])
+        since, taken = now, []
+        queue.late = 0.01
+        while urgent not in taken:
+            taken += [claim.context_id for claim in await claims.take(worker, 1)]
+        waited = now - since
+        queue.late = 6.0
+        looks = [now]
+        while now < looks[0] + 1000:
+            before = now
+            await claims.take(worker, 1)
+            looks += [now] if now > before + 1 else []
+
+    assert waited < 2
+    assert len(looks) < 20  # of 1000 / 6 that would fit: when each takes so long, they are seldom
+    assert looks[-1] - looks[-2] > 60
 
 
 async def register(store: Store) -> int:

@@ -12,6 +12,7 @@ EARLY = (
     "etl_context",
     "worker",
     "queue_setting",
+    "queue_allowance",
     "subscription_lane",
     "event_log_state",
 )

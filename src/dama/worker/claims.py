@@ -4,6 +4,9 @@ A claimed run leaves an entry in the index of the queue for as long as any trans
 database is older. While one is open for hours, a normal day in ETL, a look from the start of the
 queue meets all of them again. So a worker continues where its last claim stopped, and looks from
 the start only now and then: runs that came back, and those of a higher priority, are found there.
+
+The longer such a look took, the later is the next one. But one that took long may have waited: for
+a connection, a lock, a server that stood still. So the pause grows step by step, look by look.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from dama.store.queue import RunQueue
 
 SHARE = 0.05  # of the time: a look from the start that took long is seldom repeated
+SHORT_PAUSE = 0.5  # what follows the first that took long
 
 
 class Claims:
@@ -48,6 +52,7 @@ class Claims:
         self._labels = labels
         self._places: dict[str, Place] = {}
         self._whole_at = 0.0
+        self._pause = 0.0
 
     async def take(self, worker_id: int, demand: int) -> list[Claim]:
         """Up to `demand` runs for a worker; none when nothing is queued for it."""
@@ -58,7 +63,8 @@ class Claims:
         begun = clock.monotonic()
         claims = await self._claim(worker_id, demand, None)
         now = clock.monotonic()
-        self._whole_at = now + (now - begun) / SHARE
+        self._pause = min((now - begun) / SHARE, max(SHORT_PAUSE, 2 * self._pause))
+        self._whole_at = now + self._pause
         return claims
 
     async def _claim(

@@ -59,18 +59,39 @@ $$;
 -- allowance: how many starts the rate of a queue allows now; at most those of a second.
 CREATE OR REPLACE FUNCTION _data_manager_admin.allowance(name text, rate double precision)
 RETURNS double precision
-LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT least(greatest(rate, 1), s.allowance
-           + rate * greatest(extract(epoch FROM clock_timestamp() - s.allowed_at), 0)::double precision)
-    FROM _data_manager_admin.queue_setting s WHERE s.queue = name
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+  SELECT least(greatest(rate, 1), coalesce(a.allowance, s.allowance)
+           + rate * greatest(extract(epoch FROM clock_timestamp() - coalesce(a.allowed_at, s.allowed_at)), 0)::double precision)
+    FROM _data_manager_admin.queue_setting s
+    LEFT JOIN LATERAL (
+      SELECT l.allowance, l.allowed_at FROM _data_manager_admin.queue_allowance l
+        WHERE l.queue = name ORDER BY l.queue DESC, l.slot DESC LIMIT 1) a ON TRUE
+    WHERE s.queue = name
 $$;
 
 -- spend_allowance: so many runs of a queue with a rate were started.
+-- In:    a queue that lock_queues() has locked
 CREATE OR REPLACE FUNCTION _data_manager_admin.spend_allowance(name text, spent int) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE _data_manager_admin.queue_setting s
-    SET allowance = _data_manager_admin.allowance(name, s.rate) - spent, allowed_at = clock_timestamp()
-    WHERE s.queue = name AND s.rate IS NOT NULL
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+DECLARE
+  rate  double precision := (SELECT s.rate FROM _data_manager_admin.queue_setting s WHERE s.queue = name);
+  last  bigint;
+  here  bigint := floor(extract(epoch FROM clock_timestamp()) * 10);
+BEGIN
+  IF rate IS NULL THEN
+    RETURN;
+  END IF;
+  SELECT l.slot INTO last FROM _data_manager_admin.queue_allowance l
+    WHERE l.queue = name ORDER BY l.queue DESC, l.slot DESC LIMIT 1;
+  INSERT INTO _data_manager_admin.queue_allowance AS l (queue, slot, allowance, allowed_at)
+    VALUES (name, greatest(here, last), _data_manager_admin.allowance(name, rate) - spent, clock_timestamp())
+    ON CONFLICT ON CONSTRAINT queue_allowance_pkey DO UPDATE SET allowance = excluded.allowance, allowed_at = excluded.allowed_at;
+  DELETE FROM _data_manager_admin.queue_allowance l WHERE l.queue = name AND l.slot = last AND last < here;
+END
 $$;
 
 -- late_from: from which times on a batch looks for what is late: from the oldest, and from anywhere later.

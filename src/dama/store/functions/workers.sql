@@ -14,6 +14,71 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
   SELECT program_epoch IS NOT NULL AND host_until < clock_timestamp() + interval '4 minutes 30 seconds'
 $$;
 
+-- Whether a worker knows the task of a run, offers its labels, and leaves it to no place that still has a worker.
+CREATE OR REPLACE FUNCTION _data_manager_admin.may_have(
+  q _data_manager_admin.run_queue, tasks text[], offered text[], here text) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT q.task = ANY (tasks) AND q.labels <@ offered
+     AND (q.host IS NULL OR (q.host <> here AND q.host_until < clock_timestamp()
+          AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
+$$;
+
+-- lock_queued: lock runs of a queue that a worker may have, behind a place, in their order.
+-- Out:   as many of those that nobody else has locked as are demanded, if there are
+-- It looks at a window after the other. Behind one with few for the worker, the next are found by index from task to
+-- task: that is more work for each, and less than to meet all the runs that others may have. The range of one task,
+-- instead of an equality, leaves the planner no other index that has the order.
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_queued(
+  name text, rank bigint, mark bigint, tasks text[], offered text[], here text, demand int)
+RETURNS bigint[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  most       int := demand + 4;
+  few        boolean := FALSE;
+  near       bigint[];
+  last_rank  bigint;
+  last_mark  bigint;
+  more       bigint[];
+  taken      bigint[] := '{}';
+BEGIN
+  WHILE cardinality(taken) < demand LOOP
+    IF few THEN
+      SELECT array_agg(n.context_id), (array_agg(n.rank))[most], (array_agg(n.context_id))[most]
+        INTO near, last_rank, last_mark
+        FROM (
+          SELECT l.rank, l.context_id FROM unnest(tasks) t (task) CROSS JOIN LATERAL (
+              SELECT -q.priority::bigint AS rank, q.context_id FROM _data_manager_admin.run_queue q
+                WHERE q.queue = name AND q.state = 'queued'
+                  AND (q.task, -q.priority::bigint, q.context_id) > (t.task, lock_queued.rank, mark) AND q.task <= t.task
+                ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT most) l
+            ORDER BY 1, 2 LIMIT most) n;
+    ELSE
+      SELECT -q.priority::bigint, q.context_id INTO last_rank, last_mark FROM _data_manager_admin.run_queue q
+        WHERE q.queue = name AND q.state = 'queued' AND (-q.priority::bigint, q.context_id) > (rank, mark)
+        ORDER BY q.queue, -q.priority::bigint, q.context_id OFFSET most - 1 LIMIT 1;
+    END IF;
+    more := CASE WHEN few THEN ARRAY(
+      SELECT q.context_id FROM _data_manager_admin.run_queue q
+        WHERE q.context_id = ANY (near) AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
+        ORDER BY -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED)
+    ELSE ARRAY(
+      SELECT q.context_id FROM _data_manager_admin.run_queue q
+        WHERE q.queue = name AND q.state = 'queued' AND (-q.priority::bigint, q.context_id) > (rank, mark)
+          AND (-q.priority::bigint, q.context_id) <= (coalesce(last_rank, 3000000000), coalesce(last_mark, 0))
+          AND _data_manager_admin.may_have(q, tasks, offered, here)
+        ORDER BY q.queue, -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED)
+    END;
+    taken := taken || more;
+    EXIT WHEN last_mark IS NULL;
+    few := few OR cardinality(more) * 8 < most;
+    rank := last_rank;
+    mark := last_mark;
+    most := least(4 * most, 1000);
+  END LOOP;
+  RETURN taken;
+END
+$$;
+
 -- claim_runs: reserve runs for a worker.
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
@@ -30,7 +95,7 @@ RETURNS TABLE (context_id bigint, parent_id bigint, root_context_id bigint, task
                deaths int, deaths_alone int)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -64,14 +129,8 @@ BEGIN
   ELSE
     FOR place IN 1 .. cardinality(queues) LOOP
       CONTINUE WHEN queues[place] = ANY (busy);
-      more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-        WHERE q.queue = queues[place] AND q.state = 'queued' AND q.task = ANY (tasks)
-          AND (-q.priority::bigint, q.context_id) > (ranks[place], marks[place]) AND q.labels <@ offered
-          AND (q.host IS NULL OR (q.host <> here AND q.host_until < clock_timestamp()
-               AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
-        ORDER BY -q.priority::bigint, q.context_id
-        LIMIT _data_manager_admin.allowed_starts(queues[place], demand)
-        FOR NO KEY UPDATE SKIP LOCKED);
+      more := _data_manager_admin.lock_queued(queues[place], ranks[place], marks[place], tasks, offered, here,
+                _data_manager_admin.allowed_starts(queues[place], demand));
       IF more <> '{}' THEN
         PERFORM _data_manager_admin.spend_allowance(queues[place], cardinality(more));
         ids := ids || more;
@@ -153,7 +212,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
 RETURNS TABLE (gone bigint[], work boolean, next_due double precision, next_firing double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 DECLARE
   before  timestamptz;
@@ -185,11 +244,13 @@ BEGIN
   RETURN QUERY SELECT
     ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
-    EXISTS (SELECT FROM _data_manager_admin.run_queue q
-              WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.task = ANY (tasks)
+    EXISTS (SELECT FROM unnest(queues) u (queue) CROSS JOIN unnest(tasks) t (task) CROSS JOIN LATERAL (
+              SELECT q.context_id FROM _data_manager_admin.run_queue q
+              WHERE q.queue = u.queue AND q.state = 'queued' AND (q.task, -q.priority::bigint) >= (t.task, -3000000000) AND q.task <= t.task
                 AND (q.labels <@ offered OR q.host = here)
                 AND (q.host IS NULL OR q.host = here OR (q.host_until < moment
-                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id))))
+                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
+              ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT 1) q)
       OR EXISTS (SELECT FROM _data_manager_admin.run_queue q
                    WHERE q.host = here AND q.state = 'queued' AND root IS NULL
                      AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),

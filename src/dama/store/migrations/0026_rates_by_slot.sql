@@ -1,0 +1,16 @@
+-- 0026: what the rate of a queue allows, apart from its settings.
+
+-- A row for a tenth of a second, and the one before goes. While somebody's transaction is open, all versions
+-- of a row stay, and each claim would meet all of them; those of other slots it does not meet.
+CREATE TABLE _data_manager_admin.queue_allowance (
+  queue       text NOT NULL,
+  slot        bigint NOT NULL,
+  allowance   double precision NOT NULL,
+  allowed_at  timestamptz NOT NULL,
+  PRIMARY KEY (queue, slot)
+);
+ALTER TABLE _data_manager_admin.queue_allowance SET (
+  autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200);
+
+COMMENT ON TABLE _data_manager_admin.queue_allowance IS
+  'How many starts the rate of a queue allowed at allowed_at; until the first start its setting says so.';
