@@ -52,22 +52,19 @@ BEGIN
                   AND (q.task, -q.priority::bigint, q.context_id) > (t.task, lock_queued.rank, mark) AND q.task <= t.task
                 ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT most) l
             ORDER BY 1, 2 LIMIT most) n;
+      more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
+        WHERE q.context_id = ANY (near) AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
+        ORDER BY -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED);
     ELSE
       SELECT -q.priority::bigint, q.context_id INTO last_rank, last_mark FROM _data_manager_admin.run_queue q
         WHERE q.queue = name AND q.state = 'queued' AND (-q.priority::bigint, q.context_id) > (rank, mark)
         ORDER BY q.queue, -q.priority::bigint, q.context_id OFFSET most - 1 LIMIT 1;
-    END IF;
-    more := CASE WHEN few THEN ARRAY(
-      SELECT q.context_id FROM _data_manager_admin.run_queue q
-        WHERE q.context_id = ANY (near) AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
-        ORDER BY -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED)
-    ELSE ARRAY(
-      SELECT q.context_id FROM _data_manager_admin.run_queue q
+      more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.queue = name AND q.state = 'queued' AND (-q.priority::bigint, q.context_id) > (rank, mark)
           AND (-q.priority::bigint, q.context_id) <= (coalesce(last_rank, 3000000000), coalesce(last_mark, 0))
           AND _data_manager_admin.may_have(q, tasks, offered, here)
-        ORDER BY q.queue, -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED)
-    END;
+        ORDER BY q.queue, -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED);
+    END IF;
     taken := taken || more;
     EXIT WHEN last_mark IS NULL;
     few := few OR cardinality(more) * 8 < most;

@@ -1,4 +1,4 @@
--- 0026: what the rate of a queue allows, apart from its settings.
+-- 0028: what the rate of a queue allows, apart from its settings.
 
 -- A row for a tenth of a second, and the one before goes. While somebody's transaction is open, all versions
 -- of a row stay, and each claim would meet all of them; those of other slots it does not meet.
