@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from benchmarks.filled import Filled
-from dama.store import LogFilter, Store
+from dama.store import LogFilter, Store, earlier
 from dama.store.archive import MOST_COUNTED
 from dama.store.health import read_health
 from dama.store.log_page import query
@@ -195,6 +195,9 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a snapshot": (
         lambda s: asked(s, "read_snapshot", context_id=FILLED.long, slice="s", slice_version=1), 1,
     ),
+    "the run before": (lambda s: previous(s, "old.task", year=2013), LOOK),
+    "the run before, archived": (lambda s: previous(s, "new.task"), LOOK),
+    "the run before of params that nothing has": (lambda s: previous(s, "old.task", a=1), LOOK),
     "what stands in the way": (lambda s: s.queue.obstacles(FILLED.newest - 8), LOOK),
     "what stands in the way of a child": (lambda s: s.queue.obstacles(FILLED.root + 9), 99),
     "who waits for whom": (lambda s: s.queue.circles(), LOOK),
@@ -220,6 +223,11 @@ async def asked(store: Store, statement: str, **params: object) -> None:
     await store.database.rows(statement, params)
 
 
+async def previous(store: Store, task: str, **params: object) -> None:
+    """The last run of a task that has ended."""
+    await earlier.find(store.database, [task], 1, params, {}, None)
+
+
 async def lane(store: Store, after: int, context: int | None = None) -> None:
     """What a reader asks that shares the log with others."""
     params = query(after, LogFilter(context=context), 500, up_to=None)
@@ -242,7 +250,6 @@ OTHERS = {
         "take_place take_resumed unpark_context write_snapshot",
     "writes what it is given, whole": "cancel_trees restore_tree resume_tree",
     "looks at all, and says so": "list_differences rebuild",
-    "looks at the runs of one task, the newest first, until one fits": "read_previous",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below": "count_closed_trees archive_trees forget_trees list_contexts",
     "reads nothing that grows with the store":

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dama.store.store import Store
 
 PAGE = 5000
+LAST = 2**63 - 1
 
 _read = reader(StoredEvent)
 
@@ -39,7 +40,7 @@ async def find(
         defaults: What counts for params that it does not say.
         types: It has an event of one of these; None for any run.
 
-    Source: store/sql/read_previous.sql
+    Source: store/sql/read_previous.sql, read_previous_archived.sql
     """
     given = {
         "tasks": [*tasks],
@@ -48,8 +49,23 @@ async def find(
         "defaults": as_json(defaults),
         "types": None if types is None else sorted(types),
     }
-    rows = await database.rows("read_previous", given)
-    return [*rows[0]] if rows else None
+    found = await _newest(database, "read_previous", given)
+    since = {"after": found[0] if found else 0}
+    return await _newest(database, "read_previous_archived", {**given, **since}) or found
+
+
+async def _newest(
+    database: Database, name: str, given: Mapping[str, Any], before: int = LAST
+) -> list[int] | None:
+    """The newest run that one statement finds, window after window."""
+    while True:
+        rows = await database.rows(name, {**given, "before": before})
+        found = [[context_id, event_id] for context_id, event_id, is_found in rows if is_found]
+        further = [context_id for context_id, _, is_found in rows if not is_found]
+        # Of a task with several names, one that was not looked through may have a newer run.
+        if not further or (found and found[0][0] > further[0]):
+            return found[0] if found else None
+        before = further[0]
 
 
 async def state_of(store: Store, context_id: int, slice_: Slice[Any], event_id: int) -> Any:
