@@ -57,6 +57,10 @@ TASKS = """from dama import Service, Task
 etl = Service("cursors")
 fetch = insert = None
 """
+FORKED = """from dama import Service, Task
+
+loads, mail = Service("mails"), print
+"""
 CLEANING = """from dama import Service, Task
 etl = Service("etl")
 def drop_table(connection, table): ...
@@ -110,6 +114,11 @@ PAGES = {
         shown="--dry-run",
     ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
+    "docs/howto/fork.md": Page(
+        files={"dama.toml": 'services = ["loads"]\n'},
+        keeps=("loads.py", Run(FORKED)),
+        changes=(("42", "1"), ("43", "2"), ("--at 3", "--at 4")),
+    ),
     "docs/howto/approvals.md": Page(
         files=REAL_PROJECT,
         before=("dama run approval.publish --detach",),

@@ -30,6 +30,7 @@ HAD = {
         KEYS,
     },  # the parent was locked before the keys; its SPAWNED is OPEN
     "resume_tree": {CONTEXTS, KEYS},  # what is reopened has no run, so nothing of line 6 is held
+    "fork_context": {KEYS},  # what it made is known to nobody yet
     "rebuild": {CONTEXTS},  # alone with the tables, while no worker lives
     "rebuild_queue": {CONTEXTS, KEYS, WORKERS},  # the same
 }

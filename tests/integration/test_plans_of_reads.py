@@ -185,6 +185,8 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     ),
     "what is new in a small tree": (lambda s: s.tree_events(9, {9: 1}), 3),
     "open questions": (lambda s: s.waits(FILLED.long), FILLED.history),
+    "what was forked": (lambda s: s.forks.of(FILLED.long), 2),
+    "an event to fork after": (lambda s: s.forks.point(FILLED.long, FIRST_OF_LONG + 9), 4),
     "an archived context": (lambda s: asked(s, "is_archived", context_id=FIRST_ARCHIVED), 1),
     "archived events": (
         lambda s: asked(
@@ -248,7 +250,8 @@ OTHERS = {
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
         "take_place take_resumed unpark_context write_snapshot",
-    "writes what it is given, whole": "cancel_trees restore_tree resume_tree",
+    "writes what it is given, whole": "cancel_trees fork_context restore_tree resume_tree",
+    "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_differences rebuild",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below": "count_closed_trees archive_trees forget_trees list_contexts",

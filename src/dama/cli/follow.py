@@ -50,7 +50,7 @@ def run_here(
     async def started(app: App) -> int:
         return await tasks.start(app, task, params, undeclared=True, **start_options)
 
-    return _followed(session, started, as_json=as_json, quiet=quiet, page=page, log_level=log_level)
+    return followed(session, started, as_json=as_json, quiet=quiet, page=page, log_level=log_level)
 
 
 def resume_here(
@@ -70,7 +70,7 @@ def resume_here(
         await contexts.resume(app, context_id, person(reason))
         return context_id
 
-    return _followed(session, resumed, as_json=as_json, quiet=quiet, log_level=log_level)
+    return followed(session, resumed, as_json=as_json, quiet=quiet, log_level=log_level)
 
 
 async def enqueue(
@@ -160,7 +160,7 @@ def _run_in_background(session: Session, context_id: int) -> Path:
     return log
 
 
-def _followed(
+def followed(
     session: Session,
     begin: Callable[[App], Awaitable[int]],
     *,
@@ -169,6 +169,7 @@ def _followed(
     page: bool = False,
     log_level: str | None = None,
 ) -> int:
+    """Work on the context that `begin` gives in this process, and follow it to its end."""
     from dama.cli.page import page_of, stay
     from dama.programs.run_log import log_to_runs
 

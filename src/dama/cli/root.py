@@ -13,6 +13,10 @@ SECTIONS = {
             "dama.cli.commands.resume:resume",
             "Resume a run that failed or was interrupted.",
         ),
+        "fork": (
+            "dama.cli.commands.fork:fork",
+            "Continue from an earlier event, in a new context.",
+        ),
         "cancel": ("dama.cli.commands.cancel:cancel", "Cancel a context with its subtasks."),
         "up": ("dama.cli.commands.up:up", "Start the database and a worker, until it is stopped."),
         "worker": (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Exceptions = tuple[type[BaseException], ...]
 Singleton = Literal["refuse", "return", "queue"]
 Isolation = Literal["process"]
+Fork = Literal["refuse"]
 
 
 class CleanUp(Protocol):
@@ -67,6 +68,8 @@ class TaskOptions:
         on_cancel: The same, when this one was cancelled.
         aliases: Names that the task had before, within its service or full: runs and schedules
             that have one of them are its own.
+        fork: "refuse" lets nobody fork a run: what it does outside of the database must not be
+            done twice. None lets everybody who may start it.
     """
 
     queue: str = "default"
@@ -87,6 +90,7 @@ class TaskOptions:
     on_failure: CleanUp | None = None
     on_cancel: CleanUp | None = None
     aliases: tuple[str, ...] = ()
+    fork: Fork | None = None
 
 
 class TaskSettings(TypedDict, total=False):
@@ -110,6 +114,7 @@ class TaskSettings(TypedDict, total=False):
     on_failure: CleanUp
     on_cancel: CleanUp
     aliases: Collection[str]
+    fork: Fork | None
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -142,6 +147,7 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         on_failure=settings.get("on_failure"),
         on_cancel=settings.get("on_cancel"),
         aliases=_aliases(task, settings.get("aliases", ())),
+        fork=settings.get("fork"),
     )
     _refuse_senseless(task, options)
     return options
@@ -173,6 +179,10 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
         raise InvalidDefinitionError(
             f"{task}: isolation is {options.isolation!r}.",
             "It may be 'process'. Leave it out for a run within the worker.",
+        )
+    if options.fork not in {None, "refuse"}:
+        raise InvalidDefinitionError(
+            f"{task}: fork is {options.fork!r}.", "It may be 'refuse'. Leave it out to allow forks."
         )
     _refuse_senseless_limit(task, options)
 

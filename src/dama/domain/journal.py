@@ -104,6 +104,7 @@ class Journal:
         failed_in: The epoch of the latest of them.
         began: The id of the first event.
         has_news: Whether an event from outside came after all that the runs have recorded.
+        origins: The contexts that the first events are copied from, the nearest last.
     """
 
     def __init__(self) -> None:
@@ -115,6 +116,7 @@ class Journal:
         self.failed_in = 0
         self.began: int | None = None
         self.has_news = False
+        self.origins: list[int] = []
         self.results: dict[str, Any] = {}
         self.functions: dict[str, str] = {}
         self.subtasks: dict[str, list[int]] = {}
@@ -126,6 +128,11 @@ class Journal:
         self.signals: dict[str, list[Signal]] = {}
         self.version = 0
         self._outlived = 0  # entries of earlier attempts
+
+    @property
+    def recorded_args(self) -> set[str | None]:
+        """The digests of what its entries were called with."""
+        return {entry.args for entry in self.entries}
 
     @classmethod
     def read(cls, events: Iterable[StoredEvent]) -> Journal:
@@ -153,6 +160,7 @@ class Journal:
         )
         if kind in {"RETRYING", "RESUMED"}:
             self.tries.clear()
+        self.origins += _origins(kind, event.payload)
         if kind == "RETRYING":
             self.failed_in = int(str(meta.get("epoch", 0)))
         found = step_key(event.type)
@@ -276,6 +284,13 @@ class Journal:
                 within=_keys(meta.get("within")),
             )
         )
+
+
+def _origins(kind: str | None, payload: object) -> list[int]:
+    """The context that a fork comes from, as the RESUMED after its copied events says."""
+    origin = as_object(payload).get("forked_from") if kind == "RESUMED" else None
+    context_id = as_object(origin).get("context_id")
+    return [context_id] if type(context_id) is int else []
 
 
 def _above(place: str) -> list[str]:

@@ -19,6 +19,7 @@ from dama.programs.programs import directories_of
 from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.errors import LifeCycleError, UnknownContextError
+from dama.store.forks import Origin
 from dama.store.windows import TREE_PAGE
 from dama.upkeep.why import Reason, reasons
 
@@ -40,12 +41,16 @@ class ContextReport(ContextRow):
         error: What it failed with.
         why: Why its run is not running; empty when it is, or when there is none.
         lifecycle: The state of its life cycle: params, attempts, steps, progress.
+        forked_from: Where its first events come from; None for one that is no fork.
+        forks: The latest contexts that were forked from it.
     """
 
     result: object = None
     error: Mapping[str, Any] | None = None
     why: tuple[Reason, ...] = ()
     lifecycle: object = None
+    forked_from: Origin | None = None
+    forks: Sequence[int] = ()
 
 
 async def read(app: App, context_id: int) -> ContextReport:
@@ -57,12 +62,15 @@ async def read(app: App, context_id: int) -> ContextReport:
     context = await app.store.context(context_id)
     ended = await outcome(app, context_id)
     is_idle = context.run is not None and context.run.state != "running"
+    origin, forks = await app.store.forks.of(context_id)
     return ContextReport(
         **vars(context),
         result=None if ended.result is ABSENT else ended.result,
         error=ended.error,
         why=tuple(await why(app, context_id)) if is_idle else (),
         lifecycle=await state(app, context_id, lifecycle.name),
+        forked_from=origin,
+        forks=forks,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,35 @@ def recorded_digest(execution: Execution, starts: Sequence[Start]) -> str:
     """`digest_of`, or what an older version recorded for them, with the defaults."""
     spawned = execution.journal.spawned
     full = _digest([(start.task, start.params) for start in starts]) if spawned else ""
-    return full if full in execution.journal.digests else digest_of(starts)
+    if full in execution.journal.digests:
+        return full
+    digest = digest_of(starts)
+    if execution.journal.origins and digest not in execution.journal.digests:
+        return _digest_in_origin(execution, starts) or digest
+    return digest
+
+
+def _digest_in_origin(execution: Execution, starts: Sequence[Start]) -> str | None:
+    """The digest that a fork's history has: its context had another id there."""
+    text = _text([(start.task, given_params(start)) for start in starts])
+    digests = (_sha(renamed(text, execution, origin)) for origin in execution.journal.origins)
+    return next((each for each in digests if each in execution.journal.digests), None)
+
+
+def renamed(text: str, execution: Execution, origin: int) -> str:
+    """A text with the id of another context in the place of the run's own."""
+    return re.sub(rf"(?<!\d){execution.claim.context_id}(?!\d)", str(origin), text)
 
 
 def _digest(starts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    text = json.dumps(starts, sort_keys=True, default=str)
+    return _sha(_text(starts))
+
+
+def _text(starts: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    return json.dumps(starts, sort_keys=True, default=str)
+
+
+def _sha(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -24,6 +24,7 @@ from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
 from dama.run.limit import NO_LIMIT, Limit
 from dama.run.records import ANY_ARGS, NO_ARGS, Asked
+from dama.run.spawning import renamed
 from dama.run.threads import BlockingCall
 from dama.run.tries import is_tried_again, pause
 from dama.store.errors import (
@@ -141,6 +142,21 @@ def digest_of(
         return ANY_ARGS
     # The folder of the run is another on another host.
     encoded = encoded.replace(execution.work_path.encode(), b"")
+    digest = _digest(encoded)
+    if execution.journal.origins and digest not in execution.journal.recorded_args:
+        return _digest_in_origin(execution, encoded) or digest
+    return digest
+
+
+def _digest_in_origin(execution: Execution, encoded: bytes) -> str | None:
+    """The digest that a fork's history has: its context had another id there."""
+    text = encoded.decode()
+    origins = execution.journal.origins
+    there = (_digest(renamed(text, execution, origin).encode()) for origin in origins)
+    return next((each for each in there if each in execution.journal.recorded_args), None)
+
+
+def _digest(encoded: bytes) -> str:
     return sha256(encoded).hexdigest()[:DIGITS]
 
 
@@ -152,8 +168,9 @@ def name_of(function: Callable[..., Any]) -> str:
     return f"{named.__module__}:{named.__qualname__}"
 
 
-def _done(execution: Execution, key: str, encoded: object, asked: Asked) -> Append:
-    return execution.writer.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **_known_by(asked))
+def _done(execution: Execution, key: str, encoded: object, asked: Asked, **facts: object) -> Append:
+    meta: dict[str, Any] = {**_known_by(asked), **facts}
+    return execution.writer.event(f"/{key}:DONE", encoded, key=f"DONE/{key}", **meta)
 
 
 def _known_by(asked: Asked) -> dict[str, Any]:
@@ -235,7 +252,7 @@ async def _one_commit(execution: Execution, step: _Step, call: Callable[..., Any
 
     def recorded(value: object) -> list[Append]:
         encoded.append(step.result.encode(value))
-        return [_done(execution, step.key, encoded[0], step.asked)]
+        return [_done(execution, step.key, encoded[0], step.asked, transactional=True)]
 
     if is_async(call):
 

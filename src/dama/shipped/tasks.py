@@ -8,7 +8,7 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.domain.exact import document
-from dama.operations import contexts, tasks
+from dama.operations import contexts, forks, tasks
 from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, permit_context, permit_task, starter
 
@@ -132,7 +132,38 @@ def tasks_service(app: App, ends: Ends) -> Service:
         await contexts.resume(app, context_id, because(starter(call), reason))
         return document(await tasks.queued(app, context_id))
 
+    _add_fork(service, app)
     return service
+
+
+def _add_fork(service: Service, app: App) -> None:
+    @service.action(scope="operator", rest="POST /:context_id/fork", status=202)
+    async def fork(
+        call: Call,
+        context_id: Id,
+        *,
+        at: Id | None = None,
+        step: str | None = None,
+        payload: Any = None,
+        params: dict[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Any:
+        """Make a context with the history of another one up to an event, and queue it.
+
+        Args:
+            context_id: Whose history.
+            at: The id of the last event that is shared.
+            step: Instead: the key of a step; what was before it is shared.
+            payload: Instead of that event's own.
+            params: Other values of params.
+            reason: Why; it is kept in the event.
+        """
+        await permit_context(app, call, context_id)
+        told = payload if "payload" in call.params else ABSENT
+        edits, by = forks.Edits(told, params or {}), because(starter(call), reason)
+        made = await forks.fork(app, context_id, at, step=step, edits=edits, by=by)
+        call.meta["$location"] = f"/api/contexts/{made.context_id}"
+        return document(made)
 
 
 def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:

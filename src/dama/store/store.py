@@ -24,6 +24,7 @@ from dama.store.archive import Archive
 from dama.store.browser_sessions import BrowserSessions
 from dama.store.database import Database, Row
 from dama.store.errors import ReadOnlyDatabaseError, UnknownContextError
+from dama.store.forks import Forks
 from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
@@ -54,6 +55,7 @@ class Store:
         log: All events of the same database in one order.
         schedules: What starts tasks by itself.
         archive: Closed trees, out of the way.
+        forks: Contexts with the history of others.
         tokens: Who may call over HTTP.
         browser_sessions: Browsers that have shown a token.
         windows: Bounded reads of what may be long.
@@ -67,6 +69,7 @@ class Store:
         self.log = Log(database)
         self.schedules = Schedules(database)
         self.archive = Archive(database)
+        self.forks = Forks(database)
         self.tokens = Tokens(database)
         self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
@@ -341,11 +344,7 @@ class Store:
         The state at the end is cached as a snapshot; a lost cache costs time only.
         """
         version, state = 0, slice_.initial
-        key = {
-            "context_id": context_id,
-            "slice": slice_.name,
-            "slice_version": slice_.version,
-        }
+        key = {"context_id": context_id, "slice": slice_.name, "slice_version": slice_.version}
         if at is None:
             # A cache that cannot be read is none: the fold begins at the first event. A standby
             # has none.

@@ -48,8 +48,8 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
     _print_next(report)
 
 
-def _print_context(context: ContextRow) -> None:
-    run = context.run
+def _print_context(context: ContextReport) -> None:
+    run, origin = context.run, context.forked_from
     print_fields(
         [
             ("context", context.context_id),
@@ -59,6 +59,8 @@ def _print_context(context: ContextRow) -> None:
             ("worker", run.worker if run else None),
             ("due", run.due_at if run else None),
             ("parent", context.parent_id),
+            ("forked from", origin and f"{origin.context_id} after event {origin.event_id}"),
+            ("forks", ", ".join(map(str, context.forks)) or None),
             ("events", context.version),
             ("created", context.created_at),
             ("changed", context.modified_at),

@@ -17,7 +17,7 @@ DECLARE
   readers constant text[] := '{list_contexts,along,list_queues,queue_names,queue_heads,count_aside,oldest_queued,version_at_position,state_at,version_at,status_after,event_kind,event_json,read_log,sequence_log}';
   secrets constant text[] := '{token,run_secret,browser_session}';
   -- What only append_events(), start_contexts(), sequence_log() and the owner write.
-  history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret,adoption}';
+  history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret,adoption,fork}';
 BEGIN
   IF access NOT IN ('reader', 'writer', 'worker') THEN
     RAISE EXCEPTION USING ERRCODE = '22023', MESSAGE = format('There is no access %L: it is reader, writer or worker.', access);

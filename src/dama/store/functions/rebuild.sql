@@ -180,6 +180,14 @@ BEGIN
   DELETE FROM _data_manager_admin.worker;
   contexts := _data_manager_admin.rebuild_contexts();
   runs := _data_manager_admin.rebuild_queue();
+  INSERT INTO _data_manager_admin.fork (context_id, source_id, event_id, version)
+  SELECT DISTINCT ON (e.etl_context_id) e.etl_context_id, (o.origin ->> 'context_id')::bigint, (o.origin ->> 'event_id')::bigint, (o.origin ->> 'version')::bigint
+    FROM _data_manager_admin.event_store_prototype e CROSS JOIN LATERAL (SELECT e.payload -> 'forked_from' AS origin) o
+    WHERE e.type LIKE '%:RESUMED' AND jsonb_typeof(o.origin) = 'object'
+      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'event_id', 1e18) IS NOT NULL
+      AND _data_manager_admin.number_in(o.origin, 'version', 1e18) = e.version - 1
+    ORDER BY e.etl_context_id, e.version DESC
+  ON CONFLICT DO NOTHING;
   TRUNCATE _data_manager_admin.slice_snapshot;
   RETURN NEXT;
 END

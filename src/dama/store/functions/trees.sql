@@ -1,5 +1,34 @@
 -- trees: reopen what failed below a context, and end what has not ended.
 
+-- queue_resumed: contexts that a RESUMED has opened get runs, with what their INITIALs say of them.
+-- Locks: their keys, then rows of run_queue
+CREATE OR REPLACE FUNCTION _data_manager_admin.queue_resumed(contexts bigint[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  keys text[] := ARRAY(SELECT DISTINCT e.meta ->> 'limit_key'
+                         FROM _data_manager_admin.etl_context c
+                         JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+                         WHERE c.context_id = ANY (contexts) AND e.meta ->> 'limit_key' IS NOT NULL);
+BEGIN
+  PERFORM _data_manager_admin.lock_keys(keys);
+  INSERT INTO _data_manager_admin.run_queue
+    (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit,
+     deadline_at, labels)
+  SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
+         coalesce(e.meta ->> 'queue', 'default'), coalesce(_data_manager_admin.number_in(e.meta, 'priority', 2147483647)::int, 0), c.epoch,
+         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN 'blocked' ELSE 'queued' END,
+         e.meta ->> 'limit_key',
+         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(e.meta, 'key_limit', 2147483647), 1)::int, 1) END,
+         clock_timestamp() + _data_manager_admin.number_in(e.meta, 'deadline', 1e10) * interval '1 second',
+         ARRAY(SELECT l FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(e.meta -> 'labels') = 'array' THEN e.meta -> 'labels' ELSE '[]' END) l WHERE l IS NOT NULL)
+    FROM _data_manager_admin.etl_context c
+    JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+    WHERE c.context_id = ANY (contexts) AND c.task IS NOT NULL
+  ON CONFLICT (context_id) DO NOTHING;
+  PERFORM _data_manager_admin.admit_blocked(keys);
+END
+$$;
+
 -- What failed below a failed context failed it, so it is reopened with it. A context that an event
 -- from outside opened again has no run, and gets one.
 CREATE OR REPLACE FUNCTION _data_manager_admin.resume_tree(context bigint, meta jsonb)
@@ -7,8 +36,7 @@ RETURNS TABLE (context_id bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  ids   bigint[];
-  keys  text[];
+  ids bigint[];
 BEGIN
   PERFORM _data_manager_admin.lock_trees(ARRAY[context]);
   -- Nobody appends to what is listed now, so that it is still as it was found when it is reopened.
@@ -34,26 +62,7 @@ BEGIN
              'event', jsonb_build_object('type', coalesce(c.task, '') || ':RESUMED', 'meta', meta)))
       FROM _data_manager_admin.etl_context c WHERE c.context_id = ANY (ids)))
     WHERE ids <> '{}';
-  keys := ARRAY(SELECT DISTINCT e.meta ->> 'limit_key'
-                  FROM _data_manager_admin.etl_context c
-                  JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-                  WHERE c.context_id = ANY (ids) AND e.meta ->> 'limit_key' IS NOT NULL);
-  PERFORM _data_manager_admin.lock_keys(keys);
-  INSERT INTO _data_manager_admin.run_queue
-    (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit,
-     deadline_at, labels)
-  SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
-         coalesce(e.meta ->> 'queue', 'default'), coalesce(_data_manager_admin.number_in(e.meta, 'priority', 2147483647)::int, 0), c.epoch,
-         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN 'blocked' ELSE 'queued' END,
-         e.meta ->> 'limit_key',
-         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(e.meta, 'key_limit', 2147483647), 1)::int, 1) END,
-         clock_timestamp() + _data_manager_admin.number_in(e.meta, 'deadline', 1e10) * interval '1 second',
-         ARRAY(SELECT l FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(e.meta -> 'labels') = 'array' THEN e.meta -> 'labels' ELSE '[]' END) l WHERE l IS NOT NULL)
-    FROM _data_manager_admin.etl_context c
-    JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-    WHERE c.context_id = ANY (ids) AND c.task IS NOT NULL
-  ON CONFLICT (context_id) DO NOTHING;
-  PERFORM _data_manager_admin.admit_blocked(keys);
+  PERFORM _data_manager_admin.queue_resumed(ids);
   RETURN QUERY SELECT * FROM unnest(ids);
 END
 $$;
