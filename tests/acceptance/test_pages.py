@@ -118,6 +118,7 @@ PAGES = {
         files={"dama.toml": 'services = ["loads"]\n'},
         keeps=("loads.py", Run(FORKED)),
         changes=(("42", "1"), ("43", "2"), ("--at 3", "--at 4")),
+        ends={"dama diff": 1},
     ),
     "docs/howto/approvals.md": Page(
         files=REAL_PROJECT,

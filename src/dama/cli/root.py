@@ -47,6 +47,10 @@ SECTIONS = {
         "open": ("dama.cli.commands.open:open_", "Open the pages in a browser."),
         "ls": ("dama.cli.commands.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.commands.show:show", "Show one context: status, params, result, steps."),
+        "diff": (
+            "dama.cli.commands.diff:diff",
+            "Compare two moments, two attempts or two contexts.",
+        ),
         "tree": ("dama.cli.commands.tree:tree", "Show a context with its subtasks."),
         "logs": ("dama.cli.commands.logs:logs", "Show what a program printed."),
         "events": ("dama.cli.commands.events:events", "Show the events of a context or of all."),

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
+from dama.domain.difference import MOST_SHOWN, Change, changes
 from dama.domain.event import ABSENT, StoredEvent
 from dama.domain.exact import document, encode
 from dama.domain.lifecycle import Lifecycle, lifecycle
@@ -13,7 +14,6 @@ from dama.domain.slice import Slice, find_slice, slices
 from dama.errors import DamaError
 from dama.operations import contexts
 from dama.pages import files
-from dama.pages.difference import MOST_SHOWN, Change, changes
 from dama.pages.moment import CHILDREN, Moment, moment_of, tree
 from dama.shapes import is_object
 

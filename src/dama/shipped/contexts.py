@@ -10,7 +10,8 @@ from pydantic import Field
 from dama.beside import beside
 from dama.definitions.service import Service
 from dama.domain.exact import document
-from dama.operations import contexts, moments, run_files
+from dama.operations import contexts, diffs, moments, run_files
+from dama.operations.diffs import Side
 from dama.operations.who import because
 from dama.shipped.documents import Id, permit_context, starter
 from dama.store.windows import ContextFilter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Attempt = Annotated[int, Field(ge=1)]
 Status = Literal["OPEN", "DONE", "ERROR", "CANCELLED"]
 State = Literal["queued", "delayed", "blocked", "running", "waiting", "retrying"]
 
@@ -177,6 +179,36 @@ def _add_history(service: Service, app: App) -> None:
         """
         await permit_context(app, call, context_id)
         return document(await contexts.state(app, context_id, slice, at))
+
+    @service.action(scope="viewer", rest="GET /:context_id/diff")
+    async def diff(
+        call: Call,
+        context_id: Id,
+        *,
+        other: Id | None = None,
+        at: Id | None = None,
+        other_at: Id | None = None,
+        attempt: Attempt | None = None,
+        other_attempt: Attempt | None = None,
+        slices: list[str] | None = None,
+    ) -> Any:
+        """Compare two moments of a context, two of its attempts, or two contexts.
+
+        Args:
+            context_id: The one side.
+            other: The other side; by default the same context.
+            at: The last event that counts of the one side; by default the latest.
+            other_at: The same of the other.
+            attempt: Only what this attempt did, on the one side.
+            other_attempt: The same on the other.
+            slices: The slices that are compared; by default all.
+        """
+        await permit_context(app, call, context_id)
+        if other is not None:
+            await permit_context(app, call, other)
+        first = Side(context_id, at, attempt)
+        second = Side(context_id if other is None else other, other_at, other_attempt)
+        return document(await diffs.diff(app, first, second, names=slices))
 
 
 def events_service(app: App) -> Service:

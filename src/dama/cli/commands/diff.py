@@ -1,0 +1,135 @@
+"""`dama diff`: what is different between two moments, two attempts, or two contexts."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dama.cli.group import examples, json_option
+from dama.cli.output import duration, json_text, print_json, print_table, shortened
+from dama.cli.terminal import echo, secho
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dama.cli.session import Session
+    from dama.operations.diffs import Diff, Side
+
+WIDTH = 200
+PLACES = 8
+PARTS = {
+    "steps": "step",
+    "functions": "function of",
+    "failed": "failure of",
+    "subtasks": "subtasks of",
+}
+
+
+@click.command(
+    epilog=examples(
+        "dama diff 42 43                      yesterday's run and today's",
+        "dama diff 42 --at 1201 --at 1234     two moments of one context",
+        "dama diff 42 --at 1201               that moment and now",
+        "dama diff 42 --attempt 1 --attempt 2",
+        "dama diff 42 43 --slice rows_loaded --json",
+    )
+)
+@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("other", metavar="[OTHER]", type=int, required=False)
+@click.option("--at", "at", type=click.IntRange(1), multiple=True, metavar="EVENT",
+              help="As it was after this event; twice for both sides.")  # fmt: skip
+@click.option("--attempt", "attempts", type=click.IntRange(1), multiple=True, metavar="NUMBER",
+              help="Only what this attempt did; twice for both sides.")  # fmt: skip
+@click.option("--slice", "names", metavar="NAME", multiple=True,
+              help="Compare these slices; by default all of your modules.")  # fmt: skip
+@json_option()
+@click.pass_obj
+def diff(session: Session, context_id: int, other: int | None, *, at: tuple[int, ...],
+         attempts: tuple[int, ...], names: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
+    """Show what is different: params, steps and their results, answers, states, times.
+
+    The exit code is 0 when nothing is, and 1 when something is; times do not count.
+    """
+    first, second = _sides(context_id, other, at, attempts)
+
+    async def compare() -> Diff:
+        from dama.operations import diffs
+
+        async with session.app(with_services=True) as app:
+            return await diffs.diff(app, first, second, names=names or None)
+
+    found = asyncio.run(compare())
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    return 1 if found.changes or found.states else 0
+
+
+def _sides(
+    context_id: int, other: int | None, at: Sequence[int], attempts: Sequence[int]
+) -> tuple[Side, Side]:
+    from dama.operations.diffs import Side
+
+    if max(len(at), len(attempts)) > 2:  # noqa: PLR2004 - two sides
+        raise click.UsageError("There are two sides: --at and --attempt can each be given twice.")
+    if other is None and not at and not attempts:
+        raise click.UsageError("Give another context, --at or --attempt: what to compare it with.")
+    moments = (*at, None, None)
+    tries = (*attempts, None, None)
+    if attempts and len(attempts) == 1 and other is None:
+        raise click.UsageError("Give --attempt twice: what is compared with that attempt?")
+    return (
+        Side(context_id, moments[0], tries[0]),
+        Side(context_id if other is None else other, moments[1], tries[1]),
+    )
+
+
+def _print(found: Diff) -> None:
+    echo(f"{_name(found.first)}  →  {_name(found.second)}")
+    if not found.changes and not found.states:
+        echo("Nothing is different.")
+    for change in found.changes:
+        _print_change(_place(change["path"]), change)
+    for name, changes in found.states.items():
+        secho(f"\nslice {name}", bold=True)
+        for change in changes:
+            _print_change(change["path"].lstrip("/").replace("/", ".") or "the whole", change)
+    if not found.is_whole:
+        echo("There are more: --json has 1,000 of each part.", err=True)
+    secho("\ntime", bold=True)
+    rows = [[t.step or "all of it", _seconds(t.first), _seconds(t.second)] for t in found.timings]
+    print_table(["step", _name(found.first), _name(found.second)], rows[: PLACES + 1])
+    if len(rows) > PLACES + 1:
+        echo(f"... and {len(rows) - PLACES - 1} more steps; --json has them.")
+
+
+def _name(side: Side) -> str:
+    at = "" if side.at is None else f" after event {side.at}"
+    attempt = "" if side.attempt is None else f", attempt {side.attempt}"
+    return f"context {side.context_id}{at}{attempt}"
+
+
+def _place(pointer: str) -> str:
+    """`step clean` for `/steps/clean`: keys of steps may have slashes and dots."""
+    part, _, rest = pointer.lstrip("/").partition("/")
+    rest = rest.replace("~1", "/").replace("~0", "~")
+    return f"{PARTS.get(part, part)} {rest}".strip()
+
+
+def _print_change(place: str, change: Mapping[str, Any]) -> None:
+    echo(place)
+    if "before" in change:
+        secho(f"  - {_short(change['before'])}", fg="red")
+    if "after" in change:
+        secho(f"  + {_short(change['after'])}", fg="green")
+
+
+def _short(value: object) -> str:
+    return shortened(json_text(value, indent=0), WIDTH)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else duration(value)
