@@ -64,6 +64,12 @@ def squares(task, count: int) -> list[int]:
     return task.map(square, [{"number": number} for number in range(count)])
 
 
+@jobs.task(isolation="process", queue="narrow")
+def nest(task, depth: int) -> int:
+    """Wait below itself, in a queue that may have a place for one."""
+    return 1 + (task.run(nest, {"depth": depth - 1}) if depth else 0)
+
+
 @jobs.task(isolation="process")
 def crash(task) -> None:
     """Die."""

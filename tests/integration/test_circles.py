@@ -9,6 +9,7 @@ from dama.definitions.registry import Registry
 from dama.run.starts import start_of
 from dama.run.subtasks import Endings
 from dama.worker.worker import Worker
+from tests.integration import isolated_jobs
 
 PATIENCE = 60.0
 rings = Service("rings")
@@ -75,6 +76,53 @@ async def nested(task: Task, depth: int) -> int:
     return 1 + (await task.run(nested, {"depth": depth - 1}) if depth else 0)
 
 
+@rings.task(queue="narrow")
+def nested_in_thread(task, depth: int) -> int:
+    """The same in a thread."""
+    return 1 + (task.run(nested_in_thread, {"depth": depth - 1}) if depth else 0)
+
+
+@rings.task(queue="left")
+async def leftwards(task: Task, depth: int) -> int:
+    """Wait for one of the other queue, which waits for one of this queue."""
+    return 1 + (await task.run(rightwards, {"depth": depth - 1}) if depth else 0)
+
+
+@rings.task(queue="right")
+async def rightwards(task: Task, depth: int) -> int:
+    """The other way."""
+    return 1 + (await task.run(leftwards, {"depth": depth - 1}) if depth else 0)
+
+
+@rings.task(singleton="return")
+async def one_of_two(task: Task, how: str) -> int:
+    """Run the other one, or start it first and wait for it later."""
+    if how == "run":
+        return await task.run(other_of_two, {"how": how})
+    return await (await task.start(other_of_two, {"how": how})).result()
+
+
+@rings.task(singleton="return")
+async def other_of_two(task: Task, how: str) -> int:
+    """Run the first one: what is open of it waits for this one."""
+    if how == "run":
+        return await task.run(one_of_two, {"how": how})
+    return await (await task.start(one_of_two, {"how": how})).result()
+
+
+@rings.task(queue="narrow", concurrency=1)
+async def keyed_above(task: Task) -> int:
+    """Hold the only place of a key, and wait for what has none."""
+    return await task.run(free_between)
+
+
+@rings.task(queue="narrow")
+async def free_between(task: Task) -> int:
+    """Start what needs the place, and wait for it later."""
+    below = await task.start(keyed_above)
+    return await below.result()
+
+
 @rings.task(queue="left", concurrency=1)
 async def first(task: Task, depth: int) -> int:
     """One of three in a row, over two queues."""
@@ -100,7 +148,7 @@ def sides():
 
 
 def worker(store, **options):
-    return Worker(store, Registry([rings]), **options)
+    return Worker(store, Registry([rings, isolated_jobs.jobs]), **options)
 
 
 async def outcome(store, context):
@@ -179,13 +227,52 @@ async def test_two_that_wait_for_what_the_other_one_holds_do_not_wait_forever(st
     assert all(str(context) in failed[0]["message"] for context in contexts)
 
 
-async def test_a_queue_for_one_lets_a_parent_make_room_for_its_child(store):
-    """Who waits leaves the queue, so it never waits for itself."""
+@pytest.mark.parametrize("task", [nested, nested_in_thread, isolated_jobs.nest])
+@pytest.mark.parametrize("rate", [None, 50.0])
+async def test_a_queue_for_one_lets_a_parent_make_room_for_its_child(store, task, rate):
+    """Who waits leaves the queue, in a loop, a thread or a process: it never waits for itself."""
+    await store.queue.set_queue("narrow", concurrency=1, rate=rate)
+
+    context, ended = await run(store, task, depth=1)
+
+    assert (ended.status, ended.result) == ("DONE", 2)
+    assert await store.queue.circle(context) == []
+
+
+async def test_two_queues_for_one_let_those_through_that_wait_crosswise(store):
+    """Several at once: each place is given on while its holder waits."""
+    for queue in ("left", "right"):
+        await store.queue.set_queue(queue, concurrency=1)
+    contexts = await store.start(
+        [start_of(leftwards, {"depth": 2}), start_of(rightwards, {"depth": 2})]
+    )
+
+    async with worker(store).working():
+        outcomes = [await outcome(store, context) for context in contexts]
+
+    assert [each.result for each in outcomes] == [3, 3]
+
+
+@pytest.mark.parametrize("how", ["run", "later"])
+async def test_two_singletons_that_wait_for_each_other_fail(store, how):
+    """The second one would get the open run of the first one, which waits for it."""
+    context, ended = await run(store, one_of_two, how=how)
+
+    assert ended.status == "ERROR"
+    assert "CircleError" in str(ended.error)
+    assert f"{context}" in ended.error["message"]
+    assert await store.contexts(status="OPEN", roots_only=False) == []
+
+
+async def test_a_key_and_a_queue_close_a_circle_together(store):
+    """The queue makes room; the key does not."""
     await store.queue.set_queue("narrow", concurrency=1)
 
-    _, ended = await run(store, nested, depth=2)
+    context, ended = await run(store, keyed_above)
 
-    assert (ended.status, ended.result) == ("DONE", 3)
+    assert ended.status == "ERROR"
+    assert "CircleError" in ended.error["message"]
+    assert f"which {context} holds" in ended.error["message"]
 
 
 async def test_three_in_a_row_over_two_queues_close_a_circle_or_do_not(store):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from itertools import count
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from dama import Service, Task
+from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.domain.lifecycle import lifecycle
@@ -17,6 +19,8 @@ from dama.embedded import EmbeddedPostgres
 from dama.store import LogFilter, Start, Store, schema
 from dama.store.errors import MissingRightError, ReadOnlyDatabaseError
 from dama.store.health import read_health
+from dama.store.queue_rows import WorkerIdentity
+from dama.store.windows import ContextFilter
 from dama.worker.worker import Worker
 from tests.conftest import create_role, url_of
 from tests.forwarder import Forwarder
@@ -257,17 +261,72 @@ READS = [
     lambda s: s.tokens.all(),
     lambda s: s.differences(),
     lambda s: read_health(s.database),
+    lambda s: s.windows.contexts(ContextFilter(state="waiting", params={"n": 1})),
+    lambda s: s.windows.children(1),
+    lambda s: s.windows.at([1], 1),
+    lambda s: s.state(1, lifecycle, at=1),
+    lambda s: s.waits(1),
+    lambda s: s.tree_events(1, {1: 0}),
+    lambda s: s.started_how(1),
+    lambda s: s.ends([1]),
+    lambda s: s.tree_ends([1]),
+    lambda s: s.now(),
+    lambda s: s.log.position_of(1),
+    lambda s: s.log.wait(0),
+    lambda s: s.log.parked(),
+    lambda s: s.archive.closed(timedelta(0)),
+    lambda s: s.queue.circles(),
+    lambda s: s.queue.circle(1),
+    lambda s: s.queue.without_worker([1]),
+    lambda s: s.queue.bound_programs([1], "host"),
+    lambda s: s.queue.workers_of_host("host"),
+    lambda s: s.schedules.due(["odd.steps"]),
+    lambda s: s.tokens.find("dama_unknown"),
+    lambda s: s.tokens.is_running(1, 1),
 ]
 WRITES = [
     lambda s: s.start([Start("odd.steps", {"n": 1})]),
     lambda s: s.append(1, [Event("noted", None)]),
     lambda s: s.cancel([1], "why", {}),
     lambda s: s.queue.set_queue("etl", paused=True),
+    lambda s: s.resume(1, {}),
+    lambda s: s.queue.register(
+        WorkerIdentity("host", "boot", 1, "0", "0"), queues=[], root=None, slots=1, lease=HOUR
+    ),
+    lambda s: s.queue.release([1]),
+    lambda s: s.queue.set_trouble(1, "none"),
+    lambda s: s.archive.restore(1),
+    lambda s: all_of(s.archive.add(timedelta(0))),
+    lambda s: all_of(s.archive.forget(timedelta(0))),
+    lambda s: s.log.subscription("reader", nothing).catch_up(),
+    lambda s: s.log.resume("reader", 1),
+    lambda s: s.tokens.add("ann", "viewer", "bob"),
+    lambda s: s.tokens.revoke("ann"),
+    lambda s: s.schedules.remove("nightly"),
     lambda s: s.rebuild(),
 ]
+HOUR = timedelta(hours=1)
 
 
-async def test_a_standby_is_read_and_says_that_it_only_reads(tmp_path):
+async def all_of(pieces):
+    """All of them."""
+    return [piece async for piece in pieces]
+
+
+async def nothing(connection, event):
+    """Handle an event."""
+
+
+READING = [
+    "ls", "show 1", "tree 1", "events 1", "events --all", "state 1", "queue ls", "queue why 1",
+    "schedule ls", "workers", "token ls", "log status", "log acts", "db status",
+]  # fmt: skip
+WRITING = [
+    "cancel 1", "emit 1 noted", "queue pause etl", "archive restore 1", "db rebuild",
+]  # fmt: skip
+
+
+async def test_a_standby_is_read_and_says_that_it_only_reads(tmp_path, monkeypatch, capsys):
     """All that looks works there; what writes names who would take it."""
     server = EmbeddedPostgres(tmp_path / "home", fsync=False)
     try:
@@ -286,6 +345,13 @@ async def test_a_standby_is_read_and_says_that_it_only_reads(tmp_path):
                 with pytest.raises(ReadOnlyDatabaseError, match="only reads") as caught:
                     await write(store)
                 assert "target_session_attrs=read-write" in caught.value.hint
+            monkeypatch.setenv("DAMA_DATABASE_URL", url)
+            for command in READING:
+                assert await asyncio.to_thread(main, command.split()) == 0, command
+            assert "Traceback" not in capsys.readouterr().err
+            for command in WRITING:
+                assert await asyncio.to_thread(main, command.split()) != 0, command
+                assert "only reads" in capsys.readouterr().err, command
         with pytest.raises(ReadOnlyDatabaseError, match="only reads"):
             await schema.migrate(url)
         assert all(await schema.status(url))

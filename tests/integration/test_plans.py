@@ -18,6 +18,7 @@ from dama.store.queue_rows import WorkerIdentity
 from dama.store.rows import Claim
 from dama.worker.claims import Claims
 from tests.conftest import url_of
+from tests.integration.planned import SWITCHES
 
 ROWS = 20_000
 FILL = f"""
@@ -127,17 +128,6 @@ def test_no_hot_statement_scans_or_sorts_a_table(full: Planned) -> None:
     in_order = [plan for plan in plans if "using run_queue_claim" in plan]
     assert in_order
     assert [plan for plan in in_order if "Sort Key" in plan] == []
-
-
-SWITCHES = (
-    "SET enable_nestloop = off",
-    "SET enable_sort = off; SET enable_material = off; SET enable_memoize = off",
-    "SET enable_indexonlyscan = off",
-    "SET join_collapse_limit = 1; SET from_collapse_limit = 1; SET geqo_threshold = 2",
-    "SET plan_cache_mode = force_custom_plan",
-    "SET effective_cache_size = '8kB'; SET work_mem = '64kB'; SET cursor_tuple_fraction = 1",
-    "SET debug_parallel_query = on; SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0",
-)
 
 
 @pytest.mark.parametrize("statistics", ["there are", "of empty tables"])

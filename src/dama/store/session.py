@@ -46,13 +46,34 @@ PINS: dict[LiteralString, LiteralString] = {
     "check_function_bodies": "on",
     "plan_cache_mode": "auto",
     "plpgsql.extra_errors": "none",
-    "enable_indexscan": "on",
-    "enable_nestloop": "on",
     "jit": "off",
+    # What is large is read by its indexes, whatever is best for the statements of others.
+    "seq_page_cost": "1",
+    "random_page_cost": "1.1",
+    "cpu_tuple_cost": "0.01",
+    "cpu_index_tuple_cost": "0.005",
+    "cpu_operator_cost": "0.0025",
+    "parallel_setup_cost": "1000",
+    "parallel_tuple_cost": "0.1",
+    "effective_cache_size": "4GB",
+    "cursor_tuple_fraction": "0.1",
+    "join_collapse_limit": "8",
+    "from_collapse_limit": "8",
+    "enable_bitmapscan": "on",
+    "enable_hashagg": "on",
+    "enable_hashjoin": "on",
+    "enable_incremental_sort": "on",
+    "enable_indexonlyscan": "on",
+    "enable_indexscan": "on",
+    "enable_material": "on",
+    "enable_mergejoin": "on",
+    "enable_nestloop": "on",
+    "enable_seqscan": "on",
+    "enable_sort": "on",
 }
 WITH_TRANSACTION_TIMEOUT = 170000  # the version of PostgreSQL
 SINCE: dict[int, dict[LiteralString, LiteralString]] = {
-    140000: {"idle_session_timeout": "0"},
+    140000: {"idle_session_timeout": "0", "enable_memoize": "on"},
     WITH_TRANSACTION_TIMEOUT: {"transaction_timeout": "0"},
 }
 # Of statements that stand alone: one that waited so long for a lock is sent again later, and keeps

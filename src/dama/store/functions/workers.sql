@@ -181,14 +181,16 @@ BEGIN
       host_until = _data_manager_admin.end_of_grace(q.host),
       deaths = CASE WHEN f.got_further THEN 0 ELSE q.deaths END + f.counts,
       deaths_alone = CASE WHEN f.got_further THEN 0 ELSE q.deaths_alone END + f.counts * f.alone
-    FROM (SELECT r.context_id, (died AND r.host IS NULL)::int AS counts,
-                 (count(*) OVER (PARTITION BY r.worker_id) = 1)::int AS alone,
-                 died AND EXISTS (SELECT FROM _data_manager_admin.event_store_prototype e
-                   WHERE e.etl_context_id = r.context_id AND e.type ~ '/.*:(DONE|SPAWNED)$'
-                     AND e.meta -> 'epoch' = to_jsonb(r.epoch)) AS got_further
-            FROM _data_manager_admin.run_queue r
-            WHERE r.worker_id = ANY (gone) AND r.state = 'running') f
-    WHERE q.context_id = f.context_id AND q.context_id = ANY (ids);
+    -- One by one: a renewal lets the planner join in no other way, and all by all would outlast a lease.
+    FROM unnest(ids) i (id) CROSS JOIN LATERAL (
+      SELECT (died AND r.host IS NULL)::int AS counts,
+             (NOT EXISTS (SELECT FROM _data_manager_admin.run_queue o
+               WHERE o.worker_id = r.worker_id AND o.state = 'running' AND o.context_id <> r.context_id))::int AS alone,
+             died AND EXISTS (SELECT FROM _data_manager_admin.event_store_prototype e
+               WHERE e.etl_context_id = r.context_id AND e.type ~ '/.*:(DONE|SPAWNED)$'
+                 AND e.meta -> 'epoch' = to_jsonb(r.epoch)) AS got_further
+        FROM _data_manager_admin.run_queue r WHERE r.context_id = i.id OFFSET 0) f
+    WHERE q.context_id = i.id;
   GET DIAGNOSTICS released = ROW_COUNT;
   RETURN released;
 END
@@ -239,8 +241,9 @@ BEGIN
     END IF;
   END IF;
   RETURN QUERY SELECT
+    -- No equality, which would let the planner look at all runs of the worker for each of them.
     ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
-      SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id = worker)),
+      SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id IS NOT DISTINCT FROM worker)),
     EXISTS (SELECT FROM unnest(queues) u (queue) CROSS JOIN unnest(tasks) t (task) CROSS JOIN LATERAL (
               SELECT q.context_id FROM _data_manager_admin.run_queue q
               WHERE q.queue = u.queue AND q.state = 'queued' AND (q.task, -q.priority::bigint) >= (t.task, -3000000000) AND q.task <= t.task
