@@ -58,12 +58,13 @@ KINDS = {
 }
 # Where the models have another kind or meaning than the file.
 LISTS = ("services", "inherit", "startable", "bus_actions", "offer")
-TABLES = ("programs", "keep", "broker", "gateway", "aliases")
+TABLES = ("programs", "keep", "broker", "gateway", "aliases", "users")
 DURATIONS = ("logs", "work")
 MEANINGS = {
     "cwd": "The folder where it is started; the folder of the file without it.",
     "command": "The program and its arguments, with placeholders for params.",
     "type": f"{', '.join(TYPES)}.",
+    "users": 'What the users may do that a proxy names: `"*@example.org" = "viewer"`, or "none".',
     "aliases": 'Routes of the gateway itself, such as `"GET /items" = "stock.items"`.',
 }
 

@@ -168,6 +168,8 @@ PAGES = {
         before=(*ONE_CONTEXT, "dama gateway"),
         changes=NUMBER,
         behind={"dama gateway": "The gateway is at"},
+        keeps=(None,),
+        others={"nginx": "it is for a proxy"},
     ),
     "docs/howto/housekeeping.md": Page(
         files=SMALL_PROJECT | {"old-password.txt": "old word\n"},

@@ -6,19 +6,23 @@ import asyncio
 import importlib
 import socket
 from contextlib import asynccontextmanager, closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import uvicorn
 from typing_extensions import override
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from dama.contained import contain_tasks
 from dama.duty import Duty, on_duty
 from dama.errors import DamaError, InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
 from dama.gateway.own_token import ensure_token, note_address
+from dama.gateway.proxied import PEER
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from dama.app import App
     from dama.broker.broker import Broker
@@ -81,15 +85,31 @@ async def serving(
                 await http.stop()
 
 
+def _behind_proxies(app: ASGIApp, settings: GatewaySettings) -> ASGIApp:
+    """The application with the client of a request that a trusted proxy has passed on.
+
+    The address that the request itself came from stays in the scope.
+    """
+    if not settings.trusted_proxies:
+        return app
+    # Starlette and uvicorn write the types of ASGI differently.
+    inner: Any = ProxyHeadersMiddleware(cast("Any", app), list(settings.trusted_proxies))
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[PEER] = (scope.get("client") or ("",))[0]
+        await inner(scope, receive, send)
+
+    return serve
+
+
 def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
-        gateway.application(),
+        _behind_proxies(gateway.application(), settings),
         log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",
-        proxy_headers=bool(settings.trusted_proxies),
-        forwarded_allow_ips=list(settings.trusted_proxies),
+        proxy_headers=False,  # _behind_proxies reads them
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         limit_concurrency=CONNECTIONS,

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 
 from dama.config.table import Table
 from dama.gateway.own_aliases import Route, read_aliases
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+from dama.gateway.own_users import check_user_header, read_users
 
 KEYS = (
     "url",
@@ -22,6 +19,9 @@ KEYS = (
     "allowed_hosts",
     "origins",
     "trusted_proxies",
+    "user_header",
+    "proxy_secret_file",
+    "users",
     "body_limit",
     "upload_limit",
     "rate_limit",
@@ -79,6 +79,11 @@ class GatewaySettings:
             somewhere could let its own name lead here.
         origins: Pages of these origins may call, as `https://etl.example.org`.
         trusted_proxies: Addresses whose `X-Forwarded-*` headers are believed.
+        user_header: The header in which a trusted proxy names the user of the pages whom it has
+            logged in; from anybody else it is refused. Without it, users log in with a token.
+        proxy_secret_file: A file with the secret that the proxy sends as `X-Dama-Proxy`; needed
+            with a proxy on loopback, where any account of the machine could name a user.
+        users: What the users may do that the proxy names.
         body_limit: Bytes that a body may have, or a string such as "1MiB".
         upload_limit: Bytes that an uploaded file may have, or a string such as "10GiB".
         rate_limit: Requests of one client in a window; 0 for no limit.
@@ -102,6 +107,9 @@ class GatewaySettings:
     allowed_hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
+    user_header: str | None = None
+    proxy_secret_file: str | None = None
+    users: Mapping[str, str] = field(default_factory=dict[str, str])
     body_limit: int = MIB
     upload_limit: int = 10 * 1024 * MIB
     rate_limit: int = 0
@@ -148,13 +156,16 @@ def read_settings(
     table = Table(f"{source}: gateway", values, KEYS, HINTS)
     own_port = table.number("port", 0, 65535)
     defaults = GatewaySettings()
-    return GatewaySettings(
+    settings = GatewaySettings(
         host=host or table.text("host", defaults.host),
         port=port if port is not None else defaults.port if own_port is None else own_port,
         tokens=table.flag("tokens", default=True),
         allowed_hosts=table.texts("allowed_hosts"),
         origins=_origins(table),
         trusted_proxies=table.texts("trusted_proxies"),
+        user_header=table.text("user_header"),
+        proxy_secret_file=table.text("proxy_secret_file"),
+        users=read_users(table),
         body_limit=table.size("body_limit") or defaults.body_limit,
         upload_limit=table.size("upload_limit") or defaults.upload_limit,
         rate_limit=table.number("rate_limit", 0) or 0,
@@ -168,6 +179,8 @@ def read_settings(
         blacklist=table.texts("blacklist", NAMES),
         mapping_policy=_mapping_policy(table),
     )
+    check_user_header(table, settings.trusted_proxies, settings.host)
+    return settings
 
 
 def _window(table: Table, default: float) -> float:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dama.gateway.access import ANYBODY
 from dama.gateway.errors import RequestError
+from dama.gateway.proxied import ProxiedUsers
 from dama.pages.visit import see
+from dama.store.tokens import Identity  # noqa: TC001 - of a named tuple
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -16,11 +18,24 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.gateway.settings import GatewaySettings
     from dama.pages.visit import Visit
-    from dama.store.tokens import Identity
 
 TRIES, TRIES_SECONDS = 10, 60.0
 REMEMBER_SECONDS = 1.0
 REMEMBERED = 1000
+
+
+class Visitor(NamedTuple):
+    """Who makes a request.
+
+    Attributes:
+        identity: What they are called, and may do.
+        secret: Of their forms; empty when none is needed.
+        has_session: Whether they can log out.
+    """
+
+    identity: Identity
+    secret: str
+    has_session: bool = False
 
 
 class Sessions:
@@ -28,29 +43,35 @@ class Sessions:
 
     Args:
         app: Where the sessions are.
-        settings: Whether any is needed.
+        settings: Whether any is needed, and whether a proxy logs users in.
+
+    Raises:
+        InvalidDefinitionError: The secret of the proxy is not there.
     """
 
     def __init__(self, app: App, settings: GatewaySettings) -> None:
         self._store = app.store.browser_sessions
+        self._tokens = app.store.tokens
         self._settings = settings
+        self._proxied = ProxiedUsers(settings)
         self._known: dict[str, tuple[Identity, float]] = {}
 
-    def secret_of(self, request: Request) -> str:
-        """What the cookie of a request holds; empty when it has none."""
-        return request.cookies.get(cookie_name(request), "")
-
-    async def identify(self, request: Request) -> Identity | None:
+    async def identify(self, request: Request) -> Visitor | None:
         """Who makes a request; None when the browser has to log in.
 
         One that was found good is so for a second: of a revoked token no longer than that.
+
+        Raises:
+            RequestError: A user is named who may not be.
         """
+        if (named := self._proxied.identify(request)) is not None:
+            return Visitor(named, await self._tokens.secret_of(named.name))
         if not self._settings.needs_tokens:
-            return ANYBODY
-        secret = self.secret_of(request)
+            return Visitor(ANYBODY, "")
+        secret = request.cookies.get(cookie_name(request), "")
         known = self._known.get(secret)
         if known and known[1] > monotonic():
-            return known[0]
+            return Visitor(known[0], secret, has_session=True)
         found = await self._store.find(secret) if secret else None
         if found is None:
             self._known.pop(secret, None)
@@ -58,7 +79,7 @@ class Sessions:
         if len(self._known) >= REMEMBERED:
             self._known.clear()
         self._known[secret] = (found, monotonic() + REMEMBER_SECONDS)
-        return found
+        return Visitor(found, secret, has_session=True)
 
     def forget(self, secret: str) -> None:
         """Ask the database again at the next request."""

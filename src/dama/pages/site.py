@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     Show = Callable[[Visit], Awaitable[Response]]
 
-NOBODY = Identity("nobody", "viewer", ())
+NOBODY = login.Visitor(Identity("nobody", "viewer", ()), "")
 LONGEST_FORM = 1024 * 1024
 MOST_FIELDS = 2000
 UNAUTHORIZED, SERVER_ERROR = 401, 500
@@ -147,12 +147,12 @@ class Site:
                 return self._file(path, headers.get("accept-encoding", ""))
             page, parts = _find(request.method, path)
             request.scope["dama"]["action"] = f"page {page.show.__module__.rpartition('.')[2]}"
-            identity = await self._sessions.identify(request)
-            if identity is None and not page.is_open:
+            visitor = await self._sessions.identify(request)
+            if visitor is None and not page.is_open:
                 return _to_login(request, path)
             form = await _form(request) if page.method == "POST" else {}
             visit = replace(
-                visit, identity=identity or NOBODY, parts=parts, lists=form,
+                visit, **(visitor or NOBODY)._asdict(), parts=parts, lists=form,
                 form={name: values[-1] for name, values in form.items()},
             )  # fmt: skip
             if page.method == "POST":
@@ -176,8 +176,7 @@ class Site:
             request,
             self._app,
             self._broker,
-            NOBODY,
-            self._sessions.secret_of(request),
+            *NOBODY,
             read_look(request.cookies, "dama_"),
             self._templates,
             self._config,

@@ -45,7 +45,8 @@ class Visit:
         app: The database.
         broker: The services.
         identity: Who makes it.
-        secret: That of the session; empty when none is needed.
+        secret: Of the forms, that of the session if there is one; empty when none is needed.
+        has_session: Whether they can log out.
         look: How the person wants the pages.
         templates: Of the pages.
         config: The settings of the project.
@@ -61,6 +62,7 @@ class Visit:
     broker: Broker
     identity: Identity
     secret: str
+    has_session: bool
     look: Look
     templates: Templates
     config: Config

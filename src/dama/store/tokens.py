@@ -184,12 +184,18 @@ class Tokens:
             return None
         return Identity(f"run {context_id}.{epoch}", RUN, (), run=(context_id, epoch))
 
+    async def secret_of(self, user: str) -> str:
+        """A secret of a user whom a proxy names: forms of the pages carry a digest of it."""
+        return await self._sign(f"user {user}")
+
     async def _signature(self, context_id: int, epoch: int) -> str:
+        return await self._sign(f"{context_id}.{epoch}")
+
+    async def _sign(self, message: str) -> str:
         if self._run_secret is None:
             ((secret,),) = await self._database.rows("read_run_secret")
             self._run_secret = bytes(secret)
-        message = f"{context_id}.{epoch}".encode()
-        return hmac.new(self._run_secret, message, hashlib.sha256).hexdigest()
+        return hmac.new(self._run_secret, message.encode(), hashlib.sha256).hexdigest()
 
     async def count_request(self, client: str, seconds: float) -> tuple[int, float]:
         """Count a request of a client, over all copies of the gateway.
