@@ -150,7 +150,8 @@ async def test_a_working_folder_stays_while_anything_of_its_tree_is_open(host):
 async def test_what_is_resumed_during_the_cleaning_stays(host, monkeypatch, kind):
     """The ends of many are read at once, and removing the first ones may take minutes."""
     contexts = [await host.run(90, "ERROR") for _ in range(3)]
-    read = getattr(host.store, kind)
+    where = host.store if kind == "ends" else host.store.windows
+    read = getattr(where, kind)
     asked = []
 
     async def read_and_resume(numbers):
@@ -160,7 +161,7 @@ async def test_what_is_resumed_during_the_cleaning_stays(host, monkeypatch, kind
         asked.append(numbers)
         return ends
 
-    monkeypatch.setattr(host.store, kind, read_and_resume)
+    monkeypatch.setattr(where, kind, read_and_resume)
     await clean(host.store, host.directories, KEEP)
 
     assert host.left()[1] == [contexts[1]]

@@ -3,7 +3,9 @@
 The plans are those of a store that is large beside the windows; what their nodes read is counted.
 """
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 
@@ -178,15 +180,15 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "who waits": (lambda s: s.queue.workers(), 20),
     "how a context was started": (lambda s: s.started_how(FILLED.long), 1),
     "what became of contexts": (lambda s: s.ends([1, FILLED.long]), 2),
-    "what became of a tree": (lambda s: s.tree_ends([FILLED.root]), FILLED.children + 1),
+    "what became of a tree": (lambda s: s.windows.tree_ends([FILLED.root]), 2),
     "contexts at a position": (lambda s: s.windows.at([1, FILLED.long, FILLED.root], LATE), 99),
     "what is new in a tree": (
         lambda s: s.tree_events(FILLED.root, {FILLED.root: 1}), FILLED.children + 1,
     ),
     "what is new in a small tree": (lambda s: s.tree_events(9, {9: 1}), 3),
-    "open questions": (lambda s: s.waits(FILLED.long), FILLED.history),
     "what was forked": (lambda s: s.forks.of(FILLED.long), 2),
     "an event to fork after": (lambda s: s.forks.point(FILLED.long, FIRST_OF_LONG + 9), 4),
+    "open questions": (lambda s: s.windows.waits(FILLED.long), LOOK),
     "an archived context": (lambda s: asked(s, "is_archived", context_id=FIRST_ARCHIVED), 1),
     "archived events": (
         lambda s: asked(
@@ -254,7 +256,8 @@ OTHERS = {
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_differences rebuild",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
-    "is held below": "count_closed_trees archive_trees forget_trees list_contexts",
+    "is held below":
+        "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",
     "reads nothing that grows with the store":
         "find_neighbours find_workers_of_host list_act_contexts list_due_schedules list_schedules "
         "list_tokens read_browser_session read_clock read_identity read_run_secret read_token",
@@ -322,6 +325,64 @@ async def test_the_log_of_a_context_is_read_on_to_its_end(filled):
         after = page.position
 
     assert versions == list(range(1, FILLED.history + 1))
+
+
+@pytest.mark.parametrize(("late", "status"), [("DONE", "DONE"), ("OPEN", "OPEN")])
+async def test_a_tree_has_ended_when_its_last_window_has(filled, filled_url, late, status):
+    """Its root has ended; what is looked at first has, too."""
+    last = FILLED.root + FILLED.children
+    with changed(filled_url, {FILLED.root: "DONE", last: late}):
+        await assert_bounded(filled_url, filled, lambda s: s.windows.tree_ends([FILLED.root]), 1000)
+        assert len([name for name, _ in filled.database.asked if name == "read_tree_ends"]) > 2
+        ends = await filled.windows.tree_ends([FILLED.root, 2**40])
+
+    ((root, (found, age)),) = ends.items()
+    assert (root, found) == (FILLED.root, status)
+    assert age >= 0
+
+
+@contextmanager
+def changed(url: str, statuses: dict[int, str]) -> Iterator[None]:
+    """Contexts with another status for a while, as no rule would let them be."""
+    query = "UPDATE _data_manager_admin.etl_context SET status = %s WHERE context_id = %s"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        ask = "SELECT context_id, status FROM _data_manager_admin.etl_context WHERE context_id = %s"
+        before = [connection.execute(ask, [n]).fetchone() for n in statuses]
+        for context, status in statuses.items():
+            connection.execute(query, [status, context])
+        try:
+            yield
+        finally:
+            for context, status in before:
+                connection.execute(query, [status, context])
+
+
+WAITS = {
+    3: ("a:WAITING", '{"type": "a"}'), 4: ("b:WAITING", '{"type": "b"}'),
+    5: ("sleep:WAITING", '{"until": 1}'), 20_001: ("b:DONE", "{}"),
+    20_002: ("c:WAITING", '{"types": ["c"]}'), 20_003: ("d:WAITING", '{"type": "d"}'),
+    20_004: ("d:DONE", "{}"),
+}  # fmt: skip
+
+
+async def test_waits_are_found_in_whatever_window_they_end(filled, filled_url):
+    """The first of a history is still open; the second was answered in a later window."""
+    query = """
+UPDATE _data_manager_admin.event_store_prototype SET type = 'long.history/' || %s, payload = %s
+  WHERE etl_context_id = %s AND version = %s"""
+    with psycopg.connect(filled_url, autocommit=True) as connection:
+        connection.execute("SET session_replication_role = replica")
+        for n, (name, payload) in WAITS.items():
+            connection.execute(query, [name, payload, FILLED.long, n])
+        try:
+            waits = await filled.windows.waits(FILLED.long)
+        finally:
+            for n in WAITS:
+                before = [f"step{n}:DONE", json.dumps({"rows": n}), FILLED.long, n]
+                connection.execute(query, before)
+
+    assert [payload for payload, _ in waits] == [{"type": "a"}, {"types": ["c"]}]
 
 
 async def test_a_queue_is_counted_up_to_a_bound(filled):

@@ -81,6 +81,13 @@ def print_more(option: str) -> None:
     echo(f"More: the same command with {option}", err=True)
 
 
+def counted(count: int) -> str:
+    """A number that the store counts up to a bound: that many, or so many and more."""
+    from dama.store.queue_rows import MOST_COUNTED
+
+    return str(count) if count < MOST_COUNTED else f"{count}+"
+
+
 def coloured(word: str) -> str:
     """A status in its colour; other words as they are."""
     return style(word, fg=COLOURS[word]) if word in COLOURS else word

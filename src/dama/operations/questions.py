@@ -45,7 +45,9 @@ async def of_context(app: App, context_id: int) -> list[Question]:
         UnknownContextError: There is no such context.
     """
     await app.store.context(context_id)
-    return [_read(payload, asked_at) for payload, asked_at in await app.store.waits(context_id)]
+    return [
+        _read(payload, asked_at) for payload, asked_at in await app.store.windows.waits(context_id)
+    ]
 
 
 async def refuse_unfit(app: App, context_id: int, event: Event) -> None:
@@ -54,7 +56,7 @@ async def refuse_unfit(app: App, context_id: int, event: Event) -> None:
     Raises:
         InvalidAnswerError: With all that does not fit.
     """
-    waits = await app.store.waits(context_id)
+    waits = await app.store.windows.waits(context_id)
     asked = [_read(payload, asked_at) for payload, asked_at in waits]
     forms = [each for each in asked if event.type in each.types and each.form is not None]
     payload = None if event.payload is ABSENT else event.payload

@@ -230,7 +230,7 @@ class SubscriptionRow:
         name: Its name.
         lanes: Into how many its root contexts are dealt.
         position: All up to it is handled, or parked.
-        parked: How many contexts are parked.
+        parked: How many contexts are parked; `MOST_COUNTED` stands for so many or more.
         modified_at: When it last moved.
     """
 

@@ -251,11 +251,6 @@ class Store:
                 return
             after_version = page[-1].version
 
-    async def waits(self, context_id: int) -> list[tuple[Any, datetime]]:
-        """The waits for events that have begun and not ended: what they began with, and when."""
-        rows = await self.database.rows("read_open_waits", {"context_id": context_id})
-        return [(payload, asked_at) for payload, asked_at in rows]
-
     async def tree_events(self, root: int, seen: Mapping[int, int]) -> list[StoredEvent]:
         """A page of what is new in a tree; `seen` is the version that was read of each context."""
         params = {
@@ -275,11 +270,6 @@ class Store:
         """The status of contexts, and seconds since their last events; without archived ones."""
         rows = await self.database.rows("read_ends", {"context_ids": list(context_ids)})
         return {context_id: (status, age) for context_id, status, age in rows}
-
-    async def tree_ends(self, roots: Sequence[int]) -> dict[int, tuple[str, float]]:
-        """As `ends`, of whole trees: their status is OPEN while anything in them is."""
-        rows = await self.database.rows("read_tree_ends", {"roots": list(roots)})
-        return {root: (status, age) for root, status, age in rows}
 
     async def now(self) -> datetime:
         """What time it is, by the clock of the database."""

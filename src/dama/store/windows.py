@@ -139,3 +139,38 @@ class Windows:
         looked = [row[1] for row in rows if not row[0]]
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ChildPage(found, following)
+
+    async def waits(self, context_id: int) -> list[tuple[Any, datetime]]:
+        """The waits for events that have begun and not ended: what they began with, and when."""
+        waits: dict[str, tuple[Any, datetime]] = {}
+        after: int | None = 0
+        while after is not None:
+            params = {"context_id": context_id, "after_version": after, "open": list(waits)}
+            after = None
+            for version, type_, payload, created_at in await self._database.rows(
+                "read_open_waits", params
+            ):
+                if type_ is None:
+                    after = version
+                elif version is None:
+                    waits.pop(type_, None)
+                else:
+                    waits[type_] = (payload, created_at)
+        return list(waits.values())
+
+    async def tree_ends(self, roots: Sequence[int]) -> dict[int, tuple[str, float]]:
+        """The status of trees (OPEN while anything in them is), and seconds since their last event.
+
+        Archived ones are left out.
+        """
+        rows = await self._database.rows("read_ends", {"context_ids": list(roots)})
+        return {root: await self._tree_end(root, status, age) for root, status, age in rows}
+
+    async def _tree_end(self, root: int, status: str, age: float) -> tuple[str, float]:
+        after: int | None = 0
+        while after is not None and status != "OPEN":
+            params = {"root": root, "after": after}
+            after = None
+            for is_open, latest, last in await self._database.rows("read_tree_ends", params):
+                status, age, after = "OPEN" if is_open else status, min(age, latest), last
+        return status, age

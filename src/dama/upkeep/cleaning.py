@@ -122,7 +122,7 @@ async def clean(
     if not dry_run:
         await asyncio.to_thread(_remove_begun, directories)
     runs, folders = _Runs(directories, keep), _Folders(directories, keep)
-    for kind, read_ends in ((runs, store.ends), (folders, store.tree_ends)):
+    for kind, read_ends in ((runs, store.ends), (folders, store.windows.tree_ends)):
         found = await asyncio.to_thread(kind.candidates)
         for place in range(0, len(found), BATCH):
             part = found[place : place + BATCH]

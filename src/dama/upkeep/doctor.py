@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dama.domain.circle import WaitsFor, who_waits
 from dama.run import commands
 from dama.store.health import HealthRow
+from dama.store.queue_rows import MOST_COUNTED
 
 LONG_TRANSACTION = 600
 LONG_WAIT = 60
@@ -366,10 +367,11 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
             well=behind <= LARGEST_LAG,
         )
     if facts.parked:
+        more = " or more" if facts.parked >= MOST_COUNTED else ""
         yield Finding(
             "parked",
             "fail",
-            f"{facts.parked} contexts could not be handled by a subscription",
+            f"{facts.parked}{more} contexts could not be handled by a subscription",
             "dama log status",
         )
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import BaseModel
 
-from dama.cli.output import duration, json_text, print_table, shortened
+from dama.cli.output import counted, duration, json_text, print_table, shortened
 
 
 @dataclass
@@ -52,6 +52,10 @@ def test_columns_are_aligned_and_not_cut_in_a_pipe(capsys):
 )
 def test_durations_in_words(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_count_that_was_stopped_says_so():
+    assert (counted(9_999), counted(10_000)) == ("9999", "10000+")
 
 
 def test_a_long_text_is_cut_to_its_first_line():

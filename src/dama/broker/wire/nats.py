@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("dama.broker")
 
 CONNECT_SECONDS = 5
+ABANDON_SECONDS = 1
 BUFFERED_BYTES = 64 * 1024 * 1024
 PING_SECONDS = 20
 NO_ACCESS = NatsAccess()
@@ -47,6 +49,7 @@ class NatsTransporter:
         self._client: Any = None
         self._is_closing = False
         self._trouble: Exception | None = None
+        self._refusals: int | None = None  # None when connected: then it is asked forever
 
     async def connect(
         self, name: str, reconnected: Callable[[], object], disconnected: Callable[[], object]
@@ -68,10 +71,10 @@ class NatsTransporter:
                 "pip install nkeys",
             ) from error
         except (OSError, *errors, AssertionError) as error:
-            await self.close()
+            await self._abandon()
             raise self._unreachable(error) from error
         except Exception as error:
-            await self.close()
+            await self._abandon()
             if name := next((n for k, n in KEY_FILES.items() if k in self._access.credentials), ""):
                 raise InvalidDefinitionError(  # without what was found in it
                     f"{name} of [broker] has no keys of NATS: {type(error).__name__}.",
@@ -82,8 +85,20 @@ class NatsTransporter:
             raise
         self.longest_packet = self._client.max_payload
 
+    async def _abandon(self) -> None:
+        """Leave a bus that was not joined: its client waits forever for a broken handshake."""
+        self._refusals = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ABANDON_SECONDS):
+                await self.close()
+
     def _unreachable(self, error: Exception) -> DisconnectedError:
         why = str(error) or str(self._trouble or "it does not answer")
+        if _is_refusal(error):
+            return DisconnectedError(
+                f"NATS refuses this node at {self._shown()}: {why}.",
+                "Correct the credentials, or what is said of TLS, in [broker].",
+            )
         return DisconnectedError(
             f"NATS cannot be reached at {self._shown()}: {why}.",
             "Start it, or correct the address and the credentials in [broker].",
@@ -104,10 +119,7 @@ class NatsTransporter:
                 _log.warning("the bus is away; it is looked for again")
                 disconnected()
 
-        async def on_error(error: Exception) -> None:
-            self._trouble = error
-            _log.warning("the bus: %s", error or type(error).__name__)
-
+        self._refusals = 0
         async with asyncio.timeout(CONNECT_SECONDS):
             await self._client.connect(
                 self._servers,
@@ -122,8 +134,18 @@ class NatsTransporter:
                 **self._access.credentials,
                 reconnected_cb=on_reconnected,
                 disconnected_cb=on_disconnected,
-                error_cb=on_error,
+                error_cb=self._on_error,
             )
+        self._refusals = None
+
+    async def _on_error(self, error: Exception) -> None:
+        """Note what is wrong. While connecting, a refusal of each server is the end."""
+        self._trouble = error
+        _log.warning("the bus: %s", error or type(error).__name__)
+        if self._refusals is not None and _is_refusal(error):
+            self._refusals += 1
+            if self._refusals >= len(self._servers):
+                raise error
 
     async def subscribe(
         self, topic: str, kind: str, receive: Receive, group: str | None = None
@@ -173,6 +195,13 @@ class NatsTransporter:
     def _shown(self) -> str:
         """The addresses without passwords."""
         return ", ".join(server.rpartition("@")[2] for server in self._servers)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a server has answered, and will not have this node as it is."""
+    return isinstance(error, ssl.SSLError) or any(
+        word in str(error).lower() for word in ("authorization", "authentication", "no tls")
+    )
 
 
 def _library() -> tuple[Callable[..., Any], tuple[type[Exception], ...]]:

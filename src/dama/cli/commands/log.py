@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option, reason_option
-from dama.cli.output import print_fields, print_json, print_table, shortened
+from dama.cli.output import counted, print_fields, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line
 from dama.shapes import as_object
 
@@ -49,8 +49,11 @@ def status(session: Session, *, as_json: bool) -> None:
     print_fields([("position", found.position), ("subscriptions", len(rows))])
     if rows:
         echo()
-        names = ["name", "position", "behind", "lanes", "parked"]
-        print_table(["subscription", *names[1:]], [[row[name] for name in names] for row in rows])
+        names = ["name", "position", "behind", "lanes"]
+        print_table(
+            ["subscription", *names[1:], "parked"],
+            [[*(row[name] for name in names), counted(row["parked"])] for row in rows],
+        )
     if found.parked:
         _print_parked(found.parked)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option, reason_option
-from dama.cli.output import print_json, print_table
+from dama.cli.output import counted, print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
             [
                 [
                     r.queue,
-                    *map(_number, (r.queued, r.delayed, r.blocked, r.running, r.waiting)),
+                    *map(counted, (r.queued, r.delayed, r.blocked, r.running, r.waiting)),
                     _limits(r),
                 ]
                 for r in rows
@@ -156,12 +156,6 @@ def _do(
         print_json(None)
     else:
         echo_line(said)
-
-
-def _number(count: int) -> str:
-    from dama.store.queue_rows import MOST_COUNTED
-
-    return str(count) if count < MOST_COUNTED else f"{count}+"
 
 
 def _limits(row: QueueRow) -> str:
