@@ -199,6 +199,11 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a snapshot": (
         lambda s: asked(s, "read_snapshot", context_id=FILLED.long, slice="s", slice_version=1), 1,
     ),
+    "a state near an event": (
+        lambda s: asked(
+            s, "read_rung", context_id=FILLED.long, slice="s", slice_version=1, event_id=LATE
+        ), 2,
+    ),
     "the run before": (lambda s: previous(s, "old.task", year=2013), LOOK),
     "the run before, archived": (lambda s: previous(s, "new.task"), LOOK),
     "the run before of params that nothing has": (lambda s: previous(s, "old.task", a=1), LOOK),
@@ -251,7 +256,7 @@ OTHERS = {
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
-        "take_place take_resumed unpark_context write_snapshot",
+        "take_place take_resumed unpark_context write_rungs write_snapshot",
     "writes what it is given, whole": "cancel_trees fork_context restore_tree resume_tree",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_differences rebuild",

@@ -84,6 +84,11 @@ def as_json(value: object) -> str:
         InvalidEventError: It is not JSON, or JSON that the store cannot hold.
     """
     check_json(value, "it")
+    return encode_json(value)
+
+
+def encode_json(value: object) -> str:
+    """A value that is known to be JSON as its text."""
     return _encoder.encode(value).decode()
 
 

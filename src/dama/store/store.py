@@ -8,14 +8,10 @@ Nothing here knows what an event means: see `dama.domain.slice`. Claims and leas
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.beside import beside
-from dama.contained import contained
-from dama.domain.errors import InvalidEventError
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
 from dama.shapes import as_object, is_object
@@ -23,7 +19,7 @@ from dama.store.acts import Acts
 from dama.store.archive import Archive
 from dama.store.browser_sessions import BrowserSessions
 from dama.store.database import Database, Row
-from dama.store.errors import ReadOnlyDatabaseError, UnknownContextError
+from dama.store.errors import UnknownContextError
 from dama.store.forks import Forks
 from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
@@ -31,6 +27,7 @@ from dama.store.log import Log
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, Start, context_of
 from dama.store.schedules import Schedules
+from dama.store.states import States
 from dama.store.tokens import Tokens
 from dama.store.windows import TREE_PAGE, ContextFilter, Windows
 
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from dama.domain.slice import Slice
 
 PAGE = 5000
-SNAPSHOT_EVERY = 1000
 
 _read = reader(StoredEvent)
 
@@ -74,6 +70,7 @@ class Store:
         self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
         self.acts = Acts(database)
+        self._states = States(database, self.pages)
 
     @classmethod
     @asynccontextmanager
@@ -331,27 +328,9 @@ class Store:
     async def state(self, context_id: int, slice_: Slice[Any], at: int | None = None) -> Any:
         """Fold the events of a context through a slice, up to an event.
 
-        The state at the end is cached as a snapshot; a lost cache costs time only.
+        States are cached along the way; a lost cache costs time only. See `dama.store.states`.
         """
-        version, state = 0, slice_.initial
-        key = {"context_id": context_id, "slice": slice_.name, "slice_version": slice_.version}
-        if at is None:
-            # A cache that cannot be read is none: the fold begins at the first event. A standby
-            # has none.
-            with suppress(msgspec.ValidationError, ReadOnlyDatabaseError):
-                for found, text in await self.database.rows("read_snapshot", key):
-                    version, state = found, slice_.decode_state(decode_stored(text))
-        first = version
-        async for page in self.pages(context_id, after_version=version, up_to_event=at):
-            with contained():
-                state = slice_.fold(page, state)
-            version = page[-1].version
-        if at is None and version - first >= SNAPSHOT_EVERY:
-            # A state that JSON does not give back as it is has no cache.
-            with suppress(InvalidEventError, NotImplementedError, ReadOnlyDatabaseError):
-                snapshot = {"version": version, "state": as_json(slice_.encode_state(state))}
-                await self.database.rows("write_snapshot", {**key, **snapshot})
-        return state
+        return await self._states.state(context_id, slice_, at)
 
     async def _unknown(self, context_id: int) -> UnknownContextError:
         """Why a context is not among the others."""

@@ -80,6 +80,8 @@ BEGIN
   GET DIAGNOSTICS events = ROW_COUNT;
   DELETE FROM _data_manager_admin.slice_snapshot s USING _data_manager_admin.etl_context c
     WHERE c.root_context_id = ANY (roots) AND s.context_id = c.context_id;
+  DELETE FROM _data_manager_admin.slice_rung r USING _data_manager_admin.etl_context c
+    WHERE c.root_context_id = ANY (roots) AND r.context_id = c.context_id;
   DELETE FROM _data_manager_admin.etl_context c WHERE c.root_context_id = ANY (roots);
   flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN NEXT;

@@ -188,7 +188,7 @@ BEGIN
       AND _data_manager_admin.number_in(o.origin, 'version', 1e18) = e.version - 1
     ORDER BY e.etl_context_id, e.version DESC
   ON CONFLICT DO NOTHING;
-  TRUNCATE _data_manager_admin.slice_snapshot;
+  TRUNCATE _data_manager_admin.slice_snapshot, _data_manager_admin.slice_rung;
   RETURN NEXT;
 END
 $$;
