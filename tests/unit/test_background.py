@@ -28,6 +28,7 @@ KNOWN = {
     "operations/ends.Ends.wait": "all who wait for it get its error, and the next starts another",
     "store/head.Head.next_poll": "all who wait for it get its error, and the next starts another",
     "store/migrating.blockers_told": "for a line on the terminal, while a migration waits",
+    "run/checking.Check.__init__": "a pool; each call is awaited",
     "worker/executions.Executions.__init__": "a pool; each call is awaited",
     # A run: its performance is guarded, and what is held and not executed is handed back.
     "worker/holding.Holding.begin": "guarded by Performance.run",

@@ -38,6 +38,10 @@ SECTIONS = {
         "actions": ("dama.cli.commands.call:actions", "List the actions that can be called."),
         "nodes": ("dama.cli.commands.call:nodes", "List the nodes of the cluster."),
         "repl": ("dama.cli.commands.repl:repl", "Call actions from a prompt, with completion."),
+        "check": (
+            "dama.cli.commands.check:check",
+            "Hold new code of a task against recorded runs.",
+        ),
         "import": (
             "dama.cli.commands.import_:import_",
             "Draft declarations for existing programs.",

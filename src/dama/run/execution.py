@@ -206,6 +206,9 @@ class Execution:
             )
         return self._trace
 
+    async def begin_new(self, asked: Asked) -> None:
+        """Something begins that no earlier run has recorded."""
+
     async def recorded(self) -> Journal:
         """What the store has now: whether a commit went through whose answer was lost."""
         await self.writer.is_started()

@@ -171,6 +171,11 @@ class Replay:
         """The event that the code has come to; None before the first."""
         return self._entries[self._next - 1].event_id if self._next else None
 
+    @property
+    def left(self) -> str | None:
+        """What is recorded next; None when all of it has come to its turn."""
+        return None if self.is_over else self._missing()
+
     def event_id(self, key: str) -> int | None:
         """The event of what comes next with a key; None when nothing is recorded."""
         record = self._records.get(key)

@@ -49,6 +49,7 @@ async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: 
         if execution.journal.spawned.get(key, digest) != digest and not is_forgiven:
             execution.replay.diverge(*await _difference(execution, key, known, starts))
         return known
+    await execution.begin_new(asked)
     with execution.pending.acting():
         return await _spawn(execution, key, starts, digest)
 

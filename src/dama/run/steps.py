@@ -88,6 +88,7 @@ async def do_bound(
             raise failed_again(execution, key)
         if is_done:
             return result.decode(execution.journal.results[key])
+    await execution.begin_new(asked)
     step = _Step(key, asked, function, args, kwargs, result, is_transactional=transactional)
     step.limit = Limit(f"{execution.claim.task}/{key}", options.timeout)
     while True:
