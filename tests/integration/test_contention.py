@@ -6,6 +6,7 @@ every commit is in docs/concepts/locks.md.
 
 import json
 import math
+import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -374,6 +375,42 @@ def test_claims_of_limited_queues_never_wait_for_each_other_in_a_circle(database
         found = [context for part in pool.map(claim_all, range(4)) for context in part]
 
     assert len(found) == len(set(found)) == 600
+    assert rows(here, deadlocks) == [(0,)]
+
+
+@pytest.mark.parametrize("limited", [False, True])
+@pytest.mark.parametrize("below", [False, True])
+def test_starts_with_the_same_keys_in_any_order_are_made_once(database_url, here, limited, below):
+    """Each names all keys, of two tasks, in an order of its own, and those of limits in another."""
+    rounds, keys, starters = 6, 15, 4
+    parents = [start(here), start(here)]
+
+    def item(number, key):
+        task = f"c.t{key % 2}"
+        event = {"type": f"{task}:INITIAL", "payload": {}}
+        limit = {"limit_key": f"l{key % 3}", "key_limit": 100} if limited else {}
+        return {"task": task, "event": event, "idempotency_key": f"{number} {key}", **limit}
+
+    def start_all(starter):
+        draw = random.Random(starter)
+        spawned = json.dumps({"type": "c.t/s:SPAWNED", "meta": {}}) if below else None
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            return [
+                dict(zip(order, (row[0] for row in rows(
+                    connection, "SELECT context_id FROM $S.start_contexts(%s, %s, %s)",
+                    json.dumps([item(number, key) for key in order]), spawned,
+                    draw.choice(parents) if below else None,
+                )), strict=True))
+                for number in range(rounds)
+                for order in [draw.sample(range(keys), keys)]
+            ]  # fmt: skip
+
+    with ThreadPoolExecutor(starters) as pool:
+        first, *others = pool.map(start_all, range(starters))
+
+    assert all(other == first for other in others)
+    assert len({context for found in first for context in found.values()}) == rounds * keys
+    deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert rows(here, deadlocks) == [(0,)]
 
 

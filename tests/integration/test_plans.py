@@ -221,6 +221,41 @@ async def test_runs_of_unknown_tasks_are_not_met(database_url: str, statistics: 
     assert met < ROWS / 10
 
 
+async def test_parked_runs_are_met_by_no_renewal_and_no_claim(database_url: str) -> None:
+    """However many there are, and whatever they wait for."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FILL)
+        connection.execute(
+            """UPDATE _data_manager_admin.run_queue SET state = 'waiting',
+                 pending = (context_id % 3)::int, wake_types = ARRAY['go'],
+                 due_at = CASE context_id % 5 WHEN 1 THEN now() + interval '1 day' END,
+                 deadline_at = CASE context_id % 7 WHEN 1 THEN now() + interval '1 day' END"""
+        )
+        connection.execute("VACUUM ANALYZE")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_stat_reset()")
+    async with Store.opened(database_url) as store:
+        worker = await register(store)
+        common = {"queues": ["default"], "tasks": ["a.b", "c.d"], "root": None}
+        for _ in range(5):
+            assert await store.queue.claim(worker, **common, demand=10) == []
+            renewed = await store.database.rows(
+                "renew_lease",
+                {**common, "worker_id": worker, "offered": [], "held": [], "scheduled": []}
+                | {"lease": timedelta(minutes=1)},
+            )
+    with psycopg.connect(database_url, autocommit=True) as other:
+        ((met, scanned),) = other.execute(
+            """SELECT sum(idx_tup_fetch) FILTER (WHERE relname = 'run_queue'), sum(seq_tup_read)
+                 FROM pg_stat_user_tables
+                 WHERE relname IN ('run_queue', 'etl_context', 'event_store_prototype')"""
+        ).fetchall()
+
+    assert (renewed[0][1], renewed[0][2] > 80_000) == (False, True)
+    assert met < 200
+    assert scanned == 0
+
+
 async def test_windows_leave_nothing_out_and_keep_the_order(database_url: str) -> None:
     """Known runs are dense, sparse, locked by others, in several priorities."""
     async with Store.opened(database_url) as store:
