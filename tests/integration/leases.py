@@ -3,7 +3,7 @@
 from dama.store.renewal import Renewer
 
 
-def renew(store, worker, *, held, lease, queues=(), tasks=()):
+def renew(store, worker, *, held, lease, queues=(), tasks=(), places=(None, None)):
     """Renew once, on a connection of its own; give what the worker learns."""
     renewer = Renewer(
         store.database,
@@ -13,6 +13,8 @@ def renew(store, worker, *, held, lease, queues=(), tasks=()):
             "queues": list(queues),
             "tasks": list(tasks),
             "scheduled": [],
+            "ranks": places[0],
+            "marks": places[1],
             "offered": [],
             "lease": lease,
         },

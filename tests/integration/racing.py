@@ -262,20 +262,26 @@ class Renew:
         ((gone, *_),) = run(
             connection, "renew_lease",
             worker_id=self.worker, held=list(self.held), queues=["one"], tasks=[TASK],
-            offered=[], scheduled=[], lease="10 minutes",
+            offered=[], scheduled=[], lease="10 minutes", ranks=None, marks=None,
         )  # fmt: skip
         return None if gone is None else sorted(gone)
 
     def explain(self, model, result):
         # It looks twice, so that another act may come in between: what it learns is not exact.
         if self.worker in model.workers:
+            lapsed = model.workers[self.worker]
+            others = {w for w, is_dead in model.workers.items() if is_dead} - {self.worker}
             yield copy.deepcopy(model)  # somebody has the row of the worker
-            lapsed, model.workers[self.worker] = model.workers[self.worker], False
-            dead = [] if lapsed else [w for w, is_dead in model.workers.items() if is_dead]
-            for buried in subsets(dead):
-                for locked in subsets(c.context_id for w in buried for c in model.runs(holder=w)):
+            model.workers[self.worker] = False
+            for some in subsets(others):  # somebody may have the rows of those that are left out
+                if lapsed:  # it may have been an outage: all have a lease to come back
                     found = copy.deepcopy(model)
-                    for each in buried:
+                    found.workers |= dict.fromkeys(some, False)
+                    yield found
+                    continue
+                for locked in subsets(c.context_id for w in some for c in model.runs(holder=w)):
+                    found = copy.deepcopy(model)
+                    for each in some:
                         found.release(each, locked)
                     yield found
         elif result is None or result == sorted(self.held):

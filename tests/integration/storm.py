@@ -146,7 +146,7 @@ class Storm:
         begun = time.monotonic()
         rows = self._ask(
             lease, "renew_lease", worker_id=worker, held=list(held), queues=QUEUES, tasks=[TASK],
-            offered=[], scheduled=[], lease="2 s",
+            offered=[], scheduled=[], lease="2 s", ranks=None, marks=None,
         )  # fmt: skip
         with self._lock:
             self.renewals.append(time.monotonic() - begun)

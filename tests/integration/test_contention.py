@@ -638,7 +638,7 @@ async def test_after_an_outage_nobody_is_buried_by_who_comes_back_first(store, h
     late = start(here, delay=0)
     renewing = {
         "worker_id": first, "held": [], "queues": ["default"], "tasks": ["c.t"], "offered": [],
-        "scheduled": [], "lease": timedelta(minutes=1),
+        "scheduled": [], "ranks": None, "marks": None, "lease": timedelta(minutes=1),
     }  # fmt: skip
     renewer = Renewer(store.database, lambda: renewing)
 

@@ -62,7 +62,10 @@ def ask(connection, name, **params):
 def test_a_worker_with_many_runs_is_renewed_and_buried_in_time(crowded):
     """What it holds is looked up one by one, and so is what another one held."""
     held = [2 * n for n in range(1, MANY + 1)]  # of the one that lives
-    common = {"worker_id": 1001, "queues": [], "tasks": [], "offered": [], "scheduled": []}
+    common = {"worker_id": 1001, "queues": [], "tasks": [], "offered": [], "scheduled": []} | {
+        "ranks": None,
+        "marks": None,
+    }
     ((gone, *_),) = ask(crowded, "renew_lease", **common, held=[*held, 1], lease=timedelta(hours=1))
     counts = crowded.execute(
         "SELECT worker_id, state, deaths, deaths_alone, count(*)"

@@ -109,7 +109,13 @@ def hot(full: Planned) -> list[str]:
     full.execute("append_events", batch=batch("a.b:STARTED", context_id, epoch))
     full.execute("append_events", batch=batch("a.b:FINAL", context_id, epoch))
     full.execute(
-        "renew_lease", **common, scheduled=[], held=[row[0] for row in claimed], lease=lease
+        "renew_lease",
+        **common,
+        scheduled=[],
+        held=[row[0] for row in claimed],
+        lease=lease,
+        ranks=None,
+        marks=None,
     )
     full.execute("read_context", context_id=context_id)
     full.execute("read_outcomes", context_ids=[context_id])
@@ -207,7 +213,7 @@ async def test_runs_of_unknown_tasks_are_not_met(database_url: str, statistics: 
         renewed = await store.database.rows(
             "renew_lease",
             {**common, "worker_id": worker, "offered": [], "held": [], "scheduled": []}
-            | {"lease": timedelta(minutes=1)},
+            | {"lease": timedelta(minutes=1), "ranks": None, "marks": None},
         )
 
     assert sorted(claim.context_id for claim in claims) == [first, urgent]
@@ -242,7 +248,7 @@ async def test_parked_runs_are_met_by_no_renewal_and_no_claim(database_url: str)
             renewed = await store.database.rows(
                 "renew_lease",
                 {**common, "worker_id": worker, "offered": [], "held": [], "scheduled": []}
-                | {"lease": timedelta(minutes=1)},
+                | {"lease": timedelta(minutes=1), "ranks": None, "marks": None},
             )
     with psycopg.connect(database_url, autocommit=True) as other:
         ((met, scanned),) = other.execute(

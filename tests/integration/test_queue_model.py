@@ -242,7 +242,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.renewing = {
             "scheduled": [], "offered": [],
             "worker_id": worker, "held": sorted(self.held[worker]), "queues": list(QUEUES),
-            "tasks": [TASK], "lease": LEASE,
+            "tasks": [TASK], "lease": LEASE, "ranks": None, "marks": None,
         }  # fmt: skip
         found = self.renewer.renew()
 

@@ -79,7 +79,7 @@ class RacingMachine(QueueMachine):
                 self.the_places_of_a_key_are_given()
                 self.nothing_is_forgotten()
             except BaseException as error:
-                error.add_note("\n".join([*self.log[-40:], name]))
+                error.add_note("\n".join([self.log[0], *self.log[-40:], name]))
                 raise
 
     def take(self, kind, found):

@@ -168,6 +168,8 @@ async def test_busy_workers_and_those_before_it_are_told(store, database_url):
             "offered": [],
             "scheduled": [],
             "lease": LEASE,
+            "ranks": None,
+            "marks": None,
         },
     )
 

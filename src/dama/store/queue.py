@@ -168,7 +168,7 @@ class RunQueue:
         params = {
             "worker_id": worker_id,
             "queues": list(queues),
-            **_marks(queues, after or {}),
+            **marks_of(queues, after or {}),
             "tasks": list(tasks),
             "offered": list(labels),
             "root": root,
@@ -260,7 +260,8 @@ class RunQueue:
         return [context_id for (context_id,) in await self._database.rows("hand_back_runs", params)]
 
 
-def _marks(queues: Sequence[str], after: Mapping[str, Place]) -> dict[str, list[int]]:
+def marks_of(queues: Sequence[str], after: Mapping[str, Place]) -> dict[str, list[int]]:
+    """The places of some queues as statements have them."""
     places = [after.get(queue, START) for queue in queues]
     return {
         "ranks": [-place.priority for place in places],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dama.store import Claim
-    from dama.store.queue import RunQueue
+    from dama.store.queue import Place, RunQueue
     from dama.worker.holding import Holding
     from dama.worker.membership import Membership
     from dama.worker.offer import Offer
@@ -59,6 +59,10 @@ class Claiming:
         self._draining = self._found_nothing = False
         self._looked = asyncio.Event()
         self.well: Callable[[], None] = lambda: None
+
+    def places(self) -> dict[str, Place]:
+        """Where the worker looks for work now, by queue; any thread may ask."""
+        return self._claims.places()
 
     def wake(self) -> None:
         """There may be something to claim."""

@@ -54,6 +54,10 @@ class Claims:
         self._whole_at = 0.0
         self._pause = 0.0
 
+    def places(self) -> dict[str, Place]:
+        """Behind which to look until the next look from the start; any thread may ask."""
+        return dict(self._places) if clock.monotonic() <= self._whole_at else {}
+
     async def take(self, worker_id: int, demand: int) -> list[Claim]:
         """Up to `demand` runs for a worker; none when nothing is queued for it."""
         if clock.monotonic() <= self._whole_at:

@@ -13,14 +13,15 @@ from dama import clock
 from dama.duty import troubles
 from dama.programs.process import identity_of_this_process, process_start
 from dama.store.errors import StatementEndedError
+from dama.store.queue import marks_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from dama.programs.programs import Programs
     from dama.store import Claim
-    from dama.store.queue import RunQueue
+    from dama.store.queue import Place, RunQueue
     from dama.worker.offer import Offer
 
 LEASE = timedelta(seconds=3.5)
@@ -104,8 +105,8 @@ class Membership:
         with suppress(Exception):  # the database may be the trouble; the log has it
             await self._queue.set_trouble(self.id, trouble[:MOST_TROUBLE] or None)
 
-    def lease_params(self, held: Sequence[int]) -> dict[str, Any]:
-        """What a renewal says of the worker and of what it holds."""
+    def lease_params(self, held: Sequence[int], after: Mapping[str, Place]) -> dict[str, Any]:
+        """What a renewal says of the worker, of what it holds, and of where it looks for work."""
         offer = self._offer
         return {
             "worker_id": self.id,
@@ -115,6 +116,7 @@ class Membership:
             "offered": offer.labels,
             "scheduled": offer.tasks if offer.root is None else [],
             "lease": LEASE,
+            **marks_of(offer.queues, after),
         }
 
     def start_meta(self, claim: Claim) -> dict[str, Any]:

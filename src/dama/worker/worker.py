@@ -91,7 +91,10 @@ class Worker:
             store, registry, self._endings, self._programs, broker, self._holding.count_waiting
         )
         self._scheduler = Scheduler(store, registry, self._wake)
-        renewer = Renewer(store.database, lambda: members.lease_params(self._holding.contexts()))
+        renewer = Renewer(
+            store.database,
+            lambda: members.lease_params(self._holding.contexts(), self._claiming.places()),
+        )
         loop = asyncio.get_running_loop()
         self._lease = LeaseKeeper(renewer, self._learn, loop, self._note)
         self._duties = self._all_duties(keep)

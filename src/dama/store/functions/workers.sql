@@ -53,7 +53,7 @@ BEGIN
                 ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT most) l
             ORDER BY 1, 2 LIMIT most) n;
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
-        WHERE q.context_id = ANY (near) AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
+        WHERE q.context_id = ANY (near) AND q.queue = name AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
         ORDER BY -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED);
     ELSE
       SELECT -q.priority::bigint, q.context_id INTO last_rank, last_mark FROM _data_manager_admin.run_queue q
@@ -96,11 +96,13 @@ SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SE
 AS $$
 #variable_conflict use_column
 DECLARE
-  ids   bigint[] := '{}';
-  more  bigint[];
-  place int;
-  here  text;
-  busy  text[];
+  ids       bigint[] := '{}';
+  more      bigint[];
+  settings  text[];  -- the queues that have one
+  busy      text[];
+  room      record;
+  place     int;
+  here      text;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims; whoever has
   -- locked it may be about to.
@@ -116,7 +118,9 @@ BEGIN
                ELSE _data_manager_admin.is_forsaken(q.program_epoch, q.host_until) END
     ORDER BY q.context_id FOR NO KEY UPDATE SKIP LOCKED);
   demand := greatest(demand - cardinality(ids), 0);
-  busy := CASE WHEN root IS NULL AND demand > 0 THEN _data_manager_admin.lock_queues(queues) ELSE '{}' END;
+  settings := ARRAY(SELECT s.queue FROM _data_manager_admin.queue_setting s WHERE s.queue = ANY (queues));
+  busy := CASE WHEN root IS NULL AND demand > 0 AND settings <> '{}'
+               THEN _data_manager_admin.lock_queues(settings) ELSE '{}' END;
   IF root IS NOT NULL THEN
     ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
@@ -125,14 +129,21 @@ BEGIN
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
   ELSE
     FOR place IN 1 .. cardinality(queues) LOOP
+      EXIT WHEN demand <= 0;
       CONTINUE WHEN queues[place] = ANY (busy);
-      more := _data_manager_admin.lock_queued(queues[place], ranks[place], marks[place], tasks, offered, here,
-                _data_manager_admin.allowed_starts(queues[place], demand));
-      IF more <> '{}' THEN
-        PERFORM _data_manager_admin.spend_allowance(queues[place], cardinality(more));
-        ids := ids || more;
-        demand := demand - cardinality(more);
+      IF queues[place] = ANY (settings) THEN
+        room := _data_manager_admin.allowed_starts(queues[place], demand);
+        more := _data_manager_admin.lock_queued(
+          queues[place], ranks[place], marks[place], tasks, offered, here, room.allowed);
+        IF more <> '{}' OR room.is_fresh THEN
+          PERFORM _data_manager_admin.note_starts(
+            queues[place], cardinality(more), CASE WHEN room.holders IS NOT NULL THEN room.holders || more END, room.known_until);
+        END IF;
+      ELSE
+        more := _data_manager_admin.lock_queued(queues[place], ranks[place], marks[place], tasks, offered, here, demand);
       END IF;
+      ids := ids || more;
+      demand := demand - cardinality(more);
     END LOOP;
   END IF;
   IF ids = '{}' THEN
@@ -202,12 +213,14 @@ $$;
 -- every lease has, and nobody is dead. Whoever is back first gives a new lease to all who had one when it
 -- renewed last: others may be slower to connect again. Until its next renewal in a second it leaves upkeep
 -- alone as well, for another renewal follows at once where something is due.
+-- In:    ranks, marks: the places behind which to look for work, as claim_runs() has them; NULL: everywhere
 -- Out:   gone: the contexts that the worker should have but were taken from it, ended from outside
 --        or claimed by another; NULL when it was presumed dead itself. work: something is queued
 --        for it. next_due: seconds until uphold() has something to do; NULL when never. next_firing:
 --        the same for the schedules of some tasks.
 CREATE OR REPLACE FUNCTION _data_manager_admin.renew_lease(
-  worker bigint, held bigint[], queues text[], tasks text[], offered text[], scheduled text[], lease interval)
+  worker bigint, held bigint[], queues text[], tasks text[], offered text[], scheduled text[], lease interval,
+  ranks bigint[] DEFAULT NULL, marks bigint[] DEFAULT NULL)
 RETURNS TABLE (gone bigint[], work boolean, next_due double precision, next_firing double precision)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -244,9 +257,10 @@ BEGIN
     -- No equality, which would let the planner look at all runs of the worker for each of them.
     ARRAY(SELECT h FROM unnest(held) h WHERE NOT EXISTS (
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id IS NOT DISTINCT FROM worker)),
-    EXISTS (SELECT FROM unnest(queues) u (queue) CROSS JOIN unnest(tasks) t (task) CROSS JOIN LATERAL (
+    EXISTS (SELECT FROM unnest(queues, ranks, marks) u (queue, rank, mark) CROSS JOIN unnest(tasks) t (task) CROSS JOIN LATERAL (
               SELECT q.context_id FROM _data_manager_admin.run_queue q
-              WHERE q.queue = u.queue AND q.state = 'queued' AND (q.task, -q.priority::bigint) >= (t.task, -3000000000) AND q.task <= t.task
+              WHERE q.queue = u.queue AND q.state = 'queued' AND q.task <= t.task
+                AND (q.task, -q.priority::bigint, q.context_id) > (t.task, coalesce(u.rank, -3000000000), coalesce(u.mark, 0))
                 AND (q.labels <@ offered OR q.host = here)
                 AND (q.host IS NULL OR q.host = here OR (q.host_until < moment
                      AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
