@@ -134,6 +134,32 @@ async def test_a_key_that_was_used_gives_the_first_event(store, context):
     assert (first[0].is_new, second[0].is_new) == (True, False)
 
 
+@pytest.mark.parametrize("known_first", [True, False])
+async def test_a_batch_changes_only_the_contexts_of_its_new_events(
+    store, sql, context, known_first
+):
+    """What was appended already may be the first or the last of two contexts."""
+    (other,) = await store.start([Start("a.b", {})])
+    known, fresh = (context, other) if known_first else (other, context)
+    sent = Event("x", meta={"idempotency_key": "k"})
+    await store.append(known, [sent])
+    for each in (known, fresh):
+        sql.execute(
+            "UPDATE _data_manager_admin.run_queue SET state = 'waiting', wake_types = '{y}'"
+            " WHERE context_id = %s",
+            [each],
+        )
+
+    await store.append_many([Append(known, sent), Append(fresh, Event("y"))])
+
+    versions = [(await store.context(each)).version for each in (known, fresh)]
+    states = sql.execute(
+        "SELECT q.state FROM _data_manager_admin.run_queue q ORDER BY q.context_id = %s", [fresh]
+    ).fetchall()
+    assert versions == [2, 2]
+    assert states == [("waiting",), ("queued",)]
+
+
 async def test_a_key_with_another_body_is_refused(store, context):
     """It is not the same event."""
     await store.append(context, [Event("x", 1, meta={"idempotency_key": "k"})])

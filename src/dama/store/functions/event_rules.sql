@@ -145,8 +145,8 @@ $$;
 COMMENT ON FUNCTION _data_manager_admin.status_after(text) IS
   'The status of a context after an event of this type was admitted.';
 
--- Why a JSON value is not a Flux Standard Action of this store's profile; NULL when it is one.
-CREATE OR REPLACE FUNCTION _data_manager_admin.fsa_refusal(event jsonb) RETURNS text
+-- Why a JSON value has not the keys of an event, or not of their kinds; NULL when it has.
+CREATE OR REPLACE FUNCTION _data_manager_admin.shape_refusal(event jsonb) RETURNS text
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN jsonb_typeof(event) IS DISTINCT FROM 'object'
@@ -158,8 +158,14 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       THEN format('type must be a string, found %s', coalesce(jsonb_typeof(event -> 'type'), 'none'))
     WHEN jsonb_typeof(event -> 'error') NOT IN ('boolean', 'null')
       THEN format('error must be true, false or absent, found %s', jsonb_typeof(event -> 'error'))
-    ELSE _data_manager_admin.event_refusal(
-      event ->> 'type', event -> 'payload', nullif(event -> 'meta', 'null'),
-      (event ->> 'error')::boolean)
   END
+$$;
+
+-- Why a JSON value is not a Flux Standard Action of this store's profile; NULL when it is one.
+CREATE OR REPLACE FUNCTION _data_manager_admin.fsa_refusal(event jsonb) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT coalesce(
+    _data_manager_admin.shape_refusal(event),
+    _data_manager_admin.event_refusal(
+      event ->> 'type', event -> 'payload', nullif(event -> 'meta', 'null'), event -> 'error' = 'true'))
 $$;

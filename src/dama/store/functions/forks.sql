@@ -93,7 +93,7 @@ BEGIN
   ids := ARRAY(SELECT nextval('_data_manager_admin.etl_context_context_id_seq') FROM unnest(sources));
   SELECT jsonb_object_agg(s.id, s.new) INTO ours FROM unnest(sources, ids) s (id, new);
 
-  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
+  flag := set_config('dama.appending', 'by its rules', TRUE);
   FOR here IN SELECT * FROM unnest(sources, versions, ids) WITH ORDINALITY s (id, upto, new, place) ORDER BY s.place LOOP
     INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, payload, meta, error, version, created_at)
     SELECT here.new, e.type,

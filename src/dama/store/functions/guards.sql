@@ -3,10 +3,11 @@
 -- Old programs INSERT directly: the guards give such a row the rules of append_events() and all columns
 -- that are ours, whatever the row says of them. append_events() and start_contexts() hold the rules
 -- themselves and do not meet the guards: a guard costs them the look at who they are.
--- - Who they are: the role is that of the owner, which no caller can take on, and dama.appending is the id
---   of the transaction, which keeps the owner's own INSERTs, too, from passing by accident. The owner could
---   as well disable the triggers. Both are looked at in the WHEN of the triggers, where only built-in
---   functions are called: nothing of a caller's search_path is executed.
+-- - Who they are: the role is that of the owner, which no caller can take on, and dama.appending says that the
+--   rules were held, in words that nobody sets by accident: it keeps the owner's own INSERTs from passing. The
+--   owner could as well disable the triggers. Both are looked at in the WHEN of the triggers, where only built-in
+--   functions are called: nothing of a caller's search_path is executed. The words are few and constant, since
+--   each statement reads the conditions from the catalog again (docs/decisions/0038).
 -- - A row is decided on BEFORE it is stored, and changes its context AFTER: one that ON CONFLICT or another
 --   trigger leaves out has changed nothing.
 -- - History is never changed: only the owner of the table may, and only after
@@ -109,7 +110,7 @@ DECLARE
   after text := _data_manager_admin.status_after(NEW.type);
   flag  text;
 BEGIN
-  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
+  flag := set_config('dama.appending', 'by its rules', TRUE);
   UPDATE _data_manager_admin.etl_context c
     SET version = NEW.version, status = after,
         latest_event_id = NEW.event_id, initial_event_id = coalesce(c.initial_event_id, NEW.event_id),

@@ -56,7 +56,7 @@ BEGIN
       WHERE q.context_id = ANY (ended || parents) ORDER BY q.context_id FOR UPDATE;
   END IF;
   IF failed <> '{}' THEN
-    flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
+    flag := set_config('dama.appending', 'by its rules', TRUE);
     UPDATE _data_manager_admin.etl_context c SET epoch = q.epoch
       FROM _data_manager_admin.run_queue q
       WHERE q.context_id = ANY (failed) AND c.context_id = q.context_id AND c.epoch < q.epoch;

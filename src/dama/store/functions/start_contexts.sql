@@ -20,8 +20,9 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       THEN format('task must be a string that is not empty, found %s', coalesce(item ->> 'task', 'none'))
     WHEN octet_length(item ->> 'idempotency_key') NOT BETWEEN 1 AND 1000
       THEN format('the idempotency key must have 1 to 1,000 bytes, found %s', octet_length(item ->> 'idempotency_key'))
-    WHEN right(item -> 'event' ->> 'type', 8) IS DISTINCT FROM ':INITIAL'
+    WHEN item -> 'event' ->> 'type' NOT LIKE '%:INITIAL'
       THEN format('the event of a start must have a type that ends in :INITIAL, found %s', item -> 'event' ->> 'type')
+    WHEN NOT meta ?| '{priority,key_limit,delay,expires,deadline,queue,limit_key,start_key,labels}' THEN NULL
     WHEN jsonb_typeof(meta -> 'priority') <> 'number'
       THEN format('meta.priority must be a number, found %s', meta -> 'priority')
     WHEN jsonb_typeof(meta -> 'key_limit') <> 'number'
@@ -177,8 +178,12 @@ DECLARE
   flag    text;
 BEGIN
   SELECT r.place, r.refusal INTO item
-    FROM (SELECT t.place, coalesce(_data_manager_admin.fsa_refusal(t.i -> 'event'), _data_manager_admin.start_refusal(t.i, t.i -> 'event' -> 'meta'), _data_manager_admin.queue_refusal(t.i)) AS refusal
-            FROM jsonb_array_elements(batch) WITH ORDINALITY t (i, place) OFFSET 0) r
+    FROM (SELECT t.place, coalesce(
+                   _data_manager_admin.shape_refusal(t.event), _data_manager_admin.event_refusal(t.type, t.payload, t.meta, t.error),
+                   _data_manager_admin.start_refusal(t.i, t.meta), _data_manager_admin.queue_refusal(t.i)) AS refusal
+            FROM (SELECT j.place, j.i, j.i -> 'event' AS event, j.i -> 'event' ->> 'type' AS type, j.i -> 'event' -> 'payload' AS payload,
+                         nullif(j.i -> 'event' -> 'meta', 'null') AS meta, j.i -> 'event' -> 'error' = 'true' AS error
+                    FROM jsonb_array_elements(batch) WITH ORDINALITY j (i, place) OFFSET 0) t OFFSET 0) r
     WHERE r.refusal IS NOT NULL LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM001', MESSAGE = format('Not an event: %s.', item.refusal),
@@ -221,7 +226,7 @@ BEGIN
   SELECT coalesce(array_agg(nextval('_data_manager_admin.etl_context_context_id_seq')), '{}'),
          array_agg(nextval('_data_manager_admin.event_store_prototype_event_id_seq'))
     INTO ids, events FROM generate_series(1, items);
-  IF keys <> '{}' THEN
+  IF keys <> '{}' AND jsonb_path_exists(batch, '$[*].when_open') THEN
     FOR item IN
       SELECT t.place, t.i ->> 'when_open' AS wish, t.key, coalesce(
                (SELECT min(q.context_id) FROM _data_manager_admin.run_queue q WHERE q.limit_key = t.key),
@@ -243,12 +248,12 @@ BEGIN
       fresh[item.place] := FALSE;
       opened[item.place] := item.open;
     END LOOP;
-    IF parent IS NOT NULL AND batch @> '[{"awaited": true}]' THEN
-      PERFORM _data_manager_admin.refuse_circle(batch, parent, opened);
-    END IF;
+  END IF;
+  IF keys <> '{}' AND parent IS NOT NULL AND batch @> '[{"awaited": true}]' THEN
+    PERFORM _data_manager_admin.refuse_circle(batch, parent, opened);
   END IF;
 
-  flag := set_config('dama.appending', pg_current_xact_id()::text, TRUE);
+  flag := set_config('dama.appending', 'by its rules', TRUE);
   INSERT INTO _data_manager_admin.etl_context
     (context_id, parent_id, root_context_id, task, status, version, initial_event_id, latest_event_id, idempotency_key)
   SELECT ids[t.place], parent, coalesce(root, ids[t.place]), t.i ->> 'task', 'OPEN', 1,
@@ -308,6 +313,11 @@ BEGIN
     PERFORM _data_manager_admin.append_events(jsonb_build_array(jsonb_build_object(
       'context_id', parent,
       'event', spawned || jsonb_build_object('payload', jsonb_build_object('context_ids', to_jsonb(ids))))));
+  END IF;
+  IF items = 1 THEN
+    context_id := ids[1]; is_new := fresh[1];
+    RETURN NEXT;
+    RETURN;
   END IF;
   RETURN QUERY SELECT * FROM unnest(ids, fresh);
 END
