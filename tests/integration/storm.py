@@ -26,7 +26,9 @@ from dama.store.statements import statement
 SCHEMA = "_data_manager_admin"
 TASK = "storm.t"
 QUEUES = ["one", "two", "three"]
-EXPECTED = {"DM001", "DM002", "DM003", "DM004", "DM005", "DM006", "DM008", "57014"}
+EXPECTED = {
+    "DM001", "DM002", "DM003", "DM004", "DM005", "DM006", "DM008", "DM012", "57014",
+}  # fmt: skip
 WORKER, STRANGER, CLIENT = "dama worker", "stranger", "dama client"
 WAITS = """
 SELECT w.application_name, left(w.query, 80), pg_blocking_pids(w.pid)
@@ -188,29 +190,57 @@ class Storm:
 
     def _act(self, draw):
         """People and programs."""
+        acts = {
+            self._begin_some: 4, self._signal: 1, self._signal_several: 1, self._cancel: 1,
+            self._resume: 1, self._archive: 1, self._restore: 1, self._limit: 1, self._look_on: 1,
+            self._fork: 1,
+        }  # fmt: skip
         with self._connected(CLIENT) as connection:
             while not self._over.is_set():
-                context = self._some(connection, draw)
-                kind = draw.choice(
-                    ["start"] * 4 + ["signal", "signals", "cancel", "resume", "archive", "log"]
-                )
-                if kind == "start":
-                    self._start(connection, draw, draw.randint(1, 6), None, None)
-                elif kind in {"signal", "signals"}:
-                    contexts = {context, *[self._some(connection, draw) for _ in range(2)]}
-                    several = draw.sample(sorted(contexts), len(contexts))
-                    some = several if kind == "signals" else several[:1]
-                    self._append(connection, [_event(c, "go", None) for c in some if c])
-                elif kind == "cancel" and draw.random() < 0.5:
-                    self._ask(connection, "cancel_trees", context_ids=[context], parent=None,
-                              payload='{"message": "enough"}', meta="{}")  # fmt: skip
-                elif kind == "resume":
-                    self._ask(connection, "resume_tree", context_id=context, meta="{}")
-                elif kind == "archive":
-                    params = {"age": "5 s", "failed": False, "after": 0, "demand": 20}
-                    self._ask(connection, "archive_trees", **params)
-                elif kind == "log":
-                    self._ask(connection, "poll_log")
+                (act,) = draw.choices([*acts], [*acts.values()])
+                act(connection, draw, self._some(connection, draw))
+
+    def _begin_some(self, connection, draw, _context):
+        self._start(connection, draw, draw.randint(1, 6), None, None)
+
+    def _signal(self, connection, _draw, context):
+        self._append(connection, [_event(context, "go", None)])
+
+    def _signal_several(self, connection, draw, context):
+        contexts = {context, *[self._some(connection, draw) for _ in range(2)]}
+        several = draw.sample(sorted(contexts), len(contexts))
+        self._append(connection, [_event(each, "go", None) for each in several])
+
+    def _cancel(self, connection, draw, context):
+        if draw.random() < 0.5:
+            self._ask(connection, "cancel_trees", context_ids=[context], parent=None,
+                      payload='{"message": "enough"}', meta="{}")  # fmt: skip
+
+    def _resume(self, connection, _draw, context):
+        self._ask(connection, "resume_tree", context_id=context, meta="{}")
+
+    def _archive(self, connection, _draw, _context):
+        params = {"age": "5 s", "failed": False, "after": 0, "demand": 20}
+        self._ask(connection, "archive_trees", **params)
+        self._ask(connection, "poll_log")
+
+    def _restore(self, connection, _draw, _context):
+        query = "SELECT max(context_id) FROM _data_manager_admin.archived_context"
+        self._ask(connection, "restore_tree", context_id=connection.execute(query).fetchone()[0])
+
+    def _limit(self, connection, draw, _context):
+        self._ask(
+            connection, "set_queue", queue=draw.choice(QUEUES), paused=None, by=None, act=None,
+            concurrency=draw.choice([0, 20, 40]), rate=draw.choice([0, 200, 1000]),
+        )  # fmt: skip
+
+    def _look_on(self, connection, _draw, context):
+        self._ask(connection, "read_obstacles", context_id=context)
+        self._ask(connection, "read_waits", contexts=[context])
+
+    def _fork(self, connection, draw, context):
+        self._ask(connection, "fork_context", source=context, upto=draw.randint(1, 3), edits="{}",
+                  meta="{}")  # fmt: skip
 
     def _start(self, connection, draw, number, spawned, parent):
         batch = []
@@ -219,6 +249,10 @@ class Storm:
                     "event": {"type": f"{TASK}:INITIAL", "payload": {}}}  # fmt: skip
             if draw.random() < 0.3:
                 item |= {"limit_key": f"k{draw.randint(0, 5)}", "key_limit": 3}
+            if draw.random() < 0.1:
+                item |= {"idempotency_key": f"i{draw.randint(0, 2000)} {len(batch)}"}
+            if parent and draw.random() < 0.5:
+                item |= {"awaited": True}
             if draw.random() < 0.2:
                 item |= {draw.choice(["delay", "expires", "deadline"]): draw.choice([0, 0.5, 2])}
             batch.append(item)
