@@ -262,17 +262,68 @@ async def test_parked_runs_are_met_by_no_renewal_and_no_claim(database_url: str)
     assert scanned == 0
 
 
+async def test_runs_that_need_other_labels_are_not_met(database_url: str) -> None:
+    """Of a task that the worker knows, before and between those that it may have."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FILL)
+        connection.execute(
+            "UPDATE _data_manager_admin.run_queue"
+            " SET labels = CASE WHEN context_id % 4 = 1 THEN '{gpu}'::text[] ELSE '{a,gpu}' END"
+        )
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("SELECT pg_stat_reset()")
+    async with Store.opened(database_url) as store:
+        worker = await register(store)
+        common = {"queues": ["default"], "tasks": ["x.y", "a.b", "c.d"], "root": None}
+        labels = ["a", "b", "c"]
+        assert await store.queue.claim(worker, **common, demand=10, labels=labels) == []
+        needs = [["b"], ["gpu"], [], ["c", "a"], ["b", "gpu"], ["b"]]
+        starts = [Start("a.b", {}, labels=need, priority=n // 3) for n, need in enumerate(needs)]
+        contexts = await store.start(starts)
+        claims = await store.queue.claim(worker, **common, demand=2, labels=labels)
+        first = [claim.context_id for claim in claims]
+        claims = await store.queue.claim(worker, **common, demand=9, labels=labels)
+        rest = [claim.context_id for claim in claims]
+        for offered in ([], labels):
+            renewed = await store.database.rows(
+                "renew_lease",
+                {**common, "worker_id": worker, "held": [], "scheduled": [], "offered": offered}
+                | {"lease": timedelta(minutes=1), "ranks": None, "marks": None},
+            )
+            assert renewed[0][1] is False
+        (late,) = await store.start([Start("c.d", {}, labels=["c"])])
+        for offered, work in (([], False), (["c"], True)):
+            renewed = await store.database.rows(
+                "renew_lease",
+                {**common, "worker_id": worker, "held": [], "scheduled": [], "offered": offered}
+                | {"lease": timedelta(minutes=1), "ranks": None, "marks": None},
+            )
+            assert renewed[0][1] is work
+
+    assert sorted(first) == [contexts[3], contexts[5]]
+    assert sorted(rest) == [contexts[0], contexts[2]]
+    assert late
+    with psycopg.connect(database_url, autocommit=True) as other:
+        ((met,),) = other.execute(
+            "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'run_queue'"
+        ).fetchall()
+    assert met < ROWS / 10
+
+
 async def test_windows_leave_nothing_out_and_keep_the_order(database_url: str) -> None:
     """Known runs are dense, sparse, locked by others, in several priorities."""
     async with Store.opened(database_url) as store:
         worker = await register(store)
         tasks = ["x.x"] * 40 + ["a.a"] + ["x.x"] * 60 + ["b.b", "a.a"] * 60 + ["x.x"] * 90 + ["b.b"]
-        starts = [Start(task, {}, priority=n % 3) for n, task in enumerate(tasks)]
+        starts = [
+            Start(task, {}, priority=n % 3, labels=[["l"], [], ["z"], [], ["k", "l"], []][n % 6])
+            for n, task in enumerate(tasks)
+        ]
         contexts = await store.start(starts)
         known = sorted(
             (-start.priority, context)
             for start, context in zip(starts, contexts, strict=True)
-            if start.task != "x.x"
+            if start.task != "x.x" and start.labels != ["z"]
         )
         locked = {context for _, context in known[::5]}
         found: list[int] = []
@@ -282,7 +333,12 @@ async def test_windows_leave_nothing_out_and_keep_the_order(database_url: str) -
                 [[*locked]],
             )
             while claims := await store.queue.claim(
-                worker, queues=["default"], tasks=["a.a", "b.b"], root=None, demand=7
+                worker,
+                queues=["default"],
+                tasks=["a.a", "b.b"],
+                root=None,
+                demand=7,
+                labels=["k", "l"],
             ):
                 found += [claim.context_id for claim in claims]
                 assert len(claims) == 7 or len(found) == len(known) - len(locked)

@@ -23,11 +23,34 @@ LANGUAGE sql VOLATILE AS $$
           AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
 $$;
 
+-- labelled_kinds: the tasks of a worker whose queued runs need labels that it offers, with each set of these labels;
+-- by index from one to the next.
+CREATE OR REPLACE FUNCTION _data_manager_admin.labelled_kinds(name text, tasks text[], offered text[])
+RETURNS TABLE (task text, kind bigint)
+LANGUAGE sql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+  WITH RECURSIVE kinds AS (
+    SELECT k.* FROM unnest(tasks) t (task) CROSS JOIN LATERAL (
+      SELECT q.task, hash_array_extended(q.labels, 0) AS kind, q.labels FROM _data_manager_admin.run_queue q
+        WHERE q.queue = name AND q.state = 'queued' AND q.labels <> '{}' AND q.task >= t.task AND q.task <= t.task
+        ORDER BY q.queue, q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id LIMIT 1) k
+      WHERE EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                      WHERE q.queue = name AND q.state = 'queued' AND q.labels <> '{}')
+    UNION ALL
+    SELECT k.* FROM kinds b CROSS JOIN LATERAL (
+      SELECT q.task, hash_array_extended(q.labels, 0), q.labels FROM _data_manager_admin.run_queue q
+        WHERE q.queue = name AND q.state = 'queued' AND q.labels <> '{}'
+          AND (q.task, hash_array_extended(q.labels, 0)) > (b.task, b.kind) AND q.task <= b.task
+        ORDER BY q.queue, q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id LIMIT 1) k)
+  SELECT k.task, k.kind FROM kinds k WHERE k.labels <@ offered
+$$;
+
 -- lock_queued: lock runs of a queue that a worker may have, behind a place, in their order.
 -- Out:   as many of those that nobody else has locked as are demanded, if there are
 -- It looks at a window after the other. Behind one with few for the worker, the next are found by index from task to
--- task: that is more work for each, and less than to meet all the runs that others may have. The range of one task,
--- instead of an equality, leaves the planner no other index that has the order.
+-- task, and from one set of labels to the next: that is more work for each, and less than to meet all the runs that
+-- others may have. The range of one task, instead of an equality, leaves the planner no other index that has the order.
 CREATE OR REPLACE FUNCTION _data_manager_admin.lock_queued(
   name text, rank bigint, mark bigint, tasks text[], offered text[], here text, demand int)
 RETURNS bigint[]
@@ -46,12 +69,19 @@ BEGIN
       SELECT array_agg(n.context_id), (array_agg(n.rank))[most], (array_agg(n.context_id))[most]
         INTO near, last_rank, last_mark
         FROM (
-          SELECT l.rank, l.context_id FROM unnest(tasks) t (task) CROSS JOIN LATERAL (
+          (SELECT l.rank, l.context_id FROM unnest(tasks) t (task) CROSS JOIN LATERAL (
               SELECT -q.priority::bigint AS rank, q.context_id FROM _data_manager_admin.run_queue q
-                WHERE q.queue = name AND q.state = 'queued'
+                WHERE q.queue = name AND q.state = 'queued' AND q.labels = '{}'
                   AND (q.task, -q.priority::bigint, q.context_id) > (t.task, lock_queued.rank, mark) AND q.task <= t.task
-                ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT most) l
-            ORDER BY 1, 2 LIMIT most) n;
+                ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT most) l)
+          UNION ALL
+          (SELECT l.rank, l.context_id FROM _data_manager_admin.labelled_kinds(name, tasks, offered) k CROSS JOIN LATERAL (
+              SELECT -q.priority::bigint AS rank, q.context_id FROM _data_manager_admin.run_queue q
+                WHERE q.queue = name AND q.state = 'queued' AND q.labels <> '{}'
+                  AND (q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id) > (k.task, k.kind, lock_queued.rank, mark)
+                  AND (q.task, hash_array_extended(q.labels, 0)) <= (k.task, k.kind)
+                ORDER BY q.queue, q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id LIMIT most) l)
+          ORDER BY 1, 2 LIMIT most) n;
       more := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
         WHERE q.context_id = ANY (near) AND q.queue = name AND q.state = 'queued' AND _data_manager_admin.may_have(q, tasks, offered, here)
         ORDER BY -q.priority::bigint, q.context_id LIMIT demand - cardinality(taken) FOR NO KEY UPDATE SKIP LOCKED);
@@ -259,15 +289,25 @@ BEGIN
       SELECT FROM _data_manager_admin.run_queue q WHERE q.context_id = h AND q.worker_id IS NOT DISTINCT FROM worker)),
     EXISTS (SELECT FROM unnest(queues, ranks, marks) u (queue, rank, mark) CROSS JOIN unnest(tasks) t (task) CROSS JOIN LATERAL (
               SELECT q.context_id FROM _data_manager_admin.run_queue q
-              WHERE q.queue = u.queue AND q.state = 'queued' AND q.task <= t.task
+              WHERE q.queue = u.queue AND q.state = 'queued' AND q.labels = '{}' AND q.task <= t.task
                 AND (q.task, -q.priority::bigint, q.context_id) > (t.task, coalesce(u.rank, -3000000000), coalesce(u.mark, 0))
-                AND (q.labels <@ offered OR q.host = here)
                 AND (q.host IS NULL OR q.host = here OR (q.host_until < moment
                      AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
               ORDER BY q.queue, q.task, -q.priority::bigint, q.context_id LIMIT 1) q)
+      OR EXISTS (SELECT FROM unnest(queues, ranks, marks) u (queue, rank, mark)
+              CROSS JOIN LATERAL _data_manager_admin.labelled_kinds(u.queue, tasks, offered) k CROSS JOIN LATERAL (
+              SELECT q.context_id FROM _data_manager_admin.run_queue q
+              WHERE q.queue = u.queue AND q.state = 'queued' AND q.labels <> '{}'
+                AND (q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id)
+                    > (k.task, k.kind, coalesce(u.rank, -3000000000), coalesce(u.mark, 0))
+                AND (q.task, hash_array_extended(q.labels, 0)) <= (k.task, k.kind)
+                AND (q.host IS NULL OR (q.host <> here AND q.host_until < moment
+                     AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
+              ORDER BY q.queue, q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id LIMIT 1) q)
       OR EXISTS (SELECT FROM _data_manager_admin.run_queue q
-                   WHERE q.host = here AND q.state = 'queued' AND root IS NULL
-                     AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)),
+                   WHERE q.host = here AND q.state = 'queued'
+                     AND ((q.queue = ANY (queues) AND q.task = ANY (tasks))
+                          OR (root IS NULL AND _data_manager_admin.is_forsaken(q.program_epoch, q.host_until)))),
     CASE WHEN before <= moment THEN 1
          WHEN EXISTS (SELECT FROM _data_manager_admin.ending_tree)
            OR EXISTS (SELECT FROM _data_manager_admin.key_with_room)
