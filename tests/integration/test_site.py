@@ -280,6 +280,24 @@ async def test_many_are_cancelled_after_a_preview_of_exactly_these(idle, store):
     assert statuses == ["CANCELLED"] * 3 + ["OPEN"] * 3
 
 
+async def test_a_context_is_forked_at_the_moment_of_its_page(idle, store):
+    """The new context says where it comes from, and the other one what came of it."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1})])
+    await store.append(context_id, [Event("approved", {"ok": False}), Event("late")])
+    page = await idle.get(f"/contexts/{context_id}?at=2")
+    assert "up to event 2, approved" in page.text
+    form = page.form(f"/contexts/{context_id}/fork")
+    made = await idle.send(form, reason="said wrongly", payload='{"ok": true}')
+    (fork,) = (await store.forks.of(context_id))[1]
+    assert f"{context_id}, after event 2" in made.text
+    shared, edited, resumed = await store.events(fork)
+    assert (shared.payload, edited.payload) == ({"n": 1}, {"ok": True})
+    assert resumed.meta["reason"] == "said wrongly"
+    assert f"/contexts/{fork}" in (await idle.get(f"/contexts/{context_id}")).links
+    wrong = await idle.send(page.form(f"/contexts/{context_id}/fork"), reason="r", payload="{")
+    assert "not valid JSON" in wrong.text
+
+
 async def test_queues_are_paused_limited_and_resumed(idle, store):
     await store.start([Start("shop.double", {"n": 1}, queue="a/b c")])
     page = await idle.get("/queues")

@@ -204,6 +204,7 @@ async def test_a_viewer_has_no_buttons_and_a_forged_form_does_nothing(browsers, 
     for action, fields in (
         (f"/contexts/{context_id}/cancel", {}),
         (f"/contexts/{context_id}/resume", {}),
+        (f"/contexts/{context_id}/fork", {"at": "1"}),
         (f"/contexts/{context_id}/emit", {"type": "x"}),
         ("/tasks/shop.double", {"param.n": "1", "key": "k"}),
         ("/queues/default/pause", {}),

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama.domain.event import ABSENT
 from dama.errors import DamaError
 from dama.gateway.errors import RequestError
-from dama.operations import contexts
+from dama.operations import contexts, forks
 from dama.pages.visit import LONGEST_ID, see
 from dama.store.errors import LifeCycleError
 
@@ -39,19 +40,38 @@ async def resume(visit: Visit) -> Response:
     return see(f"/contexts/{row.context_id}")
 
 
+async def fork(visit: Visit) -> Response:
+    """Continue after an event, in a new context."""
+    row = await visit.context("operator")
+    at = visit.form.get("at", "")
+    if not at.isdecimal() or int(at) > LONGEST_ID:
+        raise RequestError("BAD_REQUEST", f"There is no event {at[:40]!r}.", "Give its id.")
+    edits = forks.Edits(_payload(visit))
+    made = await forks.fork(visit.app, row.context_id, int(at), edits=edits, by=visit.by())
+    return see(f"/contexts/{made.context_id}")
+
+
+def _payload(visit: Visit) -> Any:
+    """The payload that a form has; `ABSENT` for an empty field."""
+    text = visit.form.get("payload", "").strip()
+    if not text:
+        return ABSENT
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.MsgspecError as error:
+        raise RequestError(
+            "BAD_REQUEST",
+            f"The payload is not valid JSON: {error}.",
+            'Write, for instance, {"ok": true}.',
+        ) from error
+
+
 async def emit(visit: Visit) -> Response:
     """Append an event: a signal, an approval."""
     row = await visit.context("operator")
     event: dict[str, Any] = {"type": visit.form.get("type", "").strip()}
-    if text := visit.form.get("payload", "").strip():
-        try:
-            event["payload"] = msgspec.json.decode(text)
-        except msgspec.MsgspecError as error:
-            raise RequestError(
-                "BAD_REQUEST",
-                f"The payload is not valid JSON: {error}.",
-                'Write, for instance, {"ok": true}.',
-            ) from error
+    if (payload := _payload(visit)) is not ABSENT:
+        event["payload"] = payload
     await contexts.dispatch(visit.app, row.context_id, event, by=visit.by())
     return see(f"/contexts/{row.context_id}")
 

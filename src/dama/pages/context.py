@@ -42,6 +42,7 @@ async def show(visit: Visit) -> Response:
     tab = tab if tab in TABS else "events"
     first = await contexts.events(visit.app, row.context_id, limit=1)
     is_idle = row.run is not None and row.run.state != "running"
+    origin, forks = await visit.app.store.forks.of(row.context_id)
     return visit.page(
         "context.html",
         row=row,
@@ -49,6 +50,8 @@ async def show(visit: Visit) -> Response:
         life=state,
         first=first.events[0] if first.events else None,
         why=await contexts.why(visit.app, row.context_id) if is_idle else [],
+        origin=origin,
+        forks=forks,
         ended=await contexts.outcome(visit.app, row.context_id),
         absent=ABSENT,
         tab=tab,

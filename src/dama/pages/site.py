@@ -82,6 +82,7 @@ PAGES = (
     _page("GET", "/contexts/{context_id}", context.show),
     _page("POST", "/contexts/{context_id}/cancel", acts.cancel),
     _page("POST", "/contexts/{context_id}/resume", acts.resume),
+    _page("POST", "/contexts/{context_id}/fork", acts.fork),
     _page("POST", "/contexts/{context_id}/emit", acts.emit),
     _page("GET", "/contexts/{context_id}/log", files.log),
     _page("GET", "/contexts/{context_id}/artifacts/{path}", files.artifact),
