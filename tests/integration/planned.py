@@ -19,6 +19,7 @@ SET auto_explain.log_format = json;
 SET client_min_messages = log;
 """
 GROWING = {
+    "activity_count", "queue_sample",
     "etl_context", "event_store_prototype", "event_log", "run_queue",
     "archived_context", "archived_event", "subscription_parked",
 }  # fmt: skip

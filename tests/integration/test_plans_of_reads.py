@@ -44,6 +44,13 @@ INSERT INTO _data_manager_admin.worker
   (host, boot_id, pid, pid_started, version, queues, labels, slots, lease_until)
   SELECT 'h' || n, 'b', n, '1', '0', '{{default}}', '{{}}', 4, now() + interval '1 hour'
     FROM generate_series(1, 20) n;
+INSERT INTO _data_manager_admin.activity_count (at, outcome, bucket, count)
+  SELECT _data_manager_admin.four_minutes(now()) - n * interval '4 minutes', 'done', b, 9
+    FROM generate_series(0, 2880) n, generate_series(1, 10) b;
+INSERT INTO _data_manager_admin.queue_sample (at, queue, queued, running, age)
+  SELECT _data_manager_admin.four_minutes(now()) - n * interval '4 minutes', 'q' || q, 1, 1, 1
+    FROM generate_series(1, 2880) n, generate_series(1, 10) q;
+INSERT INTO _data_manager_admin.activity_state VALUES (1);
 """  # noqa: S608 - numbers of our own
 
 
@@ -223,8 +230,16 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a page for a reader of several": (lambda s: lane(s, 0), LOOK),
     "a late page for a reader of several": (lambda s: lane(s, LATE), LOOK),
     "a context that a reader continues with": (lambda s: lane(s, 0, context=FILLED.long), LOOK),
+    "a day of activity": (lambda s: s.activity.counts(a_day_ago(), 720.0), 3620),
+    "a day of queues": (lambda s: s.activity.queues(a_day_ago(), 720.0), 3610),
+    "noting what happened": (lambda s: s.activity.note(), LOOK),
     "upkeep": (lambda s: asked(s, "uphold", most=100), LOOK),
 }  # fmt: skip
+
+
+def a_day_ago() -> datetime:
+    """When the charts of a day begin."""
+    return datetime.now(UTC) - timedelta(days=1)
 
 
 async def asked(store: Store, statement: str, **params: object) -> None:

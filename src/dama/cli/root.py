@@ -61,6 +61,10 @@ SECTIONS = {
         "queue": ("dama.cli.commands.queue:queue", "Pause, resume and limit queues."),
         "schedule": ("dama.cli.commands.schedule:schedule", "Start tasks by the clock."),
         "workers": ("dama.cli.commands.workers:workers", "List the workers and how busy they are."),
+        "activity": (
+            "dama.cli.commands.activity:activity",
+            "Show how much was done lately, and how long it took.",
+        ),
         "state": (
             "dama.cli.commands.state:state",
             "Show the state that the events add up to, at any event.",

@@ -18,6 +18,7 @@ from dama.errors import DamaError, InvalidDefinitionError, RefusedError
 from dama.gateway.application import Gateway
 from dama.gateway.own_token import ensure_token, note_address
 from dama.gateway.proxied import PEER
+from dama.upkeep.activity import note_always
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
@@ -74,7 +75,8 @@ async def serving(
     listening = _listen(settings.host, settings.port)
     with closing(listening):
         http = _Http(_uvicorn_config(gateway, settings), listening)
-        async with on_duty(Duty("serving HTTP", http.serve_always)):
+        noting = Duty("noting what happens", lambda: note_always(app.store))
+        async with on_duty(Duty("serving HTTP", http.serve_always), noting):
             try:
                 await http.is_serving()
                 host, port = listening.getsockname()[:2]

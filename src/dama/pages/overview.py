@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
-from dama.operations import contexts, queues, schedules
+from dama.operations import activity, contexts, queues, schedules
+from dama.pages import chart
 from dama.pages.contexts import service_of
 from dama.store.windows import ContextFilter
 
@@ -32,6 +33,7 @@ async def show(visit: Visit) -> Response:
     upcoming = sorted((row for row in rows if not row.paused), key=lambda row: row.next_at)
     return visit.page(
         "overview.html",
+        charts=await _charts(visit) if is_for_all else [],
         running=running,
         failed=failed,
         latest=latest,
@@ -43,3 +45,10 @@ async def show(visit: Visit) -> Response:
         demo=DEMO,
         key=secrets.token_hex(16),
     )
+
+
+async def _charts(visit: Visit) -> list[chart.Chart]:
+    found = await activity.read(visit.app)
+    ended, failed, took = chart.of_activity(found)
+    history = await activity.queues(visit.app)
+    return [ended, failed, took, chart.of_ages(history, ended.begin, ended.end)]

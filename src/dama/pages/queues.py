@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dama.gateway.errors import RequestError
-from dama.operations import queues
+from dama.operations import activity, queues
+from dama.pages import chart
 from dama.pages.visit import see
 
 if TYPE_CHECKING:
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
 async def show(visit: Visit) -> Response:
     """All queues."""
     visit.demand("viewer", "queues")
-    return visit.page("queues.html", queues=await queues.all_of(visit.app))
+    history = await activity.queues(visit.app)
+    end = (await visit.app.store.now()) + timedelta(seconds=activity.GRAIN)
+    begin = end - timedelta(hours=activity.HOURS)
+    return visit.page(
+        "queues.html",
+        queues=await queues.all_of(visit.app),
+        charts={each.queue: chart.of_queue(each, begin, end) for each in history},
+    )
 
 
 async def pause(visit: Visit) -> Response:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dama.definitions.service import Service
 from dama.domain.exact import document
 from dama.domain.schedule import CatchUp, Overlap, Schedule
+from dama.operations import activity as noted
 from dama.operations import queues
 from dama.operations import schedules as verbs
 from dama.operations.who import because
@@ -111,6 +112,15 @@ def queues_service(app: App) -> Service:
         """List the queues, with how much waits in them and since when."""
         return document(await queues.all_of(app))
 
+    @service.action(scope="viewer", rest="GET /history")
+    async def history(call: Call, hours: int = noted.HOURS) -> Any:
+        """Read the most that was in each queue, in 120 pieces at most.
+
+        Args:
+            hours: The latest so many, at most 168. A gateway looks every ten seconds.
+        """
+        return document(await noted.queues(app, hours))
+
     @service.action(scope="operator", rest="POST /:queue/pause")
     async def pause(call: Call, queue: str, reason: str | None = None) -> None:
         """Start nothing of a queue until it is resumed."""
@@ -151,5 +161,14 @@ def workers_service(app: App) -> Service:
     async def list(call: Call) -> Any:
         """List the workers and how busy they are."""
         return document(await queues.workers(app))
+
+    @service.action(scope="viewer", rest="GET /activity")
+    async def activity(call: Call, hours: int = noted.HOURS) -> Any:
+        """Read what was started and ended, and how long it took, in 120 pieces at most.
+
+        Args:
+            hours: The latest so many, at most 168. A gateway notes it every ten seconds.
+        """
+        return document(await noted.read(app, hours))
 
     return service

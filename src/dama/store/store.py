@@ -15,6 +15,7 @@ from dama.beside import beside
 from dama.domain.event import ABSENT, Event, StoredEvent, event_dict
 from dama.domain.exact import decode_stored, reader
 from dama.shapes import as_object, is_object
+from dama.store.activity import Activity
 from dama.store.acts import Acts
 from dama.store.archive import Archive
 from dama.store.browser_sessions import BrowserSessions
@@ -55,6 +56,7 @@ class Store:
         tokens: Who may call over HTTP.
         browser_sessions: Browsers that have shown a token.
         windows: Bounded reads of what may be long.
+        activity: What happened when.
         acts: What people did beside contexts.
     """
 
@@ -69,6 +71,7 @@ class Store:
         self.tokens = Tokens(database)
         self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
+        self.activity = Activity(database)
         self.acts = Acts(database)
         self._states = States(database, self.pages)
 
@@ -100,10 +103,7 @@ class Store:
 
         Source: store/functions/append_events.sql
         """
-        items = [
-            Append(context_id, event, expected if place == 0 else None)
-            for place, event in enumerate(events)
-        ]
+        items = [Append(context_id, e, None if n else expected) for n, e in enumerate(events)]
         appended = await self.append_many(items)
         await self.hints.send()  # it may be a signal
         return [each.event_id for each in appended]
