@@ -113,6 +113,11 @@ def test_what_can_not_be_started_says_why(shims, argv, options, code, words):
         ("#!/bin/bash\r\necho hello\r\n", "carriage return"),
         ("#!/no/such/perl -w\nprint 1\n", "interpreter /no/such/perl is missing"),
         ("#! /no/such/python", "interpreter /no/such/python is missing"),
+        ("#!/opt/my tools/python\n", "interpreter /opt/my is missing"),
+        ("#!/usr/bin/env bash\r\necho hello\r\n", "carriage return"),
+        ("#!/usr/bin/env -S bash\r\necho hello\r\n", "carriage return"),
+        ("#!/usr/bin/env no-such-perl\nprint 1\n", "interpreter no-such-perl is not in PATH"),
+        ("#!/usr/bin/env -S no-such-perl -w\n", "interpreter no-such-perl is not in PATH"),
     ],
 )
 def test_a_file_that_is_there_is_not_called_missing(shims, tmp_path, content, words):
@@ -125,6 +130,45 @@ def test_a_file_that_is_there_is_not_called_missing(shims, tmp_path, content, wo
     assert "the file is there" in told["error"]
     assert words in told["error"]
     assert "No such file" not in told["error"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xef\xbb\xbf#!/bin/bash\necho hello\n", "byte order mark"),
+        (b"\x7fELF\x02\x01\x01\0" + bytes(8) + b"\x02\0\xff\xff" + bytes(64), "another machine"),
+        ("#!/bin/bash\necho hello\n".encode("utf-16"), "no program"),
+        (b"MZ\x90\0\x03\0\0\0", "no program"),
+    ],
+    ids=["mark", "machine", "utf-16", "windows"],
+)
+def test_a_file_that_no_machine_of_this_kind_executes_is_not_given_to_sh(
+    shims, tmp_path, content, words
+):
+    """A shell would look for commands in it."""
+    program = tmp_path / "program"
+    program.write_bytes(content)
+    program.chmod(0o755)
+    directory = shims.start(str(program))
+    told = shims.ended(directory)
+    assert (told["code"], words in told["error"]) == (126, True), told
+    assert directory.stderr.read_text() == ""
+
+
+def test_what_env_does_itself_is_left_to_it(shims, tmp_path):
+    script = tmp_path / "my script.sh"
+    script.write_text("#!/usr/bin/env -S A=b bash -e\necho $A\n")
+    script.chmod(0o755)
+    directory = shims.start(str(script))
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_text() == "b\n"
+
+
+def test_a_link_to_nothing_says_where_it_leads(shims, tmp_path):
+    link = tmp_path / "latest"
+    link.symlink_to("/no/such/release")
+    told = shims.ended(shims.start(str(link)))
+    assert (told["code"], "link to /no/such/release" in told["error"]) == (127, True)
 
 
 def test_a_script_that_names_no_interpreter_is_one_for_sh(shims, tmp_path):

@@ -45,7 +45,11 @@ def execute(argv: list[str], environment: dict[str, str]) -> None:
     """Become the program; a script that names no interpreter is one for sh, as in a shell."""
     refused: OSError | None = None
     missing = ""
-    for path in found_by(argv[0], environment.get("PATH", os.defpath)):
+    search = environment.get("PATH", os.defpath)
+    for path in found_by(argv[0], search):
+        if words := not_found_by_env(path, search):
+            missing = missing or words
+            continue
         try:
             os.execve(path, argv, environment)
         except (FileNotFoundError, NotADirectoryError):
@@ -55,6 +59,8 @@ def execute(argv: list[str], environment: dict[str, str]) -> None:
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
+            if words := no_script(path):
+                raise OSError(errno.ENOEXEC, words, path) from None
             os.execve("/bin/sh", ["/bin/sh", path, *argv[1:]], environment)
     words = missing or os.strerror(errno.ENOENT)
     raise refused or FileNotFoundError(errno.ENOENT, words, argv[0])
@@ -92,22 +98,70 @@ def missing_for(path: str) -> str:
 
     The kernel says only that something does not exist, as if it were the file itself.
     """
-    try:
-        with open(path, "rb") as file:
-            first = file.read(256)
-    except OSError:
-        return ""
+    first = beginning(path)
+    if first is None:
+        return (
+            f"it is a link to {os.readlink(path)}, which is missing" if os.path.islink(path) else ""
+        )
     if not first.startswith(b"#!"):
         return "the file is there, but not the loader it was built for"
-    line = first[2:].partition(b"\n")[0]
-    words = line.split()
-    name = words[0].decode(errors="replace") if words else ""
+    words, line = interpreter(first)
+    name = words[0] if words else ""
     if line.endswith(b"\r"):
-        return (
-            f"the file is there, but its first line ends with a carriage return, so that the "
-            f"interpreter {name} is not found. Convert its lines with sed -i 's/\\r$//'"
-        )
+        return of_other_systems(name)
     return f"the file is there, but its interpreter {name} is missing"
+
+
+def not_found_by_env(path: str, search: str) -> str:
+    """Why `#!/usr/bin/env NAME` finds no interpreter, of which env tells only the log."""
+    words, line = interpreter(beginning(path) or b"")
+    if not words or os.path.basename(words[0]) != "env" or not os.path.exists(words[0]):
+        return ""
+    # Other options of env may name a PATH of their own.
+    named = [word for word in words[1:] if word not in {"-S", "--split-string"}]
+    if not named or named[0].startswith("-") or "=" in named[0]:
+        return ""
+    if any(os.access(each, os.X_OK) for each in found_by(named[0], search)):
+        return of_other_systems(named[0]) if line.endswith(b"\r") and len(named) == 1 else ""
+    return f"the file is there, but its interpreter {named[0]} is not in PATH ({search})"
+
+
+def interpreter(first: bytes) -> tuple[list[str], bytes]:
+    """What a file names in its first line, and the line."""
+    line = first[2:].partition(b"\n")[0] if first.startswith(b"#!") else b""
+    return [word.decode(errors="replace") for word in line.split()], line
+
+
+def of_other_systems(name: str) -> str:
+    """Why a script of Windows cannot be started."""
+    return (
+        f"the file is there, but its first line ends with a carriage return, so that the "
+        f"interpreter {name} is not found. Convert its lines with sed -i 's/\\r$//'"
+    )
+
+
+def no_script(path: str) -> str:
+    """Why a file that the kernel cannot execute is none for sh either; empty when it may be."""
+    first = beginning(path) or b""
+    if first.startswith(b"\xef\xbb\xbf"):
+        return (
+            "the file begins with a byte order mark, so that its first line names no interpreter. "
+            "Remove it with sed -i '1s/^\\xef\\xbb\\xbf//'"
+        )
+    if first.startswith(b"\x7fELF"):
+        return f"it was built for another machine than this ({os.uname().machine})"
+    if b"\0" in first:
+        return "it is no program for this machine, and no script: it has bytes of 0"
+    return ""
+
+
+def beginning(path: str) -> bytes | None:
+    """The first bytes of a file; None without one that can be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(256)
+    except OSError:
+        return None
 
 
 def found_by(name: str, path: str) -> list[str]:
