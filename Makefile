@@ -7,7 +7,7 @@ ARGS ?=
 
 BIN := .venv/bin
 SOURCES := src tests examples benchmarks tools
-# A process for each core, at least two, each with a PostgreSQL of its own. ARGS="-n 0" runs the
+# Three processes for two cores, at least two, each with a PostgreSQL of its own. ARGS="-n 0" runs the
 # tests in one process, ARGS="-n 4" in four.
 PARALLEL := --numprocesses=auto --dist=worksteal
 
