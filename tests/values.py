@@ -65,7 +65,7 @@ SAME = Same()
 
 @dataclass
 class Kind:
-    """What becomes of a value.
+    """The outcome of a value.
 
     Attributes:
         value: It.

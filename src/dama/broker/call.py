@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dama.definitions.service import Service
 
 Perform = Callable[["Call"], Awaitable[Any]]
-"""Performs a call and gives its result."""
+"""Executes a call and returns its result."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -250,7 +250,7 @@ class Call:
         params: Any = None,
         **options: Unpack[CallOptions],
     ) -> Any:
-        """Call an action of the own service by its short name, private ones too.
+        """Call an action of this service by its short name, private ones too.
 
         Raises:
             ServiceNotFoundError: The service has no such action.
@@ -332,6 +332,6 @@ def make_call(
 
 
 def ids_of_calls() -> Callable[[], str]:
-    """Give a function that gives ids, which no call of this node or another has."""
+    """Return a function that makes ids, which no call of this node or another has."""
     base, numbers = secrets.token_hex(8), count(1)
     return lambda: f"{base}-{next(numbers):x}"

@@ -37,7 +37,7 @@ class Caller:
         options: How calls are made.
         middleware: Around all calls, the outermost first.
         transit: The way to other nodes, if there is one.
-        next_id: Gives an id that no other call has.
+        next_id: Returns an id that no other call has.
 
     Attributes:
         perform: Performs a call with its options, with the middleware around it.
@@ -127,7 +127,7 @@ class Caller:
                     continue
                 if fallback is ABSENT_FALLBACK:
                     raise
-                _log.info("%s failed and gives its fallback: %s", call.name, error)
+                _log.info("%s failed and returns its fallback: %s", call.name, error)
                 return await called(fallback, call, error) if callable(fallback) else fallback
 
     async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:

@@ -38,7 +38,7 @@ class StartOptions(TypedDict, total=False):
         key: An idempotency key: the same task with the same key is started once.
         queue: Instead of the task's own.
         priority: Instead of the task's own; higher ones are claimed first.
-        delay: Before it is queued: seconds, or a text such as "5m".
+        delay: Before it is queued: seconds, or a string such as "5m".
         expires: In which it must start, or it fails.
         deadline: In which it must end, instead of the task's own.
         labels: What its worker must offer besides the task's own.

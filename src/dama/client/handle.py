@@ -56,7 +56,7 @@ class Handle(Generic[R]):
         """Wait for its end and return its result.
 
         Args:
-            timeout: How long: seconds, or a text such as "5m". The run continues when it is over.
+            timeout: How long: seconds, or a string such as "5m". The run continues when it is over.
 
         Raises:
             RunError: It failed for good or was cancelled.

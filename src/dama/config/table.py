@@ -76,9 +76,9 @@ class Table:
         return value if isinstance(value, type_) else self.wrong(key, wanted)
 
     def text(self, key: str, default: str | None = None) -> Any:
-        """A text that is not empty."""
-        return self.value(key, str, "a text in quotes", default) or (
-            default if not self.has(key) else self.wrong(key, "a text that is not empty")
+        """A string that is not empty."""
+        return self.value(key, str, "a string in quotes", default) or (
+            default if not self.has(key) else self.wrong(key, "a string that is not empty")
         )
 
     def number(self, key: str, least: int | None = None, most: int | None = None) -> int | None:
@@ -95,8 +95,8 @@ class Table:
         return self.value(key, bool, "true or false", default)
 
     def size(self, key: str) -> int | None:
-        """A number of bytes, as a number or a text such as "512MiB"."""
-        wanted = 'a number of bytes, or a text such as "512MiB" or "2GB"'
+        """A number of bytes, as a number or a string such as "512MiB"."""
+        wanted = 'a number of bytes, or a string such as "512MiB" or "2GB"'
         value = self.value(key, (int, str), wanted, None)
         if isinstance(value, str):
             digits = value.rstrip("iBkKMGT ")

@@ -124,7 +124,7 @@ class ActionDefinition(Generic[R]):
 
     @property
     def gives_nothing(self) -> bool:
-        """Whether its annotation says that it never gives a result."""
+        """Whether its annotation says that it never returns a result."""
         annotation = read_signature(self.function).return_annotation
         return annotation is None or annotation == "None"
 

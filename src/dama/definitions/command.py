@@ -45,7 +45,7 @@ class Placeholder:
 
 
 def placeholders(text: str) -> list[Placeholder]:
-    """Find the placeholders of a text, in their order."""
+    """Find the placeholders of a string, in their order."""
     return [
         Placeholder(found["name"], found["mark"])
         for found in _TOKEN.finditer(text)
@@ -54,12 +54,12 @@ def placeholders(text: str) -> list[Placeholder]:
 
 
 def escape(text: str) -> str:
-    """Write a text so that nothing in it is a placeholder."""
+    """Write a string so that nothing in it is a placeholder."""
     return _TOKEN.sub(lambda found: f"{{{found[0]}}}", text)
 
 
 def fill(text: str, values: Mapping[str, Any]) -> str | None:
-    """Put the values into a text; None when one of them has none."""
+    """Put the values into a string; None when one of them has none."""
     if not all(_stays(found, values) for found in placeholders(text)):
         return None
 

@@ -111,7 +111,7 @@ def _read_options(table: Table) -> TaskOptions:
 
 
 def _duration(table: Table, key: str, default: float | None) -> Any:
-    wanted = 'seconds, or a text such as "45s", "30m", "1h30m"'
+    wanted = 'seconds, or a string such as "45s", "30m", "1h30m"'
     return table.value(key, (int, float, str), wanted, default)
 
 
@@ -138,7 +138,7 @@ def _read_env(
     env = table.entries("env", 'a table of strings, such as { TZ = "UTC" }')
     for name, text in env.items():
         if not isinstance(text, str):
-            Table(f"{table.where}.env", env, env).wrong(name, "a text in quotes")
+            Table(f"{table.where}.env", env, env).wrong(name, "a string in quotes")
         _check_variable(table, "env", name)
         if name in secrets:
             raise InvalidDefinitionError(

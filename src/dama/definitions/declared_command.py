@@ -80,7 +80,7 @@ def _texts(command: Command) -> Iterator[str]:
 def check_placeholders(
     table: Table, key: str, text: str, params: Mapping[str, ProgramParam], secrets: Sequence[str]
 ) -> None:
-    """Check that each placeholder of a text has a param, and none is of a secret.
+    """Check that each placeholder of a string has a param, and none is of a secret.
 
     Raises:
         InvalidDefinitionError: One has none, or is.

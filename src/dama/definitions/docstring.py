@@ -29,7 +29,7 @@ class Docstring:
 
 
 def parse_docstring(text: str | None) -> Docstring:
-    """Take a docstring apart; None gives empty parts."""
+    """Take a docstring apart; None has empty parts."""
     body: list[str] = []
     args: list[str] = []
     section: str | None = None

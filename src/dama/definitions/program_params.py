@@ -130,7 +130,7 @@ def _moment(type_: str, value: date | str) -> date | datetime:
 
 
 WANTED = {
-    "string": "a text in quotes",
+    "string": "a string in quotes",
     "integer": "a whole number",
     "number": "a number",
     "boolean": "true or false",

@@ -68,7 +68,7 @@ class Service(Part):
         name: Lower case, such as `flights` or `warehouse/flights`; without tasks also as the nodes
             of a cluster have it, such as `orderService` or `mail.out`.
         description: One sentence; by default the first line of the module with its first task.
-        version: Of its actions: `2` makes them `v2.flights.count`, a text goes before them as it
+        version: Of its actions: `2` makes them `v2.flights.count`, a string goes before them as it
             is.
         **shared: What a part has as well: settings, metadata, dependencies, parts.
     """
@@ -174,7 +174,7 @@ class Service(Part):
 
         Args:
             name: Within the service.
-            command: Its arguments, each a text; `{year}` is the value of a param. No shell.
+            command: Its arguments, each a string; `{year}` is the value of a param. No shell.
             **settings: params, cwd, env, secrets, exit_codes, retries, timeout and so on. Relative
                 paths begin at the folder of the module that calls this.
 

@@ -18,7 +18,7 @@ class Retry(DamaError):  # noqa: N818 - what is raised is a wish, as `raise Retr
 
     Args:
         message: Why.
-        after: When: seconds, or a text such as "5m"; None for the task's own backoff.
+        after: When: seconds, or a string such as "5m"; None for the task's own backoff.
     """
 
     code = "RETRY"

@@ -55,7 +55,7 @@ class Schedule:
             `@daily`.
         zone: Whose clock it follows, such as `Europe/Berlin`.
         params: What the task takes. A text may hold `{time:%Y-%m-%d}`: when it was to fire.
-        catch_up: What becomes of firings that were missed while nobody looked: "none" of them is
+        catch_up: How firings are handled that were missed while nobody looked: "none" of them is
             made up for, the latest "one", or "all".
         overlap: When the run of an earlier firing is open: "allow" another beside it, "skip" the
             firing, or "queue" it until the earlier one has ended.

@@ -47,7 +47,7 @@ _ASSIGNED = re.compile(r"(?<![\w$-])(?P<name>[A-Za-z_]\w{0,99})=" + _VALUE)
 
 
 def secret_in(text: str) -> str | None:
-    """What of a text looks secret, in words that do not repeat it; None for nothing.
+    """What in a string looks secret, in words that do not repeat it; None for nothing.
 
     Args:
         text: A command, a comment, a default: anything that could be repeated.

@@ -65,7 +65,7 @@ class Account:
         if closed := self._closed(home):
             raise UnwritableHomeError(
                 f"{closed} is closed for uid {self.uid}, which PostgreSQL runs as here: this "
-                "machine gives root no user namespace.",
+                "machine grants root no user namespace.",
                 "Name a folder that it can reach with DAMA_HOME, such as /var/lib/dama.",
             )
 

@@ -55,7 +55,7 @@ def enter_namespace() -> None:
 
 
 def detach() -> None:
-    """Go on in a session of its own, as nobody's child: its end leaves no zombie here."""
+    """Continue in a session of its own, as nobody's child: its end leaves no zombie here."""
     if os.fork():
         os._exit(0)
     os.setsid()

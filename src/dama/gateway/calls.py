@@ -185,7 +185,7 @@ def _check_scope(identity: Identity, action: str, scope: str, meta: dict[str, An
 
 
 def _meta(headers: Mapping[str, str], identity: Identity) -> dict[str, Any]:
-    """The meta that a request gives its call.
+    """The meta that a request passes to its call.
 
     Raises:
         RequestError: Its Idempotency-Key is too long.

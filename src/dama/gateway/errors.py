@@ -105,7 +105,7 @@ def error_response(
 
 
 def header_name(name: object) -> str:
-    """The name of a header that an action gives.
+    """The name of a header that an action returns.
 
     Raises:
         CallError: It cannot be one, or is how HTTP itself sends the answer.
@@ -118,7 +118,7 @@ def header_name(name: object) -> str:
 
 
 def header_values(name: str, value: object) -> list[str]:
-    """The values of a header that an action gives: one, or those of a list, as of `Set-Cookie`.
+    """The values of a header that an action returns: one, or those of a list, as of `Set-Cookie`.
 
     Raises:
         CallError: It is neither a string or a number nor a list of them.

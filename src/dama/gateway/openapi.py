@@ -206,7 +206,7 @@ def _operation(
         "tags": [name.rpartition(".")[0]],
         "parameters": [_parameter(p, params, "path") for p in in_path],
         "responses": {
-            status: {"description": "What the action gives.", **_result(name, endpoint, schemas)},
+            status: {"description": "The action's result.", **_result(name, endpoint, schemas)},
             **{code: _error(text) for code, text in ERRORS.items()},
         },
     }
@@ -281,7 +281,7 @@ def _foreign(params: object) -> dict[str, Any]:
 
 
 def _result(name: str, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    """What an action gives: of another node nobody knows."""
+    """What an action returns: for another node nobody knows."""
     if endpoint.action is None or endpoint.action.definition.gives_nothing:
         return {}
     definition = endpoint.action.definition

@@ -68,7 +68,7 @@ async def start(
         app: Where it is queued.
         task: Its definition, or its full name, such as `flights.load`.
         params: What it takes.
-        key: A second start with the same key gives the first context.
+        key: A second start with the same key returns the first context.
         by: Who starts it; by default the user of this process.
         undeclared: It may be a command that nobody declared: by right of this process's user.
         **start_options: Another queue, a delay: see `QueueOptions`.

@@ -100,7 +100,7 @@ def launch_of(
     Args:
         task: A program.
         params: As they are stored.
-        protocol: The variables that dama gives.
+        protocol: The variables that dama sets.
         patterns: What all programs of the project inherit besides.
 
     Raises:

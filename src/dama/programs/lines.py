@@ -46,7 +46,7 @@ class Place:
 
     @classmethod
     def of(cls, document: object) -> Place:
-        """What is on record; the beginning where that is none, and what was told is told again."""
+        """What is on record; the beginning where that is none, and the report comes again."""
         found = as_object(document)
         kinds = {"offset": int, "is_within": bool, "generation": int, "before": str}
         if any(type(value) is not kinds.get(name) for name, value in found.items()):

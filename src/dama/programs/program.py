@@ -156,7 +156,7 @@ class ProgramRun:
         self._starts += 1
         if self._starts > MOST_STARTS:
             said = next(iter(tail(self._directory.path / "shim.log", 1)), "nothing")
-            raise ProgramError(f"Its shim could not begin, {MOST_STARTS} times. It said: {said}")
+            raise ProgramError(f"Its shim failed to start {MOST_STARTS} times. It said: {said}")
         self._directory.make()
         lock = self._directory.lock()
         if lock is None:
@@ -286,7 +286,7 @@ class ProgramRun:
         self._programs.commands.check(claim.params, meta, start_key, context)
 
     async def _protocol(self) -> dict[str, str]:
-        """The variables that dama gives; the files that they name are there."""
+        """The variables that dama sets; the files that they name are there."""
         claim, path = self._execution.claim, self._directory.path
         self._directory.write("params.json", dict(claim.params))
         state = await self._programs.store.state(claim.context_id, lifecycle)

@@ -38,7 +38,7 @@ class Programs:
         registry: The tasks that it knows.
         home: The folder of dama's files.
         host: This place: host, user and DAMA_HOME.
-        worker_id: Gives the worker's id, as it is now.
+        worker_id: Returns the worker's id, as it is now.
         gateway_url: Where programs reach the gateway; None when they are not told.
 
     Attributes:

@@ -39,7 +39,7 @@ class RunLog:
 
     Args:
         directory: Its files.
-        secrets: Gives what is struck out; called with the first line.
+        secrets: Returns what is struck out; called with the first line.
         cap: So many bytes are kept, the newest.
     """
 

@@ -155,7 +155,7 @@ class Shipper:
         while True:
             try:
                 return await self._ship_part(name, is_last=True)
-            except OSError as error:  # what was told is not left out because of it
+            except OSError as error:  # what was received is not left out because of it
                 self.complain(error)
                 await clock.sleep(AGAIN_SECONDS)
 

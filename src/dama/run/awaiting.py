@@ -77,7 +77,7 @@ class Awaiting(Doing):
         A long sleep needs no memory: the run is queued again when it is over.
 
         Args:
-            seconds: How long: seconds, or a text such as "2h".
+            seconds: How long: seconds, or a string such as "2h".
             name: Of the wait.
         """
         await sleep(self._execution, name, parse_duration(seconds, of="task.sleep"))
@@ -117,8 +117,8 @@ class Awaiting(Doing):
 
         Args:
             type_: The type of the event.
-            timeout: From the first time the wait was reached: seconds, or a text such as "3d"; None
-                forever.
+            timeout: From the first time the wait was reached: seconds, or a string such as "3d";
+                None forever.
             model: The type of the payload. Who sends another one is told what does not fit.
             where: Gets the payload and says whether it is the one; others are left for other waits.
                 What it has said is not asked again in a later run.
@@ -177,7 +177,7 @@ class Awaiting(Doing):
             question: For the person.
             name: The type of the event; by default the name of the form: "draft-approval" of
                 DraftApproval.
-            deadline: How long there is time: seconds, or a text such as "3d"; None forever.
+            deadline: How long there is time: seconds, or a string such as "3d"; None forever.
             reminder: How often the person is reminded until then.
             on_reminder: What a reminder does, as a step; by default it is a line in the history.
 

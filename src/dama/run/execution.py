@@ -47,7 +47,7 @@ class Execution:
         pool: Where blocking functions run.
         on_waiting: Called with 1 and -1 when the run begins and ceases to wait.
         work_dir: The working folder of the tree, which need not be there.
-        broker: Gives what calls actions.
+        broker: Returns what calls actions.
 
     Attributes:
         claim: What is run.

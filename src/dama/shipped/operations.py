@@ -55,8 +55,8 @@ def schedules_service(app: App) -> Service:
             cron: Five fields: minute, hour, day of month, month, day of week.
             zone: Whose clock it follows, such as Europe/Berlin.
             params: What the task takes.
-            catch_up: What becomes of missed firings: none, one or all of them.
-            overlap: What becomes of a firing while an earlier run is open: allow, skip or queue.
+            catch_up: How missed firings are handled: none, one or all of them run.
+            overlap: How a firing is handled while an earlier run is open: allow, skip or queue.
             jitter: Seconds over which firings are spread.
             reason: Why; it is kept with the name of the caller.
         """

@@ -57,7 +57,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
         Args:
             name: The full name, such as flights.load.
             params: What it takes.
-            key: A second start with the same key gives the first context.
+            key: A second start with the same key returns the first context.
             queue: Instead of the task's own.
             priority: Instead of the task's own; higher ones are claimed first.
             delay: Seconds before it is queued.

@@ -102,7 +102,7 @@ class Start:
         labels: What its worker must offer.
         limit_key: At most `key_limit` runs with this key are begun and not ended.
         key_limit: See there.
-        when_open: What becomes of this start when a run with the key is open.
+        when_open: How this start is handled when a run with the key is open.
         is_awaited: The parent waits for it from the start on.
         meta: Who starts it.
     """

@@ -73,7 +73,7 @@ def run(  # noqa: PLR0913 - what a test may want of a run
             `"store 2:DONE"` of a step, `"STARTED"`, the type of an event, or a number for the
             n-th event that is written. Several are met one after the other.
         signals: Events for what it waits for, sent one after the other when it waits.
-        advance: How much time may pass while it waits, at most: seconds, or a text such as "3d".
+        advance: How much time may pass while it waits, at most: seconds, or a string such as "3d".
             Delays of retries pass by themselves.
         database: Its URL; by default one that all tests of the process share.
         timeout: Seconds of real time, after which it is stuck.

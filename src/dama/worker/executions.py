@@ -28,7 +28,7 @@ class Executions:
         registry: The tasks.
         endings: Tells who waits for whom.
         programs: Has the working folders.
-        broker: Gives what calls actions.
+        broker: Returns what calls actions.
         on_waiting: Called with 1 and -1 around a wait for subtasks.
     """
 

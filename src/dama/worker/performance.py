@@ -80,7 +80,7 @@ class Crew:
         registry: The tasks.
         programs: Runs that have a process.
         execution: Makes the execution of a claim.
-        worker_id: Gives the worker's id, as it is now.
+        worker_id: Returns the worker's id, as it is now.
         worker: `host:pid`.
         meta: The meta of a beginning.
         on_settling: Called with 1 and -1 around the end of a run, for which it needs no slot.

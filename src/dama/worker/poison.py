@@ -28,7 +28,7 @@ class PoisonError(DamaError):
             f"{claim.deaths} workers died in a row while they executed {claim.task}{end}. "
             "It is set aside.",
             f"os._exit, a crash in C code or too little memory does that. Mend it, then "
-            f"`dama resume {claim.context_id}` gives it a new chance.",
+            f"`dama resume {claim.context_id}` gives it another chance.",
         )
 
 

@@ -56,7 +56,7 @@ class Worker:
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.
         keep: How long things stay on its host.
-        broker: Gives what calls actions.
+        broker: Returns what calls actions.
         gateway_url: Where programs reach the gateway; None when they are not told.
     """
 

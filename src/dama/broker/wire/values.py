@@ -37,7 +37,7 @@ def as_json(value: Any, name: str, change: Callable[[Any], Any] = lambda same: s
     Args:
         value: A result, or a packet of the bus.
         name: What it is, for the path in an error: `result`.
-        change: Gives what is written in the place of the value.
+        change: Returns what is written in the place of the value.
 
     Raises:
         NotJsonError: It has no form in JSON; the path to what has none is named.
