@@ -57,6 +57,22 @@ TASKS = """from dama import Service, Task
 etl = Service("cursors")
 fetch = insert = None
 """
+ROWS = """from dama import Service, Slice, Task
+
+loads = Service("loads")
+rows = Slice("rows", initial={})
+
+
+@rows.reducer
+def loaded(state: dict[str, int], row: dict) -> dict[str, int]:
+    return {**state, row["month"]: row["rows"]}
+
+
+@loads.task
+async def load(task: Task, months: int = 2) -> None:
+    for month in range(months):
+        await task.dispatch(loaded({"month": str(month), "rows": 10 * month}))
+"""
 FORKED = """from dama import Service, Task
 
 loads, mail = Service("mails"), print
@@ -119,6 +135,15 @@ PAGES = {
         keeps=("loads.py", Run(FORKED)),
         changes=(("42", "1"), ("43", "2"), ("--at 3", "--at 4")),
         ends={"dama diff": 1},
+    ),
+    "docs/howto/what-if.md": Page(
+        files={
+            "loads.py": ROWS,
+            "next/loads.py": ROWS.replace('["rows"]}', '["rows"] // 20 * 20}'),
+            "dama.toml": 'services = ["loads"]\n',
+        },
+        ends={"dama whatif": 1},
+        shown="dama whatif",
     ),
     "docs/howto/approvals.md": Page(
         files=REAL_PROJECT,

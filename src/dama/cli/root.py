@@ -42,6 +42,10 @@ SECTIONS = {
             "dama.cli.commands.check:check",
             "Hold new code of a task against recorded runs.",
         ),
+        "whatif": (
+            "dama.cli.commands.whatif:whatif",
+            "Fold history with other reducers, and compare.",
+        ),
         "import": (
             "dama.cli.commands.import_:import_",
             "Draft declarations for existing programs.",
