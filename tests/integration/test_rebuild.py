@@ -1,6 +1,8 @@
 """Rebuild: what is derived follows from the events, and nothing but the events."""
 
+import json
 from datetime import timedelta
+from hashlib import sha256
 
 import psycopg
 import pytest
@@ -195,6 +197,7 @@ async def test_no_part_is_rebuilt_under_a_living_worker(store, database_url, cal
     assert (await store.context(context)).run.state == "running"
 
 
+LONG = "".join(sha256(str(n).encode()).hexdigest() for n in range(100))  # too much for an index
 ODD_METAS = [
     '{"priority": "high", "delay": "1h", "expires": [], "deadline": {}, "labels": "gpu"}',
     '{"priority": 1e300, "delay": 1e300, "key_limit": -1, "limit_key": "k", "labels": {}}',
@@ -202,12 +205,14 @@ ODD_METAS = [
     '{"priority": true, "key_limit": "many", "limit_key": 7, "program_epoch": "x"}',
     '{"limit_key": "k"}',
     '{"deadline": 1e300, "priority": 0.4, "labels": 7, "limit_key": {}, "key_limit": null}',
+    f'{{"queue": "{LONG}", "start_key": "{LONG}"}}',
+    f'{{"limit_key": "{LONG}", "key_limit": 1, "queue": ""}}',
     "[]",
     "null",
 ]
 
 
-@pytest.mark.parametrize("meta", ODD_METAS)
+@pytest.mark.parametrize("meta", ODD_METAS, ids=lambda meta: meta[:60])
 async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_it(
     store, database_url, meta
 ):
@@ -231,7 +236,7 @@ async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_it(
     assert rows == [(good, 3, "queued"), (bad, 0, "queued")]
 
 
-@pytest.mark.parametrize("meta", ODD_METAS)
+@pytest.mark.parametrize("meta", ODD_METAS, ids=lambda meta: meta[:60])
 async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_resuming(
     store, database_url, meta
 ):
@@ -253,6 +258,21 @@ async def test_what_an_old_initial_says_of_the_queue_keeps_nobody_from_resuming(
             "SELECT priority, state FROM _data_manager_admin.run_queue"
         ).fetchall()
     assert rows == [(0, "queued")]
+
+
+@pytest.mark.parametrize("name", ["queue", "limit_key", "start_key"])
+@pytest.mark.parametrize("value", [LONG, ""], ids=["long", "empty"])
+def test_a_start_says_nothing_that_could_not_be_derived_again(database_url, name, value):
+    """One such event would keep all others from it."""
+    event = {"type": "a.b:INITIAL", "meta": {name: value}}
+    with psycopg.connect(database_url) as connection, pytest.raises(psycopg.Error) as caught:
+        connection.execute(
+            "SELECT _data_manager_admin.start_contexts(%s)",
+            [json.dumps([{"task": "a.b", "event": event}])],
+        )
+
+    assert caught.value.sqlstate == "DM001"
+    assert "1,000 bytes" in str(caught.value)
 
 
 @pytest.mark.parametrize(

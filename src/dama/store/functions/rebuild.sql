@@ -8,6 +8,12 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
               THEN (object ->> name)::numeric::double precision END
 $$;
 
+-- The same of a string: NULL when it is empty, or longer than an index takes.
+CREATE OR REPLACE FUNCTION _data_manager_admin.name_in(object jsonb, name text) RETURNS text
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN octet_length(object ->> name) BETWEEN 1 AND 1000 THEN object ->> name END
+$$;
+
 -- placed_contexts: all contexts, each with the root of its tree. A parent that is not there is passed over, and in a
 -- cycle of parents, which only an adopted database can have, the smallest id counts as the root.
 CREATE OR REPLACE FUNCTION _data_manager_admin.placed_contexts() RETURNS TABLE (context_id bigint, root bigint)
@@ -45,7 +51,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
            _data_manager_admin.status_after((array_agg(e.type ORDER BY e.version DESC))[1]) AS status,
            coalesce(max(_data_manager_admin.number_in(e.meta, 'epoch', 1e18)::bigint) FILTER (WHERE e.type ~ ':(STARTED|ADOPTED|LOST)$'), 0) AS epoch,
-           max(e.meta ->> 'start_key') FILTER (WHERE e.version = 1) AS start_key
+           max(_data_manager_admin.name_in(e.meta, 'start_key')) FILTER (WHERE e.version = 1) AS start_key
       FROM _data_manager_admin.event_store_prototype e GROUP BY e.etl_context_id),
   lost AS (
     SELECT DISTINCT ON (c.task, t.start_key) c.context_id, t.start_key
@@ -120,12 +126,12 @@ BEGIN
     (context_id, root_context_id, parent_id, task, queue, priority, epoch, attempt, state, due_at,
      expires_at, deadline_at, labels, limit_key, key_limit, host, program_epoch, host_until)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
-         coalesce(i.meta ->> 'queue', 'default'), coalesce(_data_manager_admin.number_in(i.meta, 'priority', 2147483647)::int, 0),
+         coalesce(_data_manager_admin.name_in(i.meta, 'queue'), 'default'), coalesce(_data_manager_admin.number_in(i.meta, 'priority', 2147483647)::int, 0),
          greatest(c.epoch, k.epoch), coalesce(_data_manager_admin.number_in(s.meta, 'attempt', 2147483647)::int, 0),
          CASE WHEN l.type LIKE '%:RETRYING' THEN 'retrying'
               WHEN s.type IS NOT NULL THEN 'queued'
               WHEN _data_manager_admin.number_in(i.meta, 'delay', 1e10) IS NOT NULL AND l.type LIKE '%:INITIAL' THEN 'delayed'
-              WHEN i.meta ->> 'limit_key' IS NOT NULL THEN 'blocked'
+              WHEN _data_manager_admin.name_in(i.meta, 'limit_key') IS NOT NULL THEN 'blocked'
               ELSE 'queued' END,
          CASE WHEN l.type LIKE '%:RETRYING'
                 THEN l.created_at + coalesce(_data_manager_admin.number_in(l.payload, 'delay', 1e10), 0) * interval '1 second'
@@ -135,8 +141,8 @@ BEGIN
                 THEN i.created_at + _data_manager_admin.number_in(i.meta, 'expires', 1e10) * interval '1 second' END,
          r.created_at + _data_manager_admin.number_in(i.meta, 'deadline', 1e10) * interval '1 second',
          ARRAY(SELECT l FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(i.meta -> 'labels') = 'array' THEN i.meta -> 'labels' ELSE '[]' END) l WHERE l IS NOT NULL),
-         i.meta ->> 'limit_key',
-         CASE WHEN i.meta ->> 'limit_key' IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(i.meta, 'key_limit', 2147483647), 1)::int, 1) END,
+         _data_manager_admin.name_in(i.meta, 'limit_key'),
+         CASE WHEN _data_manager_admin.name_in(i.meta, 'limit_key') IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(i.meta, 'key_limit', 2147483647), 1)::int, 1) END,
          -- A program may still run there; nobody else starts it before that host had its time.
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN s.meta ->> 'program_host' END,
          CASE WHEN l.type ~ ':(STARTED|ADOPTED)$' THEN _data_manager_admin.number_in(s.meta, 'program_epoch', 1e18)::bigint END,
@@ -157,7 +163,7 @@ BEGIN
         WHERE e.etl_context_id = c.context_id AND e.type LIKE '%:STARTED' AND e.version > r.version
         ORDER BY e.version DESC LIMIT 1) s ON TRUE
     LEFT JOIN known k ON k.context_id = c.context_id
-    WHERE c.task IS NOT NULL AND l.type !~ ':(ERROR|CANCELLED|FINAL)$';
+    WHERE octet_length(c.task) <= 1000 AND l.type !~ ':(ERROR|CANCELLED|FINAL)$';
   GET DIAGNOSTICS runs = ROW_COUNT;
   keys := ARRAY(SELECT DISTINCT q.limit_key FROM _data_manager_admin.run_queue q WHERE q.state = 'blocked');
   PERFORM _data_manager_admin.lock_keys(keys);

@@ -35,6 +35,10 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
          OR jsonb_typeof(meta -> 'start_key') <> 'string'
       THEN format('meta.queue, meta.limit_key and meta.start_key must be strings, found %s, %s and %s',
                   meta -> 'queue', meta -> 'limit_key', meta -> 'start_key')
+    WHEN octet_length(meta ->> 'queue') NOT BETWEEN 1 AND 1000 OR octet_length(meta ->> 'limit_key') NOT BETWEEN 1 AND 1000
+         OR octet_length(meta ->> 'start_key') NOT BETWEEN 1 AND 1000
+      THEN format('meta.queue, meta.limit_key and meta.start_key must have 1 to 1,000 bytes, found %s, %s and %s',
+                  octet_length(meta ->> 'queue'), octet_length(meta ->> 'limit_key'), octet_length(meta ->> 'start_key'))
     WHEN jsonb_typeof(meta -> 'labels') <> 'array'
       THEN format('meta.labels must be an array of strings, found %s', meta -> 'labels')
   END

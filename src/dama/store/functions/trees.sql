@@ -5,25 +5,25 @@
 CREATE OR REPLACE FUNCTION _data_manager_admin.queue_resumed(contexts bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  keys text[] := ARRAY(SELECT DISTINCT e.meta ->> 'limit_key'
+  keys text[] := ARRAY(SELECT DISTINCT _data_manager_admin.name_in(e.meta, 'limit_key')
                          FROM _data_manager_admin.etl_context c
                          JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-                         WHERE c.context_id = ANY (contexts) AND e.meta ->> 'limit_key' IS NOT NULL);
+                         WHERE c.context_id = ANY (contexts) AND _data_manager_admin.name_in(e.meta, 'limit_key') IS NOT NULL);
 BEGIN
   PERFORM _data_manager_admin.lock_keys(keys);
   INSERT INTO _data_manager_admin.run_queue
     (context_id, root_context_id, parent_id, task, queue, priority, epoch, state, limit_key, key_limit,
      deadline_at, labels)
   SELECT c.context_id, c.root_context_id, c.parent_id, c.task,
-         coalesce(e.meta ->> 'queue', 'default'), coalesce(_data_manager_admin.number_in(e.meta, 'priority', 2147483647)::int, 0), c.epoch,
-         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN 'blocked' ELSE 'queued' END,
-         e.meta ->> 'limit_key',
-         CASE WHEN e.meta ->> 'limit_key' IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(e.meta, 'key_limit', 2147483647), 1)::int, 1) END,
+         coalesce(_data_manager_admin.name_in(e.meta, 'queue'), 'default'), coalesce(_data_manager_admin.number_in(e.meta, 'priority', 2147483647)::int, 0), c.epoch,
+         CASE WHEN _data_manager_admin.name_in(e.meta, 'limit_key') IS NOT NULL THEN 'blocked' ELSE 'queued' END,
+         _data_manager_admin.name_in(e.meta, 'limit_key'),
+         CASE WHEN _data_manager_admin.name_in(e.meta, 'limit_key') IS NOT NULL THEN greatest(coalesce(_data_manager_admin.number_in(e.meta, 'key_limit', 2147483647), 1)::int, 1) END,
          clock_timestamp() + _data_manager_admin.number_in(e.meta, 'deadline', 1e10) * interval '1 second',
          ARRAY(SELECT l FROM jsonb_array_elements_text(CASE WHEN jsonb_typeof(e.meta -> 'labels') = 'array' THEN e.meta -> 'labels' ELSE '[]' END) l WHERE l IS NOT NULL)
     FROM _data_manager_admin.etl_context c
     JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-    WHERE c.context_id = ANY (contexts) AND c.task IS NOT NULL
+    WHERE c.context_id = ANY (contexts) AND octet_length(c.task) <= 1000
   ON CONFLICT (context_id) DO NOTHING;
   PERFORM _data_manager_admin.admit_blocked(keys);
 END
