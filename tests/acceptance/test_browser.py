@@ -246,3 +246,22 @@ async def test_a_bar_in_a_log_is_its_last_state_with_its_colour(client, tmp_path
         await page.goto(f"/contexts/{context_id}?tab=log&stream=stdout")
         assert await page.locator("pre.log").inner_text() == "100 % <b>done</b>"
         assert await page.locator("pre.log .ansi-green").inner_text() == "100 %"
+
+
+async def test_a_range_of_rows_is_chosen_by_shift_and_by_keys(client, tmp_path, store):
+    ids = await store.start([Start("shop.double", {"n": n}, delay=3600) for n in range(6)])
+    async with opened(client, tmp_path) as page:
+        await page.goto("/contexts?task=shop.*")
+        await page.check(f"#c{ids[4]} input")
+        await page.click(f"#c{ids[2]} input", modifiers=["Shift"])
+        assert await page.locator("[data-row] input:checked").count() == 3
+        for _ in range(6):  # to the last row
+            await page.keyboard.press("j")
+        await page.keyboard.press("X")
+        assert await page.locator("[data-row] input:checked").count() == 5
+        await page.click("[name=act][value=cancel]")
+        await page.fill(".panel [name=reason]", "no need")
+        await page.click("main .panel button")
+        await expect(page.locator("h1")).to_contain_text("Cancel 5 contexts")
+    statuses = [(await store.context(each)).status for each in ids]
+    assert statuses == [*["CANCELLED"] * 5, "OPEN"]

@@ -82,6 +82,10 @@ CONTEXTS = {
     "an unknown task": {"task": "typo.task"},
     "an unknown task, subtasks too": {"task": "typo.task", "roots": False},
     "the rarest task": {"task": "old.rare"},
+    "a pattern of tasks": {"task": "old.*"},
+    "a pattern that nothing fits": {"task": "*.typo"},
+    "a pattern with a status": {"task": "old.*", "status": "OPEN"},
+    "a pattern of a queue": {"task": "new.*", "queue": "seldom"},
     "a task of subtasks only": {"task": "wide.part"},
     "a status that nothing has": {"status": "CANCELLED"},
     "a common status": {"status": "DONE"},
@@ -267,7 +271,8 @@ async def test_a_read_is_a_window(filled, filled_url, read, most):
 OTHERS = {
     "writes rows by their keys":
         "add_browser_session add_schedule add_token advance_lane advance_parked bind_program "
-        "count_request create_subscription fail_schedule fire_schedule forget_requests "
+        "count_request create_subscription end_browser_session fail_schedule fire_schedule "
+        "forget_requests "
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
@@ -279,7 +284,8 @@ OTHERS = {
     "is held below":
         "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",
     "reads nothing that grows with the store":
-        "find_neighbours find_workers_of_host list_act_contexts list_due_schedules list_schedules "
+        "find_neighbours find_workers_of_host list_act_contexts list_browser_sessions "
+        "list_due_schedules list_schedules "
         "list_tokens read_browser_session read_clock read_identity read_run_secret read_token",
 }  # fmt: skip
 

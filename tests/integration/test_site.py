@@ -10,6 +10,7 @@ from dama.domain.event import Event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import Schedule
 from dama.store import Start
+from dama.store.windows import ContextFilter
 from tests.integration.browsing import Browser, Page
 from tests.integration.served import ended, served
 from tests.integration.test_site_security import browsers as browsers  # noqa: PLC0414 - a fixture
@@ -402,3 +403,48 @@ def test_no_template_prints_what_is_not_escaped():
         assert "autoescape" not in text, template.name
         assert not re.search(r"\son\w+=|style=|<style|<script>", text), template.name
     assert Page
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("shop.*", ["shop.double", "shop.total"]),
+        ("*.double", ["shop.double", "shopxdouble.double"]),
+        ("s*l", ["shop.total"]),
+        ("shop_double*", []),
+        ("%", []),
+        ("*", ["shop.double", "shop.total", "shopxdouble.double"]),
+        ("*\\*", []),
+    ],
+)
+async def test_a_star_in_a_task_is_any_text_and_nothing_else_is(store, pattern, fits):
+    for task in ("shop.double", "shop.total", "shopxdouble.double"):
+        await store.start([Start(task, {"n": 1}, delay=3600)])
+
+    found = await store.windows.contexts(ContextFilter(task=pattern))
+
+    assert sorted(row.task for row in found.contexts) == fits
+
+
+async def test_what_failed_is_retried_after_a_preview_and_nothing_else(browser, store):
+    failed, cancelled, waiting = await store.start(
+        [Start("shop.double", {"n": n}, delay=3600) for n in range(3)]
+    )
+    failure = Event("shop.double:ERROR", {"name": "E", "message": "m"}, error=True)
+    await store.append(failed, [failure])
+    await store.cancel([cancelled], "x", {"user": "ada"})
+    chosen = {"context": [str(each) for each in (failed, cancelled, waiting)], "act": "retry"}
+    token = (await browser.get("/contexts")).form("/contexts/acts").fields["form_token"]
+
+    preview = await browser.post("/contexts/acts", {**chosen, "form_token": token})
+    before = (await store.context(failed)).status
+    form = preview.form("/contexts/acts")
+    done = await browser.send(form, reason="the disk is there again")
+
+    assert before == "ERROR"
+    assert form.fields["context"] == str(failed)
+    assert "It has not failed: CANCELLED." in preview.text
+    assert "It continues." in done.text
+    assert (await store.context(failed)).status in ("OPEN", "DONE")  # a worker is there
+    assert (await store.context(cancelled)).status == "CANCELLED"
+    assert (await store.events(failed))[2].meta["reason"] == "the disk is there again"

@@ -278,3 +278,53 @@ async def test_large_and_odd_forms_are_refused(browsers):
         assert answer.status_code in (400, 413), body[:20]
     answer = await operator.client.put("/contexts")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET")
+
+
+async def test_an_admin_sees_sessions_and_ends_one_with_a_reason(browsers, store):
+    """The browser logs in again; the act has its user and reason."""
+    admin, viewer = browsers["admin"], browsers["viewer"]
+    page = await admin.get("/tokens")
+    (action,) = {
+        form.action for form in page.forms if form.action.startswith("/sessions/")
+    } - await _sessions_but(store, "viewer")
+    secret = next(iter(viewer.client.cookies.jar)).value
+
+    assert secret not in page.source
+    assert (await viewer.get("/tokens")).status == 403
+    assert (await viewer.post(action, {"reason": "x"})).status == 403
+    assert (await admin.send(page.form(action), reason="")).status == 400
+    await admin.send(page.form(action), reason="a lost laptop")
+
+    await _is_out(viewer)
+    assert await _last_act(store) == ("session/ended", "admin", "a lost laptop")
+    assert (await admin.send(page.form(action), reason="again")).status == 404
+
+
+async def test_an_admin_revokes_a_token_on_its_page(browsers, store):
+    admin = browsers["admin"]
+    form = (await admin.get("/tokens")).form("/tokens/shop/revoke")
+    page = await admin.send(form, reason="left")
+
+    assert await _last_act(store) == ("token/revoked", "admin", "left")
+    assert "/tokens/shop/revoke" not in page.source
+    await _is_out(browsers["shop"])
+
+
+async def _sessions_but(store, token) -> set[str]:
+    rows = await store.browser_sessions.all()
+    return {f"/sessions/{row.id}/end" for row in rows if row.token != token}
+
+
+async def _last_act(store) -> tuple[str, str, str]:
+    (context_id, *_) = await store.acts.contexts()
+    event = (await store.events(context_id))[-1]
+    return event.type, event.meta["user"], event.meta["reason"]
+
+
+async def _is_out(browser: Browser) -> None:
+    """Wait until it has to log in: what was found good is so for a second."""
+    for _ in range(300):
+        if (await browser.get("/contexts")).url.path == "/login":
+            return
+        await asyncio.sleep(0.1)
+    pytest.fail("It is still logged in.")

@@ -6,11 +6,14 @@ import getpass
 from typing import TYPE_CHECKING, Any
 
 from dama.operations.acts import act
+from dama.store.errors import UnknownTokenError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dama.app import App
+    from dama.store.browser_sessions import SessionRow
+    from dama.store.tokens import TokenRow
 
 
 async def add(
@@ -50,3 +53,24 @@ async def revoke(app: App, name: str, by: Mapping[str, Any] | None = None) -> No
         UnknownTokenError: No unrevoked one has this name.
     """
     await app.store.tokens.revoke(name, act=act("token/revoked", {"token": name}, by))
+
+
+async def all_of(app: App) -> list[TokenRow]:
+    """All tokens, the newest first, revoked ones too."""
+    return await app.store.tokens.all()
+
+
+async def sessions(app: App) -> list[SessionRow]:
+    """The browsers that have shown a token, the latest seen first."""
+    return await app.store.browser_sessions.all()
+
+
+async def end_session(app: App, session: str, by: Mapping[str, Any] | None = None) -> None:
+    """Let a browser log in again.
+
+    Raises:
+        UnknownTokenError: There is no such session.
+    """
+    done = act("session/ended", {"session": session}, by)
+    if not await app.store.browser_sessions.end(session, done):
+        raise UnknownTokenError(f"There is no session {session[:40]!r}.", "It may have ended.")

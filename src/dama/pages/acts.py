@@ -106,6 +106,7 @@ async def _cancel(app: App, context_id: int, by: Mapping[str, Any]) -> None:
 ACTS: Mapping[str, Callable[[App, int, Mapping[str, Any]], Awaitable[None]]] = {
     "cancel": _cancel,
     "resume": _resume,
+    "retry": _resume,  # of what failed, and nothing else
 }
 
 
@@ -153,15 +154,22 @@ def _problem(act: str, row: ContextRow) -> str:
     """Why the act would do nothing to a context; empty when it would."""
     if act == "cancel" and row.status != "OPEN":
         return f"It has ended: {row.status}."
-    if act == "resume" and row.status == "DONE":
+    if act != "cancel" and row.status == "DONE":
         return "It is done."
-    if act == "resume" and row.run is not None:
+    if act == "retry" and row.status != "ERROR" and row.run is None:
+        return f"It has not failed: {row.status}."
+    if row.run is not None and act != "cancel":
         return "It continues by itself."
     return ""
 
 
 def _would(act: str) -> str:
-    return "It will be cancelled, with its subtasks." if act == "cancel" else "It will continue."
+    words = {
+        "cancel": "It will be cancelled, with its subtasks.",
+        "resume": "It will continue.",
+        "retry": "It will be tried again, after the steps that are done.",
+    }
+    return words[act]
 
 
 def _done(act: str) -> str:

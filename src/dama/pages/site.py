@@ -28,6 +28,7 @@ from dama.pages import (
     settings_page,
     start,
     system,
+    tokens,
 )
 from dama.pages.look import read_look
 from dama.pages.rendering import Static, Templates
@@ -104,7 +105,9 @@ PAGES = (
     _page("POST", "/services/{action}", actions.call),
     _page("GET", "/log", system.log),
     _page("GET", "/doctor", system.doctor),
-    _page("GET", "/tokens", system.tokens),
+    _page("GET", "/tokens", tokens.show),
+    _page("POST", "/tokens/{name}/revoke", tokens.revoke),
+    _page("POST", "/sessions/{name}/end", tokens.end_session),
     _page("GET", "/settings", settings_page.show),
     _page("POST", "/settings", settings_page.keep),
     _page("GET", "/~live", live.follow),

@@ -1,4 +1,4 @@
-"""The system: workers, the log of all events, what the doctor finds, tokens."""
+"""The system: workers, the log of all events, what the doctor finds."""
 
 from __future__ import annotations
 
@@ -50,9 +50,3 @@ async def doctor(visit: Visit) -> Response:
     findings = await health.examine(visit.app, visit.config)
     order = {"fail": 0, "warn": 1, "ok": 2}
     return visit.page("doctor.html", findings=sorted(findings, key=lambda each: order[each.level]))
-
-
-async def tokens(visit: Visit) -> Response:
-    """Who may call; no secret is among it."""
-    visit.demand("admin", "")
-    return visit.page("tokens.html", tokens=await visit.app.store.tokens.all())

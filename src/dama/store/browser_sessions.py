@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from typing import TYPE_CHECKING
+from datetime import datetime  # noqa: TC003 - of a named tuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from dama.store.acts import kept
 from dama.store.tokens import Identity
 
 if TYPE_CHECKING:
+    from dama.domain.event import Event
     from dama.store.database import Database
 
 IDLE_SECONDS = 12 * 3600.0
 LONGEST_SECONDS = 30 * 24 * 3600.0
 TICKET_SECONDS = 60.0
+MOST_LISTED = 1000
+
+
+class SessionRow(NamedTuple):
+    """A browser that has shown a token.
+
+    Attributes:
+        id: What it is called; not what the browser shows.
+        token: The name of the token.
+        scope: Of the token.
+        seen_at: When it was used last, within a minute.
+        expires_at: When it ends at the latest.
+    """
+
+    id: str
+    token: str
+    scope: str
+    seen_at: datetime
+    expires_at: datetime
 
 
 class BrowserSessions:
@@ -56,6 +78,16 @@ class BrowserSessions:
             "take_browser_ticket", {"digest": _digest(ticket)}, again=False
         )
         return await self.add(rows[0][0]) if rows else None
+
+    async def all(self) -> list[SessionRow]:
+        """Those that are not over, the latest seen first; a thousand at most."""
+        params = {"idle": IDLE_SECONDS, "most": MOST_LISTED}
+        return [SessionRow(*r) for r in await self._database.rows("list_browser_sessions", params)]
+
+    async def end(self, id: str, act: Event) -> bool:  # noqa: A002 - its name in the list
+        """End a session; whether there was one."""
+        params = {"id": id, "act": kept(act)}
+        return bool(await self._database.rows("end_browser_session", params, again=False))
 
     async def remove(self, secret: str) -> None:
         """End a session."""

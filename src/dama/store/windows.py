@@ -27,7 +27,7 @@ class ContextFilter:
     Attributes:
         roots: Only what no other context started.
         status: OPEN, DONE, ERROR or CANCELLED.
-        task: The full name.
+        task: The full name; a * in it is any text.
         service: Of the task.
         state: Of its run: queued, delayed, blocked, running, waiting or retrying.
         queue: Of its run.

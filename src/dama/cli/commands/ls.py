@@ -70,7 +70,9 @@ def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetim
     type=click.Choice(STATUSES, case_sensitive=False),
     help="Only those of this status.",
 )
-@click.option("--task", metavar="NAME", help="Only those of this task, such as flights.load.")
+@click.option(
+    "--task", metavar="NAME", help="Only those of this task, such as flights.load or flights.*."
+)
 @click.option("--service", metavar="NAME", help="Only those of the tasks of this service.")
 @click.option("--user", metavar="NAME", help="Only what this user started.")
 @click.option("--schedule", metavar="NAME", help="Only what this schedule started.")

@@ -1,5 +1,6 @@
 // Keys: single ones, never while something is filled in.
 
+import { chooseTo } from "./choose.js";
 import { pause } from "./live.js";
 import { step } from "./scrubber.js";
 
@@ -10,7 +11,7 @@ export function listen() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const target = /** @type {Element} */ (event.target);
-    if (target.closest("input, select, textarea, [contenteditable]")) {
+    if (target.closest("input:not([type=checkbox]), select, textarea, [contenteditable]")) {
       if (event.key === "Escape") /** @type {HTMLElement} */ (target).blur();
       return;
     }
@@ -32,9 +33,11 @@ function act(key, target) {
     case "k":
       return move(-1);
     case "Enter":
-      return target.closest("a, button, summary") ? false : click("tr.here a");
+      return target.closest("a, button, summary, input") ? false : click("tr.here a");
     case "x":
       return click("tr.here input[type=checkbox]");
+    case "X":
+      return chooseTo();
     case "/":
       return focus(".filters input");
     case "[":

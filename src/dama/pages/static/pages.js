@@ -1,6 +1,7 @@
 // What the pages do beyond links and forms: they refresh, they take keys, the scrubber steps.
 // Without this file everything can still be read and done.
 
+import { choose } from "./choose.js";
 import { follow, refresh } from "./live.js";
 import { listen } from "./keys.js";
 import { watch } from "./scrubber.js";
@@ -15,5 +16,6 @@ if (!document.cookie.includes("dama_zone=")) {
   }
 }
 follow();
+choose();
 watch();
 if (root.dataset.keys !== "off") listen();

@@ -1,6 +1,6 @@
 -- list_contexts: contexts that a filter fits, newest first, a window of them.
--- In:    filter jsonb, any of: roots (true: none that another one started, and no acts), status, task, service; of the run: state,
---        queue, worker; of the start: user, schedule, params (an object that its params contain); since, until: when
+-- In:    filter jsonb, any of: roots (true: none that another one started, and no acts), status, task (* in it is any text), service;
+--        of the run: state, queue, worker; of the start: user, schedule, params (an object that its params contain); since, until: when
 --        it was created; before bigint: only older ones, NULL for any; demand int: at most so many
 -- Out:   context_id of each, found TRUE. When fewer than demand were found and there are more to look at, a last row
 --        with found FALSE: where to look on, that one is not among them
@@ -25,7 +25,9 @@ SET join_collapse_limit = 1
 AS $$
 #variable_conflict use_column
 DECLARE
-  is_short boolean := filter ? 'task' AND coalesce(filter ->> 'status', '') NOT IN ('ERROR', 'CANCELLED');
+  pattern  text := CASE WHEN filter ->> 'task' LIKE '%*%' THEN
+    replace(regexp_replace(filter ->> 'task', '([\\%_])', '\\\1', 'g'), '*', '%') END;
+  is_short boolean := filter ? 'task' AND pattern IS NULL AND coalesce(filter ->> 'status', '') NOT IN ('ERROR', 'CANCELLED');
   is_open  boolean := filter ?| '{state,queue}';  -- only what has not ended has a run
   near     text;  -- those to look at
   tests    text := 'TRUE';
@@ -46,7 +48,7 @@ BEGIN
     -- What people did beside contexts was not started by anybody either; with all others it is listed.
     CASE WHEN filter -> 'roots' = 'true' THEN 'c.parent_id IS NULL AND (c.task IS NOT NULL OR c.context_id <> ALL (ARRAY(SELECT a.context_id FROM _data_manager_admin.act_context a)))' END,
     CASE WHEN filter ? 'status' THEN 'c.status = $1 ->> ''status''' END,
-    CASE WHEN filter ? 'task' THEN 'c.task = $1 ->> ''task''' END,
+    CASE WHEN pattern IS NOT NULL THEN 'c.task LIKE $4' WHEN filter ? 'task' THEN 'c.task = $1 ->> ''task''' END,
     CASE WHEN filter ? 'service' THEN 'starts_with(c.task, ($1 ->> ''service'') || ''.'')' END,
     CASE WHEN filter ? 'since' THEN 'c.created_at >= ($1 ->> ''since'')::timestamptz' END,
     CASE WHEN filter ? 'until' THEN 'c.created_at < ($1 ->> ''until'')::timestamptz' END,
@@ -65,7 +67,7 @@ BEGIN
   -- EXECUTE: planned for this filter.
   RETURN QUERY EXECUTE
     'SELECT c.context_id::bigint, TRUE FROM (' || near || ') c WHERE ' || tests || ' LIMIT $3'
-    USING filter, coalesce(before, 9223372036854775807), demand;
+    USING filter, coalesce(before, 9223372036854775807), demand, pattern;
   GET DIAGNOSTICS last = ROW_COUNT;
   IF last < demand THEN
     EXECUTE 'SELECT c.context_id FROM (' || near || ') c OFFSET 19999' INTO last
