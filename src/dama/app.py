@@ -76,6 +76,7 @@ class App:
         queues: Sequence[str] | None = None,
         slots: int = SLOTS,
         labels: Sequence[str] = (),
+        seconds: float | None = None,
     ) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process, for one tree or for all that it knows."""
         worker = Worker(
@@ -85,6 +86,7 @@ class App:
             queues=queues,
             slots=slots,
             labels=labels,
+            seconds=seconds,
             home=self.home,
             keep=self.keep,
             broker=self.broker,

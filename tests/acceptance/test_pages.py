@@ -129,6 +129,15 @@ PAGES = {
         others=SQL,
         shown="--dry-run",
     ),
+    "docs/howto/clusters.md": Page(
+        files=SMALL_PROJECT,
+        left_out={
+            "job.env": "the tests have a server",
+            "sbatch pilot.sh": "tests/engines has a cluster",
+            "kubectl": "of a cluster",
+        },
+        keeps=(Run(PRELUDE),),
+    ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/fork.md": Page(
         files={"dama.toml": 'services = ["loads"]\n'},

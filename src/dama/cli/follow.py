@@ -40,6 +40,7 @@ def run_here(
     *,
     start_options: Mapping[str, Any],
     as_json: bool,
+    here: bool = False,
     quiet: bool = False,
     page: bool = False,
     log_level: str | None = None,
@@ -50,7 +51,15 @@ def run_here(
     async def started(app: App) -> int:
         return await tasks.start(app, task, params, undeclared=True, **start_options)
 
-    return followed(session, started, as_json=as_json, quiet=quiet, page=page, log_level=log_level)
+    return followed(
+        session,
+        started,
+        as_json=as_json,
+        here=here,
+        quiet=quiet,
+        page=page,
+        log_level=log_level,
+    )
 
 
 def resume_here(
@@ -59,6 +68,7 @@ def resume_here(
     *,
     reason: str | None,
     as_json: bool,
+    here: bool = False,
     quiet: bool = False,
     log_level: str | None = None,
 ) -> int:
@@ -70,7 +80,7 @@ def resume_here(
         await contexts.resume(app, context_id, person(reason))
         return context_id
 
-    return followed(session, resumed, as_json=as_json, quiet=quiet, log_level=log_level)
+    return followed(session, resumed, as_json=as_json, here=here, quiet=quiet, log_level=log_level)
 
 
 async def enqueue(
@@ -124,13 +134,14 @@ async def start_detached(
     *,
     start_options: Mapping[str, Any],
     as_json: bool,
+    here: bool = False,
 ) -> int:
     """Start a task in a process of its own, which outlives this one and its terminal."""
     from dama.operations import tasks
 
     async with session.app(with_services=True) as app:
         context_id = await tasks.start(app, task, params, undeclared=True, **start_options)
-    log = _run_in_background(session, context_id)
+    log = _run_in_background(session, context_id, *(["--here"] if here else []))
     if as_json:
         print_json({"context_id": context_id, "task": task, "log": str(log)})
     else:
@@ -142,7 +153,7 @@ async def start_detached(
     return 0
 
 
-def _run_in_background(session: Session, context_id: int) -> Path:
+def _run_in_background(session: Session, context_id: int, *options: str) -> Path:
     from dama.config.private_file import make_private, private
 
     folder = session.config().home / "logs"
@@ -151,7 +162,7 @@ def _run_in_background(session: Session, context_id: int) -> Path:
     environment = ["--pg-env", session.pg_env] if session.pg_env else []
     with open(log, "ab", opener=private) as output:
         subprocess.Popen(
-            [sys.executable, "-m", "dama.cli", *environment, "resume", str(context_id)],
+            [sys.executable, "-m", "dama.cli", *environment, "resume", str(context_id), *options],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -166,6 +177,7 @@ def followed(
     *,
     as_json: bool,
     quiet: bool,
+    here: bool = False,
     page: bool = False,
     log_level: str | None = None,
 ) -> int:
@@ -183,7 +195,7 @@ def followed(
             log_to_runs(level_number(log_level))
             if page:
                 await stack.enter_async_context(page_of(session, app, root))
-            outcome = await _worked(app, board, quiet=quiet)
+            outcome = await _worked(app, board, here=here, quiet=quiet)
             code = _report(board, outcome, as_json=as_json, quiet=quiet, debug=session.debug)
             if page:
                 await stay(root)
@@ -203,12 +215,15 @@ def followed(
         return INTERRUPTED
 
 
-async def _worked(app: App, board: Board, *, quiet: bool) -> Outcome:
+async def _worked(app: App, board: Board, *, here: bool, quiet: bool) -> Outcome:
     """Work on a tree and show it, to its end."""
     from dama.cli.printed import Printed
+    from dama.cli.unserved import unserved_told
     from dama.operations import contexts
+    from dama.worker.offer import ALL_LABELS
 
-    async with app.working(root=board.root):
+    labels = [ALL_LABELS] if here else []
+    async with app.working(root=board.root, labels=labels), unserved_told(app, board):
         with _display(board, quiet=quiet) as display:
             printed = Printed(app, board, display)
             async with printed.shown():

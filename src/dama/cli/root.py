@@ -79,6 +79,10 @@ SECTIONS = {
             "dama.cli.commands.unit:unit",
             "Print a unit of systemd for a worker of this project.",
         ),
+        "pilot": (
+            "dama.cli.commands.pilot:pilot",
+            "Print a batch job that works on what is queued.",
+        ),
         "token": ("dama.cli.commands.token:token", "Make, list and revoke tokens for the gateway."),
         "doctor": (
             "dama.cli.commands.doctor:doctor",

@@ -10,7 +10,7 @@ from dama.operations.who import person
 from dama.store.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dama.app import App
     from dama.store.queue_rows import QueueRow, WorkerRow
@@ -24,6 +24,11 @@ async def all_of(app: App) -> list[QueueRow]:
 async def workers(app: App) -> list[WorkerRow]:
     """Who executes what is queued."""
     return await app.store.queue.workers()
+
+
+async def without_worker(app: App, contexts: Sequence[int]) -> dict[int, str]:
+    """Those of some contexts that no live worker would claim as things are; each with its task."""
+    return await app.store.queue.without_worker(contexts)
 
 
 async def pause(app: App, queue: str, by: Mapping[str, Any] | None = None) -> None:

@@ -22,6 +22,9 @@ from dama.store.queue_rows import WorkerIdentity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+JOBS = "jobs"  # the folder of a home that has the homes of batch jobs
+JOB = "job:"  # how the place of one begins: nobody waits for it to come back
+
 _ticks_ahead = cache(ticks_ahead)  # of this process, for good
 
 
@@ -42,11 +45,13 @@ def place_of(home: Path) -> str:
     """Which place a DAMA_HOME is, for the user of this process; the same after another boot.
 
     Containers may agree in name, user and path: the home has a number of its own, drawn once. A
-    home that several hosts mount is a place on each.
+    home that several hosts mount is a place on each. The home of a job is gone when the job is.
     """
     machine = _text(Path("/etc/machine-id"))
     parts = (platform.node(), machine, str(os.geteuid()), str(home.resolve()), _number_of(home))
-    return f"{platform.node()}/{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}"
+    number = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+    is_of_job = home.parent.name == JOBS
+    return f"{JOB if is_of_job else ''}{platform.node()}/{number}"
 
 
 def _number_of(home: Path) -> str:

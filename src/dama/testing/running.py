@@ -28,6 +28,7 @@ from dama.shapes import as_object
 from dama.store import trial
 from dama.testing import databases
 from dama.testing.ran import Ran
+from dama.worker.offer import ALL_LABELS
 from dama.worker.worker import Worker
 
 if TYPE_CHECKING:
@@ -168,7 +169,14 @@ class Play(Generic[R]):
     async def _live(self, app: App, context_id: int, deadline: float) -> bool:
         """One life of the process; whether there is another one."""
         self._rehearsal.dying.clear()
-        worker = Worker(app.store, app.registry, park_after=0.0, home=app.home, root=context_id)
+        worker = Worker(
+            app.store,
+            app.registry,
+            park_after=0.0,
+            home=app.home,
+            root=context_id,
+            labels=[ALL_LABELS],
+        )
         async with worker.working():
             worker.look()
             while not await self._is_over(app, context_id, deadline):

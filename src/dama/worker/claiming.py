@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dama.worker.offer import Offer
 
 RECONCILE_SECONDS = 5.0
+SHORTEST_WAIT = 0.05
 
 _log = logging.getLogger("dama.worker")
 
@@ -49,14 +50,17 @@ class Claiming:
         drop: Callable[[list[int]], None],
     ) -> None:
         self._queue = queue
-        self._claims = Claims(queue, offer.queues, offer.tasks, offer.root, offer.labels)
+        self._claims = Claims(
+            queue, offer.queues, offer.tasks, offer.root, offer.labels, offer.time_left.fitting
+        )
+        self._idle_since: float | None = None
         self._membership = membership
         self._holding = holding
         self._begin = begin
         self._drop = drop
         self._wake = asyncio.Event()
         self._is_unsure = True
-        self._draining = self._found_nothing = False
+        self._draining = False
         self._looked = asyncio.Event()
         self.well: Callable[[], None] = lambda: None
 
@@ -76,11 +80,14 @@ class Claiming:
         """What the worker held is no longer its own."""
         self._is_unsure = False
 
-    async def idle(self) -> None:
-        """Wait until nothing is queued for the worker and nothing runs."""
-        while self._holding or not self._found_nothing:
+    async def idle(self, seconds: float = 0.0) -> None:
+        """Wait until nothing has been queued for the worker, and nothing has run, for some time."""
+        while self._idle_since is None or clock.monotonic() - self._idle_since < seconds:
             self._looked.clear()
-            await self._looked.wait()
+            since = clock.monotonic() if self._idle_since is None else self._idle_since
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(since + seconds - clock.monotonic(), SHORTEST_WAIT)):
+                    await self._looked.wait()
 
     async def always(self) -> None:
         """Claim whenever there may be something, and see now and then whether all held is executed.
@@ -97,12 +104,18 @@ class Claiming:
                 reconciled_at = clock.monotonic()
             claimed = await self._claim_once()
             self.well()
-            self._found_nothing = not claimed
-            self._looked.set()
+            self._note(is_idle=not claimed and not self._holding)
             if not claimed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(RECONCILE_SECONDS):
                         await self._wake.wait()
+
+    def _note(self, *, is_idle: bool) -> None:
+        if not is_idle:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = clock.monotonic()
+        self._looked.set()
 
     async def _reconcile(self) -> None:
         # Later each time: what is handed back for the second time may come back a third.

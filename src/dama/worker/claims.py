@@ -17,7 +17,7 @@ from dama import clock
 from dama.store.queue import Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dama.store import Claim
     from dama.store.queue import RunQueue
@@ -35,6 +35,7 @@ class Claims:
         tasks: What it knows.
         root: Only runs of this tree; None for all.
         labels: What it offers.
+        fitting: Leaves out the tasks that it has no time for.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class Claims:
         tasks: Sequence[str],
         root: int | None,
         labels: Sequence[str] = (),
+        fitting: Callable[[Sequence[str]], Sequence[str]] = lambda tasks: tasks,
     ) -> None:
         self._queue = queue
         self._queues = queues
         self._tasks = tasks
         self._root = root
         self._labels = labels
+        self._fitting = fitting
         self._places: dict[str, Place] = {}
         self._whole_at = 0.0
         self._pause = 0.0
@@ -77,7 +80,7 @@ class Claims:
         claims = await self._queue.claim(
             worker_id,
             queues=self._queues,
-            tasks=self._tasks,
+            tasks=self._fitting(self._tasks),
             root=self._root,
             demand=demand,
             labels=self._labels,

@@ -112,7 +112,7 @@ class Membership:
             "worker_id": self.id,
             "held": held,
             "queues": list(offer.queues),
-            "tasks": offer.tasks,
+            "tasks": list(offer.time_left.fitting(offer.tasks)),
             "offered": offer.labels,
             "scheduled": offer.tasks if offer.root is None else [],
             "lease": LEASE,

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from dama.definitions.adhoc import adhoc
 from dama.errors import DamaError
 from dama.run.commands import Commands
+from dama.worker.time_left import TimeLeft
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from dama.definitions.registry import Registry
+
+ALL_LABELS = "*"  # of a worker for one tree: it executes all of it
 
 _log = logging.getLogger("dama.worker")
 
@@ -30,6 +33,7 @@ class Offer:
         labels: What it offers to runs that need it.
         root: Only runs of this tree; None for all.
         slots: How many runs it executes at once.
+        time_left: Until it has to end.
     """
 
     queues: Sequence[str]
@@ -37,6 +41,7 @@ class Offer:
     labels: Sequence[str]
     root: int | None
     slots: int
+    time_left: TimeLeft
 
 
 def offer_of(
@@ -47,10 +52,12 @@ def offer_of(
     root: int | None,
     slots: int,
     labels: Iterable[str],
+    seconds: float | None = None,
 ) -> Offer:
     """Complete what a worker was told: the queues of its tasks, its right to run commands."""
     right = _right_to_commands(home)
     tasks = [*registry.tasks.values(), *([adhoc] if right else [])]
+    limits = {name: limit for t in tasks if (limit := t.options.timeout) for name in t.names}
     own = sorted({task.options.queue for task in tasks})
     return Offer(
         queues=own if queues is None else queues,
@@ -58,6 +65,7 @@ def offer_of(
         labels=sorted({*labels, *right}),
         root=root,
         slots=slots,
+        time_left=TimeLeft(seconds, limits),
     )
 
 

@@ -13,6 +13,7 @@ import os
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from dama import clock
 from dama.config.config import home_of
 from dama.contained import contain_tasks
 from dama.duty import Duty, on_duty
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from dama.store.queue_rows import Renewal
 
 SLOTS = 16
+LONGEST_SLEEP = 60.0
 
 _log = logging.getLogger("dama.worker")
 
@@ -53,6 +55,7 @@ class Worker:
         root: Only runs of this tree; None for all.
         slots: How many runs it executes at once.
         labels: What it offers to runs that need it.
+        seconds: How long it may work: it claims nothing that takes longer; None for no limit.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.
         keep: How long things stay on its host.
@@ -69,6 +72,7 @@ class Worker:
         root: int | None = None,
         slots: int = SLOTS,
         labels: Sequence[str] = (),
+        seconds: float | None = None,
         park_after: float = PARK_AFTER,
         home: Path | None = None,
         keep: Keep = Keep(),
@@ -76,7 +80,9 @@ class Worker:
         gateway_url: str | None = None,
     ) -> None:
         home = home or home_of(os.environ)
-        offer = offer_of(registry, home, queues=queues, root=root, slots=slots, labels=labels)
+        self._offer = offer = offer_of(
+            registry, home, queues=queues, root=root, slots=slots, labels=labels, seconds=seconds
+        )
         self._store = store
         self._members = members = Membership(store.queue, offer, home)
         self._holding = Holding(slots, self._wake)
@@ -146,9 +152,14 @@ class Worker:
         """Look now for what is due, not with the next renewal of the lease."""
         self._lease.look()
 
-    async def idle(self) -> None:
-        """Wait until nothing is queued for this worker and nothing runs."""
-        await self._claiming.idle()
+    async def idle(self, seconds: float = 0.0) -> None:
+        """Wait until nothing has been queued for this worker, and nothing has run, for so long."""
+        await self._claiming.idle(seconds)
+
+    async def out_of_time(self) -> None:
+        """Wait until it has to end; forever where nothing says when."""
+        while (left := self._offer.time_left.seconds) is None or left > 0:
+            await clock.sleep(LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
 
     def _all_duties(self, keep: Keep) -> list[Duty]:
         store, programs = self._store, self._programs

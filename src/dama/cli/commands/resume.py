@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
 @click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
+@click.option(
+    "--here", is_flag=True, help="Execute all of it here, also what asks for a launcher or a label."
+)
 @click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
 @click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP)
 @json_option("Print the outcome as one JSON document.")
@@ -28,6 +31,7 @@ def resume(
     *,
     reason: str | None,
     enqueue: bool,
+    here: bool,
     quiet: bool,
     log_level: str | None,
     as_json: bool,
@@ -43,5 +47,11 @@ def resume(
         again = resume_elsewhere(session, context_id, reason=reason, as_json=as_json)
         return asyncio.run(again)
     return resume_here(
-        session, context_id, reason=reason, as_json=as_json, quiet=quiet, log_level=log_level
+        session,
+        context_id,
+        reason=reason,
+        as_json=as_json,
+        here=here,
+        quiet=quiet,
+        log_level=log_level,
     )

@@ -49,6 +49,7 @@ class RunOptions:
         inherit: Variables that a program without a declaration gets besides.
         params: All params as JSON, in a file or on standard input; None for options only.
         quiet: Print nothing but the result.
+        here: Execute subtasks here that ask for a launcher or a label.
         page: Serve the page of the run.
         log_level: What its functions log, from this level on.
     """
@@ -66,6 +67,7 @@ class RunOptions:
     is_own_label: bool = False
     inherit: tuple[str, ...] = ()
     params: str | None = None
+    here: bool = False
     quiet: bool = False
     page: bool = False
     log_level: str | None = None
@@ -221,6 +223,11 @@ def run_options() -> list[click.Option]:
             "All params as JSON: a file, - for standard input, itself. Options win over it.",
             metavar=METAVAR,
         ),
+        option(
+            "--here",
+            "Execute all of it here, also what asks for a launcher or a label.",
+            is_flag=True,
+        ),
         option("--page", "Serve its page, and print the address.", is_flag=True),
         option("--quiet", "Print the result and errors, not what happens.", is_flag=True),
         option("--log-level", LOG_LEVEL_HELP, type=LOG_LEVEL),
@@ -266,10 +273,10 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
     is_for_others = bool(chosen.label) and not chosen.is_own_label
     start_options = chosen.start_options()
     if chosen.detach or chosen.enqueue or is_for_others:
-        begin = start_detached if chosen.detach and not is_for_others else enqueue
-        return asyncio.run(
-            begin(session, name, params, start_options=start_options, as_json=chosen.json)
-        )
+        asked: dict[str, Any] = {"start_options": start_options, "as_json": chosen.json}
+        if chosen.detach and not is_for_others:
+            return asyncio.run(start_detached(session, name, params, here=chosen.here, **asked))
+        return asyncio.run(enqueue(session, name, params, **asked))
     return run_here(
         session,
         name,
@@ -277,6 +284,7 @@ def _begin(ctx: click.Context, name: str, params: Mapping[str, object]) -> int:
         start_options=start_options,
         as_json=chosen.json,
         quiet=chosen.quiet,
+        here=chosen.here,
         page=chosen.page,
         log_level=chosen.log_level,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,15 @@ if TYPE_CHECKING:
     from dama.worker.worker import Worker
 
 STOPPED_AT_ONCE = 130
+
+
+def _seconds(_ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    from dama.config.duration import parse_duration
+
+    name = str(param.name).replace("_", "-")
+    return None if value is None else parse_duration(value, of=f"--{name}")
+
+
 OPTIONS = (
     click.option(
         "--queue",
@@ -49,6 +59,19 @@ OPTIONS = (
         help="Seconds that runs have to end when it is told to stop; then they are queued again.",
     ),
     click.option("--until-idle", is_flag=True, help="End when nothing is left to do."),
+    click.option(
+        "--idle-for",
+        metavar="DURATION",
+        callback=_seconds,
+        help="End when nothing was left to do for so long, as 10m.",
+    ),
+    click.option(
+        "--time-limit",
+        metavar="DURATION",
+        callback=_seconds,
+        help="End so long after the start, and claim nothing that may take longer than is left. "
+        "Within a job of Slurm it is what that has left.",
+    ),
     click.option("--quiet", is_flag=True, help="Print only what goes wrong."),
     click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP),
 )
@@ -64,6 +87,8 @@ class WorkerOptions:
         labels: What it offers to runs that need it.
         grace: Seconds that runs have to end when it is told to stop.
         until_idle: It ends when nothing is left to do.
+        idle_for: It ends when nothing was left to do for so many seconds; None for never.
+        time_limit: How many seconds it may work; None for no limit.
         quiet: It says only what is wrong.
         log_level: What it and its tasks log, from this one on.
     """
@@ -74,6 +99,8 @@ class WorkerOptions:
     grace: float
     until_idle: bool
     quiet: bool
+    idle_for: float | None = None
+    time_limit: float | None = None
     log_level: str | None = None
 
 
@@ -89,6 +116,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
         "dama worker",
         "dama worker --queue etl --queue reports --slots 4",
         "dama worker --until-idle",
+        "dama worker --label slurm --idle-for 10m",
     )
 )
 @worker_options
@@ -131,6 +159,7 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
         options: What the worker is asked for.
         say: Called when the worker runs.
     """
+    from dama.launchers.in_job import time_left
     from dama.programs.launch import raise_soft_limit
     from dama.programs.run_log import log_to_runs
 
@@ -138,13 +167,24 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
     log_to_runs(level_number(options.log_level))
     raise_soft_limit()
     told, again = signals()
+    seconds = options.time_limit
+    if seconds is None:
+        seconds = await asyncio.to_thread(time_left, os.environ)
     async with app.working(
-        queues=options.queues or None, slots=options.slots, labels=options.labels
+        queues=options.queues or None,
+        slots=options.slots,
+        labels=options.labels,
+        seconds=seconds,
     ) as running:
         if not options.quiet:
             say(app)
-        await _first(told.wait(), *([running.idle()] if options.until_idle else []))
-        if not told.is_set():
+        late = asyncio.create_task(running.out_of_time())
+        idle_for = 0.0 if options.until_idle else options.idle_for
+        idle = [] if idle_for is None else [running.idle(idle_for)]
+        await _first(told.wait(), asyncio.wait([late]), *idle)
+        is_late = late.done()
+        late.cancel()
+        if not told.is_set() and not is_late:
             return 0
         return await _stopped(running, options, again)
 

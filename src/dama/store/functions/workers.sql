@@ -14,6 +14,15 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
   SELECT program_epoch IS NOT NULL AND host_until < clock_timestamp() + interval '4 minutes 30 seconds'
 $$;
 
+-- serves_in_tree: whether a worker of one tree alone executes a run of it. The root it was started for, whatever labels
+-- that has; its subtasks by their labels, or all of them with the label *. What a launcher places is left to it.
+CREATE OR REPLACE FUNCTION _data_manager_admin.serves_in_tree(
+  context_id bigint, root bigint, labels text[], offered text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT labels <@ offered OR '*' = ANY (offered)
+      OR (context_id = root AND array_to_string(labels, ' ') NOT LIKE '%launcher:%')
+$$;
+
 -- Whether a worker knows the task of a run, offers its labels, and leaves it to no place that still has a worker.
 CREATE OR REPLACE FUNCTION _data_manager_admin.may_have(
   q _data_manager_admin.run_queue, tasks text[], offered text[], here text) RETURNS boolean
@@ -110,7 +119,7 @@ $$;
 -- In:    ranks, marks: for each of the queues, the place behind which to look: a negated priority and
 --        a context_id. What was claimed leaves entries in the index for as long as any transaction of
 --        the database is older, and a scan from the start would meet all of them again. offered: the
---        labels of the worker; who works on one tree alone was told to, whatever its labels are.
+--        labels of the worker; who works on one tree alone has its root whatever it asks for.
 -- Programs that continue at its place come first, and beyond the demand: they run already, whatever limits
 -- a queue has now. Those of another place are left to it while it has a worker, and some minutes more.
 -- One that no worker of its place declares any more is ended by any other, with what is on its disk.
@@ -154,6 +163,7 @@ BEGIN
   IF root IS NOT NULL THEN
     ids := ids || ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
       WHERE q.root_context_id = root AND q.state = 'queued' AND q.task = ANY (tasks)
+        AND _data_manager_admin.serves_in_tree(q.context_id, root, q.labels, offered)
         AND (q.host IS NULL OR (q.host <> here AND q.host_until < clock_timestamp()
              AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
       ORDER BY q.context_id LIMIT demand FOR NO KEY UPDATE SKIP LOCKED);
@@ -197,10 +207,11 @@ END
 $$;
 
 -- The runs of workers that are gone are queued again. Their epochs are fenced when they start again.
--- A program continues without its worker, so other hosts leave it to the next worker of its own for a while.
+-- A program continues without its worker, so other hosts leave it to the next worker of its own for a while. Those of
+-- a batch job end with it.
 CREATE OR REPLACE FUNCTION _data_manager_admin.end_of_grace(host text) RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
-  SELECT CASE WHEN host IS NOT NULL THEN clock_timestamp() + interval '5 minutes' END
+  SELECT CASE WHEN host IS NOT NULL THEN clock_timestamp() + CASE WHEN host LIKE 'job:%' THEN interval '0' ELSE interval '5 minutes' END END
 $$;
 
 -- release_workers: workers are gone; what they held is queued again.

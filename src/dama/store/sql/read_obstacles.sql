@@ -8,10 +8,11 @@ WITH run AS (
     FROM _data_manager_admin.run_queue q WHERE q.context_id = %(context_id)s::bigint),
 setting AS (
   SELECT s.* FROM run r JOIN _data_manager_admin.queue_setting s ON s.queue = r.queue),
-live AS (  -- a worker for a single tree works on that alone, whatever its labels are
+live AS (  -- a worker for a single tree works on that alone, whatever its queues are
   SELECT w.worker_id, w.host || ':' || w.pid AS name, coalesce(w.place, w.host) AS place, w.running, w.slots,
          r.queue = ANY (w.queues) OR w.root_context_id IS NOT NULL AS has_queue,
-         r.labels <@ w.labels OR w.root_context_id IS NOT NULL AS has_labels,
+         CASE WHEN w.root_context_id IS NULL THEN r.labels <@ w.labels
+              ELSE _data_manager_admin.serves_in_tree(r.context_id, r.root_context_id, r.labels, w.labels) END AS has_labels,
          r.task = ANY (w.tasks) IS NOT FALSE AS has_task
     FROM run r CROSS JOIN _data_manager_admin.worker w
     WHERE w.lease_until > clock_timestamp() AND coalesce(w.root_context_id = r.root_context_id, TRUE))
