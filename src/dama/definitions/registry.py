@@ -215,7 +215,10 @@ def _nearest(name: str, known: Iterable[str], lister: str) -> str:
     if near:
         return f"Did you mean {' or '.join(near[:3])}? `{lister}` lists all."
     if names:
-        return f"`{lister}` lists those that are there."
+        return (
+            f"`{lister}` lists those that are there. "
+            "They come from the modules that services in dama.toml names."
+        )
     return 'Name the modules with services in dama.toml: services = ["my_project.flights"]'
 
 

@@ -1,5 +1,7 @@
 """The first page: complete, fast, and the same words as the commands' own pages."""
 
+import re
+import shlex
 import subprocess
 import sys
 
@@ -39,6 +41,39 @@ def test_every_command_on_the_first_page_has_a_page_with_examples(name, capsys):
     command = root.get_command(click.Context(root, obj=Session()), name)
     assert f"dama {name}" in (command.epilog or "")
     assert command.help
+
+
+def pages(command, path):
+    """Each command with its path."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, obj=Session())
+        for name in command.list_commands(context):
+            if command.name != "run":
+                yield from pages(command.get_command(context, name), [*path, name])
+
+
+def test_each_example_of_a_page_is_a_command_with_options_that_it_has():
+    """Those of the tasks are read from the examples of the project."""
+    seen = 0
+    known = {" ".join(path): command for path, command in pages(root, ["dama"])}
+    for page, shown in known.items():
+        for line in re.sub(r"\\\n\s*", "", shown.epilog or "").splitlines():
+            words = shlex.split(re.sub(r"\s{3,}.*", "", line).strip())
+            if "dama" not in words:
+                continue
+            words = words[words.index("dama") :]
+            words = words[: words.index("|")] if "|" in words else words
+            count = max(n for n in range(1, 5) if " ".join(words[:n]) in known)
+            command = known[" ".join(words[:count])]
+            options = {w.partition("=")[0] for w in words[count:] if re.match(r"--[a-z]", w)}
+            has = {name for param in command.params for name in param.opts}
+            if command.name not in {"run", "unit"}:
+                assert options <= has | {"--help"}, f"{line} on the page of {page}"
+            tasks = {w for w in words[count:] if re.fullmatch(r"flights\.\S+", w)}
+            assert tasks <= {"flights.load", "flights.load-month"}, f"{line} on the page of {page}"
+            seen += 1
+    assert seen > 60
 
 
 @pytest.mark.parametrize(

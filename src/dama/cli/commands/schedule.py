@@ -41,8 +41,8 @@ def schedule() -> None:
 @schedule.command(
     epilog=examples(
         'dama schedule add nightly flights.load --cron "30 6 * * *" --zone Europe/Berlin',
-        'dama schedule add month flights.load_month --cron "0 4 1 * *" \\\n'
-        "        --param year={time:%Y} --param month={time:%m} --catch-up all --overlap queue",
+        'dama schedule add yearly flights.load --cron "0 4 1 1 *" \\\n'
+        "        --param year={time:%Y} --catch-up all --overlap queue",
     )
 )
 @click.argument("name")

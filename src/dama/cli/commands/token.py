@@ -124,7 +124,7 @@ def list_(session: Session, *, as_json: bool) -> None:
 @reason_option()
 @click.pass_obj
 def revoke(session: Session, name: str, *, reason: str | None) -> None:
-    """Let a token be valid no more; gateways know within a second."""
+    """Revoke a token: it stops working within a second."""
     from dama.operations import tokens
     from dama.operations.who import person
 

@@ -122,7 +122,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
 @worker_options
 @click.pass_obj
 def worker(session: Session, /, **chosen: Any) -> int:
-    """Perform queued runs of the tasks of this project, any number of workers side by side.
+    """Execute queued runs of the tasks of this project, any number of workers side by side.
 
     It says in a line each what it starts and how that ends; with DAMA_LOG=json as JSON.
 
