@@ -38,6 +38,10 @@ class Offspring(Protocol):
         """A timer was started; `fire` does what it does, as if its time had come."""
         ...
 
+    def came(self, handle: asyncio.TimerHandle) -> None:
+        """The loop has come to a timer, and does now what it is for."""
+        ...
+
 
 offspring: ContextVar[Offspring | None] = ContextVar("offspring", default=None)
 
@@ -114,9 +118,16 @@ def _watch_timers(loop: asyncio.AbstractEventLoop) -> None:
     def call_at(
         when: float, callback: Callable[..., object], *args: Any, **options: Any
     ) -> asyncio.TimerHandle:
-        handle = start(when, callback, *args, **options)
-        if (parent := offspring.get()) is not None:
-            parent.timed(handle, partial(_fire, loop, callback, *args, **options))
+        parent = offspring.get()
+        if parent is None:
+            return start(when, callback, *args, **options)
+
+        def come() -> None:
+            parent.came(handle)
+            callback(*args)
+
+        handle = start(when, come, **options)
+        parent.timed(handle, partial(_fire, loop, callback, *args, **options))
         return handle
 
     setattr(loop, "call_at", call_at)  # noqa: B010 - a loop has no hook for its timers

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import CodeType
 
-LATEST_SECONDS = 5.0  # in which a loop comes to a timer that is due
+LATEST_SECONDS = 5.0  # in which what a timer has set in motion reaches the function
 PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
 # Where a coroutine stands that waits for others of its process, or for a time.
 _WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py", "timeouts.py"})
@@ -37,6 +37,12 @@ _OF_ANYIO = (
     "CapacityLimiter.",
     "AsyncIOBackend.sleep",
 )
+
+
+class _Timer:
+    def __init__(self, fire: Callable[[], object]) -> None:
+        self.fire = fire
+        self.came_at: float | None = None  # None while the loop has not come to it
 
 
 class Branches:
@@ -53,8 +59,8 @@ class Branches:
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
-        self._timers: WeakKeyDictionary[asyncio.TimerHandle, Callable[[], object]]
-        self._timers = WeakKeyDictionary()
+        self._timers: WeakKeyDictionary[asyncio.TimerHandle, _Timer] = WeakKeyDictionary()
+        self._has_come = False  # whether one of them came since time was last asked to pass
 
     @contextmanager
     def body(self, *, is_threaded: bool) -> Generator[None]:
@@ -75,7 +81,13 @@ class Branches:
 
     def add_timer(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         """Something continues when its time has come."""
-        self._timers[handle] = fire
+        self._timers[handle] = _Timer(fire)
+
+    def timer_came(self, handle: asyncio.TimerHandle) -> None:
+        """The loop has come to a timer; the function learns of it some turns later."""
+        self._has_come = True
+        if (timer := self._timers.get(handle)) is not None:
+            timer.came_at = asyncio.get_running_loop().time()
 
     def cancel(self) -> None:
         """End those that wait in their run, but for the function itself and who says so.
@@ -117,22 +129,35 @@ class Branches:
         return any(self._moves(task) for task in self._tasks if not task.done())
 
     def pass_time(self) -> bool:
-        """Let the time come that the first of them waits for; whether any waits for one."""
+        """Let the time come that the first of them waits for.
+
+        Returns:
+            Whether any waits for one, or one has come since this was last asked: what it has set
+            in motion may not have reached the function yet, however late the loop is.
+        """
+        is_moved, self._has_come = self._has_come, False
         pending = self._pending()
         now = asyncio.get_running_loop().time()
         later = [handle for handle in pending if handle.when() > now]
         if later:
             handle = min(later, key=asyncio.TimerHandle.when)
-            fire = self._timers.pop(handle)
+            timer = self._timers.pop(handle)
             handle.cancel()
-            fire()
-        return bool(pending)
+            timer.fire()
+        return bool(pending) or is_moved
 
     def _pending(self) -> list[asyncio.TimerHandle]:
-        """The timers that are set; the loop may not have come yet to one that is due."""
+        """The timers that are set, and those whose effect may not have reached the function.
+
+        A loop that is late may not have come to one that is long due.
+        """
         since = asyncio.get_running_loop().time() - LATEST_SECONDS
-        handles = [*self._timers]
-        return [each for each in handles if not each.cancelled() and each.when() > since]
+        timers = [*self._timers.items()]
+        return [
+            handle
+            for handle, timer in timers
+            if not handle.cancelled() and (timer.came_at is None or timer.came_at > since)
+        ]
 
     def _moves(self, task: asyncio.Task[Any]) -> bool:
         if task in self.resting:
@@ -173,6 +198,10 @@ class Branch(Offspring):
     @override
     def timed(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         self.branches.add_timer(handle, fire)
+
+    @override
+    def came(self, handle: asyncio.TimerHandle) -> None:
+        self.branches.timer_came(handle)
 
 
 asker: ContextVar[Branch | None] = ContextVar("asker", default=None)
