@@ -119,7 +119,7 @@ class Slurm:
             command = [self._sbin / "slurmd-wlm", "-D", "-f", self.conf, "-N", name, "-d", step]
         with (self.folder / "log" / f"{name}.out").open("ab") as output:
             self._daemons[name] = subprocess.Popen(
-                [str(part) for part in command],
+                ["prlimit", "--core=0", *map(str, command)],
                 env={**os.environ, **self.environ},
                 stdout=output,
                 stderr=output,
