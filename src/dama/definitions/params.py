@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from dama.definitions.errors import InvalidParamsError, ParamProblem
 from dama.definitions.secret_types import secret_in
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+# What each field of a model is called in its function: every call asks.
+_PARAMETERS: WeakKeyDictionary[type[BaseModel], list[tuple[str, str]]] = WeakKeyDictionary()
 
 
 class ParamField(NamedTuple):
@@ -113,23 +117,30 @@ def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]
     """
     from pydantic import ValidationError
 
-    names = param_names(model)
-    known = {name: values[name] for name in names if name in values}
-    if len(values) > len(known) + MOST_PROBLEMS and model.model_config.get("extra") == "forbid":
-        few = dict(islice(values.items(), MOST_PROBLEMS + len(known)))  # they are wrong anyway
-        values = known | few
+    if len(values) > MOST_PROBLEMS:
+        values = _few(model, values)
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         raise _invalid_params(task, model, error, values) from None
 
 
+def _few(model: type[BaseModel], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values that have a param, and a few of the others, which are wrong anyway."""
+    known = {name: values[name] for name in param_names(model) if name in values}
+    if len(values) > len(known) + MOST_PROBLEMS and model.model_config.get("extra") == "forbid":
+        return known | dict(islice(values.items(), MOST_PROBLEMS + len(known)))
+    return values
+
+
 def arguments_of(params: BaseModel) -> dict[str, Any]:
     """The validated values by the names of the function's parameters."""
-    return {
-        _parameter_of(name, field): params.__dict__[name]  # as an attribute a deprecated one warns
-        for name, field in type(params).model_fields.items()
-    }
+    model, values = type(params), params.__dict__  # as an attribute a deprecated one warns
+    names = _PARAMETERS.get(model)
+    if names is None:
+        names = [(_parameter_of(name, field), name) for name, field in model.model_fields.items()]
+        _PARAMETERS[model] = names
+    return {parameter: values[name] for parameter, name in names}
 
 
 def deprecated_params(model: type[BaseModel]) -> dict[str, str]:
