@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import async_playwright, expect
 
 from dama.domain.event import Event
+from dama.domain.schedule import Schedule
 from dama.store import Start
 from tests.integration.served import ended, served
 
@@ -69,7 +71,11 @@ async def client(store, tmp_path):
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_every_page_is_well_made_in_both_themes(client, tmp_path, theme):
+async def test_every_page_is_well_made_in_both_themes(client, tmp_path, theme, store):
+    schedule = Schedule("nightly", "shop.double", "0 3 * * *", "UTC", {"n": 1})
+    await store.schedules.add(schedule, await store.now() + timedelta(days=1))
+    meta = {"schedule": "nightly"}
+    await store.start([Start("shop.double", {"n": 1}, delay=3600, meta=meta) for _ in range(3)])
     context_id = await ended(client, "shop.total", {"count": 3})
     program = await ended(client, "shop.report")
     paths = [
@@ -77,6 +83,8 @@ async def test_every_page_is_well_made_in_both_themes(client, tmp_path, theme):
         f"/contexts/{program}?tab=log",
         "/contexts",
         "/tasks/shop.double",
+        "/schedules/nightly",
+        "/",
     ]
     if theme == "light":  # the colours of all others are among those of these
         paths += [*PATHS, *(f"/contexts/{context_id}?tab={tab}" for tab in TABS)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -448,3 +450,21 @@ async def test_what_failed_is_retried_after_a_preview_and_nothing_else(browser, 
     assert (await store.context(failed)).status in ("OPEN", "DONE")  # a worker is there
     assert (await store.context(cancelled)).status == "CANCELLED"
     assert (await store.events(failed))[2].meta["reason"] == "the disk is there again"
+
+
+async def test_a_schedule_shows_by_day_what_it_started_on_its_own_clock(browser, store):
+    """In the zone of the schedule, whatever zone the pages are in."""
+    zone = "Pacific/Kiritimati"  # a day ahead of most
+    schedule = Schedule("nightly", "shop.double", "0 3 * * *", zone, {"n": 1})
+    await store.schedules.add(schedule, await store.now() + timedelta(days=1))
+    (context_id,) = await store.start(
+        [Start("shop.double", {"n": 1}, delay=3600, meta={"schedule": "nightly"})]
+    )
+    at = (await store.context(context_id)).created_at.astimezone(ZoneInfo(zone))
+
+    page = await browser.get("/schedules/nightly")
+
+    times = [str(values["datetime"]) for tag, values in page.tags if tag == "time"]
+    days = [each for each in times if "T" not in each]
+    assert days == [str(at.date())]
+    assert f"{context_id} delayed" in page.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -12,9 +12,12 @@ from dama.pages.visit import see
 from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from starlette.responses import Response
 
     from dama.pages.visit import Visit
+    from dama.store.rows import ContextRow
 
 STARTED = 62
 
@@ -32,14 +35,24 @@ async def show(visit: Visit, *, backfill: schedules.Backfill | None = None) -> R
     visit.demand("viewer", "schedules")
     row = await schedules.read(visit.app, visit.parts["name"])
     chosen = ContextFilter(schedule=row.schedule.name)
+    started = await contexts.all_of(visit.app, chosen, limit=STARTED)
     return visit.page(
         "schedule.html",
         row=row,
-        started=await contexts.all_of(visit.app, chosen, limit=STARTED),
+        started=started,
+        days=_by_day(started.contexts, ZoneInfo(row.schedule.zone)),
         backfill=backfill,
         begin=visit.form.get("begin", ""),
         end=visit.form.get("end", ""),
     )
+
+
+def _by_day(rows: Sequence[ContextRow], zone: ZoneInfo) -> Sequence[tuple[date, list[ContextRow]]]:
+    """What was started on each day by the clock of the schedule, the latest day first."""
+    days: dict[date, list[ContextRow]] = {}
+    for row in reversed(rows):
+        days.setdefault(row.created_at.astimezone(zone).date(), []).append(row)
+    return sorted(days.items(), reverse=True)
 
 
 async def pause(visit: Visit) -> Response:
