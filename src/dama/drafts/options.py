@@ -103,7 +103,9 @@ def _python_option(call: ast.Call, *, positional: bool) -> Iterator[Option]:
     flag = max(flags, key=len, default="")
     if (not flag and not (positional and own)) or plain.get("action") in {"help", "version"}:
         return
-    name = param_name(str(plain.get("dest") or (own[0] if own else flag)))
+    # What is stored may be the opposite of what the option says.
+    dest = None if plain.get("action") == "store_false" else plain.get("dest")
+    name = param_name(str(dest or (own[0] if own else flag)))
     type_, choices = _python_type(words, plain, names)
     several = plain.get("nargs") in {"*", "+", -1} or "append" in str(plain.get("action"))
     several = several or plain.get("multiple") is True
@@ -138,6 +140,7 @@ def _python_type(
     words: dict[str, ast.expr], plain: dict[str, Any], names: list[str]
 ) -> tuple[str, tuple[str, ...]]:
     is_flag = plain.get("is_flag") is True or any("/-" in name for name in names)
+    is_flag = is_flag or _last_name(words.get("action")) == "BooleanOptionalAction"
     if is_flag or plain.get("action") in _FLAGS:
         return "boolean", ()
     named = words.get("type")
@@ -272,6 +275,8 @@ _FUNCTION = re.compile(
     r"^\s*(?:function\s+)?[\w-]+\s*(?:\(\))?\s*\{\s*$.*?^\s*\}", re.MULTILINE | re.DOTALL
 )
 
+_LOOP = re.compile(r"^[ \t]{0,8}while\b(?:(?!\n[ \t]{0,8}done\b).)*", re.MULTILINE | re.DOTALL)
+
 
 def _of_shell(text: str) -> Iterator[Option]:
     text = re.sub(r"(?m)^\s*#.*$", "", text)
@@ -284,6 +289,7 @@ def _of_shell(text: str) -> Iterator[Option]:
                 yield Option(name, flagged(f"-{letter}", name, boolean=boolean), type=type_)
     yield from _of_case(text)
     main = _FUNCTION.sub("", text)  # there $1 is an argument of the function
+    main = _LOOP.sub(lambda loop: "" if "shift" in loop[0] else loop[0], main)
     found = re.findall(r"\$\{([1-9])(?::?([-?=])([^}\n]*))?\}|\$([1-9])", main)
     for braced, mark, rest, plain in sorted(found, key=lambda each: each[0] or each[3]):
         word = rest.strip("\"'")

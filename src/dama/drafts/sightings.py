@@ -14,6 +14,12 @@ _PYTHON_COMMAND = re.compile(
     r"@[\w.]{1,80}\.command\((?:\s{0,20}(?:name\s{0,5}=\s{0,5})?['\"]([\w-]{1,60}))?[^\n]{0,300}\)?\s{0,80}"
     r"(?:@[^\n]{0,500}\n\s{0,80}){0,20}(?:async\s{1,5})?def\s{1,5}(\w{1,60})"
 )
+_PYTHON_LIBRARIES = {
+    "docopt": r"\bdocopt\(",
+    "fire": r"\bFire\(",
+    "typer": r"\btyper\.(?:run|Typer)\(",
+    "absl": r"\bflags\.DEFINE_\w{1,20}\(",
+}
 
 
 def find_sightings(language: str, text: str) -> tuple[str, ...]:
@@ -36,6 +42,9 @@ def _of_python(text: str) -> Iterator[str]:
     yield from _commands(names)
     if re.search(r"\bgetopt\.(?:gnu_)?getopt\(", text):
         yield "It reads its options with getopt; they are not suggested here."
+    for name, call in _PYTHON_LIBRARIES.items():
+        if re.search(call, text):
+            yield f"It reads its options with {name}; they are not suggested here."
 
 
 def _is_typer(text: str) -> bool:

@@ -178,11 +178,46 @@ def test_targets_that_are_commands_with_names_like_files(tmp_path):
             "load-it",
         ),
         ("python", "getopt.getopt(sys.argv[1:], 'a:')", "getopt"),
+        ("python", "args = docopt(__doc__)", "docopt"),
+        ("python", "import fire\nfire.Fire(load)", "fire"),
+        ("python", "typer.run(main)", "typer"),
+        ("python", "app = typer.Typer()\n@app.command()\ndef f(year: int): ...", "typer"),
+        ("python", "flags.DEFINE_integer('year', 2013, 'which')", "absl"),
         ("sh", 'args=$(getopt -o a: --long year: -- "$@")', "getopt"),
     ],
 )
 def test_what_cannot_be_suggested_is_said(language, text, words):
     assert any(words in note for note in find_sightings(language, text))
+
+
+def test_an_option_of_argparse_is_called_as_it_is_given():
+    """What it stores may be the opposite; a pair of --x and --no-x takes no value."""
+    text = """import argparse
+p = argparse.ArgumentParser()
+p.add_argument("--no-cache", dest="cache", action="store_false")
+p.add_argument("--index", action=argparse.BooleanOptionalAction, default=True)
+"""
+    options = {option.name: option for option in find_options("python", text)}
+
+    assert {name: option.type for name, option in options.items()} == {
+        "no_cache": "boolean", "index": "boolean",
+    }  # fmt: skip
+    assert options["index"].parts == ("--index{?index}",)
+
+
+def test_what_a_loop_shifts_is_no_argument_of_the_script():
+    text = """#!/bin/bash
+while [[ $# -gt 0 ]]; do
+  case "$1" in
+    -y|--year) YEAR="$2"; shift 2 ;;
+    *) echo "unknown $1"; exit 1 ;;
+  esac
+done
+while read -r line; do
+  echo "$3 $line"
+done
+"""
+    assert {option.name for option in find_options("sh", text)} == {"year", "arg_3"}
 
 
 def test_a_table_of_options_of_yargs_is_read():
