@@ -160,8 +160,6 @@ class Replay:
             if looks == LOOKS and self._branches.pass_time():
                 self._stir()
                 looks = 0
-            elif looks == LOOKS and not await self._is_still(stirred):
-                looks = 0
 
     def has(self, key: str, kind: str) -> bool:
         """Whether something of a kind is recorded with a key."""
@@ -244,7 +242,7 @@ class Replay:
                 continue
             looks = 0 if self._branches.can_move() else looks + 1
             if self.diverged or looks >= LOOKS:
-                if await self._let_go(found, stirred):
+                if self._let_go(found):
                     return
             elif clock.monotonic() - begun > PATIENCE:
                 return
@@ -253,19 +251,7 @@ class Replay:
                 async with asyncio.timeout(PAUSE):
                     await changed.wait()
 
-    async def _is_still(self, stirred: int) -> bool:
-        """Whether nothing of the function moves for a while longer.
-
-        A timer has just fired, perhaps, whose cancellation is still on its way: whoever is met
-        while it is awake is cancelled in a later turn of the loop.
-        """
-        for _ in range(TURNS):
-            await asyncio.sleep(0)
-            if stirred != self._stirred or self._branches.can_move():
-                return False
-        return True
-
-    async def _let_go(self, found: object, stirred: int) -> bool:
+    def _let_go(self, found: object) -> bool:
         """Nothing can move: time has passed then, or an end is let through; whether it is this one.
 
         Raises:
@@ -275,8 +261,6 @@ class Replay:
         if not self.diverged and self._passed < MOST_PASSED and self._branches.pass_time():
             self._passed += 1
             self._stir()
-        elif not self.diverged and not await self._is_still(stirred):
-            pass  # it is looked at again
         elif not self.diverged and self._free:
             is_let_go = self._free[0] is found
         else:
