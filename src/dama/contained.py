@@ -122,11 +122,14 @@ def _watch_timers(loop: asyncio.AbstractEventLoop) -> None:
         if parent is None:
             return start(when, callback, *args, **options)
 
+        held: list[asyncio.TimerHandle] = []
+
         def come() -> None:
-            parent.came(handle)
+            parent.came(held.pop())  # what has come is forgotten at once, without a circle
             callback(*args)
 
         handle = start(when, come, **options)
+        held.append(handle)
         parent.timed(handle, partial(_fire, loop, callback, *args, **options))
         return handle
 

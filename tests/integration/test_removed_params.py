@@ -108,6 +108,41 @@ async def test_a_clean_up_may_lose_the_param_too(store):
     assert end.result == "dropped a"
 
 
+def failing(number: int) -> Service:
+    """The first version fails; in the second the param is gone."""
+    service = Service("imports")
+    if number == 1:
+
+        @service.task(retries=1, backoff=3600)
+        async def load(task: Task, table: str, mode: str = "fast") -> str:
+            raise OSError(f"{table} {mode}")
+
+    else:
+
+        @service.task(retries=1)
+        async def load(task: Task, table: str) -> str:
+            return table
+
+    return service
+
+
+async def test_a_run_that_is_resumed_between_its_attempts_may_lose_the_param_too(store):
+    """What an older version has stored for it is in the history."""
+    (context,) = await store.start([start_of(failing(1).tasks["load"], {"table": "a"})])
+    async with Worker(store, Registry([failing(1)])).working(), asyncio.timeout(60):
+        while True:
+            if any(e.type.endswith(":RETRYING") for e in await store.events(context)):
+                break
+            await asyncio.sleep(0.05)
+    await store.cancel([context], "another version is needed", {})
+    await store.resume(context, {})
+
+    async with Worker(store, Registry([failing(2)])).working():
+        (end,) = await ended(store, [context])
+
+    assert end.result == "a"
+
+
 def annotated() -> Service:
     """Params that should be given no more."""
     service = Service("ports")

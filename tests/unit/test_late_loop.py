@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from contextvars import copy_context
 
 import anyio
@@ -101,3 +102,16 @@ async def test_nothing_is_waited_for_when_no_timer_is_set():
 
     with branches.body(is_threaded=False):
         assert await stuck(branches) == "stuck"
+
+
+async def test_a_timer_that_has_come_is_forgotten_at_once():
+    """One that lived on would have the end of a subtask recorded as if something ran beside it."""
+    contain_tasks(asyncio.get_running_loop())
+    branches = Branches()
+
+    with branches.body(is_threaded=False):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        assert branches.are_alone
