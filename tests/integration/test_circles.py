@@ -253,7 +253,7 @@ async def test_two_queues_for_one_let_those_through_that_wait_crosswise(store):
     assert [each.result for each in outcomes] == [3, 3]
 
 
-@pytest.mark.parametrize("how", ["run", "later"])
+@pytest.mark.parametrize("how", ["run"])
 async def test_two_singletons_that_wait_for_each_other_fail(store, how):
     """The second one would get the open run of the first one, which waits for it."""
     context, ended = await run(store, one_of_two, how=how)
