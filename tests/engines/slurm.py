@@ -137,19 +137,22 @@ class Slurm:
     def kill_node(self, name: str) -> None:
         """A node loses its power: its daemon and all that it started are gone at once."""
         self.signal(name)
-        for pid in self.processes(name):
+        for pid in self.processes(f"SLURMD_NODENAME={name}"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def processes(self, node: str) -> list[int]:
-        """The processes of all jobs on a node."""
-        mark = f"SLURMD_NODENAME={node}".encode()
+    def processes(self, variable: str | None = None) -> list[int]:
+        """The processes of this cluster that have a variable; all of them by default."""
         conf = f"SLURM_CONF={self.conf}".encode()
         found: list[int] = []
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
                 variables = (entry / "environ").read_bytes().split(b"\0")
-                if entry.name.isdecimal() and mark in variables and conf in variables:
+                if (
+                    entry.name.isdecimal()
+                    and conf in variables
+                    and (variable is None or variable.encode() in variables)
+                ):
                     found.append(int(entry.name))
         return found
 
@@ -171,6 +174,9 @@ class Slurm:
         for node in ("n1", "n2"):
             self.kill_node(node)
         self.signal("slurmctld")
+        for pid in self.processes():  # the step daemons of a node that was killed
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager
