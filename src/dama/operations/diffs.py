@@ -143,8 +143,12 @@ async def account(app: App, side: Side) -> Account:
 
 
 def _all_slices() -> list[str]:
-    """Those of the modules; what the life cycle says is in the accounts."""
-    return sorted(slices().keys() - {lifecycle.name})
+    """Those of the modules; what the life cycle says is in the accounts.
+
+    A slice of `each` has the ids of contexts as keys, which say nothing of two contexts.
+    """
+    own = slices().keys() - {lifecycle.name}
+    return sorted(name for name in own if not name.startswith("each("))
 
 
 async def _state(app: App, side: Side, name: str) -> Any:
