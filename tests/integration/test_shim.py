@@ -442,6 +442,17 @@ def test_a_script_without_an_interpreter_is_found_by_path(shims, tmp_path):
     assert directory.stdout.read_text() == "a b\n"
 
 
+def test_a_script_of_the_current_folder_is_no_option_of_sh(shims, tmp_path):
+    """An empty part of PATH is that folder, and a name may begin with a dash."""
+    script = tmp_path / "-x"
+    script.write_text("echo done\n")
+    script.chmod(0o755)
+    environment = {"PATH": f":{os.environ['PATH']}"}
+    directory = shims.start("-x", environment=environment, cwd=str(tmp_path))
+    assert shims.ended(directory)["code"] == 0
+    assert directory.stdout.read_text() == "done\n"
+
+
 def test_nothing_of_the_starter_reaches_a_program(shims):
     """Neither descriptors, such as a lock, nor signals that it ignores or blocks."""
     reader, writer = os.pipe()

@@ -166,4 +166,5 @@ def beginning(path: str) -> bytes | None:
 
 def found_by(name: str, path: str) -> list[str]:
     """Where a program of this name may be."""
-    return [name] if "/" in name else [os.path.join(part, name) for part in path.split(":")]
+    # An empty part is the current folder: with a slash, or sh takes a script for an option.
+    return [name] if "/" in name else [os.path.join(part or ".", name) for part in path.split(":")]
