@@ -193,6 +193,24 @@ async def test_a_viewer_reads_and_does_nothing_else(client, tokens):
         assert (answer.status_code, answer.json()["type"]) == (403, "FORBIDDEN"), path
 
 
+async def test_a_token_for_a_service_forks_no_subtask_of_another(client, store, tokens):
+    """The tree is of its service; what the fork would continue, with other params, is not."""
+    (root,) = await store.start([Start("shop.approval", {})])
+    (below,) = await store.start([Start("other.secret", {"n": 1})], parent=root)
+    (event,) = await store.events(below)
+    body = {"at": event.event_id, "params": {"n": 2}}
+    path, own = f"/api/tasks/{below}/fork", bearer(tokens["shop"])
+    assert (await client.get(f"/api/contexts/{below}", headers=own)).status_code == 200
+    answer = await client.post(path, json=body, headers=own)
+    assert answer.status_code == 403
+    assert "not for other.secret" in answer.text
+    event, *_ = await store.events(root)
+    path = f"/api/tasks/{root}/fork"
+    answer = await client.post(path, json={"at": event.event_id}, headers=own)
+    assert answer.status_code == 202, answer.text
+    assert (await store.forks.of(below)) == (None, [])
+
+
 async def test_a_token_for_a_service_touches_no_other(client, tokens):
     own, other = bearer(tokens["shop"]), bearer(tokens["other"])
     body = {"params": {"n": 1}}
@@ -210,6 +228,8 @@ async def test_a_token_for_a_service_touches_no_other(client, tokens):
         ("GET", f"/api/contexts/{id_}/state"),
         ("POST", f"/api/tasks/{id_}/cancel"),
         ("POST", f"/api/tasks/{id_}/resume"),
+        ("POST", f"/api/tasks/{id_}/fork"),
+        ("GET", f"/api/contexts/{id_}/diff?at=1"),
         ("GET", f"/api/contexts/{id_}/stream"),
         ("GET", f"/api/contexts/{id_}/artifacts"),
         ("GET", f"/api/contexts/{id_}/logs"),

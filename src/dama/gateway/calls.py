@@ -36,10 +36,12 @@ OF_ONE_TASK = frozenset(
         "tasks.wait",
         "tasks.cancel",
         "tasks.resume",
+        "tasks.fork",
         "contexts.get",
         "contexts.tree",
         "contexts.events",
         "contexts.state",
+        "contexts.diff",
         "events.dispatch",
     }
 )

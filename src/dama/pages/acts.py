@@ -43,6 +43,8 @@ async def resume(visit: Visit) -> Response:
 async def fork(visit: Visit) -> Response:
     """Continue after an event, in a new context."""
     row = await visit.context("operator")
+    if visit.identity.services is not None:
+        visit.demand_task("operator", row.task)  # perhaps of another service than its tree
     at = visit.form.get("at", "")
     if not at.isdecimal() or int(at) > LONGEST_ID:
         raise RequestError("BAD_REQUEST", f"There is no event {at[:40]!r}.", "Give its id.")

@@ -159,6 +159,8 @@ def _add_fork(service: Service, app: App) -> None:
             reason: Why; it is kept in the event.
         """
         await permit_context(app, call, context_id)
+        # What it continues is its own task, which may be of another service than its tree.
+        permit_task(call, (await app.store.forks.point(context_id, None)).task)
         told = payload if "payload" in call.params else ABSENT
         edits, by = forks.Edits(told, params or {}), because(starter(call), reason)
         made = await forks.fork(app, context_id, at, step=step, edits=edits, by=by)
