@@ -12,9 +12,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 from dama.domain.event import Event
 from dama.domain.outcome import Waiting
-from dama.store import Start
+from dama.store import Start, Store
 from dama.store.queue_rows import WorkerIdentity
 from tests.conftest import url_of
+from tests.integration.counters import counters_from_zero, settle_counters
 from tests.integration.leases import renew
 
 LEASE = timedelta(hours=1)
@@ -95,12 +96,10 @@ async def test_a_limit_is_exact_while_those_that_run_are_known(store, database_u
 
 
 async def test_neither_claims_nor_renewals_meet_again_and_again_what_has_ended(
-    store, server, database_url
+    server, database_url
 ):
     """The first count meets all, and is good for a while; a renewal looks where claims look."""
     superuser = url_of(server, conninfo_to_dict(database_url)["dbname"], "dama")
-    worker = await registered(store, "here")
-    await store.queue.set_queue("default", concurrency=100)
     with psycopg.connect(superuser) as old, psycopg.connect(superuser, autocommit=True) as sql:
         old.execute("CREATE TABLE written (a int)")  # has an xid, and stays open
         sql.execute(
@@ -112,25 +111,30 @@ async def test_neither_claims_nor_renewals_meet_again_and_again_what_has_ended(
             SELECT setval('_data_manager_admin.etl_context_context_id_seq', {ENDED});
             SET session_replication_role = origin"""  # noqa: S608 - a number of our own
         )
-        await store.start([Start("a.b", {})] * 60)
-        (place,) = await claimed(store, worker, 1)
-        sql.execute("SELECT pg_stat_reset()")
-        for _ in range(30):
-            params = {"ranks": [0], "marks": [place], "worker_id": worker, "demand": 1}
-            params |= {"queues": ["default"], "tasks": ["a.b"], "offered": [], "root": None}
-            assert len(await store.database.rows("claim_runs", params)) == 1
-            found = renew(
+        async with Store.opened(database_url) as store:
+            worker = await registered(store, "here")
+            await store.queue.set_queue("default", concurrency=100)
+            await store.start([Start("a.b", {})] * 60)
+            (place,) = await claimed(store, worker, 1)
+        counters_from_zero(sql, besides=1)
+        async with Store.opened(database_url) as store:
+            for _ in range(30):
+                params = {"ranks": [0], "marks": [place], "worker_id": worker, "demand": 1}
+                params |= {"queues": ["default"], "tasks": ["a.b"], "offered": [], "root": None}
+                assert len(await store.database.rows("claim_runs", params)) == 1
+                found = renew(
+                    store, worker, held=[], lease=LEASE, queues=["default"], tasks=["a.b"],
+                    places=([0], [place]),
+                )  # fmt: skip
+                assert found.work
+            behind_all = renew(
                 store, worker, held=[], lease=LEASE, queues=["default"], tasks=["a.b"],
-                places=([0], [place]),
+                places=([0], [ENDED + 60]),
             )  # fmt: skip
-            assert found.work
+        settle_counters(sql, besides=1)
         ((met,),) = sql.execute(
             "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'run_queue'"
         ).fetchall()
-        behind_all = renew(
-            store, worker, held=[], lease=LEASE, queues=["default"], tasks=["a.b"],
-            places=([0], [ENDED + 60]),
-        )  # fmt: skip
 
     assert met < 15 * ENDED  # twice thirty looks would meet all of them
     assert not behind_all.work

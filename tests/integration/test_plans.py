@@ -18,6 +18,7 @@ from dama.store.queue_rows import WorkerIdentity
 from dama.store.rows import Claim
 from dama.worker.claims import Claims
 from tests.conftest import url_of
+from tests.integration.counters import counters_from_zero, settle_counters
 from tests.integration.planned import SWITCHES
 
 ROWS = 20_000
@@ -180,6 +181,7 @@ async def test_an_old_transaction_does_not_make_claims_meet_what_was_claimed(
                 ends = [Append(claim.context_id, Event("a.b:FINAL", None)) for claim in taken]
                 await store.append_many(ends)
         with psycopg.connect(database_url, autocommit=True) as other:
+            settle_counters(other, besides=1)
             ((met,),) = other.execute(
                 "SELECT idx_tup_read FROM pg_stat_user_indexes"
                 " WHERE indexrelname = 'run_queue_claim'"
@@ -221,6 +223,7 @@ async def test_runs_of_unknown_tasks_are_not_met(database_url: str, statistics: 
     assert renewed[0][1] is False  # nothing is queued for it
     assert unknown
     with psycopg.connect(database_url, autocommit=True) as other:
+        settle_counters(other)
         ((met,),) = other.execute(
             "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'run_queue'"
         ).fetchall()
@@ -239,7 +242,7 @@ async def test_parked_runs_are_met_by_no_renewal_and_no_claim(database_url: str)
         )
         connection.execute("VACUUM ANALYZE")
     with psycopg.connect(database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_stat_reset()")
+        counters_from_zero(connection)
     async with Store.opened(database_url) as store:
         worker = await register(store)
         common = {"queues": ["default"], "tasks": ["a.b", "c.d"], "root": None}
@@ -251,6 +254,7 @@ async def test_parked_runs_are_met_by_no_renewal_and_no_claim(database_url: str)
                 | {"lease": timedelta(minutes=1), "ranks": None, "marks": None},
             )
     with psycopg.connect(database_url, autocommit=True) as other:
+        settle_counters(other)
         ((met, scanned),) = other.execute(
             """SELECT sum(idx_tup_fetch) FILTER (WHERE relname = 'run_queue'), sum(seq_tup_read)
                  FROM pg_stat_user_tables
@@ -271,7 +275,8 @@ async def test_runs_that_need_other_labels_are_not_met(database_url: str) -> Non
             " SET labels = CASE WHEN context_id % 4 = 1 THEN '{gpu}'::text[] ELSE '{a,gpu}' END"
         )
         connection.execute("VACUUM ANALYZE")
-        connection.execute("SELECT pg_stat_reset()")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        counters_from_zero(connection)
     async with Store.opened(database_url) as store:
         worker = await register(store)
         common = {"queues": ["default"], "tasks": ["x.y", "a.b", "c.d"], "root": None}
@@ -304,6 +309,7 @@ async def test_runs_that_need_other_labels_are_not_met(database_url: str) -> Non
     assert sorted(rest) == [contexts[0], contexts[2]]
     assert late
     with psycopg.connect(database_url, autocommit=True) as other:
+        settle_counters(other)
         ((met,),) = other.execute(
             "SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'run_queue'"
         ).fetchall()
