@@ -3,12 +3,14 @@
 # ruff: noqa: S608 - the names in the statements are those of this file
 
 import asyncio
+import re
 import subprocess
 
 import psycopg
 import pytest
 
 from dama import Service, Task
+from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.run.subtasks import Endings
@@ -17,8 +19,10 @@ from dama.store.errors import MissingRightError
 from dama.store.grants import default_grants, grants
 from dama.worker.worker import Worker
 from tests.conftest import create_role, url_of
+from tests.integration.test_databases import READING, READS
 
 S = "_data_manager_admin"
+MISSING_RIGHT = 6  # the exit code
 flights = Service("flights")
 
 
@@ -162,6 +166,29 @@ async def test_a_reader_reads_and_writes_nothing(store, url_as):
         f"DELETE FROM {S}.worker",
     ):
         assert refused(url, statement), statement
+
+
+async def test_a_reader_sees_all_that_a_standby_shows(store, url_as, monkeypatch, capsys):
+    """Every command that only looks is for a role that only reads; tokens are not."""
+    await store.start([Start("a.b", {"n": 1}, queue="etl", labels=("gpu",), limit_key="k")] * 2)
+    await store.queue.set_queue("etl", rate=0.001, concurrency=1)
+    url = await asyncio.to_thread(url_as, "reader")
+    refused = []
+    async with Store.opened(url) as reader:
+        for read in READS:
+            try:
+                await read(reader)
+            except MissingRightError as error:
+                refused.append(str(error))
+    monkeypatch.setenv("DAMA_DATABASE_URL", url)
+    codes = {
+        command: await asyncio.to_thread(main, command.split())
+        for command in [*READING, "doctor", "activity", "diff 1 2", "db rebuild --dry-run"]
+    }
+
+    assert {re.sub(".* for ", "", each) for each in refused} == {"table token."}
+    assert {command for command, code in codes.items() if code == MISSING_RIGHT} == {"token ls"}
+    assert "Traceback" not in capsys.readouterr().err
 
 
 async def test_a_writer_inserts_as_old_programs_do_and_no_more(store, database_url, url_as, roles):

@@ -1,5 +1,6 @@
 """Migrating with few rights: no superuser, one schema; what is in the way is said."""
 
+import asyncio
 import re
 
 import psycopg
@@ -244,6 +245,127 @@ async def test_an_event_trigger_that_refuses_is_repeated(database):
     assert "Ask the department." in caught.value.hint
     admin.execute("DROP EVENT TRIGGER refuse")
     assert await schema.migrate(url)
+
+
+def lacking(url):
+    """What a migration says to do about a right that is missing."""
+    with pytest.raises(SchemaError) as caught:
+        asyncio.run(schema.migrate(url))
+    return caught.value.hint
+
+
+FROM_PUBLIC = {
+    "EXECUTE ON FUNCTION pg_catalog.set_config(text, text, bool)": "set_config",
+    "EXECUTE ON FUNCTION pg_catalog.pg_backend_pid()": "pg_backend_pid",
+    "USAGE ON LANGUAGE plpgsql": "LANGUAGE",
+    "USAGE ON TYPE jsonb": "TYPE",
+    "SELECT ON pg_catalog.pg_roles": "pg_roles",
+}
+
+
+def test_what_public_has_lost_is_named(database):
+    """A hardened server: what is printed is enough, and nothing was changed before."""
+    admin, url = database
+    admin.execute(SQL(GIVEN["a schema made for it"]))
+    before = _catalog(admin)
+    for right, named in FROM_PUBLIC.items():
+        admin.execute(f"REVOKE {right} FROM PUBLIC")
+
+        hint = lacking(url)
+
+        assert named in hint
+        admin.execute(re.search(r"GRANT .* TO [^.]*", hint)[0])
+    assert _catalog(admin) == before
+    admin.execute(
+        "REVOKE ALL ON SCHEMA public FROM PUBLIC;"
+        "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;"
+        f"REVOKE ALL ON DATABASE {admin.info.dbname} FROM PUBLIC;"
+        f"GRANT CONNECT ON DATABASE {admin.info.dbname} TO {ROLE}"
+    )
+    asyncio.run(schema.migrate(url))
+
+
+async def test_a_role_that_inherits_nothing_is_told_whom_to_become(database, server):
+    """With the setting `role` it has the rights of the group, and is called like it."""
+    admin, url = database
+    for role, kind in (("plain_group", "NOLOGIN"), ("plain_stiff", "LOGIN NOINHERIT")):
+        create_role(server, role)
+        admin.execute(f"ALTER ROLE {role} {kind}")
+    admin.execute("GRANT plain_group TO plain_stiff")
+    url = url.replace(ROLE, "plain_stiff")
+    for given in ("SELECT 1", "CREATE SCHEMA _data_manager_admin AUTHORIZATION plain_group"):
+        admin.execute(f'ALTER DATABASE {admin.info.dbname} OWNER TO "plain_group"')
+        admin.execute(given)
+
+        with pytest.raises(SchemaError, match="plain_stiff may not") as caught:
+            await schema.migrate(url)
+
+    admin.execute(re.search(r"ALTER ROLE .*(?=\.$)", caught.value.hint)[0])
+    await schema.migrate(url)
+    async with Store.opened(url) as store:
+        assert await store.start([Start("a.b", {})])
+    admin.execute("REVOKE USAGE ON SCHEMA _data_manager_admin FROM plain_group")
+    with pytest.raises(MissingRightError, match="refuses the role plain_group"):
+        async with Store.opened(url):
+            pass
+
+
+async def test_who_migrates_later_leaves_all_to_the_owner(database):
+    """A superuser, or a member of the owner: nothing new is theirs, so the owner continues."""
+    admin, url = database
+    admin.execute(
+        f"CREATE SCHEMA _data_manager_admin AUTHORIZATION {ROLE}; GRANT {ROLE} TO {STRANGER}"
+    )
+    numbered = [migration.name for migration in schema.migrations()][:-1]
+    await schema.migrate(url, up_to=numbered[len(numbered) // 2])
+
+    await schema.migrate(url.replace(ROLE, STRANGER), up_to=numbered[-2])
+    await schema.migrate(url.replace(ROLE, "dama"))
+
+    admin.execute(f"REVOKE {ROLE} FROM {STRANGER}")
+    owners = admin.execute(
+        "SELECT DISTINCT relowner::regrole::text FROM pg_class"
+        " WHERE relnamespace = '_data_manager_admin'::regnamespace"
+        " UNION SELECT DISTINCT proowner::regrole::text FROM pg_proc"
+        " WHERE pronamespace = '_data_manager_admin'::regnamespace"
+    ).fetchall()
+    assert owners == [(ROLE,)]
+    async with Store.opened(url) as store:
+        assert await store.start([Start("a.b", {})])
+    admin.execute("ALTER FUNCTION _data_manager_admin.start_contexts OWNER TO dama")
+    admin.execute("UPDATE _data_manager_admin.schema_migration SET checksum = ''")
+    with pytest.raises(SchemaError, match="must be owner of function") as caught:
+        await schema.migrate(url)
+    admin.execute(re.search(r"ALTER .*(?=\.$)", caught.value.hint)[0])
+    assert await schema.migrate(url) == ["functions"]
+
+
+async def test_an_event_trigger_that_gives_tables_away_is_followed_or_refused(database):
+    """Departments have one that makes all tables a group's: the migration becomes that group."""
+    admin, url = database
+    admin.execute(SQL(GIVEN["a schema made for it"]))
+    admin.execute(
+        "CREATE FUNCTION give() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$"
+        " DECLARE r record; BEGIN FOR r IN SELECT * FROM pg_event_trigger_ddl_commands()"
+        "  WHERE object_type = 'table' LOOP"
+        "  EXECUTE format('ALTER TABLE %s OWNER TO plain_stranger', r.object_identity);"
+        " END LOOP; END $$;"
+        "CREATE EVENT TRIGGER give ON ddl_command_end WHEN tag IN ('CREATE TABLE')"
+        " EXECUTE FUNCTION give()"
+    )
+    before = _catalog(admin)
+
+    for grant in (f"GRANT {STRANGER} TO {ROLE}", "GRANT USAGE, CREATE ON SCHEMA"):
+        with pytest.raises(SchemaError) as caught:
+            await schema.migrate(url)
+        assert grant in caught.value.hint
+        admin.execute(re.search(r"GRANT .*(?=\.$)", caught.value.hint)[0])
+
+    assert _catalog(admin) == before
+    await schema.migrate(url)
+    async with Store.opened(url) as store:
+        assert await store.start([Start("a.b", {})])
+    admin.execute(f"REVOKE {STRANGER} FROM {ROLE}")
 
 
 def test_an_old_server_is_refused_by_its_name():

@@ -22,8 +22,9 @@ from dama import clock
 from dama.store import schema, session
 from dama.store.connecting import PromptConnection, connect
 from dama.store.errors import DatabaseUnreachableError, LockedError
+from dama.store.rights import rights_named
 from dama.store.statements import statement
-from dama.store.translation import is_of_standby, is_outage, rights_named, translate, translate_own
+from dama.store.translation import is_of_standby, is_outage, translate, translate_own
 
 Row = tuple[Any, ...]
 Params = Mapping[str, object]
@@ -68,6 +69,7 @@ class Database:
     ) -> None:
         self.conninfo = conninfo
         self.is_pooled = is_pooled
+        self.role: str | None = None
         self.prepare_threshold = None if is_pooled else PREPARE_AFTER
         self._patience = PATIENCE if patience is None else patience
         self._waiting = asyncio.Semaphore(MOST_WAITING)
@@ -100,16 +102,18 @@ class Database:
         # A first connection by itself: a pool would hide why it fails.
         try:
             async with await connect(conninfo, autocommit=True) as first:
-                pooled = await session.is_pooled(first)
-                if not pooled:
-                    await session.pin(first)
-                async with first.transaction():
-                    if pooled:
-                        await session.pin_transaction(first)
-                    await schema.check(first)
+                with rights_named(first.info.user):
+                    pooled = await session.is_pooled(first)
+                    if not pooled:
+                        await session.pin(first)
+                    async with first.transaction():
+                        if pooled:
+                            await session.pin_transaction(first)
+                        role = await schema.check(first)
         except psycopg.Error as error:
             raise translate(error) or error from error
         database = cls(conninfo, is_pooled=pooled)
+        database.role = role
         async with database._pool:
             yield database
 
@@ -190,10 +194,23 @@ class Database:
             if not again:  # it may have died since: better seen before than after
                 await AsyncConnectionPool.check_connection(connection)
             if not self.is_pooled:
-                return await _fetched(connection, name, params)
+                return await self._fetched(connection, name, params)
             async with connection.transaction():
                 await session.pin_transaction(connection, alone=True)
-                return await _fetched(connection, name, params)
+                return await self._fetched(connection, name, params)
+
+    async def _fetched(
+        self, connection: psycopg.AsyncConnection[Row], name: str, params: Params | None
+    ) -> list[Row]:
+        try:
+            with rights_named(self.role or connection.info.user):
+                cursor = await connection.execute(statement(name), params)
+        except (psycopg.errors.FeatureNotSupported, psycopg.errors.ReadOnlySqlTransaction):
+            # What it prepared was replaced by a migration, and stays unusable; or its server was
+            # made a standby, and another one writes now.
+            await connection.close()
+            raise
+        return await cursor.fetchall() if cursor.description else []
 
 
 class _Wait:
@@ -217,20 +234,6 @@ class _Wait:
             _log.warning("%s waits for a lock that another transaction holds", self._name)
         await clock.sleep(self._pause * random.uniform(0.5, 1.0))
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
-
-
-async def _fetched(
-    connection: psycopg.AsyncConnection[Row], name: str, params: Params | None
-) -> list[Row]:
-    try:
-        with rights_named(connection.info.user):
-            cursor = await connection.execute(statement(name), params)
-    except (psycopg.errors.FeatureNotSupported, psycopg.errors.ReadOnlySqlTransaction):
-        # What it prepared was replaced by a migration, and stays unusable; or its server was made a
-        # standby, and another one writes now.
-        await connection.close()
-        raise
-    return await cursor.fetchall() if cursor.description else []
 
 
 def _is_outage(error: Exception) -> bool:

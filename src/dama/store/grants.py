@@ -12,7 +12,8 @@ import psycopg
 
 from dama.store import schema, session
 from dama.store.connecting import connect
-from dama.store.translation import rights_named, translate
+from dama.store.rights import rights_named
+from dama.store.translation import translate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,8 +40,9 @@ async def grants(conninfo: str, role: str, access: Access) -> list[str]:
     try:
         async with await connect(conninfo) as connection:
             await session.pin_transaction(connection)
-            await schema.check(connection)
-            return await _statements(connection, role, access)
+            user = await schema.check(connection)
+            with rights_named(user):
+                return await _statements(connection, role, access)
     except psycopg.Error as error:
         raise translate(error) or error from error
 
@@ -49,8 +51,7 @@ async def _statements(
     connection: psycopg.AsyncConnection[tuple[object, ...]], role: str, access: Access
 ) -> list[str]:
     query = "SELECT _data_manager_admin.access_grants(%s, %s)"
-    with rights_named(connection.info.user):
-        cursor = await connection.execute(query, [role, access])
+    cursor = await connection.execute(query, [role, access])
     return [str(statement) for (statement,) in await cursor.fetchall()]
 
 

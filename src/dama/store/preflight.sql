@@ -3,6 +3,7 @@
 DO $do$
 DECLARE
   owner name;
+  become text := '';  -- for a role that inherits nothing of the one that may
   earlier text;
 BEGIN
   IF current_setting('server_version_num')::int < 140000 THEN
@@ -23,11 +24,18 @@ BEGIN
       MESSAGE = format('The database %I has the tables of the first system: %s. Nothing was changed.', current_database(), earlier),
       HINT = 'See what is in them with: dama db adopt --dry-run. Then take them in: dama db adopt';
   END IF;
+  -- Who owns the schema; before there is one, the database.
+  SELECT format(' Or begin each session as %I, of which %I is a member: ALTER ROLE %2$I IN DATABASE %3$I SET role = %4$L.',
+                r.rolname, current_user, current_database(), r.rolname) INTO become
+    FROM pg_database d LEFT JOIN pg_namespace n ON n.nspname = '_data_manager_admin'
+    JOIN pg_roles r ON r.oid = coalesce(n.nspowner, d.datdba)
+    WHERE d.datname = current_database() AND pg_has_role(r.oid, 'MEMBER') AND NOT pg_has_role(r.oid, 'USAGE');
+  become := coalesce(become, '');
   IF to_regnamespace('_data_manager_admin') IS NULL THEN
     IF NOT has_database_privilege(current_database(), 'CREATE') THEN
       RAISE EXCEPTION USING ERRCODE = 'DM011',
         MESSAGE = format('The role %I may not create the schema _data_manager_admin in the database %I.', current_user, current_database()),
-        HINT = format('Let its owner execute GRANT CREATE ON DATABASE %I TO %I, or CREATE SCHEMA _data_manager_admin AUTHORIZATION %2$I.', current_database(), current_user);
+        HINT = format('Let its owner execute GRANT CREATE ON DATABASE %I TO %I, or CREATE SCHEMA _data_manager_admin AUTHORIZATION %2$I.', current_database(), current_user) || become;
     END IF;
     CREATE SCHEMA _data_manager_admin;
     RETURN;
@@ -35,7 +43,7 @@ BEGIN
   IF NOT (has_schema_privilege('_data_manager_admin', 'USAGE') AND has_schema_privilege('_data_manager_admin', 'CREATE')) THEN
     RAISE EXCEPTION USING ERRCODE = 'DM011',
       MESSAGE = format('The role %I may not create tables in the schema _data_manager_admin.', current_user),
-      HINT = format('Migrate as the owner of the schema, or let it execute GRANT USAGE, CREATE ON SCHEMA _data_manager_admin TO %I.', current_user);
+      HINT = format('Migrate as the owner of the schema, or let it execute GRANT USAGE, CREATE ON SCHEMA _data_manager_admin TO %I.', current_user) || become;
   END IF;
   SELECT pg_get_userbyid(c.relowner) INTO owner FROM pg_class c
     WHERE c.relnamespace = to_regnamespace('_data_manager_admin')
@@ -44,7 +52,7 @@ BEGIN
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM011',
       MESSAGE = format('The tables of the schema _data_manager_admin belong to %I, and %I may not change them.', owner, current_user),
-      HINT = format('Migrate as %I, or let a superuser execute GRANT %1$I TO %I.', owner, current_user);
+      HINT = format('Migrate as %I, or let a superuser execute GRANT %1$I TO %I.', owner, current_user) || become;
   END IF;
 END
 $do$;

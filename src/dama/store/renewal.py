@@ -10,8 +10,9 @@ import psycopg
 from dama.store import session
 from dama.store.connecting import connect_prompt_blocking
 from dama.store.queue_rows import Renewal
+from dama.store.rights import rights_named
 from dama.store.statements import statement
-from dama.store.translation import rights_named, translate_own
+from dama.store.translation import translate_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +53,7 @@ class Renewer:
                 session.begin_plainly_blocking(self._connection)
                 if not self._database.is_pooled:
                     session.pin_blocking(self._connection, alone=True)
-            with rights_named(self._connection.info.user):
+            with rights_named(self._database.role or self._connection.info.user):
                 return self._kept(self._connection)
         except psycopg.Error as error:
             self.close()

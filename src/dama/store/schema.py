@@ -24,7 +24,8 @@ from dama.store import session
 from dama.store.connecting import connect
 from dama.store.errors import SchemaError
 from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
-from dama.store.translation import first_line, rights_named, translate, translate_own
+from dama.store.rights import refused_to_migrate, rights_named
+from dama.store.translation import first_line, translate, translate_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,6 +73,14 @@ FIRST_SYSTEM = """
 SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
   WHERE n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
      OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))
+"""
+
+# Whoever migrates, a superuser or a member: what is new belongs to the owner of the rest. An event
+# trigger may have given away even the first table.
+AS_OWNER = """
+SELECT set_config('role', pg_get_userbyid(c.relowner), TRUE) FROM pg_class c
+  WHERE c.oid = to_regclass('_data_manager_admin.schema_migration')
+    AND pg_get_userbyid(c.relowner) <> current_user AND pg_has_role(c.relowner, 'MEMBER')
 """
 
 _log = logging.getLogger("dama.migration")
@@ -191,17 +200,20 @@ async def migrate(
             right is missing, or the tables are those of the first system. Nothing was changed.
         DatabaseUnreachableError: It does not answer.
     """
+    role = ""
     try:
         async with (
             await connect(conninfo, autocommit=True) as connection,
             blockers_told(conninfo, connection, tell),
         ):
+            role = connection.info.user
             await session.begin_plainly(connection)
             if not await session.is_pooled(connection):
                 await session.pin(connection)  # it idles between two attempts
+            role = await session.role_of(connection)
             return await _migrate(connection, up_to, tell)
     except psycopg.Error as error:
-        raise translate_own(error) or _refused(error) from error
+        raise translate_own(error) or refused_to_migrate(error, role) or _refused(error) from error
 
 
 async def _migrate(
@@ -224,7 +236,9 @@ async def _migrate_tables(
     await take_turn(connection)
     await connection.execute(preflight())
     await connection.execute(TABLE)
-    known = await _known(connection)
+    await connection.execute(AS_OWNER)
+    await connection.execute(preflight())
+    known = await _known(connection, await session.role_of(connection))
     _refuse_newer(known)
     applied: list[str] = []
     later: list[Migration] = []
@@ -282,7 +296,7 @@ async def status(conninfo: str) -> list[AppliedMigration]:
     try:
         async with await connect(conninfo) as connection:
             await session.pin_transaction(connection)
-            known = await _known(connection)
+            known = await _known(connection, await session.role_of(connection))
             if not known:
                 await _refuse_first_system(connection)
     except psycopg.Error as error:
@@ -293,13 +307,14 @@ async def status(conninfo: str) -> list[AppliedMigration]:
     ]
 
 
-async def check(connection: Connection) -> None:
-    """Hold the schema of a database against this version.
+async def check(connection: Connection) -> str:
+    """Hold the schema of a database against this version; returns whose rights the session has.
 
     Raises:
         SchemaError: It is missing, older or newer.
     """
-    known = await _known(connection)
+    role = await session.role_of(connection)
+    known = await _known(connection, role)
     _refuse_newer(known)
     if not known:
         await _refuse_first_system(connection)
@@ -312,6 +327,7 @@ async def check(connection: Connection) -> None:
             else f"has an older schema: {', '.join(missing)} missing"
         )
         raise SchemaError(f"The database {what}.", "Bring it up to date: dama db migrate")
+    return role
 
 
 def _is_missing(migration: Migration, known: Known) -> bool:
@@ -338,8 +354,8 @@ async def _refuse_first_system(connection: Connection) -> None:
         )
 
 
-async def _known(connection: Connection) -> Known:
-    with rights_named(connection.info.user):
+async def _known(connection: Connection, role: str) -> Known:
+    with rights_named(role):
         cursor = await connection.execute(
             "SELECT to_regclass('_data_manager_admin.schema_migration') IS NOT NULL"
         )

@@ -117,6 +117,12 @@ async def is_pooled(connection: AnyAsync) -> bool:
     return await cursor.fetchone() != (connection.info.backend_pid,)
 
 
+async def role_of(connection: AnyAsync) -> str:
+    """Whose rights a session has: those of its user, unless the setting `role` says another."""
+    row = await (await connection.execute("SELECT current_user", prepare=False)).fetchone()
+    return str(row[0]) if row else connection.info.user
+
+
 async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
     """Pin a session of our own, which is in no transaction; close it where that fails.
 

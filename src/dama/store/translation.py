@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
-from shlex import quote
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.sql import Identifier
@@ -34,12 +31,8 @@ from dama.store.errors import (
     WorkersAliveError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
 DISK_FULL = "53100"
 READ_ONLY, NOT_SUPPORTED = "25006", "0A000"
-NO_RIGHT = "42501"
 OURS = "_data_manager_admin"
 UNIQUE = "23505"
 TOO_LARGE = "54000"
@@ -50,7 +43,6 @@ ENDED = ("57014", "25P03", "25P04", "40001", "40P01")
 MISSING = ("3F000", "42P01", "42703", "42883")
 # A number out of range, a character that the encoding has not, a zero byte (which has no state).
 NO_ROOM = ("", "22003", "22021", "22P05")
-ROW_SECURITY = re.compile(r'row-level security policy for table "(\w+)"')
 NO_CONNECT = re.compile(r"FATAL:  permission denied for database (\".*\")")
 HINTS = {
     "DM002": "`dama ls` lists the contexts.",
@@ -200,43 +192,6 @@ def translate_own(error: psycopg.Error) -> DamaError | None:
     if state == TOO_LARGE and "index row" in str(error):  # of which index, it does not always say
         return _too_long_a_key(error)
     return translate(error)
-
-
-@contextmanager
-def rights_named(role: str) -> Generator[None]:
-    """Say of a right that is missing within the block which GRANT gives it.
-
-    Args:
-        role: Whose session it is.
-
-    Raises:
-        MissingRightError: One is missing.
-    """
-    try:
-        yield
-    except psycopg.errors.InsufficientPrivilege as error:
-        if error.sqlstate != NO_RIGHT:  # DM has classes of its own
-            raise
-        raise MissingRightError(
-            f"The database refuses the role {role}: {first_line(error)}.", _grant(error, role)
-        ) from error
-
-
-def _grant(error: psycopg.Error, role: str) -> str:
-    quoted = Identifier(role).as_string()
-    if table := ROW_SECURITY.search(str(error)):
-        return (
-            f"dama has to see every row of it. Let the owner execute ALTER TABLE {OURS}.{table[1]} "
-            f"DISABLE ROW LEVEL SECURITY, or a superuser ALTER ROLE {quoted} BYPASSRLS."
-        )
-    shell = quote(role)
-    rest = (
-        f"what `dama db grants --role {shell} --as worker` prints (`--as reader` is enough to "
-        "look); what is not in it only the owner may do."
-    )
-    if f"for schema {OURS}" in first_line(error):
-        return f"Let the owner execute GRANT USAGE ON SCHEMA {OURS} TO {quoted}, or {rest}"
-    return f"Let the owner execute the GRANT for it in {rest}"
 
 
 def is_outage(error: psycopg.Error) -> bool:
