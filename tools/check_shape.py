@@ -1,5 +1,7 @@
 """Check the shape of the sources: no circles of imports, no long modules, few long functions.
 
+The largest classes stay as small as they are.
+
 Few places may hide something from ruff or from the type checker: `noqa`, `cast`.
 
 A circle is one of modules, whether they import each other at run time, late or only for type
@@ -27,6 +29,8 @@ SOURCE = ROOT / "src" / "dama"
 
 MEDIAN, P90, LONGEST = 120, 280, 400  # lines of a module
 LONG, TOO_LONG, MOST_LONG = 35, 60, 5  # lines of a function, and how many may be long
+# Classes that hold much, and how much: what is assigned to `self` when one of them is made.
+FIELDS = {"Broker": 15, "Gateway": 15, "Worker": 15}
 # What hides something from ruff or from the type checker, and how many a thousand lines may have.
 HIDING = {"noqa": (re.compile(r"# noqa\b"), 2.0), "cast(": (re.compile(r"\bcast\("), 1.5)}
 
@@ -77,6 +81,29 @@ def _span(node: ast.stmt) -> int:
     return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
+def fields(class_: ast.ClassDef) -> set[str]:
+    """The names that the constructor of a class assigns to `self`."""
+    return {
+        node.attr
+        for function in class_.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+def large_classes(tree: ast.Module) -> Iterator[str]:
+    """Say which classes have more fields than they may."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name in FIELDS:
+            count = len(fields(node))
+            if count > FIELDS[node.name]:
+                yield f"{node.name} has {count} fields: {FIELDS[node.name]} at most"
+
+
 def problems() -> Iterator[str]:
     """Give what is wrong, a line each; print what was counted."""
     texts = {str(path.relative_to(SOURCE)): path.read_text() for path in SOURCE.rglob("*.py")}
@@ -102,6 +129,8 @@ def problems() -> Iterator[str]:
     yield from (f"a circle of imports: {' imports '.join(reversed(ring))}" for ring in rings)
     if median > MEDIAN or p90 > P90:
         yield f"the modules have {median:g} lines (median), {p90} (p90): {MEDIAN}, {P90} at most"
+    for text in texts.values():
+        yield from large_classes(ast.parse(text))
     for name, lines in sizes.items():
         if lines > LONGEST:
             yield f"{name} has {lines} lines: {LONGEST} at most"

@@ -71,7 +71,6 @@ class Broker:
     Attributes:
         catalog: What there is, here and elsewhere.
         cache: Results of actions that have one.
-        services: Those of this node by their full names.
         on_failed_duty: Called when its heartbeat, or what misses silent nodes, fails for good.
     """
 
@@ -99,11 +98,10 @@ class Broker:
         self.transit = Transit(self, bus) if bus else None
         self._arrivals = Arrivals(self.catalog)
         self._background = Background(self.node_id)
-        around = self.middleware
-        self._caller = Caller(self.catalog, self.options, around, self.transit, self.next_id)
-        self._emitter = Emitter(self.catalog, around, self.transit, balancer=self.options.balancer)
+        each = self.catalog, self.middleware, self.transit
+        self._caller = Caller(*each, self.options, self.next_id)
+        self._emitter = Emitter(*each, balancer=self.options.balancer)
         self._hosting = Hosting(self, bus_names or {})
-        self.services = self._hosting.services
         for service in (*([node_service(self)] if self.options.node_service else []), *services):
             self._hosting.take(service)
 
@@ -118,6 +116,11 @@ class Broker:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    @property
+    def services(self) -> Mapping[str, LocalService]:
+        """Those of this node, by their full names."""
+        return self._hosting.services
 
     @property
     def calls(self) -> int:
@@ -220,11 +223,7 @@ class Broker:
         return Answer(result, call.meta, call.node_id)
 
     async def call_from(
-        self,
-        parent: Call | None,
-        action: str,
-        params: Any,
-        options: CallOptions,
+        self, parent: Call | None, action: str, params: Any, options: CallOptions
     ) -> Any:
         """Call an action as a part of another call, whose meta gets what the action puts in."""
         call = self.new_call(parent, action, params, options)

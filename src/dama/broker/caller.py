@@ -34,9 +34,9 @@ class Caller:
 
     Args:
         catalog: Who executes what.
-        options: How calls are made.
         middleware: Around all calls, the outermost first.
         transit: The way to other nodes, if there is one.
+        options: How calls are made.
         next_id: Returns an id that no other call has.
 
     Attributes:
@@ -47,9 +47,9 @@ class Caller:
     def __init__(
         self,
         catalog: Catalog,
-        options: BrokerOptions,
         middleware: Sequence[Middleware],
         transit: Transit | None,
+        options: BrokerOptions,
         next_id: Callable[[], str],
     ) -> None:
         self._catalog = catalog

@@ -34,7 +34,6 @@ class Facts(Protocol):
         options: How it works.
         catalog: What there is, here and elsewhere.
         cache: Results of actions that have one.
-        services: Those of this node by their full names.
         transit: The way to other nodes, if there is one.
     """
 
@@ -42,8 +41,12 @@ class Facts(Protocol):
     options: BrokerOptions
     catalog: Catalog
     cache: Cache
-    services: dict[str, LocalService]
     transit: Transit | None
+
+    @property
+    def services(self) -> Mapping[str, LocalService]:
+        """Those of this node, by their full names."""
+        ...
 
     @property
     def calls(self) -> int:
