@@ -15,7 +15,9 @@ SERVER = '''
 import json, os, signal, socket, sys
 
 import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
-import dama.shipped.node, dama.store.schema, pydantic, rich.live  # noqa
+import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic, rich.live  # noqa
+import dama.shipped.contexts, dama.shipped.log, dama.shipped.operations, dama.shipped.tasks  # noqa
+import dama.shipped.upkeep  # noqa
 from dama.cli import main
 
 

@@ -246,7 +246,7 @@ class Bus:
 
 def node(monkeypatch, store, bus):
     """A node on a bus."""
-    monkeypatch.setattr("dama.shipped.node.NatsTransporter", lambda *_: bus)
+    monkeypatch.setattr("dama.broker.wire.nats.NatsTransporter", lambda *_: bus)
     settings = {"url": "nats://nobody:1", "heartbeat_interval": 0.02, "heartbeat_timeout": 1}
     return node_of(App(store, Registry([some])), settings, "dama.toml")
 

@@ -1,4 +1,8 @@
-"""The node: the broker of a process, with the services of the project and those of the product."""
+"""The node: the broker of a process, with the services of the project and those of the product.
+
+Most processes never ask for it. What it is made of is imported when one does: a third of the start
+of a worker.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +12,19 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dama.broker.broker import Broker
-from dama.broker.tracing import Tracing
-from dama.broker.wire.nats import NatsTransporter
-from dama.broker.wire.nats_access import read_access
 from dama.duty import Duty, DutyError, on_duty
 from dama.operations.ends import Ends
-from dama.shipped.bus import BusRights, guarded
-from dama.shipped.contexts import contexts_service, events_service
-from dama.shipped.log import log_service
+from dama.shipped.bus import BusRights
 from dama.shipped.node_settings import node_table, read_bus_names, read_options
-from dama.shipped.operations import queues_service, schedules_service, workers_service
-from dama.shipped.tasks import tasks_service
-from dama.shipped.upkeep import archive_service, upkeep_service
 from dama.spans import is_collecting
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from dama.app import App
+    from dama.broker.broker import Broker
+    from dama.broker.wire.transporter import Transporter
+    from dama.config.table import Table
     from dama.definitions.service import Service
 
 _log = logging.getLogger("dama.broker")
@@ -56,8 +54,7 @@ class NodeSource:
         table = node_table(settings, source)
         self._node_id = table.text("node_id")
         self._options = read_options(table)
-        url = table.text("url")
-        self._transporter = NatsTransporter(url, read_access(table)) if url else None
+        self._transporter = _transporter(table)
         self._rights = BusRights(table.texts("startable"), table.texts("bus_actions"))
         self._bus_names = read_bus_names(table) if self._transporter else {}
         self._waits = patience != 0
@@ -78,6 +75,9 @@ class NodeSource:
         Raises:
             DisconnectedError: The other nodes cannot be reached.
         """
+        from dama.broker.broker import Broker
+        from dama.broker.tracing import Tracing
+
         async with self._lock:
             if self._broker is None:
                 own = self._app.registry.services
@@ -120,6 +120,17 @@ class NodeSource:
             await self._broker.stop()
 
 
+def _transporter(table: Table) -> Transporter | None:
+    """The way to other nodes, if the settings name one."""
+    url = table.text("url")
+    if not url:
+        return None
+    from dama.broker.wire.nats import NatsTransporter
+    from dama.broker.wire.nats_access import read_access
+
+    return NatsTransporter(url, read_access(table))
+
+
 @asynccontextmanager
 async def node_of(
     app: App, settings: Mapping[str, object], source: str, *, patience: float | None = None
@@ -140,6 +151,13 @@ def product_services(
     rights: BusRights = BusRights(),
 ) -> list[Service]:
     """The services that are there without being written; one of the project's with a name wins."""
+    from dama.shipped.bus import guarded
+    from dama.shipped.contexts import contexts_service, events_service
+    from dama.shipped.log import log_service
+    from dama.shipped.operations import queues_service, schedules_service, workers_service
+    from dama.shipped.tasks import tasks_service
+    from dama.shipped.upkeep import archive_service, upkeep_service
+
     made = [
         tasks_service(app, ends),
         contexts_service(app),
