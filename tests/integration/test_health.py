@@ -1,9 +1,11 @@
 """Health: what the doctor is told is what the database is."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 from dama.app import App
 from dama.cli import main
@@ -11,7 +13,7 @@ from dama.config.config import load_config
 from dama.definitions.registry import Registry
 from dama.domain.schedule import Schedule
 from dama.operations import health
-from dama.store import Start
+from dama.store import Start, schema
 from dama.store.queue_rows import WorkerIdentity
 
 
@@ -112,3 +114,33 @@ async def test_a_slot_that_nobody_reads_is_found(server, store, monkeypatch, dat
             connection.execute("SELECT pg_drop_replication_slot('forgotten')")
 
     assert "forgotten" in found["slot"]
+
+
+DAMAGE = {
+    "ALTER TABLE {}.event_store_prototype DISABLE TRIGGER event_admission": "event_admission",
+    "ALTER TABLE {}.schedule SET UNLOGGED": "schedule is not logged",
+    "DROP FUNCTION {}.list_contexts CASCADE": "list_contexts is missing",
+}
+
+
+async def test_what_was_switched_off_in_the_schema_is_found(store, database_url):
+    """No version tells of it: the triggers of a restore that was broken off, a lost function."""
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        for statement in DAMAGE:
+            owner.execute(SQL(statement).format(Identifier("_data_manager_admin")))
+
+    found = await health.examine(App(store, Registry()), load_config())
+
+    said = [f"{each.found}: {each.advice}" for each in found if each.name == "schema"]
+    assert len(said) == len(DAMAGE) + 1  # and which version it is
+    for damage in DAMAGE.values():
+        assert any(damage in each for each in said), damage
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        for each in said[1:]:
+            owner.execute(re.search(r": ([A-Z][^;]*)", each)[1])
+    await schema.migrate(database_url)
+    assert "schema" not in {
+        each.name
+        for each in await health.examine(App(store, Registry()), load_config())
+        if each.level != "ok"
+    }

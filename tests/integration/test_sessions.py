@@ -63,6 +63,42 @@ SETTINGS = {
     "session_replication_role": "replica",
     "from_collapse_limit": "1",
 }
+MORE = {
+    "client_connection_check_interval": "10ms",
+    "constraint_exclusion": "on",
+    "createrole_self_grant": "set, inherit",
+    "dama.rewrite_history": "off",
+    "deadlock_timeout": "1ms",
+    "default_statistics_target": "1",
+    "default_table_access_method": "nonesuch",
+    "default_tablespace": "nonesuch",
+    "default_text_search_config": "pg_catalog.german",
+    "effective_io_concurrency": "0",
+    "event_triggers": "off",
+    "geqo_threshold": "2",
+    "gin_pending_list_limit": "64kB",
+    "hash_mem_multiplier": "1",
+    "lc_monetary": "C",
+    "lo_compat_privileges": "on",
+    "log_min_error_statement": "debug5",
+    "log_statement": "all",
+    "maintenance_work_mem": "1MB",
+    "max_parallel_workers_per_gather": "8",
+    "min_parallel_table_scan_size": "0",
+    "my.own": "x",
+    "password_encryption": "md5",
+    "plpgsql.print_strict_params": "on",
+    "plpgsql.variable_conflict": "use_variable",
+    "recursive_worktable_factor": "1000",
+    "temp_tablespaces": "nonesuch",
+    "track_counts": "off",
+    "track_functions": "all",
+    "vacuum_cost_delay": "100ms",
+    "vacuum_freeze_min_age": "0",
+    "wal_compression": "on",
+    "work_mem": "64kB",
+    "xmlbinary": "hex",
+}
 pinned = Service("pinned")
 
 
@@ -132,6 +168,21 @@ async def test_a_setting_of_the_database_changes_nothing(server, database_url, k
         )
 
     await use(database_url)
+
+
+async def test_many_more_settings_at_once_change_nothing(server, empty_database_url, known):
+    """What tuning guides and profiles have, all in one database; some fit no server."""
+    database, _ = names(empty_database_url)
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        for name, value in MORE.items():
+            if "." in name or name in known:
+                alter = SQL("ALTER DATABASE {} SET {} = {}")
+                connection.execute(
+                    alter.format(Identifier(database), SQL(name), Literal(value))  # type: ignore[arg-type]
+                )
+
+    await schema.migrate(empty_database_url)
+    await use(empty_database_url)
 
 
 async def test_a_transaction_may_idle_from_its_very_beginning(server, database_url):

@@ -214,6 +214,50 @@ async def test_the_first_system_may_live_beside_a_schema_of_ours(empty_database_
         assert await store.start([Start("a.b", {})])
 
 
+ODD = {
+    "of another program": (
+        "CREATE TABLE _data_manager_admin.schema_migration (version bigint, dirty bool)",
+        "is another program's",
+    ),
+    "emptied": (
+        """
+        CREATE TABLE _data_manager_admin.etl_context (root_context_id bigint);
+        CREATE TABLE _data_manager_admin.schema_migration (
+          name text, checksum text, applied_at timestamptz)
+        """,
+        "list of migrations is empty",
+    ),
+}
+
+
+@pytest.mark.parametrize(("made", "said"), ODD.values(), ids=ODD)
+async def test_an_odd_list_of_migrations_is_said_by_all(empty_database_url, made, said):
+    """It is not the first system, and nothing is changed."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA _data_manager_admin")
+        connection.execute(made)
+        before = _catalog(connection)
+
+        for act in (schema.migrate, schema.status, lambda url: Store.opened(url).__aenter__()):
+            with pytest.raises(SchemaError, match=said):
+                await act(empty_database_url)
+
+        assert _catalog(connection) == before
+
+
+async def test_no_index_or_sequence_is_the_first_system(empty_database_url):
+    """Only what could have its rows."""
+    with psycopg.connect(empty_database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE SCHEMA data_manager; CREATE SEQUENCE data_manager.etl_contexts;"
+            "CREATE TABLE data_manager.other (a int);"
+            "CREATE INDEX event_store ON data_manager.other (a)"
+        )
+
+    assert not any(each.applied_at for each in await schema.status(empty_database_url))
+    assert await schema.migrate(empty_database_url)
+
+
 @pytest.mark.parametrize(("made", "said"), TAKEN.values(), ids=TAKEN)
 async def test_a_name_that_is_taken_is_said(empty_database_url, made, said):
     """By something in the schema that is not ours; nothing of ours stays."""

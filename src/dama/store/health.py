@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dama.store.rights import own_functions
+
 if TYPE_CHECKING:
     from dama.store.database import Database
 
@@ -39,6 +41,8 @@ class HealthRow:
         full_sequences: Sequences of integers that have come far: sequence, and used, a share of 1.
         client_check: How often a statement looks whether its client has gone: never when it is `0`;
             None where the server cannot.
+        damaged: What was switched off, removed or left half built in the schema: kind (trigger,
+            index, table, function), name, of (the table).
     """
 
     server_version: str
@@ -59,6 +63,7 @@ class HealthRow:
     failed_schedules: Sequence[str]
     full_sequences: Sequence[dict[str, Any]]
     client_check: str | None = None
+    damaged: Sequence[dict[str, Any]] = ()
 
 
 async def read_health(database: Database) -> HealthRow:
@@ -66,5 +71,5 @@ async def read_health(database: Database) -> HealthRow:
 
     Source: store/sql/read_health.sql
     """
-    (row,) = await database.rows("read_health")
+    (row,) = await database.rows("read_health", {"functions": sorted(own_functions())})
     return HealthRow(*row)

@@ -26,7 +26,7 @@ NO_RIGHT = "42501"
 ROW_SECURITY = re.compile(r'row-level security policy for table "(\w+)"')
 REFUSED = re.compile(r"permission denied for (?P<kind>[a-z ]+?) \"?(?P<name>[^\"]+)\"?$")
 NOT_OWNER = re.compile(r"must be owner of (?P<kind>[a-z ]+?) \"?(?P<name>[^\"]+)\"?$")
-OWN_FUNCTION = re.compile(r"FUNCTION _data_manager_admin\.(\w+)")
+OWN_FUNCTION = re.compile(r"CREATE OR REPLACE FUNCTION _data_manager_admin\.(\w+)")
 # What the server says, and the words of its GRANT: who takes them from PUBLIC breaks every program.
 OF_THE_SYSTEM = {
     "function": "EXECUTE ON FUNCTION pg_catalog.{}",
@@ -102,7 +102,7 @@ def _grant(error: psycopg.Error, role: str) -> str:
 
 def _grant_of_the_system(error: psycopg.Error, role: str) -> str | None:
     refused = REFUSED.search(first_line(error))
-    if not refused or refused["kind"] not in OF_THE_SYSTEM or refused["name"] in _own_functions():
+    if not refused or refused["kind"] not in OF_THE_SYSTEM or refused["name"] in own_functions():
         return None
     if refused["kind"] == "view" and not refused["name"].startswith("pg_"):
         return None
@@ -111,7 +111,8 @@ def _grant_of_the_system(error: psycopg.Error, role: str) -> str | None:
 
 
 @cache
-def _own_functions() -> frozenset[str]:
+def own_functions() -> frozenset[str]:
+    """The names of the functions that the schema has."""
     folder = files("dama.store").joinpath("functions")
     texts = (file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".sql"))
     return frozenset(name for text in texts for name in OWN_FUNCTION.findall(text))

@@ -69,10 +69,20 @@ SELECT m.name, CASE WHEN m.name = %(code)s AND (EXISTS (
        THEN '' ELSE m.checksum END, m.applied_at
   FROM _data_manager_admin.schema_migration m
 """
+OF_OURS = 3
+COLUMNS = """
+SELECT CASE WHEN c.oid IS NOT NULL THEN (
+         SELECT count(*) FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attname IN ('name', 'checksum', 'applied_at')) END
+  FROM to_regclass('_data_manager_admin.schema_migration') c (oid)
+"""
 FIRST_SYSTEM = """
 SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
-     OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND (n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
+         OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))),
+  EXISTS (SELECT FROM pg_attribute a WHERE a.attname = 'root_context_id'  -- which only ours has
+            AND a.attrelid = to_regclass('_data_manager_admin.etl_context'))
 """
 
 # Whoever migrates, a superuser or a member: what is new belongs to the owner of the rest. An event
@@ -240,6 +250,8 @@ async def _migrate_tables(
     await connection.execute(preflight())
     known = await _known(connection, await session.role_of(connection))
     _refuse_newer(known)
+    if not known:
+        await _refuse_first_system(connection)
     applied: list[str] = []
     later: list[Migration] = []
     for migration in _up_to(up_to):
@@ -347,7 +359,13 @@ def _refuse_newer(known: Known) -> None:
 
 async def _refuse_first_system(connection: Connection) -> None:
     cursor = await connection.execute(FIRST_SYSTEM)
-    if (await cursor.fetchone()) == (True,):
+    is_first, is_ours = await cursor.fetchone() or (False, False)
+    if is_ours:
+        raise SchemaError(
+            "The database has tables of dama, and its list of migrations is empty.",
+            "Restore the rows of _data_manager_admin.schema_migration from a backup.",
+        )
+    if is_first:
         raise SchemaError(
             "The database has the tables of the first system, and has not been adopted.",
             "See what is in them with: dama db adopt --dry-run. Then take them in: dama db adopt",
@@ -356,10 +374,13 @@ async def _refuse_first_system(connection: Connection) -> None:
 
 async def _known(connection: Connection, role: str) -> Known:
     with rights_named(role):
-        cursor = await connection.execute(
-            "SELECT to_regclass('_data_manager_admin.schema_migration') IS NOT NULL"
-        )
-        if (await cursor.fetchone()) != (True,):
+        (columns,) = await (await connection.execute(COLUMNS)).fetchone() or (0,)
+        if columns is None:
             return {}
+        if columns != OF_OURS:
+            raise SchemaError(
+                "The table _data_manager_admin.schema_migration is another program's.",
+                "Take another database, or let that program have its tables elsewhere.",
+            )
         rows = await (await connection.execute(APPLIED, {"code": CODE})).fetchall()
     return {str(name): (str(checksum), cast("datetime", at)) for name, checksum, at in rows}

@@ -11,6 +11,7 @@ from dama.domain.circle import WaitsFor, who_waits
 from dama.run import commands
 from dama.store.health import HealthRow
 from dama.store.queue_rows import MOST_COUNTED
+from dama.upkeep.damage import damaged
 
 LONG_TRANSACTION = 600
 LONG_WAIT = 60
@@ -109,6 +110,12 @@ def server(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         "schema", "ok", f"up to {facts.health.migration}, with the functions of this dama"
     )
+
+
+def damage(facts: Facts) -> Iterator[Finding]:
+    """What somebody has switched off or removed in the schema."""
+    for row in facts.health.damaged:
+        yield Finding("schema", "fail", *damaged(row))
 
 
 def durability(facts: Facts) -> Iterator[Finding]:
@@ -377,7 +384,7 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
-    server, durability, autovacuum, abandoned, clocks, transactions, prepared, slots, bloat, disk,
-    home, workers, programs, unclaimed, passed_over, circles, schedules, hints, log, ids,
+    server, damage, durability, autovacuum, abandoned, clocks, transactions, prepared, slots, bloat,
+    disk, home, workers, programs, unclaimed, passed_over, circles, schedules, hints, log, ids,
     subscriptions,
 )  # fmt: skip

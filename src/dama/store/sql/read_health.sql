@@ -1,5 +1,5 @@
 -- read_health: what tells whether the database is well.
--- In:    nothing
+-- In:    functions text[]: those that the schema has
 -- Out:   one row, see HealthRow; of each queue the first 1,000 runs are looked at
 -- Locks: none
 SELECT current_setting('server_version'), current_setting('fsync') = 'on',
@@ -26,9 +26,9 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
                                    - greatest(t.last_vacuum, t.last_autovacuum))::float)), '[]')
           FROM pg_stat_user_tables t
           WHERE t.schemaname = '_data_manager_admin' AND t.n_dead_tup > 10000 + 2 * t.n_live_tup),
-       (SELECT coalesce(jsonb_agg(format('%s:%s', w.host, w.pid)), '[]')
+       (SELECT coalesce(jsonb_agg(format('%%s:%%s', w.host, w.pid)), '[]')
           FROM _data_manager_admin.worker w WHERE w.lease_until < clock_timestamp()),
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('worker', format('%s:%s', w.host, w.pid), 'trouble', w.trouble)), '[]')
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('worker', format('%%s:%%s', w.host, w.pid), 'trouble', w.trouble)), '[]')
           FROM _data_manager_admin.worker w WHERE w.trouble IS NOT NULL),
        (SELECT coalesce(jsonb_agg(jsonb_build_object('queue', q.queue, 'labels', q.labels, 'runs', q.runs,
                'seconds', q.seconds)), '[]')
@@ -64,4 +64,19 @@ SELECT current_setting('server_version'), current_setting('fsync') = 'on',
        (SELECT coalesce(jsonb_agg(jsonb_build_object('sequence', s.sequencename, 'used', s.last_value::float / s.max_value)), '[]')
           FROM pg_sequences s
           WHERE s.schemaname = '_data_manager_admin' AND s.last_value >= 0.8 * s.max_value),
-       current_setting('client_connection_check_interval', TRUE)
+       current_setting('client_connection_check_interval', TRUE),
+       -- What somebody has switched off or removed: no version of the schema tells.
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('kind', d.kind, 'name', d.name, 'of', d.of) ORDER BY d.kind, d.name), '[]')
+          FROM (SELECT 'trigger', t.tgname, c.relname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+                  WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND t.tgenabled = 'D'
+                UNION ALL
+                SELECT 'index', i.relname, c.relname FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class c ON c.oid = x.indrelid
+                  WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND NOT x.indisvalid
+                    AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = x.indexrelid)
+                UNION ALL
+                SELECT 'table', c.relname, NULL FROM pg_class c
+                  WHERE c.relnamespace = to_regnamespace('_data_manager_admin') AND c.relkind = 'r' AND c.relpersistence = 'u'
+                    AND c.relname <> ALL ('{slice_snapshot,slice_rung,request_count}')
+                UNION ALL
+                SELECT 'function', f, NULL FROM unnest(%(functions)s::text[]) f
+                  WHERE NOT EXISTS (SELECT FROM pg_proc p WHERE p.pronamespace = to_regnamespace('_data_manager_admin') AND p.proname = f)) d (kind, name, of))
