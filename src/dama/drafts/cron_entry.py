@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 # The clock of cron's host, which the crontab does not tell.
 UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
-_FIELD = r"[\d*?,/A-Za-z#~-]+"
+# A number, a star, or the name of a month or a day: words of a command are none.
+_NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
+_FIELD = rf"(?:[\d*?~]|(?i:(?:{_NAMES})[a-z]{{0,6}}|h)(?![a-zA-Z]))[\d*?,/A-Za-z#~-]*"
 _WHEN = "|".join(["@reboot", *NICKNAMES])
 ENTRY = re.compile(rf"^\s*(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$")
 # No command is called so: seconds or years, as other schedulers have them.
@@ -128,7 +130,7 @@ def _without_input(text: str, notes: list[str]) -> str:
         notes.append("cron would cut it at its %, which leaves no command: it is kept whole.")
         return text.replace(r"\%", "%")
     given = " ".join(lines).strip()
-    shown = "some text" if secret_in(given) else repr(given)
+    shown = "some text" if secret_in(given) or secret_in(text) else repr(given)
     notes.append(f"cron gave it {shown} on standard input (after %); it is left out here.")
     return command.rstrip()
 

@@ -7,43 +7,116 @@ is. Too many are found rather than too few.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-NAME = re.compile(r"PASS(WORD|WD)?$|PASSWORD|SECRET|TOKEN|API_?KEY|CREDENTIAL", re.IGNORECASE)
+from dama.drafts.secret_words import secret_among
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NAME = re.compile(
+    r"(?<!COM)(?<!BY)PASS$|PASSWORD|PASSWD|PASSPHRASE|SECRET|(?<!MAX)(?<!MAX_)TOKEN(?!IZ)"
+    r"|CREDENTIAL|WEBHOOK"
+    r"|(API|ACCESS|ACCOUNT|PRIVATE|ENCRYPTION|SIGNING|MASTER|LICENSE)[_-]?KEY|[_-]AUTH$|[_-]PAT$"
+    r"|(^|[a-z\d_-])PWD$|(^|[_-])PW$",
+    re.IGNORECASE,
+)
 """What a variable or an option is called that holds a secret."""
+_FOLDERS = frozenset({"PWD", "OLDPWD"})  # of the shell
 
-_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api[-_]?key|access[-_]?key|credentials?)"
-_VALUE = r"""["']?(?![\s"'$`<>|;&)]|\\?\$)"""  # a value of its own, not a reference to one
+_WORD = (
+    r"(?:password|passwd|passphrase|secret|token|(?:api|access|account|private)[-_]?key"
+    r"|credentials?|(?:\b|[-_.]|db|user|admin|root|http|ftp|smtp|mail|key|store)(?:pass|pwd?))"
+)
+# A value of its own, not a reference to one; what `echo` says is one, and so is $'...'.
+_VALUE = r"""(?:\$(?=')|(?:\$\(|`)\s{0,9}(?:echo|printf)\s+|(?<!\\))["']?(?![\s"'$`<>|;&)]|\\?\$)"""
+_SWITCH = r"(?:true|false|yes|no|on|off|none|null|\d{1,2})(?![^\s;&|'\"])"
+_FILE = r"(?:file|path|dir|name|env|stdin|fd|prompt|length|policy|cache|through|type|ttl)"
+_TO_A_PROMPT = (
+    r"(?:sudo\s+-\w{0,9}S|(?:docker|podman|buildah|helm registry|oc|az)\s+login|passwd|chpasswd"
+    r"|smbpasswd|kinit|cryptsetup|gpg2?|openssl|su|ssh-add|keyctl|borg|restic)\b"
+)
 _KINDS = {
-    "an address with a password": re.compile(
-        r"://[^\s/@:\"']{0,200}:" + _VALUE + r"[^\s/@\"']{1,500}@"
+    "an address with a password": (
+        re.compile(r"://[^\s/@:\"']{0,200}:" + _VALUE + r"[^\s/@\"']{1,500}@"),
+        re.compile(r"://[\w.~+-]{20,500}@"),  # a key in place of a user
+        re.compile(
+            r"(?<![\w/:.@-])[\w.+-]{1,60}:(?![/%])"
+            + _VALUE
+            + r"[^\s/@:\"']{3,200}@(?!sha\d)[A-Za-z(\[]"
+        ),
+        re.compile(r"\bthin:[^/\s]{1,60}/" + _VALUE + r"[^@\s]{1,200}@"),
+        re.compile(
+            r"hooks\.slack\.com/\w|discord(?:app)?\.com/api/webhooks/\w|/bot\d{6,12}:\w"
+            r"|webhook\.office\.com/\w"
+        ),
+        re.compile(
+            r"[?&](?:\w{0,40}[-_])?(?:key|sig|signature|auth|code|session|sid|jwt)=" + _VALUE,
+            re.IGNORECASE,
+        ),
     ),
-    "an option with a secret": re.compile(
-        rf"(?<![\w-])--?[\w-]{{0,40}}{_WORD}(?![\w-]*(?:file|path|dir|name|env)\b)"
-        rf"[\w-]{{0,20}}(?:=|[ \t]{{1,9}}){_VALUE}(?!-)",
-        re.IGNORECASE,
+    "an option with a secret": (
+        re.compile(
+            rf"(?<![\w-])(?:--?[\w.-]{{0,40}}{_WORD}(?![\w-]*{_FILE}\b)"
+            rf"(?:[-_][\w-]{{0,20}})?|/(?:p|pass|password))(?:[=:]|[ \t]{{1,9}})"
+            rf"{_VALUE}(?!-|{_SWITCH})",
+            re.IGNORECASE,
+        ),
+        re.compile(r"(?<!\S)(?:-b|--cookie)(?:=|[ \t]{0,9})[\"']?[\w.-]{1,60}=" + _VALUE),
     ),
-    "a user with a password": re.compile(
-        r"(?<!\S)(?:-u|-U|--user|--proxy-user)(?:=|[ \t]{0,9})[\"']?[\w.@+-]{1,100}:" + _VALUE
+    "a user with a password": (
+        re.compile(
+            r"(?<!\S)(?:-[A-Za-z]{0,9}[uUa]|--[\w-]{0,20}(?:user|userpwd|auth|login|credentials?)"
+            r"|-E|--(?:proxy-)?cert)(?:=|[ \t]{0,9})"
+            r"[\"']?(?!\d+:\d+(?!\S)|(\w+):\1(?!\w))[\w.@+-]{1,100}:(?!/)" + _VALUE
+        ),
+        re.compile(r"\blogin\s{1,9}\S{1,100}\s{1,9}password\s{1,9}" + _VALUE),
+        re.compile(r"\buserid=\w{1,60}/" + _VALUE),
+        re.compile(r"\buser\s{0,9}=\s{0,9}[\"']?\w{1,60}:" + _VALUE),
     ),
-    "an attached password": re.compile(
-        r"(?<!\S)(?:mysql|mysqldump|mysqladmin|mariadb)\b[^|;&\n]{0,500}\s-p" + _VALUE
+    "an authorization": (
+        re.compile(
+            r"\b(?:Bearer|Basic|Digest|Token)[ \t]{1,9}" + _VALUE + r"[\w.~+/=-]{3}|"
+            r"\b(?:Authorization|Cookie|api-?key|[\w-]{0,40}-(?:Key|Token))\s{0,9}:\s{0,9}"
+            r"(?!(?:Bearer|Basic|Digest|Token)\b)" + _VALUE,
+            re.IGNORECASE,
+        ),
     ),
-    "an authorization": re.compile(
-        r"\b(?:Bearer|Basic|Digest|Token)[ \t]{1,9}" + _VALUE + r"[\w.~+/=-]{3}|"
-        r"\b(?:Authorization|X-[\w-]{0,40}(?:Key|Token))\s{0,9}:\s{0,9}"
-        r"(?!(?:Bearer|Basic|Digest|Token)\b)" + _VALUE,
-        re.IGNORECASE,
+    "a member with a secret": (
+        re.compile(
+            rf"""["']?\b[\w-]{{0,40}}{_WORD}["']?\s{{0,9}}:\s{{0,9}}(?![.*\[]){_VALUE}\S""",
+            re.IGNORECASE,
+        ),
     ),
-    "a member with a secret": re.compile(
-        rf"""["']?\b[\w-]{{0,40}}{_WORD}["']?\s{{0,9}}:\s{{0,9}}{_VALUE}\S""", re.IGNORECASE
+    "a setting with a secret": (
+        re.compile(r"\b\w{0,40}(?:secret_access_key|secret_key)\s{1,9}" + _VALUE, re.IGNORECASE),
     ),
-    "a key": re.compile(
-        r"\b(?:gh[opsur]_\w{16}|glpat-\w{8}|xox[abprs]-\w{6}|AKIA[0-9A-Z]{12})"
-        r"|\beyJ[\w-]{10,500}\.eyJ|\bsk-[\w-]{16}"
-        r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY"
+    "what a prompt is answered": (
+        re.compile(
+            r"\b(?:echo|printf)\b(?![ \t]{1,9}[\"']?\$[\w{]+[\"']?[ \t]{0,9}\|)"
+            rf"[^|\n]{{0,200}}\|\s{{0,9}}(?:\S{{0,100}}/)?{_TO_A_PROMPT}"
+        ),
+        re.compile(rf"\b{_TO_A_PROMPT}[^|\n]{{0,300}}<<<\s{{0,9}}" + _VALUE),
+        re.compile(r"\bexpect\b[\s\S]{1,200}\bsend\b"),
+        re.compile(
+            r"\b(?:echo|printf)\b[^|;&\n>]{1,200}>{1,2}\s{0,9}"
+            r"\S{0,200}(?:secret|passw|token|netrc|pgpass|my\.cnf|credential|\.key\b)"
+        ),
+    ),
+    "a key": (
+        re.compile(
+            r"\b(?:gh[opsur]_\w{16}|github_pat_\w{16}|glpat-\w{8}|xox[abprs]-\w{6}|AKIA[0-9A-Z]{12})"
+            r"|\beyJ[\w-]{10,500}\.eyJ|\bsk-[\w-]{16}|\bhvs\.\w{16}|\bnpm_\w{20}|\bAIza[\w-]{30}"
+            r"|-----BEGIN [A-Z ]{0,30}PRIVATE KEY"
+        ),
     ),
 }
-_ASSIGNED = re.compile(r"(?<![\w$-])(?P<name>[A-Za-z_]\w{0,99})=" + _VALUE)
+_ASSIGNED = re.compile(
+    r"(?<![\w$-])(?P<name>[A-Za-z_][\w.]{0,99})[ \t]{0,9}[+:?]?=[ \t]{0,9}\(?"
+    + _VALUE
+    + rf"(?![\w.]{{1,60}}\(|{_SWITCH})(?P<first>.)",
+    re.IGNORECASE,
+)
 
 
 def secret_in(text: str) -> str | None:
@@ -52,7 +125,17 @@ def secret_in(text: str) -> str | None:
     Args:
         text: A command, a comment, a default: anything that could be repeated.
     """
+    return next(_found(text), None)
+
+
+def _found(text: str) -> Iterator[str]:
     for found in _ASSIGNED.finditer(text):
-        if NAME.search(found["name"]):
-            return f"a value for {found['name']}"
-    return next((kind for kind, pattern in _KINDS.items() if pattern.search(text)), None)
+        if NAME.search(found["name"]) and not (
+            found["name"].upper() in _FOLDERS and found["first"] in "/.~"
+        ):
+            yield f"a value for {found['name']}"
+    for kind, patterns in _KINDS.items():
+        if any(pattern.search(text) for pattern in patterns):
+            yield kind
+    if kind := secret_among(text):
+        yield kind
