@@ -139,6 +139,11 @@ PAGES = {
         keeps=(Run(PRELUDE),),
     ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
+    "docs/howto/bundles.md": Page(
+        files=SMALL_PROJECT,
+        before=ONE_CONTEXT * 2,
+        changes=(("--pg-env test ", ""),),
+    ),
     "docs/howto/fork.md": Page(
         files={"dama.toml": 'services = ["loads"]\n'},
         keeps=("loads.py", Run(FORKED)),

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.filled import Filled
 from dama.store import LogFilter, Store, earlier
 from dama.store.archive import MOST_COUNTED
+from dama.store.bundles import origin_of
 from dama.store.health import read_health
 from dama.store.log_page import query
 from dama.store.windows import ContextFilter
@@ -197,6 +198,7 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
         lambda s: s.tree_events(FILLED.root, {FILLED.root: 1}), FILLED.children + 1,
     ),
     "what is new in a small tree": (lambda s: s.tree_events(9, {9: 1}), 3),
+    "where it was imported from": (lambda s: origin_of(s.database, FILLED.long), 1),
     "what was forked": (lambda s: s.forks.of(FILLED.long), 2),
     "an event to fork after": (lambda s: s.forks.point(FILLED.long, FIRST_OF_LONG + 9), 4),
     "open questions": (lambda s: s.windows.waits(FILLED.long), LOOK),
@@ -277,15 +279,18 @@ OTHERS = {
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
         "take_place take_resumed unpark_context write_rungs write_snapshot",
-    "writes what it is given, whole": "cancel_trees fork_context restore_tree resume_tree",
+    "writes what it is given, whole":
+        "cancel_trees draw_contexts end_import fork_context import_contexts import_events "
+        "restore_tree resume_tree",
+    "reads what leaves for a file, whole": "export_contexts export_events",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_differences rebuild",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below":
         "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",
     "reads nothing that grows with the store":
-        "find_neighbours find_workers_of_host list_act_contexts list_browser_sessions "
-        "list_due_schedules list_schedules "
+        "find_imported find_neighbours find_workers_of_host list_act_contexts "
+        "list_browser_sessions list_due_schedules list_schedules "
         "list_tokens read_browser_session read_clock read_identity read_run_secret read_token",
 }  # fmt: skip
 

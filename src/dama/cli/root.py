@@ -100,6 +100,11 @@ SECTIONS = {
             "dama.cli.commands.archive:archive",
             "Move closed trees out of the way, and back.",
         ),
+        "export": ("dama.cli.commands.bundles:export", "Write contexts into a file."),
+        "import-run": (
+            "dama.cli.commands.bundles:import_run",
+            "Bring contexts from a file into this database.",
+        ),
         "log": (
             "dama.cli.commands.log:log",
             "Show who reads all events, and what they could not handle.",

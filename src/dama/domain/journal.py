@@ -160,7 +160,7 @@ class Journal:
         )
         if kind in {"RETRYING", "RESUMED"}:
             self.tries.clear()
-        self.origins += _origins(kind, event.payload)
+        self.origins += _origins(kind, event.payload, meta)
         if kind == "RETRYING":
             self.failed_in = int(str(meta.get("epoch", 0)))
         found = step_key(event.type)
@@ -286,9 +286,13 @@ class Journal:
         )
 
 
-def _origins(kind: str | None, payload: object) -> list[int]:
-    """The context that a fork comes from, as the RESUMED after its copied events says."""
+def _origins(kind: str | None, payload: object, meta: Mapping[str, Any]) -> list[int]:
+    """The context that the events so far were of, in a fork or in one from another database.
+
+    Of a fork the RESUMED after its copied events says it, of an imported one its first event.
+    """
     origin = as_object(payload).get("forked_from") if kind == "RESUMED" else None
+    origin = meta.get("imported_from") if kind == "INITIAL" else origin
     context_id = as_object(origin).get("context_id")
     return [context_id] if type(context_id) is int else []
 

@@ -18,6 +18,7 @@ from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.programs import directories_of
 from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
+from dama.store.bundles import ImportedFrom, origin_of
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.forks import Origin
 from dama.store.windows import TREE_PAGE
@@ -43,6 +44,7 @@ class ContextReport(ContextRow):
         lifecycle: The state of its life cycle: params, attempts, steps, progress.
         forked_from: Where its first events come from; None for one that is no fork.
         forks: The latest contexts that were forked from it.
+        imported_from: The database that it ran in, and its id there; None for one that ran here.
     """
 
     result: object = None
@@ -51,6 +53,7 @@ class ContextReport(ContextRow):
     lifecycle: object = None
     forked_from: Origin | None = None
     forks: Sequence[int] = ()
+    imported_from: ImportedFrom | None = None
 
 
 async def read(app: App, context_id: int) -> ContextReport:
@@ -71,6 +74,7 @@ async def read(app: App, context_id: int) -> ContextReport:
         lifecycle=await state(app, context_id, lifecycle.name),
         forked_from=origin,
         forks=forks,
+        imported_from=await origin_of(app.store.database, context_id),
     )
 
 

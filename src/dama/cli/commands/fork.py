@@ -14,13 +14,12 @@ from dama.cli.json_input import METAVAR, read_json
 from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
 from dama.cli.output import json_text, print_json, print_next, print_table
 from dama.cli.terminal import echo
+from dama.cli.where import where_option
 
 if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
     from dama.operations.forks import Batch, Fork
-
-KEYS = ("task", "status", "service", "user", "schedule")
 
 
 def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
@@ -35,22 +34,6 @@ def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
         except ValueError:
             found[name] = value
     return found
-
-
-def _fits(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[str, Any] | None:
-    """`task=flights.load,status=ERROR`."""
-    if text is None:
-        return None
-    parts = [part.partition("=") for part in text.split(",")]
-    for name, equals, value in parts:
-        if name not in KEYS or not equals or not value:
-            raise click.BadParameter(
-                f"{name}{equals}{value} is not one of {', '.join(f'{k}=…' for k in KEYS)}, "
-                "with commas between them.",
-                ctx,
-                param,
-            )
-    return {name: value for name, _, value in parts}
 
 
 @click.command(
@@ -73,10 +56,7 @@ def _fits(ctx: click.Context, param: click.Parameter, text: str | None) -> dict[
     "--param", "params", multiple=True, metavar="NAME=VALUE", callback=_values,
     help="Another value of a param; JSON, or else a text.",
 )  # fmt: skip
-@click.option(
-    "--where", metavar="KEY=VALUE,...", callback=_fits,
-    help="Fork all contexts that are like this and have no fork yet: task, status, service, ...",
-)  # fmt: skip
+@where_option("Fork all contexts that are like this and have no fork yet")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True,
               help="With --where: how many at most.")  # fmt: skip
 @click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")

@@ -49,7 +49,7 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
 
 
 def _print_context(context: ContextReport) -> None:
-    run, origin = context.run, context.forked_from
+    run, origin, elsewhere = context.run, context.forked_from, context.imported_from
     print_fields(
         [
             ("context", context.context_id),
@@ -60,6 +60,10 @@ def _print_context(context: ContextReport) -> None:
             ("due", run.due_at if run else None),
             ("parent", context.parent_id),
             ("forked from", origin and f"{origin.context_id} after event {origin.event_id}"),
+            (
+                "imported from",
+                elsewhere and f"{elsewhere.context_id} of database {elsewhere.database}",
+            ),
             ("forks", ", ".join(map(str, context.forks)) or None),
             ("events", context.version),
             ("created", context.created_at),

@@ -98,10 +98,8 @@ BEGIN
     INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, payload, meta, error, version, created_at)
     SELECT here.new, e.type,
            CASE WHEN edited <> '{}' AND here.place = 1 AND e.version = ANY (edited) THEN edits -> (e.version::text)
-                WHEN cardinality(ids) > 1 AND right(e.type, 8) = ':SPAWNED' AND jsonb_typeof(e.payload -> 'context_ids') = 'array'
-                  THEN jsonb_set(e.payload, '{context_ids}', (
-                         SELECT coalesce(jsonb_agg(coalesce(ours -> (i.id #>> '{}'), i.id) ORDER BY i.place), '[]')
-                           FROM jsonb_array_elements(e.payload -> 'context_ids') WITH ORDINALITY i (id, place)))
+                WHEN cardinality(ids) > 1 AND _data_manager_admin.ids_in(e.type, e.payload, e.meta) IS NOT NULL
+                  THEN _data_manager_admin.with_ids(e.type, e.payload, ours)
                 ELSE e.payload END,
            CASE coalesce(jsonb_typeof(e.meta), 'null')
              WHEN 'object' THEN CASE WHEN e.version = 1 THEN e.meta - 'start_key' ELSE e.meta END || jsonb_build_object('copied_from', e.event_id)

@@ -189,10 +189,18 @@ BEGIN
   INSERT INTO _data_manager_admin.fork (context_id, source_id, event_id, version)
   SELECT DISTINCT ON (e.etl_context_id) e.etl_context_id, (o.origin ->> 'context_id')::bigint, (o.origin ->> 'event_id')::bigint, (o.origin ->> 'version')::bigint
     FROM _data_manager_admin.event_store_prototype e CROSS JOIN LATERAL (SELECT e.payload -> 'forked_from' AS origin) o
-    WHERE e.type LIKE '%:RESUMED' AND jsonb_typeof(o.origin) = 'object'
+    WHERE e.type LIKE '%:RESUMED' AND jsonb_typeof(o.origin) = 'object' AND NOT coalesce(e.meta ? 'imported_from', FALSE)
       AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'event_id', 1e18) IS NOT NULL
       AND _data_manager_admin.number_in(o.origin, 'version', 1e18) = e.version - 1
     ORDER BY e.etl_context_id, e.version DESC
+  ON CONFLICT DO NOTHING;
+  INSERT INTO _data_manager_admin.imported (context_id, database, source_id, version)
+  SELECT e.etl_context_id, _data_manager_admin.name_in(o.origin, 'database'), (o.origin ->> 'context_id')::bigint, (o.origin ->> 'version')::bigint
+    FROM _data_manager_admin.etl_context c JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+    CROSS JOIN LATERAL (SELECT e.meta -> 'imported_from' AS origin) o
+    WHERE jsonb_typeof(o.origin) = 'object' AND _data_manager_admin.name_in(o.origin, 'database') IS NOT NULL
+      AND NOT EXISTS (SELECT FROM _data_manager_admin.fork f WHERE f.context_id = c.context_id)
+      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'version', 1e18) IS NOT NULL
   ON CONFLICT DO NOTHING;
   TRUNCATE _data_manager_admin.slice_snapshot, _data_manager_admin.slice_rung;
   RETURN NEXT;

@@ -1,0 +1,224 @@
+"""Export and import: contexts leave for a file, and come into another database as they were."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dama.bundles import reading, run_files, writing
+from dama.operations import contexts
+from dama.operations.who import person
+from dama.programs.programs import directories_of
+from dama.store import bundles as store
+from dama.store.errors import UnknownContextError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from dama.app import App
+    from dama.bundles.layout import BundledEvent
+    from dama.store.windows import ContextFilter
+
+PAGE = 100
+MOST = 1000
+WAS_OPEN = "It had not ended when it was exported: its run is in another database."
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: The file.
+        contexts: How many it has.
+        events: How many they have.
+        bytes: The size of the file.
+    """
+
+    path: str
+    contexts: int
+    events: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What came of a bundle.
+
+    Attributes:
+        contexts: The new contexts at the top, by what they were: the database and the id there.
+        known: Contexts at the top that had been imported before, or are of this database.
+        ended: Contexts that had not ended, and are cancelled here.
+        events: How many events came in.
+        files: How many files of runs.
+    """
+
+    contexts: Sequence[Origin]
+    known: Sequence[Origin]
+    ended: Sequence[int]
+    events: int
+    files: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A context and where it comes from.
+
+    Attributes:
+        context_id: Its id here.
+        database: What tells the database that it ran in from all others.
+        source_id: Its id there.
+    """
+
+    context_id: int
+    database: str
+    source_id: int
+
+
+async def chosen(app: App, filter_: ContextFilter, limit: int = MOST) -> list[int]:
+    """The contexts that fit a filter, the oldest first.
+
+    Args:
+        app: Where they are.
+        filter_: Which.
+        limit: How many at most, the newest.
+    """
+    found: list[int] = []
+    before: int | None = None
+    while len(found) < limit:
+        page = await contexts.all_of(app, filter_, before=before, limit=PAGE)
+        found += [each.context_id for each in page.contexts]
+        before = page.next_before
+        if before is None:
+            break
+    return sorted(found[:limit])
+
+
+async def export(
+    app: App,
+    given: Sequence[int],
+    path: Path,
+    *,
+    logs: bool = False,
+    artifacts: bool = False,
+) -> Exported:
+    """Write contexts with all below them into a file, as they are at one moment.
+
+    The same contexts give the same file; one that was imported and has not changed since gives the
+    file that it came in.
+
+    Args:
+        app: Where they are; archived ones too.
+        given: Which.
+        path: Of the file, which must not be there yet.
+        logs: Also the last MiB of what their programs printed on this host, secrets struck out.
+        artifacts: Also the files that their programs left on this host.
+
+    Raises:
+        UnknownContextError: One is not there; nothing is written then.
+        BundleError: The file is there already, or cannot be written.
+    """
+    async with store.leaving(app.store.database, given) as leaving:
+        if missing := sorted(set(given) - set(leaving.local_ids)):
+            raise UnknownContextError(
+                f"There is no context {missing[0]}.", "`dama ls --all` lists the contexts."
+            )
+        with writing.written(path) as writer:
+            writer.add_contexts(leaving.contexts)
+            with writer.adding_events() as events:
+                async for lines in leaving.events:
+                    await asyncio.to_thread(events.add, lines)
+            if logs or artifacts:
+                runs = await directories_of(app.store, app.home)
+                for place, context_id in enumerate(leaving.local_ids, 1):
+                    found = run_files.of_context(
+                        runs, place, context_id, logs=logs, artifacts=artifacts
+                    )
+                    for name, parts in found:
+                        await asyncio.to_thread(writer.add, name, parts)
+    size = (await asyncio.to_thread(path.stat)).st_size
+    return Exported(str(path), writer.contexts, writer.events, size)
+
+
+async def import_bundle(
+    app: App, path: Path, *, again: bool = False, by: Mapping[str, Any] | None = None
+) -> Imported:
+    """Bring the contexts of a file into the database: their states, new ids, where they come from.
+
+    All of them come in, or none. What was open is cancelled here, since its run is elsewhere:
+    `resume` lets it continue in this database. The keys of their starts are not taken.
+
+    Args:
+        app: Where to.
+        path: Of the file.
+        again: Also what was imported before, and what is of this database, as further contexts.
+        by: Who does it, and why.
+
+    Raises:
+        BundleError: The file is none, or is damaged.
+        InvalidEventError: A context has not the events that it should have.
+        MissingRightError: Only who owns the tables may.
+    """
+    by = by or person()
+    with reading.opened(path) as bundle:
+        await asyncio.to_thread(bundle.verify)
+        there = await store.known(app.store.database, bundle.contexts)
+        tops = _tops(bundle.contexts)
+        is_new = [again or there[top] is None for top in tops]
+        wanted = [each for each, new in zip(bundle.contexts, is_new, strict=True) if new]
+        ids = dict(_known(bundle.contexts, there, is_new))
+        events, ended = 0, []
+        if wanted:
+            async with store.coming(app.store.database, wanted) as coming:
+                ids |= {e.context: i for e, i in zip(wanted, coming.ids, strict=True)}
+                news = dict(zip((e.context for e in wanted), coming.ids, strict=True))
+                for part in _parts(bundle, news):
+                    at = [news[event.context] for event, _ in part]
+                    await coming.add([line for _, line in part], at, {"by": by})
+                    events += len(part)
+                ended = await coming.end({"reason": WAS_OPEN}, by)
+        files = await asyncio.to_thread(
+            run_files.restore, bundle, await directories_of(app.store, app.home), ids
+        )
+    roots = [
+        (new, Origin(ids[each.context], each.database, each.context_id))
+        for each, new in zip(bundle.contexts, is_new, strict=True)
+        if each.parent is None and each.context in ids
+    ]
+    return Imported(
+        contexts=[origin for new, origin in roots if new],
+        known=[origin for new, origin in roots if not new],
+        ended=ended, events=events, files=files,
+    )  # fmt: skip
+
+
+def _tops(bundled: Sequence[store.BundledContext]) -> list[int]:
+    """The place, from 0, of the topmost context above each."""
+    tops: list[int] = []
+    for place, each in enumerate(bundled):
+        tops.append(place if each.parent is None else tops[each.parent - 1])
+    return tops
+
+
+def _known(
+    bundled: Sequence[store.BundledContext], there: Sequence[int | None], is_new: Sequence[bool]
+) -> list[tuple[int, int]]:
+    found = zip(bundled, there, is_new, strict=True)
+    return [(each.context, here) for each, here, new in found if not new and here is not None]
+
+
+def _parts(
+    bundle: reading.Bundle, wanted: Mapping[int, int]
+) -> Iterator[list[tuple[BundledEvent, str]]]:
+    """The events of the contexts that are wanted, some at a time."""
+    part: list[tuple[BundledEvent, str]] = []
+    for event, line in bundle.events():
+        if event.context in wanted:
+            part.append((event, line))
+        if len(part) == store.LINES_AT_ONCE:
+            yield part
+            part = []
+    if part:
+        yield part

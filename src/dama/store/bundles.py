@@ -1,0 +1,249 @@
+"""Bundles: contexts with their events on their way out of a database, and into another one.
+
+What leaves is read in one snapshot, whoever writes meanwhile. What comes in is one transaction: all
+of it is there, or nothing. See functions/bundles.sql.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import psycopg
+
+from dama.store import session
+from dama.store.connecting import connect
+from dama.store.items import as_json
+from dama.store.rights import rights_named
+from dama.store.statements import statement
+from dama.store.translation import translate_own
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.store.database import Database
+
+LINES_AT_ONCE = 1000
+CONTEXTS_AT_ONCE = 5000
+READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
+REPEATABLE_READ = psycopg.IsolationLevel.REPEATABLE_READ
+
+
+class BundledContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A context as it stands in a bundle.
+
+    Attributes:
+        context: Its place among those of the bundle, from 1.
+        parent: The place of its parent; None for one at the top.
+        database: What tells the database that it ran in from all others.
+        context_id: Its id there.
+        task: The full name; None for one of an old program.
+        events: How many it has.
+        created_at: When it was created.
+    """
+
+    context: int
+    parent: int | None
+    database: str
+    context_id: int
+    task: str | None
+    events: int
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class ImportedFrom:
+    """Where a context was imported from.
+
+    Attributes:
+        database: What tells the database that it ran in from all others.
+        context_id: Its id there.
+        version: How many events it came with.
+    """
+
+    database: str
+    context_id: int
+    version: int
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What is exported.
+
+    Attributes:
+        contexts: Parents before their children.
+        local_ids: The id of each in this database.
+        events: Their events, a line of JSON each, some at a time.
+    """
+
+    contexts: Sequence[BundledContext]
+    local_ids: Sequence[int]
+    events: AsyncGenerator[list[str]]
+
+
+@asynccontextmanager
+async def leaving(database: Database, given: Sequence[int]) -> AsyncGenerator[Leaving]:
+    """Read contexts with all below them, also archived ones, as they are at one moment.
+
+    Args:
+        database: Where they are.
+        given: Which. One that is not there is left out.
+
+    Raises:
+        DatabaseUnreachableError: The server went away.
+    """
+    params = {"given": list(given), "here": await database.identity()}
+    async with _transaction(database, "dama export", REPEATABLE_READ) as connection:
+        cursor = await connection.execute(statement("export_contexts"), params)
+        rows = await cursor.fetchall()
+        contexts = [
+            BundledContext(
+                context=n, parent=parent, database=source, context_id=source_id, task=task,
+                events=upto, created_at=created_at,
+            )
+            for n, parent, source, source_id, task, upto, created_at, _ in rows
+        ]  # fmt: skip
+        yield Leaving(contexts, [row[-1] for row in rows], _lines(connection, params))
+
+
+async def _lines(
+    connection: psycopg.AsyncConnection[Any], params: Mapping[str, object]
+) -> AsyncGenerator[list[str]]:
+    async with connection.cursor("events") as cursor:
+        await cursor.execute(statement("export_events"), params)
+        while rows := await cursor.fetchmany(LINES_AT_ONCE):
+            yield [line for (line,) in rows]
+
+
+class Coming:
+    """What is imported in one transaction: contexts, then events in the order of the bundle."""
+
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], contexts: Sequence[BundledContext]
+    ) -> None:
+        self._connection = connection
+        self._contexts = contexts
+        self.ids: list[int] = []
+
+    async def begin(self) -> None:
+        """Make the contexts; their ids are in the order of the bundle."""
+        count = {"count": len(self._contexts)}
+        self.ids = [row[0] for row in await self._rows("draw_contexts", count)]
+        places = {each.context: i for i, each in enumerate(self._contexts)}
+        roots: list[int] = []
+        items: list[dict[str, object]] = []
+        for i, each in enumerate(self._contexts):
+            above = None if each.parent is None else places[each.parent]
+            roots.append(self.ids[i] if above is None else roots[above])
+            items.append({
+                "context_id": self.ids[i],
+                "parent_id": None if above is None else self.ids[above],
+                "root_context_id": roots[i],
+                "task": each.task,
+                "created_at": each.created_at.isoformat(),
+                "database": each.database,
+                "source_id": each.context_id,
+                "version": each.events,
+            })  # fmt: skip
+            if len(items) == CONTEXTS_AT_ONCE or i + 1 == len(self._contexts):
+                await self._rows("import_contexts", {"items": as_json(items)})
+                items = []
+
+    async def add(
+        self, lines: Sequence[str], contexts: Sequence[int], mark: Mapping[str, Any]
+    ) -> None:
+        """Add events.
+
+        Args:
+            lines: Of the bundle.
+            contexts: The new context of each.
+            mark: What the first event of each context says of the import.
+        """
+        params = {
+            "lines": list(lines),
+            "contexts": list(contexts),
+            "first": self.ids[0],
+            "last": self.ids[-1],
+            "mark": as_json(mark),
+        }
+        await self._rows("import_events", params)
+
+    async def end(self, payload: Mapping[str, Any], meta: Mapping[str, Any]) -> list[int]:
+        """Let the contexts be what their events say; returns those that were open, and are ended.
+
+        Args:
+            payload: Of their CANCELLED.
+            meta: Of their CANCELLED.
+
+        Raises:
+            InvalidEventError: A context has not the events that it is said to have.
+        """
+        params = {"contexts": self.ids, "payload": as_json(payload), "meta": as_json(meta)}
+        return [row[0] for row in await self._rows("end_import", params)]
+
+    async def _rows(self, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        return await (await self._connection.execute(statement(name), params)).fetchall()
+
+
+@asynccontextmanager
+async def coming(database: Database, contexts: Sequence[BundledContext]) -> AsyncGenerator[Coming]:
+    """Import contexts; what is done within the block is one transaction.
+
+    Args:
+        database: Where to.
+        contexts: Parents before their children.
+
+    Raises:
+        MissingRightError: Only who owns the tables may.
+        DatabaseUnreachableError: The server went away; whether it committed is not known.
+    """
+    async with _transaction(database, "dama import", READ_COMMITTED) as connection:
+        into = Coming(connection, contexts)
+        await into.begin()
+        yield into
+        await connection.commit()
+
+
+@asynccontextmanager
+async def _transaction(
+    database: Database, name: str, isolation: psycopg.IsolationLevel
+) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
+    """A transaction of its own, which may take any time; undone unless it is committed."""
+    try:
+        async with await connect(
+            database.conninfo,
+            application_name=name,
+            prepare_threshold=database.prepare_threshold,
+            client_encoding="UTF8",
+        ) as connection:
+            with rights_named(connection.info.user):
+                await session.begin_plainly(connection)
+                await connection.set_isolation_level(isolation)
+                await session.lift_timeouts(connection)
+                await session.pin_transaction(connection)
+                yield connection
+                await connection.rollback()
+    except psycopg.Error as error:
+        raise translate_own(error) or error from error
+
+
+async def known(database: Database, contexts: Sequence[BundledContext]) -> list[int | None]:
+    """The id that each context has here, if it was imported before or ran here."""
+    params = {
+        "databases": [each.database for each in contexts],
+        "source_ids": [each.context_id for each in contexts],
+        "here": await database.identity(),
+    }
+    rows = await database.rows("find_imported", params)
+    found: dict[int, int | None] = dict(rows)
+    return [found.get(place) for place in range(len(contexts))]
+
+
+async def origin_of(database: Database, context_id: int) -> ImportedFrom | None:
+    """Where a context was imported from; None for one that ran here."""
+    rows = await database.rows("read_imported", {"context_id": context_id})
+    return ImportedFrom(*rows[0]) if rows else None
