@@ -2,9 +2,12 @@
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from dama.programs.run_directory import RunDirectories
 from tests.integration.programs import Shims
 from tests.integration.test_programs import Programs
 
@@ -49,6 +52,54 @@ async def test_a_log_that_is_begun_again_is_said_and_read_on(bench, begin_again)
     assert len(await bench.events(context, "seen/first")) == 1
     assert len(await bench.events(context, "seen/last")) == 1
     assert any("begun again" in w.payload["message"] for w in await bench.events(context, ":WARN"))
+
+
+QUICK = {
+    "stderr": "echo a >&2; echo b >&2; echo x > /dev/stderr; echo y >&2; echo '%s'",
+    "stdout": "seq 5; echo '%s' | tee /dev/stdout",
+    "stdout stderr": "echo '%s'; cp /etc/hostname /dev/stderr; : > /dev/stdout",
+}
+
+
+@pytest.mark.parametrize("names", QUICK)
+async def test_what_is_truncated_before_anybody_looks_is_said(bench, names):
+    """The program is over within a moment, and what is left of its logs looks whole."""
+    context = await bench.performed(bench.declare("quick", QUICK[names] % "a line"))
+    warnings = [event.payload for event in await bench.events(context, ":WARN")]
+    assert sorted(w["stream"] for w in warnings) == sorted(names.split())
+    assert all("truncated" in w["message"] for w in warnings)
+
+
+MEMORY = "/dev/shm"  # noqa: S108 - a file system in memory, which has other ways to tell
+
+
+@pytest.mark.parametrize("place", [None, MEMORY], ids=["disk", "memory"])
+def test_a_truncation_is_noticed_and_nothing_else_is_taken_for_one(shims, place, tmp_path):
+    """Neither what the cap takes nor appending, holes or a limit of the size of files."""
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        shims.directories = RunDirectories(Path(folder) / "runs")
+        found = {
+            name: shims.start("bash", "-c", script, log_cap=1 << 20)
+            for name, script in {
+                "plain": "seq 9; seq 5 >&2",
+                "silent": ":",
+                "capped": "seq 600000; sleep 1.5; seq 9",
+                "appended": "seq 9; seq 10 >> /dev/stdout; tee -a /dev/stderr < /etc/hostname",
+                "with a hole": "seq 9; truncate -s 1G /dev/stdout; seq 9",
+                "limited": "ulimit -f 1; seq 99999",
+                "truncated": "seq 9000; seq 8000 > /dev/stdout",
+                "truncated and capped": "seq 9; : > /dev/stdout; seq 600000; sleep 1.5; seq 9",
+                "shortened": "seq 9000; truncate -s 5000 /dev/stdout; seq 9",
+            }.items()
+        }
+        told = {name: shims.ended(directory) for name, directory in found.items()}
+        assert {name for name in told if told[name].get("truncated") == ["stdout"]} == {
+            "truncated",
+            "truncated and capped",
+            "shortened",
+        }
+        plain, silent = found["plain"].stdout.stat(), found["silent"].stdout.stat()
+        assert (plain.st_blocks, silent.st_blocks) == (8, 0)
 
 
 async def test_an_append_by_its_path_is_no_truncation(bench):

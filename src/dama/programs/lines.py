@@ -23,7 +23,7 @@ HEX = re.compile("([0-9a-f]{2})*")
 UNREADABLE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # gone, a link, a socket
 TRUNCATED = (
     "The file {name} was begun again (truncated), as `> /dev/stdout` and `tee /dev/stderr` do:"
-    " what was in it is lost, and some of its events may be. Append to it: `>&2`, `tee -a`."
+    " what was in it before is lost, and some of its events may be. Append to it: `>&2`, `tee -a`."
 )
 
 

@@ -125,6 +125,7 @@ class ProgramRun:
         finally:
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
+        await self._shipper.tell_truncated((told or {}).get("truncated"))
         await self._leavings.ship_artifacts()
         self._execution.writer.facts = {"program": {**(told or {}), "logs": self._leavings.logs()}}
         try:

@@ -106,6 +106,21 @@ class Shipper:
         await self._ship_progress()
         self._save()
 
+    async def tell_truncated(self, names: object) -> None:
+        """Tell of logs that were truncated before anything of them was read.
+
+        Args:
+            names: Those that the shim found truncated.
+        """
+        stdout = self._readers["stdout"].place.generation
+        # The keys of what would be told if it had been seen.
+        for name, generation, key in (
+            ("stdout", stdout, "stdout~1/0/warn"),
+            ("stderr", self._stderr.generation, "stderr~1/warn"),
+        ):
+            if is_list(names) and name in names and not generation:
+                await self.warn(key, TRUNCATED.format(name=name), stream=name)
+
     def mask_rest(self) -> None:
         """Strike secrets out of all that it left, when nothing of it is read any more."""
         mask_all(self._directory, self._execution.writer.secrets, self._masks.values())

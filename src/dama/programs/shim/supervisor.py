@@ -73,6 +73,8 @@ class Shim:
     """
 
     def __init__(self, spec: dict[str, Any], environment: dict[str, str]) -> None:
+        for number in IGNORED:  # the first, since a limit of the size of files is told by one
+            signal.signal(number, signal.SIG_IGN)
         library = libc()
         if library is not None:
             library.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -98,8 +100,6 @@ class Shim:
         self.poll.register(reader, select.POLLIN)
         signal.signal(signal.SIGCHLD, woken)
         signal.signal(signal.SIGTERM, self.cancel)
-        for number in IGNORED:
-            signal.signal(number, signal.SIG_IGN)
 
     def start(self) -> str:
         """Start the program behind a gate that opens when its pid is on record; give the error."""
@@ -309,14 +309,14 @@ class Shim:
 
     def report(self, error: str) -> dict[str, Any]:
         """How it ended."""
-        status = self.status
+        status, left = self.status, len(descendants())
         document: dict[str, Any] = {
             "code": None if status is None or os.WIFSIGNALED(status) else os.WEXITSTATUS(status),
             "signal": None if status is None or os.WIFEXITED(status) else os.WTERMSIG(status),
             "why": self.why,
             "told": len(self.ended),
             "killed": sum(number == signal.SIGKILL for number in self.ended.values()),
-            "left": len(descendants()),
+            "left": left,
             "lingered": round(self.lingered(), 3),
             "started_at": self.started_at,
             "ended_at": time.time(),
@@ -324,6 +324,10 @@ class Shim:
         }
         if error:
             document["error"] = error
+        if truncated := self.logs.truncated():
+            document["truncated"] = truncated
+        if not left:
+            self.logs.release()
         return document
 
 
