@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
 # A number, a star, or the name of a month or a day: words of a command are none.
 _NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
-_FIELD = rf"(?:[\d*?~]|(?i:(?:{_NAMES})[a-z]{{0,6}}|h)(?![a-zA-Z]))[\d*?,/A-Za-z#~-]*"
+_FIELD = rf"(?:[\d*?~]|(?i:(?:{_NAMES})[a-z]{{0,6}}|h|lw?)(?![a-zA-Z]))[\d*?,/A-Za-z#~()-]*"
 _WHEN = "|".join(["@reboot", *NICKNAMES])
-ENTRY = re.compile(rf"^\s*(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>\S.*)$")
+# Where a minus is before the minute, nothing is written to the log of the system.
+ENTRY = re.compile(
+    rf"^\s*-?(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>[^\n]*[^\W\d_][^\n]*)$"
+)
 # No command is called so: seconds or years, as other schedulers have them.
 MORE = 2  # fields: seconds and years
 _MORE_FIELDS = re.compile(
@@ -31,7 +34,7 @@ _MORE_FIELDS = re.compile(
 _NEVER_COMMANDS = ("root", "www-data", "nobody", "daemon")  # users whom no command is called like
 _USERS = (*_NEVER_COMMANDS, "postgres")
 _BOTH = ("mail", "backup", "nginx", "mysql")  # users, and programs
-_USER = re.compile(r"[a-z_][a-z0-9_-]*")
+_USER = re.compile(r"[a-z_][a-z0-9_-]*(?::[a-z_][a-z0-9_-]*)?(?:/[a-z_][a-z0-9_-]*)?")
 # What starts something else, and what everybody has: neither the subject of an entry nor a user.
 _WRAPPERS = (
     "bash", "sh", "env", "nice", "ionice", "nohup", "timeout", "flock", "sudo", "su", "runuser",
@@ -44,6 +47,8 @@ _COMMON = (
     "logrotate", "certbot", "tee", "ln", "mkdir", "sync", "systemctl", "service", "kill", "pkill",
 )  # fmt: skip
 _PREPARES = ("cd", "source", ".", "export", "set", "test", "[", "sleep", "echo", "umask", "ulimit")
+_NOT_USERS = frozenset((*_COMMON, *_PREPARES)) - {"git"}
+_FLAGS = re.compile(r"(?:-[nqs]\s+)+")
 _SCRIPT = re.compile(r"[\w.$/{}~-]*\w\.(?:sh|bash|ksh|py|pl|rb|php|js|mjs|ts|R|r|sql|jar|lua|tcl)")
 _REDIRECTION = re.compile(r"(?:\d|&)?[<>]+&?\s*(?P<file>\S+)")
 
@@ -80,14 +85,17 @@ def read_entry(found: re.Match[str], *, has_user: bool) -> Entry:
         notes.append(
             f"Its first word, {first}, may be the user of a system's crontab: remove it then."
         )
-    return Entry(when, read_line(_without_input(text.strip(), notes)), notes)
+    if flags := _FLAGS.match(text):
+        text = text[flags.end() :]
+        notes.append(f"cron had the flags {flags[0].strip()} for it, which are left out here.")
+    return Entry(when, read_line(_with_input(text.strip(), notes)), notes)
 
 
 def are_users(commands: Sequence[str]) -> bool:
     """Whether the first words of all commands are users rather than programs."""
     words = [command.split()[0] for command in commands]
     if any(word in _NEVER_COMMANDS for word in words) or any(map(_has_user, commands)):
-        return all(_USER.fullmatch(word) and word not in _WRAPPERS for word in words)
+        return all(_USER.fullmatch(word) and word not in _NOT_USERS for word in words)
     return bool(words) and all(
         word in _USERS or _is_user(word, command)
         for word, command in zip(words, commands, strict=True)
@@ -121,7 +129,7 @@ def _without_seconds(fields: list[str], notes: list[str]) -> str:
     return " ".join("*" if each == "?" else each for each in rest[:5])
 
 
-def _without_input(text: str, notes: list[str]) -> str:
+def _with_input(text: str, notes: list[str]) -> str:
     r"""What cron does first: `%` ends the command and begins its input, `\%` is a percent sign."""
     command, *lines = [part.replace(r"\%", "%") for part in re.split(r"(?<!\\)%", text)]
     if not lines:
@@ -129,17 +137,28 @@ def _without_input(text: str, notes: list[str]) -> str:
     if not is_shell(command):
         notes.append("cron would cut it at its %, which leaves no command: it is kept whole.")
         return text.replace(r"\%", "%")
-    given = " ".join(lines).strip()
-    shown = "some text" if secret_in(given) or secret_in(text) else repr(given)
-    notes.append(f"cron gave it {shown} on standard input (after %); it is left out here.")
-    return command.rstrip()
+    if secret_in(" ".join(lines)) or secret_in(text):
+        notes.append("cron gave it some text on standard input (after %); it is left out here.")
+        return command.rstrip()
+    notes.append("cron gave it what follows it (after %) on standard input.")
+    return _fed(command.strip(), lines)
+
+
+def _fed(command: str, lines: Sequence[str]) -> str:
+    """A command with its standard input in the text for the shell."""
+    given = [*lines[:-1], *filter(None, lines[-1:])]
+    end = "END"
+    while end in given:
+        end += "_"
+    whole = command if read_line(command).words else f"{{ {command}\n}}"
+    return "\n".join([f"{whole} <<'{end}'", *given, end])
 
 
 def schedule_of(when: str, schedule: str, task: str, zone: str) -> str:
     """How it is scheduled here, or why it cannot be."""
     if when == "@reboot":
         return "cron ran it when the machine started; nothing here does so."
-    fields = " ".join((NICKNAMES.get(when) or when).split())
+    fields = " ".join("*" if f == "?" else f for f in (NICKNAMES.get(when) or when).split())
     try:
         check_cron(fields)
     except InvalidScheduleError as error:
@@ -151,7 +170,7 @@ def is_relative(line: Line) -> bool:
     """Whether it names something by where it is started."""
     if line.folder or line.words:
         return bool(line.folder) or any(map(_is_relative, line.words or ()))
-    text = re.sub(r"'[^']*'|\"[^\"]*\"", "", line.text)
+    text = re.sub(r"<<'END_*'[\s\S]*|'[^']*'|\"[^\"]*\"", "", line.text)
     if re.search(r"\bcd\b", text):
         return False  # it goes where it wants to be
     files = (found["file"] for found in _REDIRECTION.finditer(text))

@@ -25,7 +25,7 @@ from dama.drafts.secret import NAME, secret_in
 from dama.errors import InvalidDefinitionError
 
 UNREADABLE = "\ufffd"
-_SETTING = re.compile(r"^\s*(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<value>.*?)\s*$")
+_SETTING = re.compile(r"^\s*[\"']?(?P<name>[A-Za-z_]\w*)[\"']?\s*=\s*(?P<value>.*?)\s*$")
 # For cron itself; HOME, LOGNAME and SHELL are its words too.
 _OF_CRON = ("MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE")
 _OF_SYSTEM = re.compile(r"(?:.*/)?etc/crontab|(?:.*/)?cron\.d/[^/]+")

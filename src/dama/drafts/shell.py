@@ -28,11 +28,19 @@ _PLAIN = (
     "command_name",
 )
 _EXPANDED = re.compile(r"[*?\[~{!\\#]")
-# What is kept of a run anyway; any other file is what the command is there for.
+# What is kept of a run anyway; any other file is what the command is there for, among logs too.
 _LOG = re.compile(
-    r"/dev/(?:null|stdout|stderr)|/proc/(?:1|self)/fd/[12]|.*\.(?:log|err|out)(?:\.\S*)?|(?:.*/)?logs?/.*",
+    r"/dev/(?:null|stdout|stderr)|/proc/(?:1|self)/fd/[12]|.*\.(?:log|err|out)(?:\.\S*)?|(?:.*/)?logs?/(?:[^./]+|.*\.(?:txt|\d+)|.*/[^./]+)",
     re.IGNORECASE,
 )
+# What only a shell has.
+_BUILT_IN = (
+    ".", ":", "alias", "bg", "bind", "break", "builtin", "caller", "cd", "command", "continue",
+    "declare", "dirs", "disown", "enable", "eval", "exec", "exit", "export", "fc", "fg", "getopts",
+    "hash", "history", "jobs", "let", "local", "logout", "mapfile", "popd", "pushd", "read",
+    "readarray", "readonly", "return", "set", "shift", "shopt", "source", "suspend", "times",
+    "trap", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait",
+)  # fmt: skip
 LONGEST = 100_000
 
 
@@ -69,8 +77,10 @@ def read_line(text: str) -> Line:
         statement is not None
         and statement.type == "command"
         and all(map(_is_plain, statement.named_children))
+        # Not of the line: what ends a statement is no word of it.
+        and (words := tuple(shlex.split(_text(statement))))[0] not in _BUILT_IN
     ):
-        return replace(line, words=tuple(shlex.split(line.text)))
+        return replace(line, words=words)
     return line
 
 
@@ -96,7 +106,8 @@ def _without_cd(line: Line) -> Line:
         return line
     match nodes[0].named_children:
         case [command, folder] if _text(command) == "cd" and _is_plain(folder):
-            pass
+            if _text(folder).startswith("-"):
+                return line
         case _:
             return line
     rest_begins = nodes[1].start_byte
@@ -125,8 +136,10 @@ def _without_log(line: Line) -> Line:
     files: list[str] = []
     for each in redirects:
         target, sign = each.named_children[-1], re.sub(r"\s", "", _text(each))
-        if re.fullmatch(r"[12]?>&[12]", sign):
+        if sign == "2>&1":
             continue
+        if len(each.children_by_field_name("destination")) != 1:
+            return line  # the grammar hangs arguments on it that come later
         if not re.match(r"(?:[12]|&)?>", sign) or not _is_plain(target):
             return line
         name = shlex.split(_text(target))[0]
@@ -161,6 +174,9 @@ def _without_variables(line: Line) -> Line:
             env[_text(name)] = text
     else:
         return line  # variables alone: there is no command
+    taken = {*env, *secrets} - {*line.env, *line.secrets}
+    if any(re.search(rf"\$\{{?[!#]?{name}\b", line.text) for name in taken):
+        return line  # the shell would have read it before it is set
     rest = line.text.encode()[begin:].decode()
     return replace(line, text=rest, env=env, secrets=tuple(secrets))
 

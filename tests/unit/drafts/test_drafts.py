@@ -406,7 +406,7 @@ def test_the_lines_of_a_crontab_become_programs_with_their_schedules(tmp_path):
     assert found["pg_dump"].command == (
         "/bin/bash", "-c", "pg_dump etl | gzip > /backup/$(date +%F).gz",
     )  # fmt: skip
-    assert found["mail"].command == ("mail", "team")
+    assert found["mail"].command[-1] == "mail team <<'END'\nHello\nEND"
     text = write_toml(drafts)
     for line in (
         '# dama schedule add nightly cron.nightly --cron "15 2 * * 1-5" --zone America/New_York',

@@ -89,10 +89,12 @@ def test_a_percent_sign_that_leaves_half_a_command_ends_none():
 
 
 def test_lines_behind_a_percent_sign_are_named():
-    """They are the input of the command, which has none here."""
+    """They are the input of the command, here too."""
     (draft,) = cron("5 6 * * 1 mail team%a 1%it's \\% off%\n").programs
-    assert draft.command == ("mail", "team")
-    assert any("a 1 it's % off" in note for note in draft.notes)
+    text = "mail team <<'END'\na 1\nit's % off\nEND"
+    assert draft.command == ("/bin/sh", "-c", text)
+    assert any("standard input" in note for note in draft.notes)
+    assert draft.name == "cron.mail"
 
 
 def test_a_secret_in_the_input_is_not_repeated():

@@ -297,3 +297,33 @@ def test_a_source_of_nothing_says_so(tmp_path, name, text):
     source = tmp_path / name
     source.write_text(text)
     assert "nothing to declare" in write_toml(draft_source(source, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("text", "command", "note"),
+    [
+        ("-*/15 * * * * root /x/run", ("/x/run",), "the user root"),
+        ("*/5 * * * * root:staff /x/run\n1 1 * * * root /x/y", ("/x/run",), "the user root:staff"),
+        ("0 5 * * * -n -q /x/run", ("/x/run",), "the flags -n -q"),
+        ("0 0 ? * 5 /x/run", ("/x/run",), '--cron "0 0 * * 5"'),
+        ("0 0 L * * /x/run", ("/x/run",), '--cron "0 0 L * *"'),
+        ("H(0-29)/10 * * * * /x/run", ("/x/run",), "cannot be a schedule"),
+        (
+            "@reboot sleep 30 && /x/run\n@reboot root /x/y",
+            ("/bin/sh", "-c", "sleep 30 && /x/run"),
+            "",
+        ),
+        ('"C" = "x y"\n0 5 * * * /x/run', ("/x/run",), ""),
+    ],
+)
+def test_entries_of_other_crons(text, command, note):
+    """SUSE, FreeBSD, OpenBSD, Quartz, Jenkins; what a shell does before is no user."""
+    draft = draft_crontab("crontab", f"{text}\n", "cron").programs[0]
+    assert draft.command == command
+    assert note in " ".join(draft.notes)
+
+
+def test_an_entry_without_a_command_is_none():
+    drafts = draft_crontab("crontab", "0 5 * * * *\n0 5 * * *\n1 1 * * * x\n", "cron")
+    assert [draft.command for draft in drafts.programs] == [("x",)]
+    assert len(drafts.notes) == 2
