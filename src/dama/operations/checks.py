@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from dama.definitions.errors import UnknownTaskError
 from dama.domain.event import ABSENT
 from dama.errors import UsageError
 from dama.operations import contexts
@@ -93,15 +94,34 @@ async def check(
     rows = await _sampled(app, task.name, sample)
     if not rows:
         raise UncheckedError(f"{name} has no runs to check.", "`dama ls --task` lists runs.")
+    still_open = sum(row.status != "DONE" for row in rows)
+    return CheckReport(task.name, len(rows), still_open, await misfits(app, rows, seconds))
+
+
+async def misfits(app: App, rows: Sequence[ContextRow], seconds: float = SECONDS) -> list[Misfit]:
+    """Hold the code against contexts; those whose task is no function of this project fit.
+
+    Args:
+        app: Where they are; its registry has the code.
+        rows: The contexts.
+        seconds: In which the code must come to the end of one record.
+    """
+    found: list[Misfit] = []
     with TemporaryDirectory(prefix="dama-check-") as folder:
         checks = Check(app.store.database, app.registry, Path(folder), seconds)
         try:
-            found = [(row, await checks.run(task, await _recorded(app, row))) for row in rows]
+            for row in rows:
+                try:
+                    task = app.registry.task(row.task or "")
+                except UnknownTaskError:
+                    continue
+                if task.program is not None:
+                    continue
+                if different := await checks.run(task, await _recorded(app, row)):
+                    found.append(Misfit(row.context_id, row.status, **vars(different)))
         finally:
             checks.close()
-    still_open = sum(row.status != "DONE" for row in rows)
-    misfits = [Misfit(row.context_id, row.status, **vars(each)) for row, each in found if each]
-    return CheckReport(task.name, len(rows), still_open, misfits)
+    return found
 
 
 async def _sampled(app: App, name: str, sample: int) -> list[ContextRow]:
