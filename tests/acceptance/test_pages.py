@@ -259,7 +259,7 @@ PAGES = {
     "docs/howto/tasks.md": Page(
         files={"etl/loads.py": SMALL}, keeps=(Run(), Run(TASKS), "dama.toml", Run())
     ),
-    "docs/howto/testing.md": Page(keeps=(Run(),)),
+    "docs/howto/testing.md": Page(keeps=(Run(), Only("the file is the reader's"))),
     "docs/howto/workers.md": Page(
         files=SMALL_PROJECT,
         before=("dama run flights.load --enqueue --label none",),

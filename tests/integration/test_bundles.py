@@ -21,6 +21,7 @@ from dama.bundles import layout
 from dama.bundles.errors import BundleError
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
+from dama.domain.exact import document, encode
 from dama.domain.lifecycle import lifecycle
 from dama.errors import DamaError
 from dama.operations import bundles, contexts, forks, tasks
@@ -55,7 +56,7 @@ async def whole(task: Task, count: int = 2, *, waits: bool = False) -> list[str]
     """Subtasks, a step, perhaps an answer, a step."""
     await task.step("first", note, task.context_id, "first")
     parts = await task.map(part, [{"n": n} for n in range(count)])
-    await task.dispatch("rows/loaded", {"rows": len(parts), "exact": 12345678901234567890.5})
+    await task.dispatch("rows/loaded", {"rows": len(parts), "share": 0.1})
     if waits:
         await task.wait_for("go")
     last = await task.step("last", note, task.context_id, "last")
@@ -605,3 +606,40 @@ SELECT pid FROM pg_stat_activity
   WHERE datname = current_database() AND application_name = 'dama import'
     AND backend_xid IS NOT NULL
 """
+
+
+async def test_parquet_has_a_row_for_each_event(app, tmp_path):
+    """With types that a data frame has, and JSON as text with all its digits."""
+    pandas = pytest.importorskip("pandas")
+    context_id = await ran(app)
+    path = tmp_path / "a.parquet"
+
+    done = await bundles.export_parquet(app, [context_id], path)
+    frame = pandas.read_parquet(path)
+
+    assert (done.contexts, done.events) == (3, len(frame))
+    tree = await contexts.tree(app, context_id)
+    assert frame.groupby("context_id").size().to_dict() == {r.context_id: r.version for r in tree}
+    (row,) = frame[frame.type == "rows/loaded"].to_dict("records")
+    assert row["payload"] == '{"rows": 2, "share": 0.1}'
+    assert (row["context_id"], row["error"]) == (context_id, None)
+    assert str(frame.created_at.dtype) == "datetime64[us, UTC]"
+    assert set(frame[frame.context_id != context_id].parent_id) == {context_id}
+
+
+async def test_redux_devtools_get_each_event_with_the_states_after_it(app, tmp_path):
+    """What a monitor needs to move through the history without reducers."""
+    context_id = await ran(app)
+    path = tmp_path / "a.json"
+
+    await bundles.export_devtools(app, context_id, path, [lifecycle.name])
+    lifted = json.loads(path.read_text())
+
+    events = (await contexts.events(app, context_id)).events
+    types = [lifted["actionsById"][str(n)]["action"]["type"] for n in lifted["stagedActionIds"]]
+    assert types == ["@@INIT", *(event.type for event in events)]
+    for computed, event in zip(lifted["computedStates"][1:], events, strict=True):
+        state = await contexts.state(app, context_id, lifecycle.name, event.event_id)
+        wanted = {"lifecycle": document(lifecycle.encode_state(state))}
+        assert computed["state"] == json.loads(encode(wanted))
+    assert lifted["currentStateIndex"] == lifted["nextActionId"] - 1 == len(events)

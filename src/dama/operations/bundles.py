@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dama.bundles import reading, run_files, writing
+from dama.bundles import devtools, parquet, reading, run_files, writing
+from dama.domain.exact import encode
+from dama.domain.lifecycle import lifecycle
+from dama.domain.slice import find_slice
+from dama.domain.slice import slices as known_slices
 from dama.operations import contexts
 from dama.operations.who import person
 from dama.programs.programs import directories_of
@@ -121,10 +125,7 @@ async def export(
         BundleError: The file is there already, or cannot be written.
     """
     async with store.leaving(app.store.database, given) as leaving:
-        if missing := sorted(set(given) - set(leaving.local_ids)):
-            raise UnknownContextError(
-                f"There is no context {missing[0]}.", "`dama ls --all` lists the contexts."
-            )
+        _refuse_missing(given, leaving)
         with writing.written(path) as writer:
             writer.add_contexts(leaving.contexts)
             with writer.adding_events() as events:
@@ -138,8 +139,55 @@ async def export(
                     )
                     for name, parts in found:
                         await asyncio.to_thread(writer.add, name, parts)
-    size = (await asyncio.to_thread(path.stat)).st_size
-    return Exported(str(path), writer.contexts, writer.events, size)
+    return await _exported(path, writer.contexts, writer.events)
+
+
+async def export_parquet(app: App, given: Sequence[int], path: Path) -> Exported:
+    """Write the events of contexts and of all below them as a Parquet file, a row each.
+
+    Args:
+        app: Where they are.
+        given: Which.
+        path: Of the file, which must not be there yet.
+
+    Raises:
+        UnknownContextError: One is not there.
+        BundleError: The file is there already, or cannot be written; pyarrow is not installed.
+    """
+    async with store.leaving(app.store.database, given) as leaving:
+        _refuse_missing(given, leaving)
+        with writing.placed(path) as part:
+            writer = parquet.ParquetWriter(part, leaving.contexts)
+            async for lines in leaving.events:
+                await asyncio.to_thread(writer.add, lines)
+            await asyncio.to_thread(writer.close)
+    return await _exported(path, len(leaving.contexts), writer.count)
+
+
+async def export_devtools(
+    app: App, context_id: int, path: Path, slices: Sequence[str] = ()
+) -> Exported:
+    """Write the history of a context as a file that Redux DevTools imports.
+
+    Args:
+        app: Where it is.
+        context_id: Which.
+        path: Of the file, which must not be there yet.
+        slices: Whose states it tells after each event; by default those of all that are known.
+
+    Raises:
+        UnknownContextError: There is no such context.
+        UnknownSliceError: There is no such slice.
+        BundleError: The file is there already, or cannot be written.
+    """
+    told = [lifecycle if name == lifecycle.name else find_slice(name) for name in slices]
+    told = told or [lifecycle, *known_slices().values()]
+    await app.store.context(context_id)
+    events = [event async for page in app.store.pages(context_id) for event in page]
+    with writing.placed(path) as part:
+        state = await asyncio.to_thread(devtools.lifted_state, events, told)
+        await asyncio.to_thread(part.write_bytes, encode(state))
+    return await _exported(path, 1, len(events))
 
 
 async def import_bundle(
@@ -222,3 +270,15 @@ def _parts(
             part = []
     if part:
         yield part
+
+
+def _refuse_missing(given: Sequence[int], leaving: store.Leaving) -> None:
+    if missing := sorted(set(given) - set(leaving.local_ids)):
+        raise UnknownContextError(
+            f"There is no context {missing[0]}.", "`dama ls --all` lists the contexts."
+        )
+
+
+async def _exported(path: Path, contexts: int, events: int) -> Exported:
+    size = (await asyncio.to_thread(path.stat)).st_size
+    return Exported(str(path), contexts, events, size)

@@ -14,11 +14,13 @@ from dama.cli.terminal import echo
 from dama.cli.where import where_option
 
 if TYPE_CHECKING:
+    from dama.app import App
     from dama.cli.session import Session
     from dama.operations.bundles import Exported, Imported
 
 
 MOST_SHOWN = 10
+FORMATS = ("bundle", "parquet", "redux-devtools")
 
 
 @click.command(
@@ -26,6 +28,8 @@ MOST_SHOWN = 10
         "dama export 42 load.zip",
         "dama export 42 43 --logs --artifacts both.zip",
         "dama export --where task=flights.load,status=ERROR failed.zip",
+        "dama export --where task=flights.load --format parquet events.parquet",
+        "dama export 42 --format redux-devtools 42.json",
     )
 )
 @click.argument("contexts", metavar="[CONTEXT]...", type=click.IntRange(1), nargs=-1)
@@ -34,13 +38,23 @@ MOST_SHOWN = 10
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True,
               help="With --where: how many at most, the newest.")  # fmt: skip
 @click.option(
+    "--format", "format_", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True,
+    help="bundle: for import-run; parquet: a row for each event; redux-devtools: one context, "
+    "with its states.",
+)  # fmt: skip
+@click.option(
+    "--slice", "slices", metavar="SLICE", multiple=True,
+    help="With redux-devtools: whose states; all that are known by default.",
+)  # fmt: skip
+@click.option(
     "--logs", is_flag=True, help="Also the last MiB of each log of a program on this host."
 )
 @click.option("--artifacts", is_flag=True, help="Also the files that programs left on this host.")
 @json_option()
 @click.pass_obj
 def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: dict[str, Any] | None,
-           limit: int, as_json: bool, **more: bool) -> None:  # fmt: skip
+           limit: int, format_: str, slices: tuple[str, ...], as_json: bool,
+           **more: bool) -> None:  # fmt: skip
     """Write contexts with all below them into FILE, to look at them in another database.
 
     They are as they were at one moment, whoever works on them. The same contexts give the same
@@ -49,25 +63,53 @@ def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: di
     """
     if bool(contexts) == (where is not None):
         raise click.UsageError("Give the contexts, or --where for all that are like that.")
+    is_one = len(contexts) == 1
+    _refuse_unfit(format_, is_one=is_one, has_slices=bool(slices), has_files=any(more.values()))
+
+    needs_services = format_ == "redux-devtools"
 
     async def write() -> Exported:
-        from dama.operations import bundles
-        from dama.store.windows import ContextFilter
-
-        async with session.app() as app:
-            given = list(contexts)
-            if where is not None:
-                given = await bundles.chosen(app, ContextFilter(**where), limit)
-                if not given:
-                    raise click.UsageError("No context is like that, so nothing was written.")
-            return await bundles.export(app, given, file, **more)
+        async with session.app(with_services=needs_services) as app:
+            given = list(contexts) if where is None else await _chosen(app, where, limit)
+            return await _written(app, given, file, format_, slices, **more)
 
     done = asyncio.run(write())
     if as_json:
         print_json(done)
-    else:
-        echo(f"{done.path}: {done.contexts} contexts, {done.events} events, {done.bytes:,} bytes.")
+        return
+    echo(f"{done.path}: {done.contexts} contexts, {done.events} events, {done.bytes:,} bytes.")
+    if format_ == "bundle":
         print_next((f"dama import-run {done.path}", "where another database is chosen"))
+
+
+async def _chosen(app: App, where: dict[str, Any], limit: int) -> list[int]:
+    from dama.operations import bundles
+    from dama.store.windows import ContextFilter
+
+    if found := await bundles.chosen(app, ContextFilter(**where), limit):
+        return found
+    raise click.UsageError("No context is like that, so nothing was written.")
+
+
+async def _written(
+    app: App, given: list[int], file: Path, format_: str, slices: tuple[str, ...], **more: bool
+) -> Exported:
+    from dama.operations import bundles
+
+    if format_ == "parquet":
+        return await bundles.export_parquet(app, given, file)
+    if format_ == "redux-devtools":
+        return await bundles.export_devtools(app, given[0], file, slices)
+    return await bundles.export(app, given, file, **more)
+
+
+def _refuse_unfit(format_: str, *, is_one: bool, has_slices: bool, has_files: bool) -> None:
+    if format_ == "redux-devtools" and not is_one:
+        raise click.UsageError("Redux DevTools look at one context: give just one.")
+    if format_ != "redux-devtools" and has_slices:
+        raise click.UsageError("--slice is for --format redux-devtools.")
+    if format_ != "bundle" and has_files:
+        raise click.UsageError("--logs and --artifacts are for bundles.")
 
 
 @click.command(
