@@ -114,11 +114,12 @@ class Family:
         ((payload,),) = self.sql(query, type_)
         return payload
 
-    def until(self, condition, seconds=30):
+    def until(self, condition, seconds=60):
         """Ask until it is so."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it never happened"
+            time.sleep(0.02)
 
     def until_event(self, type_):
         """Wait for the first event of a type."""

@@ -116,10 +116,10 @@ class Project:
         """Run a command to its end."""
         return self._command(*arguments, check=check)
 
-    def worker(self, *prefix, slots=32):
+    def worker(self, *prefix, slots=32, grace=5):
         """Start one; behind a command, if any is named."""
         process = subprocess.Popen(
-            [*prefix, DAMA, "worker", "--grace", "5", "--slots", str(slots)],
+            [*prefix, DAMA, "worker", "--grace", str(grace), "--slots", str(slots)],
             cwd=self.folder,
             env=self.environ,
             stderr=subprocess.DEVNULL,

@@ -123,9 +123,10 @@ def queue(connection):
 
 
 def until_it_waits(connection, *, count=1):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while waits(connection) < count:
         assert time.monotonic() < deadline, "it does not wait"
+        time.sleep(0.02)
 
 
 def waits(connection):

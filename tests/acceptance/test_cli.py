@@ -14,6 +14,11 @@ import pytest
 
 from dama.embedded import EmbeddedPostgres
 
+OTHERS = """
+    SELECT count(*) FROM pg_stat_activity
+     WHERE datname = current_database() AND pid <> pg_backend_pid()
+       AND backend_type = 'client backend'
+"""
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """Small tasks for tests."""
@@ -250,8 +255,8 @@ def test_existing_programs_are_drafted_for_review(dama, project):
     assert "etl.load  Load it." in dama("services").stdout
 
 
-def test_a_detached_run_outlives_the_command(dama):
-    """Its events can be followed from anywhere."""
+def test_a_detached_run_outlives_the_command(dama, database_url):
+    """Its events can be followed from anywhere. It ends by itself."""
     begun = dama("run", "small.ticks", "--count", "3", "--detach")
     assert begun.returncode == 0
 
@@ -259,6 +264,11 @@ def test_a_detached_run_outlives_the_command(dama):
 
     types = [json.loads(line)["type"] for line in followed.stdout.splitlines()]
     assert types[-1] == "small.ticks:FINAL"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        deadline = time.monotonic() + 60
+        while connection.execute(OTHERS).fetchone() != (0,):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 @pytest.mark.parametrize("wish", [("--enqueue",), ("--label", "gpu")], ids=["enqueue", "label"])

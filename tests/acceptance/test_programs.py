@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import psycopg
@@ -71,14 +70,12 @@ def test_a_program_that_ended_while_no_worker_was_there_has_its_true_exit_code(p
 def test_a_worker_that_is_told_to_stop_does_not_wait_for_programs(project):
     """They continue without it; SIGTERM is no reason to lose hours of work."""
     context = project.enqueue("bash")
-    worker = project.worker()
+    worker = project.worker(grace=600)
     directory = project.directory(context)
     wait_until(lambda: len(project.ticks(context)) > 2)
     pid = directory.pid()
-    begun = time.monotonic()
     worker.terminate()
-    assert worker.wait(timeout=20) == 0
-    assert time.monotonic() - begun < 5
+    assert worker.wait(timeout=60) == 0
     assert directory.pid() == pid
 
     project.worker()

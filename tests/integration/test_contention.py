@@ -156,6 +156,7 @@ def test_many_starters_leave_nothing_open_below_a_cancelled_parent(database_url,
             until = time.monotonic() + PATIENCE
             while len(queued(here)) < 6:
                 assert time.monotonic() < until
+                time.sleep(0.001)
             cancel(here, parent)
             assert {s.result(PATIENCE) for s in starters} == {"DM006"}
         assert set(statuses(here).values()) == {"CANCELLED"}
@@ -262,7 +263,7 @@ def test_upkeep_waits_for_no_lock_of_anybody(here, other, stranger, late):
         free = start(other.connection, task="c.u", **{late: 0})
         began = time.monotonic()
         assert upheld(other.connection) >= 1
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE / 2
         done = dict(rows(other.connection, "SELECT context_id, state FROM $S.run_queue"))
         assert done.get(free, "queued") == "queued"
     uphold_all(here)

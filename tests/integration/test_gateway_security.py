@@ -251,7 +251,7 @@ async def test_a_revoked_token_is_good_no_more(client, tokens, store):
     headers = bearer(tokens["viewer"])
     assert (await client.get("/api/shop/who", headers=headers)).status_code == 200
     await store.tokens.revoke("viewer")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (await client.get("/api/shop/who", headers=headers)).status_code != 401:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     with pytest.raises(UnknownTokenError):
@@ -461,7 +461,7 @@ async def test_a_client_gets_no_more_by_asking_several_copies(store, tmp_path):
 
 async def test_a_client_may_ask_again_in_the_next_window(store):
     counts = [await store.tokens.count_request("c", 0.05)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(counts) < 3 or counts[-1][0] > 1:
             counts.append(await store.tokens.count_request("c", 0.05))
     assert max(count for count, _ in counts) > 1

@@ -97,25 +97,28 @@ async def test_a_limit_is_taken_away_by_zero(store, workers):
 
 async def test_a_delayed_run_is_queued_when_its_time_has_come(store, workers):
     """The renewal of a lease is what looks, and it tells how long to wait."""
-    (context,) = await store.start([Start("a.b", {}, delay=0.2)])
+    far, near = await store.start([Start("a.b", {}, delay=3600), Start("a.b", {}, delay=0.2)])
     assert await claimed(store, workers[0]) == []
 
-    renewal = renew(store, workers[0], held=[], lease=LEASE)
-    assert 0 < renewal.next_due <= 0.2
-    deadline = time.monotonic() + 10
-    while renewal.next_due is not None and time.monotonic() < deadline:
-        renewal = renew(store, workers[0], held=[], lease=LEASE)
+    deadline = time.monotonic() + 30
+    while renew(store, workers[0], held=[], lease=LEASE).next_due <= 0.2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
 
-    assert await claimed(store, workers[0]) == [context]
+    assert await claimed(store, workers[0]) == [near]
+    assert 0.2 < renew(store, workers[0], held=[], lease=LEASE).next_due <= 3600
+    assert await claimed(store, workers[0]) == []
+    assert (await store.context(far)).run.state == "delayed"
 
 
 async def test_a_run_that_did_not_start_in_time_has_failed(store, workers):
     """With an error that says so; one that started in time continues."""
     late, early = await store.start([Start("a.b", {}, expires=0.01), Start("a.b", {}, expires=60)])
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (ended := await store.outcomes([late, early])):
             renew(store, workers[0], held=[], lease=LEASE)
+            await asyncio.sleep(0.01)
 
     assert ended[late].error["name"] == "ExpiredError"
     assert await claimed(store, workers[0]) == [early]

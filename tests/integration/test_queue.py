@@ -491,9 +491,9 @@ async def until_somebody_waits(url):
     """Ask until a session waits for another one's lock."""
     query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        async with asyncio.timeout(10):
-            while (await (await connection.execute(query)).fetchone()) == (0,):
-                pass
+        async with asyncio.timeout(30):
+            while (await (await connection.execute(query)).fetchone()) == (0,):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 async def test_a_run_looks_again_for_a_context_that_another_one_started(store, register, claim):

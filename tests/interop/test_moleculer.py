@@ -313,7 +313,7 @@ async def test_each_node_answers_a_ping_of_the_other(cluster):
     pong = await cluster.py.ping("js-1")
     assert pong
     assert pong["nodeID"] == "js-1"
-    assert 0 <= pong["elapsedTime"] < 2000
+    assert 0 <= pong["elapsedTime"] < 30_000
     assert await cluster.py.ping("nobody", timeout=0.1) is None
     pong = await cluster.py.call("js.ping", {"nodeID": "py-1"})
     assert pong["nodeID"] == "py-1"

@@ -59,10 +59,12 @@ broker.createService({
         calls: () => calls,
         // As a service of Node.js would use it.
         total: async ctx => {
+            await broker.waitForServices("dama.tasks", 30000);
             const { context_id } = await ctx.call("dama.tasks.start",
                 { name: "etl.whole", params: { count: ctx.params.count }, key: ctx.params.key });
             return { context_id, total: await ctx.call("dama.tasks.wait", { context_id }) };
         },
+        // `total` was called before: the node knows the service.
         wrong: ctx => ctx.call("dama.tasks.start", { name: "etl.whole", params: { count: "x" } })
             .catch(e => (
                 { name: e.name, code: e.code, type: e.type, fields: e.data.map(d => d.field) })),
@@ -122,7 +124,6 @@ async def test_node_starts_a_task_with_subtasks_and_gets_its_result(bus, tmp_pat
         async with py_node(bus.url) as py:
             await worker.start()
             await py.wait_for_services("dama.tasks", "counter", timeout=30)
-            await asyncio.sleep(0.2)  # the other node in Node.js hears of it, too
             first = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
             assert first["total"] == 90
             again = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)

@@ -149,7 +149,7 @@ async def test_a_place_is_not_lost_when_who_gets_it_has_just_gone():
         gone.cancel()  # it has the place by now, and does not know yet
         await asyncio.gather(first, gone, return_exceptions=True)
         gate.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             assert await bulkhead.perform(call, perform) == "performed"
 
 
