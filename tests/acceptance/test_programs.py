@@ -163,6 +163,10 @@ def test_the_output_of_a_program_is_shown(project):
     assert document["stdout"]["bytes"] == Path(document["stdout"]["path"]).stat().st_size
     refused = project.dama("logs", "1", "--bytes", "x", check=False)
     assert (refused.returncode, "1000:2000" in refused.stderr) == (2, True)
+    Path(document["stdout"]["path"]).unlink()
+    assert json.loads(project.dama("logs", "1", "--json").stdout)[0]["stdout"]["bytes"] == 0
+    gone = project.dama("logs", "1", check=False)
+    assert (gone.returncode, "somebody removed it" in gone.stderr) == (4, True)
 
 
 def test_the_output_is_followed_while_the_program_runs(project):

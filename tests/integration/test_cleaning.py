@@ -110,6 +110,23 @@ async def test_of_an_archived_context_the_age_of_the_files_counts(host):
     assert host.left() == ([998], [])
 
 
+async def test_what_a_tool_has_protected_goes_as_well(host):
+    """Go's module cache, for one, has folders that nothing can be removed from."""
+    context = await host.run(31)
+    folder = host.directories.work(context) / "a" / "b"
+    folder.mkdir(parents=True)
+    (folder / "file").touch()
+    (folder / "link").symlink_to(host.directories.path)
+    modes = host.directories.path.stat().st_mode
+    for path, mode in ((folder, 0o500), (folder.parent, 0), (folder.parent.parent, 0o100)):
+        path.chmod(mode)
+    os.utime(host.directories.work(context), (0, 0))
+    removed = await clean(host.store, host.directories, KEEP)
+    assert host.left() == ([], [])
+    assert removed.bytes >= 2 * 8192
+    assert host.directories.path.stat().st_mode == modes
+
+
 async def test_a_dry_run_removes_nothing(host):
     context = await host.run(31)
     removed = await clean(host.store, host.directories, KEEP, dry_run=True)

@@ -67,6 +67,21 @@ def needs(*command):
         pytest.skip(f"NOT TESTED: {command[0]} is refused to this user")
 
 
+# Root has no rights here but those of the owner, as everybody else.
+AS_OWNER = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+
+
+@pytest.mark.parametrize("mode", ["000", "500", "300"])
+def test_a_folder_that_its_program_closed_has_the_end(tmp_path, mode):
+    """Else nobody would learn how it ended until somebody opens it again."""
+    if os.geteuid() == 0:
+        needs(*AS_OWNER, "true")
+    script = f"echo a; chmod {mode} $PWD/1/1; echo b; exit 3"
+    prefix = AS_OWNER if os.geteuid() == 0 else ()
+    told = told_by(tmp_path, script, prefix=prefix)
+    assert (told["exit"]["code"], told["stdout"]) == (3, "a\nb\n")
+
+
 @pytest.mark.parametrize(
     ("script", "code", "pty"),
     [

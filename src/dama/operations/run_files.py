@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,7 +98,7 @@ class LogFile:
 
     Attributes:
         path: On its host.
-        bytes: How many it has had; the first of them may be gone.
+        bytes: How many it has had; the first of them may be gone. 0 where it cannot be read.
         first_byte: The place of the first that is there.
     """
 
@@ -112,7 +113,7 @@ class RunLogs:
 
     Attributes:
         run: Its epoch.
-        state: What its program does.
+        state: What its program does; "unknown" where that cannot be seen now.
         exit: How it ended; None as long as it has not.
         stdout: Its standard output.
         stderr: Its standard error.
@@ -134,7 +135,7 @@ async def logs_of(app: App, context_id: int) -> list[RunLogs]:
     """
     runs = await runs_of(app, context_id)
     return [
-        RunLogs(run.epoch, run.state().value, run.exit(), _file(run.stdout), _file(run.stderr))
+        RunLogs(run.epoch, *_state_and_exit(run), _file(run.stdout), _file(run.stderr))
         for run in runs
     ]
 
@@ -157,5 +158,14 @@ async def run_of(app: App, context_id: int, epoch: int | None = None) -> RunDire
     raise UnknownRunError(f"Context {context_id} has no run {epoch}.", f"It has {known}.")
 
 
+def _state_and_exit(run: RunDirectory) -> tuple[str, object]:
+    try:
+        return run.state().value, run.exit()
+    except OSError:  # it cannot be seen now
+        return "unknown", None
+
+
 def _file(path: Path) -> LogFile:
-    return LogFile(str(path), path.stat().st_size, first_byte(path))
+    with suppress(OSError):
+        return LogFile(str(path), path.stat().st_size, first_byte(path))
+    return LogFile(str(path), 0, 0)

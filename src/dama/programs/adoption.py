@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from dama import clock
 from dama.programs.environment import secrets_left
+from dama.programs.looking import AGAIN_SECONDS
 from dama.programs.masking import mask_all
 from dama.programs.process import members_of, process_start, runs_below, session_of, shims_of
 from dama.programs.run_directory import RunDirectories, RunDirectory, State, state_of
@@ -48,11 +49,7 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
         for directory in hidden.difference(opened)
         if (state := state_of(directory)) is State.HELD
     ]
-    found = [
-        (directory, state)
-        for directory, state in looked
-        if state is not State.HELD or directory.known("pid.json") or not directory.is_held()
-    ]
+    found = [pair for pair in looked if _has_begun(*pair)]
     if not found:
         return
     bound = await store.queue.bound_programs([each.context_id for each, _ in found], host)
@@ -64,11 +61,23 @@ async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: 
     await asyncio.gather(*(_try_to_dispose(directory, state) for directory, state in unwanted))
 
 
+def _has_begun(directory: RunDirectory, state: State) -> bool:
+    """Whether there is, or was, more than a worker that is about to start the shim."""
+    with suppress(OSError):
+        return (
+            state is not State.HELD or bool(directory.known("pid.json")) or not directory.is_held()
+        )
+    with suppress(OSError):  # its files cannot be seen now; a shim is started once it is bound
+        return bool(shims_of(directory.path))
+    return False
+
+
 async def _try_to_dispose(directory: RunDirectory, state: State) -> None:
     """Each for itself: the files of one say nothing of the others."""
     try:
         await _dispose(directory, state)
     except OSError as error:  # it is tried again when something is to be looked at
+        directory.let_in()
         _log.warning("context %s cannot be seen to for now: %s", directory.context_id, error)
 
 
@@ -104,11 +113,8 @@ async def end(directory: RunDirectory) -> set[int]:
     """
     deadline = time.monotonic() + START_SECONDS
     known: set[int] = set()
-    while (state := directory.state()) is State.HELD and time.monotonic() < deadline:
-        shim = directory.shim()
-        if shim is None and (shims := shims_of(directory.path)):
-            shim = min(shims)
-        if shim is not None:
+    while (state := state_of(directory)) is State.HELD and time.monotonic() < deadline:
+        if (shim := _shim_of(directory)) is not None:
             known = await asyncio.to_thread(members_of, directory.path) - {shim}
             _signal(shim, signal.SIGTERM, signal.SIGCONT)
             if await _gone(directory):
@@ -123,6 +129,26 @@ async def end(directory: RunDirectory) -> set[int]:
     return await _end_members(directory, known) if state is not State.ENDED else set()
 
 
+async def surely_end(directory: RunDirectory) -> None:
+    """End a program, however long it takes until the host lets anybody look for it."""
+    while True:
+        try:
+            await end(directory)
+        except OSError as error:
+            _log.warning("context %s cannot be seen to for now: %s", directory.context_id, error)
+            await clock.sleep(AGAIN_SECONDS)
+        else:
+            return
+
+
+def _shim_of(directory: RunDirectory) -> int | None:
+    """The shim, also where its files cannot be read: a program may have closed its folder."""
+    with suppress(PermissionError):
+        if (shim := directory.shim()) is not None:
+            return shim
+    return min(shims_of(directory.path), default=None)
+
+
 def _signal(pid: int, *numbers: int) -> None:
     for number in numbers:
         with suppress(ProcessLookupError, PermissionError):
@@ -132,7 +158,7 @@ def _signal(pid: int, *numbers: int) -> None:
 async def _gone(directory: RunDirectory) -> bool:
     """Wait for the shim's ladder, and somewhat longer; whether it came to its end."""
     deadline = time.monotonic() + _grace(directory) + START_SECONDS
-    while is_held := directory.state() is State.HELD:
+    while is_held := state_of(directory) is State.HELD:
         if time.monotonic() > deadline:
             break
         await clock.sleep(POLL_SECONDS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from dama.definitions.command import WORK_DIR
 from dama.definitions.inherit import ONLY_BY_NAME
 from dama.domain.secrets import NONE, Secrets
 from dama.errors import DamaError
+from dama.programs.looking import TRANSIENT
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -131,14 +131,20 @@ def secrets_left(directory: RunDirectory) -> Secrets:
 
     Until it is settled no worker has read all that it wrote. Found are the values that this process
     has, those of its files of variables, and while it lives those that it was started with.
+
+    Raises:
+        OSError: They cannot be read now, so nobody may be shown its files.
     """
     if not directory.is_open():
         return NONE
     known = directory.known("spec.json")
     files: dict[str, str] = {}
     for path in known.get("env_files", ()):
-        with suppress(OSError, ValueError):
+        try:
             files |= _secret_ones(read_variables(Path(path)))
+        except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in TRANSIENT:
+                raise
     return _secrets(known.get("secrets", ()), files, directory)
 
 

@@ -88,7 +88,7 @@ class IsolatedRun(ProgramRun):
 
     @override
     def _look_in(self, *, is_over: bool = False) -> None:
-        is_waiting = not is_over and self._directory.waiting.exists()
+        is_waiting = not is_over and os.path.exists(self._directory.waiting)  # noqa: PTH110 - raises nothing
         if is_waiting is not self._is_waiting:
             self._is_waiting = is_waiting
             self._execution.pending.count_waiting(1 if is_waiting else -1)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 JOBS = "jobs"  # the folder of a home that has the homes of batch jobs
+# Of a process that is gone, or another user's; without a free descriptor nothing is known of any.
+UNSEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
 JOB = "job:"  # how the place of one begins: nobody waits for it to come back
 
 _ticks_ahead = cache(ticks_ahead)  # of this process, for good
@@ -128,7 +130,7 @@ def runs_below(folder: Path) -> set[Path]:
     inside = os.fsencode(folder) + b"/"
     found: set[Path] = set()
     for pid in _pids():
-        with suppress(OSError):
+        with suppress(*UNSEEN):
             *_, copy, run, _ = [b"", b"", *Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
             if copy not in [run + b"/" + name.encode() for name in (NAME, EARLIER)]:
                 run = _variable(pid, b"DAMA_EVENTS").removesuffix(b"/events")
@@ -178,7 +180,7 @@ def _stat(pid: int) -> list[str]:
 
 def _variable(pid: int, name: bytes) -> bytes:
     """What a process was started with; empty when that is nothing, or another user's."""
-    with suppress(OSError):
+    with suppress(*UNSEEN):
         _, _, rest = (b"\0" + Path(f"/proc/{pid}/environ").read_bytes()).partition(
             b"\0" + name + b"="
         )
@@ -187,7 +189,7 @@ def _variable(pid: int, name: bytes) -> bytes:
 
 
 def _is_shim(pid: int, folder: Path) -> bool:
-    with suppress(OSError):
+    with suppress(*UNSEEN):
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
         for name in (NAME, EARLIER):
             if command.endswith(b"\0%b\0%b\0" % (os.fsencode(folder / name), os.fsencode(folder))):

@@ -21,7 +21,7 @@ from dama.domain.exit import LOST, Exit, ExitCodes, judged
 from dama.domain.lifecycle import lifecycle
 from dama.domain.outcome import Done
 from dama.errors import DamaError, UnavailableError
-from dama.programs.adoption import end
+from dama.programs.adoption import surely_end
 from dama.programs.environment import secrets_of
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
@@ -120,7 +120,7 @@ class ProgramRun:
         except (LostSignal, UnavailableError):
             raise  # others follow it
         except Exception:  # no attempt ends while its program continues: the next would be a second
-            await end(self._directory)
+            await surely_end(self._directory)
             raise
         finally:
             self._programs.followed.discard(context_id)
@@ -220,14 +220,14 @@ class ProgramRun:
                     return await seen(self._directory.exit)
                 case State.LOST:
                     self._programs.reap()
-                    await end(self._directory)
+                    await surely_end(self._directory)
                     return None
                 case State.UNSTARTED:
                     await self._start()
                 case State.HELD:
                     self._wake_shim()
                 case State.UNSUPERVISED if self._is_overdue():
-                    await end(self._directory)
+                    await surely_end(self._directory)
                     return {"code": None, "signal": None, "why": TIMED_OUT}
                 case State.UNSUPERVISED if self._state is not State.UNSUPERVISED:
                     self._state = state
@@ -258,6 +258,7 @@ class ProgramRun:
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - the program runs, whatever its output is
+            self._directory.let_in()
             self._shipper.complain(error)
             return False
 
@@ -265,8 +266,11 @@ class ProgramRun:
         """Once in a while: what else there is to see."""
 
     def _is_overdue(self) -> bool:
-        timeout, born = self._directory.seconds("timeout"), self._directory.born("pid", "started")
-        return born is not None and timeout > 0 and age_of(born[1]) > timeout
+        with suppress(OSError):  # it is not known now
+            born = self._directory.born("pid", "started")
+            timeout = self._directory.seconds("timeout")
+            return born is not None and timeout > 0 and age_of(born[1]) > timeout
+        return False
 
     async def _launch(self) -> Launch:
         if self._task is adhoc:

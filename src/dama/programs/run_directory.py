@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from stat import S_IRWXU
 from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import PRIVATE_FILE, make_private, private
@@ -112,6 +113,12 @@ class RunDirectory:
             file.touch(PRIVATE_FILE)
         self.mark()
 
+    def let_in(self) -> None:
+        """Give its user back the folder that a program has closed (`chmod 000`)."""
+        with suppress(OSError):
+            if self.path.stat().st_mode & S_IRWXU != S_IRWXU:
+                self.path.chmod(S_IRWXU)
+
     def mark(self) -> None:
         """Something is to be done for it, until it is settled."""
         make_private(self._mark.parent)
@@ -155,8 +162,10 @@ class RunDirectory:
         """Whether somebody owns the run; who asks does not get into anybody's way for long."""
         try:
             descriptor = os.open(self.path / "lock", os.O_RDONLY | os.O_NONBLOCK)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return False
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, *IN_ITS_PLACE):
+                return False
+            raise
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -178,9 +187,13 @@ class RunDirectory:
         return self._living("pid", "started")
 
     def environment(self) -> dict[str, str]:
-        """The variables that the program was started with, while it lives; empty elsewhere."""
+        """The variables that the program was started with, while it lives; empty elsewhere.
+
+        Raises:
+            OSError: They cannot be seen now.
+        """
         pid = self.pid()
-        with suppress(OSError):
+        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             data = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
             pairs = (entry.partition(b"=") for entry in data.split(b"\0") if b"=" in entry)
             return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}

@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
+from stat import S_IRWXU
 from typing import TYPE_CHECKING, cast
 
 from dama import clock
@@ -22,7 +23,7 @@ from dama.programs.run_directory import WORK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from dama.programs.run_directory import RunDirectories
+    from dama.programs.run_directory import RunDirectories, RunDirectory
     from dama.store import Store
 
 DAY = 86400.0
@@ -150,8 +151,10 @@ class _Runs:
         return [n for n in _numbers(self._directories.path) if self._is_old(n, self._keep.logs)]
 
     def _is_old(self, context_id: int, seconds: float) -> bool:
-        runs = self._directories.of_context(context_id)
-        return all(_age(run.path) >= seconds for run in runs)
+        with suppress(OSError):
+            runs = self._directories.of_context(context_id)
+            return all(_age(run.path) >= seconds for run in runs)
+        return False
 
     def is_over(self, end: tuple[str, float] | None) -> bool:
         """Whether the policy lets them go."""
@@ -160,7 +163,7 @@ class _Runs:
     def remove(self, context_id: int, done: Cleaned, *, dry_run: bool) -> None:
         """Remove those that nobody holds."""
         for run in self._directories.of_context(context_id):
-            if run.is_open() or run.is_held():
+            if _is_wanted(run):
                 continue
             done.runs += 1
             done.bytes += _removed(run.path, dry_run=dry_run)
@@ -201,10 +204,17 @@ class _Folders:
         done.bytes += _removed(folder, dry_run=dry_run)
 
 
+def _is_wanted(run: RunDirectory) -> bool:
+    """Whether something is to be done for a run, or somebody owns it; also when nobody can tell."""
+    with suppress(OSError):
+        return run.is_open() or run.is_held()
+    return True
+
+
 def _remove_begun(directories: RunDirectories) -> None:
     """Remove what a cleaner that was killed had begun to remove."""
     for folder in (directories.path / WORK).glob(f"*{GONE}"):
-        shutil.rmtree(folder, ignore_errors=True)
+        _removed(folder, dry_run=False)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -222,10 +232,24 @@ def _age(path: Path) -> float:
 
 def _removed(folder: Path, *, dry_run: bool) -> int:
     """The bytes that it took."""
+    if not dry_run:
+        _open_up(folder)
     size = sum(_sizes(folder))
     if not dry_run:
         shutil.rmtree(folder, ignore_errors=True)
     return size
+
+
+def _open_up(folder: Path) -> None:
+    """Make its folders such that what is in them can be removed: some tools protect their files."""
+    with suppress(OSError):
+        folder.chmod(S_IRWXU)
+    for parent, names, _ in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                path = Path(parent, name)
+                if not path.is_symlink() and path.stat().st_mode & S_IRWXU != S_IRWXU:
+                    path.chmod(S_IRWXU)
 
 
 def _sizes(folder: Path) -> Iterator[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dama.programs.run_directory import RunDirectories, State
+from dama.programs.run_directory import RunDirectories, State, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -75,5 +75,5 @@ def adrift(directories: RunDirectories) -> list[tuple[int, str]]:
     return [
         (run.context_id, state.value)
         for run in directories.open()
-        if (state := run.state()) in (State.UNSUPERVISED, State.LOST)
+        if (state := state_of(run)) in (State.UNSUPERVISED, State.LOST)
     ]

@@ -70,6 +70,7 @@ def logs(
     places of the rest are what they were.
     """
     from dama.operations import run_files
+    from dama.run.errors import NoLogsError
 
     if part and (follow or count is not None):
         raise click.UsageError("--bytes goes neither with --follow nor with --tail.")
@@ -81,12 +82,18 @@ def logs(
 
     chosen, documents = asyncio.run(find())
     path = chosen.stderr if of_stderr else chosen.stdout
-    if as_json:
-        print_json(documents)
-    elif part:
-        _print_bytes(chosen, path, *part)
-    else:
-        _print_lines(chosen, path, count, follow=follow)
+    try:
+        if as_json:
+            print_json(documents)
+        elif part:
+            _print_bytes(chosen, path, *part)
+        else:
+            _print_lines(chosen, path, count, follow=follow)
+    except FileNotFoundError:
+        raise NoLogsError(
+            f"{path} is not there any more: somebody removed it.",
+            f"`dama events {context_id}` shows what the program reported.",
+        ) from None
 
 
 def _print_bytes(run: RunDirectory, path: Path, begin: int, end: int | None) -> None:
@@ -110,8 +117,12 @@ def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bo
     log = Growing(path, begin, _say_gap, secrets_left(run))
     while True:
         has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
-        for line in log.news():
-            echo_log(line)
+        try:
+            for line in log.news():
+                echo_log(line)
+        except FileNotFoundError:  # somebody removed it; it comes back with the end of the program
+            if has_ended:
+                raise
         if has_ended:
             break
         time.sleep(FOLLOW_SECONDS)
@@ -125,4 +136,6 @@ def _say_gap(place: int, size: int) -> None:
 
 
 def _goes_on(run: RunDirectory) -> bool:
-    return run.state().value in ("held", "unsupervised")
+    from dama.programs.run_directory import state_of
+
+    return state_of(run).value in ("held", "unsupervised")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from stat import S_IRWXU
 
 CHUNK = 65536
 LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -47,6 +48,17 @@ def is_away(folder: str) -> bool:
         return not os.path.samestat(os.stat(folder), os.stat("."))
     except FileNotFoundError:
         return True
+
+
+def let_in(folder: str) -> bool:
+    """Give the shim its folder back, if the program has closed it (`chmod 000`); whether it had."""
+    try:
+        if os.stat(folder).st_mode & S_IRWXU != S_IRWXU:
+            os.chmod(folder, S_IRWXU)
+            return True
+    except OSError:
+        pass
+    return False
 
 
 def come_back(folder: str) -> None:

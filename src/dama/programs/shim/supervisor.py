@@ -23,7 +23,7 @@ import sys
 import time
 
 from .family import boot_id, descendants, is_database, lister, send, start_of
-from .files import CHUNK, UNWRITABLE, come_back, is_away, say, write_json
+from .files import CHUNK, UNWRITABLE, come_back, is_away, let_in, say, write_json
 from .logs import Logs, libc
 from .starting import close_from, default_signals, enter, execute, take_limits
 
@@ -350,7 +350,8 @@ def own_run(make: Callable[[dict[str, Any]], Shim]) -> int:
         except OSError as problem:
             if problem.errno not in UNWRITABLE:
                 raise
-            time.sleep(LOOK_SECONDS)
+            if not let_in(folder):
+                time.sleep(LOOK_SECONDS)
 
 
 def main() -> int:
