@@ -1,8 +1,9 @@
 """Calls: in memory against awaiting the handler; over NATS against Node.js among itself.
 
-In memory: what a call costs more than its handler; target 25 µs. Over NATS, with 1, 50 and 500 in
-flight: Node.js calls us, we call Node.js, Node.js calls Node.js, in turns on one bus; target 0.8 of
-the last. `python -m benchmarks.calls [--calls N] [--rounds N]`.
+In memory: what a call costs more than its handler; target 25 µs. Between two nodes of one process,
+without a bus: what both sides of the wire cost a call, in CPU time; target 100 µs. Over NATS, with
+1, 50 and 500 in flight: Node.js calls us, we call Node.js, Node.js calls Node.js, in turns on one
+bus; target 0.8 of the last. `python -m benchmarks.calls [--calls N] [--rounds N]`.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from _pytest.outcomes import Skipped
 
@@ -28,6 +30,7 @@ from tests.interop.cluster import Bus, install_moleculer
 IN_MEMORY = 20_000
 IN_FLIGHT = (1, 50, 500)
 TARGET_MICROSECONDS = 25
+TARGET_ON_THE_WIRE = 100
 TARGET_RATIO = 0.8
 SCRIPT = """
 const { ServiceBroker } = require("moleculer");
@@ -56,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="turns, of which the median counts")
     arguments = parser.parse_args(argv)
     is_good = asyncio.run(in_memory(arguments.rounds))
+    is_good = asyncio.run(on_the_wire(arguments.calls, arguments.rounds)) and is_good
     try:
         return (
             0 if asyncio.run(over_nats(arguments.calls, arguments.rounds)) and is_good else MISSED
@@ -107,6 +111,63 @@ async def in_memory(rounds: int) -> bool:
     return all(median - limit <= TARGET_MICROSECONDS for median in medians.values())
 
 
+class NoBus:
+    """A transporter of one process: what it takes is there at once."""
+
+    longest_packet = 1 << 20
+
+    def __init__(self, topics: dict[str, list[Any]]) -> None:
+        self.topics = topics
+        self.reading: list[asyncio.Task[None]] = []
+
+    async def connect(self, *_: object) -> None:
+        """Nothing has to be opened."""
+
+    async def subscribe(self, topic: str, kind: str, receive: Any, *_: object) -> Any:
+        """Receive the packets of a topic, one after the other."""
+        packets: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def read() -> None:
+            while True:
+                await receive(kind, await packets.get())
+
+        self.topics.setdefault(topic, []).append(packets)
+        self.reading.append(asyncio.create_task(read()))
+        return self.close
+
+    async def publish(self, topic: str, body: bytes) -> None:
+        """Send a packet."""
+        for packets in self.topics.get(topic, ()):
+            packets.put_nowait(body)
+
+    async def flush(self) -> None:
+        """It is there already."""
+
+    async def close(self) -> None:
+        """Read nothing more."""
+        for each in self.reading:
+            each.cancel()
+
+
+async def on_the_wire(calls: int, rounds: int) -> bool:
+    """Calls from one node to another, 500 in flight."""
+    topics: dict[str, list[Any]] = {}
+    times: list[float] = []
+    async with (
+        Broker([service()], node_id="callee", transporter=NoBus(topics)),
+        Broker(node_id="caller", transporter=NoBus(topics)) as broker,
+    ):
+        await broker.wait_for_services("math")
+        for _ in range(rounds + 1):
+            began = time.process_time()
+            await from_us(broker, calls, IN_FLIGHT[-1], "math.echo")
+            times.append((time.process_time() - began) / calls * 1e6)
+    median = statistics.median(times[1:])
+    print(f"{'both sides of the wire':26}{median:7.2f} µs")
+    print(f"{'target':26}{TARGET_ON_THE_WIRE:7.2f} µs at most")
+    return median <= TARGET_ON_THE_WIRE
+
+
 async def over_nats(calls: int, rounds: int) -> bool:
     """Calls between two nodes."""
     modules = install_moleculer()
@@ -156,15 +217,15 @@ async def compared(broker: Broker, calls: int, rounds: int) -> bool:
     return is_good
 
 
-async def from_us(broker: Broker, count: int, flight: int) -> float:
-    """Calls a second that we make of Node.js."""
+async def from_us(broker: Broker, count: int, flight: int, action: str = "two.echo") -> float:
+    """Calls a second that we make."""
     left = count
 
     async def caller() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            await broker.call("two.echo", {"n": 1})
+            await broker.call(action, {"n": 1})
 
     began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(flight)))

@@ -23,10 +23,10 @@ from dama.broker.catalog import Catalog, Endpoint, Node
 from dama.broker.emitter import Emitter
 from dama.broker.errors import ServiceNotFoundError
 from dama.broker.hosting import Hosting
-from dama.broker.info import info_of
 from dama.broker.mcall import Calls, call_all
 from dama.broker.node_service import node_service
 from dama.broker.options import BrokerOptions
+from dama.broker.wire.info import told_of
 from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.transit import Transit
 
@@ -274,7 +274,7 @@ class Broker:
 
     def info(self) -> dict[str, Any]:
         """What this node tells of itself and its services."""
-        return info_of(self.catalog.local, self.services.values(), self.options)
+        return told_of(self.catalog.local, self.services.values(), self.options)
 
     async def mcall(
         self,

@@ -212,7 +212,7 @@ class Call:
         self.groups: Sequence[str] | None = None
         self.cached = False
         self.is_remote = False
-        self.tracing: object = None
+        self.tracing: bool | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:

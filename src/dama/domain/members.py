@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from dama.domain.errors import RepeatedMemberError
 
+ANY_TWO = 2
 _CONTAINERS = frozenset({dict, list})
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 
@@ -29,7 +30,7 @@ def refuse_repeated(text: str | bytes, value: object) -> None:
     """
     # Outside of strings, each member has one colon.
     colons = text.count(":") if isinstance(text, str) else text.count(b":")
-    if colons in (0, members := _count(value)):
+    if colons < ANY_TWO or colons == (members := _count(value)):
         return
     plain = text if isinstance(text, str) else text.decode()
     if _STRING.sub("", plain).count(":") != members:

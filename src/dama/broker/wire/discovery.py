@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import random
 import re
 import time
-from functools import cache
-from importlib.metadata import version
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from msgspec import UNSET
+
 from dama.broker.catalog import Node
 from dama.broker.errors import CallError, RequestRejectedError
+from dama.broker.wire.info import info_of
+from dama.broker.wire.packets import (
+    Disconnect,
+    Discover,
+    Heartbeat,
+    Info,
+    Ping,
+    Pong,
+)
 from dama.duty import Duty, DutyError, cancelled
 from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dama.broker.wire.exchange import Exchange
     from dama.broker.wire.seams import Sender
 
@@ -76,18 +82,23 @@ class Discovery:
 
     async def discover(self, node_id: str | None = None) -> None:
         """Ask all nodes, or one, to tell of themselves."""
-        await self._transit.publish(f"DISCOVER.{node_id}" if node_id else "DISCOVER", {})
+        await self._transit.publish(f"DISCOVER.{node_id}" if node_id else "DISCOVER", Discover())
 
     async def announce(self, node_id: str | None = None) -> None:
         """Tell all nodes, or one, of this one."""
         topic = f"INFO.{node_id}" if node_id else "INFO"
-        await self._transit.publish(topic, self._broker.info())
+        await self._transit.publish(topic, self._told())
+
+    def _told(self) -> Info:
+        node = self._broker
+        return info_of(node.catalog.local, node.services.values(), node.options)
 
     async def leave(self) -> None:
         """Tell that nothing can be called here any more, and let it come through."""
         local = self._broker.catalog.local
         local.seq += 1
-        info: dict[str, Any] = {**self._broker.info(), "services": [], "seq": local.seq}
+        info = self._told()
+        info.services = []
         await self._transit.publish("INFO", info)
         await self._transit.flush()
         await asyncio.sleep(LEAVE_SECONDS)
@@ -95,14 +106,14 @@ class Discovery:
     async def goodbye(self) -> None:
         """Tell that this node goes."""
         await self.end()
-        await self._transit.publish("DISCONNECT", {})
+        await self._transit.publish("DISCONNECT", Disconnect())
 
     async def ping(self, node_id: str, timeout: float, prefix: str = "") -> dict[str, Any] | None:
         """Ask a node for a sign of life; times are in milliseconds."""
         id_ = f"{prefix}{uuid4()}"
         answer = self._pings[id_] = asyncio.get_running_loop().create_future()
         try:
-            await self._transit.publish(f"PING.{node_id}", {"time": _now(), "id": id_})
+            await self._transit.publish(f"PING.{node_id}", Ping(time=_now(), id=id_))
             async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
@@ -145,16 +156,16 @@ class Discovery:
         if node and node.is_available:
             node.heard_at = monotonic()
 
-    def on_discover(self, packet: Mapping[str, Any]) -> None:
+    def on_discover(self, packet: Discover) -> None:
         """Somebody asks who is there."""
         if self._broker.is_started:
-            self._send(self.announce(packet["sender"]))
+            self._send(self.announce(packet.sender))
 
-    def on_info(self, packet: Mapping[str, Any]) -> None:
+    def on_info(self, packet: Info) -> None:
         """A node tells of itself."""
-        node_id, seq = str(packet["sender"]), _integer(packet.get("seq"))
-        instance, nodes = str(packet.get("instanceID") or ""), self._broker.catalog.nodes
-        services = packet.get("services")
+        node_id, seq = packet.sender, packet.seq or 0
+        instance, nodes = packet.instance_id or "", self._broker.catalog.nodes
+        services: object = packet.services
         if not is_list(services):
             raise TypeError(f"its services are {type(services).__name__}, not a list")
         known = nodes.get(node_id)
@@ -167,51 +178,51 @@ class Discovery:
         nodes[node_id] = node
         node.is_available, node.offline_at, node.heard_at = True, None, monotonic()
         if is_news:
-            node.info = {k: v for k, v in packet.items() if k not in {"services", "ver", "sender"}}
+            node.info = packet.told()
             node.seq, node.instance_id = seq, instance
             self._broker.catalog.set_services(node, [s for s in services if is_object(s)])
         payload = {"node": _shown(node), "reconnected": was_known and not was_there}
         event = "$node.updated" if was_there else "$node.connected"
         self._send(self._broker.raise_local(event, payload))
 
-    def on_heartbeat(self, packet: Mapping[str, Any]) -> None:
+    def on_heartbeat(self, packet: Heartbeat) -> None:
         """A node is alive; one that is not known is asked for more."""
-        node = self._broker.catalog.nodes.get(str(packet["sender"]))
+        node = self._broker.catalog.nodes.get(packet.sender)
         if node is None or not node.is_available:
-            self._send(self.discover(packet["sender"]))
+            self._send(self.discover(packet.sender))
             return
-        cpu = packet.get("cpu")
-        node.cpu = float(cpu) if isinstance(cpu, int | float) else None
-        seq, instance = packet.get("seq"), packet.get("instanceID")
+        node.cpu = packet.cpu
+        seq, instance = packet.seq, packet.instance_id
         if (seq and seq != node.seq) or (instance and instance != node.instance_id):
             self._send(self.discover(node.id))
 
-    def on_disconnect(self, packet: Mapping[str, Any]) -> None:
+    def on_disconnect(self, packet: Disconnect) -> None:
         """A node goes."""
-        node = self._broker.catalog.nodes.get(str(packet["sender"]))
+        node = self._broker.catalog.nodes.get(packet.sender)
         if node and node.is_available:
             self._lose(node, unexpected=False)
 
-    def on_ping(self, packet: Mapping[str, Any]) -> None:
+    def on_ping(self, packet: Ping) -> None:
         """Somebody asks for a sign of life, or whether a stream has room."""
-        self._send(self._pong(str(packet["sender"]), packet))
+        self._send(self._pong(packet))
 
-    def on_pong(self, packet: Mapping[str, Any]) -> None:
+    def on_pong(self, packet: Pong) -> None:
         """A node gives a sign of life."""
-        answer = self._pings.get(str(packet.get("id")))
-        elapsed = _now() - float(packet["time"])
-        difference = round(_now() - float(packet["arrived"]) - elapsed / 2)
-        payload = {"nodeID": packet["sender"], "elapsedTime": elapsed, "timeDiff": difference}
+        answer = self._pings.get(str(packet.id))
+        elapsed = _now() - packet.time
+        difference = round(_now() - packet.arrived - elapsed / 2)
+        payload = {"nodeID": packet.sender, "elapsedTime": elapsed, "timeDiff": difference}
         if answer and not answer.done():
-            answer.set_result(payload | {k: packet[k] for k in ("closed",) if k in packet})
+            closed = {} if packet.closed is UNSET else {"closed": packet.closed}
+            answer.set_result(payload | closed)
         self._send(self._broker.raise_local("$node.pong", payload))
 
-    async def _pong(self, sender: str, packet: Mapping[str, Any]) -> None:
-        answer = {"time": packet.get("time"), "id": packet.get("id"), "arrived": _now()}
-        if asked := _ASKED.fullmatch(str(answer["id"])):
+    async def _pong(self, packet: Ping) -> None:
+        answer = Pong(time=packet.time or 0, id=packet.id, arrived=_now())
+        if asked := _ASKED.fullmatch(str(packet.id)):
             kind, call_id = asked.groups()
-            answer["closed"] = await self._exchange.is_closed(kind, sender, call_id)
-        await self._transit.publish(f"PONG.{sender}", answer)
+            answer.closed = await self._exchange.is_closed(kind, packet.sender, call_id)
+        await self._transit.publish(f"PONG.{packet.sender}", answer)
 
     async def _beat(self) -> None:
         """Tell from time to time that this node is alive."""
@@ -221,7 +232,7 @@ class Discovery:
             await asyncio.sleep(interval * random.uniform(0.95, 1.05))
             load = os.getloadavg()[0] / (os.cpu_count() or 1) * 100
             try:
-                await self._transit.publish("HEARTBEAT", {"cpu": round(min(load, 100))})
+                await self._transit.publish("HEARTBEAT", Heartbeat(cpu=round(min(load, 100))))
             except CallError as error:
                 _log.debug("no heartbeat: %s", error)
 
@@ -256,19 +267,8 @@ class Discovery:
         self._broker.spawn(sent())
 
 
-@cache
-def client() -> dict[str, str]:
-    """What a node says of its program."""
-    own = version("dama-controller")
-    return {"type": "python", "version": own, "langVersion": platform.python_version()}
-
-
 def _shown(node: Node) -> dict[str, Any]:
     return {"id": node.id, "available": node.is_available, "hostname": node.info.get("hostname")}
-
-
-def _integer(value: object) -> int:
-    return value if isinstance(value, int) else 0
 
 
 def _now() -> float:

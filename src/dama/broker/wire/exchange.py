@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
 from dama.broker.call import Call
 from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.errors import (
@@ -22,19 +25,23 @@ from dama.broker.errors import (
     shortened_error,
 )
 from dama.broker.stream import Chunks, Inbox, Stream, as_stream, is_chunks
+from dama.broker.wire.codec import OBJECT_MODE, STREAM_ERROR, Codec4
 from dama.broker.wire.incoming import incoming, is_objects, number_of, stream_error
-from dama.broker.wire.outgoing import OBJECT_MODE, STREAM_ERROR, Outgoing, broken, object_flag
+from dama.broker.wire.outgoing import Outgoing, broken, object_flag
+from dama.broker.wire.packets import Event, Request, Response
 from dama.shapes import is_dict
 from dama.telemetry import about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dama.broker.wire.packets import Id
     from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
 
 PENDING_CALLS = 50_000
+_NO_PARAMS = _EMPTY = Raw(b"{}")
 
 
 @dataclass
@@ -69,7 +76,9 @@ class Exchange:
     def __init__(self, transit: Sender) -> None:
         self._transit = transit
         self._broker = transit.broker
-        self._new = transit.version == "5"
+        self._codec = transit.codec
+        # A stream takes the place of the params there.
+        self._has_room = not isinstance(transit.codec, Codec4)
         self._outgoing = Outgoing(transit)
         self.pending: dict[str, Pending] = {}
         self._uploads: dict[tuple[str, str], Inbox] = {}
@@ -103,81 +112,74 @@ class Exchange:
         """Send an event to nodes, each with the groups of its listeners."""
         packet = self._event_packet(call)
         for node_id, groups in targets.items():
-            given = call.groups if packet["broadcast"] else list(dict.fromkeys(groups))
-            own = {"groups": list(given)} if given else {}
-            await self._transit.publish(f"EVENT.{node_id}", {**packet, **own})
+            given = call.groups if packet.broadcast else dict.fromkeys(groups)
+            packet.groups = list(given) if given else UNSET
+            await self._transit.publish(f"EVENT.{node_id}", packet)
 
     async def send_balanced_event(self, call: Call, groups: Sequence[str]) -> None:
         """Give an event to the bus, once for each group: it chooses who gets it."""
         packet = self._event_packet(call)
         for group in groups:
-            await self._transit.publish(
-                f"EVENTB.{group}.{call.name}", {**packet, "groups": [group]}
-            )
+            packet.groups = [group]
+            await self._transit.publish(f"EVENTB.{group}.{call.name}", packet)
 
-    def _event_packet(self, call: Call) -> dict[str, Any]:
-        return {
-            "id": call.id,
-            "event": call.name,
-            "data": call.params,
-            "broadcast": call.event_type == "broadcast",
-            "meta": call.meta,
-            "level": call.level,
-            "tracing": call.tracing,
-            "parentID": call.parent_id,
-            "requestID": call.request_id,
-            "caller": call.caller,
-            "needAck": None,
-            **self._headers(call.headers),
-        }
+    def _event_packet(self, call: Call) -> Event:
+        return Event(
+            id=call.id,
+            event=call.name,
+            data=call.params,
+            broadcast=call.event_type == "broadcast",
+            meta=call.meta,
+            headers=call.headers,
+            level=call.level,
+            tracing=call.tracing,
+            parent_id=call.parent_id,
+            request_id=call.request_id,
+            caller=call.caller,
+        )
 
-    def on_request(self, packet: dict[str, Any]) -> None:
+    def on_request(self, packet: Request) -> None:
         """Somebody asks for a call: serve it beside all others."""
-        key = (str(packet["sender"]), str(packet["id"]))
-        if not isinstance(packet.get("action"), str):
-            raise TypeError(f"its action is {packet.get('action')!r}")
-        number, streams = packet.get("seq"), packet.get("stream") is True
+        key = (packet.sender, str(packet.id))
+        streams = packet.stream is True
         inbox = self._uploads.get(key)
         if inbox is not None:
             error = stream_error(packet)
-            inbox.put(number_of(packet), packet.get("params"), error, last=not streams)
-        elif not number:
+            inbox.put(number_of(packet), packet.params, error, last=not streams)
+        elif not packet.seq:
             if streams:
                 inbox = self._uploads[key] = Inbox(key[0], lambda: None)
             self._broker.spawn(self._serve(packet, inbox))
         # Else it is a chunk of a stream whose call was answered already.
 
-    def on_response(self, packet: dict[str, Any]) -> None:
+    def on_response(self, packet: Response) -> None:
         """An answer came; one that nobody waits for is dropped."""
-        pending = self.pending.get(str(packet["id"]))
+        pending = self.pending.get(str(packet.id))
         if pending is None:
             return
-        meta, headers = packet.get("meta"), packet.get("headers")
-        if is_dict(meta):
-            pending.call.meta.update(meta)
-        if is_dict(headers):
-            pending.call.headers.update(headers)
-        sender = str(packet["sender"])
-        failed = packet.get("success") is not True
-        error = decode_error(packet.get("error"), sender) if failed else None
-        number, streams = packet.get("seq"), packet.get("stream") is True
-        if pending.inbox is None and not streams and not number:
-            _settle(pending.answer, packet.get("data"), error)
+        if is_dict(packet.meta):
+            pending.call.meta.update(packet.meta)
+        if is_dict(packet.headers):
+            pending.call.headers.update(packet.headers)
+        sender, streams = packet.sender, packet.stream is True
+        failed = packet.success is not True
+        error = decode_error(packet.error, sender) if failed else None
+        if pending.inbox is None and not streams and not packet.seq:
+            _settle(pending.answer, packet.data, error)
             return
         if pending.inbox is None:
             pending.inbox = self._open_download(pending, sender)
-        if number == 0 and streams:
+        if packet.seq == 0 and streams:
             source = Chunks(pending.inbox)
             _settle(pending.answer, Stream(source, object_mode=is_objects(packet)), error)
         else:
-            pending.inbox.put(number_of(packet), packet.get("data"), error, last=not streams)
+            pending.inbox.put(number_of(packet), packet.data, error, last=not streams)
 
-    def on_event(self, packet: dict[str, Any]) -> None:
+    def on_event(self, packet: Event) -> None:
         """An event came: deliver it beside all others."""
-        call = incoming(self._broker, packet, str(packet["event"]), packet.get("data"))
-        groups = packet.get("groups")
-        call.groups = [str(g) for g in groups] if groups else None
-        call.event_type = "broadcast" if packet.get("broadcast") else "emit"
+        call = incoming(self._broker, packet, packet.event, packet.data)
+        call.groups = packet.groups or None
+        call.event_type = "broadcast" if packet.broadcast else "emit"
         self._broker.spawn(self._broker.deliver(call))
 
     def reject_node(self, node_id: str) -> None:
@@ -214,11 +216,11 @@ class Exchange:
             if pending := self.pending.get(str(packet["id"])):
                 self.reject(pending, error)
             return
-        sender, action = str(packet["sender"]), str(packet.get("action"))
-        self._fail_upload(sender, str(packet["id"]), error)
+        sender, action, id_ = str(packet["sender"]), str(packet.get("action")), packet["id"]
+        self._fail_upload(sender, str(id_), error)
         if not packet.get("seq"):
             call = Call(self._broker, action)
-            self._broker.spawn(self._answer_error(sender, call, error, packet["id"]))
+            self._broker.spawn(self._answer_error(sender, call, error, id_))
 
     def _fail_upload(self, sender: str, id_: str, error: CallError) -> None:
         if inbox := self._uploads.get((sender, id_)):
@@ -236,35 +238,34 @@ class Exchange:
             pending.inbox.fail(error)
 
     async def _send_request(self, topic: str, call: Call) -> None:
-        packet = {
-            "id": call.id,
-            "action": call.name,
-            "params": dict[str, Any]() if call.params is None else call.params,
-            "meta": _sendable(call.meta),
-            "timeout": call.timeout * 1000 if call.timeout else None,
-            "level": call.level,
-            "tracing": call.tracing,
-            "parentID": call.parent_id,
-            "requestID": call.request_id,
-            "caller": call.caller,
-            "stream": call.stream is not None,
-            **self._headers(call.headers),
-        }
+        packet = Request(
+            id=call.id,
+            action=call.name,
+            params=_NO_PARAMS if call.params is None else call.params,
+            meta=_sendable(call.meta),
+            headers=call.headers,
+            timeout=call.timeout * 1000 if call.timeout else None,
+            level=call.level,
+            tracing=call.tracing,
+            parent_id=call.parent_id,
+            request_id=call.request_id,
+            caller=call.caller,
+            stream=call.stream is not None,
+        )
         if call.stream is None:
             await self._transit.publish(topic, packet)
             return
-        if not self._new and call.params:
+        if not self._has_room and call.params:
             raise InvalidPacketDataError(
                 f"{call.name} was called with a stream and params.",
                 "Protocol 4 has room for one of them: give the params in meta, or use protocol 5.",
             )
-        if not self._new:
-            packet["params"] = None
+        if not self._has_room:
+            packet.params = None
         stream = await call.stream.typed()
-        opening = self._outgoing.with_flags(packet, object_flag(stream))
-        await self._transit.publish(topic, {**opening, "seq": 0})
-        base = {key: value for key, value in packet.items() if key not in {"params", "seq"}}
-        self._broker.spawn(self._outgoing.send(topic, {**base, "meta": {}}, stream, "params"))
+        opening = self._codec.flagged(replace(packet, seq=0), object_flag(stream))
+        await self._transit.publish(topic, opening)
+        self._broker.spawn(self._outgoing.send(topic, replace(packet, meta=_EMPTY), stream))
 
     async def is_closed(self, kind: str, sender: str, id_: str) -> bool:
         """Whether nothing becomes of a call any more; a stream first waits until it has room.
@@ -283,30 +284,33 @@ class Exchange:
             await inbox.room()
         return kind == "RES" and id_ not in self.pending
 
-    async def _serve(self, packet: dict[str, Any], inbox: Inbox | None) -> None:
+    async def _serve(self, packet: Request, inbox: Inbox | None) -> None:
         """Perform a call for another node, and answer whatever happens."""
-        sender, id_ = str(packet["sender"]), packet["id"]
-        self._serving.add((sender, str(id_)))
-        about(request_id=packet.get("requestID"))
-        call = incoming(self._broker, packet, packet["action"], packet.get("params"))
+        sender, key = packet.sender, (packet.sender, str(packet.id))
+        self._serving.add(key)
+        about(request_id=packet.request_id)
+        call = incoming(self._broker, packet, packet.action, packet.params)
+        call.timeout = packet.timeout / 1000 if packet.timeout and packet.timeout > 0 else None
         if inbox:
             call.stream = Stream(Chunks(inbox), object_mode=is_objects(packet))
-            call.params = packet.get("params") if self._new else None
+            call.params = packet.params if self._has_room else None
         try:
             result = await self._perform(call)
-            answer = {"id": id_, "meta": _sendable(call.meta), **self._headers(call.headers)}
+            answer = Response(
+                id=packet.id, success=True, meta=_sendable(call.meta), headers=call.headers
+            )
             if is_chunks(result):
                 await self._answer_stream(sender, answer, as_stream(result))
             else:
-                data = {**answer, "success": True, "data": result, "stream": False}
-                await self._transit.publish(f"RES.{sender}", data)
+                answer.data = result
+                await self._transit.publish(f"RES.{sender}", answer)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_told_to_end():
                 raise
-            await self._answer_error(sender, call, of_code(error, call.name), id_)
+            await self._answer_error(sender, call, of_code(error, call.name), packet.id)
         finally:
-            self._uploads.pop((sender, str(id_)), None)
-            self._serving.discard((sender, str(id_)))
+            self._uploads.pop(key, None)
+            self._serving.discard(key)
 
     async def _perform(self, call: Call) -> Any:
         endpoint = self._broker.catalog.offered.get(call.name)
@@ -322,35 +326,30 @@ class Exchange:
             )
         return await self._broker.perform_here(call, endpoint)
 
-    async def _answer_error(
-        self, sender: str, call: Call, error: BaseException, id_: object
-    ) -> None:
+    async def _answer_error(self, sender: str, call: Call, error: BaseException, id_: Id) -> None:
         document = encode_error(error, self._broker.node_id)
-        answer: dict[str, Any] = {"id": id_, "success": False, "data": None, "stream": False}
         # An error, meta and headers can hold what no packet can; the name and message always fit.
-        whole = {"meta": call.meta, "error": document, **self._headers(call.headers)}
-        short = {"meta": {}, "error": shortened_error(document), **self._headers({})}
+        whole = Response(
+            id=id_, success=False, error=document, meta=call.meta, headers=call.headers
+        )
+        short = Response(id=id_, success=False, error=shortened_error(document), headers={})
         for attempt in (whole, short):
             try:
-                await self._transit.publish(f"RES.{sender}", {**answer, **attempt})
+                await self._transit.publish(f"RES.{sender}", attempt)
             except CallError as failure:
                 _log.warning("%s of %s: %s", call.name, sender, failure)
             else:
                 return
 
-    async def _answer_stream(self, sender: str, answer: Mapping[str, Any], stream: Stream) -> None:
+    async def _answer_stream(self, sender: str, answer: Response, stream: Stream) -> None:
         topic = f"RES.{sender}"
-        base = {**answer, "success": True}
         stream = await stream.typed()
-        opening = self._outgoing.with_flags({**base, "data": None}, object_flag(stream))
-        await self._transit.publish(topic, {**opening, "stream": True, "seq": 0})
-        await self._outgoing.send(topic, {**base, "meta": {}}, stream, "data")
+        opening = self._codec.flagged(replace(answer, stream=True, seq=0), object_flag(stream))
+        await self._transit.publish(topic, opening)
+        await self._outgoing.send(topic, replace(answer, meta=_EMPTY), stream)
 
     def _open_download(self, pending: Pending, sender: str) -> Inbox:
         return Inbox(sender, lambda: self.pending.pop(pending.call.id, None))
-
-    def _headers(self, headers: Mapping[str, Any]) -> dict[str, Any]:
-        return {"headers": headers} if self._new else {}
 
 
 def _settle(answer: asyncio.Future[Any] | None, value: object, error: BaseException | None) -> None:

@@ -47,6 +47,7 @@ class NatsTransporter:
         )
         self.longest_packet = 1024 * 1024
         self._client: Any = None
+        self._errors: tuple[type[Exception], ...] = ()
         self._is_closing = False
         self._trouble: Exception | None = None
         self._refusals: int | None = None  # None when connected: then it is asked forever
@@ -61,6 +62,7 @@ class NatsTransporter:
             InvalidDefinitionError: The client of NATS is not installed, or a file of keys is none.
         """
         client_of, errors = _library()
+        self._errors = errors
         self._is_closing = False
         self._client = client_of(wants_tls=self._wants_tls)
         try:
@@ -167,11 +169,9 @@ class NatsTransporter:
         Raises:
             DisconnectedError: The bus was left, or is away for so long that no more can be kept.
         """
-        from nats.errors import Error
-
         try:
             await self._client.publish(topic, body)
-        except Error as error:
+        except self._errors as error:
             raise DisconnectedError(f"The bus takes nothing now: {error}.") from error
 
     async def flush(self) -> None:

@@ -7,6 +7,8 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
+from msgspec.structs import replace
+
 from dama.broker.ended import is_told_to_end, of_code
 from dama.broker.errors import (
     CallError,
@@ -14,11 +16,14 @@ from dama.broker.errors import (
     encode_error,
     shortened_error,
 )
+from dama.broker.wire.codec import OBJECT_MODE, STREAM_ERROR
+from dama.broker.wire.packets import Request, Response
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.broker.stream import Stream
+    from dama.broker.wire.packets import Packet
     from dama.broker.wire.seams import Sender
 
 _log = logging.getLogger("dama.broker")
@@ -28,7 +33,6 @@ LONGEST_TEXT = 128 * 1024  # characters, of up to six bytes in JSON
 WINDOW_BYTES = 4 * 1024 * 1024  # of a stream on the wire, until its reader is asked to keep pace
 WINDOW_SECONDS = 5.0  # of a slow one, until it is asked whether anybody still reads
 SETTLE_SECONDS = 0.05  # Moleculer loses an error that comes before its reader listens
-OBJECT_MODE, STREAM_ERROR = "$streamObjectMode", "$streamError"
 
 
 class Outgoing:
@@ -41,32 +45,39 @@ class Outgoing:
     def __init__(self, transit: Sender) -> None:
         self._transit = transit
         self._node_id = transit.broker.node_id
-        self._is_new = transit.version == "5"
+        self._codec = transit.codec
 
-    async def send(self, topic: str, base: Mapping[str, Any], stream: Stream, key: str) -> None:
+    async def send(self, topic: str, base: Request | Response, stream: Stream) -> None:
         """Send the chunks of a stream and its end, or the error that it broke with."""
-        number, flags, unread, asked = 0, object_flag(stream), 0, monotonic()
+        number, unread, asked = 0, 0, monotonic()
         breaks = self._transit.breaks
+        base = self._codec.flagged(base, object_flag(stream))
         try:
             async for chunk in stream:
                 for part in _parts(chunk, object_mode=bool(stream.object_mode)):
-                    packet = self.with_flags({**base, key: part}, flags)
-                    packet |= {"stream": True, "seq": number + 1}
-                    unread += await self._transit.publish(topic, packet)
+                    unread += await self._publish(topic, base, number + 1, part, stream=True)
                     number += 1  # not before: readers wait for a number that is missing
                     if self._transit.breaks != breaks:
                         raise broken()  # noqa: TRY301 - the reader is told as of any other error
                 if unread > WINDOW_BYTES or monotonic() - asked > WINDOW_SECONDS:
-                    await self._keep_pace(topic, str(base["id"]))
+                    await self._keep_pace(topic, str(base.id))
                     unread, asked = 0, monotonic()
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_told_to_end():
                 raise
             document = encode_error(of_code(error, "A stream"), self._node_id)
-            await self._settle_then_fail(topic, {**base, "seq": number + 1}, key, document)
+            await self._settle_then_fail(topic, replace(base, seq=number + 1), document)
             return
-        packet = self.with_flags({**base, key: None}, flags)
-        await self._transit.publish(topic, {**packet, "stream": False, "seq": number + 1})
+        await self._publish(topic, base, number + 1, None, stream=False)
+
+    async def _publish(
+        self, topic: str, base: Request | Response, number: int, part: Any, *, stream: bool
+    ) -> int:
+        if isinstance(base, Request):
+            packet: Packet = replace(base, params=part, seq=number, stream=stream)
+        else:
+            packet = replace(base, data=part, seq=number, stream=stream)
+        return await self._transit.publish(topic, packet)
 
     async def _keep_pace(self, topic: str, id_: str) -> None:
         kind, _, node_id = topic.partition(".")
@@ -76,33 +87,21 @@ class Outgoing:
             await self._transit.keep_pace(kind, node_id, id_)
 
     async def _settle_then_fail(
-        self,
-        topic: str,
-        base: Mapping[str, Any],
-        key: str,
-        document: Mapping[str, Any],
+        self, topic: str, last: Request | Response, document: Mapping[str, Any]
     ) -> None:
-        last = {**base, key: None, "stream": False}
         for told in (document, shortened_error(document)):
             try:
                 await self._transit.flush()
                 await asyncio.sleep(SETTLE_SECONDS)
-                if key == "data":
-                    failed: dict[str, Any] = {**last, "success": False, "error": told}
+                if isinstance(last, Response):
+                    failed: Packet = replace(last, stream=False, success=False, error=told)
                 else:
-                    failed = self.with_flags(last, {STREAM_ERROR: told})
+                    failed = replace(self._codec.flagged(last, {STREAM_ERROR: told}), stream=False)
                 await self._transit.publish(topic, failed)
             except CallError as error:
                 _log.warning("a stream ended with an error that cannot be sent: %s", error)
             else:
                 return
-
-    def with_flags(self, packet: Mapping[str, Any], flags: Mapping[str, Any]) -> dict[str, Any]:
-        """Put flags of a stream where the version of the protocol has them."""
-        if not flags:
-            return dict(packet)
-        place = "headers" if self._is_new else "meta"
-        return {**packet, place: {**packet.get(place, {}), **flags}}
 
 
 def object_flag(stream: Stream) -> dict[str, Any]:

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from dama.broker.call import Call
     from dama.broker.catalog import Catalog, Endpoint
+    from dama.broker.local import LocalService
+    from dama.broker.wire.codec import Codec
+    from dama.broker.wire.packets import Packet
     from dama.duty import DutyError
 
 
@@ -34,8 +37,9 @@ class WiredNode(Home, Protocol):
         """Run something beside all else; it is held until it ends."""
         ...
 
-    def info(self) -> dict[str, Any]:
-        """What the node tells of itself and its services."""
+    @property
+    def services(self) -> Mapping[str, LocalService]:
+        """Its own, by their full names."""
         ...
 
     async def raise_local(self, event: str, payload: Any = None) -> None:
@@ -56,17 +60,17 @@ class Sender(Protocol):
 
     Attributes:
         broker: The node.
-        version: Of the protocol.
+        codec: Of the version of the protocol that this node speaks.
         breaks: How often the bus went away, and perhaps packets with it.
         is_leaving: No calls are taken any more.
     """
 
     broker: WiredNode
-    version: str
+    codec: Codec
     breaks: int
     is_leaving: bool
 
-    async def publish(self, topic: str, packet: Mapping[str, Any]) -> int:
+    async def publish(self, topic: str, packet: Packet) -> int:
         """Send a packet; returns its size in bytes."""
         ...
 

@@ -13,7 +13,6 @@ import re
 from time import monotonic, time
 from typing import TYPE_CHECKING, Any
 
-from dama.beside import beside
 from dama.broker.errors import (
     CallError,
     ClientCallError,
@@ -21,20 +20,19 @@ from dama.broker.errors import (
     InvalidPacketDataError,
     PacketTooLargeError,
 )
-from dama.broker.wire.buffers import MARK, with_buffers, without_buffers
+from dama.broker.wire.codec import CODECS
 from dama.broker.wire.discovery import Discovery
 from dama.broker.wire.envelope import envelope
 from dama.broker.wire.exchange import Exchange
 from dama.broker.wire.outage import fail_lost_calls
+from dama.broker.wire.packets import Discover, Info, Ping, Pong
 from dama.broker.wire.seldom import Seldom
-from dama.broker.wire.values import as_json
-from dama.domain.exact import decode
-from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dama.broker.call import Call
+    from dama.broker.wire.packets import Packet
     from dama.broker.wire.seams import WiredNode
     from dama.broker.wire.transporter import Transporter
 
@@ -56,6 +54,7 @@ class Transit:
         is_connected: Packets can be sent.
         is_leaving: No calls are taken any more.
         has_twin: Another process has the id of this node.
+        codec: Of the version of the protocol that this node speaks.
         breaks: How often the bus went away, and perhaps packets with it.
     """
 
@@ -65,7 +64,7 @@ class Transit:
         self.is_connected = False
         self.is_leaving = False
         self.has_twin = False
-        self.version = str(options.protocol)
+        self.codec = CODECS[str(options.protocol)]()
         self.breaks = 0
         self._broke_at = 0.0
         self._seldom = Seldom(_log)
@@ -74,7 +73,7 @@ class Transit:
         self._balanced: dict[tuple[str, str], Callable[[], Any]] = {}
         self.exchange = Exchange(self)
         self.discovery = Discovery(self, self.exchange)
-        self._receivers: dict[str, Callable[[dict[str, Any]], object]] = {
+        self._receivers: dict[str, Callable[[Any], object]] = {
             "DISCOVER": self.discovery.on_discover,
             "INFO": self.discovery.on_info,
             "HEARTBEAT": self.discovery.on_heartbeat,
@@ -161,15 +160,15 @@ class Transit:
         """Ask a node for a sign of life."""
         return await self.discovery.ping(node_id, timeout)
 
-    async def publish(self, topic: str, packet: Mapping[str, Any]) -> int:
+    async def publish(self, topic: str, packet: Packet) -> int:
         """Send a packet; returns its bytes.
 
         Raises:
             PacketTooLargeError: The bus would not take it.
             CallError: It cannot be written as JSON, or the bus is away.
         """
-        whole = {"ver": self.version, "sender": self.broker.node_id, **packet}
-        body = await beside(packet, _written, whole)
+        packet.sender = packet.sender or self.broker.node_id
+        body = await self.codec.encode(packet)
         if len(body) > self._transporter.longest_packet:
             raise PacketTooLargeError(
                 f"A packet has {len(body):,} bytes, and the bus takes "
@@ -198,11 +197,11 @@ class Transit:
     async def receive(self, kind: str, body: bytes) -> None:
         """Take a packet; one that makes no sense is logged, and its sender gets an answer."""
         try:
-            packet = await beside(body, _packet, body)
-            sender = packet.get("sender")
-            if not isinstance(sender, str) or not _TOPIC.fullmatch(sender):
+            packet = await self.codec.decode(kind, body)
+            sender = packet.sender
+            if not _TOPIC.fullmatch(sender):
                 raise TypeError(f"its sender is {sender!r}")  # noqa: TRY301
-            if self._is_meant(kind, packet, sender):
+            if self._is_meant(kind, packet):
                 self.discovery.heard_of(sender)
                 self._receivers[kind](packet)
         except Exception as error:  # noqa: BLE001 - whatever somebody sends, the node continues
@@ -255,21 +254,21 @@ class Transit:
                 found[f"EVENTB.{listener.group}.{name}", listener.group] = "EVENT"
         return found
 
-    def _is_meant(self, kind: str, packet: Mapping[str, Any], sender: str) -> bool:
-        version = packet.get("ver")
-        known = ("4", "5") if self.broker.options.accept_other_protocol else (self.version,)
-        if version not in known:
+    def _is_meant(self, kind: str, packet: Packet) -> bool:
+        version, sender = packet.ver, packet.sender
+        is_known = version in CODECS and self.broker.options.accept_other_protocol
+        if version != self.codec.version and not is_known:
             self._seldom.write(
                 logging.ERROR,
                 f"version of {sender[:100]}" if sender in self.broker.catalog.nodes else "version",
                 "%s speaks version %s of the protocol, this node %s: its %s packet is dropped",
                 sender,
-                version,
-                self.version,
+                version or "none",
+                self.codec.version,
                 kind,
             )
             return False
-        return sender != self.broker.node_id or kind in OWN or self._is_for_a_twin(kind, packet)
+        return sender != self.broker.node_id or kind in OWN or self._is_for_a_twin(packet)
 
     async def _look_for_a_twin(self) -> None:
         """Ask under another name whether a node has this id already; it answers later.
@@ -278,25 +277,25 @@ class Transit:
         """
         name = f"{self.broker.node_id}.{self.broker.instance_id}"
         await self._subscribe(f"PONG.{name}", "PONG")
-        ping = {"sender": name, "time": time() * 1000, "id": self.broker.instance_id}
+        ping = Ping(sender=name, time=time() * 1000, id=self.broker.instance_id)
         await self.publish(f"PING.{self.broker.node_id}", ping)
         await self._transporter.flush()
 
-    def _is_for_a_twin(self, kind: str, packet: Mapping[str, Any]) -> bool:
+    def _is_for_a_twin(self, packet: Packet) -> bool:
         """Whether a packet of its own id may be that of another process, which has to be told.
 
         Who comes second asks before it tells of itself: it is answered, and steps aside.
         """
-        other, own = packet.get("instanceID"), self.broker.instance_id
-        is_of_another = (kind == "INFO" and other and other != own) or (
-            kind == "PONG" and packet.get("id") == own
-        )
+        own = self.broker.instance_id
+        is_of_another = (
+            isinstance(packet, Info) and packet.instance_id and packet.instance_id != own
+        ) or (isinstance(packet, Pong) and packet.id == own)
         if is_of_another and not self.is_leaving:
             self.has_twin = self.is_leaving = True
             _log.critical("%s", self._twin_error())
             if self.broker.is_started:
                 self.broker.spawn(self._step_aside())
-        return kind == "DISCOVER" and self.broker.is_started
+        return isinstance(packet, Discover) and self.broker.is_started
 
     def _refuse_twin(self) -> None:
         if self.has_twin:
@@ -337,14 +336,3 @@ class Transit:
         self._broke_at = monotonic()
         self.exchange.break_streams()
         self.broker.spawn(self.broker.raise_local("$transporter.disconnected", {"graceFul": False}))
-
-
-def _written(packet: Mapping[str, Any]) -> bytes:
-    return as_json(packet, "packet", with_buffers)
-
-
-def _packet(body: bytes) -> dict[str, Any]:
-    found: object = decode(body)
-    if not is_dict(found):
-        raise TypeError(f"wanted an object, found {type(found).__name__}")
-    return without_buffers(found) if MARK in body else found

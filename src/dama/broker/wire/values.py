@@ -45,6 +45,15 @@ def as_json(value: Any, name: str, change: Callable[[Any], Any] = lambda same: s
     if flaw := _not_finite(value, DEEPEST):
         path = flaw[0] if len(flaw[0]) <= LONGEST_PATH else f"{flaw[0][:LONGEST_PATH]}..."
         raise NotJsonError(f"{name}{path} {flaw[1]}")
+    return encoded(value, name, change)
+
+
+def encoded(value: Any, name: str, change: Callable[[Any], Any] = lambda same: same) -> bytes:
+    """A value as JSON, without a look at its numbers: see `as_json`.
+
+    Raises:
+        NotJsonError: It has no form in JSON.
+    """
     try:
         return msgspec.json.encode(change(value), enc_hook=form_of)
     except RecursionError:
