@@ -34,6 +34,7 @@ READS = [
      "/api/schedules/nightly"),
     (["workers", "--json"], "workers.list", {}, "/api/workers"),
     (["log", "status", "--json"], "log.status", {}, "/api/log"),
+    (["log", "acts", "--json"], "log.latest_acts", {}, "/api/log/acts"),
     (["tree", "{open}", "--json"], "contexts.tree", {"context_id": "{open}"},
      "/api/contexts/{open}/tree"),
     (["diff", "{open}", "{open}", "--json"], "contexts.diff",
@@ -123,6 +124,19 @@ ERRORS = [
      ("DELETE", "/api/schedules/daily", None)),
 ]  # fmt: skip
 
+# Held to their commands by tests of their own, below; or without a command that does the same.
+OTHERS = {
+    "tasks.list", "contexts.list", "events.read", "queues.pause", "queues.resume", "archive.add",
+    "archive.forget", "upkeep.clean", "upkeep.doctor", "schedules.list", "schedules.remove",
+    "workers.activity",
+}  # fmt: skip
+NO_COMMAND = {
+    "tasks.run",  # `dama run` follows what it has started
+    "tasks.wait",  # as `dama resume` does of what is at work
+    "contexts.children",  # a page of `dama tree`
+    "queues.history",  # the charts of the pages
+}
+
 
 @pytest.fixture
 async def doors(store, tmp_path, monkeypatch, database_url, capsys):
@@ -196,6 +210,15 @@ async def test_each_door_refuses_with_the_same_error(doors):
         assert " ".join(document["message"].split()) in " ".join(err.split()), command
 
 
+async def test_each_shipped_action_is_held_to_its_command(doors):
+    """Whoever adds a verb adds it here: to a table, or with a test of its own."""
+    listed = await doors.broker.call("$node.actions", {"onlyLocal": True, "skipInternal": True})
+    shipped = {each["name"] for each in listed if not each["name"].startswith("shop.")}
+    held = {action for _, action, _, _ in [*READS, *ERRORS]} | OTHERS
+    assert shipped == held | NO_COMMAND
+    assert held.isdisjoint(NO_COMMAND)
+
+
 async def test_each_door_lists_the_same(doors):
     """The command line prints the items, one document or line each, and says where to read on."""
     listed, events = await doors.command(["ls", "--json"]), ["events", "{done}", "--json"]
@@ -253,6 +276,68 @@ async def test_a_resume_is_the_same_event_from_each_door(doors, store):
         ("shop.approval:RESUMED", "mended")
     }
     assert all(event.meta.get("user") or event.meta.get("node") for event in events)
+
+
+async def test_a_fork_is_the_same_event_from_each_door(doors, store):
+    """Its history is that of the other; what follows says who, why and from where."""
+    contexts = await store.start([Start("shop.double", {"n": 1})] * 3)
+    await store.cancel(contexts, "no", {})
+    first = [(await store.events(context))[0].event_id for context in contexts]
+    typed = ["--at", str(first[0]), "--param", "n=2", "--reason", "other n", "--enqueue", "--json"]
+    out, err, code = await doors.command(["fork", str(contexts[0]), *typed])
+    assert code == 0, err
+    params = {"params": {"n": 2}, "reason": "other n"}
+    called = await doors.broker.call(
+        "tasks.fork", {"context_id": contexts[1], "at": first[1], **params}
+    )
+    path = f"/api/tasks/{contexts[2]}/fork"
+    answer = await doors.client.post(path, json={"at": first[2], **params})
+    documents = [json.loads(out), json.loads(json.dumps(called)), answer.json()]
+
+    forks = [each.pop("context_id") for each in documents]
+    assert [each.pop("forked_from") for each in documents] == contexts
+    assert [each.pop("event_id") for each in documents] == first
+    assert [each.pop("contexts") for each in documents] == [[fork] for fork in forks]
+    assert documents[0] == documents[1] == documents[2]
+    events = [await store.events(fork) for fork in forks]
+    assert {tuple(event.type for event in each) for each in events} == {
+        ("shop.double:INITIAL", "shop.double:RESUMED")
+    }
+    assert all(each[0].payload == {"n": 2} for each in events)
+    lasts = [each[-1] for each in events]
+    assert {event.meta["reason"] for event in lasts} == {"other n"}
+    assert all(event.meta.get("user") or event.meta.get("node") for event in lasts)
+
+
+async def test_the_log_is_read_alike_by_each_door(doors):
+    """All events, with their positions, page by page."""
+    lines = (await doors.command(["events", "--all", "--json"]))[0].splitlines()
+    called = json.loads(json.dumps(await doors.broker.call("events.read", {})))
+    answer = (await doors.request("GET", "/api/events")).json()
+    assert [json.loads(line) for line in lines] == called["events"] == answer["events"]
+    assert called["events"]
+
+
+async def test_what_there_is_to_run_is_the_same_for_each_door(doors):
+    out, err, code = await doors.command(["services", "--json"])
+    assert code == 0, err
+    called = json.loads(json.dumps(await doors.broker.call("tasks.list", {})))
+    assert (await doors.request("GET", "/api/tasks")).json() == called
+    listed = [task for service in json.loads(out) for task in service["tasks"]]
+    assert sorted(task["name"] for task in listed) == sorted(task["name"] for task in called)
+    assert called
+
+
+async def test_what_was_done_lately_is_the_same_for_each_door(doors):
+    """A gateway may note something between two of them: then they are asked again."""
+    for _ in range(5):
+        out, err, code = await doors.command(["activity", "--hours", "2", "--json"])
+        assert code == 0, err
+        called = await doors.broker.call("workers.activity", {"hours": 2})
+        answer = (await doors.request("GET", "/api/workers/activity?hours=2")).json()
+        if json.loads(out) == json.loads(json.dumps(called)) == answer:
+            return
+    raise AssertionError(out, called, answer)
 
 
 async def test_schedules_are_changed_alike_by_each_door(doors):
@@ -466,3 +551,21 @@ async def test_queues_are_changed_alike_by_each_door(doors, store):
     queues = {row.queue: row for row in await store.queue.queues()}
     rows = [(queues[name].paused, queues[name].concurrency, queues[name].rate) for name in "abc"]
     assert rows == [(True, 2, 0.5)] * 3
+
+
+async def test_a_queue_that_is_paused_and_resumed_keeps_who_and_why(doors, store):
+    """The acts of the year have the same event, whichever door it came by."""
+    for verb in ("pause", "resume"):
+        _out, err, code = await doors.command(["queue", verb, "q", "--reason", "because"])
+        assert code == 0, err
+        await doors.broker.call(f"queues.{verb}", {"queue": "q", "reason": "because"})
+        answer = await doors.client.post(f"/api/queues/q/{verb}", json={"reason": "because"})
+        assert answer.status_code < 300, answer.text
+    found = await doors.broker.call("log.latest_acts", {"limit": 6})
+    context = found[0]["context_id"]
+    events = [event for event in await store.events(context) if event.payload.get("queue") == "q"]
+    assert len(events) == 6
+    assert len({event.type for event in events}) == 2
+    for event in events:
+        assert event.meta["reason"] == "because"
+        assert event.meta.get("user") or event.meta.get("node")
