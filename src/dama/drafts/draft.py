@@ -11,6 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from typing import TYPE_CHECKING, Any, cast
 
 from dama.definitions.command import Command, escape
@@ -208,7 +209,7 @@ def param_name(text: str) -> str:
 def unique(name: str, taken: set[str], *others: str) -> str:
     """The first name that is free; it is taken then."""
     numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    free = next(each for each in (name, *others, *numbered) if each not in taken)
+    free = next(each for each in chain((name, *others), numbered) if each not in taken)
     taken.add(free)
     return free
 

@@ -28,7 +28,9 @@ _OWN = re.compile(r"MAKE\w*|CURDIR|SHELL|CC|CXX|CFLAGS|LDFLAGS|HOME|PATH|PWD|USE
 _READ_BY_A_SHELL = (
     "make puts values into its recipes as they are, and a shell reads them: trust callers."
 )
-_RULE = re.compile(r"^(?P<targets>[^\s:#=][^:#=]*?)\s*(?:&?::?)(?![:=])(?P<rest>.*)$")
+_SIGN = re.compile(r"\\.|[:#=(){}]")
+_CONDITION = re.compile(r" *(?:ifn?eq|ifn?def|else|endif)\b")
+_LOOP = re.compile(r"\$[({]foreach\s+(\w+)\s*,")
 _WORDS_BEFORE = r"(?:(?:export|override|private)\s+)*"
 _VARIABLE = re.compile(
     rf"^\s*{_WORDS_BEFORE}(?P<name>[\w.-]+)\s*(?P<how>\?|\+|:{{1,3}}|!)?=\s*(?P<value>.*)$"
@@ -36,6 +38,9 @@ _VARIABLE = re.compile(
 _DEFINE = re.compile(r"\s*(?:override\s+|export\s+)*define\s+(?P<name>[\w.-]+)")
 _OF_A_TARGET = re.compile(rf"\s*{_WORDS_BEFORE}[\w.]+\s*(?:[?+]|:{{1,3}})?=")
 _INCLUDE = re.compile(r"\s*[-s]?include\s+(?P<files>.*?)\s*(?:#.*)?$")
+
+
+LONGEST_COMMENT = 2000
 
 
 @dataclass
@@ -49,6 +54,8 @@ class _Target:
     @property
     def is_file(self) -> bool:
         """Whether it looks like a file that its recipe makes, not like a command."""
+        if self.name.endswith("/"):
+            return True
         if not re.search(r"[./]", self.name):
             return False
         makes_it = re.search(r"\$(?:@|[({]@[DF]?[)}])", self.recipe) or self.name in self.recipe
@@ -75,12 +82,14 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
         service: The name of their service.
         base: The folder of the file of settings.
     """
-    found = _parse(path.read_text("utf-8", errors="replace"))
+    found = _parse(path.read_text("utf-8-sig", errors="replace"))
     make = ("make",) if path.name in DEFAULT_NAMES else ("make", "-f", path.name)
     taken: set[str] = set()
     programs: list[Draft] = []
     files: list[str] = []
     for target in found.targets.values():
+        if not target.text.strip():
+            continue  # it does nothing, and stands for what is never there
         if target.name not in found.phony and target.is_file:
             files.append(target.name)
             continue
@@ -105,26 +114,42 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
 
 
 def _parse(text: str) -> _Makefile:
-    found = _Makefile()
-    current: list[_Target] = []
+    reader = _Reader()
     comment = ""
-    for line in _lines(text, found.fixed):
-        if line.startswith("\t"):
-            for target in current:
+    for line in _lines(text, reader.found.fixed):
+        reader.take(line, comment)
+        is_comment = line.startswith("#")
+        comment = f"{comment} {line.lstrip('# ')}".strip()[:LONGEST_COMMENT] if is_comment else ""
+    return reader.found
+
+
+class _Reader:
+    """The lines of a Makefile, taken one after the other."""
+
+    def __init__(self) -> None:
+        self.found = _Makefile()
+        self._current: list[_Target] = []
+        self._prefix = "\t"
+
+    def take(self, line: str, comment: str) -> None:
+        """Take a line, with the comment above it."""
+        if line.startswith(self._prefix):
+            for target in self._current:
                 target.text += f"{line}\n"
                 target.recipe += f"{line}\n"
-        elif include := _INCLUDE.match(line):
-            current = []
-            found.included += include["files"].split()
+        elif line.strip() and not line.startswith("#") and not _CONDITION.match(line):
+            self._current = [*self._begun(line, comment)]
+
+    def _begun(self, line: str, comment: str) -> Iterator[_Target]:
+        """What is not in a recipe: the targets whose recipe may follow."""
+        if include := _INCLUDE.match(line):
+            self.found.included += include["files"].split()
         elif variable := _VARIABLE.match(line):
-            current = []
-            _take_variable(found, variable)
-        elif rule := _RULE.match(line):
-            current = list(_take_rule(found, rule, comment))
-        elif line.strip() and not line.startswith("#"):
-            current = []  # include, ifdef and the like
-        comment = line.lstrip("# ") if line.startswith("#") else ""
-    return found
+            _take_variable(self.found, variable)
+            if variable["name"] == ".RECIPEPREFIX":
+                self._prefix = variable["value"].strip()[:1] or "\t"
+        elif rule := _rule_in(line):
+            yield from _take_rule(self.found, *rule, comment)
 
 
 def _lines(text: str, defined: set[str]) -> Iterator[str]:
@@ -154,9 +179,31 @@ def _take_variable(found: _Makefile, variable: re.Match[str]) -> None:
         found.fixed.add(name)
 
 
-def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[_Target]:
-    prerequisites, _, described = rule["rest"].partition("##")
-    text, computed = _without_functions(rule["targets"])
+def _rule_in(line: str) -> tuple[str, str] | None:
+    """The targets of a rule and the rest behind its colon; None for what is none.
+
+    A colon may be escaped, and within a reference it stands for itself.
+    """
+    if not re.match(r" {0,8}[^\s:#=]", line):
+        return None
+    depth = 0
+    for found in _SIGN.finditer(line):
+        if found[0] in "({":
+            depth += line[found.start() - 1 : found.start()] == "$" or depth > 0
+        elif found[0] in ")}":
+            depth -= depth > 0
+        elif depth == 0 and found[0] in "#=":
+            return None
+        elif depth == 0 and found[0] == ":":
+            rest = line[found.end() :].removeprefix(":")
+            is_other = rest[:1] in ("=", ":") or rest.startswith("//")
+            return None if is_other else (line[: found.start()].removesuffix("&"), rest)
+    return None
+
+
+def _take_rule(found: _Makefile, targets: str, rest: str, comment: str) -> Iterator[_Target]:
+    prerequisites, _, described = rest.partition("##")
+    text, computed = _without_functions(targets)
     found.computed += computed
     names = text.split()
     if ".PHONY" in names:
@@ -168,8 +215,8 @@ def _take_rule(found: _Makefile, rule: re.Match[str], comment: str) -> Iterator[
         for name in names:
             found.own.setdefault(name, set()).update(own)
         return
-    for name in names:
-        if name.startswith(".") or re.search(r"[%$()]", name):
+    for name in (name.replace(r"\:", ":").replace(r"\#", "#") for name in names):
+        if name.startswith(".") or re.search(r"[%$()]", name) or not name.isprintable():
             continue
         target = found.targets.setdefault(name, _Target(name))
         target.has_pattern |= re.match(r"[^:;]*%[^:;]*:", prerequisites) is not None
@@ -198,7 +245,7 @@ def _without_functions(text: str) -> tuple[str, list[str]]:
 def _variables(found: _Makefile, target: _Target) -> tuple[tuple[Option, ...], tuple[str, ...]]:
     """What a caller may set for a target, and what of it looks secret."""
     names = re.findall(r"(?<!\$)\$[({]([A-Za-z_]\w*)[)}]", target.text)
-    fixed = found.fixed | found.own.get(target.name, set())
+    fixed = found.fixed | found.own.get(target.name, set()) | {*_LOOP.findall(target.text)}
     wanted = [n for n in dict.fromkeys(names) if n not in fixed and not _OWN.fullmatch(n)]
     secrets = tuple(name for name in wanted if NAME.search(name))
     return tuple(_option(name, found.open.get(name)) for name in wanted if name not in secrets), (

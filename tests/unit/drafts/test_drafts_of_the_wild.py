@@ -327,3 +327,39 @@ def test_an_entry_without_a_command_is_none():
     drafts = draft_crontab("crontab", "0 5 * * * *\n0 5 * * *\n1 1 * * * x\n", "cron")
     assert [draft.command for draft in drafts.programs] == [("x",)]
     assert len(drafts.notes) == 2
+
+
+MAKEFILES = {
+    "a colon that is escaped": ("db\\:migrate:\n\t./m\n", ["db:migrate"], ""),
+    "a colon within a reference": (
+        "$(Y:%=x-%): x-%:\n\t./x $*\nall:\n\t./x\n",
+        ["all"],
+        "computes their names: $(Y:%=x-%).",
+    ),
+    "rules that are indented": ("ifeq (1,1)\n  load:\n\t./x\nendif\n", ["load"], ""),
+    "another prefix": (".RECIPEPREFIX = >\nload:\n> ./x $(YEAR)\n", ["load"], "YEAR={year}"),
+    "a condition in a recipe": (
+        "load:\nifndef YEAR\n\t$(error none)\nendif\n\t./x $(YEAR)\n",
+        ["load"],
+        "YEAR={year}",
+    ),
+    "a loop's own variable": ("all: $(foreach y,$(YS),l-$(y))\n", ["all"], '"YS={ys}"]'),
+    "what does nothing": ("x.csv: FORCE\n\tget x.csv\nFORCE:\n", [], "they are files: x.csv."),
+    "a folder": ("build/:\n\tmkdir build\nload:\n\t./x\n", ["load"], "they are files: build/."),
+    "a mark": ("\ufeffload:\n\t./x\n", ["load"], ""),
+    "no text": ("\x00\x01load:\n\techo\n", [], "nothing to declare"),
+    "a comment of two lines": (
+        "# Load all\n# flights. Slow.\nload:\n\t./x\n",
+        ["load"],
+        "Load all flights.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "targets", "said"), MAKEFILES.values(), ids=MAKEFILES)
+def test_makefiles_of_all_kinds(tmp_path, text, targets, said):
+    """What make would do with the lines, whatever is in them."""
+    (tmp_path / "Makefile").write_text(text)
+    drafts = draft_source(tmp_path / "Makefile", tmp_path)
+    assert [draft.command[-1] for draft in drafts.programs] == targets
+    assert said in write_toml(drafts)
