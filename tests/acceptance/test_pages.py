@@ -213,7 +213,11 @@ PAGES = {
     "docs/howto/housekeeping.md": Page(
         files=SMALL_PROJECT | {"old-password.txt": "old word\n"},
         before=(*ONE_CONTEXT, "export OLD_KEY=another-word"),
-        changes=(*NUMBER, ("--older-than 90d", "--older-than 0s")),
+        changes=(
+            *NUMBER,
+            ("--older-than 90d", "--older-than 0s"),
+            ("--older-than 365d", "--older-than 0s"),
+        ),
         ends={"dama doctor": 1},
     ),
     "docs/howto/programs.md": Page(

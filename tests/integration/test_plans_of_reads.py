@@ -280,11 +280,11 @@ OTHERS = {
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
         "take_place take_resumed unpark_context write_rungs write_snapshot",
     "writes what it is given, whole":
-        "cancel_trees draw_contexts end_import fork_context import_contexts import_events "
-        "restore_tree resume_tree",
+        "cancel_trees draw_contexts end_import forget_exported fork_context import_contexts "
+        "import_events restore_tree resume_tree",
     "reads what leaves for a file, whole": "export_contexts export_events",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
-    "looks at all, and says so": "list_differences rebuild",
+    "looks at all, and says so": "list_archived list_differences rebuild",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below":
         "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",

@@ -55,6 +55,7 @@ class Imported:
         contexts: The new contexts at the top, by what they were: the database and the id there.
         known: Contexts at the top that had been imported before, or are of this database.
         ended: Contexts that had not ended, and are cancelled here.
+        count: How many contexts came in, with all below those at the top.
         events: How many events came in.
         files: How many files of runs.
     """
@@ -62,6 +63,7 @@ class Imported:
     contexts: Sequence[Origin]
     known: Sequence[Origin]
     ended: Sequence[int]
+    count: int
     events: int
     files: int
 
@@ -195,6 +197,7 @@ async def import_bundle(
 ) -> Imported:
     """Bring the contexts of a file into the database: their states, new ids, where they come from.
 
+    What ran in this database and is not there any more comes back as it was, with its own ids.
     All of them come in, or none. What was open is cancelled here, since its run is elsewhere:
     `resume` lets it continue in this database. The keys of their starts are not taken.
 
@@ -219,7 +222,7 @@ async def import_bundle(
         ids = dict(_known(bundle.contexts, there, is_new))
         events, ended = 0, []
         if wanted:
-            async with store.coming(app.store.database, wanted) as coming:
+            async with store.coming(app.store.database, wanted, as_new=again) as coming:
                 ids |= {e.context: i for e, i in zip(wanted, coming.ids, strict=True)}
                 news = dict(zip((e.context for e in wanted), coming.ids, strict=True))
                 for part in _parts(bundle, news):
@@ -238,7 +241,7 @@ async def import_bundle(
     return Imported(
         contexts=[origin for new, origin in roots if new],
         known=[origin for new, origin in roots if not new],
-        ended=ended, events=events, files=files,
+        ended=ended, count=len(wanted), events=events, files=files,
     )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ class BundledContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         database: What tells the database that it ran in from all others.
         context_id: Its id there.
         task: The full name; None for one of an old program.
+        status: After its last event; None without events.
         events: How many it has.
         created_at: When it was created.
     """
@@ -51,6 +52,7 @@ class BundledContext(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     database: str
     context_id: int
     task: str | None
+    status: str | None
     events: int
     created_at: datetime
 
@@ -103,9 +105,9 @@ async def leaving(database: Database, given: Sequence[int]) -> AsyncGenerator[Le
         contexts = [
             BundledContext(
                 context=n, parent=parent, database=source, context_id=source_id, task=task,
-                events=upto, created_at=created_at,
+                status=status, events=upto, created_at=created_at,
             )
-            for n, parent, source, source_id, task, upto, created_at, _ in rows
+            for n, parent, source, source_id, task, status, upto, created_at, _ in rows
         ]  # fmt: skip
         yield Leaving(contexts, [row[-1] for row in rows], _lines(connection, params))
 
@@ -120,24 +122,38 @@ async def _lines(
 
 
 class Coming:
-    """What is imported in one transaction: contexts, then events in the order of the bundle."""
+    """What is imported in one transaction: contexts, then events in the order of the bundle.
+
+    Args:
+        connection: In the transaction.
+        contexts: Parents before their children.
+        here: What tells this database from all others: contexts of it come back under their ids.
+    """
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], contexts: Sequence[BundledContext]
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        contexts: Sequence[BundledContext],
+        here: str | None,
     ) -> None:
         self._connection = connection
         self._contexts = contexts
+        self._here = here
+        self._drawn: list[int] = []
         self.ids: list[int] = []
 
     async def begin(self) -> None:
-        """Make the contexts; their ids are in the order of the bundle."""
-        count = {"count": len(self._contexts)}
-        self.ids = [row[0] for row in await self._rows("draw_contexts", count)]
+        """Make the contexts; new ids are in the order of the bundle."""
+        is_new = [each.database != self._here for each in self._contexts]
+        rows = await self._rows("draw_contexts", {"count": sum(is_new)})
+        self._drawn = [row[0] for row in rows]
+        drawn = iter(self._drawn)
         places = {each.context: i for i, each in enumerate(self._contexts)}
         roots: list[int] = []
         items: list[dict[str, object]] = []
-        for i, each in enumerate(self._contexts):
+        for i, (each, new) in enumerate(zip(self._contexts, is_new, strict=True)):
             above = None if each.parent is None else places[each.parent]
+            self.ids.append(next(drawn) if new else each.context_id)
             roots.append(self.ids[i] if above is None else roots[above])
             items.append({
                 "context_id": self.ids[i],
@@ -145,13 +161,13 @@ class Coming:
                 "root_context_id": roots[i],
                 "task": each.task,
                 "created_at": each.created_at.isoformat(),
-                "database": each.database,
+                "database": each.database if new else None,
                 "source_id": each.context_id,
                 "version": each.events,
             })  # fmt: skip
-            if len(items) == CONTEXTS_AT_ONCE or i + 1 == len(self._contexts):
-                await self._rows("import_contexts", {"items": as_json(items)})
-                items = []
+        for start in range(0, len(items), CONTEXTS_AT_ONCE):
+            part = items[start : start + CONTEXTS_AT_ONCE]
+            await self._rows("import_contexts", {"items": as_json(part)})
 
     async def add(
         self, lines: Sequence[str], contexts: Sequence[int], mark: Mapping[str, Any]
@@ -166,8 +182,8 @@ class Coming:
         params = {
             "lines": list(lines),
             "contexts": list(contexts),
-            "first": self.ids[0],
-            "last": self.ids[-1],
+            "first": min(self._drawn, default=0),
+            "last": max(self._drawn, default=0),
             "mark": as_json(mark),
         }
         await self._rows("import_events", params)
@@ -181,8 +197,14 @@ class Coming:
 
         Raises:
             InvalidEventError: A context has not the events that it is said to have.
+            IdempotencyConflictError: The key of the start of one that comes back is another's now.
         """
-        params = {"contexts": self.ids, "payload": as_json(payload), "meta": as_json(meta)}
+        params = {
+            "contexts": self.ids,
+            "versions": [each.events for each in self._contexts],
+            "payload": as_json(payload),
+            "meta": as_json(meta),
+        }
         return [row[0] for row in await self._rows("end_import", params)]
 
     async def _rows(self, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -190,19 +212,23 @@ class Coming:
 
 
 @asynccontextmanager
-async def coming(database: Database, contexts: Sequence[BundledContext]) -> AsyncGenerator[Coming]:
+async def coming(
+    database: Database, contexts: Sequence[BundledContext], *, as_new: bool = False
+) -> AsyncGenerator[Coming]:
     """Import contexts; what is done within the block is one transaction.
 
     Args:
         database: Where to.
         contexts: Parents before their children.
+        as_new: Whether contexts of this database get new ids, too.
 
     Raises:
         MissingRightError: Only who owns the tables may.
         DatabaseUnreachableError: The server went away; whether it committed is not known.
     """
+    here = await database.identity()
     async with _transaction(database, "dama import", READ_COMMITTED) as connection:
-        into = Coming(connection, contexts)
+        into = Coming(connection, contexts, None if as_new else here)
         await into.begin()
         yield into
         await connection.commit()

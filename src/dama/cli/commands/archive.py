@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from dama.cli.group import examples, json_option
-from dama.cli.output import print_json
+from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -23,13 +24,19 @@ def _age(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
     return timedelta(seconds=parse_duration(value, of="--older-than"))
 
 
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
 older_than = click.option(
     "--older-than", "age", required=True, metavar="AGE", callback=_age, help="Such as 90d or 12h."
 )
 
 
 @click.group(
-    epilog=examples("dama archive add --older-than 90d --dry-run", "dama archive restore 42")
+    epilog=examples(
+        "dama archive add --older-than 90d --dry-run",
+        "dama archive restore 42",
+        "dama archive move --older-than 365d --to /backup/dama",
+    )
 )
 def archive() -> None:
     """Move closed trees out of the tables that are worked with, and bring them back.
@@ -71,23 +78,84 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_jso
         echo(_said(done, "archived"))
 
 
-@archive.command(epilog=examples("dama archive restore 42"))
+@archive.command(
+    epilog=examples("dama archive restore 42", "dama archive restore 42 --from /backup/dama")
+)
 @click.argument("context", type=int)
+@click.option("--from", "folder", type=FOLDER, metavar="FOLDER", help="Where its file is.")
 @json_option()
 @click.pass_obj
-def restore(session: Session, context: int, *, as_json: bool) -> None:
-    """Bring back the tree of a context."""
+def restore(session: Session, context: int, *, folder: Path | None, as_json: bool) -> None:
+    """Bring back the tree of a context, from the archive or from its file.
+
+    Everything is as it was, with its ids. The file stays.
+    """
     from dama.operations import archive as verbs
+    from dama.operations import archive_files
 
     async def move() -> int:
         async with session.app() as app:
-            return await verbs.restore(app, context)
+            if folder is None:
+                return await verbs.restore(app, context)
+            made = await archive_files.restore(app, folder, context)
+            return made.count
 
     count = asyncio.run(move())
     if as_json:
         print_json({"contexts": count})
     else:
         echo(f"{count} contexts are back.")
+
+
+@archive.command(epilog=examples("dama archive move --older-than 365d --to /backup/dama"))
+@older_than
+@click.option("--to", "folder", type=FOLDER, metavar="FOLDER", required=True, help="Where to.")
+@json_option()
+@click.pass_obj
+def move(session: Session, *, age: timedelta, folder: Path, as_json: bool) -> None:
+    """Move trees that were archived for longer than an age into files of FOLDER.
+
+    Each is a bundle: see `dama export`. It leaves the database when its file is on the disk, and
+    was read again.
+    """
+    from dama.operations import archive_files
+
+    async def write() -> archive_files.Filed:
+        async with session.app() as app:
+            return await archive_files.add(app, folder, age)
+
+    done = asyncio.run(write())
+    if as_json:
+        print_json(done)
+    else:
+        echo(f"{done.trees} trees with {done.events} events are in {folder}, {done.bytes:,} bytes.")
+
+
+@archive.command(epilog=examples("dama archive ls /backup/dama --verify"))
+@click.argument("folder", type=FOLDER)
+@click.option("--verify", is_flag=True, help="Read all of each file, and hold its checksums.")
+@json_option("Print a JSON document for each file.")
+@click.pass_context
+def ls(ctx: click.Context, folder: Path, *, verify: bool, as_json: bool) -> None:
+    """List the trees in the files of FOLDER."""
+    from dama.operations import archive_files
+
+    found = list(archive_files.listed(folder, verify=verify))
+    if as_json:
+        for tree in found:
+            print_json(tree)
+    elif found:
+        print_table(
+            ["context", "task", "status", "created", "contexts", "events", "file"],
+            [[t.context_id, t.task, t.status, t.created_at, t.contexts, t.events, t.path]
+             for t in found if t.error is None],
+        )  # fmt: skip
+    else:
+        echo(f"There are no files of archived trees in {folder}.")
+    for tree in found:
+        if tree.error:
+            echo(tree.error, err=True)
+    ctx.exit(1 if any(tree.error for tree in found) else 0)
 
 
 @archive.command(epilog=examples("dama archive forget --older-than 730d --yes"))

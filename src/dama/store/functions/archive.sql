@@ -139,24 +139,16 @@ BEGIN
 END
 $$;
 
--- forget_trees: remove trees for good that were archived for longer than an age.
--- Out:   how many contexts and events were removed. Their positions in the log stay empty.
-CREATE OR REPLACE FUNCTION _data_manager_admin.forget_trees(age interval, demand int)
+-- forget_roots: remove archived trees for good, which the caller has locked. Their positions in the log stay empty.
+CREATE OR REPLACE FUNCTION _data_manager_admin.forget_roots(roots bigint[])
 RETURNS TABLE (contexts bigint, events bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   before text := coalesce(current_setting('dama.rewrite_history', TRUE), '');
   flag   text := set_config('dama.rewrite_history', 'on', TRUE);
-  roots  bigint[];
-  ids    bigint[];
+  ids    bigint[] := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a
+                             WHERE a.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
 BEGIN
-  roots := ARRAY(SELECT r.context_id FROM _data_manager_admin.archived_context r
-                   WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
-                   ORDER BY r.archived_at LIMIT demand);
-  -- One that is being restored at this moment stays.
-  roots := ARRAY(SELECT r FROM unnest(roots) r WHERE _data_manager_admin.try_lock_tree(r));
-  ids := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a
-                 WHERE a.root_context_id = ANY (roots) ORDER BY 1 FOR UPDATE);
   DELETE FROM _data_manager_admin.event_log l USING _data_manager_admin.archived_event e
     WHERE e.etl_context_id = ANY (ids) AND l.event_id = e.event_id;
   DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);
@@ -167,5 +159,40 @@ BEGIN
   GET DIAGNOSTICS contexts = ROW_COUNT;
   flag := set_config('dama.rewrite_history', before, TRUE);
   RETURN NEXT;
+END
+$$;
+
+-- forget_trees: remove trees for good that were archived for longer than an age.
+-- Out:   how many contexts and events were removed
+CREATE OR REPLACE FUNCTION _data_manager_admin.forget_trees(age interval, demand int)
+RETURNS TABLE (contexts bigint, events bigint)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  roots bigint[];
+BEGIN
+  roots := ARRAY(SELECT r.context_id FROM _data_manager_admin.archived_context r
+                   WHERE r.context_id = r.root_context_id AND r.archived_at < clock_timestamp() - age
+                   ORDER BY r.archived_at LIMIT demand);
+  -- One that is being restored at this moment stays.
+  roots := ARRAY(SELECT r FROM unnest(roots) r WHERE _data_manager_admin.try_lock_tree(r));
+  RETURN QUERY SELECT * FROM _data_manager_admin.forget_roots(roots);
+END
+$$;
+
+-- forget_exported: remove an archived tree that stands in a file.
+-- In:    root; exported: how many contexts and events the file has: of one that changed meanwhile nothing is removed
+-- Out:   whether it was removed
+CREATE OR REPLACE FUNCTION _data_manager_admin.forget_exported(root bigint, exported_contexts bigint, exported_events bigint)
+RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT _data_manager_admin.try_lock_tree(root)
+     OR NOT (SELECT (count(*), coalesce(sum(a.version), 0)) = (exported_contexts, exported_events::numeric)
+               FROM _data_manager_admin.archived_context a WHERE a.root_context_id = root)
+  THEN
+    RETURN FALSE;
+  END IF;
+  PERFORM _data_manager_admin.forget_roots(ARRAY[root]);
+  RETURN TRUE;
 END
 $$;

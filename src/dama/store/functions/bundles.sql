@@ -54,10 +54,10 @@ $$;
 -- In:    given: what is exported; here: what tells this database from all others
 -- Out:   n: the place in the file; parent: the n of the parent, NULL at the top; top: the n of the topmost;
 --        upto: how many events; is_whole: it was imported, and has not changed since. database and source_id are
---        what it came with then
+--        what it came with then; status: after the last of these events
 CREATE OR REPLACE FUNCTION _data_manager_admin.exported_contexts(given bigint[], here text)
 RETURNS TABLE (n bigint, parent bigint, top bigint, context_id bigint, upto bigint, is_whole boolean, database text,
-               source_id bigint, task text, created_at timestamptz)
+               source_id bigint, task text, status text, created_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE trees AS (
     SELECT DISTINCT a.root_context_id FROM unnest(given) g (id) CROSS JOIN LATERAL _data_manager_admin.context_anywhere(g.id) a),
@@ -86,7 +86,11 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
       FROM ordered o LEFT JOIN _data_manager_admin.imported i USING (context_id) GROUP BY o.top)
   SELECT o.n, CASE WHEN o.context_id <> o.top THEN u.n END, t.n, o.context_id, CASE WHEN w.is_whole THEN i.version ELSE o.version END,
          w.is_whole, CASE WHEN w.is_whole THEN i.database ELSE here END, CASE WHEN w.is_whole THEN i.source_id ELSE o.context_id END,
-         o.task, o.created_at
+         o.task,
+         (SELECT _data_manager_admin.status_after(e.type)
+            FROM _data_manager_admin.events_anywhere(o.context_id, CASE WHEN w.is_whole THEN i.version ELSE o.version END) e
+            WHERE e.version = CASE WHEN w.is_whole THEN i.version ELSE o.version END),
+         o.created_at
     FROM ordered o JOIN whole w USING (top) JOIN ordered t ON t.context_id = o.top
     LEFT JOIN ordered u ON u.context_id = o.parent_id LEFT JOIN _data_manager_admin.imported i ON i.context_id = o.context_id
     ORDER BY o.n
@@ -125,8 +129,9 @@ BEGIN
 END
 $$;
 
--- import_contexts: new contexts, without events yet.
--- In:    items: context_id, parent_id, root_context_id, task, created_at, database, source_id, version of each
+-- import_contexts: contexts without events yet.
+-- In:    items: context_id, parent_id, root_context_id, task, created_at of each, and of those of another database
+--        database, source_id, version; one that comes back to its own has its own id
 CREATE OR REPLACE FUNCTION _data_manager_admin.import_contexts(items jsonb) RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO _data_manager_admin.etl_context (context_id, parent_id, root_context_id, task, created_at, modified_at)
@@ -135,19 +140,23 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     ORDER BY i.context_id;
   INSERT INTO _data_manager_admin.imported (context_id, database, source_id, version)
   SELECT i.context_id, i.database, i.source_id, i.version
-    FROM jsonb_to_recordset(items) i (context_id bigint, database text, source_id bigint, version bigint);
+    FROM jsonb_to_recordset(items) i (context_id bigint, database text, source_id bigint, version bigint)
+    WHERE i.database IS NOT NULL;
 $$;
 
--- import_events: events of contexts that are imported in this transaction.
+-- import_events: events of contexts that are imported in this transaction. Those of a context that comes back are
+-- what they were, with their ids.
 -- In:    lines: of the file, in its order; contexts: the new context of each; first, last: of all that are imported;
 --        mark: what the first event of each context says of the import
 CREATE OR REPLACE FUNCTION _data_manager_admin.import_events(lines text[], contexts bigint[], first bigint, last bigint, mark jsonb)
 RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type, payload, meta, error, version, created_at)
-  SELECT m.context_id, e.event ->> 'type',
+  INSERT INTO _data_manager_admin.event_store_prototype (event_id, etl_context_id, type, payload, meta, error, version, created_at)
+  SELECT coalesce(CASE WHEN m.context_id IS NULL THEN (e.event -> 'event_id')::bigint END,
+                  nextval('_data_manager_admin.event_store_prototype_event_id_seq')),
+         e.context_id, e.event ->> 'type',
          CASE WHEN r.ids IS NULL THEN e.event -> 'payload' ELSE _data_manager_admin.with_ids(e.event ->> 'type', e.event -> 'payload', r.ids) END,
-         CASE WHEN jsonb_typeof(e.meta) <> 'object' THEN e.meta ELSE
+         CASE WHEN m.context_id IS NULL OR jsonb_typeof(e.meta) <> 'object' THEN nullif(e.meta, '{}') ELSE
            CASE WHEN v.version = 1 THEN e.meta - 'start_key' ELSE e.meta END || jsonb_build_object('imported_from',
              CASE WHEN v.version = 1 THEN
                     mark || jsonb_build_object('database', m.database, 'context_id', m.source_id, 'version', m.version, 'event_id', e.event -> 'event_id')
@@ -159,11 +168,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
          (e.event -> 'error')::boolean, v.version, (e.event ->> 'created_at')::timestamptz
     FROM (SELECT l.event, coalesce(nullif(l.event -> 'meta', 'null'), '{}') AS meta, l.context_id, l.place
             FROM unnest(lines::jsonb[], contexts) WITH ORDINALITY l (event, context_id, place)) e
-    JOIN _data_manager_admin.imported m ON m.context_id = e.context_id
+    LEFT JOIN _data_manager_admin.imported m ON m.context_id = e.context_id
     CROSS JOIN LATERAL (SELECT (e.event -> 'version')::bigint AS version) v
     CROSS JOIN LATERAL (
       SELECT jsonb_object_agg(i.id, coalesce(o.context_id, _data_manager_admin.hidden_id(i.id::numeric))) AS ids
-        FROM unnest(_data_manager_admin.ids_in(e.event ->> 'type', e.event -> 'payload', e.meta)) i (id)
+        FROM unnest(CASE WHEN m.context_id IS NOT NULL THEN _data_manager_admin.ids_in(e.event ->> 'type', e.event -> 'payload', e.meta) END) i (id)
         LEFT JOIN LATERAL (
           SELECT p.context_id FROM _data_manager_admin.imported p
             WHERE p.database = m.database AND p.source_id = CASE WHEN length(i.id) < 19 THEN i.id::bigint END
@@ -172,10 +181,11 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- end_import: the imported contexts become what their events say; what was open is ended, for its run is elsewhere.
--- In:    contexts: all that are imported; payload, meta: of the CANCELLED
+-- In:    contexts: all that are imported, and versions: how many events each has; payload, meta: of the CANCELLED
 -- Out:   the contexts that were ended
--- Raises: DM001 the events of a context are not those that it is said to have
-CREATE OR REPLACE FUNCTION _data_manager_admin.end_import(contexts bigint[], payload jsonb, meta jsonb)
+-- Raises: DM001 the events of a context are not those that it is said to have; DM003 the key of the start of one that
+--         comes back is that of another context now
+CREATE OR REPLACE FUNCTION _data_manager_admin.end_import(contexts bigint[], versions bigint[], payload jsonb, meta jsonb)
 RETURNS TABLE (context_id bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -188,21 +198,28 @@ BEGIN
            (array_agg(e.event_id ORDER BY e.version))[1] AS first, (array_agg(e.event_id ORDER BY e.version DESC))[1] AS latest,
            _data_manager_admin.status_after((array_agg(e.type ORDER BY e.version DESC))[1]) AS status,
            (array_agg(e.created_at ORDER BY e.version DESC))[1] AS modified_at,
+           max(_data_manager_admin.name_in(e.meta, 'start_key')) FILTER (WHERE e.version = 1) AS start_key,
            coalesce(max(_data_manager_admin.number_in(e.meta, 'epoch', 1e18)::bigint) FILTER (WHERE e.type ~ ':(STARTED|ADOPTED|LOST)$'), 0) AS epoch
       FROM _data_manager_admin.event_store_prototype e WHERE e.etl_context_id = ANY (contexts) GROUP BY e.etl_context_id)
   UPDATE _data_manager_admin.etl_context c
-    SET version = t.version, initial_event_id = t.first, latest_event_id = t.latest, status = t.status, epoch = t.epoch, modified_at = t.modified_at
+    SET version = t.version, initial_event_id = t.first, latest_event_id = t.latest, status = t.status, epoch = t.epoch,
+        modified_at = t.modified_at, idempotency_key = t.start_key
     FROM told t WHERE t.context_id = c.context_id AND t.events = t.version;
-  SELECT i.source_id, i.version, c.version AS found INTO odd
-    FROM _data_manager_admin.imported i JOIN _data_manager_admin.etl_context c USING (context_id)
-    WHERE i.context_id = ANY (contexts) AND c.version <> i.version LIMIT 1;
+  SELECT coalesce(i.source_id, w.id) AS id, w.version INTO odd
+    FROM unnest(contexts, versions) w (id, version) JOIN _data_manager_admin.etl_context c ON c.context_id = w.id
+    LEFT JOIN _data_manager_admin.imported i ON i.context_id = w.id
+    WHERE c.version <> w.version LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM001',
-      MESSAGE = format('The file says that context %s has %s events, and has not all of them, from the first to the last.', odd.source_id, odd.version);
+      MESSAGE = format('The file says that context %s has %s events, and has not all of them, from the first to the last.', odd.id, odd.version);
   END IF;
   open := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
                   WHERE c.context_id = ANY (contexts) AND c.status = 'OPEN' AND c.task IS NOT NULL ORDER BY 1);
   PERFORM _data_manager_admin.append_cancelled(open, payload, meta || '{"ended_by_import": true}') WHERE open <> '{}';
   RETURN QUERY SELECT * FROM unnest(open);
+EXCEPTION WHEN unique_violation THEN
+  RAISE EXCEPTION USING ERRCODE = 'DM003',
+    MESSAGE = 'A context of the file cannot come back: the idempotency key of its start is that of another context now.',
+    HINT = 'Import it as a further context, with --again, or archive the tree of the other one first.';
 END
 $$;
