@@ -163,6 +163,12 @@ async def read_on(store: Store, chosen: ContextFilter, limit: int) -> list[int]:
 
 FIRST_OF_LONG = 3 * FILLED.closed + 1
 LATE = FIRST_OF_LONG + FILLED.history - 9
+
+
+async def marks_of(store: Store, *ids: int) -> object:
+    return await store.windows.marks([await store.context(each) for each in ids], 1000)
+
+
 READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a page of events": (lambda s: s.events(FILLED.long, limit=1000), 1000),
     "a late page of events": (
@@ -189,6 +195,10 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "children": (lambda s: s.windows.children(FILLED.root, limit=50), 50),
     "failed children": (lambda s: s.windows.children(FILLED.root, status="ERROR"), LOOK),
     "children of nobody": (lambda s: s.windows.children(1, status="ERROR"), 1),
+    "what runs went through": (lambda s: marks_of(s, FILLED.long, FILLED.root), 9_999),
+    "where a run is": (lambda s: s.windows.place(FILLED.newest), 20),
+    "how long a task takes": (lambda s: s.windows.usual("old.task", LATE), LOOK),
+    "how long a task takes that nothing ran": (lambda s: s.windows.usual("no.task", LATE), LOOK),
     "who waits": (lambda s: s.queue.workers(), 20),
     "how a context was started": (lambda s: s.started_how(FILLED.long), 1),
     "what became of contexts": (lambda s: s.ends([1, FILLED.long]), 2),

@@ -60,6 +60,10 @@ SECTIONS = {
             "Compare two moments, two attempts or two contexts.",
         ),
         "tree": ("dama.cli.commands.tree:tree", "Show a context with its subtasks."),
+        "timeline": (
+            "dama.cli.commands.timeline:timeline",
+            "Show when a context was queued, ran and waited.",
+        ),
         "logs": ("dama.cli.commands.logs:logs", "Show what a program printed."),
         "events": ("dama.cli.commands.events:events", "Show the events of a context or of all."),
         "queue": ("dama.cli.commands.queue:queue", "Pause, resume and limit queues."),

@@ -39,6 +39,7 @@ OF_ONE_TASK = frozenset(
         "tasks.fork",
         "contexts.get",
         "contexts.tree",
+        "contexts.timeline",
         "contexts.events",
         "contexts.state",
         "contexts.diff",

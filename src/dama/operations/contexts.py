@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -21,7 +22,7 @@ from dama.store import ContextRow, Outcome
 from dama.store.bundles import ImportedFrom, origin_of
 from dama.store.errors import LifeCycleError, UnknownContextError
 from dama.store.forks import Origin
-from dama.store.windows import TREE_PAGE
+from dama.store.windows import TREE_PAGE, Place
 from dama.upkeep.why import Reason, reasons
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ class ContextReport(ContextRow):
         forked_from: Where its first events come from; None for one that is no fork.
         forks: The latest contexts that were forked from it.
         imported_from: The database that it ran in, and its id there; None for one that ran here.
+        place: Its queue, its epoch, and the worker that holds it; None when it has no run.
+        usual_seconds: What half of the latest runs of the task that were done took at most, with
+            what they waited; None when there are none.
     """
 
     result: object = None
@@ -54,6 +58,8 @@ class ContextReport(ContextRow):
     forked_from: Origin | None = None
     forks: Sequence[int] = ()
     imported_from: ImportedFrom | None = None
+    place: Place | None = None
+    usual_seconds: float | None = None
 
 
 async def read(app: App, context_id: int) -> ContextReport:
@@ -75,7 +81,17 @@ async def read(app: App, context_id: int) -> ContextReport:
         forked_from=origin,
         forks=forks,
         imported_from=await origin_of(app.store.database, context_id),
+        place=await app.store.windows.place(context_id),
+        usual_seconds=await usual_seconds(app, context),
     )
+
+
+async def usual_seconds(app: App, context: ContextRow) -> float | None:
+    """The median of the seconds that the latest runs of a context's task took that were done."""
+    if context.task is None:
+        return None
+    found = await app.store.windows.usual(context.task, context.context_id)
+    return median(found) if found else None
 
 
 @dataclass(frozen=True)

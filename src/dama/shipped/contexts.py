@@ -10,7 +10,7 @@ from pydantic import Field
 from dama.beside import beside
 from dama.definitions.service import Service
 from dama.domain.exact import document
-from dama.operations import contexts, diffs, moments, run_files
+from dama.operations import contexts, diffs, moments, run_files, timelines
 from dama.operations.diffs import Side
 from dama.operations.who import because
 from dama.shipped.documents import Id, permit_context, starter
@@ -125,6 +125,28 @@ def contexts_service(app: App) -> Service:
         return document(
             await contexts.children(app, context_id, status=status, after=after, limit=limit)
         )
+
+    @service.action(scope="viewer", rest="GET /:context_id/timeline")
+    async def timeline(
+        call: Call,
+        context_id: Id,
+        at: Id | None = None,
+        after: Annotated[int, Field(ge=0)] = 0,
+        limit: Annotated[int, Field(ge=1, le=200)] = 50,
+    ) -> Any:
+        """Read a context in time: when it and what it started were queued, ran and waited.
+
+        Its steps and its attempts with what their programs used, too. The latest 1,000 of its
+        events are looked at, and the latest 100 of each that it started.
+
+        Args:
+            context_id: Which.
+            at: The id of an event: as it was after it.
+            after: Only those children with a greater id; `next_after` reads on.
+            limit: How many children at most.
+        """
+        await permit_context(app, call, context_id)
+        return document(await timelines.timeline(app, context_id, at=at, after=after, limit=limit))
 
     @service.action(scope="viewer", rest="GET /:context_id/why")
     async def why(call: Call, context_id: Id) -> Any:

@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from dama.domain.exact import decode_stored
+from dama.domain.timeline import Mark
+from dama.shapes import is_object
 from dama.store.items import as_json
 from dama.store.rows import ContextRow, context_of
 
 if TYPE_CHECKING:
     from dama.store.database import Database
 
+LATEST_RUNS = 100  # of a task, that are looked at for how long it usually takes
 TREE_PAGE = 20_000  # events of a tree: each page is put in order again, so few large ones
 
 
@@ -85,6 +89,27 @@ class ChildPage:
     next_after: int | None
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run is.
+
+    Attributes:
+        queue: Its queue.
+        epoch: Which run it is; rises with each.
+        host: Of the worker that holds it; None, as what follows, where nobody does.
+        pid: Of its process.
+        dama: Its version of dama.
+        lease_seconds: Until its lease ends, which it renews; negative when it has lapsed.
+    """
+
+    queue: str
+    epoch: int
+    host: str | None
+    pid: int | None
+    dama: str | None
+    lease_seconds: float | None
+
+
 class Windows:
     """The windows on one database."""
 
@@ -139,6 +164,39 @@ class Windows:
         looked = [row[1] for row in rows if not row[0]]
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ChildPage(found, following)
+
+    async def marks(self, rows: Sequence[ContextRow], most: int) -> dict[int, list[Mark]]:
+        """What the runs of contexts went through, up to the version of each row, oldest first.
+
+        Args:
+            rows: Which contexts.
+            most: So many of the latest events of each are looked at.
+        """
+        if not rows:
+            return {}
+        params = {
+            "context_ids": [row.context_id for row in rows],
+            "versions": [row.version for row in rows],
+            "most": most,
+        }
+        found: dict[int, list[Mark]] = {}
+        for row in await self._database.rows("read_marks", params):
+            context_id, version, type_, at, epoch, worker, dama, usage = row
+            known = int(epoch) if epoch and epoch.isdecimal() else None
+            used: Any = decode_stored(usage) if usage else None
+            mark = Mark(version, type_, at, known, worker, dama, used if is_object(used) else None)
+            found.setdefault(context_id, []).append(mark)
+        return found
+
+    async def place(self, context_id: int) -> Place | None:
+        """Where the run of a context is, and who holds it; None when it has none."""
+        rows = await self._database.rows("read_place", {"context_id": context_id})
+        return Place(*rows[0]) if rows else None
+
+    async def usual(self, task: str, before: int) -> list[float]:
+        """The seconds that the latest runs of a task took that were done, before a context."""
+        params = {"task": task, "before": before, "most": LATEST_RUNS}
+        return [row[0] for row in await self._database.rows("read_usual", params)]
 
     async def waits(self, context_id: int) -> list[tuple[Any, datetime]]:
         """The waits for events that have begun and not ended: what they began with, and when."""

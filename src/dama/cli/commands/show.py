@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dama.cli.session import Session
     from dama.operations.contexts import ContextReport
     from dama.store import ContextRow
+    from dama.store.windows import Place
 
 
 @click.command(epilog=examples("dama show 42", "dama show 42 --json | jq .lifecycle.result"))
@@ -50,6 +51,8 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
 
 def _print_context(context: ContextReport) -> None:
     run, origin, elsewhere = context.run, context.forked_from, context.imported_from
+    place = context.place
+    usual = context.usual_seconds
     print_fields(
         [
             ("context", context.context_id),
@@ -57,6 +60,8 @@ def _print_context(context: ContextReport) -> None:
             ("status", context.status),
             ("run", run_word(context)),
             ("worker", run.worker if run else None),
+            ("epoch", place.epoch if place and place.host else None),
+            ("lease", _lease(place)),
             ("due", run.due_at if run else None),
             ("parent", context.parent_id),
             ("forked from", origin and f"{origin.context_id} after event {origin.event_id}"),
@@ -69,8 +74,17 @@ def _print_context(context: ContextReport) -> None:
             ("created", context.created_at),
             ("changed", context.modified_at),
             ("time", duration(context.modified_at - context.created_at)),
+            ("usually", usual and f"{duration(usual)}, half of the latest runs of the task"),
         ]
     )
+
+
+def _lease(place: Place | None) -> str | None:
+    """How long the worker still holds the run without a sign of life."""
+    if place is None or place.lease_seconds is None:
+        return None
+    left = place.lease_seconds
+    return f"{duration(left)} left" if left >= 0 else f"lapsed {duration(-left)} ago"
 
 
 def _print_lifecycle(lifecycle: Mapping[str, Any]) -> None:
