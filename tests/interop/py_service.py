@@ -162,6 +162,12 @@ def py_service(  # noqa: C901, PLR0915 - a list of actions
     async def long_text(call: Call) -> Any:
         yield "\x01é" * 400_000
 
+    @service.action(name="fullChunks")
+    async def full_chunks(call: Call) -> Any:
+        """Chunks that are as large in JSON as chunks can be."""
+        call.headers["long"] = "x" * 50_000
+        yield call.params["chunk"] * 300_000
+
     @service.action
     async def endless(call: Call) -> Any:
         try:

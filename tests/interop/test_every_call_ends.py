@@ -15,7 +15,7 @@ from dama.broker.errors import (
     QueueIsFullError,
     RequestRejectedError,
 )
-from tests.interop.cluster import js_node, until
+from tests.interop.cluster import Bus, js_node, until
 from tests.interop.conftest import py_node, sees
 
 SHARED = pytest.mark.asyncio(loop_scope="module")
@@ -138,6 +138,26 @@ async def test_chunks_of_json_keep_what_they_are_and_null_is_refused(cluster):
     asked = {"action": "py.nullChunk", "params": {}}
     told = await cluster.py.call("js.download", asked, timeout=TIMEOUT)
     assert told["error"]["type"] == "INVALID_CHUNK"
+
+
+@SHARED
+@pytest.mark.parametrize("chunk", [b"\xff", "\x01", "\U0001f600"])
+async def test_a_chunk_of_any_bytes_or_characters_fits_into_packets(cluster, chunk):
+    """A byte has up to four bytes in JSON, a character six, and the bus takes 1 MiB at once."""
+    asked = {"action": "py.fullChunks", "params": {"chunk": chunk}}
+    told = await cluster.py.call("js.weigh", asked, timeout=60)
+    assert told.get("result") == 300_000 * len(chunk.encode() if isinstance(chunk, str) else chunk)
+
+
+async def test_a_chunk_fits_into_the_packets_of_a_bus_that_takes_little(tmp_path):
+    bus = Bus(max_payload=20_000)
+    await bus.start(tmp_path)
+    async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="asking") as asking:
+        await asking.wait_for_services("py")
+        assert py.transit.longest_packet == 20_000
+        chunks = await asking.call("py.fullChunks", {"chunk": b"\xff"})
+        assert sum([len(chunk) async for chunk in chunks]) == 300_000
+    await bus.kill()
 
 
 @SHARED

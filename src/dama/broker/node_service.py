@@ -193,6 +193,8 @@ class _Actions:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "cpu": {"load1": os.getloadavg()[0], "cores": os.cpu_count(), "utilization": None},
+            "mem": _memory(),
+            "net": {"ip": self._node.info()["ipList"]},
             "os": {
                 "type": platform.system(),
                 "release": platform.release(),
@@ -263,6 +265,15 @@ def _each_service(
         for service in node.services
         if not (skip_internal and str(service.get("name", "")).startswith("$"))
     ]
+
+
+def _memory() -> dict[str, float]:
+    """Of the machine, in bytes; what is free in percent."""
+    free, total = (
+        os.sysconf(name) * os.sysconf("SC_PAGE_SIZE")
+        for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES")
+    )
+    return {"free": free, "total": total, "percent": free * 100 / total}
 
 
 def _node_document(facts: Facts, node: Node, *, with_services: bool) -> dict[str, Any]:

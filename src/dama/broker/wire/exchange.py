@@ -25,7 +25,7 @@ from dama.broker.errors import (
     shortened_error,
 )
 from dama.broker.stream import Chunks, Inbox, Stream, as_stream, is_chunks
-from dama.broker.wire.codec import OBJECT_MODE, STREAM_ERROR, Codec4
+from dama.broker.wire.codec import OBJECT_MODE, STREAM_ERROR, Codec4, Streaming
 from dama.broker.wire.incoming import incoming, is_objects, number_of, stream_error
 from dama.broker.wire.outgoing import Outgoing, broken, object_flag
 from dama.broker.wire.packets import Event, Request, Response
@@ -265,7 +265,7 @@ class Exchange:
         stream = await call.stream.typed()
         opening = self._codec.flagged(replace(packet, seq=0), object_flag(stream))
         await self._transit.publish(topic, opening)
-        self._broker.spawn(self._outgoing.send(topic, replace(packet, meta=_EMPTY), stream))
+        self._broker.spawn(self._outgoing.send(topic, _bare(packet), stream))
 
     async def is_closed(self, kind: str, sender: str, id_: str) -> bool:
         """Whether nothing becomes of a call any more; a stream first waits until it has room.
@@ -329,11 +329,12 @@ class Exchange:
     async def _answer_error(self, sender: str, call: Call, error: BaseException, id_: Id) -> None:
         document = encode_error(error, self._broker.node_id)
         # An error, meta and headers can hold what no packet can; the name and message always fit.
-        whole = Response(
-            id=id_, success=False, error=document, meta=call.meta, headers=call.headers
-        )
-        short = Response(id=id_, success=False, error=shortened_error(document), headers={})
-        for attempt in (whole, short):
+        meta, short = _sendable(call.meta), shortened_error(document)
+        for attempt in (
+            Response(id=id_, success=False, error=document, meta=meta, headers=call.headers),
+            Response(id=id_, success=False, error=document, headers={}),
+            Response(id=id_, success=False, error=short, headers={}),
+        ):
             try:
                 await self._transit.publish(f"RES.{sender}", attempt)
             except CallError as failure:
@@ -346,10 +347,15 @@ class Exchange:
         stream = await stream.typed()
         opening = self._codec.flagged(replace(answer, stream=True, seq=0), object_flag(stream))
         await self._transit.publish(topic, opening)
-        await self._outgoing.send(topic, replace(answer, meta=_EMPTY), stream)
+        await self._outgoing.send(topic, _bare(answer), stream)
 
     def _open_download(self, pending: Pending, sender: str) -> Inbox:
         return Inbox(sender, lambda: self.pending.pop(pending.call.id, None))
+
+
+def _bare(packet: Streaming) -> Streaming:
+    """A packet of a stream after the first, which had meta and headers."""
+    return replace(packet, meta=_EMPTY, headers={})
 
 
 def _settle(answer: asyncio.Future[Any] | None, value: object, error: BaseException | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from dama.broker.wire.packets import Packet
     from dama.broker.wire.seams import Sender
 
+T = TypeVar("T", str, bytes)
+
 _log = logging.getLogger("dama.broker")
 
 LONGEST_CHUNK = 256 * 1024
-LONGEST_TEXT = 128 * 1024  # characters, of up to six bytes in JSON
+BYTES_OF_BYTE, BYTES_OF_CHARACTER = 4, 6  # in JSON, at most: `255,` and `\u0001`
+AROUND_BYTES = 16 * 1024  # of a packet, besides the chunk
 WINDOW_BYTES = 4 * 1024 * 1024  # of a stream on the wire, until its reader is asked to keep pace
 WINDOW_SECONDS = 5.0  # of a slow one, until it is asked whether anybody still reads
 SETTLE_SECONDS = 0.05  # Moleculer loses an error that comes before its reader listens
@@ -54,7 +57,7 @@ class Outgoing:
         base = self._codec.flagged(base, object_flag(stream))
         try:
             async for chunk in stream:
-                for part in _parts(chunk, object_mode=bool(stream.object_mode)):
+                for part in self._parts(chunk, object_mode=bool(stream.object_mode)):
                     unread += await self._publish(topic, base, number + 1, part, stream=True)
                     number += 1  # not before: readers wait for a number that is missing
                     if self._transit.breaks != breaks:
@@ -103,6 +106,37 @@ class Outgoing:
             else:
                 return
 
+    def _parts(self, chunk: Any, *, object_mode: bool) -> list[Any]:
+        """A chunk as the wire has it, in parts that are not too long.
+
+        Raises:
+            CallError: It is a JSON value in a stream of bytes.
+        """
+        if not object_mode and not isinstance(chunk, bytes | bytearray | memoryview | str):
+            raise CallError(
+                f"A stream of bytes or strings has a chunk of {type(chunk).__name__}.",
+                "Yield chunks of one kind: all of them bytes or strings, or all of them JSON "
+                "values.",
+                code="INVALID_CHUNK",
+            )
+        if isinstance(chunk, bytes | bytearray | memoryview):
+            whole = bytes(cast("bytes", chunk))
+            return _cut(whole, self._room() // BYTES_OF_BYTE)
+        if isinstance(chunk, str) and not object_mode:
+            return _cut(chunk, self._room() // BYTES_OF_CHARACTER)
+        if chunk is None:
+            raise CallError(
+                "A stream of JSON values has the chunk None.",
+                "Leave it out, or wrap it in an object: readers in Node.js never see a null.",
+                code="INVALID_CHUNK",
+            )
+        return [chunk]
+
+    def _room(self) -> int:
+        """Bytes that a packet has for a chunk."""
+        longest = self._transit.longest_packet
+        return max(longest - AROUND_BYTES, longest // 2)
+
 
 def object_flag(stream: Stream) -> dict[str, Any]:
     """What tells a reader that the chunks of a stream are JSON values."""
@@ -117,27 +151,6 @@ def broken() -> DisconnectedError:
     )
 
 
-def _parts(chunk: Any, *, object_mode: bool) -> list[Any]:
-    """A chunk as the wire has it, in parts that are not too long.
-
-    Raises:
-        CallError: It is a JSON value in a stream of bytes.
-    """
-    if not object_mode and not isinstance(chunk, bytes | bytearray | memoryview | str):
-        raise CallError(
-            f"A stream of bytes or strings has a chunk of {type(chunk).__name__}.",
-            "Yield chunks of one kind: all of them bytes or strings, or all of them JSON values.",
-            code="INVALID_CHUNK",
-        )
-    if isinstance(chunk, bytes | bytearray | memoryview):
-        whole = bytes(cast("bytes", chunk))
-        return [whole[at : at + LONGEST_CHUNK] for at in range(0, len(whole), LONGEST_CHUNK)]
-    if isinstance(chunk, str) and not object_mode:
-        return [chunk[at : at + LONGEST_TEXT] for at in range(0, len(chunk), LONGEST_TEXT)]
-    if chunk is None:
-        raise CallError(
-            "A stream of JSON values has the chunk None.",
-            "Leave it out, or wrap it in an object: readers in Node.js never see a null.",
-            code="INVALID_CHUNK",
-        )
-    return [chunk]
+def _cut(whole: T, longest: int) -> list[T]:
+    length = min(longest, LONGEST_CHUNK)
+    return [whole[at : at + length] for at in range(0, len(whole), length)]

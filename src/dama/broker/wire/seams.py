@@ -70,6 +70,11 @@ class Sender(Protocol):
     breaks: int
     is_leaving: bool
 
+    @property
+    def longest_packet(self) -> int:
+        """Bytes that the bus takes at once."""
+        ...
+
     async def publish(self, topic: str, packet: Packet) -> int:
         """Send a packet; returns its size in bytes."""
         ...

@@ -90,6 +90,11 @@ class Transit:
         """How many calls wait for an answer of another node."""
         return len(self.exchange.pending)
 
+    @property
+    def longest_packet(self) -> int:
+        """Bytes that the bus takes at once."""
+        return self._transporter.longest_packet
+
     async def connect(self) -> None:
         """Join the bus, ask who is there and wait a little for answers.
 

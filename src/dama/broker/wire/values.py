@@ -84,6 +84,8 @@ def form_of(value: object) -> object:
     """What the encoder has no form for, as pydantic writes it: models, sets, paths."""
     if isinstance(value, Digits | Undecoded):
         return encode_hook(value)
+    if value is None or isinstance(value, bool | tuple | frozenset):  # the encoder knows them
+        raise TypeError(f"it has the key {value!r:.100}; keys of JSON are strings. Use str().")
     scalar = plain_scalar(value)
     if scalar is not value:
         plain = scalar
