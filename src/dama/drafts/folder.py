@@ -31,11 +31,14 @@ LANGUAGES = {
     ".js": (("node",), "node"),
     ".mjs": (("node",), "node"),
     ".cjs": (("node",), "node"),
+    ".pl": (("perl",), "perl"),
     ".r": (("Rscript",), "R"),
     ".sql": (PSQL, "psql"),
     ".psql": (PSQL, "psql"),
 }
-_BY_INTERPRETER = {"python": "python", "node": "node", "Rscript": "R", "psql": "psql", "sh": "sh"}
+_BY_INTERPRETER = {
+    "python": "python", "node": "node", "Rscript": "R", "psql": "psql", "perl": "perl", "sh": "sh",
+}  # fmt: skip
 OTHERS = ("Makefile", "makefile", "GNUmakefile", "package.json", "crontab")
 _MODULE_SIGNS = {
     "python": r"__name__\s*==|sys\.argv|argparse|@[\w.]+\.command\b|click\.command",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from dama import clock
 from dama.drafts.secret import NAME, secret_in
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _BUILT_IN = (
     "trap", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait",
 )  # fmt: skip
 LONGEST = 100_000
+MOST_SECONDS = 2.0
+PIECE = 65_536
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,27 @@ def is_shell(text: str) -> bool:
         found = node.type != "command" or all(c.type != "subshell" for c in node.named_children)
         front += node.named_children
     return found
+
+
+def without_raw(text: str) -> str:
+    """A script without what the shell takes as it is: `$1` there is a word of awk or the like."""
+    if len(text) > LONGEST:
+        return text
+    content = bytearray(text.encode())
+    root = _root(bytes(content))
+    front = [root] if root else []
+    while front:
+        node = front.pop()
+        begin = next((c for c in node.children if c.type == "heredoc_start"), None)
+        if begin is not None and re.match(r"['\"\\]", _text(begin)):
+            front += [c for c in node.children if c.type != "heredoc_body"]
+            for body in (c for c in node.children if c.type == "heredoc_body"):
+                content[body.start_byte : body.end_byte] = b" " * (body.end_byte - body.start_byte)
+        elif node.type == "raw_string":
+            content[node.start_byte : node.end_byte] = b" " * (node.end_byte - node.start_byte)
+        else:
+            front += node.children
+    return content.decode()
 
 
 def _without_cd(line: Line) -> Line:
@@ -188,8 +212,25 @@ def _only(text: str) -> Node | None:
 
 
 def _statements(text: str) -> list[Node]:
-    root = _parser().parse(text.encode()).root_node
-    return [] if root.has_error else list(root.named_children)
+    root = _root(text.encode())
+    return [] if root is None or root.has_error else list(root.named_children)
+
+
+def _root(content: bytes) -> Node | None:
+    """What a text is; None for one that takes too long, as a thousand brackets do."""
+    until = clock.monotonic() + MOST_SECONDS
+
+    def is_late(*_: object) -> bool:
+        return clock.monotonic() > until
+
+    try:
+        tree = _parser().parse(
+            lambda offset, _: content[offset : offset + PIECE], progress_callback=is_late
+        )
+    except ValueError:
+        _parser().reset()
+        return None
+    return tree.root_node if tree else None
 
 
 def _is_plain(node: Node) -> bool:

@@ -22,6 +22,11 @@ _PYTHON_LIBRARIES = {
 }
 
 
+def has_commands(language: str, text: str) -> bool:
+    """Whether it has sub-commands, so that no command takes all options that are in it."""
+    return any("sub-commands" in each for each in find_sightings(language, text))
+
+
 def find_sightings(language: str, text: str) -> tuple[str, ...]:
     """Find what a person should know of a script's arguments, as notes.
 
@@ -58,18 +63,23 @@ def _of_javascript(text: str) -> Iterator[str]:
         )
     )
     if re.search(r"\.commandDir\(|\.command\(\s{0,40}[A-Za-z_$]", text):
-        yield "It has sub-commands that stand elsewhere; put one into the command."
+        yield "It has sub-commands that stand elsewhere: put one into the command."
     if re.search(r"\.(?:option|options|positional)\(\s{0,40}(?:[A-Za-z_$]|\.\.\.)", text):
         yield "It takes options from a variable, which is not read here: look there for more."
-    if re.search(r"\bparseArgs\(|\bminimist\(|\bargs\(\s{0,5}\{", text):
+    if re.search(r"\bparseArgs\(|\bminimist\(|\bmeow\(|\bargs\(\s{0,5}\{|\bFlags\.\w+\(", text):
         yield "It reads its options with parseArgs or the like; not all are suggested here."
 
 
 def _of_shell(text: str) -> Iterator[str]:
-    if re.search(r"(?m)^[^#\n]{0,300}\bgetopt\s+-", text):
+    if re.search(
+        r"(?m)^[^#\n]{0,300}\bgetopt\s+-|\bOptionParser\.new\b|\$\w+\s*=\s*getopt\(", text
+    ):
         yield "It reads its options with getopt; not all are suggested here."
 
 
 def _commands(names: list[str]) -> Iterator[str]:
     if names := list(dict.fromkeys(names)):
-        yield f"It has the sub-commands {', '.join(names[:20])}: put one into the command."
+        yield (
+            f"It has the sub-commands {', '.join(names[:20])}: put one into the command. What each "
+            "of them takes is not suggested here."
+        )

@@ -363,3 +363,99 @@ def test_makefiles_of_all_kinds(tmp_path, text, targets, said):
     drafts = draft_source(tmp_path / "Makefile", tmp_path)
     assert [draft.command[-1] for draft in drafts.programs] == targets
     assert said in write_toml(drafts)
+
+
+FOUND = {
+    "yargs by kind": (
+        "node",
+        "yargs.boolean('dry-run').string(['name']).array('fs').option('m', {choices: ['x', 'y']})",
+        {"dry_run": "boolean", "name": "string", "fs": "list", "m": "x y"},
+    ),
+    "a table of yargs": (
+        "node",
+        "yargs.options({ a: { boolean: true }, b: { array: true }, c: { number: true } })",
+        {"a": "boolean", "b": "list", "c": "number"},
+    ),
+    "arguments of commander": (
+        "node",
+        "c.argument('<year>').argument('[more...]').option('-p, --port <n>', 'x', parseInt, 80)",
+        {"port": "integer", "year": "string", "more": "list"},
+    ),
+    "flags that are looked for": (
+        "node",
+        "process.argv.includes('--dry')",
+        {"dry": "boolean"},
+    ),
+    "click that counts": (
+        "python",
+        """
+@click.command()
+@click.option('-v', '--verbose', count=True)
+@click.option('--upper', flag_value='u')
+@click.option('--pair', nargs=2, type=int)
+def main(): pass
+""",
+        {"verbose": "boolean", "upper": "boolean", "pair": "list"},
+    ),
+    "optparse": (
+        "python",
+        """
+p.add_option('-y', '--year', type='int', default=2013)
+p.add_option('--dry', action='store_true')
+""",
+        {"year": "integer", "dry": "boolean"},
+    ),
+    "the rest of argparse": (
+        "python",
+        "p.add_argument('rest', nargs=argparse.REMAINDER)",
+        {"rest": "list"},
+    ),
+    "Getopt::Long": (
+        "perl",
+        """
+GetOptions('y|year=i' => \\$y, 'tag=s' => \\@t, 'dry!' => \\$d, 'help|?' => \\$h);
+$x =~ s/(a)/$1/;
+""",
+        {"year": "integer", "tag": "list", "dry": "boolean"},
+    ),
+    "words of awk": (
+        "sh",
+        "awk '{print $1, $2}' x\ncat <<'E'\n$3\nE\necho \"$4\"\n",
+        {"arg_4": "string"},
+    ),
+    "an argument that may miss": (
+        "sh",
+        'a=$1\nb="${2:-}"\n',
+        {"arg_1": "string", "arg_2": "string"},
+    ),
+    "sub-commands": (
+        "python",
+        """
+s = p.add_subparsers()
+a = s.add_parser('load')
+a.add_argument('--dry')
+b = s.add_parser('check')
+b.add_argument('--all')
+""",
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("language", "text", "kinds"), FOUND.values(), ids=FOUND)
+def test_options_of_many_libraries(language, text, kinds):
+    """What of several commands is of none together: it is said instead."""
+    found = {
+        option.name: "list" if option.list else " ".join(option.choices) or option.type
+        for option in find_options(language, text)
+    }
+    assert found == kinds
+    if not kinds:
+        assert "sub-commands" in " ".join(find_sightings(language, text))
+
+
+def test_an_argument_that_may_miss_is_left_out():
+    """Only the last: else others would take its place."""
+    found = {each.name: each for each in find_options("sh", 'a=$1\nb="${2:-}"\nc="${3-}"\n')}
+    assert [found[name].required for name in ("arg_1", "arg_2", "arg_3")] == [True, True, False]
+    assert found["arg_3"].parts == (("{arg_3}",),)
