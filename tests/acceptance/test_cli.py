@@ -153,7 +153,7 @@ def test_a_list_is_filtered_and_says_how_to_read_on(dama):
     assert [row["context_id"] for row in json.loads(rest.stdout)] == [1]
     assert rest.stderr == ""
     assert {row["context_id"] for row in json.loads(two.stdout)} <= {2}
-    assert {each.stdout for each in none} == {"No context is like that.\n"}
+    assert {each.stdout for each in none} == {"No context matches.\n"}
     assert wrong.returncode == 2
     assert "NAME=VALUE" in wrong.stderr
 

@@ -131,11 +131,14 @@ def test_params_are_given_as_a_document(project, dama, tmp_path):
 
 
 def test_params_that_are_no_document_are_refused_before_anything_starts(dama):
-    for given, words in (("none.json", "neither JSON"), ('{"a": 1, "c": 2}', "c is no param")):
+    for given, words in (
+        ("none.json", "neither JSON"),
+        ('{"a": 1, "c": 2}', "c is not one of its params"),
+    ):
         failed = dama("run", "small.add", "--params", given)
         assert failed.returncode == 2
         assert words in failed.stderr
-    assert dama("ls").stdout == "Nothing ran here yet.\n"
+    assert dama("ls").stdout == "Nothing has run here yet.\n"
 
 
 def test_a_command_takes_no_params(dama):

@@ -73,7 +73,7 @@ def test_a_former_name_finds_the_task():
     assert {"changing.load", "changing.old-load", "legacy.load"} <= set(registry.names)
     with pytest.raises(UnknownTaskError):
         registry.task("legacy.loads")
-    with pytest.raises(InvalidDefinitionError, match=r"aliases is the text 'old'"):
+    with pytest.raises(InvalidDefinitionError, match=r"aliases is the string 'old'"):
         changing.task(name="wrong", aliases="old")(load.function)
 
 

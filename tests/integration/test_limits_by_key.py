@@ -232,7 +232,10 @@ def test_a_template_that_does_not_fit_the_params_is_said_at_the_start():
         ({"singleton": "maybe"}, "singleton is 'maybe'"),
         ({"singleton": "queue", "concurrency": 2}, "a singleton has one run at once"),
         ({"concurrency_key": "{year}"}, "how many there may be is missing"),
-        ({"concurrency": 1, "concurrency_key": "{yaer}"}, "names 'yaer', which is no param"),
+        (
+            {"concurrency": 1, "concurrency_key": "{yaer}"},
+            "names 'yaer', which is not one of its params",
+        ),
         ({"concurrency": 1, "concurrency_key": "{"}, "concurrency_key '{'"),
     ],
 )

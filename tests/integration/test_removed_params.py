@@ -65,7 +65,7 @@ async def test_what_was_left_out_is_missed_by_nobody_and_what_was_given_is_refus
 
     assert left_out.result == "a 7"
     assert was_given.status == "ERROR"
-    assert "mode is no param of it" in was_given.error["message"]
+    assert "mode is not one of its params" in was_given.error["message"]
 
 
 async def test_a_default_is_that_of_the_start_as_long_as_there_is_the_param(store):

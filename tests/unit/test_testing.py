@@ -29,7 +29,7 @@ def test_a_scenario_reads_as_it_is_meant():
 
 def test_a_difference_shows_both_states():
     """Whoever reads it needs no debugger."""
-    with pytest.raises(AssertionError, match=r"expected 4\n +found 3"):
+    with pytest.raises(AssertionError, match=r"expected 4\n +got 3"):
         given(counter).when(counted(3)).then(4)
 
 

@@ -68,7 +68,7 @@ class Bundle:
                 )
             yield event, line
         if count != self.manifest.events:
-            raise self._wrong(f"it says that it has {self.manifest.events} events, found {count}")
+            raise self._wrong(f"it says that it has {self.manifest.events} events, got {count}")
 
     def verify(self) -> None:
         """Read all of it once.
@@ -151,7 +151,7 @@ class Bundle:
                 raise self._wrong(f"context {place} of {CONTEXTS} is its own parent")
         if len(self.contexts) != self.manifest.contexts:
             raise self._wrong(
-                f"it says that it has {self.manifest.contexts} contexts, found {len(self.contexts)}"
+                f"it says that it has {self.manifest.contexts} contexts, got {len(self.contexts)}"
             )
 
     def _wrong(self, what: str) -> BundleError:

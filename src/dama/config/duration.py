@@ -25,7 +25,7 @@ def parse_duration(value: float | str, *, of: str) -> float:
     seconds = _parse(value) if isinstance(value, str) else float(value)
     if seconds is None or not math.isfinite(seconds) or seconds < 0:
         raise InvalidDefinitionError(
-            f"{of} is {value!r}: wanted seconds (90) or a string such as '45s', '30m', '1h30m'."
+            f"{of} is {value!r}: expected seconds (90) or a string such as '45s', '30m', '1h30m'."
         )
     return seconds
 

@@ -47,7 +47,7 @@ class Table:
         hints: Mapping[str, str] | None = None,
     ) -> None:
         if not is_object(values):
-            raise InvalidDefinitionError(f"{where} is {shown(values)}: wanted a table.")
+            raise InvalidDefinitionError(f"{where} is {shown(values)}: expected a table.")
         self.where = where
         self.values = values
         self._refuse_unknown(list(known), hints or {})
@@ -59,7 +59,7 @@ class Table:
             InvalidDefinitionError: Always.
         """
         raise InvalidDefinitionError(
-            f"{self.where}.{key} is {shown(self.values.get(key))}: wanted {wanted}.", hint
+            f"{self.where}.{key} is {shown(self.values.get(key))}: expected {wanted}.", hint
         )
 
     def has(self, key: str) -> bool:
@@ -104,8 +104,8 @@ class Table:
             value = int(digits) * factor if digits.isdigit() and factor else 0
         return self.wrong(key, wanted) if value is not None and value <= 0 else value
 
-    def texts(self, key: str, wanted: str = "a list of texts") -> tuple[str, ...]:
-        """A list of texts."""
+    def texts(self, key: str, wanted: str = "a list of strings") -> tuple[str, ...]:
+        """A list of strings."""
         found: object = self.value(key, (list, tuple), wanted, ())
         items = tuple(found) if is_array(found) else ()
         if not all(isinstance(item, str) and item for item in items):

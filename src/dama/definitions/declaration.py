@@ -127,7 +127,7 @@ def _read_exit_codes(table: Table) -> ExitCodes:
     if twice := (done & fail) | (done & (retry or set())) | (fail & (retry or set())):
         raise InvalidDefinitionError(
             f"{codes.where} has {', '.join(map(str, sorted(twice)))} more than once: "
-            "wanted each code in one of done, retry, fail."
+            "expected each code in one of done, retry, fail."
         )
     return ExitCodes(done, retry, fail)
 
@@ -181,8 +181,8 @@ def _read_secrets(table: Table, params: Mapping[str, ProgramParam]) -> tuple[str
 def _check_variable(table: Table, key: str, name: str) -> None:
     if not _VARIABLE.fullmatch(name):
         raise InvalidDefinitionError(
-            f"{table.where}.{key} has {name!r}, which is no name of a variable: "
-            "wanted letters, digits and _."
+            f"{table.where}.{key} has {name!r}, which is not a valid variable name: "
+            "expected letters, digits and _."
         )
     if name.startswith("DAMA_"):
         raise InvalidDefinitionError(

@@ -38,7 +38,9 @@ CODE_OPTIONS = {
         re.compile(r"-[aAbeEHlnqsStwWxXz1]*c|--command="),
     ),
 }
-_BRACKETS = 'a list of texts, with brackets around those that belong together: ["--year", "{year}"]'
+_BRACKETS = (
+    'a list of strings, with brackets around those that belong together: ["--year", "{year}"]'
+)
 
 
 def read_command(
@@ -157,5 +159,5 @@ def _refuse_two_lists(table: Table, command: Command, params: Mapping[str, Progr
         if len(lists) > 1:
             raise InvalidDefinitionError(
                 f"{table.where}.command repeats {list(texts)!r} for the lists "
-                f"{' and '.join(lists)}: wanted one list in a group."
+                f"{' and '.join(lists)}: expected one list in a group."
             )

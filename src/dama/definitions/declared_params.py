@@ -44,7 +44,7 @@ def _read_param(table: Table) -> ProgramParam:
         table.wrong("type", f"one of {', '.join(TYPES)}", nearest(type_, TYPES))
     choices = table.texts("choices")
     if choices and type_ != "string":
-        table.wrong("type", "string, for only texts have choices")
+        table.wrong("type", "string, since only strings have choices")
     several = table.flag("list")
     least, most = (_read_bound(table, key, type_) for key in ("min", "max"))
     if _exceeds(table, "min", least, most):
@@ -72,7 +72,7 @@ def _read_bound(table: Table, key: str, type_: str) -> Any:
     if table.has(key) and type_ not in BOUNDED:
         raise InvalidDefinitionError(
             f"{table.where} has {key}, but is of the type {type_}: "
-            f"wanted one of {', '.join(BOUNDED)}."
+            f"expected one of {', '.join(BOUNDED)}."
         )
     return _parsed(table, key, type_, table.values.get(key))
 

@@ -212,7 +212,7 @@ def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
 def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
     if isinstance(labels, str):
         raise InvalidDefinitionError(
-            f"{task}: labels is the text {labels!r}.", f"Write a set: {{{labels!r}}}."
+            f"{task}: labels is the string {labels!r}.", f"Write a set: {{{labels!r}}}."
         )
     return frozenset(labels)
 
@@ -220,7 +220,7 @@ def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
 def _aliases(task: str, aliases: Collection[str]) -> tuple[str, ...]:
     if isinstance(aliases, str):
         raise InvalidDefinitionError(
-            f"{task}: aliases is the text {aliases!r}.", f"Write a tuple: ({aliases!r},)."
+            f"{task}: aliases is the string {aliases!r}.", f"Write a tuple: ({aliases!r},)."
         )
     return tuple(aliases)
 

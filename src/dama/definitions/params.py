@@ -248,7 +248,7 @@ def _rule(details: ErrorDetails) -> str:
         case "missing":
             return "is required"
         case "extra_forbidden":
-            return "is no param of it"
+            return "is not one of its params"
         case _:
             rule = details["msg"].removeprefix("Value error, ")
             rule = rule.replace("Input should be", "should be").removeprefix("Assertion failed, ")

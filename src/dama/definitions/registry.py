@@ -140,7 +140,7 @@ class Registry:
             service, _, short_name = name.partition(".")
             if not short_name:
                 raise InvalidDefinitionError(
-                    f"{source}: programs.{name}: wanted the name of a service, a dot and a name.",
+                    f"{source}: programs.{name}: expected the name of a service, a dot and a name.",
                     _quoted(name, values),
                 )
             found = self._services.get(service) or Service(service)

@@ -114,10 +114,10 @@ def _refuse_others(task: str, function: object) -> None:
     """Refuse what is not a function."""
     hint = f"Write `async def {task.rpartition('.')[2] or 'name'}(...)` below the decorator."
     if inspect.isclass(function):
-        raise InvalidDefinitionError(f"{task} is a class; wanted a function.", hint)
+        raise InvalidDefinitionError(f"{task} is a class; expected a function.", hint)
     if not callable(function):
         kind = type(function).__name__
-        raise InvalidDefinitionError(f"{task} is of type {kind}; wanted a function.", hint)
+        raise InvalidDefinitionError(f"{task} is of type {kind}; expected a function.", hint)
 
 
 def _is_param(parameter: inspect.Parameter, function: Callable[..., object]) -> bool:

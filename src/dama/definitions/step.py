@@ -221,6 +221,7 @@ def _refuse(name: str, function: Callable[..., Any], names: list[str]) -> None:
         argument = field.partition(".")[0].partition("[")[0]
         if argument not in known:
             raise InvalidDefinitionError(
-                f"The name of the step {name!r} names {argument!r}, which is no argument of it.",
+                f"The name of the step {name!r} names {argument!r}, which is not one of its "
+                "arguments.",
                 f"It has {', '.join(known) or 'none'}.",
             )

@@ -263,7 +263,7 @@ def _fields_of(task: str, what: str, template: str | None, params: Iterable[str]
     for field in fields:
         if field not in set(params):
             raise InvalidDefinitionError(
-                f"{task}: {what} names {field!r}, which is no param of it.",
+                f"{task}: {what} names {field!r}, which is not one of its params.",
                 f"It has {', '.join(params) or 'none'}.",
             )
     return fields

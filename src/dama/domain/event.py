@@ -122,7 +122,7 @@ def parse_event(value: object) -> Event:
     """
     if not is_object(value):
         raise InvalidEventError(
-            f'An event is an object, found {_kind_of_json(value)}. Write {{"type": ...}}.'
+            f'An event must be an object, got {_kind_of_json(value)}. Write {{"type": ...}}.'
         )
     for key in value:
         if key not in KEYS:
@@ -151,18 +151,16 @@ def check_event(event: Event) -> None:
         InvalidEventError: It breaks a rule; the key, the path and the rule are named.
     """
     if not isinstance(cast("object", event.type), str):
-        raise InvalidEventError(f"type must be a string, found {_kind_of_json(event.type)}.")
+        raise InvalidEventError(f"type must be a string, got {_kind_of_json(event.type)}.")
     if not event.type:
         raise InvalidEventError("type must not be empty. Say what happened, such as rows/loaded.")
     check_json(event.type, "type")
     check_length(event.type, "type", LONGEST_TYPE)
     if not isinstance(cast("object", event.error), bool | AbsentType):
-        raise InvalidEventError(
-            f"error must be true, false or absent, found {_shown(event.error)}."
-        )
+        raise InvalidEventError(f"error must be true, false or absent, got {_shown(event.error)}.")
     if event.meta is not ABSENT:
         if not isinstance(cast("object", event.meta), Mapping):
-            raise InvalidEventError(f"meta must be an object, found {_kind_of_json(event.meta)}.")
+            raise InvalidEventError(f"meta must be an object, got {_kind_of_json(event.meta)}.")
         check_json(event.meta, "meta")
         _check_meta(event.meta)
     if event.payload is not ABSENT:
@@ -174,11 +172,11 @@ def _check_meta(meta: Mapping[str, object]) -> None:
     """What the store itself reads must be of its kind."""
     epoch = meta.get("epoch", 0)
     if not isinstance(epoch, int) or isinstance(epoch, bool) or not 0 <= epoch <= LARGEST_EPOCH:
-        raise InvalidEventError(f"meta.epoch must be the number of a run, found {_shown(epoch)}.")
+        raise InvalidEventError(f"meta.epoch must be the number of a run, got {_shown(epoch)}.")
     key = meta.get("idempotency_key", "-")
     if not isinstance(key, str) or not key:
         raise InvalidEventError(
-            f"meta.idempotency_key must be a string that is not empty, found {_shown(key)}."
+            f"meta.idempotency_key must be a string that is not empty, got {_shown(key)}."
         )
     check_length(key, "meta.idempotency_key", LONGEST_KEY)
     start_key = meta.get("start_key")
@@ -203,7 +201,7 @@ def _check_error(event: Event) -> None:
         found = "no payload" if event.payload is ABSENT else _kind_of_json(event.payload)
         raise InvalidEventError(
             "error is true, so payload must be an object such as "
-            f'{{"name": ..., "message": ...}}, found {found}.'
+            f'{{"name": ..., "message": ...}}, got {found}.'
         )
     if event.error is not True and kind_of(event.type) == "ERROR":
         raise InvalidEventError(

@@ -206,7 +206,7 @@ def check_cron(cron: str) -> None:
 
 def _no_cron(text: str, why: object) -> InvalidScheduleError:
     return InvalidScheduleError(
-        f"{text!r} is no cron expression: {why}.",
+        f"{text!r} is not a cron expression: {why}.",
         f'It has five fields: {", ".join(FIELDS)}, such as "30 6 * * 1-5"; or it is one of '
         f"{', '.join(NICKNAMES)}.",
     )
@@ -223,6 +223,6 @@ def zone_of(name: str) -> ZoneInfo:
     except (LookupError, ValueError, OSError) as error:
         near = [zone for zone in sorted(available_timezones()) if name.lower() in zone.lower()]
         raise InvalidScheduleError(
-            f"{name!r} is no time zone.",
+            f"{name!r} is not a time zone.",
             f"Did you mean {near[0]}?" if near and name else "Such as Europe/Berlin, or UTC.",
         ) from error

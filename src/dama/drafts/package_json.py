@@ -35,7 +35,7 @@ def draft_package(path: Path, service: str, base: Path) -> Drafts:
         base: The folder of the file of settings.
 
     Raises:
-        InvalidDefinitionError: It is no JSON, or its scripts are no table of texts.
+        InvalidDefinitionError: It is no JSON, or its scripts are no table of strings.
     """
     package = _read(path)
     scripts = _scripts(path, package)
@@ -57,7 +57,7 @@ def _read(path: Path) -> dict[str, object]:
     try:
         content: Any = json.loads(path.read_text("utf-8-sig"))
     except ValueError as error:
-        raise InvalidDefinitionError(f"{path} is no JSON: {error}.") from error
+        raise InvalidDefinitionError(f"{path} is not valid JSON: {error}.") from error
     return content if is_dict(content) else {}
 
 
@@ -71,7 +71,9 @@ def _manager(folder: Path, package: dict[str, object]) -> str:
 def _scripts(path: Path, package: dict[str, object]) -> dict[str, str]:
     scripts: object = package.get("scripts", {})
     if not is_dict(scripts):
-        raise InvalidDefinitionError(f"scripts of {path} is {scripts!r}: wanted a table of texts.")
+        raise InvalidDefinitionError(
+            f"scripts of {path} is {scripts!r}: expected a table of strings."
+        )
     return {name: text for name, text in scripts.items() if isinstance(text, str) and text.strip()}
 
 

@@ -79,10 +79,10 @@ def error_document(error: Exception, request_id: str) -> tuple[int, dict[str, An
         _log.error("request %s failed", request_id, exc_info=error)
         return DEFAULT_STATUS, {
             "name": "InternalServerError",
-            "message": "The action failed in a way that it did not foresee.",
+            "message": "The action failed unexpectedly.",
             "code": DEFAULT_STATUS,
             "type": "INTERNAL",
-            "hint": "The log of the server has the reason, under the id of the request.",
+            "hint": "The server's log has the reason, under the id of the request.",
             "request_id": request_id,
         }
     document = readable(error)

@@ -106,7 +106,7 @@ def _rest(place: str, path: str, value: object) -> Iterator[Route]:
 def _route(place: str, method: str, path: str, action: object) -> Route:
     if not isinstance(action, str) or not _ACTION.fullmatch(action):
         raise InvalidDefinitionError(
-            f"{place} is {shown(action)}: wanted the name of an action.",
+            f"{place} is {shown(action)}: expected the name of an action.",
             'Write it as "GET /flights/:year" = "flights.list". Functions, streams and several '
             "actions of one route are code: write an action that does it.",
         )

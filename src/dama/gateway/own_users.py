@@ -31,7 +31,7 @@ def read_users(table: Table) -> Mapping[str, str]:
     for name, scope in table.entries("users", wanted).items():
         if scope not in SCOPES:
             raise InvalidDefinitionError(
-                f"{table.where}.users.{name!r} is {scope!r}: wanted one of {', '.join(SCOPES)}."
+                f"{table.where}.users.{name!r} is {scope!r}: expected one of {', '.join(SCOPES)}."
             )
         users[name] = str(scope)
     return users

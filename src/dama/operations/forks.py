@@ -194,7 +194,7 @@ async def point_of(app: App, context_id: int, at: int | None, step: str | None) 
     before = await app.store.forks.before_step(context_id, latest.task or "", step)
     if before is None:
         raise ForkError(
-            f"Context {context_id} has nothing of a step {step!r}, and has not failed.",
+            f"Context {context_id} has no record of a step {step!r}, and has not failed.",
             f"`dama show {context_id}` shows its steps.",
         )
     return await app.store.forks.point(context_id, before)
@@ -208,7 +208,7 @@ def _refuse_unforkable(app: App, point: ForkPoint) -> None:
     if app.registry.task(point.task).options.fork == "refuse":
         raise LifeCycleError(
             f"{point.task} says fork='refuse': its runs are not forked.",
-            "Start it anew with `dama run`, or take the option away if a second run does no harm.",
+            "Start it again with `dama run`, or take the option away if a second run does no harm.",
         )
 
 

@@ -54,7 +54,7 @@ class Scenario(Generic[S]):
             AssertionError: They differ; both are in the message.
         """
         if self._state != expected:
-            raise AssertionError(f"expected {expected!r}\n   found {self._state!r}")
+            raise AssertionError(f"expected {expected!r}\n     got {self._state!r}")
 
     def then_select(self, name: str, expected: Any) -> None:
         """Hold what a selector of the slice returns against what it should be.
@@ -64,7 +64,7 @@ class Scenario(Generic[S]):
         """
         found = self._slice.selectors[name](self._state)
         if found != expected:
-            raise AssertionError(f"{name}: expected {expected!r}, found {found!r}")
+            raise AssertionError(f"{name}: expected {expected!r}, got {found!r}")
 
 
 def given(slice_: Slice[S], *events: Event) -> Scenario[S]:

@@ -80,7 +80,7 @@ def test_all_problems_are_shown_at_once_in_the_order_of_the_signature():
     assert caught.value.exit_code == 2
     assert "year should be a valid integer" in str(caught.value)
     assert "but is 'soon'" in str(caught.value)
-    assert "yaer is no param of it" in str(caught.value)
+    assert "yaer is not one of its params" in str(caught.value)
     assert caught.value.hint == "flights.load takes year, airport, days."
 
 

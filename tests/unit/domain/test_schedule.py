@@ -124,13 +124,13 @@ def test_a_long_absence_is_made_up_for_in_parts():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"cron": "61 * * * *"}, "'61 \\* \\* \\* \\*' is no cron expression: Bad minute"),
-        ({"cron": "daily"}, "is no cron expression"),
+        ({"cron": "61 * * * *"}, "'61 \\* \\* \\* \\*' is not a cron expression: Bad minute"),
+        ({"cron": "daily"}, "is not a cron expression"),
         ({"cron": "*/1," * 100_000 + "1 * * * *"}, "has 400,009 characters; 1,000 are allowed"),
-        ({"cron": "* * * * * *"}, "is no cron expression: Wrong number of fields"),
-        ({"cron": "0 0 31 2 *"}, "is no cron expression: Bad day-of-month"),
-        ({"zone": "Berlin"}, "'Berlin' is no time zone"),
-        ({"zone": "../etc/passwd"}, "is no time zone"),
+        ({"cron": "* * * * * *"}, "is not a cron expression: Wrong number of fields"),
+        ({"cron": "0 0 31 2 *"}, "is not a cron expression: Bad day-of-month"),
+        ({"zone": "Berlin"}, "'Berlin' is not a time zone"),
+        ({"zone": "../etc/passwd"}, "is not a time zone"),
     ],
 )
 def test_a_wrong_schedule_says_what_was_found(wrong, said):

@@ -436,8 +436,8 @@ def test_a_crontab_of_the_system_has_users():
     [
         ("none", None, "There is no"),
         ("notes.txt", "hello\n", "has no entry of a crontab"),
-        ("package.json", "{", "is no JSON"),
-        ("package.json", '{"scripts": []}', "wanted a table"),
+        ("package.json", "{", "is not valid JSON"),
+        ("package.json", '{"scripts": []}', "expected a table"),
         ("crontab", b"\xff\xfe", "cannot be read"),
     ],
 )

@@ -37,7 +37,7 @@ def activity(session: Session, *, hours: int, as_json: bool) -> None:
     if as_json:
         print_json(report)
     elif not any(map(_has_any, report.pieces)):
-        echo("Nothing was noted. A gateway does so: dama up")
+        echo("Nothing was recorded. A gateway records activity: dama up")
     else:
         headings = ["since", "started", "done", "failed", "cancelled", "p50", "p95"]
         print_table(headings, [_row(piece) for piece in report.pieces if _has_any(piece)])

@@ -168,7 +168,7 @@ def forget(session: Session, *, age: timedelta, yes: bool, as_json: bool) -> Non
     from dama.operations import archive as verbs
 
     if not yes:
-        click.confirm("What is forgotten cannot be brought back. Go on?", abort=True)
+        click.confirm("What is forgotten cannot be brought back. Continue?", abort=True)
 
     async def remove() -> Moved:
         async with session.app() as app:

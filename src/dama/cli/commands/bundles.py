@@ -62,7 +62,7 @@ def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: di
     stored.
     """
     if bool(contexts) == (where is not None):
-        raise click.UsageError("Give the contexts, or --where for all that are like that.")
+        raise click.UsageError("Give the contexts, or --where for all that match.")
     is_one = len(contexts) == 1
     _refuse_unfit(format_, is_one=is_one, has_slices=bool(slices), has_files=any(more.values()))
 
@@ -88,7 +88,7 @@ async def _chosen(app: App, where: dict[str, Any], limit: int) -> list[int]:
 
     if found := await bundles.chosen(app, ContextFilter(**where), limit):
         return found
-    raise click.UsageError("No context is like that, so nothing was written.")
+    raise click.UsageError("No context matches, so nothing was written.")
 
 
 async def _written(

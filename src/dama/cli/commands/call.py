@@ -230,7 +230,7 @@ def read_params(values: tuple[str, ...], text: str | None, option: str = "--para
     for value in values:
         name, found, content = value.partition("=")
         if not found:
-            raise click.UsageError(f"{value!r} is no param. Write NAME=VALUE.")
+            raise click.UsageError(f"{value!r} is not a param. Write NAME=VALUE.")
         if name in given:
             raise click.UsageError(f"{name} is given twice.")
         given[name] = value_of(content)

@@ -48,7 +48,7 @@ db.add_command(adopt)
 @click.pass_obj
 def start(session: Session) -> None:
     """Start the embedded database; it stays until it is stopped."""
-    echo(f"The database runs: {_embedded(session, 'start').start()}")
+    echo(f"The database is running: {_embedded(session, 'start').start()}")
 
 
 @db.command(epilog=examples("dama db stop"))
@@ -56,7 +56,7 @@ def start(session: Session) -> None:
 def stop(session: Session) -> None:
     """Stop the embedded database."""
     stopped = _embedded(session, "stop").stop()
-    echo("The database is stopped." if stopped else "The database did not run.")
+    echo("The database is stopped." if stopped else "The database was not running.")
 
 
 @db.command(epilog=examples("dama db status", "dama db status --json"))

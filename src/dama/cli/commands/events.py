@@ -52,11 +52,11 @@ def events(
 ) -> None:
     """Show the events of a context, or those of all, oldest first."""
     if at is not None and (follow or tree):
-        raise click.UsageError("--at goes neither with --follow nor with --tree.")
+        raise click.UsageError("--at cannot be combined with --follow or --tree.")
     if of_all and (context_id is not None or tree or at is not None):
-        raise click.UsageError("--all goes neither with a context nor with --tree or --at.")
+        raise click.UsageError("--all cannot be combined with a context, --tree or --at.")
     if not of_all and (first is not None or prefix is not None):
-        raise click.UsageError("--from and --type go with --all only.")
+        raise click.UsageError("--from and --type require --all.")
 
     def chosen(app: App) -> AsyncIterator[StoredEvent]:
         if context_id is None:

@@ -28,7 +28,7 @@ def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise click.BadParameter(f"{text!r} has not the form NAME=VALUE.", ctx, param)
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE.", ctx, param)
         try:
             found[name] = json.loads(value)
         except ValueError:
@@ -78,7 +78,7 @@ def fork(session: Session, context_id: int | None, *, where: dict[str, Any] | No
     if where is not None and context_id is None:
         return asyncio.run(_fork_all(session, wanted, where, limit, as_json=as_json))
     if context_id is None or where is not None:
-        raise click.UsageError("Give a CONTEXT, or --where for all that are like that.")
+        raise click.UsageError("Give a CONTEXT, or --where for all that match.")
     if enqueue:
         return asyncio.run(_fork_elsewhere(session, wanted, context_id, as_json=as_json))
     from dama.cli.follow import followed

@@ -73,7 +73,7 @@ def logs(
     from dama.run.errors import NoLogsError
 
     if part and (follow or count is not None):
-        raise click.UsageError("--bytes goes neither with --follow nor with --tail.")
+        raise click.UsageError("--bytes cannot be combined with --follow or --tail.")
 
     async def find() -> tuple[RunDirectory, list[RunLogs]]:
         async with session.app() as app:

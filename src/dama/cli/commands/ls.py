@@ -30,7 +30,7 @@ def _params(ctx: click.Context, param: click.Parameter, values: tuple[str, ...])
     for text in values:
         path, equals, value = text.partition("=")
         if not equals or not all(path.split(".")):
-            raise click.BadParameter(f"{text!r} has not the form NAME=VALUE.", ctx, param)
+            raise click.BadParameter(f"{text!r} is not of the form NAME=VALUE.", ctx, param)
         place = wanted
         *parents, name = path.split(".")
         for parent in parents:
@@ -141,8 +141,8 @@ def _print(contexts: Sequence[ListedContext]) -> None:
 
 def _nothing(page: ContextList, *, is_filtered: bool) -> str:
     if page.next_before is not None:
-        return f"No context is like that among those from {page.next_before} on."
-    return "No context is like that." if is_filtered else "Nothing ran here yet."
+        return f"No context matches among those from {page.next_before} on."
+    return "No context matches." if is_filtered else "Nothing has run here yet."
 
 
 def run_word(context: ContextRow) -> str | None:

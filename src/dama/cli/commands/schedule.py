@@ -151,7 +151,7 @@ def list_schedules(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        echo("There is no schedule. `dama schedule add --help` shows how to make one.")
+        echo("There are no schedules. `dama schedule add --help` shows how to make one.")
     else:
         print_table(
             ["schedule", "task", "cron", "next", "started", "skipped", "state"],

@@ -32,8 +32,8 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
         print_json([_service_document(service) for service in found])
         return
     if not found:
-        echo('No module with services is named. In dama.toml: services = ["my_project"]')
-        echo("It may have programs, too: `dama import FOLDER` drafts them.")
+        echo('dama.toml names no module with services. Write: services = ["my_project"]')
+        echo("Programs work as well: `dama import FOLDER` drafts their declarations.")
         return
     for number, service in enumerate(found):
         echo("\n" * bool(number), nl=False)

@@ -99,7 +99,7 @@ def list_(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
     elif not found:
-        echo("There is no token. Make one: dama token add NAME --scope operator")
+        echo("There are no tokens. Create one: dama token add NAME --scope operator")
     else:
         columns = ["name", "scope", "services", "created", "by", "expires", "revoked"]
         print_table(

@@ -85,7 +85,7 @@ async def _work(
             echo("`dama open` opens the pages in a browser and logs in.")
         echo("\nCtrl-C stops it. From another terminal: dama open, dama ls, dama run NAME")
         if not app.registry.tasks:
-            echo('No task is there yet. In dama.toml: services = ["my_project"]')
+            echo('There are no tasks yet. In dama.toml: services = ["my_project"]')
 
     async with session.app(with_services=True) as app:
         if session.is_in_cluster:

@@ -31,7 +31,7 @@ def workers(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif not rows:
-        echo("No worker runs. Start one with: dama worker")
+        echo("No worker is running. Start one with: dama worker")
     else:
         print_table(
             ["worker", "process", "version", "runs", "since", "alive", "queues", "labels"],

@@ -170,7 +170,7 @@ BEGIN
     -- ours began is an old program's, and continues with any event.
     IF now_status = 'ERROR' AND now_epoch > 0 AND item.type !~ ':(RESUMED|CANCELLED)$' THEN
       RAISE EXCEPTION USING ERRCODE = 'DM006',
-        MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, found %s.', now_id, item.type),
+        MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, got %s.', now_id, item.type),
         HINT = format('Resume it first, with `dama resume %s`; then send the event.', now_id),
         DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'status', now_status);
     END IF;

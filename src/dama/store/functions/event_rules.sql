@@ -64,26 +64,26 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WHEN type IS NULL OR type = ''
       THEN 'type must be a string that is not empty'
     WHEN octet_length(type) > 1000
-      THEN format('type must have at most 1,000 bytes, found %s', octet_length(type))
+      THEN format('type must have at most 1,000 bytes, got %s', octet_length(type))
     WHEN jsonb_typeof(meta) <> 'object'
-      THEN format('meta must be an object, found %s', jsonb_typeof(meta))
+      THEN format('meta must be an object, got %s', jsonb_typeof(meta))
     WHEN meta ? 'epoch' AND (jsonb_typeof(meta -> 'epoch') <> 'number' OR meta ->> 'epoch' !~ '^[0-9]{1,18}$')
-      THEN format('meta.epoch must be the number of a run, found %s', meta -> 'epoch')
+      THEN format('meta.epoch must be the number of a run, got %s', meta -> 'epoch')
     WHEN meta ? 'idempotency_key'
          AND (jsonb_typeof(meta -> 'idempotency_key') <> 'string' OR meta ->> 'idempotency_key' = '')
-      THEN format('meta.idempotency_key must be a string that is not empty, found %s',
+      THEN format('meta.idempotency_key must be a string that is not empty, got %s',
                   meta -> 'idempotency_key')
     WHEN octet_length(meta ->> 'idempotency_key') > 1000
-      THEN format('meta.idempotency_key must have at most 1,000 bytes, found %s', octet_length(meta ->> 'idempotency_key'))
+      THEN format('meta.idempotency_key must have at most 1,000 bytes, got %s', octet_length(meta ->> 'idempotency_key'))
     -- append_events() looks for no earlier event with these.
     WHEN (meta ->> 'idempotency_key' LIKE 'FINAL#%' AND type NOT LIKE '%:FINAL')
          OR (meta ->> 'idempotency_key' LIKE 'STARTED#%'
              AND (type NOT LIKE '%:STARTED' OR meta ->> 'idempotency_key' IS DISTINCT FROM 'STARTED#' || (meta ->> 'epoch')))
       THEN format('the idempotency key %s is one of the controller; begin it with something else', meta ->> 'idempotency_key')
     WHEN octet_length(meta ->> 'start_key') > 1000
-      THEN format('meta.start_key must have at most 1,000 bytes, found %s', octet_length(meta ->> 'start_key'))
+      THEN format('meta.start_key must have at most 1,000 bytes, got %s', octet_length(meta ->> 'start_key'))
     WHEN error AND jsonb_typeof(payload) IS DISTINCT FROM 'object'
-      THEN format('error is true, so payload must be an object with a message, found %s',
+      THEN format('error is true, so payload must be an object with a message, got %s',
                   coalesce(jsonb_typeof(payload), 'no payload'))
     WHEN error IS NOT TRUE AND type LIKE '%:ERROR'
       THEN format('an event of type %s must have error: true', type)
@@ -118,16 +118,16 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.life_cycle_refusal(
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN version = 0 AND type NOT LIKE '%:INITIAL'
-      THEN format('The first event of context %s must have a type that ends in :INITIAL, found %s.',
+      THEN format('The first event of context %s must have a type that ends in :INITIAL, got %s.',
                   context_id, type)
     WHEN version > 0 AND type LIKE '%:INITIAL'
       THEN format('Context %s has its INITIAL already; a second one (%s) is refused.',
                   context_id, type)
     WHEN status = 'DONE'
-      THEN format('Context %s has ended with its FINAL; nothing may follow, found %s.',
+      THEN format('Context %s has ended with its FINAL; nothing may follow, got %s.',
                   context_id, type)
     WHEN status = 'CANCELLED' AND type NOT LIKE '%:RESUMED'
-      THEN format('Context %s was cancelled; only an event that ends in :RESUMED may follow, found %s.',
+      THEN format('Context %s was cancelled; only an event that ends in :RESUMED may follow, got %s.',
                   context_id, type)
   END
 $$;
@@ -150,14 +150,14 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.shape_refusal(event jsonb) RETURN
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN jsonb_typeof(event) IS DISTINCT FROM 'object'
-      THEN format('an event is an object, found %s', coalesce(jsonb_typeof(event), 'nothing'))
+      THEN format('an event must be an object, got %s', coalesce(jsonb_typeof(event), 'nothing'))
     WHEN event - '{type,payload,error,meta}'::text[] <> '{}'
-      THEN format('an event has only the keys type, payload, error and meta, found also %s',
+      THEN format('an event has only the keys type, payload, error and meta, not %s',
                   event - '{type,payload,error,meta}'::text[])
     WHEN jsonb_typeof(event -> 'type') IS DISTINCT FROM 'string'
-      THEN format('type must be a string, found %s', coalesce(jsonb_typeof(event -> 'type'), 'none'))
+      THEN format('type must be a string, got %s', coalesce(jsonb_typeof(event -> 'type'), 'none'))
     WHEN jsonb_typeof(event -> 'error') NOT IN ('boolean', 'null')
-      THEN format('error must be true, false or absent, found %s', jsonb_typeof(event -> 'error'))
+      THEN format('error must be true, false or absent, got %s', jsonb_typeof(event -> 'error'))
   END
 $$;
 

@@ -77,7 +77,7 @@ BEGIN
   -- As in append_events(): it would be open with no run that could end it.
   IF latest.status = 'ERROR' AND context.epoch > 0 AND NEW.type !~ ':(RESUMED|CANCELLED)$' THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006',
-      MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, found %s.', NEW.etl_context_id, NEW.type),
+      MESSAGE = format('Context %s has failed; only an event that ends in :RESUMED may follow, got %s.', NEW.etl_context_id, NEW.type),
       HINT = format('Resume it first, with `dama resume %s`; then send the event.', NEW.etl_context_id);
   END IF;
   refusal := _data_manager_admin.life_cycle_refusal(

@@ -44,7 +44,7 @@ LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
     FROM (SELECT _data_manager_admin.strike_json(value, forms)) m (struck)
 $$;
 
--- strike_array: the same for a list of texts.
+-- strike_array: the same for a list of strings.
 CREATE OR REPLACE FUNCTION _data_manager_admin.strike_array(value text[], forms text[]) RETURNS text[]
 LANGUAGE sql IMMUTABLE STRICT SET search_path = pg_catalog, pg_temp AS $$
   SELECT ARRAY(SELECT _data_manager_admin.strike_text(e.item, forms) FROM unnest(value) WITH ORDINALITY e (item, place) ORDER BY e.place)

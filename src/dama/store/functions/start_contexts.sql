@@ -17,30 +17,30 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.start_refusal(item jsonb, meta js
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN jsonb_typeof(item -> 'task') IS DISTINCT FROM 'string' OR item ->> 'task' = ''
-      THEN format('task must be a string that is not empty, found %s', coalesce(item ->> 'task', 'none'))
+      THEN format('task must be a string that is not empty, got %s', coalesce(item ->> 'task', 'none'))
     WHEN octet_length(item ->> 'idempotency_key') NOT BETWEEN 1 AND 1000
-      THEN format('the idempotency key must have 1 to 1,000 bytes, found %s', octet_length(item ->> 'idempotency_key'))
+      THEN format('the idempotency key must have 1 to 1,000 bytes, got %s', octet_length(item ->> 'idempotency_key'))
     WHEN item -> 'event' ->> 'type' NOT LIKE '%:INITIAL'
-      THEN format('the event of a start must have a type that ends in :INITIAL, found %s', item -> 'event' ->> 'type')
+      THEN format('the event of a start must have a type that ends in :INITIAL, got %s', item -> 'event' ->> 'type')
     WHEN NOT meta ?| '{priority,key_limit,delay,expires,deadline,queue,limit_key,start_key,labels}' THEN NULL
     WHEN jsonb_typeof(meta -> 'priority') <> 'number'
-      THEN format('meta.priority must be a number, found %s', meta -> 'priority')
+      THEN format('meta.priority must be a number, got %s', meta -> 'priority')
     WHEN jsonb_typeof(meta -> 'key_limit') <> 'number'
-      THEN format('meta.key_limit must be a number, found %s', meta -> 'key_limit')
+      THEN format('meta.key_limit must be a number, got %s', meta -> 'key_limit')
     WHEN jsonb_typeof(meta -> 'delay') <> 'number' OR jsonb_typeof(meta -> 'expires') <> 'number'
          OR jsonb_typeof(meta -> 'deadline') <> 'number'
-      THEN format('meta.delay, meta.expires and meta.deadline must be numbers of seconds, found %s, %s and %s',
+      THEN format('meta.delay, meta.expires and meta.deadline must be numbers of seconds, got %s, %s and %s',
                   meta -> 'delay', meta -> 'expires', meta -> 'deadline')
     WHEN jsonb_typeof(meta -> 'queue') <> 'string' OR jsonb_typeof(meta -> 'limit_key') <> 'string'
          OR jsonb_typeof(meta -> 'start_key') <> 'string'
-      THEN format('meta.queue, meta.limit_key and meta.start_key must be strings, found %s, %s and %s',
+      THEN format('meta.queue, meta.limit_key and meta.start_key must be strings, got %s, %s and %s',
                   meta -> 'queue', meta -> 'limit_key', meta -> 'start_key')
     WHEN octet_length(meta ->> 'queue') NOT BETWEEN 1 AND 1000 OR octet_length(meta ->> 'limit_key') NOT BETWEEN 1 AND 1000
          OR octet_length(meta ->> 'start_key') NOT BETWEEN 1 AND 1000
-      THEN format('meta.queue, meta.limit_key and meta.start_key must have 1 to 1,000 bytes, found %s, %s and %s',
+      THEN format('meta.queue, meta.limit_key and meta.start_key must have 1 to 1,000 bytes, got %s, %s and %s',
                   octet_length(meta ->> 'queue'), octet_length(meta ->> 'limit_key'), octet_length(meta ->> 'start_key'))
     WHEN jsonb_typeof(meta -> 'labels') <> 'array'
-      THEN format('meta.labels must be an array of strings, found %s', meta -> 'labels')
+      THEN format('meta.labels must be an array of strings, got %s', meta -> 'labels')
   END
 $$;
 
@@ -58,13 +58,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN octet_length(item ->> 'task') > 1000 OR octet_length(item ->> 'queue') NOT BETWEEN 1 AND 1000
          OR octet_length(item ->> 'limit_key') NOT BETWEEN 1 AND 1000
-      THEN format('task, queue and limit_key must have 1 to 1,000 bytes, found %s, %s and %s',
+      THEN format('task, queue and limit_key must have 1 to 1,000 bytes, got %s, %s and %s',
                   octet_length(item ->> 'task'), octet_length(item ->> 'queue'), octet_length(item ->> 'limit_key'))
     WHEN item ?| '{priority,key_limit}'
          AND (_data_manager_admin.is_beyond(item -> 'priority', -2147483648, 2147483647)
               OR _data_manager_admin.is_beyond(item -> 'key_limit', 1, 2147483647)
               OR (item ->> 'priority')::numeric % 1 <> 0 OR (item ->> 'key_limit')::numeric % 1 <> 0)
-      THEN format('priority must be an integer of 32 bits and key_limit one from 1, found %s and %s',
+      THEN format('priority must be an integer of 32 bits and key_limit one from 1, got %s and %s',
                   item -> 'priority', item -> 'key_limit')
     WHEN item ? 'limit_key' AND coalesce(jsonb_typeof(item -> 'key_limit'), 'null') = 'null'
          AND jsonb_typeof(item -> 'limit_key') <> 'null'
@@ -72,13 +72,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     WHEN item ?| '{delay,expires,deadline}'
          AND (_data_manager_admin.is_beyond(item -> 'delay', -4e9, 4e9) OR _data_manager_admin.is_beyond(item -> 'expires', -4e9, 4e9)
               OR _data_manager_admin.is_beyond(item -> 'deadline', -4e9, 4e9))
-      THEN format('delay, expires and deadline must be numbers of seconds, at most 4,000,000,000, found %s, %s and %s',
+      THEN format('delay, expires and deadline must be numbers of seconds, at most 4,000,000,000, got %s, %s and %s',
                   item -> 'delay', item -> 'expires', item -> 'deadline')
     WHEN item ->> 'labels' IS NOT NULL
          AND (jsonb_typeof(item -> 'labels') <> 'array' OR jsonb_path_exists(item -> 'labels', '$[*] ? (@.type() != "string")'))
-      THEN format('labels must be an array of strings, found %s', item -> 'labels')
+      THEN format('labels must be an array of strings, got %s', item -> 'labels')
     WHEN item ->> 'when_open' NOT IN ('refuse', 'return')
-      THEN format('when_open must be "refuse" or "return", found %s', item -> 'when_open')
+      THEN format('when_open must be "refuse" or "return", got %s', item -> 'when_open')
   END
 $$;
 
