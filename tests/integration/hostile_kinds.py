@@ -196,6 +196,8 @@ LEFT = {
         )
         for name, make in ODD.items()
     },
+    # It is regular by its mode, waits, and has nothing more after a while for who does not.
+    "result of the kernel": unkept("ln -s /proc/kmsg $DAMA_RESULT; E"),
     "result": Kind("echo 7 > $DAMA_RESULT; E", result=7),
     "result without an end": Kind("printf 7 > $DAMA_RESULT; E", result=7),
     "result taken back": Kind("echo 7 > $DAMA_RESULT; : > $DAMA_RESULT; E"),

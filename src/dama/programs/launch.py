@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
@@ -188,7 +188,7 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
     copy = directory.path / NAME
     with open(copy, "wb", opener=private) as file:
         file.write(packed_shim())
-    with tempfile.TemporaryFile(dir=_memory()) as environment:
+    with _in_memory() as environment:
         environment.write(json.dumps(dict(launch.environment)).encode() + b"\n")
         environment.flush()
         environment.seek(0)
@@ -214,9 +214,11 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
             os.close(log)
 
 
-def _memory() -> str | None:
-    """Where a file is not on a disk."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 - unnamed
+def _in_memory() -> IO[bytes]:
+    """A file without a name that is on no disk, so that no disk can be full, or keep it."""
+    if sys.platform == "linux":
+        return os.fdopen(os.memfd_create("environment"), "w+b")
+    return tempfile.TemporaryFile()
 
 
 def _undeclared(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+PART = 256 * 1024
+
 
 def open_regular(path: Path) -> int:
     """A descriptor for reading.
@@ -21,7 +23,7 @@ def open_regular(path: Path) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise OSError(errno.EINVAL, "It is not a regular file", str(path))
+    raise _not_regular(path)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
@@ -31,9 +33,20 @@ def read_regular(path: Path, limit: int) -> bytes:
         OSError: There is no regular file, or it cannot be read now.
         ValueError: It has more bytes than the limit.
     """
-    with os.fdopen(open_regular(path), "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        text = file.read(limit + 1)
+    descriptor = open_regular(path)
+    text = bytearray()
+    try:
+        size = os.fstat(descriptor).st_size
+        while part := os.read(descriptor, min(limit + 1 - len(text), PART)):
+            text += part
+    except BlockingIOError:  # as /proc/kmsg, which calls itself regular and waits for more
+        raise _not_regular(path) from None
+    finally:
+        os.close(descriptor)
     if len(text) > limit:
         raise ValueError(f"It has {size:,} bytes, and {limit:,} are kept.")
-    return text
+    return bytes(text)
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "It is not a regular file", str(path))
