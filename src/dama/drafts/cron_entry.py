@@ -49,6 +49,7 @@ _COMMON = (
 _PREPARES = ("cd", "source", ".", "export", "set", "test", "[", "sleep", "echo", "umask", "ulimit")
 _NOT_USERS = frozenset((*_COMMON, *_PREPARES)) - {"git"}
 _FLAGS = re.compile(r"(?:-[nqs]\s+)+")
+_GROUPS = ("{", "}", "!", "if", "then", "else", "fi", "do", "done", "while", "until")
 _SCRIPT = re.compile(r"[\w.$/{}~-]*\w\.(?:sh|bash|ksh|py|pl|rb|php|js|mjs|ts|R|r|sql|jar|lua|tcl)")
 _REDIRECTION = re.compile(r"(?:\d|&)?[<>]+&?\s*(?P<file>\S+)")
 
@@ -191,7 +192,8 @@ def name_of(text: str) -> tuple[str, ...]:
         The name, and a longer one where there is a further word, such as a sub-command.
     """
     text = re.sub(r"\$\(\(.*?\)\)|\$\([^()]*\)", "$", _REDIRECTION.sub(" ", text))
-    commands = [part.split() for part in re.split(r"[;&|()'\"\n]+", text)]
+    parts = re.split(r"[;&|()'\"\n]+", text)
+    commands = [[word for word in part.split() if word not in _GROUPS] for part in parts]
     own = [words for words in commands if words and words[0] not in _PREPARES]
     for is_wanted in (_SCRIPT.fullmatch, _is_name):
         for words in own:

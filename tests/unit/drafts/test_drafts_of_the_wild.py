@@ -323,6 +323,20 @@ def test_entries_of_other_crons(text, command, note):
     assert note in " ".join(draft.notes)
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("test -x /x/anacron || { cd / && run-parts --report /etc/d; }", "cron.run-parts"),
+        ("if pgrep x; then nightly; fi", "cron.pgrep"),
+        ("source /x/.env && cd $ROOT && ./nightly.sh &>> /x/a.log", "cron.nightly"),
+    ],
+)
+def test_groups_of_a_shell_are_no_names(command, name):
+    """An entry is called like what it starts."""
+    (draft,) = draft_crontab("crontab", f"0 5 * * * {command}\n", "cron").programs
+    assert draft.name == name
+
+
 def test_an_entry_without_a_command_is_none():
     drafts = draft_crontab("crontab", "0 5 * * * *\n0 5 * * *\n1 1 * * * x\n", "cron")
     assert [draft.command for draft in drafts.programs] == [("x",)]
