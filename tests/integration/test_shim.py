@@ -99,6 +99,8 @@ def test_a_signal_is_no_exit_code(shims):
         (["no-such-program"], {}, 127, "No such file"),
         (["/etc/passwd"], {}, 126, "Permission denied"),
         (["true"], {"cwd": "/no/such/folder"}, 127, "/no/such/folder"),
+        (["true"], {"cwd": "/etc/passwd"}, 126, "its folder is a file: /etc/passwd"),
+        (["/etc"], {}, 126, "it is a folder: /etc"),
     ],
 )
 def test_what_can_not_be_started_says_why(shims, argv, options, code, words):

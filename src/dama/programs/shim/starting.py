@@ -39,6 +39,11 @@ def enter(folder: str) -> None:
         os.chdir(folder)
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, "its folder is missing", folder) from None
+    except NotADirectoryError:
+        raise NotADirectoryError(errno.ENOTDIR, "its folder is a file", folder) from None
+    except PermissionError:
+        words = "its folder may not be entered by the user of the worker"
+        raise PermissionError(errno.EACCES, words, folder) from None
 
 
 def execute(argv: list[str], environment: dict[str, str]) -> None:

@@ -171,6 +171,8 @@ class Shim:
         except FileNotFoundError as error:
             code = NOT_FOUND
             os.write(report, f"{error.strerror}: {error.filename or self.spec['argv'][0]}".encode())
+        except (PermissionError, NotADirectoryError) as error:
+            os.write(report, f"{error.strerror}: {error.filename or self.spec['argv'][0]}".encode())
         except BaseException as error:  # noqa: BLE001 - nobody else can say it
             os.write(report, f"{type(error).__name__}: {error}".encode())
         finally:
