@@ -17,7 +17,8 @@ BEGIN
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
       AND (n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
-           OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))
+           OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store')
+              AND coalesce(current_setting('dama.adopting', TRUE), '') <> 'later')  -- set where they are copied
       AND NOT EXISTS (SELECT FROM pg_class m WHERE m.relname = 'schema_migration' AND m.relnamespace = to_regnamespace('_data_manager_admin'));
   IF earlier IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM011',

@@ -28,7 +28,9 @@ from dama.store.rights import refused_to_migrate, rights_named
 from dama.store.translation import first_line, translate, translate_own
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    Applied = tuple[list[str], list["Migration"]]
 
 INDEXES = re.compile(r"CREATE (?:UNIQUE )?INDEX CONCURRENTLY (\w+)[^;]*")
 CODE = "functions"
@@ -84,6 +86,8 @@ SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamesp
   EXISTS (SELECT FROM pg_attribute a WHERE a.attname = 'root_context_id'  -- which only ours has
             AND a.attrelid = to_regclass('_data_manager_admin.etl_context'))
 """
+
+FIRST_IN_PLACE = FIRST_SYSTEM.replace("n.nspname = 'data_manager'", "FALSE")
 
 # Whoever migrates, a superuser or a member: what is new belongs to the owner of the rest. An event
 # trigger may have given away even the first table.
@@ -190,7 +194,11 @@ def script() -> str:
 
 
 async def migrate(
-    conninfo: str, *, up_to: str | None = None, tell: Callable[[str], None] = _log.info
+    conninfo: str,
+    *,
+    up_to: str | None = None,
+    tell: Callable[[str], None] = _log.info,
+    beside_later: bool = False,
 ) -> list[str]:
     """Apply what is missing: tables and functions in one transaction, large indexes after it.
 
@@ -201,6 +209,8 @@ async def migrate(
         conninfo: Of the database.
         up_to: The last migration to apply; all by default.
         tell: Called with what it waits for, in words.
+        beside_later: Whether the tables of the first system's later generation, which are in a
+            schema of their own, are about to be adopted.
 
     Returns:
         The names of those that were applied.
@@ -221,15 +231,17 @@ async def migrate(
             if not await session.is_pooled(connection):
                 await session.pin(connection)  # it idles between two attempts
             role = await session.role_of(connection)
-            return await _migrate(connection, up_to, tell)
+            kept = FIRST_IN_PLACE if beside_later else FIRST_SYSTEM
+            act = partial(_migrate_tables, connection, up_to, kept)
+            return await _migrate(connection, act, tell)
     except psycopg.Error as error:
         raise translate_own(error) or refused_to_migrate(error, role) or _refused(error) from error
 
 
 async def _migrate(
-    connection: psycopg.AsyncConnection, up_to: str | None, tell: Callable[[str], None]
+    connection: Connection, act: Callable[[], Awaitable[Applied]], tell: Callable[[str], None]
 ) -> list[str]:
-    applied, later = await patiently(connection, lambda: _migrate_tables(connection, up_to), tell)
+    applied, later = await patiently(connection, act, tell)
     for migration in later:
         for name, query in migration.indexes:
             await build_index(connection, name, query, tell)
@@ -239,11 +251,13 @@ async def _migrate(
 
 
 async def _migrate_tables(
-    connection: Connection, up_to: str | None
-) -> tuple[list[str], list[Migration]]:
+    connection: Connection, up_to: str | None, first_system: LiteralString
+) -> Applied:
     """Apply what is missing, but what is built beside others; returns the names, and that."""
     await refuse_encoding(connection)
     await take_turn(connection)
+    if first_system is FIRST_IN_PLACE:
+        await connection.execute("SELECT set_config('dama.adopting', 'later', TRUE)")
     await connection.execute(preflight())
     await connection.execute(TABLE)
     await connection.execute(AS_OWNER)
@@ -251,7 +265,7 @@ async def _migrate_tables(
     known = await _known(connection, await session.role_of(connection))
     _refuse_newer(known)
     if not known:
-        await _refuse_first_system(connection)
+        await _refuse_first_system(connection, first_system)
     applied: list[str] = []
     later: list[Migration] = []
     for migration in _up_to(up_to):
@@ -357,8 +371,8 @@ def _refuse_newer(known: Known) -> None:
         )
 
 
-async def _refuse_first_system(connection: Connection) -> None:
-    cursor = await connection.execute(FIRST_SYSTEM)
+async def _refuse_first_system(connection: Connection, query: LiteralString = FIRST_SYSTEM) -> None:
+    cursor = await connection.execute(query)
     is_first, is_ours = await cursor.fetchone() or (False, False)
     if is_ours:
         raise SchemaError(

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dama.store import schema
+from dama.store.adoption import later
 from dama.store.adoption.audit import Audit, examine
 from dama.store.adoption.first import STEPS, Work
 from dama.store.adoption.progress import Progress, State
 from dama.store.adoption.session import act_as, opened
-from dama.store.adoption.shape import FIRST, find
+from dama.store.adoption.shape import FIRST, LATER, find
 from dama.store.adoption.texts import text
 from dama.store.errors import SchemaError
 from dama.store.migrating import LOCK, blockers_told
@@ -18,7 +19,9 @@ from dama.store.migrating import LOCK, blockers_told
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dama.store.adoption.later import Copied
     from dama.store.adoption.session import Connection
+    from dama.store.adoption.shape import Shape
 
 RIGHTS = """
 SELECT has_schema_privilege('_data_manager_admin', 'USAGE')
@@ -50,12 +53,18 @@ class Adopted:
         return self.before == self.after
 
 
-async def adopt(conninfo: str, tell: Callable[[str], None]) -> Adopted | Audit:
-    """Adopt the tables of the first generation in place; continue an adoption that was ended.
+async def adopt(
+    conninfo: str, tell: Callable[[str], None], *, ends: bool = False
+) -> Adopted | Copied | Audit:
+    """Adopt the tables of the first generation in place, or copy those of the later one.
+
+    An adoption that was cut off is continued; what was written into the tables of the later
+    generation since the last time is copied too.
 
     Args:
         conninfo: Of the database.
         tell: Called with what is done and what is waited for, in words.
+        ends: Whether the programs of the later generation are switched off.
 
     Returns:
         What it came to; the audit where something must be corrected before.
@@ -68,6 +77,10 @@ async def adopt(conninfo: str, tell: Callable[[str], None]) -> Adopted | Audit:
         progress = Progress(connection, FIRST.name, tell)
         await _be_alone(connection)
         state = await progress.state()
+        if state is None or state.ended_at is not None:
+            shape = await _later_shape(connection)
+            if shape is not None:
+                return await _copy(conninfo, connection, shape, tell, ends=ends)
         if state is None:
             audit = await _begin(connection, progress)
             if audit.refused:
@@ -76,6 +89,41 @@ async def adopt(conninfo: str, tell: Callable[[str], None]) -> Adopted | Audit:
         if state is None or state.ended_at is not None:
             return await _done(state)
         return await _continue(connection, progress, state)
+
+
+async def _later_shape(connection: Connection) -> Shape | None:
+    """The tables of the later generation, where they are what is to be adopted."""
+    try:
+        shape = await find(connection)
+    except SchemaError:
+        return None  # nothing, or what is said when the first generation is looked for
+    return shape if shape.generation is LATER else None
+
+
+async def _copy(
+    conninfo: str,
+    connection: Connection,
+    shape: Shape,
+    tell: Callable[[str], None],
+    *,
+    ends: bool,
+) -> Copied | Audit:
+    progress = Progress(connection, LATER.name, tell)
+    state = await progress.state()
+    if state is None:
+        progress.tell("looks at all rows")
+        audit = await examine(connection, shape)
+        if audit.refused:
+            return audit
+        await later.begin(conninfo, connection, progress, audit)
+    elif state.ended_at is not None:
+        raise SchemaError(
+            "The tables of the later generation were adopted, and are left.",
+            "What is written into them now is not copied.",
+        )
+    else:
+        audit = state.audit
+    return await later.follow(connection, progress, shape, audit, ends=ends)
 
 
 async def _be_alone(connection: Connection) -> None:

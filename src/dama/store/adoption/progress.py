@@ -83,6 +83,11 @@ class Progress:
             await self.connection.execute(TABLE.sql)
             await self.connection.execute(BEGIN, [self.generation, kept])
 
+    async def note(self, audit: Audit) -> None:
+        """Note that it begins, where the migrations have made the table."""
+        kept = msgspec.json.encode(audit).decode()
+        await self.connection.execute(BEGIN, [self.generation, kept])
+
     async def position(self) -> int:
         """How far the step at hand has come; its batches are counted from now on."""
         self._begun = self._said = clock.monotonic()
@@ -108,3 +113,10 @@ class Progress:
             self._said = now
             rate = done / (now - self._begun)
             self.tell(f"  {done:,} of {total:,} rows ({done / total:.0%}), {rate:,.0f} rows/s")
+
+    def tell_now_and_then(self, what: str) -> None:
+        """Say something, unless something was said just now."""
+        now = clock.monotonic()
+        if now - self._said >= SAY_AGAIN_SECONDS:
+            self._said = now
+            self.tell(f"  {what}")
