@@ -102,7 +102,7 @@ def json_option(text: str = "Print one JSON document.") -> Callable[[F], F]:
 
 def reason_option() -> Callable[[F], F]:
     """`--reason`: why somebody acts."""
-    return click.option("--reason", metavar="TEXT", help="Why; it is kept with your name.")
+    return click.option("--reason", metavar="TEXT", help="The reason; it is kept with your name.")
 
 
 def shared_options() -> list[click.Option]:

@@ -8,7 +8,7 @@ import click
 
 NAMES = ("debug", "info", "warning", "error", "critical")
 LOG_LEVEL = click.Choice(NAMES, case_sensitive=False)
-LOG_LEVEL_HELP = "What tasks log is kept from this level on; by default info."
+LOG_LEVEL_HELP = "The level from which log lines of tasks are kept; info by default."
 
 
 def level_number(name: str | None) -> int | None:

@@ -18,10 +18,10 @@ SECTIONS = {
             "Continue from an earlier event, in a new context.",
         ),
         "cancel": ("dama.cli.commands.cancel:cancel", "Cancel a context with its subtasks."),
-        "up": ("dama.cli.commands.up:up", "Start the database and a worker, until it is stopped."),
+        "up": ("dama.cli.commands.up:up", "Start the database and a worker; Ctrl-C stops it."),
         "worker": (
             "dama.cli.commands.worker:worker",
-            "Execute queued runs, until it is stopped.",
+            "Execute queued runs; Ctrl-C stops it.",
         ),
         "gateway": (
             "dama.cli.commands.gateway:gateway",
@@ -40,18 +40,18 @@ SECTIONS = {
         "repl": ("dama.cli.commands.repl:repl", "Call actions from a prompt, with completion."),
         "check": (
             "dama.cli.commands.check:check",
-            "Hold new code of a task against recorded runs.",
+            "Check new code of a task against recorded runs.",
         ),
         "whatif": (
             "dama.cli.commands.whatif:whatif",
-            "Fold history with other reducers, and compare.",
+            "Fold history with other reducers and compare.",
         ),
         "import": (
             "dama.cli.commands.import_:import_",
             "Draft declarations for existing programs.",
         ),
     },
-    "Look at what ran": {
+    "Inspect runs": {
         "open": ("dama.cli.commands.open:open_", "Open the pages in a browser."),
         "ls": ("dama.cli.commands.ls:ls", "List contexts, newest first."),
         "show": ("dama.cli.commands.show:show", "Show one context: status, params, result, steps."),
@@ -71,26 +71,29 @@ SECTIONS = {
         "workers": ("dama.cli.commands.workers:workers", "List the workers and how busy they are."),
         "activity": (
             "dama.cli.commands.activity:activity",
-            "Show how much was done lately, and how long it took.",
+            "Show how much ran recently and how long it took.",
         ),
         "state": (
             "dama.cli.commands.state:state",
             "Show the state that the events add up to, at any event.",
         ),
     },
-    "Keep the database": {
+    "Maintain the installation": {
         "unit": (
             "dama.cli.commands.unit:unit",
-            "Print a unit of systemd for a worker of this project.",
+            "Print a systemd unit for a worker of this project.",
         ),
         "pilot": (
             "dama.cli.commands.pilot:pilot",
-            "Print a batch job that works on what is queued.",
+            "Print a batch job that executes queued runs.",
         ),
-        "token": ("dama.cli.commands.token:token", "Make, list and revoke tokens for the gateway."),
+        "token": (
+            "dama.cli.commands.token:token",
+            "Create, list and revoke tokens for the gateway.",
+        ),
         "doctor": (
             "dama.cli.commands.doctor:doctor",
-            "Check the installation, and say what to do.",
+            "Check the installation and say what to do.",
         ),
         "clean": (
             "dama.cli.commands.clean:clean",
@@ -98,11 +101,11 @@ SECTIONS = {
         ),
         "scrub": (
             "dama.cli.commands.scrub:scrub",
-            "Strike out a secret that got in, wherever it is stored.",
+            "Redact a leaked secret wherever it is stored.",
         ),
         "archive": (
             "dama.cli.commands.archive:archive",
-            "Move closed trees out of the way, and back.",
+            "Archive closed trees and restore them.",
         ),
         "export": ("dama.cli.commands.bundles:export", "Write contexts into a file."),
         "import-run": (
@@ -111,7 +114,7 @@ SECTIONS = {
         ),
         "log": (
             "dama.cli.commands.log:log",
-            "Show who reads all events, and what they could not handle.",
+            "Show who reads the log and what they could not handle.",
         ),
         "db": ("dama.cli.commands.db:db", "Start, stop, migrate and open the database."),
     },
@@ -120,7 +123,7 @@ SECTIONS = {
 root = LazyGroup(
     "dama",
     SECTIONS,
-    help="Run ETL tasks on PostgreSQL, and keep the whole history of each.",
+    help="Run ETL tasks on PostgreSQL and keep the whole history of each.",
     epilog=examples(
         "dama services                     what there is to run",
         "dama run flights.load --help      what a task takes",

@@ -39,7 +39,7 @@ async def add(app: App, age: timedelta, *, failed: bool = False) -> Moved:
     Args:
         app: Where they are.
         age: Since the last event of the tree.
-        failed: Also trees that failed and could be resumed.
+        failed: Include trees that failed and could be resumed.
     """
     return await _sum(app.store.archive.add(age, failed=failed))
 

@@ -149,7 +149,7 @@ async def fork_all(
         step: The key of a step of theirs.
         params: Other values of params.
         by: Who does it.
-        limit: How many at most.
+        limit: At most this many.
     """
     made: list[Fork] = []
     known: list[int] = []

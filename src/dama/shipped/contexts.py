@@ -56,7 +56,7 @@ def contexts_service(app: App) -> Service:
         to. `next_before` is null only where nothing is left.
 
         Args:
-            status: Only those of this status.
+            status: Only those with this status.
             task: Only those of this task.
             service: Only those of the tasks of this service.
             user: Only what this user started.
@@ -68,8 +68,8 @@ def contexts_service(app: App) -> Service:
             since: Only those that were created then or later.
             until: Only those that were created before.
             all: Subtasks too, not only what was started.
-            before: Only older ones, to read on.
-            limit: How many at most.
+            before: Only those before this one: the next page.
+            limit: At most this many.
         """
         chosen = ContextFilter(
             roots=not all, status=status, task=task, service=service, user=user, schedule=schedule,
@@ -97,7 +97,7 @@ def contexts_service(app: App) -> Service:
         Args:
             context_id: Any of its contexts.
             after: Only those with a greater id; the greatest of a full answer reads on.
-            limit: How many at most.
+            limit: At most this many.
             at: The id of an event: as they were after it, without those that came later.
         """
         await permit_context(app, call, context_id)
@@ -119,7 +119,7 @@ def contexts_service(app: App) -> Service:
             context_id: Whose.
             status: Only those of this status, among 20,000 that are looked at.
             after: Only later ones; `next_after` reads on.
-            limit: How many at most.
+            limit: At most this many.
         """
         await permit_context(app, call, context_id)
         return document(
@@ -172,8 +172,8 @@ def _add_history(service: Service, app: App) -> None:
 
         Args:
             context_id: Whose.
-            after_version: Only later ones, to read on.
-            limit: How many at most.
+            after_version: Only those after this one: the next page.
+            limit: At most this many.
         """
         await permit_context(app, call, context_id)
         found = await contexts.events(app, context_id, after_version=after_version, limit=limit)
@@ -251,7 +251,7 @@ def events_service(app: App) -> Service:
             context_id: Whose.
             event: A Flux Standard Action: type, and payload, error, meta if it has them.
             expected: Refuse when the context has another version.
-            reason: Why; it is kept in the event.
+            reason: The reason; it is kept in the event.
         """
         await permit_context(app, call, context_id)
         by = because(starter(call), reason)
@@ -268,7 +268,7 @@ def events_service(app: App) -> Service:
 
         Args:
             after: A position; 0 for the beginning.
-            limit: How many at most.
+            limit: At most this many.
         """
         await app.store.log.position()
         page = await app.store.log.read(after, limit=limit)

@@ -156,7 +156,7 @@ def _add_fork(service: Service, app: App) -> None:
             step: Instead: the key of a step; what was before it is shared.
             payload: Instead of that event's own.
             params: Other values of params.
-            reason: Why; it is kept in the event.
+            reason: The reason; it is kept in the event.
         """
         await permit_context(app, call, context_id)
         # What it continues is its own task, which may be of another service than its tree.

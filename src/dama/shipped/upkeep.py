@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def archive_service(app: App) -> Service:
     """Make the service `archive`."""
-    service = Service("archive", description="Move closed trees out of the way, and back.")
+    service = Service("archive", description="Archive closed trees and restore them.")
 
     @service.action(scope="operator", timeout=0, rest="POST /")
     async def add(
@@ -34,7 +34,7 @@ def archive_service(app: App) -> Service:
 
         Args:
             older_than: The age, such as 90d or 12h.
-            failed: Also trees that failed and could be resumed.
+            failed: Include trees that failed and could be resumed.
             dry_run: Only say how many.
         """
         age = _age(older_than)
@@ -101,7 +101,7 @@ def upkeep_service(app: App) -> Service:
             context_id: Search this context only.
             tree: The whole tree that the context is in.
             all: The whole store.
-            reason: Why; kept with the act.
+            reason: The reason; it is kept with the act.
             dry_run: Only say where it is.
         """
         scrubbing.check_where(context_id, tree=tree, everywhere=all)

@@ -58,7 +58,7 @@ class Log:
         Args:
             after: A position; 0 for the beginning.
             filter: Which events.
-            limit: How many at most.
+            limit: At most this many.
 
         Returns:
             The events, perhaps none, and the position to read on from. At the end of the log it is

@@ -155,8 +155,8 @@ class Windows:
         Args:
             parent: Which context.
             status: Only those of this status, among 20,000 that are looked at.
-            after: Only later ones, to read on.
-            limit: How many at most.
+            after: Only those after this one: the next page.
+            limit: At most this many.
         """
         params = {"parent": parent, "status": status, "after": after, "limit": limit}
         rows = await self._database.rows("list_children", params)

@@ -107,7 +107,7 @@ def test_no_command_shows_the_first_page(capsys):
     assert main([]) in {0, 2}  # 0 before click 8.2
 
     captured = capsys.readouterr()
-    assert "Look at what ran" in captured.out + captured.err
+    assert "Inspect runs" in captured.out + captured.err
 
 
 def test_examples_are_not_filled_into_a_paragraph():

@@ -51,7 +51,7 @@ def archive() -> None:
     )
 )
 @older_than
-@click.option("--failed", is_flag=True, help="Also trees that failed and could be resumed.")
+@click.option("--failed", is_flag=True, help="Include trees that failed and could be resumed.")
 @click.option("--dry-run", is_flag=True, help="Only say how many.")
 @json_option()
 @click.pass_obj
@@ -160,7 +160,7 @@ def ls(ctx: click.Context, folder: Path, *, verify: bool, as_json: bool) -> None
 
 @archive.command(epilog=examples("dama archive forget --older-than 730d --yes"))
 @older_than
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @json_option()
 @click.pass_obj
 def forget(session: Session, *, age: timedelta, yes: bool, as_json: bool) -> None:

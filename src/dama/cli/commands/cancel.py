@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama cancel 42", 'dama cancel 42 --reason "wrong year"'))
 @click.argument("context_id", metavar="CONTEXT", type=int)
-@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()
 @click.pass_obj
 def cancel(session: Session, context_id: int, *, reason: str | None, as_json: bool) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option(
     "--expect", type=int, metavar="VERSION", help="Refuse when the context has another version."
 )
-@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()
 @click.pass_obj
 def emit(

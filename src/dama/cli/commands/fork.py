@@ -50,18 +50,18 @@ def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
     "--at", type=click.IntRange(1), metavar="EVENT", help="The last event that it shares."
 )
 @click.option("--at-step", "step", metavar="STEP", help="Share what was before this step.")
-@click.option("--payload", metavar=METAVAR, help="Another payload for that event: any JSON.")
+@click.option("--payload", metavar=METAVAR, help="A different payload for that event: any JSON.")
 @click.option("--edit", is_flag=True, help="Edit the payload of that event in your editor.")
 @click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", callback=_values,
-    help="Another value of a param; JSON, or else a text.",
+    help="A different value of a param: JSON, or else a string.",
 )  # fmt: skip
-@where_option("Fork all contexts that are like this and have no fork yet")
+@where_option("Fork all contexts that match and have no fork yet")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True,
               help="With --where: how many at most.")  # fmt: skip
-@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
-@click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
+@click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP)
 @json_option("Print the outcome as one JSON document.")
 @click.pass_obj

@@ -31,8 +31,10 @@ if TYPE_CHECKING:
         "dama gateway --host 0.0.0.0        beyond loopback: dama token add ada first",
     )
 )
-@click.option("--host", metavar="ADDRESS", help="Where it listens; loopback by default.")
-@click.option("--port", type=click.IntRange(0, 65535), help="There; 8080 by default, 0 for any.")
+@click.option("--host", metavar="ADDRESS", help="The address to listen on; loopback by default.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="The port; 8080 by default, 0 for any free one."
+)
 @click.pass_obj
 def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     """Serve actions, tasks and contexts over HTTP, until it is stopped.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group(epilog=examples("dama log status", "dama log resume mailer 42"))
 def log() -> None:
-    """Show who reads all events, and what they could not handle.
+    """Show who reads the log and what they could not handle.
 
     The log holds the events of all contexts in one order without gaps; `dama events --all` reads
     it.

@@ -68,7 +68,7 @@ def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetim
 @click.option(
     "--status",
     type=click.Choice(STATUSES, case_sensitive=False),
-    help="Only those of this status.",
+    help="Only those with this status.",
 )
 @click.option(
     "--task", metavar="NAME", help="Only those of this task, such as flights.load or flights.*."
@@ -85,16 +85,22 @@ def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetim
     help="Only those started with this; a path such as source.year=2013 is a param, too.",
 )
 @click.option("--queue", metavar="NAME", help="Only those whose run is in this queue.")
-@click.option("--run", "state", type=click.Choice(STATES), help="Only those whose run is so.")
-@click.option("--worker", type=int, metavar="ID", help="Only what this worker runs.")
 @click.option(
-    "--since", metavar="AGE", callback=_ago, help="Created at most so long ago: 90d, 12h."
+    "--run", "state", type=click.Choice(STATES), help="Only those whose run is in this state."
 )
-@click.option("--until", metavar="AGE", callback=_ago, help="Created at least so long ago.")
+@click.option("--worker", type=int, metavar="ID", help="Only what this worker runs.")
+@click.option("--since", metavar="AGE", callback=_ago, help="Created within this time: 90d, 12h.")
+@click.option("--until", metavar="AGE", callback=_ago, help="Created at least this long ago.")
 @click.option("--all", "subtasks", is_flag=True, help="Subtasks too, not only what was started.")
-@click.option("--before", type=int, metavar="CONTEXT", help="Only older ones, to read on.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most."
+    "--before", type=int, metavar="CONTEXT", help="Only those before this one: the next page."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="At most this many.",
 )
 @json_option()
 @click.pass_obj

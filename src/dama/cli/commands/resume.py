@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
 @click.argument("context_id", metavar="CONTEXT", type=int)
-@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
 @click.option(
-    "--here", is_flag=True, help="Execute all of it here, also what asks for a launcher or a label."
+    "--here",
+    is_flag=True,
+    help="Execute everything here, even what asks for a launcher or a label.",
 )
-@click.option("--quiet", is_flag=True, help="Print the result and errors, not what happens.")
+@click.option("--quiet", is_flag=True, help="Print only the result and errors.")
 @click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP)
 @json_option("Print the outcome as one JSON document.")
 @click.pass_obj

@@ -225,11 +225,11 @@ def run_options() -> list[click.Option]:
         ),
         option(
             "--here",
-            "Execute all of it here, also what asks for a launcher or a label.",
+            "Execute everything here, even what asks for a launcher or a label.",
             is_flag=True,
         ),
         option("--page", "Serve its page, and print the address.", is_flag=True),
-        option("--quiet", "Print the result and errors, not what happens.", is_flag=True),
+        option("--quiet", "Print only the result and errors.", is_flag=True),
         option("--log-level", LOG_LEVEL_HELP, type=LOG_LEVEL),
         option("--json", "Print the outcome as one JSON document.", is_flag=True),
     ]

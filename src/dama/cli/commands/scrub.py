@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everywhere", is_flag=True, help="The whole store.")
 @click.option("--env", metavar="NAME", help="The variable that holds the secret.")
 @click.option("--file", type=click.Path(path_type=Path), help="The file that holds it.")
-@click.option("--reason", default="", help="Why; kept with the act.")
+@click.option("--reason", default="", help="The reason; it is kept with the act.")
 @click.option("--dry-run", is_flag=True, help="Only say where it is.")
 @json_option()
 @click.pass_obj

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.argument("fields", metavar="[NAME=VALUE]...", nargs=-1)
 @click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
-@click.option("--reason", metavar="TEXT", help="Why; it is kept in the event.")
+@click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()
 @click.pass_obj
 def signal(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     default="lifecycle",
     show_default=True,
-    help="Which slice; those of your modules have the names that you gave them.",
+    help="The slice; those of your modules have the names you gave them.",
 )
 @click.option("--at", type=int, metavar="EVENT", help="As it was after this event.")
 @json_option("Print one JSON document; it always does.")

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 )
 @click.argument("context_id", metavar="CONTEXT", type=int)
 @click.option(
-    "--after", type=int, default=0, metavar="CONTEXT", help="Only later ones, to read on."
+    "--after",
+    type=int,
+    default=0,
+    metavar="CONTEXT",
+    help="Only those after this one: the next page.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="How many at most."
+    "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most this many."
 )
 @click.option("--at", type=click.IntRange(1), metavar="EVENT", help="As it was after this event.")
 @json_option()

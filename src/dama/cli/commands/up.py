@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 @worker_options
 @click.option("--host", metavar="ADDRESS", help="Where the gateway listens.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="There; 8080 by default, 0 for any that is free."
+    "--port", type=click.IntRange(0, 65535), help="The port; 8080 by default, 0 for any free one."
 )
-@click.option("--no-gateway", is_flag=True, help="Serve no HTTP.")
-@click.option("--migrate", is_flag=True, help="Bring a database that is configured up to date.")
+@click.option("--no-gateway", is_flag=True, help="Do not serve HTTP.")
+@click.option("--migrate", is_flag=True, help="Migrate a database that is configured.")
 @click.pass_obj
 def up(
     session: Session,

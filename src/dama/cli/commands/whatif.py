@@ -28,7 +28,12 @@ WIDTH = 200
     )
 )
 @click.argument("slice_", metavar="SLICE")
-@click.option("--module", metavar="NAME|FILE", required=True, help="What has the other reducers.")
+@click.option(
+    "--module",
+    metavar="NAME|FILE",
+    required=True,
+    help="The module or file with the other reducers.",
+)
 @click.option(
     "--context", "contexts", type=int, multiple=True, metavar="CONTEXT",
     help="Only these contexts.",

@@ -39,7 +39,7 @@ OPTIONS = (
         "queues",
         multiple=True,
         metavar="NAME",
-        help="Claim from this one only; else from those of its tasks.",
+        help="Claim from this queue only; by default from those of its tasks.",
     ),
     click.option(
         "--slots", type=click.IntRange(1, 1000), default=16, show_default=True, help="Runs at once."
@@ -49,21 +49,21 @@ OPTIONS = (
         "labels",
         multiple=True,
         metavar="NAME",
-        help="Offer it to runs that need it, as gpu.",
+        help="A label to offer to runs that need it, such as gpu.",
     ),
     click.option(
         "--grace",
         type=click.FloatRange(0),
         default=30.0,
         show_default=True,
-        help="Seconds that runs have to end when it is told to stop; then they are queued again.",
+        help="Seconds for runs to end when it is told to stop; then they are queued again.",
     ),
     click.option("--until-idle", is_flag=True, help="End when nothing is left to do."),
     click.option(
         "--idle-for",
         metavar="DURATION",
         callback=_seconds,
-        help="End when nothing was left to do for so long, as 10m.",
+        help="End after having nothing to do for this long, such as 10m.",
     ),
     click.option(
         "--time-limit",
