@@ -29,6 +29,8 @@ PAGES = {
     "schedules": "/schedules", "queues": "/queues", "workers": "/workers", "services": "/services",
     "log": "/log", "doctor": "/doctor", "tokens": "/tokens", "settings": "/settings",
     "context-events": "/contexts/1", "context-tree": "/contexts/1?tab=tree",
+    "context-timeline": "/contexts/1?tab=timeline",
+    "context-program": "/contexts/14?tab=timeline",
     "context-state": "/contexts/1?tab=state&at=16",
     "context-params": "/contexts/1?tab=params", "context-log": "/contexts/14?tab=log",
     "context-artifacts": "/contexts/14?tab=artifacts", "start-failed": "/contexts/99999",

@@ -26,7 +26,7 @@ PATHS = (
     "/", "/contexts", "/tasks", "/tasks/shop.double", "/schedules", "/queues", "/workers",
     "/services", "/services/shop.item", "/log", "/doctor", "/tokens", "/settings",
 )  # fmt: skip
-TABS = ("events", "state", "tree", "log", "params", "artifacts", "moment")
+TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
 PATIENCE = 30_000  # milliseconds
 
 expect.set_options(timeout=PATIENCE)

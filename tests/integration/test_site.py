@@ -468,3 +468,30 @@ async def test_a_schedule_shows_by_day_what_it_started_on_its_own_clock(browser,
     days = [each for each in times if "T" not in each]
     assert days == [str(at.date())]
     assert f"{context_id} delayed" in page.text
+
+
+async def test_a_timeline_is_drawn_zoomed_and_kept_in_the_address(browser, client):
+    context_id = await ended(client, "shop.total", {"count": 2})
+    page = await browser.get(f"/contexts/{context_id}?tab=timeline")
+    assert [tag for tag, values in page.tags if tag == "rect"]
+    assert page.rows()[:3] == [f"t{context_id}", f"t{context_id + 1}", f"t{context_id + 2}"]
+    assert {"Attempts", "queued", "waited"} <= set(
+        re.findall("Attempts|queued|waited", page.source)
+    )
+    zoomed = await browser.get(f"/contexts/{context_id}?tab=timeline&zoom=0.000-0.001&true=1")
+    assert "Whole" in zoomed.text
+    assert "zoom=0.000-0.001" in next(link for link in zoomed.links if "tab=state" in link)
+    odd = await browser.get(f"/contexts/{context_id}?tab=timeline&zoom=9-1&true=1")
+    assert odd.status == 200
+
+
+async def test_the_head_of_a_context_says_how_long_it_usually_takes(browser, client):
+    for _ in range(2):
+        context_id = await ended(client, "shop.double", {"n": 1})
+    assert "Usually" in (await browser.get(f"/contexts/{context_id}")).text
+
+
+async def test_what_a_program_used_is_on_its_page(browser, client):
+    context_id = await ended(client, "shop.report")
+    page = await browser.get(f"/contexts/{context_id}?tab=timeline")
+    assert re.search(r"[0-9.]+ MiB", page.text)

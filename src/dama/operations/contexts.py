@@ -81,9 +81,14 @@ async def read(app: App, context_id: int) -> ContextReport:
         forked_from=origin,
         forks=forks,
         imported_from=await origin_of(app.store.database, context_id),
-        place=await app.store.windows.place(context_id),
+        place=await place(app, context),
         usual_seconds=await usual_seconds(app, context),
     )
+
+
+async def place(app: App, context: ContextRow) -> Place | None:
+    """Where the run of a context is, and who holds it; None when it has none."""
+    return None if context.run is None else await app.store.windows.place(context.context_id)
 
 
 async def usual_seconds(app: App, context: ContextRow) -> float | None:

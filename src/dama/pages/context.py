@@ -29,7 +29,8 @@ EVENTS = 100
 # Of each part where all of them are beside each other.
 FEW = 12
 SHORT_LOG = 4 * 1024
-TABS = ("events", "state", "tree", "log", "params", "artifacts", "moment")
+TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
+KEPT = ("at", "slice", "tab", "zoom", "true", "type")
 TOGETHER = ("tree", "state", "events", "log")
 
 
@@ -49,6 +50,8 @@ async def show(visit: Visit) -> Response:
         moment=moment,
         life=state,
         first=first.events[0] if first.events else None,
+        place=await contexts.place(visit.app, row) if moment.is_live else None,
+        usual=await contexts.usual_seconds(visit.app, row),
         why=await contexts.why(visit.app, row.context_id) if is_idle else [],
         origin=origin,
         forks=forks,
@@ -56,8 +59,9 @@ async def show(visit: Visit) -> Response:
         absent=ABSENT,
         tab=tab,
         tabs=TABS,
-        kept={n: v for n, v in visit.query.items() if n in ("at", "slice", "tab")},
-        unpinned={n: v for n, v in visit.query.items() if n in ("slice", "tab")},
+        kept={n: v for n, v in visit.query.items() if n in KEPT},
+        unpinned={n: v for n, v in visit.query.items() if n in KEPT and n != "at"},
+        without_zoom={n: v for n, v in visit.query.items() if n in KEPT and n != "zoom"},
         again=_again(first.events[0] if first.events else None),
         **await _of_tab(visit, row, moment, state, tab),
     )
@@ -91,7 +95,7 @@ async def _of_tab(
                 found |= await _events(visit, row, moment, FEW if is_together else EVENTS)
             case "state":
                 found |= await _state(visit, row, moment)
-            case "tree":
+            case "tree" | "timeline":
                 found |= await tree(visit, row, moment, FEW if is_together else CHILDREN)
             case "log":
                 length = SHORT_LOG if is_together else files.WINDOW

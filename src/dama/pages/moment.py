@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import StoredEvent
 from dama.errors import DamaError
-from dama.operations import contexts, moments
-from dama.pages.gantt import bars
+from dama.operations import contexts, moments, timelines
+from dama.pages.gantt import gantt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from dama.pages.visit import Visit
     from dama.store.rows import ContextRow
 
 CHILDREN = 50
+ZOOM = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)-([0-9]{1,12}(?:\.[0-9]{1,6})?)", re.ASCII)
 FAILED = 20
 
 
@@ -60,31 +61,32 @@ async def moment_of(visit: Visit, row: ContextRow) -> Moment:
 
 
 async def tree(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dict[str, Any]:
-    """Where it hangs, and a window of what it had started, the failed first."""
+    """Where it hangs, and a window of what it had started in time, the failed first."""
     after = visit.number("after") or 0
-    page = await contexts.children(visit.app, row.context_id, after=after, limit=limit)
     failed = await contexts.children(visit.app, row.context_id, status="ERROR", limit=FAILED)
-    shown, lost, problem = [row, *page.contexts], failed.contexts, ""
-    if moment.event_id is not None:
-        try:
-            shown, lost = [await _then(visit, rows, moment.event_id) for rows in (shown, lost)]
-        except DamaError as error:  # the log no longer has it
-            problem = error.message
-    own, *children = shown or [row]
-    # Ids rise with time: where the last one was not there yet, no later one was.
-    is_whole = len(children) == len(page.contexts)
+    lost, event_id, problem = failed.contexts, moment.event_id, ""
+    try:
+        if event_id is not None:
+            lost = await moments.as_of(visit.app, lost, event_id)
+    except DamaError as error:  # the log no longer has it
+        problem, event_id = error.message, None
+    told = await timelines.timeline(
+        visit.app, row.context_id, at=event_id, after=after, limit=limit
+    )
     return {
         "parents": await _above(visit, row),
-        "children": children,
-        "more": page.next_after if is_whole else None,
+        "more": told.next_after,
         "failed": [each for each in lost if each.status == "ERROR"] if not after else [],
-        "bars": bars([own, *children], None if moment.is_live else moment.at),
+        "timeline": told,
+        "gantt": gantt(told, _zoom(visit), is_true="true" in visit.query),
         "tree_problem": problem,
     }
 
 
-async def _then(visit: Visit, rows: Sequence[ContextRow], event_id: int) -> list[ContextRow]:
-    return await moments.as_of(visit.app, rows, event_id)
+def _zoom(visit: Visit) -> tuple[float, float] | None:
+    """The seconds that the address asks for: `12.5-40`; None for all of them."""
+    found = ZOOM.fullmatch(visit.query.get("zoom", ""))
+    return None if found is None else (float(found[1]), float(found[2]))
 
 
 async def _above(visit: Visit, row: ContextRow) -> list[ContextRow]:
