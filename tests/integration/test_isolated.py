@@ -192,6 +192,20 @@ async def test_it_outlives_its_worker_and_goes_on_with_its_steps(bench, tmp_path
     assert kinds == ["INITIAL", "STARTED", "DONE", "ADOPTED", "DONE", "DONE", "FINAL"]
 
 
+async def test_one_that_became_a_program_meanwhile_ends_with_its_own_result(bench, tmp_path):
+    """The new release has a program of its name: what runs is what was started."""
+    context_id = await bench.start(jobs.patient, folder=str(tmp_path))
+    async with bench.worker():
+        pid = (await bench.running(context_id)).pid()
+    service = Service("isolated")
+    service.declare("patient", {"command": ["false"]}, place="test", base=tmp_path)
+    released = Isolated(bench.store, Registry([service]))
+    async with released.worker():
+        for number in range(3):
+            (tmp_path / f"go{number}").touch()
+        assert (await released.ended(context_id)).result == [pid, pid, pid]
+
+
 async def test_its_outcome_is_known_though_its_shim_was_killed(bench, tmp_path):
     context_id = await bench.start(jobs.patient, folder=str(tmp_path))
     async with bench.worker():

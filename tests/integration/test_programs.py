@@ -472,6 +472,32 @@ async def test_a_program_that_is_not_declared_any_more_comes_to_its_end(
         assert (await released.ended(context)).status == status
 
 
+@pytest.mark.parametrize(("code", "status"), [(0, "DONE"), (4, "ERROR")])
+@pytest.mark.parametrize("isolation", [None, "process"])
+async def test_a_program_that_became_a_function_meanwhile_ends_as_a_program(
+    bench, isolation, code, status
+):
+    """The new release has a task of its name in Python: what runs is what was started."""
+    gate = bench.folder / "gate"
+    script = f"until [ -e {gate} ]; do sleep 0.05; done; echo '[7]' > $DAMA_RESULT; exit {code}"
+    context = await bench.start(bench.declare("old", script))
+    async with bench.worker():
+        await bench.running(context)
+    service = Service("p")
+    service.task(isolation=isolation, name="old")(not_called)
+    released = Bench(bench.store, Registry([service]))
+    async with released.worker():
+        gate.touch()
+        ended = await released.ended(context)
+    assert ended.status == status
+    assert ended.result == [7] if code == 0 else "exit code 4" in ended.error["message"]
+
+
+def not_called(task) -> None:
+    """What a new release has instead of a program."""
+    raise AssertionError(task)
+
+
 async def test_what_an_older_version_started_is_adopted(bench, database_url):
     """It bound programs to the name of the host."""
     context = await bench.start(bench.declare("long", "sleep 2"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dama.definitions.adhoc import adhoc
@@ -24,17 +25,30 @@ if TYPE_CHECKING:
 
 
 def task_of(programs: Programs, claim: Claim) -> TaskDefinition[Any]:
-    """The task of a run; what was stored of it when it was started and nobody declares it now.
+    """The task of a run.
+
+    What was started of it, where a release has made a function of a program meanwhile, or a program
+    of a function, or nobody declares it any more.
 
     Raises:
         UnknownTaskError: There is none, and nothing was started.
+        OSError: What was started cannot be seen now.
     """
     try:
-        return programs.registry.task(claim.task)
+        task = programs.registry.task(claim.task)
     except UnknownTaskError:
         if claim.program_epoch is None:
             raise
-    return _undeclared(claim, programs.directories.of(claim.context_id, claim.program_epoch))
+        options = TaskOptions()
+    else:
+        if claim.program_epoch is None:
+            return task
+        directory = programs.directories.of(claim.context_id, claim.program_epoch)
+        if not directory.known("pid.json") or _was_function(directory) is _is_function(task):
+            return task
+        options = task.options  # a further attempt is one of what is declared now
+    directory = programs.directories.of(claim.context_id, claim.program_epoch)
+    return _as_started(claim, directory, options)
 
 
 def program_of(
@@ -49,7 +63,7 @@ def program_of(
         isolated: Whether a function is to have its own process, whatever is declared.
     """
     claim = execution.claim
-    is_function = task.program is None and task is not adhoc
+    is_function = _is_function(task)
     wants_process = isolated or task.options.isolation is not None
     if is_function and not wants_process and claim.program_epoch is None:
         return None
@@ -64,20 +78,29 @@ def says_nothing(claim: Claim, error: OSError) -> bool:
     return claim.program_epoch is not None or error.errno in TRANSIENT
 
 
-def _undeclared(claim: Claim, directory: RunDirectory) -> TaskDefinition[Any]:
-    """A task that is not declared any more; there is no further attempt, which nobody could start.
+def _is_function(task: TaskDefinition[Any]) -> bool:
+    return task.program is None and task is not adhoc
+
+
+def _was_function(directory: RunDirectory) -> bool:
+    return (directory.path / "claim.json").exists()
+
+
+def _as_started(claim: Claim, directory: RunDirectory, options: TaskOptions) -> TaskDefinition[Any]:
+    """The task that was started, which is not declared any more.
 
     Args:
         claim: Of a run whose program was started.
         directory: Its files.
+        options: For further attempts; by default there is none, which nobody could start.
     """
     service, _, name = claim.task.partition(".")
-    is_program = not (directory.path / "claim.json").exists()
+    is_program = not _was_function(directory)
     spec = directory.known("spec.json")
     done = spec.get("done")
     codes = ExitCodes(done=frozenset(done if is_list(done) else (0,)))
     program = ProgramSpec((), exit_codes=codes, place="not declared any more")
-    options = TaskOptions(isolation=None if is_program else "process")
+    options = replace(options, isolation=None if is_program else "process")
     return TaskDefinition(service, name, _no_function, options, program if is_program else None)
 
 
