@@ -128,6 +128,7 @@ def test_a_listing_waits_for_no_service(needy):
     prompt = needy("repl", text="v2.stock.item id=1\nneedy.ask\nexit\n")
     assert '"id": 1' in prompt.stdout
     assert "waits for the service absent" in prompt.stderr
+    assert "there is no service absent" in prompt.stderr
 
 
 @pytest.mark.parametrize("command", [["call", "needy.ask"], ["emit-event", "price.new"]])
@@ -138,6 +139,16 @@ def test_a_call_says_after_seconds_what_is_missing(needy, command):
     assert done.returncode not in (0, 70)
     assert "no service absent" in done.stderr
     assert "dama nodes" in done.stderr
+
+
+def test_a_call_waits_only_for_what_its_service_needs(needy):
+    """What another service of the project misses is nothing to it."""
+    done = needy("call", "v2.stock.item", "id=1")
+
+    assert done.returncode == 0
+    assert '"id": 1' in done.stdout
+    assert done.stderr == ""
+    assert "There is no action 'v2.stock.no'" in needy("call", "v2.stock.no").stderr
 
 
 def test_nodes_actions_and_services_are_listed(dama):

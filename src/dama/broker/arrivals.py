@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from dama.broker.errors import ServiceNotFoundError
+from dama.broker.wire.seldom import Seldom
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,7 @@ class Arrivals:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._changes = asyncio.Event()
+        self._seldom = Seldom(_log)
 
     def changed(self) -> None:
         """Wake everybody: the catalog has changed."""
@@ -61,5 +63,7 @@ class Arrivals:
             async with asyncio.timeout(TELL_SECONDS):
                 await self._changes.wait()
         except TimeoutError:
-            own = self._catalog.local.id
-            _log.warning("%s waits for the service %s", own, ", ".join(missing))
+            told = ", ".join(missing)
+            self._seldom.write(
+                logging.WARNING, told, "%s waits for the service %s", self._catalog.local.id, told
+            )

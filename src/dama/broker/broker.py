@@ -131,8 +131,8 @@ class Broker:
         """Connect with the other nodes, if there is a way to them, and start the services.
 
         Args:
-            waits: Return when all services are started; otherwise they start in the background,
-                each when those that it needs are there.
+            waits: Return when all services are started; otherwise those that miss others start in
+                the background, when these are there.
 
         Raises:
             DisconnectedError: The way to other nodes cannot be opened, or another one has the id.

@@ -97,13 +97,17 @@ class Hosting:
             raise failed.exceptions[0] from None
 
     async def start_as_they_can(self) -> None:
-        """Start the services; those that need others, in the background when these are there."""
-        for service in list(self.services.values()):
+        """Start the services; those that miss others, in the background when these are there."""
+        waiting = list(self.services.values())
+        for service in waiting:
             await service.created()
-            if service.definition.dependencies:
-                self._node.spawn(self._start_or_tell(service))
-            else:
+        has = self._node.catalog.has_service
+        while ready := [s for s in waiting if all(map(has, s.definition.dependencies))]:
+            for service in ready:
                 await self.start(service)
+            waiting = [s for s in waiting if s not in ready]
+        for service in waiting:
+            self._node.spawn(self._start_or_tell(service))
 
     async def start(self, service: LocalService) -> None:
         """Start one service, and offer it."""

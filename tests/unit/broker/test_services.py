@@ -55,6 +55,20 @@ async def test_what_is_waited_for_is_told_from_time_to_time(monkeypatch, caplog)
     assert "n1 waits for the service base" in caplog.text
 
 
+async def test_what_misses_others_starts_in_the_background_and_all_else_first():
+    """A gateway serves what is there; a service that comes later starts those that need it."""
+    names = {"last": ["middle"], "middle": ["first"], "first": [], "needy": ["late"]}
+    broker = node(*(Service(name, dependencies=needed) for name, needed in names.items()))
+    await broker.start(waits=False)
+    try:
+        assert set(broker.waiting_services()) == {"needy"}
+        await broker.add(Service("late"))
+        await broker.wait_for_services("needy", timeout=20)
+        assert broker.waiting_services() == {}
+    finally:
+        await broker.stop()
+
+
 async def test_running_calls_end_before_their_service_stops():
     service, order, entered = Service("s"), [], asyncio.Event()
 

@@ -61,6 +61,7 @@ def call(
     async def work(broker: Broker) -> Any:
         from dama.broker.errors import CallError
 
+        await until_started(broker, action)
         try:
             result = await broker.call(action, given, meta=told, node_id=node_id, timeout=timeout)
         except CallError as error:
@@ -73,7 +74,7 @@ def call(
             return await _print_stream(result)
         return print_json(result)
 
-    with_broker(session, work)
+    with_broker(session, work, patience=0)
 
 
 async def _print_stream(stream: AsyncIterable[Any]) -> None:
@@ -124,7 +125,7 @@ def nodes(session: Session, *, as_json: bool) -> None:
     async def work(broker: Broker) -> Any:
         return await broker.call("$node.list", {"withServices": True})
 
-    found = with_broker(session, work, patience=0)
+    found = with_broker(session, listing(work), patience=0)
     if as_json:
         print_json(found)
         return
@@ -160,7 +161,7 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
     async def work(broker: Broker) -> Any:
         return await broker.call("$node.actions", {"withEndpoints": True})
 
-    listed = with_broker(session, work, patience=0)
+    listed = with_broker(session, listing(work), patience=0)
     found = [a for a in listed if service in {None, service_of(a["name"])}]
     if not found and service is not None:
         known = sorted({service_of(action["name"]) for action in listed})
@@ -205,13 +206,33 @@ def with_broker(
 
     async def opened() -> Any:
         async with session.app(with_services=True, patience=patience) as app:
-            broker = await app.broker()
-            found = await work(broker)
-            if not patience:
-                tell_waiting(broker)
-            return found
+            return await work(await app.broker())
 
     return asyncio.run(opened())
+
+
+def listing(work: Callable[[Broker], Awaitable[Any]]) -> Callable[[Broker], Awaitable[Any]]:
+    """The same, and at its end what services of the project are not there, so not in a list."""
+
+    async def told(broker: Broker) -> Any:
+        found = await work(broker)
+        tell_waiting(broker)
+        return found
+
+    return told
+
+
+async def until_started(broker: Broker, action: str) -> None:
+    """Wait until the service of an action has what it needs; other services do not matter.
+
+    Raises:
+        ServiceNotFoundError: What it needs did not come while a person waits for it.
+    """
+    name = service_of(action)
+    if name in broker.waiting_services():
+        needed = broker.services[name].definition.dependencies
+        await broker.wait_for_services(*needed, timeout=PATIENCE_SECONDS)
+        await broker.wait_for_services(name, timeout=PATIENCE_SECONDS)
 
 
 def tell_waiting(broker: Broker) -> None:

@@ -53,7 +53,7 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
         told, _ = signals()
         site = pages(session)
         async with (
-            session.app(with_services=True) as app,
+            session.app(with_services=True, patience=0) as app,
             serving(app, settings, site) as address,
         ):
             echo(f"The gateway is at {address}; GET {address}/api lists what it serves.", err=True)

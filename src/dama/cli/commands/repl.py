@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.commands.call import read_params, signature, tell_waiting
+from dama.cli.commands.call import read_params, signature, tell_waiting, until_started
 from dama.cli.group import examples
 from dama.cli.output import print_json
 from dama.cli.report import print_error
@@ -103,9 +103,15 @@ async def _do(broker: Broker, verb: str, words: list[str]) -> None:
             send = broker.emit if verb == "emit" else broker.broadcast
             await send(_first(verb, words), read_params(tuple(words[1:]), None))
         case "call":
-            print_json(await broker.call(_first(verb, words), read_params(tuple(words[1:]), None)))
+            await _call(broker, _first(verb, words), words[1:])
         case _:
-            print_json(await broker.call(verb, read_params(tuple(words), None)))
+            await _call(broker, verb, words)
+
+
+async def _call(broker: Broker, action: str, words: list[str]) -> None:
+    given = read_params(tuple(words), None)
+    await until_started(broker, action)
+    print_json(await broker.call(action, given))
 
 
 def _first(verb: str, words: list[str]) -> str:

@@ -87,7 +87,7 @@ async def _work(
         if not app.registry.tasks:
             echo('There are no tasks yet. In dama.toml: services = ["my_project"]')
 
-    async with session.app(with_services=True) as app:
+    async with session.app(with_services=True, patience=0) as app:
         if session.is_in_cluster:
             await app.broker()  # others may call its actions
         if settings is None:
