@@ -169,6 +169,35 @@ async def test_a_page_follows_what_happens_and_stops_at_the_end(client, tmp_path
         assert await page.locator("[data-act=cancel]").count() == 0
 
 
+async def test_the_end_of_a_hidden_context_is_notified_to_who_asked_for_it(client, tmp_path, store):
+    """Only to them, and the tab says the state, too."""
+    ids = await store.start([Start("shop.double", {"n": n}, delay=3600) for n in range(2)])
+    record = """
+        window.told = []; window.isAway = false;
+        Object.defineProperty(document, "hidden", { get: () => window.isAway });
+        class Told { static permission = "default";
+          static async requestPermission() { return (Told.permission = "granted"); }
+          constructor(title) { window.told.push(title); } };
+        window.Notification = Told;"""
+    leave = 'isAway = true; document.dispatchEvent(new Event("visibilitychange"))'
+    async with opened(client, tmp_path) as page:
+        await page.add_init_script(record)
+        for context_id, is_asked in zip(ids, (True, False), strict=True):
+            await page.goto(f"/contexts/{context_id}")
+            button = page.locator("#notify")
+            await expect(button).to_have_text("Notify me at the end")
+            if is_asked:
+                await button.click()
+                await expect(button).to_have_text("You will be notified")
+            await page.evaluate(leave)
+            await store.cancel([context_id], "x", {"user": "ada"})
+            if not is_asked:  # it is seen when somebody looks again
+                await page.evaluate(leave.replace("true", "false"))
+            await expect(page.locator("#head h1")).to_contain_text("cancelled")
+            assert len(await page.evaluate("told")) == is_asked
+            assert (await page.title()).startswith("⊗")
+
+
 async def test_what_is_being_done_is_not_taken_away_by_news(client, tmp_path, store):
     (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
     async with opened(client, tmp_path) as page:

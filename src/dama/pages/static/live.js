@@ -1,7 +1,8 @@
 // Live: the server says that something changed, and the page asks for itself again.
-// Only its regions are taken over. A hidden page holds no stream.
+// Only its regions are taken over. A hidden page holds no stream, unless a notification is waited for.
 
 import { morph } from "./morph.js";
+import { isWaited, tell } from "./notify.js";
 
 const policy = window.trustedTypes?.createPolicy("dama", { createHTML: (text) => text });
 const stale = document.getElementById("stale");
@@ -52,7 +53,7 @@ function take(text, everything) {
   document.documentElement.dataset.zone = fresh.documentElement.dataset.zone;
   const isOver = !fresh.body.hasAttribute("data-live");
   if (isOver && document.body.hasAttribute("data-live")) {
-    notify();
+    tell();
     document.body.removeAttribute("data-live");
     close();
     if (!everything) take(text, true);
@@ -80,9 +81,9 @@ function change() {
 /** Follow what the page shows, as long as it is seen. */
 export function follow() {
   if (!document.body.hasAttribute("data-live")) return;
-  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  document.addEventListener("visibilitychange", () => (document.hidden && !isWaited() ? close() : open()));
   setInterval(() => {
-    if (!document.hidden && (isWanted || source)) change();
+    if ((!document.hidden || isWaited()) && (isWanted || source)) change();
   }, 5000);
   if (!document.hidden) open();
 }
@@ -107,9 +108,4 @@ function open() {
 function close() {
   source?.close();
   source = null;
-}
-
-/** Tell that a context has ended, where the person has allowed that. */
-function notify() {
-  if (document.hidden && "Notification" in window && Notification.permission === "granted") new Notification(document.title);
 }

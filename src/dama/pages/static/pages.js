@@ -4,6 +4,7 @@
 import { choose } from "./choose.js";
 import { follow, refresh } from "./live.js";
 import { listen } from "./keys.js";
+import { offer } from "./notify.js";
 import { watch } from "./scrubber.js";
 
 const root = document.documentElement;
@@ -16,6 +17,7 @@ if (!document.cookie.includes("dama_zone=")) {
   }
 }
 follow();
+offer();
 choose();
 watch();
 if (root.dataset.keys !== "off") listen();
