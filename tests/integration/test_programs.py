@@ -7,6 +7,7 @@ import platform
 import resource
 import shutil
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -560,3 +561,24 @@ async def test_an_argument_that_no_kernel_takes_is_refused_with_the_reason(bench
     context = await bench.performed(task, text="x" * 200_000)
     assert "200,000 bytes" in (await bench.ended(context)).error["message"]
     assert len(await bench.events(context, ":STARTED")) == 1
+
+
+async def test_a_worker_that_leaves_programs_keeps_no_descriptor_of_them(bench):
+    """Whoever runs workers one after the other in a process would have none left in the end."""
+
+    def watched():
+        links = []
+        for each in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # that of the folder itself
+                links.append(str(each.readlink()))
+        return links.count("anon_inode:[pidfd]")
+
+    before = watched()
+    context = await bench.start(bench.declare("long", "echo up; sleep 600", grace=0.2))
+    async with bench.worker():
+        await bench.running(context)
+        assert watched() == before + 1
+    assert watched() == before
+    await bench.store.cancel([context], "enough", {})
+    async with bench.worker():
+        await bench.ended(context)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import signal
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -86,6 +86,7 @@ class ProgramRun:
         )
         self._shipper = Shipper(execution, directory)
         self._over = asyncio.Event()
+        self._watch = ExitStack()  # the descriptor of the shim that this run has started
         self._starts = 0
         self._wake_at = clock.monotonic()
         self._leavings = Leavings(directory, self._shipper, execution.writer.secrets)
@@ -123,6 +124,7 @@ class ProgramRun:
             await surely_end(self._directory)
             raise
         finally:
+            self._watch.close()
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
         await self._shipper.tell_truncated((told or {}).get("truncated"))
@@ -201,11 +203,13 @@ class ProgramRun:
         loop = asyncio.get_running_loop()
 
         def ended() -> None:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
+            self._watch.close()
             self._over.set()
 
+        self._watch.close()  # of a shim that could not start
+        self._watch.callback(os.close, descriptor)
         loop.add_reader(descriptor, ended)
+        self._watch.callback(loop.remove_reader, descriptor)
 
     async def _follow(self) -> Mapping[str, Any] | None:
         """Ship what it tells until it has ended; return how, None when nobody knows."""
