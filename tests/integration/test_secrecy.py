@@ -10,15 +10,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
+from dama import Service
 from dama.app import App
 from dama.definitions.adhoc import adhoc
+from dama.definitions.registry import Registry
 from dama.operations import run_files
 from dama.programs.programs import directories_of
-from tests.integration.programs import until
+from tests.integration.programs import Bench, until
 from tests.integration.served import served
-from tests.integration.test_programs import Programs
+from tests.integration.test_programs import Programs, not_called
 
 SECRET = "s3cret/&+wörd"
 OF_FILE = "of-the-file-7"
@@ -48,8 +51,6 @@ def secrets(monkeypatch, tmp_path):
 
 async def stored(bench, context, database_url):
     """All that the database and the files of a run have of it."""
-    import psycopg
-
     directory = await bench.directory(context)
     files = [
         p.read_text() for p in directory.path.rglob("*") if p.is_file() and p.name != "shim.pyz"
@@ -162,6 +163,32 @@ async def test_a_worker_that_adopts_a_program_strikes_out_what_it_was_started_wi
             await asyncio.sleep(0.01)
         (bench.folder / "go").touch()
         assert (await bench.ended(context)).status == "ERROR"
+    assert_no_secret(await stored(bench, context, database_url))
+
+
+@pytest.mark.parametrize("release", ["without secrets", "without it", "with a function"])
+async def test_what_was_a_secret_at_the_start_stays_one_whatever_a_release_declares(
+    bench, secrets, database_url, release
+):
+    """A new release has no need of the secret; the program that runs has it all the same."""
+    script = """until [ -e go ]; do sleep 0.02; done
+        echo "$API $PGPASSWORD"; echo "$API" >&2; exit 1"""
+    context = await bench.start(bench.declare("released", script, cwd=".", **secrets))
+    async with bench.worker():
+        await bench.running(context)
+    service = Service("p")
+    if release == "without secrets":
+        values = {"command": ["bash", "-c", script], "cwd": "."}
+        service.declare("released", values, place="test", base=bench.folder)
+    elif release == "with a function":
+        service.task(name="released")(not_called)
+    released = Bench(bench.store, Registry([service]))
+    early = "UPDATE _data_manager_admin.run_queue SET host_until = now() WHERE state = 'queued'"
+    with psycopg.connect(database_url, autocommit=True) as database:
+        database.execute(early)
+    async with released.worker():
+        (bench.folder / "go").touch()
+        assert (await released.ended(context)).status == "ERROR"
     assert_no_secret(await stored(bench, context, database_url))
 
 

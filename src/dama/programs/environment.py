@@ -21,6 +21,7 @@ from dama.domain.secrets import NONE, Secrets
 from dama.errors import DamaError
 from dama.programs.looking import TRANSIENT
 from dama.run.errors import ProgramError
+from dama.shapes import is_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -106,11 +107,15 @@ def secrets_of(
         params: As they are stored.
         directory: Its files.
         patterns: What all programs of the project inherit besides.
+
+    Raises:
+        OSError: What it was started with cannot be seen now.
     """
-    named = secret_names(task, params, patterns)
     spec = task.program
     files = _of_files(spec, params) if spec is not None and spec.env_files else {}
-    return _secrets(named, files, directory)
+    names, read = _as_started(directory) if directory is not None else ([], {})
+    # Those that it was started with stay secrets, whatever a new release declares.
+    return _secrets([*secret_names(task, params, patterns), *names], {**read, **files}, directory)
 
 
 def secret_names(
@@ -137,15 +142,24 @@ def secrets_left(directory: RunDirectory) -> Secrets:
     """
     if not directory.is_open():
         return NONE
+    return _secrets(*_as_started(directory), directory)
+
+
+def _as_started(directory: RunDirectory) -> tuple[list[str], dict[str, str]]:
+    """The names of the secrets that a program was started with, and the variables of its files."""
     known = directory.known("spec.json")
     files: dict[str, str] = {}
-    for path in known.get("env_files", ()):
+    for path in _strings(known.get("env_files")):
         try:
             files |= _secret_ones(read_variables(Path(path)))
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None) in TRANSIENT:
                 raise
-    return _secrets(known.get("secrets", ()), files, directory)
+    return _strings(known.get("secrets")), files
+
+
+def _strings(found: object) -> list[str]:
+    return [each for each in found if isinstance(each, str)] if is_list(found) else []
 
 
 def _secrets(
