@@ -61,7 +61,7 @@ ALIKE: list[Request] = [
     answered(BUFFER, responseType="image/png"),
     *(answered("x", statusCode=code) for code in (201, 204, 299, 304, "202", 202.0)),
     answered(None, statusCode=201),
-    *(answered(None, statusCode=code, location="/x") for code in (300, 301, 303, 307, 308)),
+    *(answered(None, statusCode=code, location="/x") for code in (300, 301, 303, 304, 307, 308)),
     answered(None, statusCode=302, location="rel/path?a=b&c=%20#d"),
     answered("body", statusCode=302, location="/x"),
     answered("x", location="/x"),
@@ -236,6 +236,17 @@ DIFFERENT: dict[str, tuple[Request, tuple[int, Any], tuple[int, Any]]] = {
     ),
     "a list of objects in a query": (
         got("echo?a[][b]=1"), (200, {"a": [{"b": "1"}]}), (400, "BAD_REQUEST"),
+    ),
+    "a list of lists in a query": (
+        got("echo?a[][]=1"), (200, {"a": ["1"]}), (400, "BAD_REQUEST"),
+    ),
+    "a list without a name": (got("echo?[]=1"), (200, {"0": "1"}), (400, "BAD_REQUEST")),
+    "a form that contradicts itself": (
+        sent(b"a=1&a[b]=2", FORM["Content-Type"]), (200, {"a": ["1", {"b": "2"}]}),
+        (400, "BAD_REQUEST"),
+    ),
+    "an empty list beside a query": (
+        sent(b"[]", path="echo?x=1"), (200, {"x": "1"}), (400, "INVALID_REQUEST_BODY"),
     ),
     "a bracket that does not close": (
         got("echo?a[b=1"), (200, {"a": {"[b": "1"}}), (400, "BAD_REQUEST"),

@@ -87,8 +87,8 @@ async def read_params(request: Request, path: Mapping[str, Any], limit: int) -> 
     return params | dict(path) if path else params
 
 
-def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
-    """Put the pairs of a query into params, as moleculer-web does.
+def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]], what: str = "query") -> None:
+    """Put the pairs of a query or a form into params, as moleculer-web does.
 
     `a=1&a=2`, `a[]=1` and `a[0]=1` are lists, `a[b]=1` is nested.
 
@@ -99,7 +99,7 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
     for name, value in pairs:
         if not name:
             continue
-        *outer, last = _parts(name)
+        *outer, last = _parts(name, what)
         place = fresh
         is_one_of_many = last == ""
         if is_one_of_many:
@@ -107,18 +107,21 @@ def merge_pairs(params: dict[str, Any], pairs: list[tuple[str, str]]) -> None:
         for part in outer:
             within: object = place.setdefault(part, {})
             if not is_dict(within):
-                raise RequestError(
-                    "BAD_REQUEST", f"The query has {name!r} and something else under its name."
-                )
+                raise _contradiction(name, what)
             place = within
-        _put(place, last, [value] if is_one_of_many else value, name)
+        if not _put(place, last, [value] if is_one_of_many else value):
+            raise _contradiction(name, what)
     params |= {name: _listed(value) for name, value in fresh.items()}
 
 
-def _parts(name: str) -> list[str]:
+def _contradiction(name: str, what: str) -> RequestError:
+    return RequestError("BAD_REQUEST", f"The {what} has {name!r} and something else under it.")
+
+
+def _parts(name: str, what: str) -> list[str]:
     """The parts of a name: `a[b][]` has a, b and nothing; `[a]` is a."""
     if name.count("[") > DEEPEST:
-        raise RequestError("BAD_REQUEST", f"The query nests deeper than {DEEPEST}.")
+        raise RequestError("BAD_REQUEST", f"The {what} nests deeper than {DEEPEST}.")
     found = _NAME.fullmatch(name)
     parts = re.findall(r"\[([^\]]*)\]", found[2]) if found else []
     if found and found[1]:
@@ -126,7 +129,7 @@ def _parts(name: str) -> list[str]:
     if not any(parts[:1]) or "" in parts[1:-1]:
         raise RequestError(
             "BAD_REQUEST",
-            f"The query has the name {name!r}, whose brackets cannot be read.",
+            f"The {what} has the name {name!r}, whose brackets cannot be read.",
             "Write a[b]=1 for an object and a[]=1 for a list, or send JSON as the body.",
         )
     return parts
@@ -142,18 +145,18 @@ def _listed(value: Any) -> Any:
     return [within[name] for name in sorted(within, key=int)]
 
 
-def _put(place: dict[str, Any], key: str, value: str | list[str], name: str) -> None:
+def _put(place: dict[str, Any], key: str, value: str | list[str]) -> bool:
+    """Put a value under a name, beside others of it; False when an object is there."""
     known: object = place.get(key)
+    if isinstance(known, dict):
+        return False
     if known is None:
         place[key] = value
-    elif isinstance(known, dict):
-        raise RequestError(
-            "BAD_REQUEST", f"The query has {name!r} and something else under its name."
-        )
     else:
         if not is_list(known):
             place[key] = known = [known]
         known.extend([value] if isinstance(value, str) else value)
+    return True
 
 
 def _pairs(text: bytes, what: str) -> list[tuple[str, str]]:
@@ -211,7 +214,7 @@ def _decode(content_type: str, encoding: str, body: bytes, limit: int) -> Any:
         raise _unsupported(f"The body is in {charset[1]!r}.", "Send UTF-8.")
     if kind == FORM:
         params: dict[str, Any] = {}
-        merge_pairs(params, _pairs(body, "form"))
+        merge_pairs(params, _pairs(body, "form"), "form")
         return params
     if kind not in ("", "application/json") and not kind.endswith("+json"):
         raise _unsupported(

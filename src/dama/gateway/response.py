@@ -53,7 +53,7 @@ async def respond(
     kind = headers.one("content-type") or (described_kind if is_text else None)
     location = meta.get("$location")
     # 202 as well: where to look for what was only begun.
-    if location and (status in REDIRECTS or status in {CREATED, 202}):
+    if location and status != NOT_MODIFIED and (status in REDIRECTS or status in {CREATED, 202}):
         told = header_values("$location", location)[:1]
         headers["location"] = [quote(each, safe="/:?#[]@!$&'()*+,;=%~") for each in told]
     if result is None and endpoint.action and not endpoint.action.definition.gives_nothing:
