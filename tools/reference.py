@@ -26,6 +26,8 @@ from dama.definitions.program import ExitCodes, ProgramSpec
 from dama.definitions.program_params import TYPES, ProgramParam
 from dama.gateway.settings import KEYS as GATEWAY_KEYS
 from dama.gateway.settings import GatewaySettings
+from dama.launchers.launcher import LauncherSettings
+from dama.launchers.settings import KEYS as LAUNCHER_KEYS
 from dama.shipped.node_settings import ACCESS_KEYS
 from dama.shipped.node_settings import SETTINGS as BROKER_KEYS
 from dama.upkeep.cleaning import Keep
@@ -58,7 +60,7 @@ KINDS = {
 }
 # Where the models have another kind or meaning than the file.
 LISTS = ("services", "inherit", "startable", "bus_actions", "offer")
-TABLES = ("programs", "keep", "broker", "gateway", "aliases", "users")
+TABLES = ("programs", "keep", "broker", "gateway", "launchers", "aliases", "users")
 DURATIONS = ("logs", "work")
 MEANINGS = {
     "cwd": "The folder where it is started; the folder of the file without it.",
@@ -204,6 +206,7 @@ def settings_page() -> str:
                 "bulkhead": BulkheadPolicy,
             }.items()
         ),
+        _part("[launchers.NAME]", _meanings(LAUNCHER_KEYS, LauncherSettings), (LauncherSettings,)),
         _part('[programs."SERVICE.NAME"]', _meanings(PROGRAM_KEYS, *programs), programs),
         _part('[programs."SERVICE.NAME".exit_codes]', _all(ExitCodes), (ExitCodes,)),
         _part(
@@ -279,6 +282,8 @@ def _kind(key: str, models: tuple[type, ...]) -> str:
     """The values of a key, in words."""
     if key in DURATIONS and Keep in models:
         return KINDS["float | str"]
+    if key == "resources":
+        return "table"
     if key in LISTS or (key in TABLES and ProgramSpec not in models):
         return "list of strings" if key in LISTS else "table"
     annotation = ProgramSettings.__annotations__.get(key) if ProgramSpec in models else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from dama import clock
 from dama.config.config import Config, EmbeddedDatabase, home_of
@@ -15,13 +15,14 @@ from dama.run.broker_source import BrokerSource, no_broker
 from dama.store import Store, schema
 from dama.store.conninfo import check_conninfo
 from dama.upkeep.cleaning import Keep, read_keep
-from dama.worker.worker import SLOTS, Worker
+from dama.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
     from dama.definitions.registry import Registry
+    from dama.worker.offer import Asked
 
 
 LOOK_SECONDS = 2.0
@@ -69,28 +70,16 @@ class App:
             app.gateway_url = url if isinstance(url, str) else None
             yield app
 
-    def working(
-        self,
-        *,
-        root: int | None = None,
-        queues: Sequence[str] | None = None,
-        slots: int = SLOTS,
-        labels: Sequence[str] = (),
-        seconds: float | None = None,
-    ) -> AbstractAsyncContextManager[Worker]:
-        """A worker in this process, for one tree or for all that it knows."""
+    def working(self, **asked: Unpack[Asked]) -> AbstractAsyncContextManager[Worker]:
+        """A worker in this process, for one tree or for all that it knows; see `Asked`."""
         worker = Worker(
             self.store,
             self.registry,
-            root=root,
-            queues=queues,
-            slots=slots,
-            labels=labels,
-            seconds=seconds,
             home=self.home,
             keep=self.keep,
             broker=self.broker,
             gateway_url=self.gateway_url,
+            **asked,
         )
         return worker.working()
 

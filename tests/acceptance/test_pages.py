@@ -82,6 +82,7 @@ etl = Service("etl")
 def drop_table(connection, table): ...
 """
 DBOS = Only("DBOS is not installed: it is there to be read")
+PLACED = Only("a declaration beside the one above")
 BODY = Only("the body of a task, in names of the reader's")
 
 FIRST_SYSTEM = """
@@ -135,8 +136,9 @@ PAGES = {
             "job.env": "the tests have a server",
             "sbatch pilot.sh": "tests/engines has a cluster",
             "kubectl": "of a cluster",
+            "dama worker --launch": "runs until it is stopped; tests/engines has a cluster",
         },
-        keeps=(Run(PRELUDE),),
+        keeps=(Run(PRELUDE), "settings/dama.toml", PLACED, "settings/dama.toml"),
     ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/bundles.md": Page(

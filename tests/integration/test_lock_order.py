@@ -31,6 +31,8 @@ HAD = {
     },  # the parent was locked before the keys; its SPAWNED is OPEN
     "resume_tree": {CONTEXTS, KEYS},  # what is reopened has no run, so nothing of line 6 is held
     "fork_context": {KEYS},  # what it made is known to nobody yet
+    "place_runs": {CONTEXTS, KEYS},  # it has tried the contexts; a PLACED ends nothing, so no keys
+    "unplace_run": {CONTEXTS, KEYS},  # locked before the run
     "rebuild": {CONTEXTS},  # alone with the tables, while no worker lives
     "rebuild_queue": {CONTEXTS, KEYS, WORKERS},  # the same
 }

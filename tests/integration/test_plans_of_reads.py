@@ -284,7 +284,8 @@ OTHERS = {
     "writes rows by their keys":
         "add_browser_session add_schedule add_token advance_lane advance_parked bind_program "
         "count_request create_subscription end_browser_session fail_schedule fire_schedule "
-        "forget_requests "
+        "forget_placements forget_requests lead_launcher note_launcher note_placements "
+        "note_submissions take_placed unplace_run "
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
@@ -295,6 +296,8 @@ OTHERS = {
     "reads what leaves for a file, whole": "export_contexts export_events",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_archived list_differences rebuild",
+    "places as many as a launcher may, as claim_runs claims them": "place_runs",
+    "reads what launchers have placed, as many as they may": "count_placements list_placements",
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below":
         "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",

@@ -83,6 +83,10 @@ SECTIONS = {
             "dama.cli.commands.unit:unit",
             "Print a systemd unit for a worker of this project.",
         ),
+        "perform": (
+            "dama.cli.commands.perform:perform",
+            "Execute the one run that a launcher has placed; its jobs call this.",
+        ),
         "pilot": (
             "dama.cli.commands.pilot:pilot",
             "Print a batch job that executes queued runs.",

@@ -27,6 +27,10 @@ def check(config: Config) -> None:
         from dama.gateway.settings import read_settings
 
         read_settings(config.gateway, source, host=None, port=None)
+    if config.launchers:
+        from dama.launchers.settings import read_launchers
+
+        read_launchers(config)
     if config.broker:
         from dama.shipped.node_settings import check_node
 

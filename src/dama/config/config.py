@@ -31,6 +31,7 @@ FILE_KEYS = {
     "database_url": "The database, when neither a flag nor the environment names one.",
     "broker": "How calls are made, and the bus: a table, see below.",
     "gateway": "How HTTP is served: a table, see below.",
+    "launchers": "Engines that place runs on other machines: a table of tables, see below.",
     "settings": "The project's own: a table, which `dama.settings(Model)` reads in a type.",
     "profiles": "What is different in an environment: `[profiles.NAME]`, with any key of these.",
 }
@@ -39,6 +40,7 @@ TABLES = {
     "keep": '[keep] with logs = "30d" and work = "1d"',
     "broker": '[broker] with url = "nats://127.0.0.1:4222"',
     "gateway": "[gateway] with port = 8080",
+    "launchers": '[launchers.slurm] with kind = "slurm"',
     "settings": "[settings] with batch = 500",
     "profiles": '[profiles.test] with database_url = "postgresql://localhost/test"',
 }
@@ -116,6 +118,7 @@ class Config:
         keep: How long things stay, as the file has it; `dama.upkeep.cleaning` reads it.
         broker: How calls are made, as the file has it; `dama.shipped.node` reads it.
         gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
+        launchers: Engines, as the file has them; `dama.launchers.settings` reads them.
         settings: The project's own, as the file has them; `dama.settings` reads them.
         profile: Which was chosen; None for none.
     """
@@ -130,6 +133,7 @@ class Config:
     keep: Mapping[str, object] = field(default_factory=dict[str, object])
     broker: Mapping[str, object] = field(default_factory=dict[str, object])
     gateway: Mapping[str, object] = field(default_factory=dict[str, object])
+    launchers: Mapping[str, object] = field(default_factory=dict[str, object])
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     profile: str | None = None
 
@@ -176,6 +180,7 @@ def load_config(
         keep=MappingProxyType(settings.get("keep", {})),
         broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ)),
         gateway=MappingProxyType(settings.get("gateway", {})),
+        launchers=MappingProxyType(settings.get("launchers", {})),
         settings=MappingProxyType(settings.get("settings", {})),
         profile=profile,
     )

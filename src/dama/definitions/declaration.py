@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dama.definitions.program_params import ProgramParam
+    from dama.definitions.resources import ResourceSettings
 
 
 class ProgramSettings(TypedDict, total=False):
@@ -47,6 +48,8 @@ class ProgramSettings(TypedDict, total=False):
     concurrency: int
     concurrency_key: str
     singleton: Singleton
+    launcher: str
+    resources: ResourceSettings
     grace: float | str
     linger: float | str
     pty: bool
@@ -104,6 +107,8 @@ def _read_options(table: Table) -> TaskOptions:
         "concurrency": table.number("concurrency", 1),
         "concurrency_key": table.text("concurrency_key"),
         "singleton": table.text("singleton"),
+        "launcher": table.text("launcher"),
+        "resources": table.values.get("resources"),
         **{key: _duration(table, key, None) for key in ("timeout", "backoff", "max_backoff")},
     }
     given = {key: value for key, value in settings.items() if value is not None}

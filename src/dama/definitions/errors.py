@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from dama.config.table import nearest
 from dama.errors import DamaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class UndeclaredCommandError(UsageError):
@@ -131,3 +132,17 @@ class InvalidResultError(DamaError):
 
     code = "INVALID_RESULT"
     exit_code = 1
+
+
+class UnknownLauncherError(UsageError):
+    """There is no launcher of a name."""
+
+    code = "UNKNOWN_LAUNCHER"
+
+    def __init__(self, name: str, known: Iterable[str], *, of: str = "") -> None:
+        task = f"{of} asks for it. " if of else ""
+        known = list(known)
+        super().__init__(
+            f"There is no launcher {name!r}.",
+            task + (nearest(name, known) if known else f"Declare it: [launchers.{name}]."),
+        )

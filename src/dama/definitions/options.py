@@ -7,6 +7,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
 from dama.config.duration import parse_duration
+from dama.definitions.resources import (
+    NOTHING_ASKED,
+    Resources,
+    ResourceSettings,
+    read_resources,
+)
+from dama.domain.labels import LAUNCHER, label_of, reserved_among
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -70,6 +77,8 @@ class TaskOptions:
             that have one of them are its own.
         fork: "refuse" lets nobody fork a run: what it does outside of the database must not be
             done twice. None lets everybody who may start it.
+        launcher: The engine that places its runs on another machine: a name of `[launchers]`.
+        resources: What a run needs there: cpus, memory, gpus, time.
     """
 
     queue: str = "default"
@@ -91,6 +100,8 @@ class TaskOptions:
     on_cancel: CleanUp | None = None
     aliases: tuple[str, ...] = ()
     fork: Fork | None = None
+    launcher: str | None = None
+    resources: Resources = NOTHING_ASKED
 
 
 class TaskSettings(TypedDict, total=False):
@@ -115,6 +126,8 @@ class TaskSettings(TypedDict, total=False):
     on_cancel: CleanUp
     aliases: Collection[str]
     fork: Fork | None
+    launcher: str
+    resources: ResourceSettings
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -132,7 +145,7 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         retries=settings.get("retries", defaults.retries),
         timeout=None if timeout is None else parse_duration(timeout, of=f"{task}: timeout"),
         deadline=None if deadline is None else parse_duration(deadline, of=f"{task}: deadline"),
-        labels=_labels(task, settings.get("labels", ())),
+        labels=_labels(task, settings.get("labels", ()), settings.get("launcher")),
         backoff=parse_duration(settings.get("backoff", defaults.backoff), of=f"{task}: backoff"),
         max_backoff=parse_duration(
             settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
@@ -148,6 +161,8 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         on_cancel=settings.get("on_cancel"),
         aliases=_aliases(task, settings.get("aliases", ())),
         fork=settings.get("fork"),
+        launcher=settings.get("launcher"),
+        resources=read_resources(task, settings.get("resources", {})),
     )
     _refuse_senseless(task, options)
     return options
@@ -174,6 +189,11 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
     if options.timeout == 0:
         raise InvalidDefinitionError(
             f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
+        )
+    if options.resources.given() and not options.launcher:
+        raise InvalidDefinitionError(
+            f"{task}: resources are asked of an engine, and it has no launcher.",
+            "Give launcher too, or leave resources out.",
         )
     if options.isolation not in {None, "process"}:
         raise InvalidDefinitionError(
@@ -209,12 +229,19 @@ def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
         )
 
 
-def _labels(task: str, labels: Collection[str]) -> frozenset[str]:
+def _labels(task: str, labels: Collection[str], launcher: str | None) -> frozenset[str]:
     if isinstance(labels, str):
         raise InvalidDefinitionError(
             f"{task}: labels is the string {labels!r}.", f"Write a set: {{{labels!r}}}."
         )
-    return frozenset(labels)
+    if reserved := reserved_among(labels):
+        name = reserved.removeprefix(LAUNCHER)
+        raise InvalidDefinitionError(
+            f"{task}: the label {reserved!r} is one of the controller.",
+            f"Write launcher={name!r} instead.",
+        )
+    own = frozenset(labels)
+    return own | {label_of(launcher)} if launcher else own
 
 
 def _aliases(task: str, aliases: Collection[str]) -> tuple[str, ...]:

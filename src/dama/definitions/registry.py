@@ -16,6 +16,7 @@ from dama.definitions.broken import BrokenModule, broken
 from dama.definitions.errors import (
     DuplicateNameError,
     ModuleLoadError,
+    UnknownLauncherError,
     UnknownServiceError,
     UnknownTaskError,
 )
@@ -119,10 +120,14 @@ class Registry:
 
         Raises:
             DamaError: One of them cannot be used; see `load_modules` and `add_programs`.
+            UnknownLauncherError: A task asks for a launcher that the settings do not have.
         """
         self.load_modules(config.services, config.project)
         self.add_programs(config.programs, config.source, config.project)
         self.let_inherit(config.inherit, config.source)
+        for task in self.tasks.values():
+            if (name := task.options.launcher) and name not in config.launchers:
+                raise UnknownLauncherError(name, config.launchers, of=task.name)
 
     def add_programs(self, programs: Mapping[str, object], source: str, root: Path) -> None:
         """Add the programs that a file of settings declares; each joins the service of its name.

@@ -37,6 +37,8 @@ MOST_FRAMES = 200  # the last ones of a stack: formatting millions of them takes
 KEYS = ("type", "payload", "error", "meta")
 KINDS = (
     "INITIAL",
+    "PLACED",
+    "UNPLACED",
     "STARTED",
     "ADOPTED",
     "LOST",

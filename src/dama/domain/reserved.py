@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RESERVED_KINDS = frozenset(
     {
         "INITIAL",
+        "PLACED",
+        "UNPLACED",
         "STARTED",
         "ADOPTED",
         "LOST",
@@ -50,7 +52,7 @@ WHO = frozenset(
 )
 # The idempotency keys of runs: an event with one of them would take the place of the run's own.
 _KEYS_OF_RUNS = re.compile(
-    r"(STARTED|ADOPTED|LOST|RETRYING|ERROR|FINAL|PROGRESS|LOG)([#@]|$)"
+    r"(PLACED|UNPLACED|STARTED|ADOPTED|LOST|RETRYING|ERROR|FINAL|PROGRESS|LOG)([#@]|$)"
     r"|(DONE|FAILED|SPAWNED|WAITING|dispatch|ship)/"
 )
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dama.broker.broker import Broker
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-STATES = ("queued", "delayed", "blocked", "running", "waiting")
+STATES = ("queued", "delayed", "blocked", "placed", "running", "waiting")
 
 RUNS = "Runs by queue and state; 10000 stands for so many or more."
 
@@ -51,7 +51,11 @@ class Metrics:
         self._lag = self._gauge(
             "dama_subscription_lag", "Events that a subscription is behind.", "subscription"
         )
+        self._placed = self._gauge("dama_placed", "Runs on engines.", "launcher", "state")
         self._nodes = self._gauge("dama_nodes", "Nodes of the cluster that are there.")
+        self._of_process()
+
+    def _of_process(self) -> None:
         self._pending = self._gauge("dama_calls_pending", "Calls that wait for other nodes.")
         self._calls = self._gauge("dama_calls", "Calls that this node has made or executed.")
         self._pool = self._gauge("dama_pool_connections", "Connections to the database.", "state")
@@ -65,6 +69,7 @@ class Metrics:
         self._runs.clear()
         self._oldest.clear()
         self._lag.clear()
+        self._placed.clear()
         now = datetime.now(UTC)
         for queue in await app.store.queue.queues():
             for state in STATES:
@@ -80,6 +85,8 @@ class Metrics:
         self._position.set(position)
         for row in await app.store.log.subscriptions():
             self._lag.labels(row.name).set(max(position - row.position, 0))
+        for placed in await app.store.placements.counts():
+            self._placed.labels(placed.launcher, placed.state).inc(placed.runs)
         self._nodes.set(sum(node.is_available for node in broker.catalog.nodes.values()))
         self._pending.set(broker.transit.pending_count if broker.transit else 0)
         self._calls.set(broker.calls)

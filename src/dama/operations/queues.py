@@ -75,3 +75,14 @@ async def limit(
     done = act("queue/limited", limits, by)
     await app.store.queue.set_queue(queue, concurrency=concurrency, rate=rate, act=done)
     await app.store.hints.send()
+
+
+async def placed(app: App) -> list[str]:
+    """What each launcher has placed, in a line: how many, and what its engine says of them."""
+    said: dict[str, list[str]] = {}
+    totals: dict[str, int] = {}
+    for each in await app.store.placements.counts():
+        totals[each.launcher] = totals.get(each.launcher, 0) + each.runs
+        reason = f": {each.reason}" if each.reason else ""
+        said.setdefault(each.launcher, []).append(f"{each.runs} {each.state}{reason}")
+    return [f"{name} has {totals[name]} ({'; '.join(said[name])})" for name in said]

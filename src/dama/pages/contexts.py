@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PAGE = 50
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
-STATES = ("queued", "delayed", "blocked", "running", "waiting", "retrying")
+STATES = ("queued", "delayed", "blocked", "placed", "running", "waiting", "retrying")
 FIELDS = (
     "status", "state", "task", "service", "queue", "worker", "user", "schedule", "params", "since",
     "until", "all",

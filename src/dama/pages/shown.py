@@ -24,6 +24,7 @@ SHAPES = {
     "queued": "○",
     "delayed": "◷",
     "blocked": "⊘",
+    "placed": "◌",
     "running": "▶",
     "waiting": "◐",
     "retrying": "↻",

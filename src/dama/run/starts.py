@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UndeclaredCommandError
+from dama.domain.labels import reserved_among
+from dama.errors import UsageError
 from dama.shapes import is_dict
 from dama.store import Start
 
@@ -66,6 +68,7 @@ def start_of(
     Raises:
         UndeclaredCommandError: It is an undeclared command, which the caller has no right to run.
         InvalidParamsError: With all problems.
+        UsageError: A label is one of the controller.
     """
     if task is adhoc and commands is None:
         raise UndeclaredCommandError(
@@ -73,6 +76,7 @@ def start_of(
             "Use `dama run -- COMMAND` as that user, or declare the command under [programs] of "
             "dama.toml.",
         )
+    _refuse_reserved(task, start_options.get("labels", ()))
     _warn_of_deprecated(task, params)
     options, encoded = task.options, task.encode_params(params)
     asked = {**(meta or {}), **_clean_ups(options), **_left_out(encoded, params)}
@@ -93,6 +97,14 @@ def start_of(
         meta=asked or None,
     )
     return commands.signed(start) if task is adhoc and commands else start
+
+
+def _refuse_reserved(task: TaskDefinition[Any], labels: Collection[str]) -> None:
+    if reserved := reserved_among(labels):
+        raise UsageError(
+            f"{task.name}: the label {reserved!r} is one of the controller.",
+            "A task asks for a launcher where it is declared: launcher=NAME.",
+        )
 
 
 def _warn_of_deprecated(task: TaskDefinition[Any], params: Mapping[str, Any]) -> None:

@@ -176,7 +176,7 @@ class RunQueue:
         }
         # Never sent again: a claim whose answer was lost is handed back by the worker.
         rows = await self._database.rows("claim_runs", params, again=False)
-        return [_claim(row) for row in rows]
+        return [claim_of(row) for row in rows]
 
     async def bind_program(self, context_id: int, worker_id: int, epoch: int) -> bool:
         """Bind a run to this host, before its program starts; False when it is no longer its own.
@@ -281,7 +281,7 @@ def _check_limits(concurrency: int | None, rate: float | None) -> None:
         )
 
 
-def _claim(row: Row) -> Claim:
+def claim_of(row: Row) -> Claim:
     """A claimed run. One whose params cannot be read is a claim too: it fails alone."""
     *facts, has_params, text, program_epoch, deaths, deaths_alone, is_limited = row
     params: Any = {}

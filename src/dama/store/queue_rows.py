@@ -63,6 +63,7 @@ class QueueRow:
         queued: How many could start.
         delayed: How many wait for their time, retries included.
         blocked: How many wait for others with their key.
+        placed: How many wait for an engine to start them.
         running: How many run.
         waiting: How many wait for subtasks, times or signals.
         oldest: Since when the oldest of the queued is there.
@@ -75,6 +76,7 @@ class QueueRow:
     queued: int
     delayed: int
     blocked: int
+    placed: int
     running: int
     waiting: int
     oldest: datetime | None

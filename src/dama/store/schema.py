@@ -37,8 +37,8 @@ CODE = "functions"
 CODE_FILES = (
     "replacing", "event_rules", "event_json", "locks", "runs", "append_events",
     "start_contexts", "dispatch", "acts",
-    "limits", "places", "workers", "park_run", "trees", "forks", "bundles", "guards", "state_at",
-    "views", "sequence_log", "read_log", "list_contexts", "list_queues", "activity",
+    "limits", "places", "workers", "launchers", "park_run", "trees", "forks", "bundles", "guards",
+    "state_at", "views", "sequence_log", "read_log", "list_contexts", "list_queues", "activity",
     "find_previous", "subscriptions", "schedules", "rebuild", "archive", "scrub",
     "privileges", "triggers",
 )  # fmt: skip

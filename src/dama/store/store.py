@@ -25,6 +25,7 @@ from dama.store.forks import Forks
 from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
 from dama.store.log import Log
+from dama.store.placements import Placements
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, Start, context_of
 from dama.store.schedules import Schedules
@@ -58,6 +59,7 @@ class Store:
         windows: Bounded reads of what may be long.
         activity: What happened when.
         acts: What people did beside contexts.
+        placements: Runs that engines place elsewhere.
     """
 
     def __init__(self, database: Database) -> None:
@@ -73,6 +75,7 @@ class Store:
         self.windows = Windows(database)
         self.activity = Activity(database)
         self.acts = Acts(database)
+        self.placements = Placements(database)
         self._states = States(database, self.pages)
 
     @classmethod

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from dama.domain.circle import WaitsFor, who_waits
+from dama.domain.labels import options_for
 from dama.run import commands
 from dama.store.health import HealthRow
 from dama.store.queue_rows import MOST_COUNTED
@@ -293,7 +294,7 @@ def unclaimed(facts: Facts) -> Iterator[Finding]:
 def _worker_for(queue: str, labels: Sequence[str]) -> str:
     """How to start a worker that claims the runs of a queue with these labels."""
     given = [label for label in labels if not label.startswith(commands.LABEL)]
-    start = f"Start one: dama worker --queue {queue}" + "".join(f" --label {x}" for x in given)
+    start = f"Start one: dama worker --queue {queue}{options_for(given)}"
     if len(given) == len(labels):
         return start
     return (

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dama.domain.circle import WaitsFor, who_waits
+from dama.domain.labels import LAUNCHER, options_for
 
 if TYPE_CHECKING:
     from dama.store import ContextRow
@@ -21,7 +22,8 @@ class Reason:
 
     Attributes:
         reason: Its kind: paused, queue_limit, rate, delayed, retrying, key_limit, subtasks, signal,
-            time, place, no_worker, busy, behind, circle; running, ended, next or no_run otherwise.
+            time, place, placed, no_worker, busy, behind, circle; running, ended, next or no_run
+            otherwise.
         text: In words.
         advice: What to do, where something can be done.
         facts: What the words are made of.
@@ -64,6 +66,22 @@ def _running(facts: Mapping[str, Any]) -> tuple[str, str]:
     if facts["alive"]:
         return f"It is running: {facts['worker']} executes it.", ""
     return f"Its worker {facts['worker'] or ''} is gone; it is queued again within seconds.", ""
+
+
+def _placed(facts: Mapping[str, Any]) -> tuple[str, str]:
+    launcher, job = facts["launcher"], facts["job"] or facts["name"]
+    if not facts["looked_after"]:
+        start = f"dama worker --launch {launcher}"
+        return f"It is placed as {job}, and no live worker looks after {launcher}.", start
+    if facts["away_since"]:
+        away = f"{launcher} has not answered since {facts['away_since']}: {facts['trouble']}"
+        return f"It is placed as {job}, and {away}", ""
+    if not facts["state"]:
+        return f"It is placed: {launcher} was asked for {job}, and has not shown it yet.", ""
+    reason = f": {facts['reason']}" if facts["reason"] else ""
+    where = f" on {facts['node']}" if facts["node"] else ""
+    state = f"{facts['state']}{where}{reason}"
+    return f"{launcher} has it as job {job}, {state}, since {facts['since']}.", ""
 
 
 def _paused(facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -120,12 +138,15 @@ def _place(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _no_worker(facts: Mapping[str, Any]) -> tuple[str, str]:
-    queue, labels = facts["queue"], " ".join(f"--label {label}" for label in facts["labels"])
-    start = f"dama worker --queue {queue} {labels}".rstrip()
+    queue = facts["queue"]
+    start = f"dama worker --queue {queue}{options_for(facts['labels'])}"
     if not facts["workers"]:
         return "No worker is alive.", start
     if not facts["for_queue"]:
         return f"No live worker claims from the queue {queue}.", start
+    launchers = [x.removeprefix(LAUNCHER) for x in facts["labels"] if x.startswith(LAUNCHER)]
+    if not facts["for_labels"] and launchers:
+        return f"No live worker looks after the launcher {launchers[0]}.", start
     if not facts["for_labels"]:
         return f"No live worker of the queue offers {', '.join(facts['labels'])}.", start
     return (
@@ -141,6 +162,7 @@ def _busy(facts: Mapping[str, Any]) -> tuple[str, str]:
 
 WORDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "running": _running,
+    "placed": _placed,
     "paused": _paused,
     "queue_limit": _queue_limit,
     "rate": _rate,

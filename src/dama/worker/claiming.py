@@ -8,16 +8,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dama import clock
-from dama.worker.claims import Claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dama.store import Claim
     from dama.store.queue import Place, RunQueue
+    from dama.worker.claims import ClaimOfPlaced, Claims
     from dama.worker.holding import Holding
     from dama.worker.membership import Membership
-    from dama.worker.offer import Offer
 
 RECONCILE_SECONDS = 5.0
 SHORTEST_WAIT = 0.05
@@ -30,7 +29,7 @@ class Claiming:
 
     Args:
         queue: Of the database.
-        offer: What the worker offers.
+        claims: Where it looks for runs.
         membership: Who it is.
         holding: What it executes.
         begin: Executes a claimed run.
@@ -43,16 +42,14 @@ class Claiming:
     def __init__(
         self,
         queue: RunQueue,
-        offer: Offer,
+        claims: Claims | ClaimOfPlaced,
         membership: Membership,
         holding: Holding,
         begin: Callable[[Claim], None],
         drop: Callable[[list[int]], None],
     ) -> None:
         self._queue = queue
-        self._claims = Claims(
-            queue, offer.queues, offer.tasks, offer.root, offer.labels, offer.time_left.fitting
-        )
+        self._claims = claims
         self._idle_since: float | None = None
         self._membership = membership
         self._holding = holding

@@ -49,6 +49,7 @@ class Membership:
         self.id = 0
         self._queue = queue
         self._offer = offer
+        self._lease = LEASE if offer.placed is None else offer.placed.lease
         self._identity = identity_of_this_process(home)
         self.place = self._identity.place
         self.name = f"{self._identity.host}:{self._identity.pid}"
@@ -67,9 +68,9 @@ class Membership:
             queues=offer.queues,
             root=offer.root,
             slots=offer.slots,
-            labels=offer.labels,
+            labels=offer.announced,
             tasks=offer.tasks,
-            lease=LEASE,
+            lease=self._lease,
         )
 
     async def join(self, programs: Programs) -> None:
@@ -115,7 +116,7 @@ class Membership:
             "tasks": list(offer.time_left.fitting(offer.tasks)),
             "offered": offer.labels,
             "scheduled": offer.tasks if offer.root is None else [],
-            "lease": LEASE,
+            "lease": self._lease,
             **marks_of(offer.queues, after),
         }
 

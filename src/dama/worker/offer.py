@@ -5,22 +5,34 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from dama.definitions.adhoc import adhoc
-from dama.errors import DamaError
+from dama.domain.labels import LAUNCHER, label_of, reserved_among
+from dama.errors import DamaError, UsageError
+from dama.launchers.launcher import LauncherSettings
 from dama.run.commands import Commands
 from dama.worker.time_left import TimeLeft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from datetime import timedelta
     from pathlib import Path
 
     from dama.definitions.registry import Registry
 
+SLOTS = 16
+OF_NO_TREE = 0  # the tree of a worker that was started for one run: it serves no other
 ALL_LABELS = "*"  # of a worker for one tree: it executes all of it
 
 _log = logging.getLogger("dama.worker")
+
+
+class PlacedRun(NamedTuple):
+    """The run that an engine has started a worker for."""
+
+    context_id: int
+    epoch: int
+    lease: timedelta
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Offer:
         root: Only runs of this tree; None for all.
         slots: How many runs it executes at once.
         time_left: Until it has to end.
+        launches: What it gives to engines, which it does not execute itself.
+        placed: The one run that it was started for, with its epoch; None for what is queued.
     """
 
     queues: Sequence[str]
@@ -42,30 +56,58 @@ class Offer:
     root: int | None
     slots: int
     time_left: TimeLeft
+    launches: Sequence[LauncherSettings] = ()
+    placed: PlacedRun | None = None
+
+    @property
+    def announced(self) -> list[str]:
+        """The labels that it serves in any way, for those who look whether somebody does."""
+        return [*self.labels, *(label_of(each.name) for each in self.launches)]
 
 
-def offer_of(
-    registry: Registry,
-    home: Path,
-    *,
-    queues: Sequence[str] | None,
-    root: int | None,
-    slots: int,
-    labels: Iterable[str],
-    seconds: float | None = None,
-) -> Offer:
+class Asked(TypedDict, total=False):
+    """What a worker is asked for.
+
+    Attributes:
+        queues: What it claims from; those of its tasks by default.
+        root: Only runs of this tree; None for all.
+        slots: How many runs it executes at once.
+        labels: What it offers to runs that need it.
+        seconds: How long it may work: it claims nothing that takes longer; None for no limit.
+        launches: The launchers that it looks after.
+        placed: The one run that an engine has started it for; None for what is queued.
+    """
+
+    queues: Sequence[str] | None
+    root: int | None
+    slots: int
+    labels: Sequence[str]
+    seconds: float | None
+    launches: Sequence[LauncherSettings]
+    placed: PlacedRun | None
+
+
+def offer_of(registry: Registry, home: Path, asked: Asked) -> Offer:
     """Complete what a worker was told: the queues of its tasks, its right to run commands."""
+    labels, placed, queues = asked.get("labels", ()), asked.get("placed"), asked.get("queues")
+    if reserved := reserved_among(labels):
+        name = reserved.removeprefix(LAUNCHER)
+        raise UsageError(
+            f"The label {reserved!r} is one of the controller.", f"Offer it with --launch {name}."
+        )
     right = _right_to_commands(home)
     tasks = [*registry.tasks.values(), *([adhoc] if right else [])]
     limits = {name: limit for t in tasks if (limit := t.options.timeout) for name in t.names}
     own = sorted({task.options.queue for task in tasks})
     return Offer(
-        queues=own if queues is None else queues,
+        queues=() if placed else own if queues is None else queues,
         tasks=[name for task in tasks for name in task.names],
         labels=sorted({*labels, *right}),
-        root=root,
-        slots=slots,
-        time_left=TimeLeft(seconds, limits),
+        root=OF_NO_TREE if placed else asked.get("root"),
+        slots=asked.get("slots", SLOTS),
+        time_left=TimeLeft(asked.get("seconds"), limits),
+        launches=asked.get("launches", ()),
+        placed=placed,
     )
 
 

@@ -11,23 +11,25 @@ import asyncio
 import logging
 import os
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from dama import clock
 from dama.config.config import home_of
 from dama.contained import contain_tasks
 from dama.duty import Duty, on_duty
+from dama.launchers.placing import Placing
 from dama.programs.programs import Programs
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.subtasks import PARK_AFTER, Endings
 from dama.store.renewal import Renewer
 from dama.upkeep.cleaning import Keep, clean_always
 from dama.worker.claiming import Claiming
+from dama.worker.claims import ClaimOfPlaced, Claims
 from dama.worker.executions import Executions
 from dama.worker.holding import Holding
 from dama.worker.lease import LeaseKeeper
 from dama.worker.membership import Membership
-from dama.worker.offer import offer_of
+from dama.worker.offer import Asked, offer_of
 from dama.worker.performance import Crew, Performance
 from dama.worker.scheduler import Scheduler
 
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
     from dama.definitions.registry import Registry
     from dama.store import Claim, Store
     from dama.store.queue_rows import Renewal
+    from dama.worker.offer import Offer
 
-SLOTS = 16
 LONGEST_SLEEP = 60.0
 
 _log = logging.getLogger("dama.worker")
@@ -51,43 +53,33 @@ class Worker:
     Args:
         store: Where the queue is.
         registry: The tasks that it knows.
-        queues: What it claims from; those of its tasks by default.
-        root: Only runs of this tree; None for all.
-        slots: How many runs it executes at once.
-        labels: What it offers to runs that need it.
-        seconds: How long it may work: it claims nothing that takes longer; None for no limit.
         park_after: Seconds after which a run that waits for subtasks leaves memory.
         home: The folder of dama's files; that of the environment by default.
         keep: How long things stay on its host.
         broker: Returns what calls actions.
         gateway_url: Where programs reach the gateway; None when they are not told.
+        **asked: See `Asked`.
     """
 
-    def __init__(  # noqa: PLR0913 - each is a setting of its own
+    def __init__(
         self,
         store: Store,
         registry: Registry,
         *,
-        queues: Sequence[str] | None = None,
-        root: int | None = None,
-        slots: int = SLOTS,
-        labels: Sequence[str] = (),
-        seconds: float | None = None,
         park_after: float = PARK_AFTER,
         home: Path | None = None,
         keep: Keep = Keep(),
         broker: BrokerSource = no_broker,
         gateway_url: str | None = None,
+        **asked: Unpack[Asked],
     ) -> None:
         home = home or home_of(os.environ)
-        self._offer = offer = offer_of(
-            registry, home, queues=queues, root=root, slots=slots, labels=labels, seconds=seconds
-        )
+        self._offer = offer = offer_of(registry, home, asked)
         self._store = store
         self._members = members = Membership(store.queue, offer, home)
-        self._holding = Holding(slots, self._wake)
+        self._holding = Holding(offer.slots, self._wake)
         self._claiming = Claiming(
-            store.queue, offer, members, self._holding, self._begin, self._drop
+            store.queue, _claims(store, offer), members, self._holding, self._begin, self._drop
         )
         self._programs = Programs(
             store, registry, home, members.place, lambda: members.id, gateway_url
@@ -97,6 +89,10 @@ class Worker:
             store, registry, self._endings, self._programs, broker, self._holding.count_waiting
         )
         self._scheduler = Scheduler(store, registry, self._wake)
+        self._placings = [
+            Placing(store, registry, each, lambda: members.id, offer.queues, offer.labels)
+            for each in offer.launches
+        ]
         renewer = Renewer(
             store.database,
             lambda: members.lease_params(self._holding.contexts(), self._claiming.places()),
@@ -169,6 +165,8 @@ class Worker:
             "firing schedules": self._scheduler.fire_always,
             "ending programs that nobody wants": programs.end_always,
         }
+        for settings, placing in zip(self._offer.launches, self._placings, strict=True):
+            work[f"looking after the launcher {settings.name}"] = placing.always
         duties = [Duty(name, does, self._note) for name, does in work.items()]
         self._claiming.well = duties[0].well
         cleaning = Duty(
@@ -204,6 +202,8 @@ class Worker:
     def _hear(self) -> None:
         """Something changed in the queue: a run to claim, a subtask that ended, a cancellation."""
         self._wake()
+        for placing in self._placings:
+            placing.wake()
         self._endings.ended()
 
     def _wake(self) -> None:
@@ -236,3 +236,17 @@ class Worker:
         if claim.parent_id is not None:
             with suppress(Exception):  # a hint; who needs it looks by itself, too
                 await self._store.hints.send()
+
+
+def _claims(store: Store, offer: Offer) -> Claims | ClaimOfPlaced:
+    """Where a worker looks for runs."""
+    if offer.placed is not None:
+        return ClaimOfPlaced(store.placements, offer.placed.context_id, offer.placed.epoch)
+    return Claims(
+        store.queue,
+        offer.queues,
+        offer.tasks,
+        offer.root,
+        offer.labels,
+        offer.time_left.fitting,
+    )

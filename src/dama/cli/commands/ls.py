@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dama.store import ContextRow
 
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
-STATES = ("queued", "delayed", "blocked", "running", "waiting", "retrying")
+STATES = ("queued", "delayed", "blocked", "placed", "running", "waiting", "retrying")
 
 
 def _params(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -34,27 +34,29 @@ def list_queues(session: Session, *, as_json: bool) -> None:
     """List the queues that have runs or settings; 10,000 runs or more are not counted further."""
     from dama.operations import queues
 
-    async def read() -> list[QueueRow]:
+    async def read() -> tuple[list[QueueRow], list[str]]:
         async with session.app() as app:
-            return await queues.all_of(app)
+            return await queues.all_of(app), await queues.placed(app)
 
-    rows = asyncio.run(read())
+    rows, placed = asyncio.run(read())
     if as_json:
         print_json(rows)
     elif not rows:
         echo("Nothing is queued.")
     else:
         print_table(
-            ["queue", "queued", "delayed", "blocked", "running", "waiting", "limits"],
+            ["queue", "queued", "delayed", "blocked", "placed", "running", "waiting", "limits"],
             [
                 [
                     r.queue,
-                    *map(counted, (r.queued, r.delayed, r.blocked, r.running, r.waiting)),
+                    *map(counted, (r.queued, r.delayed, r.blocked, r.placed, r.running, r.waiting)),
                     _limits(r),
                 ]
                 for r in rows
             ],
         )
+        for line in placed:
+            echo_line(line)
 
 
 @queue.command(epilog=examples("dama queue pause etl", "dama queue pause etl --reason maintenance"))

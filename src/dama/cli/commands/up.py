@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.commands.gateway import gateway_settings, pages, token_text
-from dama.cli.commands.worker import WorkerOptions, work_until_told, worker_options, worker_text
+from dama.cli.commands.worker import (
+    WorkerOptions,
+    launched,
+    work_until_told,
+    worker_options,
+    worker_text,
+)
 from dama.cli.group import examples
 from dama.cli.output import print_fields
 from dama.cli.terminal import echo
@@ -76,6 +82,7 @@ async def _work(
 
         await schema.migrate(session.url())
 
+    launches = launched(session, options)
     addresses: list[tuple[str, object]] = []
 
     def say(app: App) -> None:
@@ -91,13 +98,13 @@ async def _work(
         if session.is_in_cluster:
             await app.broker()  # others may call its actions
         if settings is None:
-            return await work_until_told(app, options, say)
+            return await work_until_told(app, options, say, launches=launches)
         from dama.gateway.server import serving
 
         async with serving(app, settings, pages(session)) as address:
             addresses += [("gateway", address), ("pages", await _pages(app, settings, address))]
             app.gateway_url = app.gateway_url or address
-            return await work_until_told(app, options, say)
+            return await work_until_told(app, options, say, launches=launches)
 
 
 async def _pages(app: App, settings: GatewaySettings, address: str) -> str:

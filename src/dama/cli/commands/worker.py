@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import click
 
 from dama.cli.group import examples
 from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP, level_number
 from dama.cli.terminal import echo
+from dama.errors import UsageError
 from dama.signals import on_signals
 from dama.telemetry import configure_log
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.cli.session import Session
+    from dama.launchers.launcher import LauncherSettings
+    from dama.worker.offer import Asked
     from dama.worker.worker import Worker
 
 STOPPED_AT_ONCE = 130
@@ -50,6 +53,13 @@ OPTIONS = (
         multiple=True,
         metavar="NAME",
         help="A label to offer to runs that need it, such as gpu.",
+    ),
+    click.option(
+        "--launch",
+        "launch",
+        multiple=True,
+        metavar="NAME",
+        help="Give the runs that ask for this launcher to its engine, and look after them.",
     ),
     click.option(
         "--grace",
@@ -91,6 +101,7 @@ class WorkerOptions:
         time_limit: How many seconds it may work; None for no limit.
         quiet: It says only what is wrong.
         log_level: What it and its tasks log, from this one on.
+        launch: The launchers that it looks after.
     """
 
     queues: tuple[str, ...]
@@ -102,6 +113,7 @@ class WorkerOptions:
     idle_for: float | None = None
     time_limit: float | None = None
     log_level: str | None = None
+    launch: tuple[str, ...] = ()
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -130,6 +142,7 @@ def worker(session: Session, /, **chosen: Any) -> int:
     it at once. What is not done then is queued again and continues with another worker.
     """
     options = WorkerOptions(**chosen)
+    launches = launched(session, options)
 
     def say(app: App) -> None:
         echo(f"A {worker_text(app, options)} runs.", err=True)
@@ -138,9 +151,26 @@ def worker(session: Session, /, **chosen: Any) -> int:
         async with session.app(with_services=True) as app:
             if session.is_in_cluster:
                 await app.broker()  # others may call its actions
-            return await work_until_told(app, options, say)
+            return await work_until_told(app, options, say, launches=launches)
 
     return asyncio.run(work())
+
+
+def launched(session: Session, options: WorkerOptions) -> list[LauncherSettings]:
+    """The launchers that a worker looks after.
+
+    Raises:
+        UnknownLauncherError: There is none of a name.
+        UsageError: The nodes of an engine could not reach the database.
+    """
+    from dama.launchers.settings import find_launcher
+
+    if options.launch and session.embedded():
+        raise UsageError(
+            "The embedded database cannot be reached from another machine.",
+            "Configure one that can: DAMA_DATABASE_URL=postgresql://host/database.",
+        )
+    return [find_launcher(session.config(), name) for name in options.launch]
 
 
 def worker_text(app: App, options: WorkerOptions) -> str:
@@ -151,13 +181,16 @@ def worker_text(app: App, options: WorkerOptions) -> str:
     return f"worker for {tasks} with {slots}"
 
 
-async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App], object]) -> int:
+async def work_until_told(
+    app: App, options: WorkerOptions, say: Callable[[App], object], **more: Unpack[Asked]
+) -> int:
     """Work until a signal comes, or nothing is left to do; returns the exit code.
 
     Args:
         app: Where.
         options: What the worker is asked for.
         say: Called when the worker runs.
+        **more: What it is asked for besides.
     """
     from dama.launchers.in_job import time_left
     from dama.programs.launch import raise_soft_limit
@@ -170,12 +203,9 @@ async def work_until_told(app: App, options: WorkerOptions, say: Callable[[App],
     seconds = options.time_limit
     if seconds is None:
         seconds = await asyncio.to_thread(time_left, os.environ)
-    async with app.working(
-        queues=options.queues or None,
-        slots=options.slots,
-        labels=options.labels,
-        seconds=seconds,
-    ) as running:
+    asked: Asked = {"queues": options.queues or None, "slots": options.slots}
+    asked |= {"labels": options.labels, "seconds": seconds, **more}
+    async with app.working(**asked) as running:
         if not options.quiet:
             say(app)
         late = asyncio.create_task(running.out_of_time())

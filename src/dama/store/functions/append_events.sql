@@ -23,7 +23,7 @@
 -- Whether an event is of a program that a later run of its context has adopted.
 CREATE OR REPLACE FUNCTION _data_manager_admin.is_adopted(context bigint, epoch bigint, type text) RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT type !~ ':(INITIAL|STARTED|ADOPTED|LOST|RETRYING|RESUMED|ERROR|CANCELLED|FINAL)$'
+  SELECT type !~ ':(INITIAL|PLACED|UNPLACED|STARTED|ADOPTED|LOST|RETRYING|RESUMED|ERROR|CANCELLED|FINAL)$'
      AND EXISTS (SELECT FROM _data_manager_admin.run_queue q
                    WHERE q.context_id = context AND q.program_epoch = is_adopted.epoch)
 $$;

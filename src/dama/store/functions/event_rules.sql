@@ -100,11 +100,11 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.reserved_refusal(
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN task IS NULL THEN NULL
-    WHEN type ~ ':(INITIAL|STARTED|ADOPTED|LOST|RETRYING|RESUMED|ERROR|CANCELLED|FINAL)$'
+    WHEN type ~ ':(INITIAL|PLACED|UNPLACED|STARTED|ADOPTED|LOST|RETRYING|RESUMED|ERROR|CANCELLED|FINAL)$'
          OR type ~ '[.].*/.*:(DONE|FAILED|SPAWNED|WAITING)$'
       THEN format('Context %s has a run of %s, and only the controller writes %s there. Choose another type; `dama cancel` and `dama resume` end and reopen a context.',
                   context_id, task, type)
-    WHEN key ~ '^((STARTED|ADOPTED|LOST|RETRYING|ERROR|FINAL|PROGRESS|LOG)([#@]|$)|(DONE|FAILED|SPAWNED|WAITING|dispatch|ship)/)'
+    WHEN key ~ '^((PLACED|UNPLACED|STARTED|ADOPTED|LOST|RETRYING|ERROR|FINAL|PROGRESS|LOG)([#@]|$)|(DONE|FAILED|SPAWNED|WAITING|dispatch|ship)/)'
       THEN format('The run of context %s uses the idempotency key %s for an event of its own. Choose another one.', context_id, key)
   END
 $$;

@@ -61,7 +61,7 @@ $$;
 
 CREATE OR REPLACE FUNCTION _data_manager_admin.list_queues(after text, demand int)
 RETURNS TABLE (queue text, paused boolean, concurrency int, rate double precision, queued bigint, delayed bigint,
-               blocked bigint, running bigint, waiting bigint, oldest timestamptz)
+               blocked bigint, placed bigint, running bigint, waiting bigint, oldest timestamptz)
 LANGUAGE sql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
@@ -70,6 +70,7 @@ AS $$
             WHERE q.queue = n.queue AND q.state = 'queued' LIMIT 10000) q),
          least(10000, _data_manager_admin.count_aside(n.queue, 'delayed') + _data_manager_admin.count_aside(n.queue, 'retrying')),
          _data_manager_admin.count_aside(n.queue, 'blocked'),
+         _data_manager_admin.count_aside(n.queue, 'placed'),
          (SELECT count(*) FROM (SELECT FROM _data_manager_admin.run_queue q
             WHERE q.queue = n.queue AND q.state = 'running' LIMIT 10000) q),
          _data_manager_admin.count_aside(n.queue, 'waiting'),

@@ -79,16 +79,21 @@ BEGIN
     SELECT l.holders, l.known_until INTO noted FROM _data_manager_admin.latest_allowance(name) l
       WHERE l.setting = setting.version AND l.known_until > began;
     IF FOUND THEN
-      SELECT count(*) FILTER (WHERE q.state = 'running'), coalesce(array_agg(q.context_id), '{}') INTO held, holders
+      SELECT count(*) FILTER (WHERE q.state IN ('running', 'placed')), coalesce(array_agg(q.context_id), '{}') INTO held, holders
         FROM unnest(noted.holders) h (id) CROSS JOIN LATERAL (
           SELECT r.context_id, r.state FROM _data_manager_admin.run_queue r
-            WHERE r.context_id = h.id AND r.queue = name AND (r.state = 'running' OR r.host IS NOT NULL) OFFSET 0) q;
+            WHERE r.context_id = h.id AND r.queue = name AND (r.state IN ('running', 'placed') OR r.host IS NOT NULL) OFFSET 0) q;
       known_until := noted.known_until;
     ELSE
-      held := (SELECT count(*) FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running');
+      held := (SELECT count(*) FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running')
+            + (SELECT count(*) FROM _data_manager_admin.run_queue q
+                 WHERE q.queue = name AND q.state = 'placed' AND q.state NOT IN ('queued', 'running'));
       IF clock_timestamp() - began > interval '3 milliseconds' AND held <= 1000 THEN
         holders := ARRAY(
           SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.state = 'running'
+          UNION
+          SELECT q.context_id FROM _data_manager_admin.run_queue q
+            WHERE q.queue = name AND q.state = 'placed' AND q.state NOT IN ('queued', 'running')
           UNION
           SELECT q.context_id FROM _data_manager_admin.run_queue q WHERE q.queue = name AND q.host IS NOT NULL);
         is_fresh := TRUE;

@@ -4,7 +4,7 @@
 -- Locks: none
 WITH run AS (
   SELECT q.context_id, q.parent_id, q.root_context_id, q.task, q.queue, q.priority, q.state, q.attempt, q.worker_id, q.due_at, q.expires_at,
-         q.pending, q.wake_types, q.awaited, q.labels, q.limit_key, q.key_limit, q.host, q.host_until
+         q.epoch, q.pending, q.wake_types, q.awaited, q.labels, q.limit_key, q.key_limit, q.host, q.host_until
     FROM _data_manager_admin.run_queue q WHERE q.context_id = %(context_id)s::bigint),
 setting AS (
   SELECT s.* FROM run r JOIN _data_manager_admin.queue_setting s ON s.queue = r.queue),
@@ -19,19 +19,29 @@ live AS (  -- a worker for a single tree works on that alone, whatever its queue
 SELECT 'running', jsonb_build_object('worker', w.host || ':' || w.pid, 'alive', w.lease_until > clock_timestamp())
   FROM run r LEFT JOIN _data_manager_admin.worker w USING (worker_id) WHERE r.state = 'running'
 UNION ALL
+SELECT 'placed', jsonb_build_object('launcher', p.launcher, 'name', p.name, 'job', p.native_id, 'state', p.state, 'reason', p.reason,
+         'node', p.node, 'since', p.since, 'away_since', l.away_since, 'trouble', l.trouble,
+         'looked_after', EXISTS (SELECT FROM _data_manager_admin.worker w WHERE w.worker_id = l.worker_id AND w.lease_until > clock_timestamp()))
+  FROM run r JOIN _data_manager_admin.placement p ON p.context_id = r.context_id AND p.epoch = r.epoch
+  LEFT JOIN _data_manager_admin.launcher l ON l.launcher = p.launcher WHERE r.state = 'placed'
+UNION ALL
 SELECT 'paused', jsonb_build_object('queue', s.queue, 'by', s.paused_by, 'since', s.paused_at)
-  FROM run r CROSS JOIN setting s WHERE s.paused AND r.state <> 'running'
+  FROM run r CROSS JOIN setting s WHERE s.paused AND r.state NOT IN ('running', 'placed')
 UNION ALL
 SELECT 'queue_limit', jsonb_build_object('queue', s.queue, 'limit', s.concurrency, 'held_by', h.ids, 'held', h.held)
   FROM run r CROSS JOIN setting s CROSS JOIN LATERAL (
     SELECT count(*) AS held, to_jsonb((array_agg(q.context_id ORDER BY q.context_id))[:10]) AS ids
-      FROM _data_manager_admin.run_queue q WHERE q.queue = r.queue AND q.state = 'running') h
-  WHERE r.state NOT IN ('running', 'waiting') AND h.held >= s.concurrency
+      FROM (
+        SELECT o.context_id FROM _data_manager_admin.run_queue o WHERE o.queue = r.queue AND o.state = 'running'
+        UNION ALL
+        SELECT o.context_id FROM _data_manager_admin.run_queue o
+          WHERE o.queue = r.queue AND o.state = 'placed' AND o.state NOT IN ('queued', 'running')) q) h
+  WHERE r.state NOT IN ('running', 'placed', 'waiting') AND h.held >= s.concurrency
 UNION ALL
 SELECT 'rate', jsonb_build_object('queue', s.queue, 'rate', s.rate,
          'seconds', greatest(0, (1 - _data_manager_admin.allowance(s.queue, s.rate)) / s.rate))
   FROM run r CROSS JOIN setting s
-  WHERE r.state NOT IN ('running', 'waiting') AND s.rate IS NOT NULL AND _data_manager_admin.allowance(s.queue, s.rate) < 1
+  WHERE r.state NOT IN ('running', 'placed', 'waiting') AND s.rate IS NOT NULL AND _data_manager_admin.allowance(s.queue, s.rate) < 1
 UNION ALL
 SELECT 'delayed', jsonb_build_object('until', r.due_at) FROM run r WHERE r.state = 'delayed'
 UNION ALL
@@ -57,13 +67,13 @@ UNION ALL
 SELECT 'time', jsonb_build_object('until', r.due_at) FROM run r WHERE r.state = 'waiting' AND r.due_at IS NOT NULL
 UNION ALL
 SELECT 'place', jsonb_build_object('place', r.host, 'until', r.host_until)
-  FROM run r WHERE r.state <> 'running' AND r.host IS NOT NULL
+  FROM run r WHERE r.state NOT IN ('running', 'placed') AND r.host IS NOT NULL
     AND NOT EXISTS (SELECT FROM live l WHERE l.place = r.host AND l.has_queue AND l.has_task)
 UNION ALL
 SELECT 'no_worker', jsonb_build_object('task', r.task, 'queue', r.queue, 'labels', to_jsonb(r.labels),
          'workers', (SELECT count(*) FROM live), 'for_queue', (SELECT count(*) FROM live l WHERE l.has_queue),
          'for_labels', (SELECT count(*) FROM live l WHERE l.has_queue AND l.has_labels))
-  FROM run r WHERE r.state <> 'running' AND NOT EXISTS (SELECT FROM live l WHERE l.has_queue AND l.has_labels AND l.has_task)
+  FROM run r WHERE r.state NOT IN ('running', 'placed') AND NOT EXISTS (SELECT FROM live l WHERE l.has_queue AND l.has_labels AND l.has_task)
 UNION ALL
 SELECT 'busy', jsonb_build_object('workers', jsonb_agg(l.name ORDER BY l.name), 'slots', sum(l.slots))
   FROM run r JOIN live l ON l.has_queue AND l.has_labels AND l.has_task

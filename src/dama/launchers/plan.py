@@ -1,0 +1,132 @@
+"""Reconciling: what is to be done after a look at an engine. Facts in, a plan out.
+
+What the engine says explains, and what the database says decides: one reading ends nothing, and a
+job that the engine does not show is one of which nothing is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dama.launchers.launcher import Key, Sighting
+from dama.store.placements import Placement, Seen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Judged = tuple[Placement, Sighting]
+QUIET_SECONDS = 5.0  # a worker renews its lease once a second
+MOST_SUBMISSIONS = 3
+
+
+@dataclass
+class Memory:
+    """What is remembered from look to look.
+
+    Attributes:
+        missing: Since when the engine has not shown a job that it should have.
+        unwanted: The jobs that nobody wanted at the last look.
+    """
+
+    missing: dict[Key, float] = field(default_factory=dict[Key, float])
+    unwanted: set[str] = field(default_factory=set[str])
+
+
+@dataclass
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        submit: Ask for these again.
+        judge: The jobs of these are over, and their workers have not said so.
+        cancel: Nobody wants these jobs.
+        forget: The jobs of these are over, and their runs have gone on.
+        note: What is shown of the rest.
+    """
+
+    submit: list[Placement] = field(default_factory=list[Placement])
+    judge: list[tuple[Placement, Sighting]] = field(
+        default_factory=list[tuple[Placement, Sighting]]
+    )
+    cancel: list[str] = field(default_factory=list[str])
+    forget: list[Placement] = field(default_factory=list[Placement])
+    note: list[Seen] = field(default_factory=list[Seen])
+
+
+def plan(
+    placements: Sequence[Placement],
+    seen: Mapping[Key, Sighting],
+    memory: Memory,
+    *,
+    now: float,
+    grace: float,
+) -> Plan:
+    """Compare what is placed with what the engine knows.
+
+    Args:
+        placements: As the database has them, read after the look.
+        seen: What the engine knows.
+        memory: Of the looks before; changed.
+        now: Of a steady clock, in seconds.
+        grace: Seconds for which a job may be on its way to the engine.
+    """
+    done, known = Plan(), {Key(each.name, each.element) for each in placements}
+    wanted: set[Key] = set()
+    for each in placements:
+        key = Key(each.name, each.element)
+        job = seen.get(key)
+        if each.run is not None:
+            wanted.add(key)
+        if job is None:
+            since = memory.missing.setdefault(key, now)
+            _absent(each, done, is_late=min(now - since, each.age) >= grace)
+            continue
+        memory.missing.pop(key, None)
+        if job.state == "ended":
+            _ended(each, job, done)
+        _note(each, job, done)
+    unwanted = {k: job for k, job in seen.items() if k not in wanted and job.state != "ended"}
+    for key, job in unwanted.items():
+        never_starts = key in known and job.state == "pending"
+        if never_starts or job.native_id in memory.unwanted:
+            done.cancel.append(job.native_id)
+    memory.unwanted = {job.native_id for job in unwanted.values()}
+    memory.missing = {key: since for key, since in memory.missing.items() if key in known}
+    return done
+
+
+def _absent(each: Placement, done: Plan, *, is_late: bool) -> None:
+    if not is_late:
+        return
+    if each.run == "placed":
+        if each.submissions < MOST_SUBMISSIONS:
+            done.submit.append(each)
+        else:
+            why = f"not known to the engine after {each.submissions} submissions"
+            done.judge.append(
+                (each, Sighting("ended", each.native_id or each.name, why, "", "lost"))
+            )
+    elif each.run != "running":
+        done.forget.append(each)
+
+
+def _ended(each: Placement, job: Sighting, done: Plan) -> None:
+    match each.run:
+        case "placed":
+            done.judge.append((each, job))
+        case "running":
+            if each.quiet is None or each.quiet >= QUIET_SECONDS:
+                done.judge.append((each, job))
+        case "queued" | "retrying" if job.why != "exit":
+            done.judge.append((each, job))
+        case _:
+            done.forget.append(each)
+
+
+def _note(each: Placement, job: Sighting, done: Plan) -> None:
+    new = Seen(
+        each.context_id, each.epoch, job.native_id, job.state, job.reason or None, job.node or None
+    )
+    if new[2:] != (each.native_id, each.state, each.reason, each.node):
+        done.note.append(new)

@@ -1,0 +1,120 @@
+"""Settings of launchers: `[launchers.NAME]` of the file, read and checked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dama.config.duration import parse_duration
+from dama.config.table import Table, nearest
+from dama.definitions.errors import UnknownLauncherError
+from dama.errors import InvalidDefinitionError
+from dama.launchers.command import STATES, Command
+from dama.launchers.launcher import LauncherSettings
+from dama.launchers.slurm import Slurm
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dama.config.config import Config
+    from dama.launchers.launcher import Launcher
+
+KINDS = ("slurm", "command")
+OF_COMMAND = ("submit", "list", "cancel", "log", "states")
+KEYS = tuple(name for name in LauncherSettings.__dataclass_fields__ if name != "name")
+MOST_AT_ONCE = 100_000
+
+
+def read_launchers(config: Config) -> Mapping[str, LauncherSettings]:
+    """The launchers of a project, by name.
+
+    Raises:
+        InvalidDefinitionError: A key is unknown or wrong; the message names it.
+    """
+    source = config.source or "the settings"
+    return {
+        name: _read(Table(f"{source}: launchers.{name}", values, KEYS), name, config)
+        for name, values in config.launchers.items()
+    }
+
+
+def find_launcher(config: Config, name: str) -> LauncherSettings:
+    """One launcher of a project.
+
+    Raises:
+        UnknownLauncherError: There is none of this name.
+        InvalidDefinitionError: A key of any is unknown or wrong.
+    """
+    launchers = read_launchers(config)
+    if name not in launchers:
+        raise UnknownLauncherError(name, launchers)
+    return launchers[name]
+
+
+def launcher_of(settings: LauncherSettings, prefix: str) -> Launcher:
+    """The engine that settings name.
+
+    Args:
+        settings: Of the launcher.
+        prefix: What the names of its jobs begin with.
+    """
+    kinds = {"slurm": Slurm, "command": Command}
+    return kinds[settings.kind](settings, prefix)
+
+
+def _read(table: Table, name: str, config: Config) -> LauncherSettings:
+    kind: Any = table.text("kind")
+    if kind not in KINDS:
+        table.wrong("kind", " or ".join(f'"{each}"' for each in KINDS), nearest(str(kind), KINDS))
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise InvalidDefinitionError(
+            f"{table.where}: the name of a launcher has letters, digits, - and _ only."
+        )
+    if kind != "command" and (wrong := [key for key in OF_COMMAND if table.has(key)]):
+        table.wrong(wrong[0], 'it to be left out: it belongs to kind = "command"')
+    base = config.project
+    return LauncherSettings(
+        name=name,
+        kind=kind,
+        files=_path(table, "files", base) or config.home,
+        project=_path(table, "project", base) or base,
+        dama=table.text("dama", str(Path(sys.executable).with_name("dama"))),
+        env_file=_path(table, "env_file", base),
+        options=table.texts("options", 'a list of strings, such as ["--partition=cpu"]'),
+        setup=table.text("setup", ""),
+        at_once=table.number("at_once", 1, MOST_AT_ONCE) or LauncherSettings.at_once,
+        look=_seconds(table, "look", LauncherSettings.look),
+        timeout=_seconds(table, "timeout", LauncherSettings.timeout),
+        lease=_seconds(table, "lease", LauncherSettings.lease),
+        **(_of_command(table) if kind == "command" else {}),
+    )
+
+
+def _of_command(table: Table) -> dict[str, Any]:
+    wanted = 'a command as a list, such as ["qsub", "-"]'
+    commands: dict[str, Any] = {
+        key: table.texts(key, wanted) for key in ("submit", "list", "cancel", "log")
+    }
+    for key in ("submit", "list", "cancel"):
+        if not commands[key]:
+            table.wrong(key, wanted)
+    states = table.entries("states", 'a table such as { Q = "pending", R = "running" }')
+    for name, meaning in states.items():
+        if meaning not in STATES:
+            Table(f"{table.where}.states", states, states).wrong(
+                name, f"one of {', '.join(STATES)}"
+            )
+    return {**commands, "states": dict(states)}
+
+
+def _path(table: Table, key: str, base: Path) -> Path | None:
+    text: str | None = table.text(key)
+    return None if text is None else base / Path(text).expanduser()
+
+
+def _seconds(table: Table, key: str, default: float) -> float:
+    wanted = 'seconds, or a string such as "45s", "30m"'
+    value: Any = table.value(key, (int, float, str), wanted, default)
+    seconds = parse_duration(value, of=f"{table.where}.{key}")
+    return seconds if seconds > 0 else table.wrong(key, "more than 0 seconds")
