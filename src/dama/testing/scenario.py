@@ -42,7 +42,7 @@ class Scenario(Generic[S]):
             if after != self._slice.reduce(state, event):
                 raise AssertionError(
                     f"{self._slice.name} gives two answers to {event.type}. A clock, a random "
-                    "number or I/O belongs into the payload: see EventCreator.prepare."
+                    "number or I/O belongs in the payload: see EventCreator.prepare."
                 )
             state = after
         return Scenario(self._slice, state)
