@@ -158,6 +158,7 @@ async def test_a_worker_that_adopts_a_program_strikes_out_what_it_was_started_wi
     async with bench.worker():
         await bench.running(context)
     monkeypatch.setenv("API", "another one")
+    (bench.folder / "x.env").unlink()
     async with bench.worker():
         while not await bench.events(context, ":ADOPTED"):  # noqa: ASYNC110 - no event of ours
             await asyncio.sleep(0.01)

@@ -112,7 +112,7 @@ def secrets_of(
         OSError: What it was started with cannot be seen now.
     """
     spec = task.program
-    files = _of_files(spec, params) if spec is not None and spec.env_files else {}
+    files = secrets_of_files(spec, params) if spec is not None and spec.env_files else {}
     names, read = _as_started(directory) if directory is not None else ([], {})
     # Those that it was started with stay secrets, whatever a new release declares.
     return _secrets([*secret_names(task, params, patterns), *names], {**read, **files}, directory)
@@ -172,7 +172,8 @@ def _secrets(
     return Secrets(values) if values else NONE
 
 
-def _of_files(spec: ProgramSpec, params: Mapping[str, Any]) -> dict[str, str]:
+def secrets_of_files(spec: ProgramSpec, params: Mapping[str, Any]) -> dict[str, str]:
+    """The variables of the files of a program that are secrets, and their values."""
     given = {name: value for name, value in params.items() if value is not None}
     try:
         found = spec.file_variables({WORK_DIR: "", **given})

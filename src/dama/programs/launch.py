@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from dama.config.private_file import private
 from dama.definitions.command import WORK_DIR
 from dama.domain.exit import ExitCodes
-from dama.programs.environment import inherited, passed_on, secret_names
+from dama.programs.environment import inherited, passed_on, secret_names, secrets_of_files
 from dama.programs.packed import NAME, START, packed_shim
 from dama.programs.shim.files import LOG
 from dama.programs.shim.supervisor import LOCK
@@ -48,7 +48,8 @@ class Launch:
         nice: Added to the niceness.
         memory: Bytes of address space of each process.
         exit_codes: What they mean, for whoever ends the run.
-        secrets: The names of the variables that are secrets, for whoever reads its logs.
+        secrets: The names of the variables that are secrets, also those of its files, for whoever
+            reads its logs.
         env_files: The files whose variables are.
     """
 
@@ -126,7 +127,8 @@ def launch_of(
         nice=spec.nice,
         memory=spec.memory,
         exit_codes=spec.exit_codes,
-        secrets=secret_names(task, params, patterns),
+        # Also those of its files, which may be gone when it has ended.
+        secrets=sorted({*secret_names(task, params, patterns), *secrets_of_files(spec, params)}),
         env_files=spec.files(values),
     )
 
