@@ -495,3 +495,15 @@ async def test_what_a_program_used_is_on_its_page(browser, client):
     context_id = await ended(client, "shop.report")
     page = await browser.get(f"/contexts/{context_id}?tab=timeline")
     assert re.search(r"[0-9.]+ MiB", page.text)
+
+
+async def test_artifacts_have_previews_that_no_browser_runs(browser, client):
+    context_id = await ended(client, "shop.report")
+    page = await browser.get(f"/contexts/{context_id}?tab=artifacts")
+    preview = f"/contexts/{context_id}/preview/sub/a.csv"
+    assert preview in page.links
+    shown = await browser.get(preview)
+    assert "data" in shown.text
+    assert "script-src 'self'" in shown.headers["content-security-policy"]
+    assert (await browser.get(f"/contexts/{context_id}/images/sub/a.csv")).status == 404
+    assert (await browser.get(f"/contexts/{context_id}/preview/link")).status == 404
