@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
+import sys
 import time
 from datetime import timedelta
 
@@ -161,3 +164,26 @@ async def test_a_gateway_notes_and_its_page_shows_it(store, tmp_path):
     assert "Ended" in overview.text
     assert [v for tag, v in overview.tags if tag == "rect" and v["class"] == "is-done"]
     assert "style=" not in overview.source + queues.source
+
+
+async def test_the_command_has_what_http_has(app, store, database_url, tmp_path):
+    """`dama activity` in a terminal, and as JSON."""
+    await ended_as(store, "FINAL")
+    await noted(store)  # what was there before the first look is not read
+    for suffix in ("FINAL", "ERROR"):
+        await ended_as(store, suffix)
+    await noted(store)
+    environ = {**os.environ, "DAMA_DATABASE_URL": database_url, "DAMA_HOME": str(tmp_path)}
+
+    async def dama(*words: str) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "dama.cli", *words, env=environ, stdout=asyncio.subprocess.PIPE
+        )
+        told, _ = await process.communicate()
+        return told
+
+    told = json.loads(await dama("activity", "--json"))
+    table = (await dama("activity", "--hours", "1")).decode()
+
+    assert (told["started"], told["done"], told["error"]) == (2, 1, 1)
+    assert table.split()[:4] == ["since", "started", "done", "failed"]
