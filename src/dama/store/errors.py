@@ -31,6 +31,21 @@ class IdempotencyConflictError(RefusedError):
     code = "IDEMPOTENCY_CONFLICT"
 
 
+class TransactionEndedError(RefusedError):
+    """The function of a transaction has ended it, or closed its connection."""
+
+    code = "TRANSACTION_ENDED"
+    is_final = True  # what it committed by itself is there, and would be there twice
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The function of a transaction ended the transaction itself: what it wrote is not "
+            "committed together with its event.",
+            "Leave out COMMIT, ROLLBACK, `with connection:` and close(). For a part that may fail "
+            "there is `with connection.transaction():`, a savepoint.",
+        )
+
+
 class StaleEpochError(RefusedError):
     """A later run took the context over: what this one writes is refused."""
 

@@ -97,6 +97,9 @@ SELECT pg_catalog.current_setting('search_path'),
        pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', TRUE)
 """
 GIVE_PATH = "SELECT pg_catalog.set_config('search_path', %s, TRUE)"
+# The mark of a transaction, which ends with it.
+MARK = "SELECT pg_catalog.set_config('dama.transaction', '1', TRUE)"
+MARKED = "SELECT pg_catalog.current_setting('dama.transaction', TRUE)"
 # Whether the tables are filled by a subscription, so that this is a copy.
 READS_ONLY = """
 CASE WHEN EXISTS (
@@ -180,6 +183,26 @@ def let_idle_blocking(connection: AnySync, *, is_pooled: bool) -> None:
     connection.autocommit = True
     connection.execute(query, prepare=False)
     connection.autocommit = False
+
+
+async def mark(connection: AnyAsync) -> None:
+    """Mark the transaction, so that another one is told from it; see `is_marked`."""
+    await connection.execute(MARK, prepare=False)
+
+
+def mark_blocking(connection: AnySync) -> None:
+    """The same as `mark`."""
+    connection.execute(MARK, prepare=False)
+
+
+async def is_marked(connection: AnyAsync) -> bool:
+    """Whether this is the transaction that was marked, which has not ended meanwhile."""
+    return await (await connection.execute(MARKED, prepare=False)).fetchone() == ("1",)
+
+
+def is_marked_blocking(connection: AnySync) -> bool:
+    """The same as `is_marked`."""
+    return connection.execute(MARKED, prepare=False).fetchone() == ("1",)
 
 
 async def lift_timeouts(connection: AnyAsync) -> None:

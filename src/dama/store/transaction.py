@@ -1,7 +1,8 @@
 """Transactions of steps: what a function writes and the events about it are one commit.
 
-The function gets a connection of its own. What it gives are the events to append; they are the
-last thing before the commit, so the locks of the contexts are held for a moment only.
+The function gets a connection of its own, within a transaction that the driver lets nobody else
+commit. What it gives are the events to append; they are the last thing before the commit, so the
+locks of the contexts are held for a moment only.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import psycopg
 
 from dama.store import session
 from dama.store.connecting import connect, connect_blocking
-from dama.store.errors import IdempotencyConflictError
+from dama.store.errors import IdempotencyConflictError, TransactionEndedError
 from dama.store.items import encode
 from dama.store.statements import statement
 from dama.store.translation import concerns_server, translate
@@ -50,26 +51,33 @@ def commit_blocking(
     Raises:
         DatabaseUnreachableError: The server went away; whether it committed is not known.
         IdempotencyConflictError: An earlier try had committed after all; nothing is written now.
+        TransactionEndedError: The function ended the transaction, or closed the connection.
         DamaError: The store refused an event.
         Exception: What the function raised, and what the server refused of it at the commit, as it
             is; nothing is written then.
     """
     with _told():
         opened = _connect(database, name)
-    # The block leaves the connection open when its own end fails, or its thread is ended within it.
-    with closing(opened), opened as connection:
+    with closing(opened) as connection:  # also when its thread is ended within the block
         on_open(partial(_end, connection))
         with _told():
             session.begin_plainly_blocking(connection)
-            session.let_idle_blocking(connection, is_pooled=database.is_pooled)
-        with _told(connection):
-            events = function(connection)
-        with _told():
-            session.pin_transaction_blocking(connection)  # nothing of the function comes after it
-            batch = {"batch": encode(events)}
-            _refuse_repetitions(connection.execute(statement("append_events"), batch).fetchall())
-        with _told(connection):
-            connection.commit()
+            if not database.is_pooled:
+                session.let_idle_blocking(connection, is_pooled=False)
+        with _told(connection), connection.transaction():
+            with _told():
+                session.mark_blocking(connection)
+                if database.is_pooled:
+                    session.let_idle_blocking(connection, is_pooled=True)
+            with _kept_open(connection):
+                events = function(connection)
+            with _told():
+                if not session.is_marked_blocking(connection):
+                    raise TransactionEndedError
+                session.pin_transaction_blocking(connection)  # nothing of theirs comes after it
+                batch = {"batch": encode(events)}
+                appended = connection.execute(statement("append_events"), batch).fetchall()
+                _refuse_repetitions(appended)
 
 
 async def commit(
@@ -79,28 +87,34 @@ async def commit(
 ) -> None:
     """The same as `commit_blocking`, for a coroutine function."""
     with _told():
-        opened = await connect(
+        connection = await connect(
             database.conninfo,
             application_name=name,
             prepare_threshold=database.prepare_threshold,
             client_encoding="UTF8",
         )
     try:
-        async with opened as connection:
-            with _told():
-                await session.begin_plainly(connection)
-                await session.let_idle(connection, is_pooled=database.is_pooled)
-            with _told(connection):
-                events = await function(connection)
-            with _told():
-                await session.pin_transaction(connection)
-                batch = {"batch": encode(events)}
-                cursor = await connection.execute(statement("append_events"), batch)
-                _refuse_repetitions(await cursor.fetchall())
-            with _told(connection):
-                await connection.commit()
-    finally:  # as above
-        await opened.close()
+        with _told():
+            await session.begin_plainly(connection)
+            if not database.is_pooled:
+                await session.let_idle(connection, is_pooled=False)
+        with _told(connection):
+            async with connection.transaction():
+                with _told():
+                    await session.mark(connection)
+                    if database.is_pooled:
+                        await session.let_idle(connection, is_pooled=True)
+                with _kept_open(connection):
+                    events = await function(connection)
+                with _told():
+                    if not await session.is_marked(connection):
+                        raise TransactionEndedError
+                    await session.pin_transaction(connection)
+                    batch = {"batch": encode(events)}
+                    cursor = await connection.execute(statement("append_events"), batch)
+                    _refuse_repetitions(await cursor.fetchall())
+    finally:
+        await connection.close()
 
 
 @contextmanager
@@ -119,6 +133,16 @@ def _told(theirs: Connection | AsyncConnection | None = None) -> Generator[None]
         if is_ours and (told := translate(error)):
             raise told from error
         raise
+
+
+@contextmanager
+def _kept_open(connection: Connection | AsyncConnection) -> Generator[None]:
+    """Tell a function that closed its connection from a server that went away."""
+    try:
+        yield
+    finally:
+        if connection.closed and not connection.broken:
+            raise TransactionEndedError
 
 
 def _end(connection: Connection) -> None:
