@@ -313,7 +313,8 @@ def test_a_full_disk_hurts_only_who_needs_it(project, tmp_path):
         beside = project.enqueue("small")
         wait_until(lambda: project.types(beside)[-1] == "ERROR")
         assert "No space left" in project.events(beside)[-1][1]["message"]
-        assert project.types(context) == ["INITIAL", "STARTED"]
+        # The block that it had kept behind a log may be room enough for it, or not.
+        assert project.types(context)[:2] == ["INITIAL", "STARTED"]
         assert worker.poll() is None
 
         (directory.path.parents[1] / "work" / str(context) / "big").unlink()

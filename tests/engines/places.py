@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from dama.programs.process import process_start
 from tests.acceptance.command import Command
 from tests.engines.slurm import Slurm, wait_until
 
@@ -200,6 +201,11 @@ class Place:
         """End the workers, and what they have placed."""
         for worker in self._workers:
             self.kill(worker)
+        # What was killed are clients of the process that forks commands: the workers live.
+        query = "SELECT pid, pid_started FROM _data_manager_admin.worker"
+        for pid, started in self.sql(query):
+            if process_start(pid) == started:
+                os.kill(pid, signal.SIGKILL)
         if self.jobs():
             self.slurm("scancel", "--me")
         wait_until(lambda: not self.jobs(), "an empty cluster")

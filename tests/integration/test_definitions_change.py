@@ -79,7 +79,7 @@ def test_a_former_name_finds_the_task():
 
 def test_a_run_that_was_queued_by_its_former_name_is_run(tmp_path):
     assert run(parent).result == ["changing.load 2", "changing.load 1"]
-    offer = offer_of(registry_of(load), tmp_path, queues=None, root=None, slots=1, labels=())
+    offer = offer_of(registry_of(load), tmp_path, {"slots": 1})
     assert "legacy.load" in offer.tasks
 
 
