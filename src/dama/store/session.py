@@ -10,7 +10,7 @@ transactional step belongs to its function: there only what the commit needs is 
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
@@ -109,15 +109,26 @@ CASE WHEN EXISTS (
     WHERE n.nspname = '_data_manager_admin') THEN 'on' ELSE """
 # In one message with the statement that lifts the time limits, which it may not meet itself.
 IN_ANY_TIME: LiteralString = "SET LOCAL statement_timeout = 0;"
+FIRST_ATTEMPTS = 4  # and one more
 READ_COMMITTED = psycopg.IsolationLevel.READ_COMMITTED
 
 
 async def is_pooled(connection: AnyAsync) -> bool:
     """Whether somebody between us and the server answers in its name: a pooler invents the pid."""
-    query: LiteralString = f"{IN_ANY_TIME} SELECT pg_catalog.pg_backend_pid()"
-    cursor = await connection.execute(query, prepare=False)
+    cursor = await _first(connection, f"{IN_ANY_TIME} SELECT pg_catalog.pg_backend_pid()")
     cursor.nextset()
     return await cursor.fetchone() != (connection.info.backend_pid,)
+
+
+async def _first(connection: AnyAsync, query: LiteralString) -> psycopg.AsyncCursor[Any]:
+    """Execute one of the first statements of a session, which is in no transaction.
+
+    A time limit of a millisecond may be over before a busy server has read that it is lifted.
+    """
+    for _ in range(FIRST_ATTEMPTS):
+        with suppress(psycopg.errors.QueryCanceled):
+            return await connection.execute(query, prepare=False)
+    return await connection.execute(query, prepare=False)
 
 
 async def role_of(connection: AnyAsync) -> str:
@@ -134,9 +145,7 @@ async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
         alone: Whether each of its statements is a transaction, so that none has to wait for locks.
     """
     try:
-        await connection.execute(
-            _statement(connection.info.server_version, alone=alone), prepare=False
-        )
+        await _first(connection, _statement(connection.info.server_version, alone=alone))
     except BaseException:  # a pool that made it would leave it open
         await connection.close()
         raise
@@ -144,7 +153,12 @@ async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
 
 def pin_blocking(connection: AnySync, *, alone: bool = False) -> None:
     """The same as `pin`."""
-    connection.execute(_statement(connection.info.server_version, alone=alone), prepare=False)
+    query = _statement(connection.info.server_version, alone=alone)
+    for _ in range(FIRST_ATTEMPTS):
+        with suppress(psycopg.errors.QueryCanceled):
+            connection.execute(query, prepare=False)
+            return
+    connection.execute(query, prepare=False)
 
 
 async def pin_transaction(connection: AnyAsync, *, alone: bool = False) -> None:
