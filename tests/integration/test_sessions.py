@@ -26,7 +26,7 @@ SETTINGS = {
     "default_transaction_isolation": "serializable",
     "default_transaction_read_only": "on",
     "default_transaction_deferrable": "on",
-    "statement_timeout": "10ms",
+    "statement_timeout": "1ms",
     "lock_timeout": "1ms",
     "idle_in_transaction_session_timeout": "50ms",
     "idle_session_timeout": "50ms",

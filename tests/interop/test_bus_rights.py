@@ -214,8 +214,7 @@ async def refused(store, home, bus, caplog, words: str, **settings):
         await joins(store, home, bus, **settings)
     told = f"{raised.value} {raised.value.hint} {caplog.text}"
     assert re.search(words, told), told
-    said = [line for line in caplog.text.splitlines() if "the bus: " in line]
-    assert len(said) == len(set(said))  # a server that refuses is not asked again and again
+    assert caplog.text.count("the bus: ") <= 1  # a server that refuses is not asked again
     paths = [Path(value) for key, value in settings.items() if key.endswith("_file")]
     files = await asyncio.to_thread(lambda: [path.read_text() for path in paths])
     hidden = {"hunter2", "hunter3", *(line for f in files for line in f.split() if len(line) > 30)}

@@ -89,7 +89,7 @@ class NatsTransporter:
 
     async def _abandon(self) -> None:
         """Leave a bus that was not joined: its client waits forever for a broken handshake."""
-        self._refusals = None
+        self._refusals, self._is_closing = None, True
         with suppress(TimeoutError):
             async with asyncio.timeout(ABANDON_SECONDS):
                 await self.close()
@@ -141,7 +141,12 @@ class NatsTransporter:
         self._refusals = None
 
     async def _on_error(self, error: Exception) -> None:
-        """Note what is wrong. While connecting, a refusal of each server is the end."""
+        """Note what is wrong. While connecting, a refusal of each server is the end.
+
+        What a connection ends with that is left is nobody's trouble.
+        """
+        if self._is_closing:
+            return
         self._trouble = error
         _log.warning("the bus: %s", error or type(error).__name__)
         if self._refusals is not None and _is_refusal(error):
