@@ -19,7 +19,7 @@ LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"}
 # A backslash before every dot, so that this file does not match itself.
 REGISTRIES = r"\bpypi\.org|pythonhosted\.org|registry\.(npmjs|yarnpkg)\.\w+|\bproxy\.golang\.org"
 OPTIONS = r"--(extra-)?index-url|--find-links"
-HOMES = r"(?<![\w.~}-])/(home|Users)/\w+|(?<![\w.~}-])/root/\w|\b[A-Z]:\\Users\\"
+HOMES = r"(?<![\w.~}-])/(home|Users)/\w+|(?<![\w.~}-])/root/[\w.]|\b[A-Z]:\\Users\\"
 MAX_KB = 300
 MIN_ROOT_LENGTH = 5  # a shorter root, such as /src in a container, is a word of its own
 

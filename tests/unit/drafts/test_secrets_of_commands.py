@@ -253,7 +253,7 @@ wget -q -O - http://x/cron.php?cron_key=$KEY
 mysql --defaults-file=/etc/x.cnf etl < /x.sql
 mysql -u root etl -P 3306 < x
 mysql -u root -p etl
-mysqldump --defaults-extra-file=/root/.my.cnf --all-databases | gzip > /b/x.gz
+mysqldump --defaults-extra-file=/etc/mysql/dump.cnf --all-databases | gzip > /b/x.gz
 redis-cli -h x -p 6379 BGSAVE
 openssl x509 -in a -noout -enddate
 zip -r a.zip b -x '*.git*'
