@@ -207,3 +207,54 @@ async def test_keys_that_come_twice_are_kept(old, empty_database_url):
     done = await round_of(empty_database_url, ends=True)
 
     assert done.is_whole
+
+
+async def test_a_context_that_appears_between_two_looks_keeps_its_parent(
+    old, empty_database_url, monkeypatch
+):
+    """Its events are found before it is."""
+    await round_of(empty_database_url)
+    monkeypatch.setattr(later, "EVENTS", 2)
+    monkeypatch.setattr("dama.store.adoption.progress.SAY_AGAIN_SECONDS", 0)
+    written = []
+
+    def tell(what):
+        if "rows of events" in what and not written:
+            written.append(old.execute(BETWEEN))
+
+    await adopt(empty_database_url, tell)
+
+    assert old.execute(
+        "SELECT parent_id, root_context_id, version FROM _data_manager_admin.etl_context"
+        " WHERE context_id = 7"
+    ).fetchone() == (6, 1, 1)
+
+
+BETWEEN = """
+INSERT INTO data_manager.etl_contexts (etl_context_id, parent_context_id) VALUES (7, 6);
+INSERT INTO data_manager.event_store (etl_context_id, type) VALUES (7, ':INITIAL')
+"""
+
+
+async def test_a_parent_with_a_greater_id_hides_no_context(old, empty_database_url, monkeypatch):
+    """It is copied with its child; who is between them comes in the next batches, kill or not."""
+    old.execute(
+        "INSERT INTO data_manager.etl_contexts (etl_context_id, parent_context_id)"
+        " SELECT n, CASE WHEN n < 400000 THEN n + 300000 END FROM generate_series(100, 120) n"
+    )
+    old.execute("INSERT INTO data_manager.etl_contexts (etl_context_id) VALUES (300100), (500000)")
+    monkeypatch.setattr(later, "CONTEXTS", 3)
+    monkeypatch.setattr("dama.store.adoption.progress.SAY_AGAIN_SECONDS", 0)
+
+    def tell(what):
+        if "9 rows of contexts" in what:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await adopt(empty_database_url, tell)
+
+    await round_of(empty_database_url)
+
+    there = {row[0] for row in old.execute(CONTEXTS).fetchall()}
+    wanted = old.execute("SELECT etl_context_id FROM data_manager.etl_contexts").fetchall()
+    assert {row[0] for row in wanted} <= there

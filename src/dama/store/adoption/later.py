@@ -20,12 +20,15 @@ from dama.store.errors import SchemaError
 from dama.store.migrating import patiently
 
 if TYPE_CHECKING:
+    from typing import LiteralString
+
     from dama.store.adoption.progress import Progress
     from dama.store.adoption.session import Connection
     from dama.store.adoption.shape import Relation, Shape
 
 CONTEXTS = 2000
 EVENTS = 10_000
+FIRST_OF_ALL = -(2**62)  # behind this id all come
 LATE = 100_000  # ids: what is drawn earlier by so many has committed, or is found at the end
 ROOM_FOR_CONTEXTS = 1_000_000
 ROOM_FOR_EVENTS = 100_000_000
@@ -40,7 +43,14 @@ SELECT pg_get_userbyid(relowner) FROM pg_class
   WHERE oid = '_data_manager_admin.etl_context'::regclass
 """
 ZONE = "SELECT reset_val FROM pg_settings WHERE name = 'TimeZone'"
-LAST = "SELECT coalesce(max({}), 0) FROM {} WHERE {} <= {}"
+LAST_EVENT = """
+SELECT coalesce(max(event_id), 0) FROM _data_manager_admin.event_store_prototype
+  WHERE event_id <= %s
+"""
+LAST_CONTEXT = "SELECT position FROM _data_manager_admin.adoption WHERE generation = 'later'"
+COME_TO = """
+UPDATE _data_manager_admin.adoption SET position = greatest(position, %s) WHERE generation = 'later'
+"""
 LOCK_OLD = "LOCK TABLE data_manager.etl_contexts, data_manager.event_store IN SHARE MODE"
 REWRITE = "SET dama.rewrite_history = 'on'"
 
@@ -160,11 +170,8 @@ class _Copy:
         Args:
             late: How many ids before the last that is here it begins; None for all.
         """
-        contexts = await self._batches("later_contexts", CONTEXTS, late, **self._times)
-        events = await self._batches(
-            "later_events", EVENTS, late, said=text("said"), time=text("time"),
-            created=self._written,
-        )  # fmt: skip
+        contexts = await self._batches("contexts", CONTEXTS, late)
+        events = await self._batches("events", EVENTS, late)
         return contexts, events
 
     async def checksum(self, table: str) -> str:
@@ -174,36 +181,52 @@ class _Copy:
         row = await (await self._connection.execute(query)).fetchone()
         return f"{row[0]} events, {row[1]}" if row else ""
 
-    async def _batches(self, name: str, most: int, late: int | None, **places: str) -> int:
-        after, done = await self._last(name, late), 0
+    async def _batches(self, what: str, most: int, late: int | None) -> int:
+        after, done = await self._last(what, late), 0
         while True:
-            at = {"after": str(after), "most": str(most)}
+            copy = self._copy_events if what == "events" else self._copy_contexts
             async with self._connection.transaction():
-                if name == "later_events":
-                    await self._connection.execute(text("later_missing", **at))
-                query = text(name, **at, **places)
-                row = await (await self._connection.execute(query)).fetchone()
+                row = await copy(after, most)
             if row is None:
                 return done
-            self._refuse_beyond(name, row[0])
+            self._refuse_beyond(what, row[0])
             after, done = row[0], done + row[1]
-            self._progress.tell_now_and_then(f"{done:,} rows of {name.partition('_')[2]}")
+            self._progress.tell_now_and_then(f"{done:,} rows of {what}")
 
-    async def _last(self, name: str, late: int | None) -> int:
+    async def _copy_contexts(self, after: int, most: int) -> tuple[int, int] | None:
+        row = await self._contexts("later_next", after, most)
+        if row is not None:
+            await self._connection.execute(COME_TO, [row[0]])
+        return row
+
+    async def _copy_events(self, after: int, most: int) -> tuple[int, int] | None:
+        await self._contexts("later_named", after, most)  # which may have come since
+        query = text(
+            "later_events", after=str(after), most=str(most), said=text("said"), time=text("time"),
+            created=self._written,
+        )  # fmt: skip
+        return await self._row(query)
+
+    async def _contexts(self, batch: str, after: int, most: int) -> tuple[int, int] | None:
+        ids = text(batch, after=str(after), most=str(most))
+        return await self._row(text("later_contexts", batch=ids, **self._times))
+
+    async def _row(self, query: LiteralString) -> tuple[int, int] | None:
+        return await (await self._connection.execute(query)).fetchone()
+
+    async def _last(self, what: str, late: int | None) -> int:
         """Behind which id a round begins."""
         if late is None:
-            return -(2**62)
-        is_events = name == "later_events"
-        column = "event_id" if is_events else "context_id"
-        table = OURS if is_events else "_data_manager_admin.etl_context"
-        limit = self._limits["events" if is_events else "contexts"]
-        query = LAST.format(column, table, column, limit)
-        row = await (await self._connection.execute(query.encode())).fetchone()
-        last = int(row[0]) if row else 0
-        return last - late if last else -(2**62)
+            return FIRST_OF_ALL
+        if what == "events":
+            cursor = await self._connection.execute(LAST_EVENT, [self._limits[what]])
+        else:  # not the last that is there: a parent is copied with its child, whatever its id is
+            cursor = await self._connection.execute(LAST_CONTEXT)
+        row = await cursor.fetchone()
+        return int(row[0]) - late if row and row[0] else FIRST_OF_ALL
 
-    def _refuse_beyond(self, name: str, last: int) -> None:
-        limit = self._limits[name.partition("_")[2]]
+    def _refuse_beyond(self, what: str, last: int) -> None:
+        limit = self._limits[what]
         if last > limit:
             raise SchemaError(
                 f"The old programs have drawn the id {last}, and those above {limit} are dama's.",

@@ -1,9 +1,9 @@
 -- later_contexts: a batch of contexts of the later generation is copied, with the parents that it names.
--- In:    :after, :most
+-- In:    :batch: their ids; :created, :modified: the times of an old row o
 -- Out:   the last context of the batch, and how many there were; no row at the end
 -- Locks: none that a writer of the old tables meets
 WITH RECURSIVE batch AS MATERIALIZED (
-  SELECT o.etl_context_id::bigint AS id FROM data_manager.etl_contexts o WHERE o.etl_context_id > :after ORDER BY 1 LIMIT :most),
+  :batch),
 span AS (SELECT max(b.id) AS last, count(*) AS count FROM batch b),
 wanted AS (
   SELECT b.id FROM batch b

@@ -7,7 +7,9 @@ WITH batch AS MATERIALIZED (
 span AS (SELECT max(b.event_id)::bigint AS last, count(*) AS count FROM batch b),
 fresh AS MATERIALIZED (
   SELECT b.*, :said AS said FROM (SELECT e.* FROM batch e) b CROSS JOIN LATERAL (SELECT b.meta AS meta) e
-    WHERE NOT EXISTS (SELECT FROM _data_manager_admin.event_store_prototype n WHERE n.event_id = b.event_id)),
+    WHERE NOT EXISTS (SELECT FROM _data_manager_admin.event_store_prototype n WHERE n.event_id = b.event_id)
+      -- One that was committed since the contexts were copied, and is of a new one, comes with the next round.
+      AND EXISTS (SELECT FROM _data_manager_admin.etl_context c WHERE c.context_id = b.etl_context_id)),
 base AS MATERIALIZED (
   SELECT d.etl_context_id, coalesce((
       SELECT n.version FROM _data_manager_admin.event_store_prototype n
