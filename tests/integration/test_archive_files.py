@@ -12,8 +12,9 @@ from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.operations import archive, archive_files, bundles
-from dama.store import Append, Start
+from dama.store import Append, Start, Store
 from dama.store.errors import IdempotencyConflictError, UnknownContextError
+from tests.conftest import fresh_database
 
 NOW = timedelta(0)
 ALL = """
@@ -23,7 +24,9 @@ SELECT (SELECT json_agg(c ORDER BY context_id) FROM (
             FROM _data_manager_admin.etl_context) c),
        (SELECT json_agg(e ORDER BY event_id) FROM (
           SELECT event_id, etl_context_id, type, payload, meta, error, version, created_at
-            FROM _data_manager_admin.event_store_prototype) e)
+            FROM _data_manager_admin.event_store_prototype) e),
+       (SELECT json_agg(f ORDER BY context_id) FROM _data_manager_admin.fork f),
+       (SELECT json_agg(i ORDER BY context_id) FROM _data_manager_admin.imported i)
 """
 
 
@@ -65,7 +68,7 @@ async def test_trees_leave_for_files_and_come_back_as_they_were(app, database_ur
     done = await filed(app, tmp_path / "files")
 
     assert (done.trees, done.contexts, done.events) == (2, 6, 20)
-    assert everything(database_url) == (None, None)
+    assert everything(database_url) == (None,) * 4
     assert await app.store.archive.archived(NOW) == []
     for root in trees:
         made = await archive_files.restore(app, tmp_path / "files", root)
@@ -119,7 +122,7 @@ async def test_a_move_that_was_cut_off_is_done_again(app, database_url, trees, t
 
     assert done.trees == 2
     assert sorted(path.name for path in folder.iterdir()) == [f"{root}.zip" for root in trees]
-    assert everything(database_url) == (None, None)
+    assert everything(database_url) == (None,) * 4
 
 
 async def test_a_tree_that_changed_after_its_file_has_two(app, trees, tmp_path):
@@ -185,3 +188,29 @@ async def test_the_command_line_moves_lists_and_restores(
     assert (code, printed.count("DONE")) == (0, 2)
     code, printed = await dama("archive", "restore", trees[0], "--from", tmp_path)
     assert (code, printed) == (0, "3 contexts are back.\n")
+
+
+async def test_forks_and_imported_trees_come_back_with_where_they_are_from(
+    app, database_url, server, template, trees, tmp_path
+):
+    """Under the ids that they have here; also one that was ended when it was imported."""
+    (open_,) = await app.store.start([Start("a.b", {})])
+    await bundles.export(app, [trees[0], open_], tmp_path / "theirs.zip")
+    for url in fresh_database(server, template):
+        async with Store.opened(url) as store:
+            there = App(store, Registry([]), tmp_path / "there")
+            await store.start([Start("a.b", {})] * 5)
+            await store.cancel([1, 2, 3, 4, 5], "no", {})
+            await bundles.import_bundle(there, tmp_path / "theirs.zip")
+            (fork, *_) = await store.forks.create(6, 2, {}, {})
+            await store.cancel([fork.context_id], "no", {})
+            before = everything(url)
+
+            done = await filed(there, tmp_path / "files")
+            assert (done.trees, everything(url)) == (8, (None,) * 4)
+            for root in (1, 2, 3, 4, 5, 6, 9, fork.context_id):
+                await archive_files.restore(there, tmp_path / "files", root)
+
+            assert everything(url) == before
+            assert before[2] is not None
+            assert len(before[3]) == 4

@@ -194,13 +194,15 @@ async def history(store, chance):
         is_error = kind.endswith(":ERROR")
         if kind.endswith((":FINAL", ":ERROR")):
             ended.add(context_id)
-        meta = chance.choice([None, {"idempotency_key": f"k{n}"}, {"imported_from": n}, {"a": []}])
+        meta = chance.choice(
+            [None, {"idempotency_key": f"k{n}"}, {"imported_from": n}, {"a": []}, {}]
+        )
         payload = {"name": "E", "any": anything(chance)} if is_error else anything(chance)
         if kind.endswith("SPAWNED"):
             payload = {"context_ids": chance.sample([*ids, 999_999_999, -4], 2)}
         if kind.endswith("/end:m:DONE"):
             payload = {"failed": chance.choice([*ids, 77])}
-        event = Event(kind, payload, error=is_error or UNSET, meta=meta or UNSET)
+        event = Event(kind, payload, error=is_error or UNSET, meta=UNSET if meta is None else meta)
         await store.append_many([Append(context_id, event)])
     return ids
 
@@ -256,7 +258,9 @@ async def test_rows_of_an_adopted_database_leave_and_come_as_they_are(
     assert made.ended == []  # a context without a task has no run
     events = (await contexts.events(elsewhere, new)).events
     assert [(e.type, e.meta, e.error) for e in events] == [
-        ("begin", [1], UNSET), ("", {"imported_from": 9002}, False), ("é", "text", UNSET),
+        ("begin", [1], UNSET),
+        ("", {"imported_from": {"event_id": 9002, "meta": None}}, False),
+        ("é", "text", UNSET),
     ]  # fmt: skip
 
 
@@ -643,3 +647,32 @@ async def test_redux_devtools_get_each_event_with_the_states_after_it(app, tmp_p
         wanted = {"lifecycle": document(lifecycle.encode_state(state))}
         assert computed["state"] == json.loads(encode(wanted))
     assert lifted["currentStateIndex"] == lifted["nextActionId"] - 1 == len(events)
+
+
+async def test_another_context_of_the_same_id_is_another_one(app, tmp_path):
+    """In a database that was copied with its files, and has gone its own way since."""
+    context_id = await ran(app, part, n=1)
+    later_id = await ran(app, part, n=2)
+    path = tmp_path / "a.zip"
+    await bundles.export(app, [context_id, later_id], path)
+    change = partial(change_line, layout.CONTEXTS, 1, created_at="2020-01-01T00:00:00+00:00")
+    rewritten(path, change)
+
+    made = await bundles.import_bundle(app, path)
+
+    assert [each.context_id for each in made.known] == [context_id]
+    (other,) = made.contexts
+    assert (other.source_id, other.context_id) == (later_id, later_id + 1)
+
+
+async def test_ids_that_were_never_drawn_here_are_not_taken(app, tmp_path):
+    """The database is an older state of itself: its next runs have these ids."""
+    path = tmp_path / "a.zip"
+    await bundles.export(app, [await ran(app, part, n=1)], path)
+    rewritten(path, partial(change_line, layout.CONTEXTS, 0, context_id=1000))
+
+    made = await bundles.import_bundle(app, path)
+
+    assert made.contexts[0].context_id == 2
+    report = await contexts.read(app, 2)
+    assert report.imported_from.context_id == 1000

@@ -291,8 +291,8 @@ OTHERS = {
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
         "take_place take_resumed unpark_context write_rungs write_snapshot",
     "writes what it is given, whole":
-        "cancel_trees draw_contexts end_import forget_exported fork_context import_contexts "
-        "import_events restore_tree resume_tree",
+        "begin_import cancel_trees draw_contexts end_import forget_exported fork_context "
+        "import_contexts import_events restore_tree resume_tree",
     "reads what leaves for a file, whole": "export_contexts export_events",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_archived list_differences rebuild",

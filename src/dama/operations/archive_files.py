@@ -149,7 +149,7 @@ async def _file(app: App, folder: Path, root: int) -> bundles.Exported | None:
     await asyncio.to_thread(make_private, folder)
     part = folder / f".{root}.new"
     await asyncio.to_thread(part.unlink, missing_ok=True)
-    done = await bundles.export(app, [root], part)
+    done = await bundles.export(app, [root], part, plainly=True)
     path = await asyncio.to_thread(_settled, part, folder, root)
     with reading.opened(path) as bundle:
         await asyncio.to_thread(bundle.verify)

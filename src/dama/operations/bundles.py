@@ -109,6 +109,7 @@ async def export(
     *,
     logs: bool = False,
     artifacts: bool = False,
+    plainly: bool = False,
 ) -> Exported:
     """Write contexts with all below them into a file, as they are at one moment.
 
@@ -121,12 +122,13 @@ async def export(
         path: Of the file, which must not be there yet.
         logs: Also the last MiB of what their programs printed on this host, secrets struck out.
         artifacts: Also the files that their programs left on this host.
+        plainly: Whether what was imported is written as what it is here, and not as it came.
 
     Raises:
         UnknownContextError: One is not there; nothing is written then.
         BundleError: The file is there already, or cannot be written.
     """
-    async with store.leaving(app.store.database, given) as leaving:
+    async with store.leaving(app.store.database, given, plainly=plainly) as leaving:
         _refuse_missing(given, leaving)
         with writing.written(path) as writer:
             writer.add_contexts(leaving.contexts)
@@ -217,12 +219,14 @@ async def import_bundle(
         await asyncio.to_thread(bundle.verify)
         there = await store.known(app.store.database, bundle.contexts)
         tops = _tops(bundle.contexts)
-        is_new = [again or there[top] is None for top in tops]
+        is_new = [again or there[top].context_id is None for top in tops]
         wanted = [each for each, new in zip(bundle.contexts, is_new, strict=True) if new]
         ids = dict(_known(bundle.contexts, there, is_new))
         events, ended = 0, []
         if wanted:
-            async with store.coming(app.store.database, wanted, as_new=again) as coming:
+            back = _whole_trees(tops, [each.comes_back and not again for each in there])
+            own = [each.context - 1 in back for each in wanted]
+            async with store.coming(app.store.database, wanted, own) as coming:
                 ids |= {e.context: i for e, i in zip(wanted, coming.ids, strict=True)}
                 news = dict(zip((e.context for e in wanted), coming.ids, strict=True))
                 for part in _parts(bundle, news):
@@ -254,10 +258,16 @@ def _tops(bundled: Sequence[store.BundledContext]) -> list[int]:
 
 
 def _known(
-    bundled: Sequence[store.BundledContext], there: Sequence[int | None], is_new: Sequence[bool]
+    bundled: Sequence[store.BundledContext], there: Sequence[store.Known], is_new: Sequence[bool]
 ) -> list[tuple[int, int]]:
-    found = zip(bundled, there, is_new, strict=True)
+    found = zip(bundled, (each.context_id for each in there), is_new, strict=True)
     return [(each.context, here) for each, here, new in found if not new and here is not None]
+
+
+def _whole_trees(tops: Sequence[int], come_back: Sequence[bool]) -> set[int]:
+    """The places, from 0, of the contexts of trees of which all come back."""
+    others = {top for top, comes_back in zip(tops, come_back, strict=True) if not comes_back}
+    return {place for place, top in enumerate(tops) if top not in others}
 
 
 def _parts(

@@ -88,17 +88,21 @@ class Leaving:
 
 
 @asynccontextmanager
-async def leaving(database: Database, given: Sequence[int]) -> AsyncGenerator[Leaving]:
+async def leaving(
+    database: Database, given: Sequence[int], *, plainly: bool = False
+) -> AsyncGenerator[Leaving]:
     """Read contexts with all below them, also archived ones, as they are at one moment.
 
     Args:
         database: Where they are.
         given: Which. One that is not there is left out.
+        plainly: Whether what was imported leaves as what it is here, and not as it came.
 
     Raises:
         DatabaseUnreachableError: The server went away.
     """
-    params = {"given": list(given), "here": await database.identity()}
+    here = await database.identity()
+    params = {"given": list(given), "here": here, "plainly": plainly}
     async with _transaction(database, "dama export", REPEATABLE_READ) as connection:
         cursor = await connection.execute(statement("export_contexts"), params)
         rows = await cursor.fetchall()
@@ -127,24 +131,25 @@ class Coming:
     Args:
         connection: In the transaction.
         contexts: Parents before their children.
-        here: What tells this database from all others: contexts of it come back under their ids.
+        come_back: Which of them have their own ids.
     """
 
     def __init__(
         self,
         connection: psycopg.AsyncConnection[Any],
         contexts: Sequence[BundledContext],
-        here: str | None,
+        come_back: Sequence[bool],
     ) -> None:
         self._connection = connection
         self._contexts = contexts
-        self._here = here
+        self._come_back = come_back
         self._drawn: list[int] = []
         self.ids: list[int] = []
 
     async def begin(self) -> None:
         """Make the contexts; new ids are in the order of the bundle."""
-        is_new = [each.database != self._here for each in self._contexts]
+        is_new = [not comes_back for comes_back in self._come_back]
+        await self._rows("begin_import", {})
         rows = await self._rows("draw_contexts", {"count": sum(is_new)})
         self._drawn = [row[0] for row in rows]
         drawn = iter(self._drawn)
@@ -213,22 +218,21 @@ class Coming:
 
 @asynccontextmanager
 async def coming(
-    database: Database, contexts: Sequence[BundledContext], *, as_new: bool = False
+    database: Database, contexts: Sequence[BundledContext], come_back: Sequence[bool]
 ) -> AsyncGenerator[Coming]:
     """Import contexts; what is done within the block is one transaction.
 
     Args:
         database: Where to.
         contexts: Parents before their children.
-        as_new: Whether contexts of this database get new ids, too.
+        come_back: Which of them have their own ids, in a tree all or none.
 
     Raises:
         MissingRightError: Only who owns the tables may.
         DatabaseUnreachableError: The server went away; whether it committed is not known.
     """
-    here = await database.identity()
     async with _transaction(database, "dama import", READ_COMMITTED) as connection:
-        into = Coming(connection, contexts, None if as_new else here)
+        into = Coming(connection, contexts, come_back)
         await into.begin()
         yield into
         await connection.commit()
@@ -257,16 +261,29 @@ async def _transaction(
         raise translate_own(error) or error from error
 
 
-async def known(database: Database, contexts: Sequence[BundledContext]) -> list[int | None]:
-    """The id that each context has here, if it was imported before or ran here."""
+@dataclass(frozen=True)
+class Known:
+    """What the database has of a context of a bundle.
+
+    Attributes:
+        context_id: Its id here, if it was imported before or ran here; else None.
+        comes_back: It ran here and is not there any more, and its id is nobody's.
+    """
+
+    context_id: int | None
+    comes_back: bool
+
+
+async def known(database: Database, contexts: Sequence[BundledContext]) -> list[Known]:
+    """What the database has of each context."""
     params = {
         "databases": [each.database for each in contexts],
         "source_ids": [each.context_id for each in contexts],
+        "created": [each.created_at.isoformat() for each in contexts],
         "here": await database.identity(),
     }
     rows = await database.rows("find_imported", params)
-    found: dict[int, int | None] = dict(rows)
-    return [found.get(place) for place in range(len(contexts))]
+    return [Known(*row[1:]) for row in sorted(rows)]
 
 
 async def origin_of(database: Database, context_id: int) -> ImportedFrom | None:

@@ -37,7 +37,7 @@ CODE = "functions"
 CODE_FILES = (
     "replacing", "event_rules", "event_json", "locks", "runs", "append_events",
     "start_contexts", "dispatch", "acts",
-    "limits", "places", "workers", "launchers", "park_run", "trees", "forks", "bundles", "guards",
+    "limits", "places", "workers", "launchers", "park_run", "trees", "forks", "guards", "bundles",
     "state_at", "views", "sequence_log", "read_log", "list_contexts", "list_queues", "activity",
     "find_previous", "subscriptions", "schedules", "rebuild", "archive", "scrub",
     "privileges", "triggers",

@@ -93,18 +93,20 @@ def restore(session: Session, context: int, *, folder: Path | None, as_json: boo
     from dama.operations import archive as verbs
     from dama.operations import archive_files
 
-    async def move() -> int:
+    async def move() -> tuple[int, str]:
         async with session.app() as app:
             if folder is None:
-                return await verbs.restore(app, context)
+                return await verbs.restore(app, context), ""
             made = await archive_files.restore(app, folder, context)
-            return made.count
+            there = [each for each in (*made.contexts, *made.known) if each.source_id == context]
+            other = there[0].context_id if there and there[0].context_id != context else None
+            return made.count, f" Context {context} is context {other} now." if other else ""
 
-    count = asyncio.run(move())
+    count, said = asyncio.run(move())
     if as_json:
         print_json({"contexts": count})
     else:
-        echo(f"{count} contexts are back.")
+        echo(f"{count} contexts are back.{said}")
 
 
 @archive.command(epilog=examples("dama archive move --older-than 365d --to /backup/dama"))

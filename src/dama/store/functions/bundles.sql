@@ -43,19 +43,21 @@ $$;
 
 -- came_with: the meta that an imported event came with.
 CREATE OR REPLACE FUNCTION _data_manager_admin.came_with(meta jsonb) RETURNS jsonb
-LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN jsonb_typeof(meta) <> 'object' THEN meta ELSE
-    (meta - 'imported_from')
-      || CASE WHEN meta -> 'imported_from' ? 'before' THEN jsonb_build_object('imported_from', meta #> '{imported_from,before}') ELSE '{}' END
-      || CASE WHEN meta -> 'imported_from' ? 'start_key' THEN jsonb_build_object('start_key', meta #> '{imported_from,start_key}') ELSE '{}' END END
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN jsonb_typeof(meta) <> 'object' THEN meta WHEN r.rest = '{}' THEN meta #> '{imported_from,meta}' ELSE r.rest END
+    FROM (SELECT (meta - 'imported_from')
+            || CASE WHEN meta -> 'imported_from' ? 'before' THEN jsonb_build_object('imported_from', meta #> '{imported_from,before}') ELSE '{}' END
+            || CASE WHEN meta -> 'imported_from' ? 'start_key' THEN jsonb_build_object('start_key', meta #> '{imported_from,start_key}') ELSE '{}' END AS rest
+            WHERE jsonb_typeof(meta) = 'object' UNION ALL SELECT NULL WHERE jsonb_typeof(meta) IS DISTINCT FROM 'object') r
 $$;
 
 -- exported_contexts: contexts with all below them, also archived ones, the oldest first: parents before children.
--- In:    given: what is exported; here: what tells this database from all others
+-- In:    given: what is exported; here: what tells this database from all others; plainly: what was imported leaves
+--        as what it is here, too
 -- Out:   n: the place in the file; parent: the n of the parent, NULL at the top; top: the n of the topmost;
 --        upto: how many events; is_whole: it was imported, and has not changed since. database and source_id are
 --        what it came with then; status: after the last of these events
-CREATE OR REPLACE FUNCTION _data_manager_admin.exported_contexts(given bigint[], here text)
+CREATE OR REPLACE FUNCTION _data_manager_admin.exported_contexts(given bigint[], here text, plainly boolean)
 RETURNS TABLE (n bigint, parent bigint, top bigint, context_id bigint, upto bigint, is_whole boolean, database text,
                source_id bigint, task text, status text, created_at timestamptz)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -80,7 +82,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     SELECT row_number() OVER (ORDER BY p.top, m.context_id) AS n, p.top, m.*
       FROM (SELECT DISTINCT ON (x.context_id) x.* FROM placed x ORDER BY x.context_id, x.top) p JOIN members m USING (context_id)),
   whole AS (
-    SELECT o.top, bool_and(i.context_id IS NOT NULL AND (o.version = i.version OR (o.version = i.version + 1 AND EXISTS (
+    SELECT o.top, NOT plainly AND bool_and(i.context_id IS NOT NULL AND (o.version = i.version OR (o.version = i.version + 1 AND EXISTS (
              SELECT FROM _data_manager_admin.events_anywhere(o.context_id, o.version) e
                WHERE e.version = o.version AND e.meta ? 'ended_by_import')))) AS is_whole
       FROM ordered o LEFT JOIN _data_manager_admin.imported i USING (context_id) GROUP BY o.top)
@@ -111,7 +113,7 @@ RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
            ELSE meta ->> 'imported_from' END, '')
       || ',"created_at":' || to_json(created_at) || ',"type":' || to_json(type)
       || coalesce(',"payload":' || CASE WHEN is_whole AND r.ids IS NOT NULL THEN _data_manager_admin.with_ids(type, payload, r.ids) ELSE payload END::text, '')
-      || coalesce(',"meta":' || nullif(nullif(CASE WHEN is_whole THEN _data_manager_admin.came_with(meta) ELSE meta END, 'null'), '{}')::text, '')
+      || coalesce(',"meta":' || CASE WHEN is_whole THEN _data_manager_admin.came_with(meta) ELSE meta END::text, '')
       || CASE WHEN error IS NULL THEN '' WHEN error THEN ',"error":true' ELSE ',"error":false' END || '}'
     FROM (SELECT jsonb_object_agg(i.id, coalesce(m.source_id, _data_manager_admin.shown_id(i.id::numeric))) AS ids
             FROM unnest(CASE WHEN is_whole THEN _data_manager_admin.ids_in(type, payload, meta) END) i (id)
@@ -144,6 +146,13 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     WHERE i.database IS NOT NULL;
 $$;
 
+-- is_free: whether an event may have an id: it was drawn once, and no event has it now.
+CREATE OR REPLACE FUNCTION _data_manager_admin.is_free(id bigint) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT id BETWEEN 1 AND _data_manager_admin.last_drawn('_data_manager_admin.event_store_prototype_event_id_seq')
+     AND NOT EXISTS (SELECT FROM _data_manager_admin.event_store_prototype e WHERE e.event_id = id)
+$$;
+
 -- import_events: events of contexts that are imported in this transaction. Those of a context that comes back are
 -- what they were, with their ids.
 -- In:    lines: of the file, in its order; contexts: the new context of each; first, last: of all that are imported;
@@ -152,22 +161,23 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.import_events(lines text[], conte
 RETURNS void
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   INSERT INTO _data_manager_admin.event_store_prototype (event_id, etl_context_id, type, payload, meta, error, version, created_at)
-  SELECT coalesce(CASE WHEN m.context_id IS NULL THEN (e.event -> 'event_id')::bigint END,
+  SELECT coalesce(CASE WHEN m.context_id IS NULL AND _data_manager_admin.is_free((e.event -> 'event_id')::bigint) THEN (e.event -> 'event_id')::bigint END,
                   nextval('_data_manager_admin.event_store_prototype_event_id_seq')),
          e.context_id, e.event ->> 'type',
          CASE WHEN r.ids IS NULL THEN e.event -> 'payload' ELSE _data_manager_admin.with_ids(e.event ->> 'type', e.event -> 'payload', r.ids) END,
-         CASE WHEN m.context_id IS NULL OR jsonb_typeof(e.meta) <> 'object' THEN nullif(e.meta, '{}') ELSE
+         CASE WHEN m.context_id IS NULL OR jsonb_typeof(e.meta) <> 'object' THEN e.event -> 'meta' ELSE
            CASE WHEN v.version = 1 THEN e.meta - 'start_key' ELSE e.meta END || jsonb_build_object('imported_from',
              CASE WHEN v.version = 1 THEN
                     mark || jsonb_build_object('database', m.database, 'context_id', m.source_id, 'version', m.version, 'event_id', e.event -> 'event_id')
-                      || CASE WHEN e.meta ? 'start_key' THEN jsonb_build_object('start_key', e.meta -> 'start_key') ELSE '{}' END
-                      || CASE WHEN e.meta ? 'imported_from' THEN jsonb_build_object('before', e.meta -> 'imported_from') ELSE '{}' END
-                  WHEN e.meta ? 'imported_from' THEN
-                    jsonb_build_object('event_id', e.event -> 'event_id', 'before', e.meta -> 'imported_from')
+                      || CASE WHEN e.meta ? 'start_key' THEN jsonb_build_object('start_key', e.meta -> 'start_key') ELSE '{}' END || e.more
+                  WHEN e.more <> '{}' THEN jsonb_build_object('event_id', e.event -> 'event_id') || e.more
                   ELSE e.event -> 'event_id' END) END,
          (e.event -> 'error')::boolean, v.version, (e.event ->> 'created_at')::timestamptz
-    FROM (SELECT l.event, coalesce(nullif(l.event -> 'meta', 'null'), '{}') AS meta, l.context_id, l.place
-            FROM unnest(lines::jsonb[], contexts) WITH ORDINALITY l (event, context_id, place)) e
+    FROM (SELECT l.event, p.meta, l.context_id, l.place,  -- more: what could not be told from the rest
+                 CASE WHEN p.meta ? 'imported_from' THEN jsonb_build_object('before', p.meta -> 'imported_from') ELSE '{}' END
+                   || CASE WHEN p.meta = '{}' AND l.event ? 'meta' THEN jsonb_build_object('meta', l.event -> 'meta') ELSE '{}' END AS more
+            FROM unnest(lines::jsonb[], contexts) WITH ORDINALITY l (event, context_id, place)
+            CROSS JOIN LATERAL (SELECT coalesce(nullif(l.event -> 'meta', 'null'), '{}') AS meta) p) e
     LEFT JOIN _data_manager_admin.imported m ON m.context_id = e.context_id
     CROSS JOIN LATERAL (SELECT (e.event -> 'version')::bigint AS version) v
     CROSS JOIN LATERAL (
@@ -213,6 +223,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM001',
       MESSAGE = format('The file says that context %s has %s events, and has not all of them, from the first to the last.', odd.id, odd.version);
   END IF;
+  PERFORM _data_manager_admin.derive_origins(contexts);
   open := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
                   WHERE c.context_id = ANY (contexts) AND c.status = 'OPEN' AND c.task IS NOT NULL ORDER BY 1);
   PERFORM _data_manager_admin.append_cancelled(open, payload, meta || '{"ended_by_import": true}') WHERE open <> '{}';

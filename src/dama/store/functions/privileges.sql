@@ -12,7 +12,7 @@ CREATE OR REPLACE FUNCTION _data_manager_admin.access_grants(role name, access t
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   -- Of the owner alone: history leaves the tables, or is derived again.
-  owners  constant text[] := '{rebuild,rebuild_contexts,rebuild_queue,refuse_living_workers,archive_trees,restore_tree,forget_trees,forget_roots,forget_exported,access_grants,scrub_columns,scrub_table,begin_scrub,end_scrub,strike_text,strike_json,strike_meta,strike_array,strike_key,replace_trigger,replace_view,be_owner,import_contexts,import_events,end_import}';
+  owners  constant text[] := '{rebuild,rebuild_contexts,rebuild_queue,refuse_living_workers,archive_trees,restore_tree,forget_trees,forget_roots,forget_exported,access_grants,scrub_columns,scrub_table,begin_scrub,end_scrub,strike_text,strike_json,strike_meta,strike_array,strike_key,replace_trigger,replace_view,be_owner,import_contexts,import_events,end_import,derive_origins}';
   writers constant text[] := '{dispatch}';
   -- All that the commands call which only look.
   readers constant text[] := '{list_contexts,along,list_queues,queue_names,queue_heads,count_aside,oldest_queued,version_at_position,state_at,slice_state,diff_state,version_at,status_after,event_kind,event_json,read_log,sequence_log,poll_log,last_drawn,serves_in_tree,allowance,latest_allowance,four_minutes,context_anywhere,events_anywhere,find_previous,closed_trees,roots_behind,derived_contexts,placed_contexts,name_in,number_in}';

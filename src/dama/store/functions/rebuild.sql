@@ -172,6 +172,30 @@ BEGIN
 END
 $$;
 
+-- derive_origins: what contexts were forked from, and what was imported, as their events say.
+-- In:    contexts: which; NULL for all
+CREATE OR REPLACE FUNCTION _data_manager_admin.derive_origins(contexts bigint[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  INSERT INTO _data_manager_admin.fork (context_id, source_id, event_id, version)
+  SELECT DISTINCT ON (e.etl_context_id) e.etl_context_id, (o.origin ->> 'context_id')::bigint, (o.origin ->> 'event_id')::bigint, (o.origin ->> 'version')::bigint
+    FROM _data_manager_admin.event_store_prototype e CROSS JOIN LATERAL (SELECT e.payload -> 'forked_from' AS origin) o
+    WHERE (contexts IS NULL OR e.etl_context_id = ANY (contexts))
+      AND e.type LIKE '%:RESUMED' AND jsonb_typeof(o.origin) = 'object' AND NOT coalesce(e.meta ? 'imported_from', FALSE)
+      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'event_id', 1e18) IS NOT NULL
+      AND _data_manager_admin.number_in(o.origin, 'version', 1e18) = e.version - 1
+    ORDER BY e.etl_context_id, e.version DESC
+  ON CONFLICT DO NOTHING;
+  INSERT INTO _data_manager_admin.imported (context_id, database, source_id, version)
+  SELECT e.etl_context_id, _data_manager_admin.name_in(o.origin, 'database'), (o.origin ->> 'context_id')::bigint, (o.origin ->> 'version')::bigint
+    FROM _data_manager_admin.etl_context c JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
+    CROSS JOIN LATERAL (SELECT e.meta -> 'imported_from' AS origin) o
+    WHERE (contexts IS NULL OR c.context_id = ANY (contexts))
+      AND jsonb_typeof(o.origin) = 'object' AND _data_manager_admin.name_in(o.origin, 'database') IS NOT NULL
+      AND NOT EXISTS (SELECT FROM _data_manager_admin.fork f WHERE f.context_id = c.context_id)
+      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'version', 1e18) IS NOT NULL
+  ON CONFLICT DO NOTHING;
+$$;
+
 -- rebuild: contexts, queue and caches.
 -- Out:   contexts that were corrected; runs that are queued now
 -- Locks: all of both tables and the queue; readers continue
@@ -186,22 +210,7 @@ BEGIN
   DELETE FROM _data_manager_admin.worker;
   contexts := _data_manager_admin.rebuild_contexts();
   runs := _data_manager_admin.rebuild_queue();
-  INSERT INTO _data_manager_admin.fork (context_id, source_id, event_id, version)
-  SELECT DISTINCT ON (e.etl_context_id) e.etl_context_id, (o.origin ->> 'context_id')::bigint, (o.origin ->> 'event_id')::bigint, (o.origin ->> 'version')::bigint
-    FROM _data_manager_admin.event_store_prototype e CROSS JOIN LATERAL (SELECT e.payload -> 'forked_from' AS origin) o
-    WHERE e.type LIKE '%:RESUMED' AND jsonb_typeof(o.origin) = 'object' AND NOT coalesce(e.meta ? 'imported_from', FALSE)
-      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'event_id', 1e18) IS NOT NULL
-      AND _data_manager_admin.number_in(o.origin, 'version', 1e18) = e.version - 1
-    ORDER BY e.etl_context_id, e.version DESC
-  ON CONFLICT DO NOTHING;
-  INSERT INTO _data_manager_admin.imported (context_id, database, source_id, version)
-  SELECT e.etl_context_id, _data_manager_admin.name_in(o.origin, 'database'), (o.origin ->> 'context_id')::bigint, (o.origin ->> 'version')::bigint
-    FROM _data_manager_admin.etl_context c JOIN _data_manager_admin.event_store_prototype e ON e.event_id = c.initial_event_id
-    CROSS JOIN LATERAL (SELECT e.meta -> 'imported_from' AS origin) o
-    WHERE jsonb_typeof(o.origin) = 'object' AND _data_manager_admin.name_in(o.origin, 'database') IS NOT NULL
-      AND NOT EXISTS (SELECT FROM _data_manager_admin.fork f WHERE f.context_id = c.context_id)
-      AND _data_manager_admin.number_in(o.origin, 'context_id', 1e18) IS NOT NULL AND _data_manager_admin.number_in(o.origin, 'version', 1e18) IS NOT NULL
-  ON CONFLICT DO NOTHING;
+  PERFORM _data_manager_admin.derive_origins(NULL);
   TRUNCATE _data_manager_admin.slice_snapshot, _data_manager_admin.slice_rung;
   RETURN NEXT;
 END
