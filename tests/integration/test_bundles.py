@@ -676,3 +676,42 @@ async def test_ids_that_were_never_drawn_here_are_not_taken(app, tmp_path):
     assert made.contexts[0].context_id == 2
     report = await contexts.read(app, 2)
     assert report.imported_from.context_id == 1000
+
+
+async def test_an_artifact_that_begins_with_a_hole_is_whole(app, elsewhere, tmp_path):
+    """Of a log these bytes would be what its cap has taken."""
+    (context_id,) = await app.store.start([Start("moves.part", {"n": 1})])
+    run = (await directories_of(app.store, app.home)).of(context_id, 1)
+    run.make()
+    with run.artifacts.joinpath("image").open("wb") as file:
+        file.seek(3_000_000)
+        file.write(b"end\nof it")
+    path = tmp_path / "a.zip"
+
+    await bundles.export(app, [context_id], path, artifacts=True)
+    made = await bundles.import_bundle(elsewhere, path)
+
+    there = (await directories_of(elsewhere.store, elsewhere.home)).of(
+        made.contexts[0].context_id, 1
+    )
+    assert there.artifacts.joinpath("image").read_bytes() == b"\0" * 3_000_000 + b"end\nof it"
+
+
+async def test_files_that_cannot_be_written_come_with_the_next_import(app, elsewhere, tmp_path):
+    """The contexts are there, and what is in the way is named."""
+    (context_id,) = await app.store.start([Start("moves.part", {"n": 1})])
+    run = (await directories_of(app.store, app.home)).of(context_id, 1)
+    run.make()
+    run.artifacts.joinpath("a").write_text("a")
+    path = tmp_path / "a.zip"
+    await bundles.export(app, [context_id], path, artifacts=True)
+    runs = (await directories_of(elsewhere.store, elsewhere.home)).path
+    runs.parent.mkdir(parents=True)
+    runs.write_text("a file in its place")
+
+    with pytest.raises(BundleError, match="cannot be written below"):
+        await bundles.import_bundle(elsewhere, path)
+    runs.unlink()
+    made = await bundles.import_bundle(elsewhere, path)
+
+    assert ([each.context_id for each in made.known], made.files) == ([1], 1)

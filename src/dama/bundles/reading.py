@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=msgspec.Struct)
 
 PART = 1024 * 1024
+# A member is not there, is damaged, is encrypted, or is packed in a way that is not known here.
+UNREADABLE = (
+    KeyError, BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
+)  # fmt: skip
 DAMAGED = "It is damaged, or was changed: export it again, or take the copy that it was made from."
 
 
@@ -101,8 +105,8 @@ class Bundle:
                 while part := member.read(PART):
                     found.update(part)
                     yield part
-        except (KeyError, BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError):
-            raise self._wrong(f"{name} cannot be read") from None
+        except UNREADABLE as error:
+            raise self._wrong(f"{name} cannot be read: {error}") from error
         if found.hexdigest() != self.manifest.sha256.get(name):
             raise self._wrong(f"the checksum of {name} is another one")
 
@@ -166,8 +170,7 @@ def opened(path: Path) -> Generator[Bundle]:
         BundleError: It is not there, or is none.
     """
     try:
-        with ZipFile(path) as file:
-            yield Bundle(path, file)
+        file = ZipFile(path)
     except BadZipFile as error:
         raise BundleError(
             f"{path} is no bundle: it is no zip file.", "`dama export` writes bundles."
@@ -176,6 +179,8 @@ def opened(path: Path) -> Generator[Bundle]:
         raise BundleError(
             f"{path} cannot be read: {error.strerror or error}.", "`dama export` writes bundles."
         ) from error
+    with file:
+        yield Bundle(path, file)
 
 
 def _is_plain(name: str) -> bool:

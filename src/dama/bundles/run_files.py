@@ -7,10 +7,11 @@ from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from dama.bundles.errors import BundleError
 from dama.bundles.layout import LOGS
 from dama.config.private_file import make_private, private
 from dama.programs.environment import secrets_left
-from dama.programs.regular import read_regular
+from dama.programs.regular import open_regular, read_regular
 from dama.programs.tail import read_range
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LOG_BYTES = 1024 * 1024  # of each log: its end
 LARGEST_EXIT = 64 * 1024
+PART = 1024 * 1024
 Found = tuple[str, "Iterable[bytes]"]
 
 
@@ -55,8 +57,19 @@ def restore(bundle: Bundle, runs: RunDirectories, ids: Mapping[int, int]) -> int
         ids: The id of each context of the bundle here.
 
     Raises:
-        BundleError: One of them is damaged.
+        BundleError: One of them is damaged, or cannot be written.
     """
+    try:
+        return _restored(bundle, runs, ids)
+    except OSError as error:
+        raise BundleError(
+            f"Files of runs cannot be written below {runs.path}: {error.strerror or error}.",
+            "All contexts are there. Import the file again when that is mended: what is missing "
+            "comes then.",
+        ) from error
+
+
+def _restored(bundle: Bundle, runs: RunDirectories, ids: Mapping[int, int]) -> int:
     count = 0
     for kind, place, epoch, name, member in bundle.run_files():
         if place not in ids or (kind == "logs" and name not in LOGS):
@@ -94,7 +107,15 @@ def _artifacts(top: Path, folder: str) -> Iterator[Found]:
             with suppress(OSError, UnicodeEncodeError):
                 name = str(path.relative_to(top))
                 name.encode()
-                yield f"{folder}/{name}", read_range(path, 0, path.stat().st_size)
+                descriptor = open_regular(path)
+                yield f"{folder}/{name}", _whole(descriptor)
+
+
+def _whole(descriptor: int) -> Iterator[bytes]:
+    """All bytes of a file, also of one that begins with a hole."""
+    with os.fdopen(descriptor, "rb") as file:
+        while part := file.read(PART):
+            yield part
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> None:

@@ -20,7 +20,7 @@ from dama.bundles.layout import (
     Manifest,
     member,
 )
-from dama.config.private_file import private
+from dama.config.private_file import keep_on_disk, private
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -127,10 +127,12 @@ def placed(path: Path) -> Generator[Path]:
         os.close(private(str(part), os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
         yield part
         _refuse_existing(path)
-        _keep(part)
+        keep_on_disk(part)
         part.replace(path)
-        _keep(path.parent)
+        keep_on_disk(path.parent)
     except OSError as error:
+        if error.errno is None:  # of what is read meanwhile, such as a time that is over
+            raise
         raise BundleError(
             f"{path} cannot be written: {error.strerror or error}.",
             "Name a file in a folder that is there, with room for it.",
@@ -143,11 +145,3 @@ def placed(path: Path) -> Generator[Path]:
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
         raise BundleError(f"{path} is there already.", "Name another file, or remove it first.")
-
-
-def _keep(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -112,3 +112,16 @@ def _written_here(path: Path, content: bytes) -> bool:
         os.fchmod(descriptor, 0o600)
         file.write(content)
     return True
+
+
+def keep_on_disk(path: Path) -> None:
+    """Let what was written of a file, or renamed in a folder, outlast a loss of power.
+
+    Raises:
+        OSError: The disk does not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

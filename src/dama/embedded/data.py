@@ -7,12 +7,11 @@ are the owner's to change there.
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from typing import TYPE_CHECKING
 
-from dama.config.private_file import PRIVATE_FILE, PRIVATE_FOLDER
+from dama.config.private_file import PRIVATE_FILE, PRIVATE_FOLDER, keep_on_disk
 from dama.embedded.errors import VersionMismatchError, start_error
 
 if TYPE_CHECKING:
@@ -91,7 +90,7 @@ class DataMaker:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
         fresh.rename(self._data)
-        _sync(self._data.parent)
+        keep_on_disk(self._data.parent)
 
     def ask_for_password(self, passfile: Path) -> None:
         """Let in only who knows a new password, which is written into a file for libpq."""
@@ -129,11 +128,3 @@ class DataMaker:
     def _check(self, what: str, done: subprocess.CompletedProcess[str]) -> None:
         if done.returncode:
             raise start_error(self._data.parent, what, done.stdout + done.stderr, self._log)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
