@@ -55,9 +55,13 @@ async def test_all_contexts_that_are_like_something_are_exported(store, dama, tm
     await store.start([Start("c.d", {})])
     path = tmp_path / "runs.zip"
 
-    code, printed, _ = await dama("export", "--where", "task=a.b", "--limit", 2, path, "--json")
+    command = ["export", "--where", "task=a.b", "--json", "--limit"]
+    code, printed, errors = await dama(*command, 2, path)
 
     assert (code, json.loads(printed)["contexts"]) == (0, 2)
+    assert "the newest 2 are written" in errors
+    _, printed, errors = await dama(*command, 3, tmp_path / "all.zip")
+    assert (json.loads(printed)["contexts"], errors) == (3, "")
 
 
 WRONG = {

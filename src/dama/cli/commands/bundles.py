@@ -86,8 +86,11 @@ async def _chosen(app: App, where: dict[str, Any], limit: int) -> list[int]:
     from dama.operations import bundles
     from dama.store.windows import ContextFilter
 
-    if found := await bundles.chosen(app, ContextFilter(**where), limit):
-        return found
+    found = await bundles.chosen(app, ContextFilter(**where), limit + 1)
+    if len(found) > limit:
+        echo(f"More contexts match than --limit allows: the newest {limit} are written.", err=True)
+    if found:
+        return found[-limit:]
     raise click.UsageError("No context matches, so nothing was written.")
 
 
