@@ -177,6 +177,16 @@ class Place:
         """The jobs that the engine has, and have not ended."""
         return self.slurm("squeue", "-h", "--me", "-r", "-o", "%i").split()
 
+    def sleepers(self) -> list[int]:
+        """The processes of `jobs.stays` on the nodes."""
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                is_asleep = (entry / "cmdline").read_bytes() == b"sleep\x001000\0"
+                if is_asleep and str(self.home).encode() in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
     def launch(self) -> subprocess.Popen[bytes]:
         """A worker that looks after the launcher."""
         with (self.dama.folder / "worker.log").open("ab") as log:

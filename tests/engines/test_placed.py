@@ -1,13 +1,14 @@
 """Runs that a launcher places on a real Slurm: what each kind of launcher must do."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.acceptance.command import Command
 from tests.conftest import fresh_database
 from tests.engines.places import KINDS, Place
-from tests.engines.slurm import Slurm
+from tests.engines.slurm import Slurm, wait_until
 from tests.forked import Forked
 
 pytestmark = pytest.mark.timeout(300)
@@ -86,3 +87,65 @@ def test_16_a_map_is_one_array_and_its_limit_holds(place: Place, runs: dict[str,
     assert place.events(runs["all_of"])[-1][0] == "FINAL"
     if place.kind == "slurm":
         assert len(names) < 6
+
+
+def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
+    """The job, its program, and what that has started in a session of its own."""
+    context = place.start("jobs.stays")
+    wait_until(lambda: place.run_state(context) == "running", "a program on a node", 60)
+    wait_until(lambda: len(place.sleepers()) == 2, "the program and its child", 60)
+
+    place.dama("cancel", context, check=True)
+
+    assert place.end(context)[0] == "CANCELLED"
+    wait_until(lambda: not place.jobs(), "the end of the job", 60)
+    wait_until(lambda: not place.sleepers(), "the end of what it started", 60)
+
+
+def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
+    """What runs there continues, and the reason of what is placed says that it does not answer."""
+    folder = place.dama.folder
+    (folder / "hold").touch()
+    (folder / "done").unlink(missing_ok=True)
+    running = place.start("jobs.steps", "--folder", str(folder))
+    wait_until((folder / "done").exists, "a first step", 60)
+    place.slurm.signal("slurmctld")
+    try:
+        waiting = place.start("jobs.where", "--number", 1)
+        wait_until(lambda: "answer" in place.why(waiting), "a reason", 60)
+        (folder / "hold").unlink()
+        assert place.end(running) == ("FINAL", 3)
+        assert place.run_state(waiting) in {"queued", "placed"}
+    finally:
+        place.slurm.start_daemon("slurmctld")
+
+    assert place.end(waiting)[0] == "FINAL"
+    assert place.kinds(running) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
+
+
+def test_17_nothing_secret_is_said_to_the_engine(place: Place) -> None:
+    """The address of the database: in no command line, no job, and no file of the engine."""
+    folder = place.dama.folder
+    (folder / "hold").touch()
+    (folder / "done").unlink(missing_ok=True)
+    context = place.start("jobs.steps", "--folder", str(folder))
+    wait_until((folder / "done").exists, "a first step", 60)
+    secret = place.dama.environ["DAMA_DATABASE_URL"]
+    secret = secret.rpartition("/")[2].partition("?")[0]  # the name of the database
+
+    told = place.slurm("scontrol", "show", "job", "--details")
+    script = "".join(
+        place.slurm("scontrol", "write", "batch_script", job, "-") for job in place.jobs()
+    )
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in place.slurm.processes()]
+    kept = [
+        path
+        for path in place.slurm.folder.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    (folder / "hold").unlink()
+
+    assert "JobId" in told
+    assert secret not in told + script + " ".join(lines)
+    assert kept == []
+    assert place.end(context)[0] == "FINAL"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
+import struct
 import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=msgspec.Struct)
 
 PART = 1024 * 1024
-# A member is not there, is damaged, is encrypted, or is packed in a way that is not known here.
+# A member is not there, is damaged, is encrypted, or is packed in a way that is not known here; or
+# what a zip file says of its members is no number, no text or no place in it.
 UNREADABLE = (
-    KeyError, BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
+    KeyError, BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
+    OSError, ValueError, OverflowError, struct.error,
 )  # fmt: skip
 DAMAGED = "It is damaged, or was changed: export it again, or take the copy that it was made from."
 
@@ -116,7 +120,7 @@ class Bundle:
                 found = msgspec.json.decode(member.read(LARGEST_MANIFEST), type=Manifest)
         except KeyError:
             raise self._wrong(f"it has no {MANIFEST}") from None
-        except (msgspec.MsgspecError, BadZipFile, zlib.error) as error:
+        except (msgspec.MsgspecError, *UNREADABLE) as error:
             raise self._wrong(f"{MANIFEST} cannot be read: {error}") from error
         if found.format != FORMAT:
             raise self._wrong(f"its format is {found.format!r}, not {FORMAT!r}")
@@ -171,13 +175,14 @@ def opened(path: Path) -> Generator[Bundle]:
     """
     try:
         file = ZipFile(path)
-    except BadZipFile as error:
-        raise BundleError(
-            f"{path} is no bundle: it is no zip file.", "`dama export` writes bundles."
-        ) from error
     except OSError as error:
         raise BundleError(
             f"{path} cannot be read: {error.strerror or error}.", "`dama export` writes bundles."
+        ) from error
+    except UNREADABLE as error:
+        raise BundleError(
+            f"{path} is no bundle: it is no zip file, or a damaged one.",
+            "`dama export` writes bundles.",
         ) from error
     with file:
         yield Bundle(path, file)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Judged = tuple[Placement, Sighting]
 QUIET_SECONDS = 5.0  # a worker renews its lease once a second
 MOST_SUBMISSIONS = 3
+# In which a job that is not wanted any more ends what its program has started, wherever that has
+# gone: an engine may end the processes of the job only.
+ENDING_SECONDS = 60.0
 
 
 @dataclass
@@ -26,11 +29,11 @@ class Memory:
 
     Attributes:
         missing: Since when the engine has not shown a job that it should have.
-        unwanted: The jobs that nobody wanted at the last look.
+        unwanted: Since when nobody has wanted a job, by the engine's id.
     """
 
     missing: dict[Key, float] = field(default_factory=dict[Key, float])
-    unwanted: set[str] = field(default_factory=set[str])
+    unwanted: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass
@@ -86,14 +89,29 @@ def plan(
         if job.state == "ended":
             _ended(each, job, done)
         _note(each, job, done)
-    unwanted = {k: job for k, job in seen.items() if k not in wanted and job.state != "ended"}
-    for key, job in unwanted.items():
-        never_starts = key in known and job.state == "pending"
-        if never_starts or job.native_id in memory.unwanted:
-            done.cancel.append(job.native_id)
-    memory.unwanted = {job.native_id for job in unwanted.values()}
+    _unwanted({k: job for k, job in seen.items() if k not in wanted}, known, memory, now, done)
     memory.missing = {key: since for key, since in memory.missing.items() if key in known}
     return done
+
+
+def _unwanted(
+    seen: Mapping[Key, Sighting], known: set[Key], memory: Memory, now: float, done: Plan
+) -> None:
+    """Cancel what has not begun at once, and what runs when it has had time to end by itself.
+
+    What is not known at all may have been placed after the database was read: it is cancelled when
+    nobody wants it at the second look.
+    """
+    jobs = {key: job for key, job in seen.items() if job.state != "ended"}
+    since = memory.unwanted
+    memory.unwanted = {j.native_id: since.get(j.native_id, now) for j in jobs.values()}
+    for key, job in jobs.items():
+        if job.state == "pending":
+            is_due = key in known or job.native_id in since
+        else:
+            is_due = now - memory.unwanted[job.native_id] >= ENDING_SECONDS
+        if is_due:
+            done.cancel.append(job.native_id)
 
 
 def _absent(each: Placement, done: Plan, *, is_late: bool) -> None:

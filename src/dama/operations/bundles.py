@@ -237,16 +237,21 @@ async def import_bundle(
         files = await asyncio.to_thread(
             run_files.restore, bundle, await directories_of(app.store, app.home), ids
         )
-    roots = [
-        (new, Origin(ids[each.context], each.database, each.context_id))
-        for each, new in zip(bundle.contexts, is_new, strict=True)
-        if each.parent is None and each.context in ids
-    ]
-    return Imported(
-        contexts=[origin for new, origin in roots if new],
-        known=[origin for new, origin in roots if not new],
-        ended=ended, count=len(wanted), events=events, files=files,
-    )  # fmt: skip
+    contexts, known = _roots(bundle.contexts, ids, is_new)
+    return Imported(contexts, known, ended, count=len(wanted), events=events, files=files)
+
+
+def _roots(
+    bundled: Sequence[store.BundledContext], ids: Mapping[int, int], is_new: Sequence[bool]
+) -> tuple[list[Origin], list[Origin]]:
+    """What came in, and what had been here: the roots of the file, and where they come from."""
+    came: list[Origin] = []
+    had: list[Origin] = []
+    for each, new in zip(bundled, is_new, strict=True):
+        if each.parent is None and each.context in ids:
+            origin = Origin(ids[each.context], each.database, each.context_id)
+            (came if new else had).append(origin)
+    return came, had
 
 
 def _tops(bundled: Sequence[store.BundledContext]) -> list[int]:

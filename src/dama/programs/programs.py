@@ -87,12 +87,17 @@ class Programs:
                     await self._look.wait()
             self._look.clear()
             try:
-                await stop_bound_elsewhere(self.store, self.directories, self.host)
+                await self.end_unwanted()
             except BaseException:
                 self._look.set()  # once more, when the duty begins again
                 raise
-            finally:
-                self.reap()
+
+    async def end_unwanted(self) -> None:
+        """End the programs of this host that no context wants any more."""
+        try:
+            await stop_bound_elsewhere(self.store, self.directories, self.host)
+        finally:
+            self.reap()
 
     def started(self, pid: int) -> None:
         """A shim is a child of this process."""

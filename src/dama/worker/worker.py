@@ -183,6 +183,8 @@ class Worker:
 
     async def _stop(self) -> None:
         await self._holding.stop()
+        if self._offer.placed is not None:  # no other worker comes to the home of its job
+            await self._programs.end_unwanted()
         await asyncio.gather(*self._notes, return_exceptions=True)
         self._executions.close()
         await asyncio.to_thread(self._programs.fork_server.close)
