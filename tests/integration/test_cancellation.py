@@ -6,6 +6,8 @@ pool of connections waits with it. Whoever stops a worker would wait for its dut
 
 import asyncio
 
+import anyio
+
 from dama.duty import Duty, on_duty
 from dama.store.database import Database
 
@@ -31,6 +33,34 @@ async def test_who_is_cancelled_when_a_connection_becomes_free_does_not_go_on(da
             assert done, f"cancelled after {turns} turns, it continues"
             await returning
             await pool.putconn(taken.pop())
+
+
+async def test_a_scope_of_anyio_knows_its_own_cancellation(database_url):
+    """It knows it by its message, which is lost where the cancellation was forgotten."""
+    async with Database.joined(database_url, "dama", is_pooled=False) as database:
+        pool = database._pool
+        for turns in range(TURNS):
+            taken = [await pool.getconn() for _ in range(2)]
+            scope = anyio.CancelScope()
+            asking = asyncio.create_task(ask_within(scope, database))
+            await asyncio.sleep(0)
+            returning = asyncio.create_task(pool.putconn(taken.pop()))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+            scope.cancel()
+            async with asyncio.timeout(30):
+                await asking
+
+            assert scope.cancelled_caught, f"cancelled after {turns} turns, it continues"
+            await returning
+            await pool.putconn(taken.pop())
+
+
+async def ask_within(scope, database):
+    """A function of a task whose wait is given up."""
+    with scope:
+        await ask_and_go_on(database)
 
 
 async def ask_and_go_on(database):

@@ -190,6 +190,8 @@ class Database:
             # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
             # comes together with the connection.
             if task and task.cancelling() > cancellations:
+                for _ in range(2):  # anyio, which knows its own by their message, says it again
+                    await asyncio.sleep(0)
                 raise asyncio.CancelledError
             if not again:  # it may have died since: better seen before than after
                 await AsyncConnectionPool.check_connection(connection)
