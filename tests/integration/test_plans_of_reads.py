@@ -52,6 +52,12 @@ INSERT INTO _data_manager_admin.queue_sample (at, queue, queued, running, age)
   SELECT _data_manager_admin.four_minutes(now()) - n * interval '4 minutes', 'q' || q, 1, 1, 1
     FROM generate_series(1, 2880) n, generate_series(1, 10) q;
 INSERT INTO _data_manager_admin.activity_state VALUES (1);
+INSERT INTO _data_manager_admin.slice_build (slice, slice_version, state) VALUES ('s', 1, 'shown');
+INSERT INTO _data_manager_admin.slice_row (build, context_id, version, event_id, folded)
+  SELECT 1, n, 1, n, '{{}}' FROM generate_series(1, {ARCHIVED}) n;
+INSERT INTO _data_manager_admin.subscription (name, lanes) VALUES ('slice s (1)', 1);
+INSERT INTO _data_manager_admin.subscription_lane (name, lane, position)
+  SELECT 'slice s (1)', 0, {FILLED.positions - 99};
 """  # noqa: S608 - numbers of our own
 
 
@@ -230,6 +236,12 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "the run before": (lambda s: previous(s, "old.task", year=2013), LOOK),
     "the run before, archived": (lambda s: previous(s, "new.task"), LOOK),
     "the run before of params that nothing has": (lambda s: previous(s, "old.task", a=1), LOOK),
+    "slices that are tables": (lambda s: s.slice_tables.tables(), LOOK),
+    "whether a slice is one": (lambda s: asked(s, "find_slice_build", build=1), 2),
+    "some states of a slice": (
+        lambda s: asked(s, "read_slice_rows", build=1, context_ids=[1, FILLED.long]), 4,
+    ),
+    "archived contexts": (lambda s: asked(s, "list_archived_contexts", after=0, limit=100), 100),
     "what stands in the way": (lambda s: s.queue.obstacles(FILLED.newest - 8), LOOK),
     "what stands in the way of a child": (lambda s: s.queue.obstacles(FILLED.root + 9), 99),
     "who waits for whom": (lambda s: s.queue.circles(), LOOK),
@@ -286,6 +298,7 @@ OTHERS = {
         "count_request create_subscription end_browser_session fail_schedule fire_schedule "
         "forget_placements forget_requests lead_launcher note_launcher note_placements "
         "note_submissions take_placed unplace_run "
+        "begin_slice drop_slice show_slice note_slice_archived write_slice_rows "
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
@@ -293,6 +306,7 @@ OTHERS = {
     "writes what it is given, whole":
         "begin_import cancel_trees draw_contexts end_import forget_exported fork_context "
         "import_contexts import_events restore_tree resume_tree",
+    "removes a batch": "remove_slice_rows",
     "reads what leaves for a file, whole": "export_contexts export_events",
     "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_archived list_differences rebuild",

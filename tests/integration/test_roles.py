@@ -13,6 +13,7 @@ from dama import Service, Task
 from dama.cli import main
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
+from dama.domain.lifecycle import lifecycle
 from dama.run.subtasks import Endings
 from dama.store import Start, Store, schema
 from dama.store.errors import MissingRightError
@@ -189,6 +190,24 @@ async def test_a_reader_sees_all_that_a_standby_shows(store, url_as, monkeypatch
     assert {re.sub(".* for ", "", each) for each in refused} == {"table token."}
     assert {command for command, code in codes.items() if code == MISSING_RIGHT} == {"token ls"}
     assert "Traceback" not in capsys.readouterr().err
+
+
+async def test_a_worker_keeps_what_a_reader_reads(store, url_as):
+    """Nobody needs to be the owner; another role than the one who keeps it takes over."""
+    (one,) = await store.start([Start("a.b", {})])
+    async with Store.opened(await asyncio.to_thread(url_as, "worker")) as worker:
+        await (await worker.slice_tables.begin(lifecycle)).catch_up()
+    await (await store.slice_tables.begin(lifecycle, again=True)).catch_up()
+    reader = await asyncio.to_thread(url_as, "reader")
+
+    with psycopg.connect(reader) as connection:
+        assert connection.execute(f"SELECT context_id FROM {S}.slice_states").fetchall() == [(one,)]
+    async with Store.opened(reader) as opened:
+        assert [table.rows for table in await opened.slice_tables.tables()] == [1]
+        with pytest.raises(MissingRightError):
+            await opened.slice_tables.drop("lifecycle")
+    async with Store.opened(await asyncio.to_thread(url_as, "worker")) as worker:
+        assert await worker.slice_tables.drop("lifecycle") == 1
 
 
 async def test_a_writer_inserts_as_old_programs_do_and_no_more(store, database_url, url_as, roles):

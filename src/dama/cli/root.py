@@ -116,6 +116,10 @@ SECTIONS = {
             "dama.cli.commands.bundles:import_run",
             "Bring contexts from a file into this database.",
         ),
+        "slice": (
+            "dama.cli.commands.slice_:slice_",
+            "Keep states of slices as tables, which SQL can read.",
+        ),
         "log": (
             "dama.cli.commands.log:log",
             "Show who reads the log and what they could not handle.",

@@ -149,6 +149,18 @@ class LanesError(UsageError):
     code = "LANES"
 
 
+class SliceTableError(RefusedError):
+    """A slice is kept as a table by another version of its reducers."""
+
+    code = "SLICE_TABLE"
+
+
+class UnknownSliceTableError(NotFoundError):
+    """The slice is not kept as a table."""
+
+    code = "UNKNOWN_SLICE_TABLE"
+
+
 class DatabaseUnreachableError(UnavailableError):
     """The database does not answer."""
 

@@ -18,7 +18,7 @@ from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.log_page import page_of, query
 from dama.store.rows import LogFilter, LogPage, ParkedRow, SubscriptionRow
-from dama.store.subscription import Handler, Subscription
+from dama.store.subscription import Handler, Subscription, Together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -91,10 +91,10 @@ class Log:
     def subscription(
         self,
         name: str,
-        handler: Handler,
+        handler: Handler | Together,
         *,
         filter: LogFilter = ALL,
-        after: int = 0,
+        after: int | None = 0,
         lanes: int = 1,
     ) -> Subscription:
         """A durable subscription: each event is handled once, and its effects are kept once.
@@ -103,10 +103,12 @@ class Log:
 
         Args:
             name: Under which the checkpoint is kept.
-            handler: Gets a connection and an event. What it writes there is kept or lost together
-                with the checkpoint; it neither commits nor keeps the connection.
+            handler: Gets a connection and an event, or many `Together`. What it writes there is
+                kept or lost together with the checkpoint; it neither commits nor keeps the
+                connection.
             filter: Which events. May change between two runs; what was passed over stays so.
-            after: Where it begins, when it is new.
+            after: Where it begins, when it is new; None for one that is there already, and ends
+                for good when somebody removes it.
             lanes: Into how many its root contexts are dealt, when it is new: so many may be
                 handled at the same time. 1 keeps the order of the log.
         """

@@ -39,7 +39,7 @@ CODE_FILES = (
     "start_contexts", "dispatch", "acts",
     "limits", "places", "workers", "launchers", "park_run", "trees", "forks", "guards", "bundles",
     "state_at", "views", "sequence_log", "read_log", "list_contexts", "list_queues", "activity",
-    "find_previous", "subscriptions", "schedules", "rebuild", "archive", "scrub",
+    "find_previous", "subscriptions", "slices", "schedules", "rebuild", "archive", "scrub",
     "privileges", "triggers",
 )  # fmt: skip
 TABLE = """

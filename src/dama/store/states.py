@@ -125,16 +125,20 @@ class _Fold:
         """The state as JSON; None for one that JSON does not give back as it is."""
         if not self._has_json:
             return None
-        self._has_json = False
-        # What a codec of somebody's raises is one more reason to keep nothing.
-        with suppress(*NO_JSON):
-            text = encode_json(self._slice.encode_state(self.state))
-            back = self._slice.decode_state(decode_stored(text))
-            again = encode_json(self._slice.encode_state(back))
-            if len(text) <= LARGEST_STATE and again == text:
-                self._has_json = (back == self.state) is True
-                return text if self._has_json else None
-        return None
+        text = text_of(self._slice, self.state)
+        self._has_json = text is not None and len(text) <= LARGEST_STATE
+        return text if self._has_json else None
+
+
+def text_of(slice_: Slice[Any], state: Any) -> str | None:
+    """A state as JSON; None for one that JSON does not give back as it is."""
+    # What a codec of somebody's raises is one more reason to keep nothing.
+    with suppress(*NO_JSON):
+        text = encode_json(slice_.encode_state(state))
+        back = slice_.decode_state(decode_stored(text))
+        if encode_json(slice_.encode_state(back)) == text and (back == state) is True:
+            return text
+    return None
 
 
 def _rung_after(version: int) -> int:

@@ -29,6 +29,7 @@ from dama.store.placements import Placements
 from dama.store.queue import RunQueue
 from dama.store.rows import Append, Appended, ContextRow, Difference, Outcome, Start, context_of
 from dama.store.schedules import Schedules
+from dama.store.slice_tables import SliceTables
 from dama.store.states import States
 from dama.store.tokens import Tokens
 from dama.store.windows import TREE_PAGE, ContextFilter, Windows
@@ -60,6 +61,7 @@ class Store:
         activity: What happened when.
         acts: What people did beside contexts.
         placements: Runs that engines place elsewhere.
+        slice_tables: Slices whose states are kept as tables.
     """
 
     def __init__(self, database: Database) -> None:
@@ -76,6 +78,7 @@ class Store:
         self.activity = Activity(database)
         self.acts = Acts(database)
         self.placements = Placements(database)
+        self.slice_tables = SliceTables(database, self.log)
         self._states = States(database, self.pages)
 
     @classmethod

@@ -8,8 +8,9 @@ number of processes share the lanes of a subscription and none waits for another
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import psycopg
@@ -29,7 +30,7 @@ from dama.store.statements import statement
 from dama.store.translation import is_transient, translate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator
 
     from dama.store.database import Database, Params, Row
     from dama.store.head import Head
@@ -39,9 +40,25 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 Handler = Callable[[Connection, LoggedEvent], Awaitable[object]]
 
 BATCH = 100  # events that share a commit
+LARGE_BATCH = 1000  # of those that are handled together
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 TRIES = 5  # of a transaction that others undo, before its event is held to be the reason
+
+
+@dataclass(frozen=True)
+class Together:
+    """Handles many events at once; one by one only where that fails.
+
+    Attributes:
+        handle: Gets a connection and events in their order, those of several contexts.
+    """
+
+    handle: Callable[[Connection, Sequence[LoggedEvent]], Awaitable[object]]
+
+    async def __call__(self, connection: Connection, event: LoggedEvent) -> None:
+        """Handle one."""
+        await self.handle(connection, [event])
 
 
 class Subscription:
@@ -58,7 +75,7 @@ class Subscription:
         name: str,
         handler: Handler,
         filter_: LogFilter,
-        after: int,
+        after: int | None,
         lanes: int,
     ) -> None:
         self.name = name
@@ -69,10 +86,13 @@ class Subscription:
         self._after = after
         self._lanes = lanes
 
-    async def run(self) -> None:
+    async def run(self, until: Callable[[], Awaitable[bool]] | None = None) -> None:
         """Handle what there is and what comes, until it is cancelled.
 
         An outage of the database is waited for, however long it lasts.
+
+        Args:
+            until: Asked whenever nothing is left to do; true ends it.
 
         Raises:
             LanesError: It exists with another number of lanes.
@@ -85,7 +105,8 @@ class Subscription:
                     while True:
                         while await self._handle_batch(connection):
                             pause = FIRST_PAUSE
-                        await self._wait_for_work()
+                        if await self._wait_for_work(until):
+                            return
             except DatabaseUnreachableError:
                 pass
             except psycopg.Error as error:
@@ -111,6 +132,8 @@ class Subscription:
             raise translate(error) or error from error
 
     async def _create(self) -> None:
+        if self._after is None:
+            return
         params = {"name": self.name, "lanes": self._lanes, "after": self._after}
         ((lanes,),) = await self._database.rows("create_subscription", params)
         if lanes != self._lanes:
@@ -119,10 +142,14 @@ class Subscription:
                 f"Run it with lanes={lanes}, or begin another one under a new name.",
             )
 
-    async def _wait_for_work(self) -> None:
+    async def _wait_for_work(self, until: Callable[[], Awaitable[bool]] | None) -> bool:
+        """Wait for something to handle; true when it is to end instead."""
         await self._head.next_poll()
         while self.name not in self._head.behind:
+            if until is not None and await until():
+                return True
             await self._head.next_poll()
+        return False
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[Connection]:
@@ -174,17 +201,35 @@ class Lane:
                 return False
             ((lane, position, resumed),) = taken
             keys = {"subscription": self._name, "lane": lane}
-            params = query(position, self._filter, BATCH) | keys
+            size = LARGE_BATCH if isinstance(self._handler, Together) else BATCH
+            params = query(position, self._filter, size) | keys
             rows = () if resumed else await self._rows("read_log", params)
         if resumed:
             await self._go_on(lane, position, is_last=is_last)
             return True
         page = await beside(rows, page_of, rows)
-        for event in page.events:
-            if event.context_id not in self._parked:
-                await self._handle_or_park(lane, event, is_last=is_last)
+        if not await self._handle_together(page.events):
+            for event in page.events:
+                if event.context_id not in self._parked:
+                    await self._handle_or_park(lane, event, is_last=is_last)
         async with own_search_path(self._connection):
             await self._rows("advance_lane", {"lane": lane, "position": page.position})
+        return True
+
+    async def _handle_together(self, events: Sequence[LoggedEvent]) -> bool:
+        """Whether all were handled at once; if not, nothing of it was kept."""
+        if not isinstance(self._handler, Together):
+            return False
+        try:
+            async with self._connection.transaction():
+                for event in events:
+                    _refuse_undecoded(event)
+                with contained():
+                    await self._handler.handle(self._connection, events)
+        except Exception as error:  # one by one, the events show whose fault it is
+            if self._connection.closed or _is_transient(error):
+                raise
+            return False
         return True
 
     async def _go_on(self, lane: int, position: int, *, is_last: bool) -> None:

@@ -153,6 +153,7 @@ BEGIN
     WHERE e.etl_context_id = ANY (ids) AND l.event_id = e.event_id;
   DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);
   GET DIAGNOSTICS events = ROW_COUNT;
+  DELETE FROM _data_manager_admin.slice_row r WHERE r.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.fork f WHERE f.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.imported i WHERE i.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.archived_context a WHERE a.context_id = ANY (ids);

@@ -20,3 +20,9 @@ SELECT _data_manager_admin.replace_view('queue_overview', 'How many runs are in 
     FROM _data_manager_admin.run_queue q JOIN _data_manager_admin.etl_context c USING (context_id)
     GROUP BY q.queue, q.state
 $view$);
+
+SELECT _data_manager_admin.replace_view('slice_states', 'The states of the slices that are kept as tables: SELECT context_id, state ->> ''rows'' FROM slice_states WHERE slice = ''loaded''.', $view$
+  SELECT b.slice, r.context_id, r.version, r.event_id, r.folded::json AS state
+    FROM _data_manager_admin.slice_build b JOIN _data_manager_admin.slice_row r USING (build)
+    WHERE b.state = 'shown'
+$view$);
