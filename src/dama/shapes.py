@@ -42,6 +42,16 @@ def is_collection(
     return isinstance(value, list | tuple | set | frozenset)
 
 
+def is_whole(value: object) -> TypeIs[int]:
+    """Whether it is a whole number; True is none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_name(value: object) -> TypeIs[str]:
+    """Whether it is a string that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
+
+
 def as_object(value: object) -> Mapping[str, Any]:
     """The value if it is a mapping; an empty one for all else."""
     return value if is_object(value) else NOTHING

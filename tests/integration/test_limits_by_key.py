@@ -228,7 +228,7 @@ def test_a_template_that_does_not_fit_the_params_is_said_at_the_start():
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        ({"concurrency": 0}, "1 is the least"),
+        ({"concurrency": 0}, "a whole number, at least 1"),
         ({"singleton": "maybe"}, "singleton is 'maybe'"),
         ({"singleton": "queue", "concurrency": 2}, "a singleton has one run at once"),
         ({"concurrency_key": "{year}"}, "how many there may be is missing"),

@@ -29,6 +29,7 @@ from dama.broker.options import BrokerOptions
 from dama.broker.wire.info import told_of
 from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.transit import Transit
+from dama.config.duration import optional_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from dama.broker.local import LocalService
     from dama.broker.middleware import Middleware
     from dama.broker.wire.transporter import Transporter
+    from dama.config.duration import Duration
     from dama.definitions.service import Service
     from dama.duty import DutyError
 
@@ -248,7 +250,7 @@ class Broker:
                 f"{parent.name} has no action {action!r} beside it.", data={"action": action}
             )
         call = self.new_call(parent, found.name, params, options)
-        call.timeout = options.get("timeout")
+        call.timeout = optional_duration(options.get("timeout"), of="timeout")
         try:
             return await self._caller.timed(call, found.perform)
         finally:
@@ -350,14 +352,14 @@ class Broker:
         """Deliver an event to the handlers of this node that it is for, and wait for them."""
         await self._emitter.deliver(call)
 
-    async def wait_for_services(self, *names: str, timeout: float | None = None) -> None:
+    async def wait_for_services(self, *names: str, timeout: Duration | None = None) -> None:
         """Wait until services are there, on this node or another, by name or full name.
 
         Raises:
             ServiceNotFoundError: They did not come in time.
         """
-        limit = self.options.dependency_timeout if timeout is None else timeout
-        await self._arrivals.wait(names, limit)
+        given = self.options.dependency_timeout if timeout is None else timeout
+        await self._arrivals.wait(names, parse_duration(given, of="timeout"))
 
     def waiting_services(self) -> dict[str, list[str]]:
         """The services of this node that are not started, with those that they wait for."""

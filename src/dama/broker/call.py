@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 from dama.broker.errors import MaxCallLevelError, RequestSkippedError
 from dama.broker.mcall import Calls, call_all
 from dama.broker.stream import Stream, as_stream
+from dama.config.duration import optional_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
 
     from dama.broker.options import BrokerOptions
+    from dama.config.duration import Duration
     from dama.definitions.action import ActionDefinition
     from dama.definitions.policies import RetryPolicy
     from dama.definitions.service import Service
@@ -32,7 +34,7 @@ class CallOptions(TypedDict, total=False):
     """What who calls an action may ask for.
 
     Attributes:
-        timeout: Seconds until the call fails; 0 for no limit.
+        timeout: How long until the call fails: seconds, a string or a timedelta; 0 for no limit.
         retries: Further tries after one that failed in a way that may pass, or a whole policy.
         fallback: What to answer instead of an error: a value, or a function of the call and the
             error.
@@ -43,7 +45,7 @@ class CallOptions(TypedDict, total=False):
         stream: Chunks that are sent with the call; in protocol 4 without params.
     """
 
-    timeout: float | None
+    timeout: Duration | None
     retries: int | RetryPolicy | None
     fallback: Any
     meta: dict[str, Any] | None
@@ -240,7 +242,7 @@ class Call:
                     f"{action} was not called: the {self.timeout:g} s of {self.name} are over.",
                     data={"action": action, "nodeID": self.broker.node_id},
                 )
-            own = options.get("timeout")
+            own = optional_duration(options.get("timeout"), of=f"{action}: timeout")
             options["timeout"] = min(own, left) if own else left
         return await self.broker.call_from(self, action, params, options)
 

@@ -16,6 +16,7 @@ from dama.broker.errors import (
 )
 from dama.broker.local import called
 from dama.broker.middleware import Middleware
+from dama.config.duration import optional_duration
 from dama.definitions.action import ABSENT_FALLBACK, retry_policy
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Caller:
     async def _once(self, call: Call, endpoint: Endpoint | None, options: CallOptions) -> Any:
         if endpoint is None:
             raise self._nobody(call.name, options.get("node_id"))
-        given = options.get("timeout")
+        given = optional_duration(options.get("timeout"), of=f"{call.name}: timeout")
         if given is None:
             given = self._options.request_timeout if endpoint.timeout is None else endpoint.timeout
         call.timeout = given or None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dama.config.duration import Seconds
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
 
 Strategy = Literal["round_robin", "random"]
@@ -38,7 +39,7 @@ class BrokerOptions:
         wait_for_neighbours: Seconds in which others may tell of themselves before services start.
     """
 
-    request_timeout: float = 0.0
+    request_timeout: Seconds = Seconds(0.0)
     max_call_level: int = 0
     retries: RetryPolicy | None = None
     breaker: BreakerPolicy | None = None
@@ -46,14 +47,14 @@ class BrokerOptions:
     strategy: Strategy = "round_robin"
     prefer_local: bool = True
     balancer: bool = True
-    stop_timeout: float = 5.0
-    dependency_timeout: float = 0.0
+    stop_timeout: Seconds = Seconds(5.0)
+    dependency_timeout: Seconds = Seconds(0.0)
     node_service: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
     cache_entries: int = 10_000
     namespace: str = ""
     protocol: Literal[4, 5] = 4
     accept_other_protocol: bool = False
-    heartbeat_interval: float = 10.0
-    heartbeat_timeout: float = 30.0
-    wait_for_neighbours: float = 0.5
+    heartbeat_interval: Seconds = Seconds(10.0)
+    heartbeat_timeout: Seconds = Seconds(30.0)
+    wait_for_neighbours: Seconds = Seconds(0.5)

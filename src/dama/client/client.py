@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
 from typing_extensions import ParamSpec, TypeVar
 
 from dama.client.handle import Handle
-from dama.config.duration import parse_duration
-from dama.definitions.task import TaskDefinition
+from dama.definitions.task import task_of
+from dama.errors import UsageError
 from dama.operations import tasks
+from dama.run.starts import read_start_options
+from dama.shapes import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
     from dama.app import App
     from dama.config.config import Config
+    from dama.config.duration import Duration
+    from dama.definitions.task import TaskDefinition
     from dama.operations.ends import Ends
     from dama.run.starts import QueueOptions
 
@@ -28,7 +32,6 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 Params = Mapping[str, Any]
-DURATIONS = ("delay", "expires", "deadline")
 
 
 class StartOptions(TypedDict, total=False):
@@ -38,7 +41,7 @@ class StartOptions(TypedDict, total=False):
         key: An idempotency key: the same task with the same key is started once.
         queue: Instead of the task's own.
         priority: Instead of the task's own; higher ones are claimed first.
-        delay: Before it is queued: seconds, or a string such as "5m".
+        delay: Before it is queued: seconds, a string such as "5m", or a timedelta.
         expires: In which it must start, or it fails.
         deadline: In which it must end, instead of the task's own.
         labels: What its worker must offer besides the task's own.
@@ -47,9 +50,9 @@ class StartOptions(TypedDict, total=False):
     key: str | None
     queue: str
     priority: int
-    delay: float | str
-    expires: float | str
-    deadline: float | str
+    delay: Duration
+    expires: Duration
+    deadline: Duration
     labels: Collection[str]
 
 
@@ -65,7 +68,12 @@ class Client:
         self._options: StartOptions = options or {}
 
     def options(self, **options: Unpack[StartOptions]) -> Client:
-        """The same client for starts with options: `client.options(key="2013").start(load)`."""
+        """The same client for starts with options: `client.options(key="2013").start(load)`.
+
+        Raises:
+            InvalidDefinitionError: An option is unknown or makes no sense.
+        """
+        _queue_options(options)
         return Client(self._app, self._ends, self._config, {**self._options, **options})
 
     @overload
@@ -142,12 +150,19 @@ class Client:
     def handle(
         self, context_id: int, task: TaskDefinition[Any, ..., Any] | None = None
     ) -> Handle[Any]:
-        """The handle of a context that was started anywhere; its task says what it returns."""
-        return Handle(context_id, task, self._app, self._ends)
+        """The handle of a context that was started anywhere; its task says what it returns.
+
+        Raises:
+            UsageError: The id is not a whole number, or the task is none.
+        """
+        if not is_whole(context_id):
+            raise UsageError(f"{context_id!r} is not the id of a context: expected a whole number.")
+        known = None if task is None else task_of(task)
+        return Handle(context_id, known, self._app, self._ends)
 
     def _definition(self, task: TaskDefinition[Any, ..., Any] | str) -> TaskDefinition[Any]:
-        if isinstance(task, TaskDefinition):
-            return task
+        if not isinstance(task, str):
+            return task_of(task)
         if not self._app.registry.services:
             self._app.registry.load(self._config)
         return self._app.registry.task(task)
@@ -162,9 +177,7 @@ def _params(
 
 
 def _queue_options(options: StartOptions) -> tuple[QueueOptions, str | None]:
+    read_start_options(options)
     given: dict[str, Any] = dict(options)
     key = given.pop("key", None)
-    for name in DURATIONS:
-        if name in given:
-            given[name] = parse_duration(given[name], of=name)
     return cast("QueueOptions", given), key

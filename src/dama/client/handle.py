@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from typing_extensions import TypeVar, override
 
 from dama.client.frames import frame
-from dama.config.duration import parse_duration
+from dama.config.duration import optional_duration
 from dama.domain.event import ABSENT
 from dama.operations import contexts, run_files
 from dama.operations.who import person
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
 
     from dama.app import App
+    from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.slice import Slice
@@ -52,18 +53,19 @@ class Handle(Generic[R]):
         of = f" of {self.task.name}" if self.task else ""
         return f"<context {self.context_id}{of}>"
 
-    async def result(self, timeout: float | str | None = None) -> R:
+    async def result(self, timeout: Duration | None = None) -> R:
         """Wait for its end and return its result.
 
         Args:
-            timeout: How long: seconds, or a string such as "5m". The run continues when it is over.
+            timeout: How long: seconds, a string such as "5m", or a timedelta. The run continues
+                when it is over.
 
         Raises:
             RunError: It failed for good or was cancelled.
             TimeoutError: It has not ended in time.
             NoWorkerError: For a while no live worker would have claimed it.
         """
-        seconds = None if timeout is None else parse_duration(timeout, of="timeout")
+        seconds = optional_duration(timeout, of="timeout")
         try:
             async with asyncio.timeout(seconds):
                 ended = await self._ends.wait(self.context_id)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dama.client.client import Client, Params, StartOptions
     from dama.client.handle import Handle
     from dama.client.loop import LoopThread
+    from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.slice import Slice
@@ -50,7 +51,7 @@ class SyncHandle(Generic[R]):
         """Its definition; None when only its id is known."""
         return self._handle.task
 
-    def result(self, timeout: float | str | None = None) -> R:
+    def result(self, timeout: Duration | None = None) -> R:
         """See `Handle.result`."""
         return self._thread.answer(self._handle.result(timeout))
 

@@ -13,25 +13,27 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, TypeVar, final, get_args
 
-from dama.config.duration import parse_duration
-from dama.config.table import nearest
 from dama.definitions.docstring import Docstring, parse_docstring
 from dama.definitions.errors import InvalidParamsError, ParamProblem
 from dama.definitions.params import arguments_of, optional_names, params_model, validate_params
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, CachePolicy, RetryPolicy
 from dama.definitions.result import ResultType
-from dama.definitions.signature import annotations_of, params_of, read_signature
+from dama.definitions.signature import annotations_of, params_of, read_signature, refuse_task
+from dama.definitions.written import Written
 from dama.errors import InvalidDefinitionError
-from dama.shapes import is_dict
+from dama.shapes import is_collection, is_dict, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydantic import BaseModel, TypeAdapter
 
+    from dama.config.duration import Duration
+
 R = TypeVar("R")
 
 Visibility = Literal["published", "public", "protected", "private"]
+SCOPES = ("viewer", "operator", "admin")
 ABSENT_FALLBACK = object()
 
 
@@ -39,7 +41,7 @@ class ActionSettings(TypedDict, total=False):
     """What may be written in `@service.action(...)`; see `ActionOptions`."""
 
     visibility: Visibility
-    timeout: float | str | None
+    timeout: Duration | None
     retries: int | RetryPolicy | None
     breaker: BreakerPolicy | bool | None
     bulkhead: BulkheadPolicy | bool | None
@@ -111,6 +113,7 @@ class ActionDefinition(Generic[R]):
         self.function = function
         self.options = options
         self.takes_any = not params_of(name, function, "`call: Call`")
+        refuse_task(f"the action {name}", function)
 
     @property
     def is_async(self) -> bool:
@@ -199,6 +202,7 @@ class EventHandler:
         self.group = group
         self.function = function
         named = params_of(f"the handler of {pattern}", function, "`call: Call`")
+        refuse_task(f"the handler of {pattern}", function)
         if len(named) > 1:
             raise InvalidDefinitionError(
                 f"The handler of {pattern} takes {len(named)} things besides the call.",
@@ -231,44 +235,42 @@ def read_action(name: str, settings: ActionSettings) -> ActionOptions:
     Raises:
         InvalidDefinitionError: One is unknown or makes no sense; the action is named.
     """
-    _refuse_unknown(name, settings)
-    timeout, rest = settings.get("timeout"), settings.get("rest")
+    known = [each.name for each in fields(ActionOptions)]
+    written = Written(f"The action {name}", settings, known)
+    rest = written.get("rest")
     return ActionOptions(
-        visibility=_visibility(name, settings.get("visibility", "published")),
-        timeout=None if timeout is None else parse_duration(timeout, of=f"{name}: timeout"),
-        retries=retry_policy(settings.get("retries")),
-        breaker=_policy(BreakerPolicy, settings.get("breaker")),
-        bulkhead=_policy(BulkheadPolicy, settings.get("bulkhead")),
-        cache=_policy(CachePolicy, settings.get("cache")),
-        fallback=settings.get("fallback", ABSENT_FALLBACK),
-        rest=(rest,) if isinstance(rest, str) else tuple(rest or ()),
-        status=settings.get("status", 200),
-        response_type=settings.get("response_type"),
-        scope=_scope(name, settings.get("scope")),
-        before=as_hooks(settings.get("before")),
-        after=as_hooks(settings.get("after")),
-        on_error=as_hooks(settings.get("on_error")),
-        metadata=settings.get("metadata", {}),
+        visibility=written.choice("visibility", get_args(Visibility), "published"),
+        timeout=written.optional_duration("timeout"),
+        retries=_retries(written),
+        breaker=_policy(BreakerPolicy, written, "breaker"),
+        bulkhead=_policy(BulkheadPolicy, written, "bulkhead"),
+        cache=_policy(CachePolicy, written, "cache"),
+        fallback=written.get("fallback", ABSENT_FALLBACK),
+        rest=(rest,) if isinstance(rest, str) else written.strings("rest") if rest else (),
+        status=written.number("status", 200, 100),
+        response_type=written.text("response_type", None),
+        scope=written.choice("scope", SCOPES),
+        before=_hooks(written, "before"),
+        after=_hooks(written, "after"),
+        on_error=_hooks(written, "on_error"),
+        metadata=written.mapping("metadata"),
     )
 
 
-def _refuse_unknown(name: str, settings: ActionSettings) -> None:
-    known = [each.name for each in fields(ActionOptions)]
-    for key in settings:
-        if key not in known:
-            raise InvalidDefinitionError(
-                f"The action {name} has no option {key!r}.",
-                nearest(key, known, verb="It may have"),
-            )
+def _retries(written: Written) -> RetryPolicy | None:
+    value = written.get("retries")
+    if value is None or isinstance(value, RetryPolicy):
+        return value
+    if not is_whole(value) or value < 0:
+        written.wrong("retries", "a whole number, at least 0, or a RetryPolicy")
+    return RetryPolicy(retries=value)
 
 
-def _visibility(name: str, visibility: Visibility) -> Visibility:
-    if visibility not in get_args(Visibility):
-        raise InvalidDefinitionError(
-            f"The action {name} has the visibility {visibility!r}.",
-            f"It may be {', '.join(get_args(Visibility))}.",
-        )
-    return visibility
+def _hooks(written: Written, name: str) -> tuple[Callable[..., Any], ...]:
+    hooks = as_hooks(written.get(name))
+    if not all(map(callable, hooks)):
+        written.wrong(name, "a function, or several")
+    return hooks
 
 
 def retry_policy(value: int | RetryPolicy | None) -> RetryPolicy | None:
@@ -280,23 +282,17 @@ def as_hooks(value: Callable[..., Any] | Sequence[Callable[..., Any]] | None) ->
     """One hook, several or none, as a tuple."""
     if value is None:
         return ()
-    return (value,) if callable(value) else tuple(value)
+    if is_collection(value):
+        return tuple(value)
+    return (value,)
 
 
 P = TypeVar("P")
 
 
-def _policy(kind: type[P], value: P | bool | None) -> P | None:  # noqa: FBT001 - as it was written
+def _policy(kind: type[P], written: Written, name: str) -> P | None:
     """True is a policy with its defaults, False is none."""
+    value = written.get(name)
     if isinstance(value, bool) or value is None:
         return kind() if value else None
-    return value
-
-
-def _scope(name: str, scope: str | None) -> str | None:
-    known = ("viewer", "operator", "admin")
-    if scope is not None and scope not in known:
-        raise InvalidDefinitionError(
-            f"The action {name} has the scope {scope!r}.", f"It may be {', '.join(known)}."
-        )
-    return scope
+    return value if isinstance(value, kind) else written.wrong(name, f"True or a {kind.__name__}")

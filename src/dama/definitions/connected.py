@@ -16,6 +16,8 @@ from dama.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from dama.config.duration import Duration
+
 R_co = TypeVar("R_co", covariant=True)
 
 
@@ -33,7 +35,7 @@ class Started(Protocol[R_co]):
         """Its context."""
         ...
 
-    async def result(self, timeout: float | str | None = None) -> R_co:
+    async def result(self, timeout: Duration | None = None) -> R_co:
         """Wait for its end and return its result."""
         ...
 

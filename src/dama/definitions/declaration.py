@@ -7,10 +7,11 @@ a param, secrets in a command, values within code that another program would run
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from dama.config.duration import parse_duration
+from dama.config.duration import Duration, parse_duration
 from dama.config.table import Table
 from dama.definitions.command import placeholders
 from dama.definitions.declared_command import check_placeholders, read_command
@@ -42,16 +43,16 @@ class ProgramSettings(TypedDict, total=False):
     queue: str
     priority: int
     retries: int
-    timeout: float | str
-    backoff: float | str
-    max_backoff: float | str
+    timeout: Duration
+    backoff: Duration
+    max_backoff: Duration
     concurrency: int
     concurrency_key: str
     singleton: Singleton
     launcher: str
     resources: ResourceSettings
-    grace: float | str
-    linger: float | str
+    grace: Duration
+    linger: Duration
     pty: bool
     nice: int
     memory: int | str
@@ -117,7 +118,7 @@ def _read_options(table: Table) -> TaskOptions:
 
 def _duration(table: Table, key: str, default: float | None) -> Any:
     wanted = 'seconds, or a string such as "45s", "30m", "1h30m"'
-    return table.value(key, (int, float, str), wanted, default)
+    return table.value(key, (int, float, str, timedelta), wanted, default)
 
 
 def _seconds(table: Table, key: str, default: float) -> float:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
-from dama.config.duration import parse_duration
 from dama.definitions.resources import (
     NOTHING_ASKED,
     Resources,
     ResourceSettings,
     read_resources,
 )
+from dama.definitions.written import MOST, Exceptions, Written
 from dama.domain.labels import LAUNCHER, label_of, reserved_among
 from dama.errors import InvalidDefinitionError
 
@@ -21,7 +20,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-Exceptions = tuple[type[BaseException], ...]
+    from dama.config.duration import Duration
+
 Singleton = Literal["refuse", "return", "queue"]
 Isolation = Literal["process"]
 Fork = Literal["refuse"]
@@ -105,16 +105,16 @@ class TaskOptions:
 
 
 class TaskSettings(TypedDict, total=False):
-    """What may be written in `@service.task(...)`: durations as seconds or as text."""
+    """What may be written in `@service.task(...)`; see `TaskOptions`."""
 
     queue: str
     priority: int
     retries: int
-    timeout: float | str | None
-    deadline: float | str | None
+    timeout: Duration | None
+    deadline: Duration | None
     labels: Collection[str]
-    backoff: float | str
-    max_backoff: float | str
+    backoff: Duration
+    max_backoff: Duration
     crashes: int
     retry_on: Exceptions | type[BaseException]
     fail_on: Exceptions | type[BaseException]
@@ -136,86 +136,40 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
     Raises:
         InvalidDefinitionError: One is unknown or makes no sense; the task is named.
     """
-    _refuse_unknown(task, settings)
+    written = Written(task, settings, [field.name for field in fields(TaskOptions)])
     defaults = TaskOptions()
-    timeout, deadline = settings.get("timeout"), settings.get("deadline")
     options = TaskOptions(
-        queue=settings.get("queue", defaults.queue),
-        priority=settings.get("priority", defaults.priority),
-        retries=settings.get("retries", defaults.retries),
-        timeout=None if timeout is None else parse_duration(timeout, of=f"{task}: timeout"),
-        deadline=None if deadline is None else parse_duration(deadline, of=f"{task}: deadline"),
-        labels=_labels(task, settings.get("labels", ()), settings.get("launcher")),
-        backoff=parse_duration(settings.get("backoff", defaults.backoff), of=f"{task}: backoff"),
-        max_backoff=parse_duration(
-            settings.get("max_backoff", defaults.max_backoff), of=f"{task}: max_backoff"
-        ),
-        crashes=settings.get("crashes", defaults.crashes),
-        retry_on=exceptions(settings.get("retry_on", defaults.retry_on)),
-        fail_on=exceptions(settings.get("fail_on", defaults.fail_on)),
-        concurrency=settings.get("concurrency"),
-        concurrency_key=settings.get("concurrency_key"),
-        singleton=settings.get("singleton"),
-        isolation=settings.get("isolation"),
-        on_failure=settings.get("on_failure"),
-        on_cancel=settings.get("on_cancel"),
-        aliases=_aliases(task, settings.get("aliases", ())),
-        fork=settings.get("fork"),
-        launcher=settings.get("launcher"),
-        resources=read_resources(task, settings.get("resources", {})),
+        queue=written.text("queue", defaults.queue),
+        priority=written.number("priority", defaults.priority, -MOST - 1),
+        retries=written.number("retries", defaults.retries),
+        timeout=written.limit("timeout"),
+        deadline=written.limit("deadline"),
+        labels=_labels(written),
+        backoff=written.duration("backoff", defaults.backoff),
+        max_backoff=written.duration("max_backoff", defaults.max_backoff),
+        crashes=written.number("crashes", defaults.crashes, 1),
+        retry_on=written.errors("retry_on", defaults.retry_on),
+        fail_on=written.errors("fail_on", defaults.fail_on),
+        concurrency=written.number("concurrency", None, 1),
+        concurrency_key=written.text("concurrency_key", None),
+        singleton=written.choice("singleton", get_args(Singleton)),
+        isolation=written.choice("isolation", get_args(Isolation)),
+        on_failure=written.get("on_failure"),
+        on_cancel=written.get("on_cancel"),
+        aliases=written.strings("aliases"),
+        fork=written.choice("fork", get_args(Fork)),
+        launcher=written.text("launcher", None),
+        resources=read_resources(task, written.get("resources", {})),
     )
     _refuse_senseless(task, options)
     return options
 
 
-def _refuse_unknown(task: str, settings: TaskSettings) -> None:
-    known = [field.name for field in fields(TaskOptions)]
-    for name in settings:
-        if name not in known:
-            near = get_close_matches(name, known, n=1)
-            raise InvalidDefinitionError(
-                f"{task} has no option {name!r}.",
-                f"Did you mean {near[0]!r}?" if near else f"It may have {', '.join(known)}.",
-            )
-
-
 def _refuse_senseless(task: str, options: TaskOptions) -> None:
-    if not options.queue.strip():
-        raise InvalidDefinitionError(f"{task}: the name of its queue is empty.")
-    if options.retries < 0:
-        raise InvalidDefinitionError(f"{task}: retries is {options.retries}; 0 is the least.")
-    if options.crashes < 1:
-        raise InvalidDefinitionError(f"{task}: crashes is {options.crashes}; 1 is the least.")
-    if options.timeout == 0:
-        raise InvalidDefinitionError(
-            f"{task}: a timeout of 0 would stop it at once. Leave it out for no limit."
-        )
     if options.resources.given() and not options.launcher:
         raise InvalidDefinitionError(
             f"{task}: resources are asked of an engine, and it has no launcher.",
             "Give launcher too, or leave resources out.",
-        )
-    if options.isolation not in {None, "process"}:
-        raise InvalidDefinitionError(
-            f"{task}: isolation is {options.isolation!r}.",
-            "It may be 'process'. Leave it out for a run within the worker.",
-        )
-    if options.fork not in {None, "refuse"}:
-        raise InvalidDefinitionError(
-            f"{task}: fork is {options.fork!r}.", "It may be 'refuse'. Leave it out to allow forks."
-        )
-    _refuse_senseless_limit(task, options)
-
-
-def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
-    if options.concurrency is not None and options.concurrency < 1:
-        raise InvalidDefinitionError(
-            f"{task}: concurrency is {options.concurrency}; 1 is the least."
-        )
-    if options.singleton is not None and options.singleton not in get_args(Singleton):
-        raise InvalidDefinitionError(
-            f"{task}: singleton is {options.singleton!r}.",
-            f"It may be {', '.join(map(repr, get_args(Singleton)))}.",
         )
     if options.singleton is not None and options.concurrency not in {None, 1}:
         raise InvalidDefinitionError(
@@ -229,29 +183,13 @@ def _refuse_senseless_limit(task: str, options: TaskOptions) -> None:
         )
 
 
-def _labels(task: str, labels: Collection[str], launcher: str | None) -> frozenset[str]:
-    if isinstance(labels, str):
-        raise InvalidDefinitionError(
-            f"{task}: labels is the string {labels!r}.", f"Write a set: {{{labels!r}}}."
-        )
+def _labels(written: Written) -> frozenset[str]:
+    labels, launcher = written.strings("labels"), written.get("launcher")
     if reserved := reserved_among(labels):
         name = reserved.removeprefix(LAUNCHER)
         raise InvalidDefinitionError(
-            f"{task}: the label {reserved!r} is one of the controller.",
+            f"{written.where}: the label {reserved!r} is one of the controller.",
             f"Write launcher={name!r} instead.",
         )
     own = frozenset(labels)
     return own | {label_of(launcher)} if launcher else own
-
-
-def _aliases(task: str, aliases: Collection[str]) -> tuple[str, ...]:
-    if isinstance(aliases, str):
-        raise InvalidDefinitionError(
-            f"{task}: aliases is the string {aliases!r}.", f"Write a tuple: ({aliases!r},)."
-        )
-    return tuple(aliases)
-
-
-def exceptions(value: Exceptions | type[BaseException]) -> Exceptions:
-    """One class or several, as several."""
-    return value if isinstance(value, tuple) else (value,)

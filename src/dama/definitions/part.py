@@ -22,8 +22,9 @@ from typing import (
 
 from dama.definitions.action import ActionDefinition, ActionSettings, EventHandler, read_action
 from dama.definitions.errors import DuplicateNameError
+from dama.definitions.written import Written, chosen_name
 from dama.errors import InvalidDefinitionError
-from dama.shapes import is_object
+from dama.shapes import is_collection, is_name, is_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -93,10 +94,11 @@ class Part:
     """
 
     def __init__(self, **shared: Unpack[PartSettings]) -> None:
-        self._settings = dict(shared.get("settings", {}))
-        self._metadata = dict(shared.get("metadata", {}))
-        self._dependencies = tuple(shared.get("dependencies", ()))
-        self._parts = tuple(shared.get("parts", ()))
+        written = Written(type(self).__name__, shared, PartSettings.__annotations__)
+        self._settings = dict(written.mapping("settings"))
+        self._metadata = dict(written.mapping("metadata"))
+        self._dependencies = written.strings("dependencies")
+        self._parts = _parts(written)
         self._actions: dict[str, ActionDefinition[Any]] = {}
         self._handlers: list[EventHandler] = []
         self._hooks: list[Hook] = []
@@ -181,7 +183,7 @@ class Part:
             function: An `async def`, a `def`, which runs in a thread, or an asynchronous generator,
                 whose chunks are streamed.
             name: Within the service; by default the name of the function.
-            **settings: See `ActionOptions`; durations as seconds or as text.
+            **settings: See `ActionOptions`; durations as seconds, as text or as a timedelta.
 
         Raises:
             InvalidDefinitionError: The name, the signature or a setting cannot be used.
@@ -189,7 +191,8 @@ class Part:
         """
 
         def define(function: Callable[..., object]) -> ActionDefinition[Any]:
-            chosen = name or getattr(function, "__name__", "")
+            own = getattr(function, "__name__", "")
+            chosen = chosen_name(f"The action {own}", name, own)
             return self._keep_action(chosen, function, settings)
 
         return define if function is None else define(function)
@@ -202,9 +205,10 @@ class Part:
             group: Of all handlers of a group one gets an event that is emitted; by default the name
                 of the service.
         """
-        if not pattern or any(c.isspace() for c in pattern):
+        if not is_name(pattern) or any(c.isspace() for c in pattern):
             raise InvalidDefinitionError(
-                f"{pattern!r} cannot be the name of an event.", 'Write one such as "order.paid".'
+                f"{pattern!r} cannot be the name of an event.",
+                'Write one, as in @service.on("order.paid").',
             )
 
         def define(function: F) -> F:
@@ -241,6 +245,12 @@ class Part:
         return function
 
     def _hook(self, moment: Moment, pattern: str) -> Callable[[F], F]:
+        if not is_name(pattern):
+            raise InvalidDefinitionError(
+                f"{pattern!r} names no actions.",
+                f'Write @service.{moment}() for all of them, or @service.{moment}("create-*").',
+            )
+
         def define(function: F) -> F:
             self._hooks.append(Hook(moment, pattern, function))
             return function
@@ -263,6 +273,13 @@ class Part:
             )
         self._actions[name] = ActionDefinition(name, function, read_action(name, settings))
         return self._actions[name]
+
+
+def _parts(written: Written) -> tuple[Part, ...]:
+    parts = written.get("parts", ())
+    if not is_collection(parts) or not all(isinstance(part, Part) for part in parts):
+        written.wrong("parts", "a list of parts, as in [audited, cached]")
+    return tuple(parts)
 
 
 def _merged(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

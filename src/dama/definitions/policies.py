@@ -1,12 +1,17 @@
 """Policies of calls: tries, breakers, bulkheads and caches, for a broker or for one action.
 
-The defaults are those of Moleculer; durations are in seconds.
+The defaults are those of Moleculer. Durations are seconds, strings such as "5s" or timedelta.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from dama.config.duration import Seconds, optional_duration
+from dama.definitions.written import strings_of
+from dama.errors import InvalidDefinitionError
+from dama.shapes import is_whole
 
 
 def is_retryable(error: Exception) -> bool:
@@ -27,10 +32,13 @@ class RetryPolicy:
     """
 
     retries: int = 5
-    delay: float = 0.1
-    max_delay: float = 1.0
+    delay: Seconds = Seconds(0.1)
+    max_delay: Seconds = Seconds(1.0)
     factor: float = 2.0
     check: Callable[[Exception], bool] = is_retryable
+
+    def __post_init__(self) -> None:
+        _refuse_below(0, retries=self.retries)
 
     def wait(self, number: int) -> float:
         """Seconds before a further try, the first of which is 1."""
@@ -50,10 +58,13 @@ class BreakerPolicy:
     """
 
     threshold: float = 0.5
-    window: float = 60.0
+    window: Seconds = Seconds(60.0)
     min_requests: int = 20
-    half_open_after: float = 10.0
+    half_open_after: Seconds = Seconds(10.0)
     check: Callable[[Exception], bool] | None = None
+
+    def __post_init__(self) -> None:
+        _refuse_below(1, min_requests=self.min_requests)
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,10 @@ class BulkheadPolicy:
     concurrency: int = 10
     max_queue: int = 100
 
+    def __post_init__(self) -> None:
+        _refuse_below(1, concurrency=self.concurrency)
+        _refuse_below(0, max_queue=self.max_queue)
+
 
 @dataclass(frozen=True)
 class CachePolicy:
@@ -81,3 +96,17 @@ class CachePolicy:
 
     keys: tuple[str, ...] | None = None
     ttl: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.keys is not None:
+            object.__setattr__(self, "keys", strings_of("CachePolicy: keys", self.keys))
+        seconds = optional_duration(self.ttl, of="CachePolicy: ttl")
+        object.__setattr__(self, "ttl", seconds)
+
+
+def _refuse_below(least: int, **numbers: object) -> None:
+    for name, value in numbers.items():
+        if not is_whole(value) or value < least:
+            raise InvalidDefinitionError(
+                f"{name} is {value!r}: expected a whole number, at least {least}."
+            )

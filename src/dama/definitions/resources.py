@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, TypedDict
 
-from dama.config.duration import parse_duration
+from dama.config.duration import Duration, parse_duration
 from dama.config.table import Table
 
 
@@ -50,7 +51,7 @@ class ResourceSettings(TypedDict, total=False):
     cpus: int
     memory: int | str
     gpus: int
-    time: float | str
+    time: Duration
 
 
 def read_resources(task: str, values: object) -> Resources:
@@ -61,7 +62,7 @@ def read_resources(task: str, values: object) -> Resources:
     """
     table = Table(f"{task}: resources", values, ResourceSettings.__annotations__)
     wanted = 'seconds, or a string such as "45s", "30m", "1h30m"'
-    time: Any = table.value("time", (int, float, str), wanted, None)
+    time: Any = table.value("time", (int, float, str, timedelta), wanted, None)
     return Resources(
         table.number("cpus", 1),
         table.size("memory"),

@@ -29,6 +29,7 @@ from dama.definitions.options import TaskSettings, read_options
 from dama.definitions.part import Part, PartSettings
 from dama.definitions.step import StepDefinition
 from dama.definitions.task import TaskDefinition
+from dama.definitions.written import chosen_name
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Service(Part):
         **shared: Unpack[PartSettings],
     ) -> None:
         super().__init__(**shared)
+        if not isinstance(cast("object", name), str):
+            raise InvalidDefinitionError(f"The name of a service is {name!r}: expected a string.")
         if not _SERVICE_NAME.fullmatch(name) and name not in _INTERNAL:
             raise InvalidDefinitionError(
                 f"{name!r} cannot be the name of a service.",
@@ -151,7 +154,8 @@ class Service(Part):
         Args:
             function: An `async def`, or a `def`, which runs in a thread.
             name: Within the service; by default the name of the function.
-            **settings: See `TaskOptions`; durations as seconds or as text ("2h", "30m", "45s").
+            **settings: See `TaskOptions`; durations as seconds, as text ("2h", "30m", "45s") or as
+                a timedelta.
 
         Raises:
             InvalidDefinitionError: The name, the signature or a setting cannot be used.
@@ -159,7 +163,9 @@ class Service(Part):
         """
 
         def define(function: Callable[..., object]) -> TaskDefinition[Any]:
-            return self._define(name or getattr(function, "__name__", ""), function, settings)
+            own = getattr(function, "__name__", "")
+            chosen = chosen_name(f"{self.name}.{own}", name, own)
+            return self._define(chosen, function, settings)
 
         return define if function is None else define(function)
 
@@ -204,6 +210,7 @@ class Service(Part):
             InvalidDefinitionError: The name or a key cannot be used.
             DuplicateNameError: The service has another task of this name.
         """
+        chosen_name(f"A program of {self.name}", name, "")
         in_file = ":" not in place
         where = f'programs."{self.name}.{name}"' if in_file else f"{self.name}.{name}"
         spec, options = read_program(f"{place}: {where}", values, place=place, base=base)

@@ -96,6 +96,55 @@ def _check_first(
         )
 
 
+def refuse_call(task: str, function: Callable[..., object]) -> None:
+    """Refuse a task whose first parameter is a call, or one that awaits blocking methods.
+
+    Raises:
+        InvalidDefinitionError: It is annotated so.
+    """
+    first = next(iter(read_signature(function).parameters.values()))
+    kind = _kind_of_ours(first, function)
+    if kind == "SyncTask" and inspect.iscoroutinefunction(function):
+        raise InvalidDefinitionError(
+            f"The function of {task} is an `async def` and begins with {str(first)!r}, whose "
+            "methods block.",
+            f"Write `{first.name}: Task` and await its methods, or leave out `async`.",
+        )
+    if kind == "Call":
+        raise InvalidDefinitionError(
+            f"The function of {task} begins with {str(first)!r}, which actions get.",
+            "Begin it with `task: Task`, or write @service.action.",
+        )
+
+
+def refuse_task(action: str, function: Callable[..., object]) -> None:
+    """Refuse an action whose first parameter is a task.
+
+    Raises:
+        InvalidDefinitionError: It is annotated so.
+    """
+    first = next(iter(read_signature(function).parameters.values()))
+    if _kind_of_ours(first, function) in {"Task", "SyncTask"}:
+        raise InvalidDefinitionError(
+            f"The function of {action} begins with {str(first)!r}, which tasks get.",
+            "Begin it with `call: Call`, or write @service.task.",
+        )
+
+
+def _kind_of_ours(parameter: inspect.Parameter, function: Callable[..., object]) -> str | None:
+    """What of ours a first parameter is annotated with: Task, SyncTask, Call; None for others."""
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        name = annotation.strip("\"' ").rpartition(".")[2]
+        module: Mapping[str, object] = getattr(inspect.unwrap(function), "__globals__", {})
+        annotation = module.get(annotation)
+        if annotation is None:  # imported for type checkers only, or by the name of a module
+            return name if name in _OURS else None
+    kind: Any = annotation
+    is_ours = inspect.isclass(kind) and kind.__module__.startswith("dama.")
+    return kind.__name__ if is_ours and kind.__name__ in _OURS else None
+
+
 def refuse_generators(task: str, function: Callable[..., object]) -> None:
     """Refuse a function that yields: a task returns its result once.
 

@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import update_wrapper
 from string import Formatter
 from types import MethodType
@@ -18,13 +17,14 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, Unpack, fin
 
 from typing_extensions import ParamSpec, TypeVar
 
-from dama.config.duration import parse_duration
-from dama.definitions.options import Exceptions, exceptions
 from dama.definitions.signature import read_signature
+from dama.definitions.written import Exceptions, Written, chosen_name
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dama.config.duration import Duration
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -53,12 +53,12 @@ class StepOptions:
 
 
 class StepSettings(TypedDict, total=False):
-    """What may be written in `@step(...)`: durations as seconds or as text."""
+    """What may be written in `@step(...)`; see `StepOptions`."""
 
     retries: int
-    backoff: float | str
-    max_backoff: float | str
-    timeout: float | str | None
+    backoff: Duration
+    max_backoff: Duration
+    timeout: Duration | None
     retry_on: Exceptions | type[BaseException]
     fail_on: Exceptions | type[BaseException]
 
@@ -155,7 +155,7 @@ def step(
         function: An `async def`, which an `async def` awaits; or a `def`, which a `def` calls. The
             other way round it is `task.step("fetch", fetch, ...)`, where its options hold as well.
         name: Of the step; by default that of the function. `{page}` in it is an argument.
-        **settings: See `StepOptions`; durations as seconds or as text ("2h", "30m", "45s").
+        **settings: See `StepOptions`; durations as seconds, as text ("2h", "30m") or timedelta.
 
     Raises:
         InvalidDefinitionError: The function, the name or a setting cannot be used.
@@ -163,7 +163,8 @@ def step(
 
     def define(function: Callable[..., Any]) -> StepDefinition[..., Any]:
         own = getattr(function, "__name__", type(function).__name__)
-        return StepDefinition(name or own, function, _read_options(name or own, settings))
+        chosen = chosen_name(f"The step {own}", name, own)
+        return StepDefinition(chosen, function, _read_options(chosen, settings))
 
     return define if function is None else define(function)
 
@@ -176,30 +177,15 @@ def opened(function: Callable[..., Any]) -> tuple[Callable[..., Any], StepOption
 
 
 def _read_options(name: str, settings: StepSettings) -> StepOptions:
-    known = [field.name for field in fields(StepOptions)]
-    for key in settings:
-        if key not in known:
-            near = get_close_matches(key, known, n=1)
-            raise InvalidDefinitionError(
-                f"The step {name} has no option {key!r}.",
-                f"Did you mean {near[0]!r}?" if near else f"It may have {', '.join(known)}.",
-            )
-    where, timeout = f"the step {name}", settings.get("timeout")
-    options = StepOptions(
-        retries=settings.get("retries", 0),
-        backoff=parse_duration(settings.get("backoff", 1.0), of=f"{where}: backoff"),
-        max_backoff=parse_duration(settings.get("max_backoff", 300.0), of=f"{where}: max_backoff"),
-        timeout=None if timeout is None else parse_duration(timeout, of=f"{where}: timeout"),
-        retry_on=exceptions(settings.get("retry_on", Exception)),
-        fail_on=exceptions(settings.get("fail_on", ())),
+    written = Written(f"The step {name}", settings, [field.name for field in fields(StepOptions)])
+    return StepOptions(
+        retries=written.number("retries", 0),
+        backoff=written.duration("backoff", 1.0),
+        max_backoff=written.duration("max_backoff", 300.0),
+        timeout=written.limit("timeout"),
+        retry_on=written.errors("retry_on", (Exception,)),
+        fail_on=written.errors("fail_on", ()),
     )
-    if options.retries < 0:
-        raise InvalidDefinitionError(f"{where}: retries is {options.retries}; 0 is the least.")
-    if options.timeout == 0:
-        raise InvalidDefinitionError(
-            f"{where}: a timeout of 0 would stop it at once. Leave it out for no limit."
-        )
-    return options
 
 
 def _refuse(name: str, function: Callable[..., Any], names: list[str]) -> None:

@@ -25,8 +25,9 @@ from dama.definitions.params import (
 )
 from dama.definitions.program import ProgramSpec, program_model
 from dama.definitions.result import ResultType
-from dama.definitions.signature import params_of, read_signature, refuse_generators
-from dama.errors import InvalidDefinitionError
+from dama.definitions.signature import params_of, read_signature, refuse_call, refuse_generators
+from dama.errors import InvalidDefinitionError, UsageError
+from dama.shapes import is_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,6 +76,7 @@ class TaskDefinition(Generic[R, P, V]):
         params = program.params if program else params_of(self.name, function)
         if program is None:
             refuse_generators(self.name, function)
+            refuse_call(self.name, function)
         where = f"{program.place}: {self.name}" if program else self.name
         _fields_of(where, "concurrency_key", options.concurrency_key, params)
         _refuse_unlike_clean_ups(where, options, params)
@@ -99,11 +101,18 @@ class TaskDefinition(Generic[R, P, V]):
         """Params as they were written in a call, by their names.
 
         Raises:
-            TypeError: There are more of them than it takes, or one of them twice.
+            UsageError: There are more of them than it takes, or one of them twice.
         """
         if not args:
             return dict(kwargs)
-        bound = read_signature(self.function).bind_partial(None, *args, **kwargs).arguments
+        try:
+            bound = read_signature(self.function).bind_partial(None, *args, **kwargs).arguments
+        except TypeError as error:
+            raise UsageError(
+                f"{self.name} was given {', '.join(map(repr, args))}: {error}.",
+                f"Its params are {', '.join(sorted(self.param_names)) or 'none'}: give them by "
+                "name, or as one mapping.",
+            ) from error
         names = list(bound)[1:]
         return {name: bound[name] for name in names}
 
@@ -223,13 +232,17 @@ class TaskDefinition(Generic[R, P, V]):
         return f"{self.name}/{values}"
 
     def key_params(
-        self, template: str, params: Mapping[str, Any]
+        self, template: str | None, params: Mapping[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """The params that a template names, as `{airport}` does: their values, and their defaults.
 
         Raises:
-            InvalidDefinitionError: It names what is no param, or cannot be read.
+            InvalidDefinitionError: It names what is no param, or none, or cannot be read.
         """
+        if template is not None and not is_name(template):
+            raise InvalidDefinitionError(
+                f'{self.name}: key is {template!r}: expected a string such as "{{airport}}".'
+            )
         names = _fields_of(self.name, "key", template, param_names(self.params))
         values = self.encode_params(params)
         optional = optional_names(self.params).intersection(names)
@@ -256,8 +269,10 @@ class TaskDefinition(Generic[R, P, V]):
 
 def _fields_of(task: str, what: str, template: str | None, params: Iterable[str]) -> list[str]:
     """The params that a template names."""
+    if template is None:
+        return []
     try:
-        fields = [field for _, field, *_ in Formatter().parse(template or "") if field is not None]
+        fields = [field for _, field, *_ in Formatter().parse(template) if field is not None]
     except ValueError as error:
         raise InvalidDefinitionError(f"{task}: {what} {template!r}: {error}.") from error
     for field in fields:
@@ -266,7 +281,27 @@ def _fields_of(task: str, what: str, template: str | None, params: Iterable[str]
                 f"{task}: {what} names {field!r}, which is not one of its params.",
                 f"It has {', '.join(params) or 'none'}.",
             )
+    if not fields:
+        example = template if template in params else next(iter(params), "airport")
+        raise InvalidDefinitionError(
+            f"{task}: {what} is {template!r}, which names no param: it tells no runs apart.",
+            f'Write a param in braces, as in "{{{example}}}".',
+        )
     return fields
+
+
+def task_of(value: object) -> TaskDefinition[Any]:
+    """A task that somebody gave.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if isinstance(value, TaskDefinition):
+        return cast("TaskDefinition[Any]", value)
+    raise UsageError(
+        f"{value!r} is not a task.",
+        'Give a function that is decorated with @service.task, or a full name such as "etl.load".',
+    )
 
 
 def _refuse_unlike_clean_ups(task: str, options: TaskOptions, params: Iterable[str]) -> None:

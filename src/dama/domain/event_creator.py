@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, get_type_hints
 
 import msgspec
 
-from dama.domain.errors import InvalidSliceError, UnreadableEventError
+from dama.domain.errors import InvalidEventError, InvalidSliceError, UnreadableEventError
 from dama.domain.event import ABSENT, Event, StoredEvent
 from dama.domain.exact import to_builtins
 
@@ -30,12 +30,30 @@ class EventCreator(Generic[P]):
         self._payload_type = payload_type
         self._prepare: Callable[..., P] | None = None
 
-    def __call__(self, payload: P | Any = ABSENT, **prepared: Any) -> Event:
-        """Make an event; what `prepare` was given is passed on to it."""
+    def __call__(self, payload: P = ABSENT, **prepared: Any) -> Event:
+        """Make an event; what `prepare` was given is passed on to it.
+
+        Raises:
+            InvalidEventError: The reducer could not read the payload.
+        """
         if self._prepare is not None:
             arguments = () if payload is ABSENT else (payload,)
             payload = self._prepare(*arguments, **prepared)
-        return Event(self.type, ABSENT if payload is ABSENT else plain(payload))
+        return Event(self.type, self._readable(ABSENT if payload is ABSENT else plain(payload)))
+
+    def _readable(self, payload: object) -> object:
+        """The payload as the reducer will read it from the store; without one it may be null."""
+        if self._payload_type in {Any, object}:
+            return payload
+        given = None if payload is ABSENT else payload
+        try:
+            typed(given, self._payload_type)
+        except msgspec.ValidationError as error:
+            found = "without a payload" if payload is ABSENT else f"with {payload!r:.100}"
+            raise InvalidEventError(
+                f"An event {self.type} was made {found}, which its reducer does not take: {error}."
+            ) from error
+        return given
 
     def prepare(self, function: Callable[..., P]) -> Callable[..., P]:
         """Let a function make the payload: the only place for a clock, a uuid or I/O."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, cast
 
-from dama.config.duration import parse_duration
+from dama.config.duration import Duration, optional_duration
 from dama.domain.outcome import Failed, backoff
 from dama.domain.outcome import Retry as Again
 from dama.errors import DamaError
@@ -18,17 +18,18 @@ class Retry(DamaError):  # noqa: N818 - what is raised is a wish, as `raise Retr
 
     Args:
         message: Why.
-        after: When: seconds, or a string such as "5m"; None for the task's own backoff.
+        after: When: seconds, a string such as "5m", or a timedelta; None for the task's own
+            backoff.
     """
 
     code = "RETRY"
     exit_code = 1
 
     def __init__(
-        self, message: str = "It asks to be tried again.", *, after: float | str | None = None
+        self, message: str = "It asks to be tried again.", *, after: Duration | None = None
     ) -> None:
         super().__init__(message)
-        self.after = None if after is None else parse_duration(after, of="after")
+        self.after = optional_duration(after, of="Retry: after")
 
 
 class Tried(Protocol):

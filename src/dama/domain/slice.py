@@ -18,6 +18,7 @@ from dama.domain.errors import InvalidSliceError, UnknownSliceError
 from dama.domain.event import Event, StoredEvent
 from dama.domain.event_creator import EventCreator, payload_type, plain, typed
 from dama.domain.origin import caller
+from dama.shapes import is_name, is_whole
 
 S = TypeVar("S")
 P = TypeVar("P")
@@ -87,6 +88,12 @@ class Slice(Generic[S]):
         state_type: Any = None,
         codec: StateCodec[S] | None = None,
     ) -> None:
+        if not is_name(name):
+            raise InvalidSliceError(
+                f"The name of a slice is {name!r}: expected a string that is not empty."
+            )
+        if not is_whole(version):
+            raise InvalidSliceError(f"{name}: version is {version!r}: expected a whole number.")
         self.origin = caller(__name__)
         if name in _SLICES:
             self.origin.refuse_another(name, _SLICES[name].origin)
@@ -121,8 +128,11 @@ class Slice(Generic[S]):
         The reducer gets the payload, in the type of its annotation. Stored types are contracts:
         give `type` when the function is renamed.
         """
+        if type is not None:
+            _refuse_no_type(self.name, type)
 
         def define(function: Callable[[S, Any], S]) -> EventCreator[Any]:
+            _refuse_async(self.name, function)
             name: str = getattr(function, "__name__", "reducer")
             creator = EventCreator[Any](type or f"{self.name}/{name}", payload_type(function))
             self._add(creator.type, _with_payload(function, creator))
@@ -133,8 +143,11 @@ class Slice(Generic[S]):
 
     def on(self, *types: str) -> Callable[[Reducer[S]], Reducer[S]]:
         """Reduce events of foreign types; the reducer gets the whole event."""
+        for type_ in types or (None,):
+            _refuse_no_type(self.name, type_)
 
         def define(function: Reducer[S]) -> Reducer[S]:
+            _refuse_async(self.name, function)
             for type_ in types:
                 self._add(type_, function)
             self._learn_state_type(function)
@@ -144,8 +157,10 @@ class Slice(Generic[S]):
 
     def on_match(self, predicate: Callable[[Event], bool]) -> Callable[[Reducer[S]], Reducer[S]]:
         """Reduce every event for which a predicate holds, after the case of its type."""
+        _refuse_async(self.name, predicate)
 
         def define(function: Reducer[S]) -> Reducer[S]:
+            _refuse_async(self.name, function)
             self._learn_state_type(function)
             self._matchers.append((predicate, function))
             return function
@@ -158,6 +173,7 @@ class Slice(Generic[S]):
         A reducer copies a tuple or a dict for each event that adds to it: the fold takes time that
         grows with the square of the history. The function may collect first and copy once.
         """
+        _refuse_async(self.name, function)
         self._fold_many = function
         return function
 
@@ -219,6 +235,31 @@ class Slice(Generic[S]):
         """An empty dict does not know what it holds; the annotation of a reducer does."""
         if self._state_type is None:
             self._state_type = _state_annotation(function)
+
+
+def _refuse_no_type(name: str, type_: object) -> None:
+    if not is_name(type_):
+        found = "nothing" if type_ is None else repr(type_)
+        raise InvalidSliceError(
+            f"The slice {name} was given {found} as the type of an event: expected a string.",
+            f'Write @{name}.on("etl.load:FINAL") with the type.',
+        )
+
+
+def _refuse_async(name: str, function: object) -> None:
+    """A reducer returns the next state: a coroutine or a generator is none."""
+    if not callable(function):
+        raise InvalidSliceError(f"The slice {name} was given {function!r}: expected a function.")
+    if (
+        inspect.iscoroutinefunction(function)
+        or inspect.isgeneratorfunction(function)
+        or inspect.isasyncgenfunction(function)
+    ):
+        raise InvalidSliceError(
+            f"The function {function.__name__} of the slice {name} is an `async def` or yields, "
+            "and a fold needs what it returns.",
+            "Write a plain function; what waits or does I/O belongs into the task.",
+        )
 
 
 def combine(name: str, **parts: Slice[Any]) -> Slice[dict[str, Any]]:

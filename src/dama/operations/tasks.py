@@ -12,9 +12,11 @@ from dama.app import App
 from dama.beside import beside
 from dama.config.config import load_config
 from dama.definitions.registry import Registry
+from dama.definitions.task import task_of
+from dama.errors import UsageError
 from dama.operations.who import person
 from dama.run.commands import Commands
-from dama.run.starts import QueueOptions, start_of
+from dama.run.starts import QueueOptions, several, start_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -81,7 +83,7 @@ async def start(
         UndeclaredCommandError: It is an undeclared command, and `undeclared` is not set.
     """
     commands = Commands(app.home) if undeclared else None
-    task = app.registry.task(task) if isinstance(task, str) else task
+    task = app.registry.task(task) if isinstance(task, str) else task_of(task)
     begin = partial(
         start_of, task, params, by or person(), key=key, commands=commands, **start_options
     )
@@ -128,8 +130,14 @@ async def queue_many(
     **start_options: Unpack[QueueOptions],
 ) -> list[int]:
     """Queue a task once for each of any number of params; see `start_many`."""
+    task = task_of(task)
+    if key is not None and not callable(key):
+        raise UsageError(
+            f"key is {key!r}: expected a function that makes a key of the params.",
+            "Write key=lambda params: f\"{params['year']}\".",
+        )
     contexts: list[int] = []
-    rest = iter(params)
+    rest = iter(several(task, params))
     while batch := list(islice(rest, START_BATCH)):
         starts = [
             start_of(task, each, person(), key=key(each) if key else None, **start_options)

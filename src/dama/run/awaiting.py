@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from dama.config.duration import parse_duration
+from dama.config.duration import optional_duration, parse_duration
 from dama.definitions.form import Form
 from dama.domain.event import ABSENT
 from dama.run.asks import asked
 from dama.run.doing import Doing
 from dama.run.errors import TaskUsageError, WaitTimeoutError
+from dama.run.given import check_function, check_text
 from dama.run.steps import do_step
 from dama.run.waits import Sought, begin, ended, opening, received, sleep
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from dama.config.duration import Duration
     from dama.run.execution import Execution
 
 M = TypeVar("M", default=Any)
@@ -71,22 +73,23 @@ class Awaiting(Doing):
     """The waits of a run."""
 
     @asked
-    async def sleep(self, seconds: float | str, name: str = "sleep") -> None:
+    async def sleep(self, seconds: Duration, name: str = "sleep") -> None:
         """Let a time pass, once: a later run sleeps only for what is left of it.
 
         A long sleep needs no memory: the run is queued again when it is over.
 
         Args:
-            seconds: How long: seconds, or a string such as "2h".
+            seconds: How long: seconds, a string such as "2h", or a timedelta.
             name: Of the wait.
         """
+        check_text("task.sleep", "name of the wait", name)
         await sleep(self._execution, name, parse_duration(seconds, of="task.sleep"))
 
     @overload
     async def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         where: Callable[[Any], object] | None = None,
     ) -> Any: ...
@@ -95,7 +98,7 @@ class Awaiting(Doing):
     async def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         model: type[M],
         where: Callable[[M], object] | None = None,
@@ -105,7 +108,7 @@ class Awaiting(Doing):
     async def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         model: Any = None,
         where: Callable[[Any], object] | None = None,
@@ -117,8 +120,8 @@ class Awaiting(Doing):
 
         Args:
             type_: The type of the event.
-            timeout: From the first time the wait was reached: seconds, or a string such as "3d";
-                None forever.
+            timeout: From the first time the wait was reached: seconds, a string such as "3d",
+                or a timedelta; None forever.
             model: The type of the payload. Who sends another one is told what does not fit.
             where: Gets the payload and says whether it is the one; others are left for other waits.
                 What it has said is not asked again in a later run.
@@ -129,15 +132,17 @@ class Awaiting(Doing):
         Raises:
             WaitTimeoutError: None came in time.
         """
+        check_text("task.wait_for", "type of an event", type_)
+        check_function("task.wait_for", "where", where)
         sought = Sought((type_,), Form(model) if model is not None else None, where)
-        seconds = _seconds(timeout)
+        seconds = optional_duration(timeout, of="timeout")
         result = await received(self._execution, sought, seconds)
         if result is None:
             raise WaitTimeoutError(self.context_id, type_, seconds or 0)
         return sought.read(result.get("payload", ABSENT))
 
     @asked
-    async def wait_any(self, *types: str, timeout: float | str | None = None) -> Answer:
+    async def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer:
         """Wait for an event of one of several types; the answer says which it was, and of whom.
 
         Args:
@@ -149,7 +154,9 @@ class Awaiting(Doing):
         """
         if not types:
             raise TaskUsageError('task.wait_any needs the types of events: "approved", "rejected".')
-        sought, seconds = Sought(types, tells=True), _seconds(timeout)
+        for type_ in types:
+            check_text("task.wait_any", "types of events", type_)
+        sought, seconds = Sought(types, tells=True), optional_duration(timeout, of="timeout")
         result = await received(self._execution, sought, seconds)
         if result is None:
             raise WaitTimeoutError(self.context_id, " or ".join(types), seconds or 0)
@@ -162,8 +169,8 @@ class Awaiting(Doing):
         question: str = "",
         *,
         name: str | None = None,
-        deadline: float | str | None = None,
-        reminder: float | str | None = None,
+        deadline: Duration | None = None,
+        reminder: Duration | None = None,
         on_reminder: Callable[[], Any] | None = None,
     ) -> Answer[M]:
         """Ask a person: wait for an event whose payload fits a form.
@@ -177,16 +184,22 @@ class Awaiting(Doing):
             question: For the person.
             name: The type of the event; by default the name of the form: "draft-approval" of
                 DraftApproval.
-            deadline: How long there is time: seconds, or a string such as "3d"; None forever.
+            deadline: How long there is time: seconds, a string such as "3d", or a timedelta; None
+                forever.
             reminder: How often the person is reminded until then.
             on_reminder: What a reminder does, as a step; by default it is a line in the history.
 
         Raises:
             WaitTimeoutError: Nobody has answered in time.
         """
+        check_function("task.ask", "on_reminder", on_reminder)
         form_ = Form(form)
         sought = Sought((name or form_.name,), form_, tells=True)
-        reminding = Reminding(_seconds(deadline), _seconds(reminder) or None, on_reminder)
+        reminding = Reminding(
+            optional_duration(deadline, of="deadline"),
+            optional_duration(reminder, of="reminder") or None,
+            on_reminder,
+        )
         return await _asked(self._execution, sought, question, reminding)
 
 
@@ -220,7 +233,3 @@ async def _asked(
 def _answer(result: dict[str, Any], sought: Sought) -> Answer[Any]:
     payload = sought.read(result.get("payload", ABSENT))
     return Answer(result["type"], payload, result.get("by"), result.get("event_id", 0))
-
-
-def _seconds(timeout: float | str | None) -> float | None:
-    return None if timeout is None else parse_duration(timeout, of="timeout")

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Unpack
 
+from dama.broker.call import CallOptions
 from dama.contained import settled
+from dama.definitions.written import Written
 from dama.run.steps import ACTION, digest_of, do_bound
 
 if TYPE_CHECKING:
-    from dama.broker.call import CallOptions
     from dama.run.execution import Execution
 
 
@@ -27,8 +28,10 @@ async def call_action(
 
     Raises:
         CallError: What the action failed with.
+        InvalidDefinitionError: An option is unknown, or the timeout is not one.
         TaskUsageError: The run has a process of its own.
     """
+    Written("task.call", options, CallOptions.__annotations__).optional_duration("timeout")
     claim = execution.claim
     key, asked = execution.bind(
         "step", name or action, function=ACTION, args=digest_of(execution, (action, params))

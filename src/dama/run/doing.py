@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, Unpack, 
 from dama.run.asks import Asks, asked
 from dama.run.calls import call_action
 from dama.run.facts import RunFacts
+from dama.run.given import check_step, check_text
 from dama.run.reads import random_number, random_uuid, time_of
 from dama.run.steps import do_step
 
@@ -91,6 +92,7 @@ class Doing(RunFacts):
         Returns:
             What the function returned, as it comes back from JSON by its return annotation.
         """
+        check_step("task.step", name, function)
         return await do_step(
             self._execution, name, function, *args, transactional=transactional, **kwargs
         )
@@ -131,6 +133,7 @@ class Doing(RunFacts):
         Returns:
             What the function returned, as it comes back from JSON by its return annotation.
         """
+        check_step("task.transaction", name, function)
         return await do_step(self._execution, name, function, *args, transactional=True, **kwargs)
 
     @asked
@@ -156,6 +159,7 @@ class Doing(RunFacts):
         Raises:
             CallError: What the action failed with; the event of the step has the same.
         """
+        check_text("task.call", "name of an action", action)
         return await call_action(self._execution, action, params, name, **options)
 
     @asked

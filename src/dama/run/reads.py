@@ -48,7 +48,7 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
 async def read_previous(execution: Execution, slice_: Slice[S], key: str | None) -> S:
     """The state at the end of the last run with events of the slice, the initial one without."""
     task = execution.registry.task(execution.claim.task)
-    wanted, defaults = task.key_params(key or "", execution.claim.params)
+    wanted, defaults = task.key_params(key, execution.claim.params)
     found: list[int] | None = await do_step(
         execution,
         f"previous:{slice_.name}",

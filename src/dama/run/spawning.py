@@ -15,6 +15,7 @@ from dama.errors import UnavailableError
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.starts import given_params
+from dama.shapes import is_whole
 from dama.store.errors import (
     IdempotencyConflictError,
     LifeCycleError,
@@ -148,9 +149,9 @@ def limited(
     Raises:
         TaskUsageError: The limit makes no sense, or the task has one of its own.
     """
-    if limit < 1:
+    if not is_whole(limit) or limit < 1:
         raise TaskUsageError(
-            f"task.map was given a limit of {limit} at once; 1 is the least.",
+            f"task.map was given a limit of {limit!r} at once; 1 is the least.",
             "Leave it out for no limit.",
         )
     if any(start.limit_key for start in starts):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast
 
 from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UndeclaredCommandError
+from dama.definitions.written import MOST, Written
 from dama.domain.labels import reserved_among
 from dama.errors import UsageError
 from dama.shapes import is_dict
 from dama.store import Start
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
+    from dama.config.duration import Duration
     from dama.definitions.options import TaskOptions
     from dama.definitions.task import TaskDefinition
     from dama.run.commands import Commands
@@ -32,17 +35,17 @@ class QueueOptions(TypedDict, total=False):
     Attributes:
         queue: Instead of the task's own.
         priority: Instead of the task's own; higher ones are claimed first.
-        delay: Seconds before it is queued.
-        expires: Seconds in which it must start, or it fails.
-        deadline: Seconds in which it must end, instead of the task's own.
+        delay: Before it is queued: seconds, a string such as "5m", or a timedelta.
+        expires: In which it must start, or it fails.
+        deadline: In which it must end, instead of the task's own.
         labels: What its worker must offer besides the task's own.
     """
 
     queue: str | None
     priority: int | None
-    delay: float | None
-    expires: float | None
-    deadline: float | None
+    delay: Duration | None
+    expires: Duration | None
+    deadline: Duration | None
     labels: Collection[str]
 
 
@@ -76,27 +79,71 @@ def start_of(
             "Use `dama run -- COMMAND` as that user, or declare the command under [programs] of "
             "dama.toml.",
         )
-    _refuse_reserved(task, start_options.get("labels", ()))
+    written = read_start_options({**start_options, "key": key})
+    labels = written.strings("labels")
+    _refuse_reserved(task, labels)
+    _refuse_no_params(task, params)
     _warn_of_deprecated(task, params)
     options, encoded = task.options, task.encode_params(params)
     asked = {**(meta or {}), **_clean_ups(options), **_left_out(encoded, params)}
-    queue, priority = start_options.get("queue"), start_options.get("priority")
+    queue, priority = written.get("queue"), written.get("priority")
+    deadline = "deadline" in start_options
     start = Start(
         task.name,
         encoded,
         queue=options.queue if queue is None else queue,
         priority=options.priority if priority is None else priority,
         key=key,
-        delay=start_options.get("delay"),
-        expires=start_options.get("expires"),
-        deadline=start_options.get("deadline", options.deadline),
-        labels=sorted(options.labels.union(start_options.get("labels", ()))),
+        delay=written.optional_duration("delay"),
+        expires=written.optional_duration("expires"),
+        deadline=written.optional_duration("deadline") if deadline else options.deadline,
+        labels=sorted(options.labels.union(labels)),
         limit_key=task.limit_key(encoded),
         key_limit=options.concurrency or 1,
         when_open=options.singleton or "queue",
         meta=asked or None,
     )
     return commands.signed(start) if task is adhoc and commands else start
+
+
+def read_start_options(options: Mapping[str, Any]) -> Written:
+    """Check what somebody asks for who starts a task.
+
+    Raises:
+        InvalidDefinitionError: An option is unknown or makes no sense.
+    """
+    written = Written("A start", options, ("key", *QueueOptions.__annotations__))
+    written.text("key", None)
+    if len(options) > 1 or "key" not in options:
+        written.text("queue", None)
+        written.number("priority", None, -MOST - 1)
+        written.strings("labels")
+        for name in ("delay", "expires", "deadline"):
+            written.optional_duration(name)
+    return written
+
+
+def several(task: TaskDefinition[Any], params: object) -> Iterable[Mapping[str, Any]]:
+    """The params of several runs.
+
+    Raises:
+        UsageError: They are those of one run, or no params at all.
+    """
+    if isinstance(params, Mapping | str) or not isinstance(params, Iterable):
+        raise UsageError(
+            f"{task.name} was given {params!r}: expected several mappings, one for each run.",
+            'Write a list: [{"year": 2013}, {"year": 2014}].',
+        )
+    return cast("Iterable[Mapping[str, Any]]", params)
+
+
+def _refuse_no_params(task: TaskDefinition[Any], params: object) -> None:
+    if not isinstance(params, Mapping):
+        names = sorted(task.param_names)
+        raise UsageError(
+            f"{task.name} was given {params!r}: expected its params by their names.",
+            f'Write {{"{names[0]}": ...}}.' if names else "It takes none.",
+        )
 
 
 def _refuse_reserved(task: TaskDefinition[Any], labels: Collection[str]) -> None:

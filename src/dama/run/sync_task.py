@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from dama.broker.call import CallOptions
+    from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.awaiting import Answer
@@ -158,12 +159,12 @@ class SyncTask(RunFacts):
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> R: ...
 
     @overload
     def run(
-        self, task: str, params: Mapping[str, Any] | None = None, *, timeout: float | None = None
+        self, task: str, params: Mapping[str, Any] | None = None, *, timeout: Duration | None = None
     ) -> Any: ...
 
     def run(
@@ -171,7 +172,7 @@ class SyncTask(RunFacts):
         task: TaskDefinition[Any] | str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> Any:
         """See `Task.run`."""
         # A type checker takes no union for an overloaded method.
@@ -222,9 +223,11 @@ class SyncTask(RunFacts):
         limit: int | None = None,
     ) -> list[R] | list[Ended[R]]:
         """See `Task.map`."""
-        if on_failure == "collect":
-            return self._wait(self._task.map(task, params, on_failure="collect", limit=limit))
-        return self._wait(self._task.map(task, params, limit=limit))
+        # A type checker takes no union for an overloaded method.
+        ends: Coroutine[Any, Any, list[Any]] = self._task.map(
+            task, params, on_failure=cast("Any", on_failure), limit=limit
+        )
+        return self._wait(ends)
 
     def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
         """See `Task.dispatch`."""
@@ -254,7 +257,7 @@ class SyncTask(RunFacts):
         """See `Task.previous`."""
         return self._wait(self._task.previous(slice_, key=key))
 
-    def sleep(self, seconds: float | str, name: str = "sleep") -> None:
+    def sleep(self, seconds: Duration, name: str = "sleep") -> None:
         """See `Task.sleep`."""
         self._wait(self._task.sleep(seconds, name))
 
@@ -262,7 +265,7 @@ class SyncTask(RunFacts):
     def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         where: Callable[[Any], object] | None = None,
     ) -> Any: ...
@@ -271,7 +274,7 @@ class SyncTask(RunFacts):
     def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         model: type[V],
         where: Callable[[V], object] | None = None,
@@ -280,7 +283,7 @@ class SyncTask(RunFacts):
     def wait_for(
         self,
         type_: str,
-        timeout: float | str | None = None,
+        timeout: Duration | None = None,
         *,
         model: Any = None,
         where: Callable[[Any], object] | None = None,
@@ -288,7 +291,7 @@ class SyncTask(RunFacts):
         """See `Task.wait_for`."""
         return self._wait(self._task.wait_for(type_, timeout, model=model, where=where))
 
-    def wait_any(self, *types: str, timeout: float | str | None = None) -> Answer:
+    def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer:
         """See `Task.wait_any`."""
         return self._wait(self._task.wait_any(*types, timeout=timeout))
 
@@ -298,8 +301,8 @@ class SyncTask(RunFacts):
         question: str = "",
         *,
         name: str | None = None,
-        deadline: float | str | None = None,
-        reminder: float | str | None = None,
+        deadline: Duration | None = None,
+        reminder: Duration | None = None,
         on_reminder: Callable[[], Any] | None = None,
     ) -> Answer[V]:
         """See `Task.ask`."""

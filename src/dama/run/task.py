@@ -20,6 +20,8 @@ from typing import (
 )
 
 from dama import clock
+from dama.config.duration import optional_duration
+from dama.definitions.task import task_of
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.run.asks import asked
@@ -27,14 +29,16 @@ from dama.run.awaiting import Awaiting
 from dama.run.deadlines import outcome_within
 from dama.run.ends import cancel, ends_of, owning
 from dama.run.errors import SubtaskError, TaskUsageError
+from dama.run.given import check_slice, check_text, event_of
 from dama.run.reads import read_previous, read_state
 from dama.run.spawning import limited, recorded_digest, spawn
-from dama.run.starts import start_of
+from dama.run.starts import several, start_of
 from dama.run.steps import do_step
 from dama.run.subtasks import Ended, Subtask
 from dama.store import Append, Outcome
 
 if TYPE_CHECKING:
+    from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.execution import Execution
@@ -66,7 +70,7 @@ class Task(Awaiting):
         task: TaskDefinition[R],
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> R: ...
 
     @overload
@@ -75,7 +79,7 @@ class Task(Awaiting):
         task: str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> Any: ...
 
     @asked
@@ -84,14 +88,15 @@ class Task(Awaiting):
         task: TaskDefinition[Any] | str,
         params: Mapping[str, Any] | None = None,
         *,
-        timeout: float | None = None,
+        timeout: Duration | None = None,
     ) -> Any:
         """Start a subtask, wait for its end and return its result.
 
         Args:
             task: What to run; a program or a task of another module also by its full name.
             params: What it takes.
-            timeout: Seconds from its start, over all runs of this task; then it is cancelled.
+            timeout: From its start, over all runs of this task; then it is cancelled: seconds, a
+                string such as "2h", or a timedelta.
 
         Raises:
             SubtaskError: It failed for good or was cancelled.
@@ -99,15 +104,16 @@ class Task(Awaiting):
             CircleError: It could only begin once this run has ended.
             UnknownTaskError: No module of this worker has a task of the name.
         """
-        task = self._execution.registry.task(task) if isinstance(task, str) else task
+        seconds = optional_duration(timeout, of="timeout")
+        task = self._named(task)
         execution = self._execution
         key, asked, starts = self._bound(task, params, is_awaited=True)
         with owning(execution, key):
             (context_id,) = await spawn(execution, key, starts, asked)
-            if timeout is None:
+            if seconds is None:
                 (result,) = await self._results(key, [context_id], task)
                 return result
-            outcome = await outcome_within(execution, key, asked, context_id, timeout)
+            outcome = await outcome_within(execution, key, asked, context_id, seconds)
             return _result(task, outcome)
 
     @overload
@@ -123,15 +129,18 @@ class Task(Awaiting):
         self, task: TaskDefinition[Any] | str, params: Mapping[str, Any] | None = None
     ) -> Subtask[Any]:
         """Start a subtask and continue; `await subtask.result()` waits for it."""
-        task = self._execution.registry.task(task) if isinstance(task, str) else task
+        task = self._named(task)
         key, asked, starts = self._bound(task, params, is_awaited=False)
         (context_id,) = await spawn(self._execution, key, starts, asked)
         return Subtask(context_id, task, partial(self._results, key), self._cancel, self.asks)
 
+    def _named(self, task: TaskDefinition[Any] | str) -> TaskDefinition[Any]:
+        return self._execution.registry.task(task) if isinstance(task, str) else task_of(task)
+
     def _bound(
         self, task: TaskDefinition[Any], params: Mapping[str, Any] | None, *, is_awaited: bool
     ) -> tuple[str, Asked, list[Start]]:
-        starts = [replace(start_of(task, params or {}), is_awaited=is_awaited)]
+        starts = [replace(start_of(task, {} if params is None else params), is_awaited=is_awaited)]
         key, asked = self._execution.bind("subtask", task.name, args=self._digest(starts))
         return key, asked, starts
 
@@ -196,7 +205,12 @@ class Task(Awaiting):
             SubtaskError: One failed for good or was cancelled, with "fail_fast".
             TaskUsageError: The task has a limit of its own, which `limit` cannot be added to.
         """
-        starts = [replace(start_of(task, each), is_awaited=True) for each in params]
+        if on_failure not in {"fail_fast", "collect"}:
+            raise TaskUsageError(
+                f"task.map: on_failure is {on_failure!r}: expected 'fail_fast' or 'collect'."
+            )
+        task = task_of(task)
+        starts = [replace(start_of(task, p), is_awaited=True) for p in several(task, params)]
         key, asked = self._execution.bind("subtask", f"map:{task.name}", args=self._digest(starts))
         if limit is not None:
             starts = limited(task, starts, f"map/{self.context_id}/{key}", limit)
@@ -221,8 +235,7 @@ class Task(Awaiting):
             InvalidEventError: It is no Flux Standard Action.
             TaskUsageError: Its type would end the context; return or raise instead.
         """
-        if isinstance(event, str):
-            event = Event(event, payload)
+        event = event_of(event, payload)
         if kind_of(event.type) is not None or step_key(event.type) is not None:
             raise TaskUsageError(
                 f"{event.type} belongs to the life cycle, which the controller writes.",
@@ -252,6 +265,7 @@ class Task(Awaiting):
         Args:
             name: What has changed; a name of its own for each change.
         """
+        check_text("task.changed", "name of the change", name)
         key, asked = self._execution.bind("step", f"changed:{name}")
         self._execution.replay.forgive(key)
         with self._execution.pending.acting():
@@ -268,6 +282,7 @@ class Task(Awaiting):
 
         A run that continues reads what it read then, as long as it meets what is recorded.
         """
+        check_slice("task.state", slice_)
         return await read_state(self._execution, slice_)
 
     @asked
@@ -281,7 +296,11 @@ class Task(Awaiting):
         Args:
             slice_: What folds its events.
             key: Counts runs apart for each value of some params, such as "{airport}".
+
+        Raises:
+            InvalidDefinitionError: The key names no param.
         """
+        check_slice("task.previous", slice_)
         return await read_previous(self._execution, slice_, key)
 
     @asked

@@ -139,10 +139,10 @@ async def test_the_node_lists_what_it_has():
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"visibility": "secret"}, "visibility 'secret'"),
+        ({"visibility": "secret"}, "visibility is 'secret'"),
         ({"timout": 5}, "Did you mean 'timeout'"),
         ({"timeout": "soon"}, "timeout"),
-        ({"scope": "root"}, "scope 'root'"),
+        ({"scope": "root"}, "scope is 'root'"),
     ],
 )
 def test_settings_of_an_action_that_make_no_sense_are_refused(settings, told):

@@ -208,7 +208,11 @@ PLACE = r'dama\.toml: programs\."a\.b"'
         ("command = ['x']\ntimeout = []", r"\.timeout is \[\]: expected seconds", ""),
         ("command = ['x']\nconcurrency = 0", r"\.concurrency is 0: expected a whole number", ""),
         ("command = ['x']\nconcurrency = 1\nconcurrency_key = '{yaer}'", "names 'yaer'", "year"),
-        ("command = ['x']\nsingleton = 'maybe'", "singleton is 'maybe'", "'refuse'"),
+        (
+            "command = ['x']\nsingleton = 'maybe'",
+            "singleton is 'maybe': expected one of 'refuse'",
+            "",
+        ),
         ("command = ['x']\ngrace = 'x'", r"\.grace is 'x': expected seconds", ""),
         ("command = ['x']\nqueue = ''", r"\.queue is '': expected a string that is not empty", ""),
         ("command = ['x']\npty = 1", r"\.pty is 1: expected true or false", ""),

@@ -101,7 +101,7 @@ def test_a_name_is_given_once():
         ({"retries": -1}, "retries is -1"),
         ({"timeout": "soon"}, "timeout is 'soon'"),
         ({"timeout": 0}, "timeout of 0"),
-        ({"queue": " "}, "queue is empty"),
+        ({"queue": " "}, "queue is ' ': expected a string that is not empty"),
     ],
 )
 def test_senseless_settings_are_refused_with_the_name_of_the_task(settings, message):

@@ -314,7 +314,9 @@ def test_a_pydantic_model_is_a_payload_as_any_other():
     assert days.fold([event]) == 2013
 
 
-@pytest.mark.parametrize("event", [Event("test_loaded/rows_loaded"), rows_loaded({"rows": "x"})])
+@pytest.mark.parametrize(
+    "event", [Event("test_loaded/rows_loaded"), Event("test_loaded/rows_loaded", {"rows": "x"})]
+)
 def test_a_stored_event_that_does_not_fit_is_named(event):
     """Out of a million events, the one to look at."""
     with pytest.raises(UnreadableEventError, match=r"event 7 \(test_loaded/rows_loaded\)"):
