@@ -21,6 +21,7 @@ class Run:
     holder: int | None = None
     due: str | None = None
     expires: str | None = None
+    deadline: str | None = None
     awaited: tuple[int, ...] = ()
     pending: int = 0
     on_failure: bool = False
@@ -42,6 +43,7 @@ class Context:
     run: Run | None = None
     key: str | None = None  # of its start: another start with it is this one
     reopened: bool = False  # by an event from outside, which starts no run
+    deadline: bool = False  # its start gave it one, and so does each resume
 
 
 @dataclass
@@ -61,19 +63,16 @@ class Model:
     queues: dict[str, Queue] = field(default_factory=dict)
     keys: dict[str, int] = field(default_factory=dict)
     archived: dict[int, Context] = field(default_factory=dict)
+    ending: set[int] = field(default_factory=set)  # what is open below them is to be cancelled
 
-    def create(
-        self, context_id, parent, queue, priority, *, delayed=False, expires=False, key=None
-    ):
+    def create(self, context_id, parent, queue, priority, *, times=(), key=None):
         root = context_id if parent is None else self.contexts[parent].root
         self.contexts[context_id] = Context(
             context_id, parent, root, queue, priority, [f"{TASK}:INITIAL"],
             run=Run(
-                "delayed" if delayed else "queued",
-                due=LATER if delayed else None,
-                expires=LATER if expires else None,
+                "delayed" if "due" in times else "queued", **dict.fromkeys(times, LATER)
             ),
-            key=key,
+            key=key, deadline="deadline" in times,
         )  # fmt: skip
         if key is not None:
             self.keys[key] = context_id
@@ -128,7 +127,9 @@ class Model:
     def _take(self, worker, contexts):
         for context in contexts:
             run = context.run
-            context.run = Run("running", run.epoch + 1, run.attempt + 1, holder=worker)
+            context.run = Run(
+                "running", run.epoch + 1, run.attempt + 1, holder=worker, deadline=run.deadline
+            )
         return contexts
 
     def renew(self, worker):
@@ -146,6 +147,7 @@ class Model:
 
     def uphold(self, locked=()):
         """What is due, late or of workers that are gone is dealt with, unless it is locked."""
+        self._end_overdue(locked)
         for context in self.runs(due=PAST):
             if context.context_id not in locked:
                 context.run.state, context.run.due = "queued", None
@@ -156,6 +158,33 @@ class Model:
         for context in self.runs(state="running"):
             if context.run.holder not in self.workers and context.context_id not in locked:
                 context.run.state, context.run.holder = "queued", None
+
+    def _end_overdue(self, locked):
+        for context in self.runs(deadline=PAST):
+            if context.context_id not in locked:
+                context.run.epoch = max(context.run.epoch, 1)
+                self.append(context, "ERROR")
+                self.ending.add(context.context_id)
+        for above in sorted(self.ending):
+            for context in self.open_below(above):
+                if context.context_id not in locked:
+                    self.append(context, "CANCELLED")
+            if not self.open_below(above):
+                self.ending.discard(above)
+
+    def open_below(self, above):
+        """What has not ended below a context, itself left out."""
+        if above not in self.contexts:
+            return []
+        return [c for c in self.below(self.contexts[above])[1:] if c.status == "OPEN"]
+
+    def is_ending(self, context):
+        """Whether it, or what is above it, has passed its deadline and is not ended whole."""
+        while context is not None:
+            if context.context_id in self.ending:
+                return True
+            context = self.contexts.get(context.parent)
+        return False
 
     def release(self, worker, locked=()):
         """Its runs are queued; those that somebody has locked are found by the upkeep."""
@@ -174,7 +203,7 @@ class Model:
 
     def refusal(self, context, kind, epoch):
         """stale, closed, or None when the event may come."""
-        if kind == "/s:SPAWNED" and context.status == "CANCELLED":
+        if kind == "/s:SPAWNED" and (context.status == "CANCELLED" or self.is_ending(context)):
             return "closed"  # a start looks at the tree before it writes
         if epoch is not None:
             starts = kind == "STARTED" and epoch > context.epoch
@@ -233,7 +262,7 @@ class Model:
         ready = bool(status and ("OPEN" not in status or failed)) or until == PAST or bool(signals)
         context.run = Run(
             "queued" if ready else "waiting", run.epoch, run.attempt - 1,
-            due=None if ready else until, awaited=tuple(waiting.awaited),
+            due=None if ready else until, deadline=run.deadline, awaited=tuple(waiting.awaited),
             pending=status.count("OPEN"), on_failure=waiting.on_failure, types=tuple(waiting.types),
         )  # fmt: skip
         return True
@@ -287,5 +316,6 @@ class Model:
         for each in found:
             self.append(each, "RESUMED")
             each.reopened = False
-            each.run = Run(epoch=each.epoch)
+            each.run = Run(epoch=each.epoch, deadline=LATER if each.deadline else None)
+            self.ending.discard(each.context_id)
         return sorted(each.context_id for each in found)

@@ -241,11 +241,13 @@ class Uphold:
 
     def explain(self, model, result):
         late = {context.context_id for context in model.runs(expires="past", attempt=0)}
+        overdue = {context.context_id for context in model.runs(deadline="past")}
+        below = {c.context_id for e in model.ending | overdue for c in model.open_below(e)}
         due = {context.context_id for context in model.runs(due="past")}
         lost = {
             c.context_id for c in model.runs(state="running") if c.run.holder not in model.workers
         }
-        for left in subsets(late | due | lost):
+        for left in subsets(late | overdue | below | due | lost):
             found = copy.deepcopy(model)
             found.uphold(left)
             yield found

@@ -295,6 +295,41 @@ def test_a_large_tree_that_passes_its_deadline_ends_in_batches(here):
     assert rows(here, "SELECT FROM $S.ending_tree") == []
 
 
+def resume(connection, context):
+    query = "SELECT context_id FROM $S.resume_tree(%s, '{}') ORDER BY 1"
+    return [row[0] for row in rows(connection, query, context)]
+
+
+def test_what_is_resumed_below_a_tree_that_its_deadline_ended_stays_open(here):
+    """The tree has ended in one piece; the next upkeep looks at it no more."""
+    parent = start(here, deadline=0)
+    child, other_child = start(here, parent), start(here, parent)
+
+    assert upheld(here) == 3
+    assert resume(here, child) == [child]
+    uphold_all(here)
+
+    assert statuses(here) == {parent: "ERROR", child: "OPEN", other_child: "CANCELLED"}
+    assert queued(here) == {child}
+
+
+def test_a_tree_that_is_archived_while_it_is_ended_leaves_no_work_behind(here, other):
+    """Each renewal would look for it, and a restored one would start nothing."""
+    parent = start(here, deadline=0)
+    query = f"SELECT {SCHEMA}.lock_trees(ARRAY[%s::bigint])"
+    with open_transaction(other.connection):
+        other.connection.execute(query, [parent])
+        upheld(here)
+    assert rows(here, "SELECT context_id FROM $S.ending_tree") == [(parent,)]
+    rows(here, "SELECT FROM $S.sequence_log()")
+    here.execute(statement("archive_trees"), {"age": "0", "failed": True, "after": 0, "demand": 9})
+    assert statuses(here) == {}
+
+    upheld(here)
+
+    assert rows(here, "SELECT context_id FROM $S.ending_tree") == []
+
+
 def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(here):
     """It is tried again after a minute."""
     here.execute(

@@ -38,7 +38,7 @@ HOUR = 3600
 QUEUES = ("one", "two")
 LIMIT = "limit"  # a key that at most two runs may have
 EMPTY = """
-DELETE FROM run_queue; DELETE FROM worker; DELETE FROM queue_setting;
+DELETE FROM run_queue; DELETE FROM worker; DELETE FROM queue_setting; DELETE FROM ending_tree;
 DELETE FROM event_store_prototype; DELETE FROM etl_context;
 """
 PASSES = {
@@ -46,6 +46,8 @@ PASSES = {
     " WHERE context_id = %s AND due_at IS NOT NULL",
     "expires": "UPDATE run_queue SET expires_at = clock_timestamp() - interval '1 second'"
     " WHERE context_id = %s AND expires_at IS NOT NULL",
+    "deadline": "UPDATE run_queue SET deadline_at = clock_timestamp() - interval '1 second'"
+    " WHERE context_id = %s AND deadline_at IS NOT NULL",
     "lease": "UPDATE worker SET lease_until = clock_timestamp() - interval '1 second'"
     " WHERE worker_id = %s",
 }
@@ -63,9 +65,12 @@ SELECT c.context_id, c.parent_id, c.root_context_id, c.status, c.version, c.epoc
 RUNS = """
 SELECT context_id, queue, priority,
        CASE state WHEN 'blocked' THEN 'queued' ELSE state END, epoch, attempt, worker_id,
-       CASE WHEN due_at < clock_timestamp() THEN 'past' WHEN due_at IS NOT NULL THEN 'later' END
+       CASE WHEN due_at < clock_timestamp() THEN 'past' WHEN due_at IS NOT NULL THEN 'later' END,
+       CASE WHEN deadline_at < clock_timestamp() THEN 'past'
+            WHEN deadline_at IS NOT NULL THEN 'later' END
   FROM run_queue
 """
+ENDING = "SELECT context_id FROM ending_tree"
 BLOCKED = "SELECT context_id FROM run_queue WHERE state = 'blocked'"
 PLACES = """
 SELECT min(key_limit), count(*) FILTER (WHERE state NOT IN ('blocked', 'delayed')),
@@ -132,8 +137,12 @@ class QueueMachine(RuleBasedStateMachine):
     @initialize(target=contexts, expires=st.booleans())
     def two_contexts(self, expires):
         return multiple(
-            self.start("one", 0, delayed=False, expires=expires, limited=False, key=None),
-            self.start("two", 0, delayed=False, expires=False, limited=True, key="k"),
+            self.start(
+                "one", 0, delayed=False, expires=expires, deadline=True, limited=False, key=None
+            ),
+            self.start(
+                "two", 0, delayed=False, expires=False, deadline=False, limited=True, key="k"
+            ),
         )
 
     @rule(
@@ -142,20 +151,29 @@ class QueueMachine(RuleBasedStateMachine):
         priority=st.integers(-1, 1),
         delayed=st.booleans(),
         expires=st.booleans(),
+        deadline=st.booleans(),
         limited=st.booleans(),
         key=st.sampled_from([None, None, None, "k"]),
     )
-    def start(self, queue, priority, *, delayed, expires, limited, key):
+    def start(self, queue, priority, *, delayed, expires, deadline, limited, key):
+        times = {"due": delayed, "expires": expires, "deadline": deadline}
         start = Start(
             TASK, {}, queue, priority, key, HOUR if delayed else None, HOUR if expires else None,
-            limit_key=LIMIT if limited else None, key_limit=2,
+            deadline=HOUR if deadline else None, limit_key=LIMIT if limited else None, key_limit=2,
         )  # fmt: skip
         (context,) = self.bench.run(self.bench.store.start([start]))
 
         if key in self.model.keys:
             assert context == self.model.keys[key]
             return multiple()
-        self.model.create(context, None, queue, priority, delayed=delayed, expires=expires, key=key)
+        self.model.create(
+            context,
+            None,
+            queue,
+            priority,
+            times=[name for name, on in times.items() if on],
+            key=key,
+        )
         return context
 
     @rule(
@@ -343,7 +361,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ time and operators
 
-    @rule(context=contexts, what=st.sampled_from(["due", "expires"]))
+    @rule(context=contexts, what=st.sampled_from(["due", "expires", "deadline"]))
     def let_its_time_come(self, context, what):
         self.bench.sql.execute(PASSES[what], [context])
         run = self.model.contexts[context].run
@@ -388,6 +406,11 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.found(RUNS) == runs_of(self.model)
 
     @invariant()
+    def what_is_being_ended_is_that_of_the_model(self):
+        """A tree whose deadline has passed, until nothing below is open."""
+        assert set(self.found(ENDING)) == self.model.ending
+
+    @invariant()
     def the_workers_are_those_of_the_model(self):
         """Who is there, and whose lease has lapsed."""
         assert self.found(WORKERS) == workers_of(self.model)
@@ -426,10 +449,12 @@ def contexts_of(model):
 def runs_of(model):
     """What RUNS must find."""
     return {
-        c.context_id: (c.queue, c.priority, r.state, r.epoch, r.attempt, r.holder, r.due)
+        c.context_id: (
+            c.queue, c.priority, r.state, r.epoch, r.attempt, r.holder, r.due, r.deadline,
+        )
         for c in model.contexts.values()
         if (r := c.run) is not None
-    }
+    }  # fmt: skip
 
 
 def workers_of(model):

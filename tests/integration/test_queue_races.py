@@ -186,6 +186,7 @@ def started(machine):
     wishes = {
         "delayed": machine.coin() and machine.coin(),
         "expires": machine.coin(),
+        "deadline": machine.coin(),
         "limited": machine.coin(),
     }
     queue = machine.random.choice(QUEUES)
@@ -219,7 +220,7 @@ def begun(machine):
 
 
 def passing(machine):
-    what, context = machine.random.choice(["due", "expires"]), machine.one("contexts")
+    what, context = machine.random.choice(["due", "expires", "deadline"]), machine.one("contexts")
     if context is not None:
         machine.log.append(f"{what} of {context} passes")
         machine.let_its_time_come(context, what)

@@ -116,11 +116,11 @@ DECLARE
 BEGIN
   FOR above IN
     SELECT t.context_id, c.root_context_id FROM _data_manager_admin.ending_tree t
-      JOIN _data_manager_admin.etl_context c USING (context_id)
+      LEFT JOIN _data_manager_admin.etl_context c USING (context_id)
       ORDER BY t.since LIMIT 100 FOR UPDATE OF t SKIP LOCKED
   LOOP
-    -- Alone with the tree: a subtask that is being started would not be found.
-    CONTINUE WHEN NOT _data_manager_admin.try_lock_tree(above.root_context_id);
+    -- Alone with the tree: a subtask that is being started would not be found. One that is archived has ended.
+    CONTINUE WHEN above.root_context_id IS NOT NULL AND NOT _data_manager_admin.try_lock_tree(above.root_context_id);
     ids := ARRAY(
       WITH RECURSIVE below AS (
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
@@ -128,21 +128,21 @@ BEGIN
         SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
       SELECT c.context_id FROM below b JOIN _data_manager_admin.etl_context c ON c.context_id = b.context_id
         WHERE b.status = 'OPEN' LIMIT most FOR NO KEY UPDATE OF c SKIP LOCKED);
-    IF ids = '{}' THEN
-      DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id AND NOT EXISTS (
-        WITH RECURSIVE below AS (
-          SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
-          UNION
-          SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
-        SELECT FROM below b WHERE b.status = 'OPEN');
-      CONTINUE;
+    IF ids <> '{}' THEN
+      ids := _data_manager_admin.lock_ends(ids);
+      PERFORM _data_manager_admin.append_cancelled(ids, '{"message": "the deadline of the task above has passed"}', '{}')
+        WHERE ids <> '{}';
+      ended := ended + cardinality(ids);
+      most := most - cardinality(ids);
     END IF;
-    ids := _data_manager_admin.lock_ends(ids);
-    PERFORM _data_manager_admin.append_cancelled(ids, '{"message": "the deadline of the task above has passed"}', '{}')
-      WHERE ids <> '{}';
-    ended := ended + cardinality(ids);
-    most := most - cardinality(ids);
     EXIT WHEN most <= 0;
+    -- In the same transaction as its end: what a person resumes afterwards is not ended again.
+    DELETE FROM _data_manager_admin.ending_tree t WHERE t.context_id = above.context_id AND NOT EXISTS (
+      WITH RECURSIVE below AS (
+        SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c WHERE c.parent_id = above.context_id
+        UNION
+        SELECT c.context_id, c.status FROM _data_manager_admin.etl_context c JOIN below b ON c.parent_id = b.context_id)
+      SELECT FROM below b WHERE b.status = 'OPEN');
   END LOOP;
   RETURN ended;
 END
