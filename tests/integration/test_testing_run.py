@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from dama import RunError, Service, Slice, SyncTask, Task, WaitTimeoutError
+from dama import DamaError, RunError, Service, Slice, SyncTask, Task, WaitTimeoutError
 from dama.testing import databases, run, run_through_crashes
 
 plays = Service("test_plays")
@@ -188,8 +188,58 @@ def test_a_signal_comes_when_it_is_waited_for_and_time_passes_when_it_is_not():
     assert (waiting.status, waiting.waits) == ("OPEN", ["wait:approval"])
     with pytest.raises(AssertionError, match=r"waits for wait:approval\. Give signals="):
         waiting.result  # noqa: B018 - it raises
-    assert run(publish, signals=[("approval", "bob")], crash_after="approval:WAITING").deaths == 0
     assert run(publish, signals=[("approval", "bob")], crash_after="wait:approval:*").deaths == 1
+
+
+UNMET = {
+    "a step": ({"crash_after": "stor 2"}, "crash_after has 'stor 2'.* Did you mean 'store 2'"),
+    "a late step": ({"crash_after": ["store 2", "store 1"]}, "crash_after has 'store 1'"),
+    "an event": ({"crash_after": "started"}, "There were STARTED, fetch 1"),
+    "a stub": ({"stub": {"stor": len}}, "The stub 'stor' stood in for nothing"),
+    "a task": ({"stub": {"test_plays.nightli": len}}, "Did you mean 'test_plays.nightly'"),
+    "a signal": ({"signals": {"approval": 1}}, "ended before it waited for 'approval'.* DONE"),
+}
+
+
+@pytest.mark.parametrize(("given", "told"), UNMET.values(), ids=UNMET)
+def test_what_a_run_never_met_fails_its_test(given, told):
+    """A misspelt name is no proof that a crash does no harm."""
+    stub = {**FAKES, **given.get("stub", {})}
+    with pytest.raises(AssertionError, match=told):
+        run(load, {"pages": 2}, **{**given, "stub": stub})
+
+
+def test_a_misspelt_stub_is_named_when_the_function_itself_fails():
+    """That is how most of them are met: the test reaches the internet."""
+    with pytest.raises(
+        AssertionError, match=r"'fetch'.* mean 'fetch 1'.* ERROR: page 1 of the int"
+    ):
+        run(load, stub={"fetch": lambda _: []})
+
+
+def test_stubs_of_other_scenarios_and_numbers_beyond_the_end_are_no_mistake():
+    """A set of stubs serves several tests."""
+    others = {"fetch 9": len, "test_plays.nightly": len, "send *": len}
+    assert run(load, stub={**FAKES, **others}, crash_after=99).deaths == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"stub": {"fetch": 3}}, "The stub 'fetch' is 3: expected a function"),
+        ({"stub": [len]}, "expected functions by names"),
+        ({"crash_after": 1.5}, "crash_after has 1.5"),
+        ({"crash_after": 0}, "crash_after has 0"),
+        ({"signals": "approval"}, "signals is 'approval'"),
+        ({"signals": ["approval"]}, "expected payloads by types"),
+        ({"advance": "soon"}, "advance is 'soon'"),
+        ({"timeout": "soon"}, "timeout is 'soon'"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(given, told):
+    """Before a database is asked for."""
+    with pytest.raises(DamaError, match=told):
+        run(load, **given)
 
 
 def test_subtasks_wait_and_die_with_their_parent():

@@ -201,7 +201,7 @@ def pages_blocking(task: SyncTask) -> int:
 def test_a_run_reads_the_state_at_the_end_of_the_last_one_with_its_key(stage):
     assert stage.run(pages, {"airport": "LGA"}).result == [0, 0]
     assert stage.run(pages).result == [0, 0]
-    assert stage.run(pages, crash_after=["previous:waits_moved", "waits_moved"]).result == [2, 2]
+    assert stage.run(pages, crash_after=["previous:waits_moved", "waits_moved/*"]).result == [2, 2]
     assert stage.run(pages, {"fails": True}).status == "ERROR"
     assert stage.run(pages).result == [6, 6]
     assert stage.run(pages, {"airport": "LGA"}).result == [2, 2]

@@ -32,6 +32,9 @@ class Rehearsal:
         calls: How often the function of each step was called.
         dying: Set when everything has stopped.
         count: How many events were written.
+        asked: The names of what was about to be called.
+        used: The names of the stubs that were called.
+        written_names: The names of the events, each once.
     """
 
     stubs: Mapping[str, Callable[..., Any]]
@@ -39,16 +42,22 @@ class Rehearsal:
     calls: Counter[str] = field(default_factory=Counter[str])
     dying: asyncio.Event = field(default_factory=asyncio.Event)
     count: int = 0
+    asked: dict[str, None] = field(default_factory=dict[str, None])
+    used: set[str] = field(default_factory=set[str])
+    written_names: dict[str, None] = field(default_factory=dict[str, None])
 
     def stand_in(self, *names: str) -> Callable[..., Any] | None:
         """What stands in for what has one of these names."""
-        for name in names:
-            if name in self.stubs:
-                return self.stubs[name]
-        for pattern, stub in self.stubs.items():
+        self.asked |= dict.fromkeys(names)
+        found = next((name for name in names if name in self.stubs), None)
+        for pattern in self.stubs if found is None else ():
             if any(fnmatchcase(name, pattern) for name in names):
-                return stub
-        return None
+                found = pattern
+                break
+        if found is None:
+            return None
+        self.used.add(found)
+        return self.stubs[found]
 
     async def alive(self) -> None:
         """Return while the process lives; when it has died, nothing ever continues."""
@@ -59,6 +68,7 @@ class Rehearsal:
         """Events are durable: the process may die now, and whoever wrote them never learns it."""
         for type_ in types:
             self.count += 1
+            self.written_names[short_name(type_).removesuffix(":DONE")] = None
             if self.deaths and self._is_death(type_, self.deaths[0]):
                 self.deaths.pop(0)
                 self.dying.set()

@@ -9,7 +9,6 @@ after the event is never done, and the next life replays.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -17,9 +16,10 @@ from typing_extensions import TypeVar
 
 from dama import clock
 from dama.app import App
-from dama.config.duration import parse_duration
+from dama.config.duration import Duration, parse_duration
 from dama.definitions.registry import Registry
 from dama.definitions.service import Service
+from dama.definitions.task import task_of
 from dama.domain.lifecycle import step_key
 from dama.errors import DamaError
 from dama.operations import contexts, tasks
@@ -27,11 +27,15 @@ from dama.run.rehearsal import Rehearsal, rehearsal
 from dama.shapes import as_object
 from dama.store import trial
 from dama.testing import databases
+from dama.testing.arguments import Deaths, Signals, deaths_of, signals_of, stubs_of
 from dama.testing.ran import Ran
+from dama.testing.unmet import refuse_unmet
 from dama.worker.offer import ALL_LABELS
 from dama.worker.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from dama.definitions.task import TaskDefinition
     from dama.store import ContextRow
 
@@ -40,8 +44,6 @@ R = TypeVar("R")
 LOOK_SECONDS = 0.005
 LOOKS = 3  # in which nothing may have changed before a run is idle
 IDLE = ("waiting", "retrying", "delayed", "blocked")
-
-Signals = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class StuckError(DamaError):
@@ -55,11 +57,11 @@ def run(  # noqa: PLR0913 - what a test may want of a run
     params: Mapping[str, Any] | None = None,
     *,
     stub: Mapping[str, Callable[..., Any]] | None = None,
-    crash_after: str | int | Sequence[str | int] = (),
+    crash_after: Deaths = (),
     signals: Signals = (),
-    advance: float | str = 0,
+    advance: Duration = 0,
     database: str | None = None,
-    timeout: float = 30.0,
+    timeout: Duration = 30.0,
 ) -> Ran[R]:
     """Run a task until it ends, or waits for what the test has not given.
 
@@ -72,27 +74,28 @@ def run(  # noqa: PLR0913 - what a test may want of a run
             name) or of an action (its params are given). `*` stands for anything.
         crash_after: Events after which the process dies and another continues: `"store 2"` or
             `"store 2:DONE"` of a step, `"STARTED"`, the type of an event, or a number for the
-            n-th event that is written. Several are met one after the other.
+            n-th event that is written, if there is one. Several are met one after the other.
         signals: Events for what it waits for, sent one after the other when it waits.
-        advance: How much time may pass while it waits, at most: seconds, or a string such as "3d".
-            Delays of retries pass by themselves.
+        advance: How much time may pass while it waits, at most: seconds, a string such as "3d",
+            or a timedelta. Delays of retries pass by themselves.
         database: Its URL; by default one that all tests of the process share.
-        timeout: Seconds of real time, after which it is stuck.
+        timeout: Real time, after which it is stuck.
 
     Raises:
+        AssertionError: It never met what the test has given: no event of a name in `crash_after`
+            was written, a stub stood in for nothing, or nothing waited for a signal.
+        UsageError: The task is none, or an argument cannot be what it should be.
         StuckError: It neither ended nor waited in that time.
     """
     play = Play(
-        task,
-        params or {},
-        Rehearsal(
-            stub or {}, [crash_after] if isinstance(crash_after, str | int) else [*crash_after]
-        ),
-        [*(signals.items() if isinstance(signals, Mapping) else signals)],
+        task_of(task),
+        {} if params is None else params,
+        Rehearsal(stubs_of({} if stub is None else stub), deaths_of(crash_after)),
+        signals_of(signals),
         timedelta(seconds=parse_duration(advance, of="advance")),
     )
     url = database or databases.shared()
-    return databases.thread().answer(play.perform(url, timeout))
+    return databases.thread().answer(play.perform(url, parse_duration(timeout, of="timeout")))
 
 
 def run_through_crashes(
@@ -160,7 +163,9 @@ class Play(Generic[R]):
             events = [e async for e in contexts.follow(app, context_id, wait=False)]
         status = next(row.status for row in tree if row.context_id == context_id) or "OPEN"
         calls = self._rehearsal.calls
-        return Ran(context_id, self._task, status, events, tree, clean_ups, calls, self._deaths)
+        ran = Ran(context_id, self._task, status, events, tree, clean_ups, calls, self._deaths)
+        refuse_unmet(ran, self._rehearsal, self._signals, app.registry)
+        return ran
 
     async def _to_its_end(self, app: App, context_id: int, deadline: float) -> None:
         while await self._live(app, context_id, deadline):
