@@ -508,3 +508,37 @@ async def test_a_run_looks_again_for_a_context_that_another_one_started(store, r
 
     assert (await store.context(parent)).run.state == "waiting"
     assert 0 < renew(store, worker, held=[], lease=LEASE).next_due <= 60
+
+
+async def test_a_run_stays_with_the_release_that_began_it_while_a_worker_of_that_lives(store):
+    """Whoever takes it over afterwards has it, and who names no release keeps none."""
+
+    async def worker(name: str | None) -> tuple[int, list[str]]:
+        labels = [] if name is None else [f"release:{name}"]
+        identity = WorkerIdentity("host", "boot", os.getpid(), "1", "0")
+        return await store.queue.register(
+            identity, queues=["default"], root=None, slots=4, lease=LEASE, labels=labels,
+            tasks=TASKS,
+        ), labels  # fmt: skip
+
+    async def taken(by: tuple[int, list[str]]) -> list[int]:
+        claims = await store.queue.claim(
+            by[0], queues=["default"], tasks=TASKS, root=None, demand=9, labels=by[1]
+        )
+        await store.queue.hand_back(by[0])
+        return [claim.context_id for claim in claims]
+
+    old, new, plain = await worker("1"), await worker("2"), await worker(None)
+    (first,) = await store.start([Start("a.b", {})])
+    assert await taken(old) == [first]
+    (second,) = await store.start([Start("a.b", {})])
+
+    assert await taken(new) == [second]
+    assert await taken(plain) == []
+    assert await taken(old) == [first]
+    await store.queue.release([old[0]], died=False)
+    assert await taken(new) == [first, second]
+    await store.queue.release([new[0]], died=False)
+    assert await taken(plain) == [first, second]
+    assert await taken(await worker("3")) == [first, second]
+    assert await taken(plain) == []

@@ -189,7 +189,7 @@ def _labels(written: Written) -> frozenset[str]:
         name = reserved.removeprefix(LAUNCHER)
         raise InvalidDefinitionError(
             f"{written.where}: the label {reserved!r} is one of the controller.",
-            f"Write launcher={name!r} instead.",
+            f"Write launcher={name!r} instead." if name != reserved else "Take another one.",
         )
     own = frozenset(labels)
     return own | {label_of(launcher)} if launcher else own

@@ -14,7 +14,8 @@ from dama.operations.acts import act
 
 if TYPE_CHECKING:
     from dama.app import App
-    from dama.store.slice_tables import SliceBuild, SliceTable
+    from dama.store.slice_build import SliceBuild
+    from dama.store.slice_tables import SliceTable
 
 
 @dataclass(frozen=True)

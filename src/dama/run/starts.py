@@ -150,7 +150,8 @@ def _refuse_reserved(task: TaskDefinition[Any], labels: Collection[str]) -> None
     if reserved := reserved_among(labels):
         raise UsageError(
             f"{task.name}: the label {reserved!r} is one of the controller.",
-            "A task asks for a launcher where it is declared: launcher=NAME.",
+            "A task asks for a launcher where it is declared: launcher=NAME. A release has those "
+            "runs that its workers began.",
         )
 
 

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from dama.store import Claim
     from dama.store.queue import Place, RunQueue
-    from dama.worker.claims import ClaimOfPlaced, Claims
+    from dama.worker.claims import Claims
     from dama.worker.holding import Holding
     from dama.worker.membership import Membership
+    from dama.worker.placed import ClaimOfPlaced
 
 RECONCILE_SECONDS = 5.0
 SHORTEST_WAIT = 0.05

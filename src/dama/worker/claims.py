@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dama.store import Claim
-    from dama.store.placements import Placements
     from dama.store.queue import RunQueue
 
 SHARE = 0.05  # of the time: a look from the start that took long is seldom repeated
@@ -92,29 +91,3 @@ class Claims:
             places = [Place(c.priority, c.context_id) for c in queued if c.queue == name]
             self._places[name] = max(places, key=lambda place: (-place.priority, place.context_id))
         return claims
-
-
-class ClaimOfPlaced:
-    """The only claim of a worker that an engine has started for a run.
-
-    Args:
-        placements: Of the database.
-        context_id: The context of the run.
-        epoch: Its epoch.
-    """
-
-    def __init__(self, placements: Placements, context_id: int, epoch: int) -> None:
-        self._placements = placements
-        self._run = context_id, epoch
-        self._is_taken = False
-
-    def places(self) -> dict[str, Place]:
-        """It looks nowhere for work."""
-        return {}
-
-    async def take(self, worker_id: int, demand: int) -> list[Claim]:  # noqa: ARG002 - it is one
-        """The run, once; none when another one has it."""
-        if self._is_taken:
-            return []
-        self._is_taken = True
-        return await self._placements.take(*self._run, worker_id)

@@ -122,7 +122,9 @@ class Membership:
 
     def start_meta(self, claim: Claim) -> dict[str, Any]:
         """The meta of the beginning of a run."""
-        return {"attempt": claim.attempt, "user": self._user, "version": self._identity.version}
+        meta = {"attempt": claim.attempt, "user": self._user, "version": self._identity.version}
+        release = self._offer.release
+        return meta | ({"release": release} if release is not None else {})
 
     async def _try_again(self, programs: Programs) -> None:
         try:

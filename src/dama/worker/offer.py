@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from dama.definitions.adhoc import adhoc
-from dama.domain.labels import LAUNCHER, label_of, reserved_among
+from dama.domain.labels import label_of, label_of_release, option_for, reserved_among
 from dama.errors import DamaError, UsageError
 from dama.launchers.launcher import LauncherSettings
 from dama.run.commands import Commands
+from dama.worker.placed import PlacedRun
 from dama.worker.time_left import TimeLeft
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from pathlib import Path
 
     from dama.definitions.registry import Registry
@@ -25,14 +25,6 @@ OF_NO_TREE = 0  # the tree of a worker that was started for one run: it serves n
 ALL_LABELS = "*"  # of a worker for one tree: it executes all of it
 
 _log = logging.getLogger("dama.worker")
-
-
-class PlacedRun(NamedTuple):
-    """The run that an engine has started a worker for."""
-
-    context_id: int
-    epoch: int
-    lease: timedelta
 
 
 @dataclass(frozen=True)
@@ -48,6 +40,7 @@ class Offer:
         time_left: Until it has to end.
         launches: What it gives to engines, which it does not execute itself.
         placed: The one run that it was started for, with its epoch; None for what is queued.
+        release: Of its code, which keeps the runs that it begins; None for none.
     """
 
     queues: Sequence[str]
@@ -58,6 +51,7 @@ class Offer:
     time_left: TimeLeft
     launches: Sequence[LauncherSettings] = ()
     placed: PlacedRun | None = None
+    release: str | None = None
 
     @property
     def announced(self) -> list[str]:
@@ -76,6 +70,7 @@ class Asked(TypedDict, total=False):
         seconds: How long it may work: it claims nothing that takes longer; None for no limit.
         launches: The launchers that it looks after.
         placed: The one run that an engine has started it for; None for what is queued.
+        release: The release of its code; None for none.
     """
 
     queues: Sequence[str] | None
@@ -85,16 +80,18 @@ class Asked(TypedDict, total=False):
     seconds: float | None
     launches: Sequence[LauncherSettings]
     placed: PlacedRun | None
+    release: str | None
 
 
 def offer_of(registry: Registry, home: Path, asked: Asked) -> Offer:
     """Complete what a worker was told: the queues of its tasks, its right to run commands."""
     labels, placed, queues = asked.get("labels", ()), asked.get("placed"), asked.get("queues")
     if reserved := reserved_among(labels):
-        name = reserved.removeprefix(LAUNCHER)
         raise UsageError(
-            f"The label {reserved!r} is one of the controller.", f"Offer it with --launch {name}."
+            f"The label {reserved!r} is one of the controller.",
+            f"Offer it with {option_for(reserved)}.",
         )
+    release = asked.get("release")
     right = _right_to_commands(home)
     tasks = [*registry.tasks.values(), *([adhoc] if right else [])]
     limits = {name: limit for t in tasks if (limit := t.options.timeout) for name in t.names}
@@ -102,12 +99,13 @@ def offer_of(registry: Registry, home: Path, asked: Asked) -> Offer:
     return Offer(
         queues=() if placed else own if queues is None else queues,
         tasks=[name for task in tasks for name in task.names],
-        labels=sorted({*labels, *right}),
+        labels=sorted({*labels, *right, *([label_of_release(release)] if release else [])}),
         root=OF_NO_TREE if placed else asked.get("root"),
         slots=asked.get("slots", SLOTS),
         time_left=TimeLeft(asked.get("seconds"), limits),
         launches=asked.get("launches", ()),
         placed=placed,
+        release=release,
     )
 
 

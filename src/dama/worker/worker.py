@@ -24,13 +24,14 @@ from dama.run.subtasks import PARK_AFTER, Endings
 from dama.store.renewal import Renewer
 from dama.upkeep.cleaning import Keep, clean_always
 from dama.worker.claiming import Claiming
-from dama.worker.claims import ClaimOfPlaced, Claims
+from dama.worker.claims import Claims
 from dama.worker.executions import Executions
 from dama.worker.holding import Holding
 from dama.worker.lease import LeaseKeeper
 from dama.worker.membership import Membership
 from dama.worker.offer import Asked, offer_of
 from dama.worker.performance import Crew, Performance
+from dama.worker.placed import ClaimOfPlaced
 from dama.worker.scheduler import Scheduler
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ def perform(session: Session, context_id: int, *, epoch: int, launcher: str) -> 
     """
     from dama.cli.commands.worker import WorkerOptions, work_until_told
     from dama.launchers.settings import find_launcher
-    from dama.worker.offer import PlacedRun
+    from dama.worker.placed import PlacedRun
 
     settings = find_launcher(session.config(), launcher)
     placed = PlacedRun(context_id, epoch, timedelta(seconds=settings.lease))

@@ -14,7 +14,8 @@ from dama.cli.terminal import echo, echo_line
 if TYPE_CHECKING:
     from dama.cli.session import Session
     from dama.operations.slices import Dropped, SliceTables
-    from dama.store.slice_tables import SliceBuild, SliceTable
+    from dama.store.slice_build import SliceBuild
+    from dama.store.slice_tables import SliceTable
 
 
 @click.group("slice", epilog=examples("dama slice materialise rows_loaded", "dama slice list"))

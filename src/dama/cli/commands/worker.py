@@ -62,6 +62,12 @@ OPTIONS = (
         help="Give the runs that ask for this launcher to its engine, and look after them.",
     ),
     click.option(
+        "--release",
+        metavar="NAME",
+        help="The release of its code, such as 2026-11-24: a run that it begins continues with a "
+        "worker of this release, while one lives.",
+    ),
+    click.option(
         "--grace",
         type=click.FloatRange(0),
         default=30.0,
@@ -102,6 +108,7 @@ class WorkerOptions:
         quiet: It says only what is wrong.
         log_level: What it and its tasks log, from this one on.
         launch: The launchers that it looks after.
+        release: The release of its code; None for none.
     """
 
     queues: tuple[str, ...]
@@ -114,6 +121,7 @@ class WorkerOptions:
     time_limit: float | None = None
     log_level: str | None = None
     launch: tuple[str, ...] = ()
+    release: str | None = None
 
 
 def worker_options(command: Callable[..., int]) -> Callable[..., int]:
@@ -129,6 +137,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
         "dama worker --queue etl --queue reports --slots 4",
         "dama worker --until-idle",
         "dama worker --label slurm --idle-for 10m",
+        "dama worker --release 2026-11-24",
     )
 )
 @worker_options
@@ -204,7 +213,7 @@ async def work_until_told(
     if seconds is None:
         seconds = await asyncio.to_thread(time_left, os.environ)
     asked: Asked = {"queues": options.queues or None, "slots": options.slots}
-    asked |= {"labels": options.labels, "seconds": seconds, **more}
+    asked |= {"labels": options.labels, "release": options.release, "seconds": seconds, **more}
     async with app.working(**asked) as running:
         if not options.quiet:
             say(app)

@@ -32,10 +32,10 @@ LANGUAGE sql VOLATILE AS $$
           AND NOT _data_manager_admin.has_worker(q.host, q.queue, q.root_context_id)))
 $$;
 
--- labelled_kinds: the tasks of a worker whose queued runs need labels that it offers, with each set of these labels;
--- by index from one to the next.
-CREATE OR REPLACE FUNCTION _data_manager_admin.labelled_kinds(name text, tasks text[], offered text[])
-RETURNS TABLE (task text, kind bigint)
+-- labelled_sets: the tasks of a worker whose queued runs need labels, with each set of these labels; by index from one
+-- to the next.
+CREATE OR REPLACE FUNCTION _data_manager_admin.labelled_sets(name text, tasks text[])
+RETURNS TABLE (task text, kind bigint, labels text[])
 LANGUAGE sql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
@@ -52,8 +52,39 @@ AS $$
         WHERE q.queue = name AND q.state = 'queued' AND q.labels <> '{}'
           AND (q.task, hash_array_extended(q.labels, 0)) > (b.task, b.kind) AND q.task <= b.task
         ORDER BY q.queue, q.task, hash_array_extended(q.labels, 0), -q.priority::bigint, q.context_id LIMIT 1) k)
-  SELECT k.task, k.kind FROM kinds k WHERE k.labels <@ offered
+  SELECT k.task, k.kind, k.labels FROM kinds k
 $$;
+
+-- labelled_kinds: those of them that a worker offers.
+CREATE OR REPLACE FUNCTION _data_manager_admin.labelled_kinds(name text, tasks text[], offered text[])
+RETURNS TABLE (task text, kind bigint)
+LANGUAGE sql VOLATILE ROWS 10 SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT k.task, k.kind FROM _data_manager_admin.labelled_sets(name, tasks) k WHERE k.labels <@ offered
+$$;
+
+-- abandoned_releases: the labels of releases that have queued runs and no living worker: anybody may have these runs.
+CREATE OR REPLACE FUNCTION _data_manager_admin.abandoned_releases(queues text[], tasks text[]) RETURNS text[]
+LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT ARRAY(
+    SELECT DISTINCT l.label
+      FROM unnest(queues) u (name) CROSS JOIN LATERAL _data_manager_admin.labelled_sets(u.name, tasks) k
+      CROSS JOIN LATERAL unnest(k.labels) l (label)
+      WHERE starts_with(l.label, 'release:') AND NOT EXISTS (
+        SELECT FROM _data_manager_admin.worker w
+          WHERE l.label = ANY (w.labels) AND w.lease_until > clock_timestamp()
+            AND u.name = ANY (w.queues) AND (k.task = ANY (w.tasks)) IS NOT FALSE))
+$$;
+
+-- labels_at: the labels of a run that a worker has claimed: it belongs to the release of that worker from then on.
+CREATE OR REPLACE FUNCTION _data_manager_admin.labels_at(labels text[], release text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN release IS NULL AND array_to_string(labels, ' ') NOT LIKE '%release:%' THEN labels
+              ELSE ARRAY(SELECT l FROM unnest(labels) l WHERE NOT starts_with(l, 'release:')
+                         UNION ALL SELECT release WHERE release IS NOT NULL) END
+$$;
+
 
 -- lock_queued: lock runs of a queue that a worker may have, behind a place, in their order.
 -- Out:   as many of those that nobody else has locked as are demanded, if there are
@@ -142,13 +173,19 @@ DECLARE
   room      record;
   place     int;
   here      text;
+  release   text;
 BEGIN
   -- Locked, so that nobody buries the worker between this look and the commit of its claims; whoever has
   -- locked it may be about to.
-  SELECT coalesce(w.place, w.host) INTO here FROM _data_manager_admin.worker w
+  SELECT coalesce(w.place, w.host), (SELECT l FROM unnest(w.labels) l WHERE starts_with(l, 'release:')) INTO here, release
+    FROM _data_manager_admin.worker w
     WHERE w.worker_id = worker FOR KEY SHARE SKIP LOCKED;
   IF NOT FOUND THEN
     RETURN;
+  END IF;
+  IF root IS NULL AND EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                                WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.labels <> '{}') THEN
+    offered := offered || _data_manager_admin.abandoned_releases(queues, tasks);
   END IF;
   ids := ARRAY(SELECT q.context_id FROM _data_manager_admin.run_queue q
     WHERE q.host = here AND q.state = 'queued'
@@ -192,6 +229,7 @@ BEGIN
   RETURN QUERY
     UPDATE _data_manager_admin.run_queue q
       SET state = 'running', worker_id = worker, epoch = q.epoch + 1,
+          labels = CASE WHEN root IS NULL THEN _data_manager_admin.labels_at(q.labels, release) ELSE q.labels END,
           -- A program that may still run here is adopted: it is the same attempt.
           attempt = CASE WHEN q.host = here THEN q.attempt ELSE q.attempt + 1 END,
           host = CASE WHEN q.host = here THEN here END,
@@ -279,6 +317,10 @@ BEGIN
   IF NOT FOUND THEN
     RETURN QUERY SELECT NULL::bigint[], FALSE, NULL::double precision, NULL::double precision;
     RETURN;
+  END IF;
+  IF root IS NULL AND EXISTS (SELECT FROM _data_manager_admin.run_queue q
+                                WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.labels <> '{}') THEN
+    offered := offered || _data_manager_admin.abandoned_releases(queues, tasks);
   END IF;
   UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
     WHERE w.worker_id = (SELECT o.worker_id FROM _data_manager_admin.worker o
