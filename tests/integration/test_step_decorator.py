@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import re
 import time
+from typing import ClassVar
 
 import pytest
 
@@ -174,6 +175,35 @@ def test_in_a_def_it_is_called_without_await():
     ran = run(load_blocking)
     assert ran.result == 9
     assert ran.steps == ["fetch", "store 3", "store 5"]
+
+
+class Shop:
+    """Steps may be methods."""
+
+    tries: ClassVar[list[int]] = []
+
+    @step(retries=2, backoff=0, name="fetch {page}")
+    async def fetch(self, page: int) -> int:
+        """Fail twice."""
+        self.tries.append(page)
+        if self.tries.count(page) <= 2:
+            raise ConnectionError(f"try {self.tries}")
+        return page
+
+
+@decorated.task
+async def of_methods(task: Task) -> list[int]:
+    """Called as they are, and by task.step."""
+    return [await Shop().fetch(1), await task.step("second", Shop().fetch, 2)]
+
+
+def test_a_method_is_a_step_with_its_options_either_way():
+    Shop.tries.clear()
+    ran = run(of_methods, crash_after=["fetch 1", "second:FAILED"])
+
+    assert ran.result == [1, 2]
+    assert ran.names.count("fetch 1:FAILED") == ran.names.count("second:FAILED") == 2
+    assert ran.steps == ["fetch 1", "second"]
 
 
 async def test_outside_of_a_run_it_is_the_function_itself():

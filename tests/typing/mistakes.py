@@ -10,10 +10,11 @@ is not needed, which is an error. A test holds mypy against the same lines. Noth
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, assert_type
 
 import dama
-from dama import Service, SyncTask, Task
+from dama import Service, Slice, SyncTask, Task
 
 mistakes = Service("mistakes")
 
@@ -42,6 +43,51 @@ async def fetch_step(url: str, *, page: int = 1) -> list[int]:
 @dama.step(retries=3, backoff="5s", retry_on=OSError)
 def store_step(rows: list[int]) -> int:
     return len(rows)
+
+
+class Source:
+    """Its methods may be steps."""
+
+    @dama.step
+    async def read(self, page: int) -> list[int]:
+        return [page]
+
+    @dama.step(retries=3)
+    def count(self, rows: list[int]) -> int:
+        return len(rows)
+
+
+counted = Slice("mistakes", initial=0)
+
+
+@counted.reducer
+def added(state: int, by: int) -> int:
+    return state + by
+
+
+@counted.reducer(type="mistakes.named")
+def named(state: int, name: str) -> int:
+    return state + len(name)
+
+
+async def methods(task: Task, source: Source) -> None:
+    assert_type(await source.read(1), list[int])
+    assert_type(source.count([1]), int)
+    assert_type(await task.step("read", source.read, 1), list[int])
+    assert_type(await Source.read(source, 1), list[int])
+    await source.read("1")  # pyright: ignore[reportArgumentType]
+    await source.read()  # pyright: ignore[reportCallIssue]
+    source.count([1], 2)  # pyright: ignore[reportCallIssue]
+    await task.step("read", source.read, "1")  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    await task.dispatch(added(1))
+    await task.dispatch(named("a"))
+    added("1")  # pyright: ignore[reportArgumentType]
+    named(1)  # pyright: ignore[reportArgumentType]
+
+    await task.sleep(timedelta(days=1))
+    await task.run(load, {"year": 1}, timeout="3h")
+    await task.run(load, {"year": 1}, timeout=[3])  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 @mistakes.task

@@ -13,7 +13,18 @@ from dataclasses import dataclass, fields
 from functools import update_wrapper
 from string import Formatter
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, Unpack, final, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Protocol,
+    TypedDict,
+    Unpack,
+    cast,
+    final,
+    overload,
+)
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -27,6 +38,7 @@ if TYPE_CHECKING:
     from dama.config.duration import Duration
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 V = TypeVar("V")
 
 
@@ -96,7 +108,15 @@ class StepDefinition(Generic[P, V]):
             return self.function(*args, **kwargs)
         return perform(self, args, kwargs)
 
-    def __get__(self, instance: object, _owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, instance: None, owner: type | None = None, /) -> StepDefinition[P, V]: ...
+
+    @overload
+    def __get__(
+        self: StepDefinition[Concatenate[Any, Q], V], instance: object, owner: type | None = None, /
+    ) -> Callable[Q, V]: ...
+
+    def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         """A step that was decorated in a class is a method."""
         return self if instance is None else MethodType(self, instance)
 
@@ -173,6 +193,9 @@ def opened(function: Callable[..., Any]) -> tuple[Callable[..., Any], StepOption
     """A function as it was before it was decorated, and the options of its step."""
     if isinstance(function, StepDefinition):
         return function.function, function.options
+    if isinstance(function, MethodType) and isinstance(function.__func__, StepDefinition):
+        step = cast("StepDefinition[..., Any]", function.__func__)
+        return MethodType(step.function, function.__self__), step.options
     return function, NO_OPTIONS
 
 
