@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos outages soak storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild
+.PHONY: help demo test chaos outages soak storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild compiled
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -58,7 +58,7 @@ coverage: .venv/dev .venv/project ## Run the tests and list the branches that no
 screenshots: .venv/dev .venv/project ## Take a picture of each page, into build/screenshots
 	@$(BIN)/python tools/screenshots.py $(ARGS)
 
-check: lint types imports package tracked ## Everything short of the tests: style, types, layers, package
+check: lint tracked imports package types ## Everything short of the tests: style, types, layers, package
 
 format: .venv/dev ## Rewrite the sources in the one format
 	@$(BIN)/python -m ruff check --quiet --fix-only $(wildcard $(SOURCES))
@@ -75,6 +75,10 @@ lock: .venv/project ## Renew the pinned requirements from pyproject.toml
 clean: ## Remove what was made here: environment, caches, packages
 	@rm -rf .venv build dist .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find $(wildcard $(SOURCES)) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What CI does while the one process of `types` leaves a core alone: each process of the tests would.
+compiled: .venv/dev .venv/project
+	@$(BIN)/python tools/compile.py --tests
 
 # The parts of `check`, each of which may be asked for alone.
 

@@ -32,15 +32,7 @@ from tests.in_memory import folder_of_server
 TEMPLATE = "dama_template"
 OWNER = "plain_owner"
 FEWEST_PROCESSES = 2
-
-
-# Imports all of dama, and by it what it needs.
-IMPORT_ALL = """
-import importlib, pkgutil, dama
-for module in pkgutil.walk_packages(dama.__path__, "dama."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
-"""
+COMPILE = Path(__file__).parent.parent / "tools" / "compile.py"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,7 +70,7 @@ def _compile() -> None:
     the rest: a module that a test writes twice within a second would be taken for the first one.
     """
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
-    subprocess.run([sys.executable, "-c", IMPORT_ALL], env=environ, check=True)
+    subprocess.run([sys.executable, COMPILE], env=environ, check=True)
 
 
 @pytest.hookimpl(optionalhook=True)
