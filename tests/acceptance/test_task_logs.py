@@ -132,6 +132,23 @@ def test_a_level_is_chosen(dama, mode, level, levels):
     assert ("a: details" in shown, "a: late" in shown) == (level == "debug", level == "debug")
 
 
+def test_lines_are_shown_from_a_level_on(dama):
+    """What follows a line belongs to it; what has no level is never hidden."""
+    dama("run", "logs.in_loop")
+
+    def shown(*options):
+        return dama("logs", "1", *options).stdout
+
+    assert LINE.findall(shown("--level", "warning")) == ["WARNING", "ERROR"]
+    assert "  ValueError: bad" in shown("--level", "error")
+    assert "WARNING" not in shown("--level", "ERROR", "--follow")
+    assert shown("--level", "critical") == ""
+    assert LINE.findall(shown("--level", "warning", "--tail", "1")) == []
+    assert shown("--level", "warning", "--tail", "9").startswith(shown("--level", "warning"))
+    assert shown("--level", "debug") == shown()
+    assert "cannot be combined" in dama("logs", "1", "--level", "info", "--bytes", "0:9").stderr
+
+
 def test_a_worker_keeps_them_and_says_levels(dama):
     for mode in MODES:
         dama("run", "--enqueue", f"logs.{mode}")

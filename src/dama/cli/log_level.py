@@ -8,6 +8,9 @@ import click
 
 NAMES = ("debug", "info", "warning", "error", "critical")
 LOG_LEVEL = click.Choice(NAMES, case_sensitive=False)
+LEAST_LEVEL_HELP = (
+    "Only log lines of tasks from this level on; what a program prints has no level and is shown."
+)
 LOG_LEVEL_HELP = "The level from which log lines of tasks are kept; info by default."
 
 

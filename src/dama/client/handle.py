@@ -118,9 +118,14 @@ class Handle(Generic[R]):
         """The contexts of the tree that it is in, depth first, from the root."""
         return await contexts.tree(self._app, self.context_id)
 
-    async def logs(self) -> list[str]:
-        """What it has logged, and what its program printed on this host, line by line."""
-        return [line async for line in run_files.lines_of(self._app, self.context_id)]
+    async def logs(self, level: str | None = None) -> list[str]:
+        """What it has logged, and what its program printed on this host, line by line.
+
+        Args:
+            level: Only log lines from this one on, such as "warning"; what a program printed has
+                no level, and is there.
+        """
+        return [line async for line in run_files.lines_of(self._app, self.context_id, level)]
 
     async def frame(self, *, tree: bool = False) -> DataFrame:
         """Its events as a frame of pandas, a row for each."""

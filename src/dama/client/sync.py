@@ -83,9 +83,9 @@ class SyncHandle(Generic[R]):
         """See `Handle.tree`."""
         return self._thread.answer(self._handle.tree())
 
-    def logs(self) -> list[str]:
+    def logs(self, level: str | None = None) -> list[str]:
         """See `Handle.logs`."""
-        return self._thread.answer(self._handle.logs())
+        return self._thread.answer(self._handle.logs(level))
 
     def frame(self, *, tree: bool = False) -> DataFrame:
         """See `Handle.frame`."""

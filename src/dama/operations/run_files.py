@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dama.domain.secrets import NONE
 from dama.programs.environment import secrets_left
+from dama.programs.log_levels import FromLevel, level_of
 from dama.programs.process import place_of
 from dama.programs.programs import directories_of
 from dama.programs.tail import first_byte, lines
@@ -43,22 +45,33 @@ async def work_dir_of(app: App, context_id: int) -> Path:
     return directories.work(context.root_context_id)
 
 
-async def lines_of(app: App, context_id: int) -> AsyncGenerator[str]:
+async def lines_of(app: App, context_id: int, level: str | None = None) -> AsyncGenerator[str]:
     """What a context has logged, then what its latest program printed, if that ran on this host.
+
+    Args:
+        app: Where to look.
+        context_id: Its context.
+        level: Only lines from this one on, such as "warning"; what has no level is given.
 
     Raises:
         UnknownContextError: There is no such context.
+        UsageError: There is no such level.
     """
+    least = None if level is None else level_of(level)
     context = await app.store.context(context_id)
     async for page in app.store.pages(context_id):
         for event in page:
             if event.type == f"{context.task}:LOG" and is_object(event.payload):
-                yield str(event.payload.get("message", ""))
+                named = str(event.payload.get("level", "info"))
+                if least is None or level_of(named, logging.INFO) >= least:
+                    yield str(event.payload.get("message", ""))
     runs = (await directories_of(app.store, app.home)).of_context(context_id)
     secrets = secrets_left(runs[-1]) if runs else NONE
     for path in (runs[-1].stdout, runs[-1].stderr) if runs else ():
+        levels = FromLevel(least)
         for line in lines(path, secrets):
-            yield line
+            if levels.shows(line):
+                yield line
 
 
 async def runs_of(app: App, context_id: int) -> list[RunDirectory]:

@@ -1,17 +1,20 @@
-"""`dama logs`: what a program printed, from the files of its run on this host."""
+"""`dama logs`: what a task logged and a program printed, from the files of its run on this host."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.log_level import LEAST_LEVEL_HELP, LOG_LEVEL, level_number
 from dama.cli.output import print_json
 from dama.cli.terminal import echo, echo_log
+from dama.programs.log_levels import FromLevel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,6 +42,7 @@ def _byte_range(
     epilog=examples(
         "dama logs 42",
         "dama logs 42 -f --tail 20",
+        "dama logs 42 --level warning",
         "dama logs 42 --stderr",
         "dama logs 42 --bytes 1000000:2000000 > part.log",
     )
@@ -47,6 +51,7 @@ def _byte_range(
 @click.option("--follow", "-f", is_flag=True, help="Wait for more, until the program has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its standard error.")
 @click.option("--tail", "count", type=click.IntRange(0), metavar="N", help="The last N lines.")
+@click.option("--level", type=LOG_LEVEL, help=LEAST_LEVEL_HELP)
 @click.option(
     "--bytes", "part", metavar="FROM:TO", callback=_byte_range, help="A part of the file."
 )
@@ -60,11 +65,12 @@ def logs(
     follow: bool,
     of_stderr: bool,
     count: int | None,
+    level: str | None,
     part: tuple[int, int | None] | None,
     epoch: int | None,
     as_json: bool,
 ) -> None:
-    """Show what a program printed; a progress bar as its last state.
+    """Show what a task logged or a program printed; a progress bar as its last state.
 
     The files are on the host that ran it. Of a log beyond its cap the oldest part is gone; the
     places of the rest are what they were.
@@ -74,6 +80,8 @@ def logs(
 
     if part and (follow or count is not None):
         raise click.UsageError("--bytes cannot be combined with --follow or --tail.")
+    if level and (part or as_json):
+        raise click.UsageError("--level cannot be combined with --bytes or --json.")
 
     async def find() -> tuple[RunDirectory, list[RunLogs]]:
         async with session.app() as app:
@@ -88,7 +96,7 @@ def logs(
         elif part:
             _print_bytes(chosen, path, *part)
         else:
-            _print_lines(chosen, path, count, follow=follow)
+            _print_lines(chosen, path, count, FromLevel(level_number(level)), follow=follow)
     except FileNotFoundError:
         raise NoLogsError(
             f"{path} is not there any more: somebody removed it.",
@@ -109,24 +117,30 @@ def _print_bytes(run: RunDirectory, path: Path, begin: int, end: int | None) -> 
     sys.stdout.buffer.flush()
 
 
-def _print_lines(run: RunDirectory, path: Path, count: int | None, *, follow: bool) -> None:
+def _print_lines(
+    run: RunDirectory, path: Path, count: int | None, levels: FromLevel, *, follow: bool
+) -> None:
     from dama.programs.environment import secrets_left
     from dama.programs.tail import Growing, place_of_last_lines
 
-    begin = place_of_last_lines(path, count) if count is not None else 0
+    begin, last = 0, count
+    if count is not None and levels.are_all:
+        begin, last = place_of_last_lines(path, count), None
     log = Growing(path, begin, _say_gap, secrets_left(run))
     while True:
         has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
         try:
-            for line in log.news():
+            news = (line for line in log.news() if levels.shows(line))
+            for line in news if last is None else deque(news, last):
                 echo_log(line)
+            last = None
         except FileNotFoundError:  # somebody removed it; it comes back with the end of the program
             if has_ended:
                 raise
         if has_ended:
             break
         time.sleep(FOLLOW_SECONDS)
-    if rest := log.rest():
+    if (rest := log.rest()) and levels.shows(rest):
         echo_log(rest)
 
 
