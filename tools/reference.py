@@ -39,6 +39,7 @@ PAGES = Path(__file__).resolve().parent.parent / "docs" / "reference"
 MADE = "<!-- Made by `make reference` from the code: change it there. -->"
 MODULES = {
     "dama": "What tasks, services and programs are written with.",
+    "dama.data": "For rows and checks within a step of one's own.",
     "dama.testing": "For tests of slices and tasks.",
     "dama.store": "Direct access to events, for programs that follow the log.",
 }

@@ -152,6 +152,9 @@ PAGES = {
         changes=(("42", "1"), ("43", "2"), ("--at 3", "--at 4")),
         ends={"dama diff": 1},
     ),
+    "docs/howto/data.md": Page(
+        files={"dama.toml": 'services = ["loads"]\n'}, keeps=("loads.py", "+loads.py"), others=SQL
+    ),
     "docs/howto/slice-tables.md": Page(
         files={"loads.py": ROWS, "dama.toml": 'services = ["loads"]\n'}, others=SQL
     ),

@@ -13,9 +13,9 @@ from dama.config.duration import optional_duration, parse_duration
 from dama.definitions.form import Form
 from dama.domain.event import ABSENT
 from dama.run.asks import asked
-from dama.run.doing import Doing
 from dama.run.errors import TaskUsageError, WaitTimeoutError
 from dama.run.given import check_function, check_text
+from dama.run.loading import Loading
 from dama.run.steps import do_step
 from dama.run.waits import Sought, begin, ended, opening, received, sleep
 
@@ -69,7 +69,7 @@ class Reminding:
         return (due, True) if end is None or due < end else (end, False)
 
 
-class Awaiting(Doing):
+class Awaiting(Loading):
     """The waits of a run."""
 
     @asked

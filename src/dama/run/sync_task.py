@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from dama.broker.call import CallOptions
     from dama.config.duration import Duration
+    from dama.data.checks import Checked, Severity
+    from dama.data.copying import Copied
     from dama.definitions.task import TaskDefinition
     from dama.domain.slice import Slice
     from dama.run.awaiting import Answer
@@ -228,6 +230,28 @@ class SyncTask(RunFacts):
             task, params, on_failure=cast("Any", on_failure), limit=limit
         )
         return self._wait(ends)
+
+    def copy(
+        self,
+        table: str,
+        source: Any,
+        *,
+        columns: Sequence[str] | None = None,
+        bad_rows: str | None = None,
+    ) -> Copied:
+        """See `Task.copy`."""
+        return self._wait(self._task.copy(table, source, columns=columns, bad_rows=bad_rows))
+
+    def check(
+        self,
+        name: str,
+        expectation: str | Callable[[], Any],
+        params: Mapping[str, Any] | None = None,
+        *,
+        severity: Severity = "fail",
+    ) -> Checked:
+        """See `Task.check`."""
+        return self._wait(self._task.check(name, expectation, params, severity=severity))
 
     def dispatch(self, event: Event | str, payload: Any = ABSENT) -> None:
         """See `Task.dispatch`."""

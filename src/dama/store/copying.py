@@ -1,0 +1,256 @@
+"""Rows into a table by COPY, within a transaction of somebody else.
+
+Values travel in the binary format, which takes a fifth of the processor time, as long as they fit
+the types of the columns; else as text, which PostgreSQL reads as it reads literals.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+
+import psycopg
+from psycopg.sql import SQL, Composed, Identifier
+from psycopg.types.json import Jsonb
+
+from dama.shapes import is_array, is_object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from dama.store.transaction import Connection
+
+# What the driver can write in binary when it is told the type.
+BINARY = frozenset({
+    "bool", "bpchar", "bytea", "date", "float4", "float8", "int2", "int4", "int8", "numeric",
+    "text", "time", "timestamp", "timestamptz", "uuid", "varchar",
+})  # fmt: skip
+WHOLE = frozenset({"int2", "int4", "int8"})
+JSON = frozenset({"json", "jsonb"})
+# The classes of SQLSTATE that speak of a row: data, constraints, what a trigger raises.
+OF_A_ROW = ("22", "23", "P0")
+LONGEST = 1000  # characters of a value that is shown
+UNFIT = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
+COLUMNS = """
+SELECT a.attname, t.typname, a.atttypid
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+  WHERE a.attrelid = %s::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
+    AND a.attgenerated = '' AND a.attidentity <> 'a'
+  ORDER BY a.attnum
+"""
+SET_APART = """
+CREATE TABLE IF NOT EXISTS {} (
+  context_id bigint, row_number bigint NOT NULL, row_given jsonb, error text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now())
+"""
+
+
+class Column(NamedTuple):
+    """A column that rows are copied into."""
+
+    name: str
+    type: str
+    oid: int
+
+
+@dataclass(frozen=True)
+class WrongRow:
+    """A row that the table does not take.
+
+    Attributes:
+        number: Which, from 1.
+        row: What was given, as JSON has it.
+        error: Why not, in the words of the database or the driver.
+    """
+
+    number: int
+    row: Any
+    error: str
+
+
+class Target:
+    """A table in an open transaction.
+
+    Args:
+        connection: Within a transaction.
+        table: As SQL has it: `flights`, `etl.flights`, `"Flights"`.
+        columns: Which ones are given, in their order; None for all that may be written.
+        stops: Whether to look no further than to the first row that is not taken.
+
+    Raises:
+        psycopg.Error: There is no such table.
+        KeyError: The table has no such column; its argument is the name.
+    """
+
+    def __init__(
+        self, connection: Connection, table: str, columns: Sequence[str] | None, *, stops: bool
+    ) -> None:
+        self._connection = connection
+        self._stops = stops
+        self._table = name_of(connection, table)
+        found = [Column(*row) for row in connection.execute(COLUMNS, [table])]
+        by_name = {column.name: column for column in found}
+        self.columns = found if columns is None else [by_name[name] for name in columns]
+        self._is_binary = all(column.type in BINARY for column in self.columns)
+        makers = ((place, _maker(column.type)) for place, column in enumerate(self.columns))
+        self._makers = [(place, make) for place, make in makers if make is not None]
+
+    def put(self, rows: Sequence[object], number: int) -> tuple[int, list[WrongRow]]:
+        """Copy some rows; those that the table does not take are left out.
+
+        Args:
+            rows: Sequences of values, or mappings by column.
+            number: That of the first, from 1.
+
+        Returns:
+            How many came in, and which did not.
+        """
+        try:
+            with self._connection.transaction():
+                self._copy([self._values(row) for row in rows])
+        except (psycopg.Error, *UNFIT) as error:
+            if not _is_of_a_row(error):
+                raise
+            if len(rows) == 1:
+                return 0, [WrongRow(number, plain(rows[0]), _words(error))]
+        else:
+            return len(rows), []
+        half = len(rows) // 2
+        count, wrong = self.put(rows[:half], number)
+        if wrong and self._stops:
+            return count, wrong
+        more, others = self.put(rows[half:], number + half)
+        return count + more, wrong + others
+
+    def pour(self, parts: Iterable[bytes]) -> int | None:
+        """Copy a file of CSV with a header as it is: how many rows; None if one is not taken."""
+        try:
+            with self._connection.transaction(), self._connection.cursor() as cursor:
+                with cursor.copy(self._statement("csv, HEADER")) as copy:
+                    for part in parts:
+                        copy.write(part)
+                return cursor.rowcount
+        except psycopg.Error as error:
+            if not _is_of_a_row(error):
+                raise
+            return None
+
+    def _copy(self, rows: Sequence[Sequence[object]]) -> None:
+        if self._is_binary:
+            try:
+                with self._connection.transaction():
+                    self._send(rows, "binary")
+            except (psycopg.Error, *UNFIT) as error:
+                if not _is_of_a_value(error):
+                    raise
+            else:
+                return
+            # Text is read as leniently as a literal is, and says best what is wrong.
+            self._is_binary = False
+        self._send(rows, "text")
+
+    def _send(self, rows: Sequence[Sequence[object]], format_: LiteralString) -> None:
+        with self._connection.cursor().copy(self._statement(format_)) as copy:
+            if format_ == "binary":
+                copy.set_types([column.oid for column in self.columns])
+            for row in rows:
+                copy.write_row(row)
+
+    def _statement(self, format_: LiteralString) -> Composed:
+        names = SQL(", ").join(Identifier(column.name) for column in self.columns)
+        return SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(self._table, names, SQL(format_))
+
+    def _values(self, row: Any) -> Sequence[object]:
+        if is_object(row):
+            row = self._in_order(row)
+        if isinstance(row, str | bytes) or len(row) != len(self.columns):
+            what = "one value" if isinstance(row, str | bytes) else f"{len(row)} values"
+            raise ValueError(f"it has {what}: expected {len(self.columns)}")
+        if not self._makers:
+            return row
+        values = list(row)
+        for place, make in self._makers:
+            values[place] = make(values[place])
+        return values
+
+    def _in_order(self, row: Mapping[str, object]) -> list[object]:
+        names = [column.name for column in self.columns]
+        lacking = sorted(set(names).difference(row))
+        extra = sorted(map(str, set(row).difference(names)))
+        if lacking or extra:
+            raise ValueError(f"it lacks {lacking}" if lacking else f"it has {extra}, too")
+        return [row[name] for name in names]
+
+
+def name_of(connection: Connection, table: str) -> Composed:
+    """A name as SQL has it, safe within a statement.
+
+    Raises:
+        psycopg.Error: It is no name.
+    """
+    ((parts,),) = connection.execute("SELECT pg_catalog.parse_ident(%s)", [table]).fetchall()
+    return SQL(".").join(map(Identifier, parts))
+
+
+def set_apart(
+    connection: Connection, table: str, context_id: int | None, wrong: Sequence[WrongRow]
+) -> None:
+    """Keep rows that were not taken in a table of their own, which is made when it is not there."""
+    name = name_of(connection, table)
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute(SQL(SET_APART).format(name))
+    insert = SQL(
+        "INSERT INTO {} (context_id, row_number, row_given, error) VALUES (%s, %s, %s, %s)"
+    )
+    with connection.cursor() as cursor:
+        rows = [(context_id, each.number, Jsonb(each.row), each.error) for each in wrong]
+        cursor.executemany(insert.format(name), rows)
+
+
+def plain(value: Any) -> Any:
+    """A row, or a value of it, to be shown: as JSON that a database can hold."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if hasattr(value, "item") and not hasattr(value, "__len__"):  # a number of numpy
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if is_object(value):
+        return {str(name): plain(each) for name, each in value.items()}
+    if is_array(value):
+        return [plain(each) for each in value]
+    return str(value)[:LONGEST].replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _maker(type_: str) -> Callable[[Any], object] | None:
+    if type_ in WHOLE:  # a frame has whole numbers as floats where one of them is missing
+        return lambda value: (
+            int(value) if isinstance(value, float) and value.is_integer() else value
+        )
+    if type_ in JSON:
+        return lambda value: value if value is None or isinstance(value, str) else Jsonb(value)
+    return None
+
+
+def _is_of_a_row(error: BaseException) -> bool:
+    if not isinstance(error, psycopg.Error):
+        return True
+    if error.sqlstate is None:  # the driver cannot write a value
+        return isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
+    return error.sqlstate.startswith(OF_A_ROW)
+
+
+def _is_of_a_value(error: BaseException) -> bool:
+    state = error.sqlstate if isinstance(error, psycopg.Error) else None
+    return _is_of_a_row(error) and (state is None or state.startswith("22"))
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, psycopg.Error) and (said := error.diag.message_primary):
+        where = error.diag.context or ""
+        column = where.partition(", column ")[2].partition(":")[0]
+        return f"{said} (column {column})" if column else said
+    return str(error) or type(error).__name__
