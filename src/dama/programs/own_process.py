@@ -27,7 +27,7 @@ from dama.domain.exact import reader
 from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
 from dama.programs.reported import report_of
 from dama.programs.run_directory import RunDirectory
-from dama.programs.shim.files import LOG, UNWRITABLE
+from dama.programs.shim.files import LOG
 from dama.programs.shim.supervisor import LOOK_SECONDS, Shim, own_run
 from dama.run.body import call_body, end_body
 from dama.run.execution import Execution
@@ -148,9 +148,7 @@ def _leave_outcome(directory: RunDirectory, report: Mapping[str, Any]) -> None:
         try:
             make_private(directory.path)
             directory.write("outcome.json", report)
-        except OSError as error:
-            if error.errno not in UNWRITABLE:
-                raise
+        except OSError:
             time.sleep(LOOK_SECONDS)
         else:
             return

@@ -9,12 +9,8 @@ from stat import S_IRWXU
 
 CHUNK = 65536
 LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-# Of a disk or a host that somebody has to see to, and will: how a program ended is kept till then.
-UNWRITABLE = (
-    errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOENT,
-    errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE, errno.EEXIST,
-    errno.ENOTDIR, errno.ELOOP,
-)  # fmt: skip
+# How file systems without an fsync of folders (shared folders of virtual machines) refuse one.
+NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 def write_json(name: str, document: object) -> None:
@@ -25,8 +21,13 @@ def write_json(name: str, document: object) -> None:
         os.fsync(file.fileno())
     os.rename(f"{name}.new", name)
     folder = os.open(".", os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    try:
+        os.fsync(folder)
+    except OSError as problem:
+        if problem.errno not in NO_FSYNC:
+            raise
+    finally:
+        os.close(folder)
 
 
 def private(path: str, flags: int) -> int:

@@ -127,7 +127,10 @@ class Logs:
         Whole blocks only: of a part of one the kernel would leave zeros.
         """
         for number, descriptor in enumerate(self.descriptors):
-            stat = os.fstat(descriptor)
+            try:
+                stat = os.fstat(descriptor)
+            except OSError:  # of a disk that is gone, as a server of files may be
+                continue
             excess = stat.st_size - self._cap
             if excess < self._trimmed[number]:  # it was truncated
                 self._trimmed[number] = max(excess, 0)

@@ -23,7 +23,7 @@ import sys
 import time
 
 from .family import boot_id, descendants, is_database, lister, send, start_of
-from .files import CHUNK, UNWRITABLE, come_back, is_away, let_in, say, write_json
+from .files import CHUNK, come_back, is_away, let_in, say, write_json
 from .logs import Logs, libc
 from .starting import close_from, default_signals, enter, execute, take_limits
 
@@ -235,8 +235,10 @@ class Shim:
                 break
             if pid == self.pid:
                 self.status = status
-        if self.status is not None and all(map(is_database, lister()(os.getpid()))):
-            return True  # a child that is no part of the program
+        # There is one: where none is listed, it cannot be seen now.
+        children = lister()(os.getpid()) if self.status is not None else []
+        if children and all(map(is_database, children)):
+            return True  # it is no part of the program
         if self.status is not None and self.kill_at is None:
             self.linger()  # it went and left others behind
         if is_hung := self.killed and time.monotonic() > self.give_up_at:
@@ -341,7 +343,8 @@ def own_run(make: Callable[[dict[str, Any]], Shim]) -> int:
     error = shim.start()
     shim.watch()
     report = shim.report(error)
-    while True:  # a full disk is no reason to forget how it ended
+    said = ""
+    while True:  # a disk that is full or gone is no reason to forget how it ended
         try:
             if is_away(folder):
                 come_back(folder)
@@ -350,9 +353,11 @@ def own_run(make: Callable[[dict[str, Any]], Shim]) -> int:
             if not is_away(folder):  # else it was moved a moment ago
                 return 0
         except OSError as problem:
-            if problem.errno not in UNWRITABLE:
-                raise
-            if not let_in(folder):
+            if is_new := said != str(problem):
+                said = str(problem)
+                say(f"the report of the end cannot be written for now: {said}")
+            # Where a file system knows no modes, letting in changes nothing.
+            if not (let_in(folder) and is_new):
                 time.sleep(LOOK_SECONDS)
 
 
