@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from dama.drafts.cron_entry import (
     ENTRY,
@@ -23,6 +24,9 @@ from dama.drafts.cron_entry import (
 from dama.drafts.draft import Draft, Drafts, sentence, unique
 from dama.drafts.secret import NAME, secret_in
 from dama.errors import InvalidDefinitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Sequence
 
 UNREADABLE = "\ufffd"
 _SETTING = re.compile(r"^\s*[\"']?(?P<name>[A-Za-z_]\w*)[\"']?\s*=\s*(?P<value>.*?)\s*$")
@@ -68,10 +72,27 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
             "(lines such as 15 2 * * * load.sh).",
         )
     has_users = bool(_OF_SYSTEM.fullmatch(source) or _USER_COLUMN.search(text))
-    table = _Table(service, has_users=has_users or are_users(commands))
+    table = _Table(
+        service,
+        has_users=has_users or are_users(commands),
+        used_as_secrets=_used_as_secrets(lines, commands),
+    )
     for number, line in enumerate(lines, 1):
         table.take(number, line)
     return Drafts(source, tuple(table.programs.values()), tuple(table.notes))
+
+
+def _used_as_secrets(lines: Sequence[str], commands: Sequence[str]) -> frozenset[str]:
+    """The settings that a command gives where a secret stands, whatever they are called."""
+    settings = [found for line in lines if (found := _SETTING.match(line))]
+    return frozenset(
+        setting["name"]
+        for setting in settings
+        for command in commands
+        if re.search(rf"\$\{{?{setting['name']}\b", command)
+        and secret_in(command) is None
+        and secret_in(f"{setting['name']}={setting['value']}; {command}")
+    )
 
 
 class _Table:
@@ -80,17 +101,21 @@ class _Table:
     Args:
         service: The name of the service of its programs.
         has_users: Whether each command has a user before it.
+        used_as_secrets: The settings whose values are not repeated, beside those that look secret.
 
     Attributes:
         programs: By what they are; one that runs at several times is there once.
         notes: What was passed over, and why.
     """
 
-    def __init__(self, service: str, *, has_users: bool) -> None:
+    def __init__(
+        self, service: str, *, has_users: bool, used_as_secrets: Container[str] = ()
+    ) -> None:
         self.programs: dict[object, Draft] = {}
         self.notes: list[str] = []
         self._service = service
         self._has_users = has_users
+        self._used_as_secrets = used_as_secrets
         self._shell = _Shell("/bin/sh", "", {}, ())
         self._comments: list[str] = []
         self._names: set[str] = set()
@@ -122,7 +147,7 @@ class _Table:
             shell.zone = value
         elif name in _OF_CRON:
             return
-        elif NAME.search(name) or secret_in(value):
+        elif NAME.search(name) or secret_in(setting[0]) or name in self._used_as_secrets:
             shell.secrets = tuple(dict.fromkeys((*shell.secrets, name)))
         else:
             shell.env = {**shell.env, name: value}

@@ -9,15 +9,22 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from dama.drafts.literals import given_in, with_literals
 from dama.drafts.secret_words import secret_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Of the many keys (of tables, of sorting, of objects) those that are kept from others.
+_KEY = (
+    r"(?:api|access|account|private|(?:en|de)cryption|(?:en|de)crypt|signing|master|licen[sc]e|auth"
+    r"|aes|hmac|sse[-_]?c(?:ustomer)?|copy[-_]source|shared|pre[-_]?shared|storage|app|application"
+    r"|write|admin|ingest(?:ion)?|integration|subscription|deploy|cipher|crypto|bearer|service"
+    r"|consumer|wallet)[-_]?key(?!space|board|word)"
+)
 NAME = re.compile(
     r"(?<!COM)(?<!BY)PASS$|PASSWORD|PASSWD|PASSPHRASE|SECRET|(?<!MAX)(?<!MAX_)TOKEN(?!IZ)"
-    r"|CREDENTIAL|WEBHOOK"
-    r"|(API|ACCESS|ACCOUNT|PRIVATE|ENCRYPTION|SIGNING|MASTER|LICENSE)[_-]?KEY|[_-]AUTH$|[_-]PAT$"
+    rf"|CREDENTIAL|WEBHOOK|{_KEY}|[_-]AUTH$|[_-]PAT$"
     r"|(^|[a-z\d_-])PWD$|(^|[_-])PW$",
     re.IGNORECASE,
 )
@@ -25,13 +32,25 @@ NAME = re.compile(
 _FOLDERS = frozenset({"PWD", "OLDPWD"})  # of the shell
 
 _WORD = (
-    r"(?:password|passwd|passphrase|secret|token|(?:api|access|account|private)[-_]?key"
+    r"(?:password|passwd|passphrase|secret|token"
     r"|credentials?|(?:\b|[-_.]|db|user|admin|root|http|ftp|smtp|mail|key|store)(?:pass|pwd?))"
 )
 # A value of its own, not a reference to one; what `echo` says is one, and so is $'...'.
 _VALUE = r"""(?:\$(?=')|(?:\$\(|`)\s{0,9}(?:echo|printf)\s+|(?<!\\))["']?(?![\s"'$`<>|;&)]|\\?\$)"""
 _SWITCH = r"(?:true|false|yes|no|on|off|none|null|\d{1,2})(?![^\s;&|'\"])"
-_FILE = r"(?:file|path|dir|name|env|stdin|fd|prompt|length|policy|cache|through|type|ttl)"
+_FILE = (
+    r"(?:file|path|dir|name|env|stdin|fd|prompt|length|policy|cache|through|type|ttl|limit|count"
+    r"|budget|size|ur[li]|endpoint|field|column|label|age|expir\w*)"
+)
+# What looks drawn rather than named, and is no file: letters and digits, none of them a word.
+_DRAWN = r"(?=[A-Za-z+=-]{0,100}\d)(?=[\d+=-]{0,100}[A-Za-z])[A-Za-z\d+=-]{6,500}(?![\w.,:/@(\[-])"
+_NO_FILE = (
+    r"(?![./~]|file\w{0,5}:|[\w./-]{1,200}\.(?:pem|key|pub|json|der|p8|p12|bin|asc|gpg|txt)\b)"
+)
+_NO_TABLE = (  # keys that anybody may know, and those of sorting
+    r"(?!\w*(?:primary|foreign|sort|partition|part|hash|range|unique|cluster\w*|join|group|order"
+    r"|object|cache|row|column|index|natural|business|public|default|dist|surrogate|routing)[_-]?key)"
+)
 _TO_A_PROMPT = (
     r"(?:sudo\s+-\w{0,9}S|(?:docker|podman|buildah|helm registry|oc|az)\s+login|passwd|chpasswd"
     r"|smbpasswd|kinit|cryptsetup|gpg2?|openssl|su|ssh-add|keyctl|borg|restic)\b"
@@ -39,7 +58,13 @@ _TO_A_PROMPT = (
 _KINDS = {
     "an address with a password": (
         re.compile(r"://[^\s/@:\"']{0,200}:" + _VALUE + r"[^\s/@\"']{1,500}@"),
-        re.compile(r"://[\w.~+-]{20,500}@"),  # a key in place of a user
+        # A key in place of a user. A short one only on the web: elsewhere users stand there.
+        re.compile(r"://[\w.~+-]{20,500}:?@"),
+        re.compile(
+            r"https?://(?:(?=[A-Za-z_.~+-]{0,100}\d)(?=[^\s/@:]{0,100}[A-Za-z])"
+            r"|(?=[^\s/@:]{0,100}token))[\w.~+-]{4,100}:?@",
+            re.IGNORECASE,
+        ),
         re.compile(
             r"(?<![\w/:.@-])[\w.+-]{1,60}:(?![/%])"
             + _VALUE
@@ -62,6 +87,14 @@ _KINDS = {
             rf"{_VALUE}(?!-|{_SWITCH})",
             re.IGNORECASE,
         ),
+        re.compile(
+            rf"(?<![\w-])--?[\w.-]{{0,40}}{_KEY}(?![\w-]*(?:{_FILE}|id)\b)(?:[-_][\w-]{{0,20}})?"
+            rf"(?:[=:]|[ \t]{{1,9}}){_VALUE}(?!-|{_SWITCH}){_NO_FILE}",
+            re.IGNORECASE,
+        ),
+        re.compile(
+            rf"(?<![\w-])--{_NO_TABLE}(?:\w{{1,40}}-){{0,5}}key(?:=|[ \t]{{1,9}})[\"']?{_DRAWN}"
+        ),
         re.compile(r"(?<!\S)(?:-b|--cookie)(?:=|[ \t]{0,9})[\"']?[\w.-]{1,60}=" + _VALUE),
     ),
     "a user with a password": (
@@ -70,6 +103,10 @@ _KINDS = {
             r"|-E|--(?:proxy-)?cert)(?:=|[ \t]{0,9})"
             r"[\"']?(?!\d+:\d+(?!\S)|(\w+):\1(?!\w))[\w.@+-]{1,100}:(?!/)" + _VALUE
         ),
+        re.compile(  # a key as a user without a password
+            r"(?<!\S)(?:-[A-Za-z]{0,9}u|--user)(?:=|[ \t]{0,9})[\"']?"
+            r"(?=[A-Za-z_-]{0,100}\d)[\w-]{6,200}:(?:[\"']|\s|$)"
+        ),
         re.compile(r"\blogin\s{1,9}\S{1,100}\s{1,9}password\s{1,9}" + _VALUE),
         re.compile(r"\buserid=\w{1,60}/" + _VALUE),
         re.compile(r"\buser\s{0,9}=\s{0,9}[\"']?\w{1,60}:" + _VALUE),
@@ -77,23 +114,38 @@ _KINDS = {
     "an authorization": (
         re.compile(
             r"\b(?:Bearer|Basic|Digest|Token)[ \t]{1,9}" + _VALUE + r"[\w.~+/=-]{3}|"
-            r"\b(?:Authorization|Cookie|api-?key|[\w-]{0,40}-(?:Key|Token))\s{0,9}:\s{0,9}"
+            r"\b(?:Authorization|Cookie|api-?key|-(?:Key|Token|Auth))\s{0,9}:\s{0,9}"
             r"(?!(?:Bearer|Basic|Digest|Token)\b)" + _VALUE,
             re.IGNORECASE,
         ),
     ),
     "a member with a secret": (
         re.compile(
-            rf"""["']?\b[\w-]{{0,40}}{_WORD}["']?\s{{0,9}}:\s{{0,9}}(?![.*\[]){_VALUE}\S""",
+            rf"""(?:{_WORD}|{_KEY})(?:["']\s{{0,9}}:|\s{{0,9}}:(?!(?<=\s:)'))\s{{0,9}}(?![.*\[]|[-+]\}}|\?){_VALUE}\S""",
             re.IGNORECASE,
         ),
     ),
     "a setting with a secret": (
         re.compile(r"\b\w{0,40}(?:secret_access_key|secret_key)\s{1,9}" + _VALUE, re.IGNORECASE),
+        re.compile(
+            r"\bconfig(?:[ \t]{1,9}(?:set|add|--?\w[\w-]{0,40})){0,5}[ \t]{1,9}[\w./:-]{0,100}"
+            rf"{_WORD}[ \t]{{1,9}}{_VALUE}(?!-|{_SWITCH})",
+            re.IGNORECASE,
+        ),
+        re.compile(
+            r"\bsecret\b[^|;&\n]{1,300}--from-literal(?:=|[ \t]{1,9})[\"']?[\w.-]{1,100}=" + _VALUE
+        ),
+    ),
+    "a password of a statement": (
+        re.compile(
+            r"\b(?:password|identified\s{1,9}by(?:\s{1,9}password)?)\s{0,9}[(=]?\s{0,9}['\\]{0,3}'"
+            r"(?![\s'\\$:%{])\S|\bidentified\s{1,9}by\s{1,9}\\?[\"']?(?:values\b)?(?![\s'\"\\$:%{&])\w",
+            re.IGNORECASE,
+        ),
     ),
     "what a prompt is answered": (
         re.compile(
-            r"\b(?:echo|printf)\b(?![ \t]{1,9}[\"']?\$[\w{]+[\"']?[ \t]{0,9}\|)"
+            r"\b(?:echo|printf|cat\s{0,9}<<<)(?!\w)(?![ \t]{1,9}[\"']?\$[\w{]+[\"']?[ \t]{0,9}\|)"
             rf"[^|\n]{{0,200}}\|\s{{0,9}}(?:\S{{0,100}}/)?{_TO_A_PROMPT}"
         ),
         re.compile(rf"\b{_TO_A_PROMPT}[^|\n]{{0,300}}<<<\s{{0,9}}" + _VALUE),
@@ -118,6 +170,10 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 
+_SWITCHED = re.compile(rf"{_SWITCH}|-")
+_NAME_OF_KEY = re.compile(rf"^{_NO_TABLE}(?:\w{{0,99}}_)?key$", re.IGNORECASE)
+_DRAWN_VALUE = re.compile(_DRAWN)
+
 
 def secret_in(text: str) -> str | None:
     """What in a string looks secret, in words that do not repeat it; None for nothing.
@@ -125,10 +181,12 @@ def secret_in(text: str) -> str | None:
     Args:
         text: A command, a comment, a default: anything that could be repeated.
     """
-    return next(_found(text), None)
+    literal = with_literals(text)
+    return next(_found(text), None) or (next(_found(literal), None) if literal != text else None)
 
 
 def _found(text: str) -> Iterator[str]:
+    yield from (f"a value for {name}" for name, value in given_in(text) if _is_secret(name, value))
     for found in _ASSIGNED.finditer(text):
         if NAME.search(found["name"]) and not (
             found["name"].upper() in _FOLDERS and found["first"] in "/.~"
@@ -139,3 +197,10 @@ def _found(text: str) -> Iterator[str]:
             yield kind
     if kind := secret_among(text):
         yield kind
+
+
+def _is_secret(name: str, value: str) -> bool:
+    """Whether a variable is called like a secret, or like any key while its value looks drawn."""
+    if NAME.search(name):
+        return _SWITCHED.match(value) is None and name.upper() not in _FOLDERS
+    return _NAME_OF_KEY.search(name) is not None and _DRAWN_VALUE.match(value) is not None

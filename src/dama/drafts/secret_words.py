@@ -20,7 +20,7 @@ _SPACED = {
     "-a": ("redis-cli",),
     "-w": ("ldapsearch", "ldapmodify", "ldapadd", "ldapdelete", "ldapwhoami", "ldappasswd"),
     "-k": ("openssl",),
-    "-t": ("influx",),
+    "-t": ("influx", "doctl"),
     "-pw": ("plink", "pscp", "psftp"),
 }  # fmt: skip
 # The same without a blank between.
@@ -47,6 +47,11 @@ _SHAPES = {
     "rpcclient": re.compile(r"[\w.\\]+%[^\s$]"),
     "net": re.compile(r"use \S+ \S|[\w.\\]+%[^\s$]"),
     "lftp": re.compile(r"[\w.@-]+,[^\s$]"),
+    "rabbitmqctl": re.compile(rf"(?:add_user|(?:change|authenticate)\w*) \S+ {_VALUE}"),
+    "pdftk": re.compile(rf"\w+_pw (?!PROMPT){_VALUE}"),
+    "ngrok": re.compile(rf"(?:config add-)?authtoken {_VALUE}"),
+    "tailscale": re.compile(rf"--?auth-?key[ =]{_VALUE}"),
+    "qpdf": re.compile(rf"--encrypt (?!--user|--owner){_VALUE}"),
     "isql": re.compile(rf"\S*isql {_VALUE}\S* {_VALUE}\S* {_VALUE}"),
 }
 _PROMPTING = _ATTACHED["-p"][:11]  # a password is attached, or asked for

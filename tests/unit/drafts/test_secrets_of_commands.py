@@ -225,6 +225,40 @@ gpg --yes --batch --passphrase="hunter2x" f
 borg create ssh://h/x --encryption-passphrase hunter2x
 passwd=hunter2x; run
 PASSWORD = hunter2x
+mc cp --key=hunter2x a b
+run --key hunter2x
+aws s3 cp a b --sse-c-key hunter2x
+aws s3 cp s3://b/a . --sse-c-copy-source-key=hunter2x
+run --aes-key hunter2x
+run --shared-key=hunter2x
+run --app-key "hunter2x"
+tailscale up --authkey hunter2x
+docker run -e KEY=hunter2x img
+read -rs PGPASSWORD <<< hunter2x
+read -r X <<< hunter2x; export PGPASSWORD="$X"
+IFS= read -r PW < <(echo hunter2x)
+P=hunter2x; mysql -p$P db
+PASSWORD="${1:-hunter2x}" run
+printf -v PGPASSWORD '%s' hunter2x
+setenv DB_PASSWORD hunter2x
+set -gx DB_PASSWORD hunter2x
+for TOKEN in hunter2x; do run; done
+git clone https://hunter2x@github.com/o/r.git
+pip install git+https://hunter2x@github.com/o/r
+curl https://hunter2x:@api.example.com/v1
+curl -u hunter2x: https://api.example.com/v1
+npm config set //npm.example.org/:_authToken hunter2x
+git config user.password hunter2x
+curl -H 'X-Auth: hunter2x' x
+kubectl create secret generic x --from-literal=a=hunter2x
+psql -c "ALTER USER x PASSWORD 'hunter2x'"
+psql -c 'create role x login password '\''hunter2x'\'
+mysql -e "SET PASSWORD FOR x = PASSWORD('hunter2x')"
+mysql -e "GRANT ALL ON x TO y IDENTIFIED BY 'hunter2x'"
+cat <<< hunter2x | docker login --password-stdin
+rabbitmqctl add_user me hunter2x
+pdftk a output b user_pw hunter2x
+ngrok authtoken hunter2x
 """.strip().splitlines()
 PLAIN = r"""
 psql -U me -p 5432 -h db
@@ -378,12 +412,73 @@ KEYMAP=x run
 TOKENIZERS_PARALLELISM=false python x.py
 MAX_TOKENS=100 run
 AUTHOR=me run
+sort --key=2,3n a
+jq --key x
+run --key=id
+run --key customer_id2
+run --primary-key id20240
+run --sort-key=created20
+run --key-file k.pem
+run --private-key ~/.ssh/id
+run --customer-key customer_key
+run --app-key-id 12345x
+run --token-limit 100
+run --token-url https://x/y
+CACHE_KEY=deps2024 run
+KEY=id run
+aws s3 cp a b --sse-c-key fileb://key.bin
+aws s3 cp a b --sse aws:kms --sse-kms-key-id alias/x
+aws s3api put-object --bucket b --key path/to/file1 --body f
+aws s3api get-object --bucket b --key data2024.csv out.csv
+git clone https://git@github.com/o/r.git
+git clone https://myorg@dev.azure.com/myorg/p/_git/r
+git clone https://x-access-token:${T}@github.com/o/r
+wget https://$TOKEN@host/x
+psql postgres://etl2@db/x
+sftp://backup1@host/dir
+read -r X <<< "$LINE"
+read -r A B <<< "$(wc -l x)"
+IFS=, read -r a b <<< a,b
+while read -r x; do echo $x; done < f
+read -rsp "Password: " PW
+read -r PASSWORD < /run/secrets/pw
+PORT=5432; psql -p $PORT
+F=/run/x; run --password-file $F
+PGPASSWORD=$DB_PASSWORD psql
+run --password "${PW:-}"
+: "${DB_PASSWORD:?must be set}"
+: ${PW:?}
+psql -c "ALTER USER x PASSWORD NULL"
+psql -c "ALTER USER x PASSWORD '$PW'"
+psql -c "ALTER USER x PASSWORD :'pw'"
+psql -c "select password from users"
+git config user.name me
+npm config set registry https://x
+rabbitmqctl list_users
 """.strip().splitlines()
 
 
 def test_secrets_are_found_by_their_program_and_their_place():
     """Attached, spaced, quoted, within quotes, in addresses, on standard input."""
     assert [each for each in SECRETS if secret_in(each) is None] == []
+
+
+def test_a_value_that_a_text_gives_a_variable_is_judged_where_it_is_used():
+    """A variable may be called anything; what it is used for tells what it holds."""
+    assert secret_in("read -r X <<< hunter2x") is None
+    assert secret_in("read -r TOKEN <<EOF\nhunter2x\nEOF\nrun")
+    assert secret_in("read -r X <<EOF\nhunter2x\nEOF\nexport PGPASSWORD=$X")
+
+
+def test_a_setting_of_a_crontab_is_a_secret_when_a_command_uses_it_as_one():
+    """It is passed by its name; what is a port to its command stays a setting."""
+    text = "P=hunter2x\nPORT=5432\n0 5 * * * mysql -p$P -P $PORT db\n0 6 * * * run $PORT\n"
+    drafts = draft_crontab("crontab", text, "cron")
+
+    assert [(each.secrets, each.env) for each in drafts.programs] == [
+        (("P",), {"PORT": "5432"}),
+    ] * 2
+    assert HIDDEN not in write_toml(drafts)
 
 
 def test_what_only_looks_like_one_is_kept():
