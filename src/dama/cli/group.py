@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dama.cli.protection import protect
 from dama.cli.session import Session
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class LazyGroup(click.Group):
         if cmd_name not in self._entries:
             return None
         module, _, attribute = self._entries[cmd_name][0].partition(":")
-        return add_shared_options(getattr(import_module(module), attribute))
+        command = add_shared_options(getattr(import_module(module), attribute))
+        protect(command, cmd_name)
+        return command
 
     @override
     def resolve_command(

@@ -32,6 +32,7 @@ class Session:
         debug: Show tracebacks.
         pg_env: The name of a file config/postgres.NAME.env.
         profile: The name of a table [profiles.NAME].
+        says_yes: A command need not ask before it changes a protected environment.
         is_in_cluster: The app that was opened last is a node of a cluster.
     """
 
@@ -39,6 +40,7 @@ class Session:
         self.debug = False
         self.pg_env: str | None = None
         self.profile: str | None = None
+        self.says_yes = False
         self.is_in_cluster = False
         self._services = services
         self._config: tuple[tuple[str | None, str | None], Config] | None = None

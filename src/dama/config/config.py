@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dama.config.env_file import read_variables
-from dama.config.profiles import VARIABLE, profiled
+from dama.config.profiles import VARIABLE, is_protected, profiled
 from dama.config.variables import filled
 from dama.errors import UsageError
 from dama.shapes import is_dict, is_list
@@ -33,6 +33,8 @@ FILE_KEYS = {
     "gateway": "How HTTP is served: a table, see below.",
     "launchers": "Engines that place runs on other machines: a table of tables, see below.",
     "settings": "The project's own: a table, which `dama.settings(Model)` reads in a type.",
+    "protected": "Commands that change what is there ask first, or want `--yes`: true, or where, "
+    "as a list of names of `--pg-env` and `--profile`.",
     "profiles": "What is different in an environment: `[profiles.NAME]`, with any key of these.",
 }
 TABLES = {
@@ -121,6 +123,8 @@ class Config:
         launchers: Engines, as the file has them; `dama.launchers.settings` reads them.
         settings: The project's own, as the file has them; `dama.settings` reads them.
         profile: Which was chosen; None for none.
+        environment: The name of the environment: that of `--pg-env`, or of the profile.
+        is_protected: Whether commands ask before they change it.
     """
 
     home: Path
@@ -136,6 +140,8 @@ class Config:
     launchers: Mapping[str, object] = field(default_factory=dict[str, object])
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     profile: str | None = None
+    environment: str | None = None
+    is_protected: bool = False
 
 
 def load_config(
@@ -183,6 +189,8 @@ def load_config(
         launchers=MappingProxyType(settings.get("launchers", {})),
         settings=MappingProxyType(settings.get("settings", {})),
         profile=profile,
+        environment=pg_env or profile,
+        is_protected=is_protected(settings.get("protected", False), pg_env, profile),
     )
 
 
@@ -338,11 +346,20 @@ def _check(path: Path, settings: Mapping[str, Any]) -> None:
             f"database_url of {path} must be a string.",
             'Write database_url = "postgresql://host/database".',
         )
+    protected: object = settings.get("protected", False)
+    if not isinstance(protected, bool) and not _is_texts(protected):
+        raise ConfigError(
+            f"protected of {path} must be true, false or a list of names.",
+            'Write protected = ["production"].',
+        )
     for key, example in TABLES.items():
         if not isinstance(settings.get(key, {}), dict):
             raise ConfigError(f"{key} of {path} must be a table.", f"Write {example}.")
-    services: object = settings.get("services", [])
-    if not is_list(services) or not all(isinstance(module, str) for module in services):
+    if not _is_texts(settings.get("services", [])):
         raise ConfigError(
             f"services of {path} must be a list of modules.", 'Write services = ["etl.flights"].'
         )
+
+
+def _is_texts(value: object) -> bool:
+    return is_list(value) and all(isinstance(each, str) for each in value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dama.errors import UsageError
-from dama.shapes import is_object
+from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,3 +46,13 @@ def _laid(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
         under = laid.get(key)
         laid[key] = _laid(under, value) if is_object(value) and is_object(under) else value
     return laid
+
+
+def is_protected(said: object, *environments: str | None) -> bool:
+    """Whether commands ask before they change what is in an environment.
+
+    Args:
+        said: The setting: true or false, or the names of those where they do.
+        environments: The names that were chosen, if any.
+    """
+    return any(name in said for name in environments) if is_list(said) else bool(said)

@@ -103,7 +103,7 @@ class SliceTables:
         params = {"slice": name, "act": kept(act)}
         if not await self._database.rows("drop_slice", params, again=False):
             raise UnknownSliceTableError(
-                f"The slice {name!r} is not kept as a table.", "`dama slice list` lists those."
+                f"The slice {name!r} is not kept as a table.", "`dama slice ls` lists those."
             )
         return await self.remove_left_over()
 

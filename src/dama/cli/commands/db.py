@@ -68,8 +68,11 @@ def status(session: Session, *, as_json: bool) -> None:
 
     from dama.config.config import EmbeddedDatabase
 
-    database = session.config().database
+    config = session.config()
+    database = config.database
     server: dict[str, Any] = {"source": getattr(database, "source", "embedded")}
+    if config.environment:
+        server = {"environment": config.environment, "protected": config.is_protected} | server
     runs = True
     if isinstance(database, EmbeddedDatabase):
         found = _embedded(session, "status").status()

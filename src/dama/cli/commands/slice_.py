@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dama.store.slice_tables import SliceTable
 
 
-@click.group("slice", epilog=examples("dama slice materialise rows_loaded", "dama slice list"))
+@click.group("slice", epilog=examples("dama slice materialise rows_loaded", "dama slice ls"))
 def slice_() -> None:
     """Keep states of slices as tables, which SQL can read.
 
@@ -79,10 +79,10 @@ def _tell(table: SliceTable, *, as_json: bool, once: bool) -> None:
         echo("Keeping it; Ctrl-C stops.")
 
 
-@slice_.command("list", epilog=examples("dama slice list", "dama slice list --json"))
+@slice_.command("ls", epilog=examples("dama slice ls", "dama slice ls --json"))
 @json_option()
 @click.pass_obj
-def list_(session: Session, *, as_json: bool) -> None:
+def ls(session: Session, *, as_json: bool) -> None:
     """List the slices that are kept as tables, and how far each is behind."""
     from dama.operations import slices
 

@@ -122,6 +122,7 @@ async def _pages(app: App, settings: GatewaySettings, address: str) -> str:
 def _what_runs(session: Session, app: App, options: WorkerOptions) -> list[tuple[str, object]]:
     config = session.config()
     return [
+        *([("environment", config.environment)] if config.environment else []),
         ("database", _database_text(session)),
         ("worker", worker_text(app, options).removeprefix("worker for ")),
         ("project", config.project),

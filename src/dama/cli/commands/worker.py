@@ -154,7 +154,9 @@ def worker(session: Session, /, **chosen: Any) -> int:
     launches = launched(session, options)
 
     def say(app: App) -> None:
-        echo(f"A {worker_text(app, options)} runs.", err=True)
+        name = session.config().environment
+        on = f" for the environment {name}" if name else ""
+        echo(f"A {worker_text(app, options)} runs{on}.", err=True)
 
     async def work() -> int:
         async with session.app(with_services=True) as app:
