@@ -9,7 +9,7 @@ import pytest
 
 import dama
 from dama import RunError, Service, Slice, SyncTask, Task
-from dama.client.loop import ForkedClientError
+from dama.client.loop import ClosedClientError, ForkedClientError
 from dama.definitions.connected import NotConnectedError
 from dama.definitions.errors import InvalidParamsError, UnknownTaskError
 from dama.definitions.registry import Registry
@@ -195,6 +195,22 @@ def test_a_client_that_is_kept_is_closed_once_and_refused_after_a_fork(database_
     client.start(price, item="tea")
     client.close()
     client.close()
+
+
+def test_a_closed_client_says_so_and_leaves_no_noise(database_url, capsys):
+    """Events that nobody reads to their end are dropped with it."""
+    client = dama.connect(database_url).open()
+    run = client.options(delay="1d").start(price, item="tea")
+    events = run.events()
+    assert next(events).type == "shop.price:INITIAL"
+    client.close()
+
+    del events
+    with pytest.raises(ClosedClientError, match="is closed"):
+        run.report()
+    with pytest.raises(ClosedClientError, match="is closed"):
+        client.start(price, item="tea")
+    assert capsys.readouterr().err == ""
 
 
 async def test_a_task_is_started_by_its_name_from_the_project(database_url, tmp_path, monkeypatch):

@@ -22,6 +22,12 @@ class ForkedClientError(UsageError):
     code = "FORKED_CLIENT"
 
 
+class ClosedClientError(UsageError):
+    """A client is used after it was closed."""
+
+    code = "CLOSED_CLIENT"
+
+
 class LoopThread:
     """A loop in a thread, which answers what other threads ask."""
 
@@ -41,8 +47,14 @@ class LoopThread:
         """Wait for what a coroutine returns.
 
         Raises:
+            ClosedClientError: The loop has ended.
             ForkedClientError: This process was forked from the one that has the thread.
         """
+        if self._loop.is_closed():
+            coroutine.close()
+            raise ClosedClientError(
+                "This client is closed.", "Connect again, or close it behind its last use."
+            )
         if not self.is_own:
             coroutine.close()
             raise ForkedClientError(
@@ -66,7 +78,8 @@ class LoopThread:
                 except StopAsyncIteration:
                     return
         finally:
-            self.answer(items.aclose())
+            if not self._loop.is_closed():  # somebody has left it unread, and closed the client
+                self.answer(items.aclose())
 
     def close(self) -> None:
         """End the loop; nothing is answered any more."""
