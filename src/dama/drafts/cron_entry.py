@@ -21,7 +21,15 @@ UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
 # A number, a star, or the name of a month or a day: words of a command are none.
 _NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
 _FIELD = rf"(?:[\d*?~]|(?i:(?:{_NAMES})[a-z]{{0,6}}|h|lw?)(?![a-zA-Z]))[\d*?,/A-Za-z#~()-]*"
-_WHEN = "|".join(["@reboot", *NICKNAMES])
+_EVERY = r"@every\s+(?:\d{1,9}[smhd]){1,4}|@every_(?:minute|second)|@\d{1,9}"
+_WHEN = "|".join([r"@reboot\b", *(rf"{name}\b" for name in NICKNAMES), _EVERY])
+# Of an anacrontab: a period in days, a delay in minutes, what the job is called.
+_OF_ANACRON = re.compile(
+    rf"^\s*(?P<period>\d{{1,3}}|{'|'.join(NICKNAMES)})\s+\d{{1,5}}\s+[A-Za-z][\w.-]*\s+"
+    r"(?P<command>[^\s*?\d].*)$"
+)
+_PERIODS = {"1": "@daily", "7": "@weekly", "30": "@monthly", "31": "@monthly"}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 # Where a minus is before the minute, nothing is written to the log of the system.
 ENTRY = re.compile(
     rf"^\s*-?(?P<when>{_WHEN}|{_FIELD}(?:\s+{_FIELD}){{4}})\s+(?P<command>[^\n]*[^\W\d_][^\n]*)$"
@@ -92,6 +100,16 @@ def read_entry(found: re.Match[str], *, has_user: bool) -> Entry:
     return Entry(when, read_line(_with_input(text.strip(), notes)), notes)
 
 
+def without_anacron(line: str) -> str:
+    """A line of an anacrontab as one of a crontab: when, and the command; any other as it is."""
+    found = _OF_ANACRON.match(line)
+    if found is None or (ENTRY.match(line) and not found["period"].startswith("@")):
+        return line
+    period = found["period"]
+    when = period if period.startswith("@") else _PERIODS.get(period, f"@every {period}d")
+    return f"{when} {found['command']}"
+
+
 def are_users(commands: Sequence[str]) -> bool:
     """Whether the first words of all commands are users rather than programs."""
     words = [command.split()[0] for command in commands]
@@ -159,12 +177,30 @@ def schedule_of(when: str, schedule: str, task: str, zone: str) -> str:
     """How it is scheduled here, or why it cannot be."""
     if when == "@reboot":
         return "cron ran it when the machine started; nothing here does so."
-    fields = " ".join("*" if f == "?" else f for f in (NICKNAMES.get(when) or when).split())
+    times = NICKNAMES.get(when) or (_times_of(when) if when.startswith("@") else when)
+    if times is None:
+        return f"It ran {when}; schedules here have the times of a clock and no such interval."
+    fields = " ".join("*" if f == "?" else f for f in times.split())
     try:
         check_cron(fields)
     except InvalidScheduleError as error:
         return f"Its times {fields!r} cannot be a schedule here: {error}"
     return f'dama schedule add {schedule} {task} --cron "{fields}" --zone {zone or UNKNOWN_ZONE}'
+
+
+def _times_of(interval: str) -> str | None:
+    """An interval as the five fields that come to the same; None where none do."""
+    parts = re.findall(r"(\d+)([smhd])", interval) or [(re.sub(r"\D", "", interval) or "60", "s")]
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in parts)
+    minutes, rest = divmod(seconds, 60)
+    if interval == "@every_second" or rest or not minutes:
+        return None
+    if minutes in range(60) and 60 % minutes == 0:
+        return "* * * * *" if minutes == 1 else f"*/{minutes} * * * *"
+    hours, rest = divmod(minutes, 60)
+    if rest or 24 % hours:
+        return None
+    return {1: "0 * * * *", 24: "0 0 * * *"}.get(hours, f"0 */{hours} * * *")
 
 
 def is_relative(line: Line) -> bool:

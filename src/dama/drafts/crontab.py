@@ -20,6 +20,7 @@ from dama.drafts.cron_entry import (
     name_of,
     read_entry,
     schedule_of,
+    without_anacron,
 )
 from dama.drafts.draft import Draft, Drafts, sentence, unique
 from dama.drafts.secret import NAME, secret_in
@@ -61,7 +62,8 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
     Raises:
         InvalidDefinitionError: It has no entry.
     """
-    lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    written = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
+    lines = [without_anacron(line) for line in written]
     found = [ENTRY.match(line) for line in lines if not line.lstrip().startswith("#")]
     commands = [entry["command"] for entry in found if entry]
     if not commands:
@@ -79,6 +81,11 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
     )
     for number, line in enumerate(lines, 1):
         table.take(number, line)
+    if lines != written:
+        table.notes.append(
+            "It is an anacrontab: the delays of its jobs, and making up for days on which the "
+            "machine was off (--catch-up), are left to you."
+        )
     return Drafts(source, tuple(table.programs.values()), tuple(table.notes))
 
 
