@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from dama.embedded import EmbeddedPostgres
+from tests.plain_http import NO_TLS
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
@@ -210,7 +211,7 @@ def test_up_prints_the_address_of_its_pages(ups):
     assert fields["pages"].strip() == fields["gateway"].strip() + "/"
     assert "ticket" not in said
     assert "dama open" in said
-    with httpx.Client(follow_redirects=True) as browser:
+    with httpx.Client(follow_redirects=True, verify=NO_TLS) as browser:
         assert "Log in" in browser.get(fields["pages"].strip()).text
 
 
@@ -226,9 +227,9 @@ def test_a_run_prints_the_address_of_its_page_which_logs_in_once(ups):
     ups.processes.append(process)
     address = next(line for line in process.stderr if line.startswith("Its page: ")).split()[-1]
 
-    with httpx.Client(follow_redirects=True) as browser:
+    with httpx.Client(follow_redirects=True, verify=NO_TLS) as browser:
         page = browser.get(address)
-    with httpx.Client(follow_redirects=True) as other:
+    with httpx.Client(follow_redirects=True, verify=NO_TLS) as other:
         refused = other.get(address)
     (ups.folder / "go").touch()
     output, errors = process.communicate(timeout=60)

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 from typing_extensions import override
 
+from tests.plain_http import NO_TLS
+
 FIELDS = ("input", "textarea", "select")
 
 
@@ -71,7 +73,9 @@ class Browser:
 
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
-        self.client = httpx.AsyncClient(base_url=self.address, timeout=30, follow_redirects=True)
+        self.client = httpx.AsyncClient(
+            base_url=self.address, timeout=30, follow_redirects=True, verify=NO_TLS
+        )
 
     async def login(self, token: str) -> Page:
         """Paste a token."""

@@ -20,6 +20,7 @@ from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
 from dama.pages.site import Site
 from dama.shipped.node import node_of
+from tests.plain_http import NO_TLS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,7 +150,7 @@ async def served(store: Any, home: Path, *, working: bool = True, **settings: An
     async with (
         node_of(app, {}, ""),
         serving(app, chosen, partial(Site, config=load_config(home=home))) as address,
-        httpx.AsyncClient(base_url=address, timeout=20) as client,
+        httpx.AsyncClient(base_url=address, timeout=20, verify=NO_TLS) as client,
     ):
         if "tokens" not in settings:  # as the user of the gateway
             text = (home / "gateway.token").read_text().strip()

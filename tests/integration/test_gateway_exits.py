@@ -18,6 +18,7 @@ from dama.definitions.registry import Registry
 from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
 from dama.shipped.node import node_of
+from tests.plain_http import NO_TLS
 
 
 def interrupts() -> None:
@@ -71,7 +72,7 @@ async def client(store, tmp_path):
     async with (
         node_of(app, {}, ""),
         serving(app, GatewaySettings(port=0)) as address,
-        httpx.AsyncClient(base_url=address, timeout=30) as client,
+        httpx.AsyncClient(base_url=address, timeout=30, verify=NO_TLS) as client,
     ):
         text = (tmp_path / "gateway.token").read_text().strip()
         client.headers["Authorization"] = f"Bearer {text}"

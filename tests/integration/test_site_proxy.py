@@ -19,6 +19,7 @@ from dama.store import Start
 from tests.integration.browsing import Browser
 from tests.integration.served import served
 from tests.interop.cluster import free_port
+from tests.plain_http import NO_TLS
 
 SECRET = "s3cret-of-the-proxy"  # noqa: S105 - of the tests
 USERS = {"ada": "admin", "bob@example.org": "operator", "*@example.org": "viewer", "eve*": "none"}
@@ -58,7 +59,7 @@ async def nginx(gateway: str, folder):
 @asynccontextmanager
 async def plain(gateway: str, folder):
     """The same where there is no nginx: a proxy of a few lines."""
-    async with httpx.AsyncClient(base_url=gateway, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=gateway, timeout=30, verify=NO_TLS) as client:
 
         async def serve(scope, receive, send):
             request = Request(scope, receive)
@@ -137,7 +138,7 @@ async def proxied(request, store, tmp_path):
 
 
 async def _answers(front: str) -> None:
-    async with httpx.AsyncClient() as client, asyncio.timeout(30):
+    async with httpx.AsyncClient(verify=NO_TLS) as client, asyncio.timeout(30):
         while True:
             try:
                 await client.get(f"{front}/health")
@@ -211,7 +212,10 @@ ATTACKS = {
 
 async def test_nobody_else_may_name_a_user(store, tmp_path):
     """Other accounts of the machine have the address of the proxy, and not its secret."""
-    async with gateway(store, tmp_path) as address, httpx.AsyncClient(base_url=address) as client:
+    async with (
+        gateway(store, tmp_path) as address,
+        httpx.AsyncClient(base_url=address, verify=NO_TLS) as client,
+    ):
         for name, headers in ATTACKS.items():
             for path in ("/contexts", "/login", "/~live", "/tokens"):
                 answer = await client.get(path, headers=headers)
@@ -224,7 +228,7 @@ async def test_another_address_may_not_name_a_user_with_whatever_it_forwards(sto
     others = {"trusted_proxies": ["10.1.2.3", "10.9.0.0/16"], "proxy_secret_file": None}
     async with gateway(store, tmp_path, **others) as address:
         for forwarded in ("10.1.2.3", "10.9.1.1, 10.1.2.3"):
-            async with httpx.AsyncClient(base_url=address) as client:
+            async with httpx.AsyncClient(base_url=address, verify=NO_TLS) as client:
                 headers = {"X-Remote-User": "ada", "X-Forwarded-For": forwarded}
                 assert (await client.get("/contexts", headers=headers)).status_code == 403
 
@@ -237,7 +241,10 @@ async def test_a_proxy_names_one_user(store, tmp_path):
         ([b"\xff@example.org"], 400),
         (["x" * 300 + "@example.org"], 400),
     ]
-    async with gateway(store, tmp_path) as address, httpx.AsyncClient(base_url=address) as client:
+    async with (
+        gateway(store, tmp_path) as address,
+        httpx.AsyncClient(base_url=address, verify=NO_TLS) as client,
+    ):
         for names, status in named:
             headers = [("X-Dama-Proxy", SECRET), *(("X-Remote-User", name) for name in names)]
             assert (await client.get("/contexts", headers=headers)).status_code == status, names

@@ -17,6 +17,7 @@ from dama.gateway.settings import GatewaySettings
 from dama.operations import tasks
 from dama.operations.ends import Ends
 from dama.shipped.node import node_of
+from tests.plain_http import NO_TLS
 from tests.values import KINDS, SAME, Refused, is_same
 
 values = Service("values")
@@ -98,7 +99,7 @@ async def app(store, tmp_path):
     async with (
         node_of(app, {}, ""),
         serving(app, GatewaySettings(port=0)) as address,
-        httpx.AsyncClient(base_url=address, timeout=20) as client,
+        httpx.AsyncClient(base_url=address, timeout=20, verify=NO_TLS) as client,
         app.working(),
     ):
         text = (tmp_path / "gateway.token").read_text().strip()

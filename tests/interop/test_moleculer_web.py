@@ -26,6 +26,7 @@ from dama.shipped.node import node_of
 from dama.store import Store
 from tests.interop.cluster import HERE, Bus, install_moleculer, js_node
 from tests.interop.requests import ALIKE, ALIKE_ERRORS, DIFFERENT, FORM, JSON, answered, run
+from tests.plain_http import NO_TLS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -171,7 +172,9 @@ async def pairs(server, template, tmp_path_factory):
                 settings = GatewaySettings(port=0, any_method=True, tokens=False, **chosen)
                 address = await stack.enter_async_context(serving(app, settings))
                 found[name] = [
-                    await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=30))
+                    await stack.enter_async_context(
+                        httpx.AsyncClient(base_url=url, timeout=30, verify=NO_TLS)
+                    )
                     for url in (f"http://127.0.0.1:{ports[name]}", address)
                 ]
             yield found

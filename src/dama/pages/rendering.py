@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -73,31 +73,38 @@ class Templates:
     """The templates of the pages. What they print is escaped."""
 
     def __init__(self, static: Static) -> None:
-        self._environment = Environment(
-            loader=PackageLoader("dama.pages"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters |= {
-            "age": shown_age,
-            "duration": shown_duration,
-            "json": shown_json,
-            "line": on_one_line,
-            "path": lambda text: quote(str(text), safe=""),
-            "short": short_json,
-            "size": shown_size,
-            "state": state_of,
-            "visible": visible,
-        }
-        common: Mapping[str, Any] = {
-            "shapes": SHAPES,
-            "static": f"/static/{static.version}",
-            "time_in": shown_time,
-        }
-        self._environment.globals.update(common)
+        self._environment = _environment(static.version)
 
     def text(self, name: str, values: Mapping[str, Any]) -> str:
         """A page as HTML."""
         return self._environment.get_template(name).render(values)
+
+
+@cache
+def _environment(version: str) -> Environment:
+    """Compiled templates are shared by all sites of a process that have the same files."""
+    environment = Environment(
+        loader=PackageLoader("dama.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "age": shown_age,
+        "duration": shown_duration,
+        "json": shown_json,
+        "line": on_one_line,
+        "path": lambda text: quote(str(text), safe=""),
+        "short": short_json,
+        "size": shown_size,
+        "state": state_of,
+        "visible": visible,
+    }
+    common: Mapping[str, Any] = {
+        "shapes": SHAPES,
+        "static": f"/static/{version}",
+        "time_in": shown_time,
+    }
+    environment.globals.update(common)
+    return environment
