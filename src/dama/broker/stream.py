@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BUFFERED_BYTES = 64 * 1024 * 1024
 FULL_BYTES = 16 * 1024 * 1024  # a sender that asks is answered when less than this is unread
 _TEXTS = (bytes, bytearray, memoryview, str)
-OBJECT_BYTES = 1024  # what a chunk that is no text and no bytes counts for
+OBJECT_BYTES = 1024  # what a chunk that is neither a string nor bytes counts for
 
 
 class Stream:

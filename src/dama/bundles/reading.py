@@ -35,7 +35,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 PART = 1024 * 1024
 # A member is not there, is damaged, is encrypted, or is packed in a way that is not known here; or
-# what a zip file says of its members is no number, no text or no place in it.
+# what a zip file says of its members is not a number, a string or a place in it.
 UNREADABLE = (
     KeyError, BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError,
     OSError, ValueError, OverflowError, struct.error,

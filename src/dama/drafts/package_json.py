@@ -35,7 +35,7 @@ def draft_package(path: Path, service: str, base: Path) -> Drafts:
         base: The folder of the file of settings.
 
     Raises:
-        InvalidDefinitionError: It is no JSON, or its scripts are no table of strings.
+        InvalidDefinitionError: It is not valid JSON, or its scripts are not a table of strings.
     """
     package = _read(path)
     scripts = _scripts(path, package)

@@ -109,7 +109,7 @@ def _one_of(query: Mapping[str, str], name: str, choices: tuple[str, ...]) -> st
 
 
 def _params(text: str | None) -> Mapping[str, Any] | None:
-    """Params as JSON, or as `name=value`, where a value that is no JSON is a text."""
+    """Params as JSON, or as `name=value`, where a value that is not valid JSON is a string."""
     if text is None:
         return None
     if not text.lstrip().startswith("{"):

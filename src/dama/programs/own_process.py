@@ -94,7 +94,7 @@ class OwnShim(Shim):
 
     @override
     def execute(self, argv: list[str], report: int) -> None:
-        """Perform the run, in the child; ends the process."""
+        """Execute the run, in the child; ends the process."""
         os.close(report)
         os.close(self.lock)
         os.environ.clear()
@@ -114,7 +114,7 @@ _claim = reader(Claim)
 
 
 def perform(request: Mapping[str, Any], registry: Registry) -> int:
-    """Perform a run, and leave its outcome; return the exit code."""
+    """Execute a run, and leave its outcome; return the exit code."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(line_buffering=True)
     _log_to_output(request["log_level"])
