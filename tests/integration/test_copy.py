@@ -7,6 +7,7 @@ import uuid
 from collections import deque
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 import psycopg
 import pyarrow as pa
@@ -238,6 +239,21 @@ class SchemaErrors(Exception):  # noqa: N818 - its name there
     failure_cases = Cases([{"column": "delay", "failure_case": 5000}])
 
 
+class Frame(Cases):
+    """A frame that a schema has found to be well, as pandera marks it; or any other one."""
+
+    def __init__(self, rows, schema):
+        super().__init__(rows)
+        self.pandera = SimpleNamespace(schema=schema)
+
+
+class Scalar:
+    """As numpy has it."""
+
+    def __init__(self, value):
+        self.item = lambda: value
+
+
 def raising():
     raise SchemaErrors
 
@@ -250,6 +266,9 @@ FOUND = {
     "not well": (lambda: False, 1, []),
     "a number": (lambda: 3, 3, []),
     "a collection": (lambda: [date(2026, 1, 1)] * 9, 9, ["2026-01-01"] * 5),
+    "a number of numpy": (lambda: Scalar(2), 2, []),
+    "a truth of numpy": (lambda: Scalar(value=True), 0, []),
+    "a frame of pandera": (lambda: Frame([1, 2], "a schema"), 0, []),
     "an error of pandera": (raising, 1, [{"column": "delay", "failure_case": 5000}]),
 }
 
@@ -266,6 +285,13 @@ def test_a_check_counts_what_is_wrong_and_shows_some(here, what):
         with pytest.raises(CheckFailedError, match=f"late: {count} found") as raised:
             check_rows(here, "late", expectation)
         assert raised.value.data == {"count": count, "sample": sample}
+
+
+@pytest.mark.parametrize("found", [Frame([1], None), "text", 1.5])
+def test_what_a_check_returns_is_no_riddle(here, found):
+    """A frame may be what is wrong, or what was found to be well."""
+    with pytest.raises(UsageError, match="The check returned"):
+        check_rows(here, "late", lambda: found)
 
 
 def test_a_check_has_params(here):

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from dama.errors import DamaError, UsageError
-from dama.store.copying import plain
+from dama.store.copying import plain, without_numpy
 from dama.store.querying import found_by
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def check_rows(
 
 def _called(expectation: Callable[[], Any]) -> Checked:
     try:
-        found = expectation()
+        found = without_numpy(expectation())
     except Exception as error:
         cases = getattr(error, "failure_cases", None)
         if cases is None:
@@ -95,8 +95,13 @@ def _called(expectation: Callable[[], Any]) -> Checked:
         return Checked(int(found is False))
     if isinstance(found, int):
         return Checked(found)
+    if getattr(getattr(found, "pandera", None), "schema", None) is not None:
+        return Checked(0)  # pandera returns the frame that it has found to be well
     if hasattr(found, "to_dict") or hasattr(found, "to_dicts"):
-        return _of_frame(found)
+        raise UsageError(
+            "The check returned a frame, which may be what is wrong, or what was found to be well.",
+            "Return the rows that are wrong, as a list, or their number; nothing where all is well.",
+        )
     if isinstance(found, str | bytes) or not hasattr(found, "__len__"):
         raise UsageError(f"The check returned {found!r:.80}: expected a collection or a number.")
     return Checked(len(found), [plain(each) for each in islice(found, SHOWN)])

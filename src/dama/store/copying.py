@@ -32,6 +32,7 @@ WHOLE = frozenset({"int2", "int4", "int8"})
 JSON = frozenset({"json", "jsonb"})
 # The classes of SQLSTATE that speak of a row: data, constraints, what a trigger raises.
 OF_A_ROW = ("22", "23", "P0")
+SEQUENCES = {tuple, list}
 LONGEST = 1000  # characters of a value that is shown
 UNFIT = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
 COLUMNS = """
@@ -110,7 +111,7 @@ class Target:
         """
         try:
             with self._connection.transaction():
-                self._copy([self._values(row) for row in rows])
+                self._copy(rows)
         except (psycopg.Error, *UNFIT) as error:
             if not _is_of_a_row(error):
                 raise
@@ -138,11 +139,12 @@ class Target:
                 raise
             return None
 
-    def _copy(self, rows: Sequence[Sequence[object]]) -> None:
+    def _copy(self, rows: Sequence[Any]) -> None:
         if self._is_binary:
+            is_plain = all(type(row) in SEQUENCES for row in rows)
             try:
                 with self._connection.transaction():
-                    self._send(rows, "binary")
+                    self._send(rows if is_plain else map(self._values, rows), "binary")
             except (psycopg.Error, *UNFIT) as error:
                 if not _is_of_a_value(error):
                     raise
@@ -150,9 +152,9 @@ class Target:
                 return
             # Text is read as leniently as a literal is, and says best what is wrong.
             self._is_binary = False
-        self._send(rows, "text")
+        self._send(map(self._values, rows), "text")
 
-    def _send(self, rows: Sequence[Sequence[object]], format_: LiteralString) -> None:
+    def _send(self, rows: Iterable[Sequence[object]], format_: LiteralString) -> None:
         with self._connection.cursor().copy(self._statement(format_)) as copy:
             if format_ == "binary":
                 copy.set_types([column.oid for column in self.columns])
@@ -210,12 +212,17 @@ def set_apart(
         cursor.executemany(insert.format(name), rows)
 
 
+def without_numpy(value: Any) -> Any:
+    """A number or a truth of numpy as one of Python; all else as it is."""
+    is_scalar = hasattr(value, "item") and not hasattr(value, "__len__")
+    return value.item() if is_scalar else value
+
+
 def plain(value: Any) -> Any:
     """A row, or a value of it, to be shown: as JSON that a database can hold."""
     if value is None or isinstance(value, bool | int):
         return value
-    if hasattr(value, "item") and not hasattr(value, "__len__"):  # a number of numpy
-        return plain(value.item())
+    value = without_numpy(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if is_object(value):
