@@ -100,7 +100,7 @@ def _called(expectation: Callable[[], Any]) -> Checked:
     if hasattr(found, "to_dict") or hasattr(found, "to_dicts"):
         raise UsageError(
             "The check returned a frame, which may be what is wrong, or what was found to be well.",
-            "Return the rows that are wrong, as a list, or their number; nothing where all is well.",
+            "Return what is wrong as a list of rows, or their number; nothing where all is well.",
         )
     if isinstance(found, str | bytes) or not hasattr(found, "__len__"):
         raise UsageError(f"The check returned {found!r:.80}: expected a collection or a number.")
