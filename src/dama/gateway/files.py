@@ -6,7 +6,9 @@ import asyncio
 import errno
 import os
 import re
+import stat
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ from dama.gateway.errors import RequestError
 from dama.operations import run_files
 from dama.programs.environment import secrets_left
 from dama.programs.tail import first_byte, read_range
+from dama.run.errors import NoLogsError
 from dama.store.errors import LifeCycleError
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ async def log(request: Request, app: App, context_id: int) -> Response:
     """What a program printed; a range of bytes when the request asks for one.
 
     Raises:
-        NoLogsError: It ran no program, or not on this host.
+        NoLogsError: It ran no program, or not on this host, or its log cannot be read now.
         UnknownRunError: It has no such run here.
         RequestError: The stream or the run is none.
     """
@@ -54,11 +57,15 @@ async def log(request: Request, app: App, context_id: int) -> Response:
             "BAD_REQUEST", f"There is no stream {shown(name)}.", "It may be stdout or stderr."
         )
     path = run.stdout if name == "stdout" else run.stderr
-    size = path.stat().st_size if path.exists() else 0
+    try:
+        size = path.stat().st_size if path.exists() else 0
+        first, secrets = first_byte(path) if size else 0, secrets_left(run)
+    except OSError as error:  # it was cleaned meanwhile, or the disk is away
+        raise NoLogsError(f"The log cannot be read now: {error.strerror}.") from error
     headers = {
         "Accept-Ranges": "bytes",
         "X-Content-Type-Options": "nosniff",
-        "X-First-Byte": str(first_byte(path) if size else 0),
+        "X-First-Byte": str(first),
     }
     wanted = _range(request.headers.get("range"), size)
     begin, end = wanted or (0, size)
@@ -67,7 +74,7 @@ async def log(request: Request, app: App, context_id: int) -> Response:
         if begin >= size:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
         status, headers["Content-Range"] = 206, f"bytes {begin}-{end - 1}/{size}"
-    parts = _parts(path, begin, end, secrets_left(run))
+    parts = _parts(path, begin, end, secrets)
     return StreamingResponse(parts, status, headers, media_type="text/plain; charset=utf-8")
 
 
@@ -218,8 +225,9 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
     for place, _, names in os.walk(folder):
         for name in names:
             path = Path(place, name)
-            if path.is_file() and not path.is_symlink():
-                found.append(
-                    {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size}
-                )
+            with suppress(OSError):  # a program removes files while they are listed
+                if stat.S_ISREG((seen := path.lstat()).st_mode):
+                    found.append(
+                        {"path": path.relative_to(folder).as_posix(), "bytes": seen.st_size}
+                    )
     return sorted(found, key=lambda each: each["path"])

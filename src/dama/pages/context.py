@@ -134,7 +134,9 @@ async def _state(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any
                 page = await contexts.events(
                     visit.app, row.context_id, after_version=moment.version - 2, limit=1
                 )
-                before = await _shown_state(visit, row.context_id, name, page.events[0].event_id)
+                if page.events:  # an import may have left it out
+                    at = page.events[0].event_id
+                    before = await _shown_state(visit, row.context_id, name, at)
             found = await beside(state, _changes, before, state)
         except DamaError as error:
             problem = error.message

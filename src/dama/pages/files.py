@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode
 
 from dama.errors import DamaError
@@ -15,6 +15,7 @@ from dama.pages.log_place import NOTHING, place_of
 from dama.pages.shown import short_json
 from dama.programs.environment import secrets_left
 from dama.programs.tail import collapsed, first_byte, read_range
+from dama.run.errors import NoLogsError
 from dama.shapes import is_object
 
 if TYPE_CHECKING:
@@ -76,22 +77,18 @@ async def log_window(
     At an event of the past the end is where the log ended then.
     """
     place = None
+    sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
+    messages = await _messages(visit, row, moment.version)
     try:
         runs = await run_files.logs_of(visit.app, row.context_id)
         name = visit.query.get("stream") or _stream(life, runs)
         if not moment.is_live and "byte" not in visit.query and "find" not in visit.query:
             place = await place_of(visit, row.context_id, moment, life, name)
         run = await _run(visit, row, runs, place)
+        asked = _Asked(name, sought, visit.number("byte"), place.line if place else None, length)
+        found, window = await asyncio.to_thread(_read, run, asked)
     except DamaError as error:
-        messages = await _messages(visit, row, moment.version)
         return {"log": None, "log_problem": error, "messages": messages}
-    path = run.stderr if name == "stderr" else run.stdout
-    sought = visit.query.get("find", "")[:LONGEST_SOUGHT]
-    begin = visit.number("byte")
-    secrets = secrets_left(run)
-    found = await asyncio.to_thread(_search, path, sought, begin or 0, secrets) if sought else None
-    start, until = found.at if found else begin, place.line if place else None
-    window = await asyncio.to_thread(_window, path, start, until, length, secrets)
     kept = {name: visit.query[name] for name in ("at", "slice") if name in visit.query}
     chosen = {**kept, "tab": "log", "stream": name, "run": run.epoch}
     address = f"/contexts/{row.context_id}?{urlencode(chosen)}"
@@ -99,7 +96,7 @@ async def log_window(
         "log": window,
         "log_place": place,
         "log_problem": None,
-        "messages": await _messages(visit, row, moment.version),
+        "messages": messages,
         "runs": runs,
         "epoch": run.epoch,
         "stream": name,
@@ -107,6 +104,32 @@ async def log_window(
         "found": found,
         "log_address": address,
     }
+
+
+class _Asked(NamedTuple):
+    """What is asked of a log: see `_window` and `_search`."""
+
+    stream: str
+    sought: str
+    begin: int | None
+    until: int | None
+    length: int
+
+
+def _read(run: RunDirectory, asked: _Asked) -> tuple[Found | None, LogWindow]:
+    """What a search found, if there is one, and the part of the log to show.
+
+    Raises:
+        NoLogsError: The files of the run cannot be read now.
+    """
+    path = run.stderr if asked.stream == "stderr" else run.stdout
+    try:
+        secrets = secrets_left(run)
+        found = _search(path, asked.sought, asked.begin or 0, secrets) if asked.sought else None
+        start = found.at if found else asked.begin
+        return found, _window(path, start, asked.until, asked.length, secrets)
+    except OSError as error:  # it was cleaned meanwhile, or the disk is away
+        raise NoLogsError(f"The log cannot be read now: {error.strerror}.") from error
 
 
 def _stream(life: Lifecycle, runs: list[run_files.RunLogs]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from starlette.responses import FileResponse
 
@@ -13,16 +13,21 @@ from dama.gateway.errors import RequestError
 from dama.pages.beginnings import image_type, read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.responses import Response
 
     from dama.pages.visit import Visit
+
+
+Value = TypeVar("Value")
 
 
 async def show(visit: Visit) -> Response:
     """The begin of one of the files that a program left."""
     row = await visit.context()
     path = await _path(visit, row.context_id)
-    preview = await asyncio.to_thread(read, path)
+    preview = await _of_file(read, path)
     return visit.page("preview.html", row=row, name=visit.parts["path"], preview=preview)
 
 
@@ -34,7 +39,7 @@ async def image(visit: Visit) -> Response:
     """
     row = await visit.context()
     path = await _path(visit, row.context_id)
-    type_ = await asyncio.to_thread(image_type, path)
+    type_ = await _of_file(image_type, path)
     if type_ is None:
         raise RequestError("NOT_FOUND", f"{path.name} is not an image that can be shown.")
     headers = {
@@ -47,3 +52,17 @@ async def image(visit: Visit) -> Response:
 
 async def _path(visit: Visit, context_id: int) -> Path:
     return Path((await served.artifact(visit.app, context_id, visit.parts["path"])).path)
+
+
+async def _of_file(read_it: Callable[[Path], Value], path: Path) -> Value:
+    """What a file holds; a program, or a clean-up, may remove it before it is opened.
+
+    Raises:
+        RequestError: It cannot be read now.
+    """
+    try:
+        return await asyncio.to_thread(read_it, path)
+    except OSError as error:
+        raise RequestError(
+            "NOT_FOUND", f"The file cannot be read now: {error.strerror}."
+        ) from error
