@@ -23,6 +23,8 @@ PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
 # What file systems without hard links say, such as those of some network shares.
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+# How file systems refuse an fsync of a folder, such as shared folders of virtual machines.
+NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 
 def make_private(folder: Path) -> None:
@@ -117,11 +119,16 @@ def _written_here(path: Path, content: bytes) -> bool:
 def keep_on_disk(path: Path) -> None:
     """Let what was written of a file, or renamed in a folder, outlast a loss of power.
 
+    A file system that has no such thing for folders keeps them in its own way.
+
     Raises:
         OSError: The disk does not take it.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FSYNC or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
