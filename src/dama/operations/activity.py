@@ -155,3 +155,8 @@ def _share(took: Mapping[int, int], share: float) -> float | None:
         if left <= 0:
             return round(2 ** (bucket / 4) / 1000, 3)
     return None
+
+
+async def now(app: App) -> datetime:
+    """What time it is, by the clock of the database."""
+    return await app.store.now()

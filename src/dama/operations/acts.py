@@ -35,6 +35,17 @@ def act(type_: str, payload: Mapping[str, Any], by: Mapping[str, Any] | None) ->
     return Event(type_, given, meta=meta)
 
 
+async def keep(
+    app: App, type_: str, payload: Mapping[str, Any], by: Mapping[str, Any] | None
+) -> None:
+    """Keep an act that no statement keeps with what it does; see `act`.
+
+    Raises:
+        InvalidEventError: What was said of it cannot be kept.
+    """
+    await app.store.acts.keep(act(type_, payload, by))
+
+
 async def latest(app: App, limit: int = LATEST) -> Sequence[StoredEvent]:
     """The latest acts of this year, the newest first."""
     for context_id in (await app.store.acts.contexts())[:1]:

@@ -86,6 +86,20 @@ async def read(app: App, context_id: int) -> ContextReport:
     )
 
 
+async def row_of(app: App, context_id: int) -> ContextRow:
+    """A context without what came of it: one look.
+
+    Raises:
+        UnknownContextError: There is none.
+    """
+    return await app.store.context(context_id)
+
+
+async def lineage(app: App, context_id: int) -> tuple[Origin | None, Sequence[int]]:
+    """Where a context was forked from, and the latest contexts that were forked from it."""
+    return await app.store.forks.of(context_id)
+
+
 async def place(app: App, context: ContextRow) -> Place | None:
     """Where the run of a context is, and who holds it; None when it has none."""
     return None if context.run is None else await app.store.windows.place(context.context_id)

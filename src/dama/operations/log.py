@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dama.operations.acts import act
-from dama.store.rows import ParkedRow
+from dama.store.rows import LogFilter, ParkedRow
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from dama.app import App
+    from dama.domain.event import LoggedEvent
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,30 @@ async def status(app: App) -> LogStatus:
         msgspec.to_builtins(row) | {"behind": max(last - row.position, 0)} for row in rows
     ]
     return LogStatus(last, subscriptions, await log.parked())
+
+
+async def position(app: App) -> int:
+    """Of the last event."""
+    return await app.store.log.position()
+
+
+async def window(app: App, after: int, limit: int) -> Sequence[LoggedEvent]:
+    """Events behind a position, in the order of the log."""
+    return (await app.store.log.read(after, limit=limit)).events
+
+
+async def next_position(app: App, after: int, root: int | None = None) -> int:
+    """Wait for an event behind a position, of a tree or of any; returns the newest position."""
+    source = app.store.log
+    if root is None:
+        await source.wait(after + 1)
+        return await source.position()
+    found: AsyncGenerator[LoggedEvent] = source.subscribe(after, LogFilter(root=root))
+    try:
+        await anext(found)
+    finally:
+        await found.aclose()
+    return await source.position()
 
 
 async def resume(

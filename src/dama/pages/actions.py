@@ -52,8 +52,7 @@ async def call(visit: Visit) -> Response:
         params = _params(visit, endpoint)
         if not _only_reads(endpoint):
             visit.demand(_scope(endpoint), name.rpartition(".")[0])
-            done = acts.act("action/called", {"action": name}, visit.by())
-            await visit.app.store.acts.keep(done)
+            await acts.keep(visit.app, "action/called", {"action": name}, visit.by())
         async with asyncio.timeout(PATIENCE_SECONDS):
             result = await visit.calls.perform(visit.request, visit.identity, name, params)
     except TimeoutError:

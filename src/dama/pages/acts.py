@@ -144,11 +144,11 @@ async def _report(
 
 
 async def _permitted(visit: Visit, context_id: int) -> ContextRow:
-    row = await visit.app.store.context(context_id)
+    row = await contexts.row_of(visit.app, context_id)
     if visit.identity.services is None:
         visit.demand("operator", "")
     else:
-        visit.demand_task("operator", (await visit.app.store.context(row.root_context_id)).task)
+        visit.demand_task("operator", (await contexts.row_of(visit.app, row.root_context_id)).task)
     return row
 
 

@@ -43,7 +43,7 @@ async def show(visit: Visit) -> Response:
     tab = tab if tab in TABS else "events"
     first = await contexts.events(visit.app, row.context_id, limit=1)
     is_idle = row.run is not None and row.run.state != "running"
-    origin, forks = await visit.app.store.forks.of(row.context_id)
+    origin, forks = await contexts.lineage(visit.app, row.context_id)
     return visit.page(
         "context.html",
         row=row,

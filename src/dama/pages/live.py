@@ -13,12 +13,11 @@ from starlette.responses import Response, StreamingResponse
 
 from dama.errors import DamaError
 from dama.gateway.streams import HEADERS, RETRY_MILLISECONDS
-from dama.store.rows import LogFilter
+from dama.operations import log
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncIterator
 
-    from dama.domain.event import LoggedEvent
     from dama.pages.visit import Visit
 
 REST_SECONDS = 0.5
@@ -34,7 +33,7 @@ async def follow(visit: Visit) -> Response:
     else:
         parts = {"context_id": str(context_id)}
         root = (await visit.at(parts).context()).root_context_id
-    after = await visit.app.store.log.position()
+    after = await log.position(visit.app)
     return StreamingResponse(
         _beats(visit, root, after), headers=HEADERS, media_type="text/event-stream"
     )
@@ -52,7 +51,7 @@ async def _beats(visit: Visit, root: int | None, after: int) -> AsyncIterator[by
                 looked = monotonic()
             try:
                 async with asyncio.timeout(BEAT_SECONDS):
-                    after = await _next(visit, root, after)
+                    after = await log.next_position(visit.app, after, root)
             except TimeoutError:
                 yield b":\n\n"
                 continue
@@ -60,17 +59,3 @@ async def _beats(visit: Visit, root: int | None, after: int) -> AsyncIterator[by
             await asyncio.sleep(REST_SECONDS)
     except DamaError:
         return  # the database is away: the page says so, and comes again
-
-
-async def _next(visit: Visit, root: int | None, after: int) -> int:
-    """Wait for the next event; returns the newest position."""
-    log = visit.app.store.log
-    if root is None:
-        await log.wait(after + 1)
-        return await log.position()
-    source: AsyncGenerator[LoggedEvent] = log.subscribe(after, LogFilter(root=root))
-    try:
-        await anext(source)
-    finally:
-        await source.aclose()
-    return await log.position()

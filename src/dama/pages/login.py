@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dama.gateway.access import ANYBODY
 from dama.gateway.errors import RequestError
 from dama.gateway.proxied import ProxiedUsers
+from dama.operations import sessions
 from dama.pages.visit import see
 from dama.store.tokens import Identity  # noqa: TC001 - of a named tuple
 
@@ -50,8 +51,7 @@ class Sessions:
     """
 
     def __init__(self, app: App, settings: GatewaySettings) -> None:
-        self._store = app.store.browser_sessions
-        self._tokens = app.store.tokens
+        self._app = app
         self._settings = settings
         self._proxied = ProxiedUsers(settings)
         self._known: dict[str, tuple[Identity, float]] = {}
@@ -65,14 +65,14 @@ class Sessions:
             RequestError: A user is named who may not be.
         """
         if (named := self._proxied.identify(request)) is not None:
-            return Visitor(named, await self._tokens.secret_of(named.name))
+            return Visitor(named, await sessions.form_secret(self._app, named.name))
         if not self._settings.needs_tokens:
             return Visitor(ANYBODY, "")
         secret = request.cookies.get(cookie_name(request), "")
         known = self._known.get(secret)
         if known and known[1] > monotonic():
             return Visitor(known[0], secret, has_session=True)
-        found = await self._store.find(secret) if secret else None
+        found = await sessions.find(self._app, secret)
         if found is None:
             self._known.pop(secret, None)
             return None
@@ -89,7 +89,7 @@ class Sessions:
 async def show(visit: Visit) -> Response:
     """The form; a ticket of `dama open` in the address is as good as a token."""
     if ticket := visit.query.get("ticket"):
-        secret = await visit.app.store.browser_sessions.redeem(ticket)
+        secret = await sessions.redeem(visit.app, ticket)
         if secret:
             return _begun(visit, secret)
         return visit.page(
@@ -106,8 +106,7 @@ async def begin(visit: Visit) -> Response:
         RequestError: The token is not good, or there were too many tries.
     """
     client = visit.request.client.host if visit.request.client else ""
-    tokens = visit.app.store.tokens
-    count, left = await tokens.count_request(f"login {client}", TRIES_SECONDS)
+    count, left = await sessions.count_try(visit.app, client, TRIES_SECONDS)
     if count > TRIES:
         raise RequestError(
             "RATE_LIMIT_EXCEEDED",
@@ -116,18 +115,19 @@ async def begin(visit: Visit) -> Response:
             data={"retry_after": max(round(left), 1)},
         )
     text = visit.form.get("token", "").strip()
-    if await tokens.find(text) is None:
+    secret = await sessions.begin(visit.app, text)
+    if secret is None:
         raise RequestError(
             "INVALID_TOKEN",
             "The token is not valid: unknown, expired or revoked.",
             "That of this user is in gateway.token of DAMA_HOME; `dama open` uses it.",
         )
-    return _begun(visit, await visit.app.store.browser_sessions.add(text.split("_")[1]))
+    return _begun(visit, secret)
 
 
 async def end(visit: Visit) -> Response:
     """End the session."""
-    await visit.app.store.browser_sessions.remove(visit.secret)
+    await sessions.end(visit.app, visit.secret)
     response = see("/login")
     response.delete_cookie(cookie_name(visit.request))
     return response

@@ -93,6 +93,6 @@ async def _above(visit: Visit, row: ContextRow) -> list[ContextRow]:
     parents: list[ContextRow] = []
     above = row.parent_id
     while above is not None and len(parents) < CHILDREN:
-        parents.insert(0, await visit.app.store.context(above))
+        parents.insert(0, await contexts.row_of(visit.app, above))
         above = parents[0].parent_id
     return parents

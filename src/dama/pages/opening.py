@@ -9,6 +9,7 @@ from urllib.request import urlopen
 from dama.config.private_file import read_private
 from dama.errors import UnavailableError
 from dama.gateway.own_token import ADDRESS, NAME
+from dama.operations import sessions
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -51,10 +52,10 @@ async def address_to_open(app: App, settings: GatewaySettings, address: str, pat
     if not settings.needs_tokens:
         return f"{address}{path}"
     text = (read_private(app.home / NAME) or b"").decode(errors="replace").strip()
-    if await app.store.tokens.find(text) is None:
+    ticket = await sessions.ticket(app, text)
+    if ticket is None:
         raise NoGatewayError(
             f"{app.home / NAME} has no token that is valid in this database.",
             "A gateway makes one at its start: dama up",
         )
-    ticket = await app.store.browser_sessions.add_ticket(text.split("_")[1])
     return f"{address}/login?ticket={ticket}&next={quote(path, safe='')}"

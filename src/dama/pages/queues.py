@@ -20,7 +20,7 @@ async def show(visit: Visit) -> Response:
     """All queues."""
     visit.demand("viewer", "queues")
     history = await activity.queues(visit.app)
-    end = (await visit.app.store.now()) + timedelta(seconds=activity.GRAIN)
+    end = (await activity.now(visit.app)) + timedelta(seconds=activity.GRAIN)
     begin = end - timedelta(hours=activity.HOURS)
     return visit.page(
         "queues.html",

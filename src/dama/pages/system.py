@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dama.operations import acts, health, queues
+from dama.operations import log as positions
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -25,21 +26,20 @@ async def workers(visit: Visit) -> Response:
 async def log(visit: Visit) -> Response:
     """A window of the log, the newest events first."""
     visit.demand("viewer", "events")
-    source = visit.app.store.log
-    last = await source.position()
+    told = await positions.status(visit.app)
+    last = told.position
     end = min(visit.number("to") or last, last)
     begin = max(end - EVENTS, 0)
-    page = await source.read(begin, limit=EVENTS)
     return visit.page(
         "log.html",
-        events=list(reversed(page.events)),
+        events=list(reversed(await positions.window(visit.app, begin, EVENTS))),
         last=last,
         end=end,
         newest="to" not in visit.query,
         older=begin or None,
         newer=min(end + EVENTS, last) if end < last else None,
-        subscriptions=await source.subscriptions(),
-        parked=await source.parked(),
+        subscriptions=told.subscriptions,
+        parked=told.parked,
         acts=await acts.latest(visit.app),
     )
 

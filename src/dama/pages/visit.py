@@ -19,6 +19,7 @@ from dama.config.config import Config
 from dama.gateway.access import demand
 from dama.gateway.calls import Calls
 from dama.gateway.errors import RequestError
+from dama.operations import contexts
 from dama.operations.who import because
 from dama.pages.look import Look
 from dama.pages.rendering import Templates
@@ -135,11 +136,11 @@ class Visit:
         context_id = int(self.parts["context_id"])
         if context_id >= LONGEST_ID:
             raise RequestError("NOT_FOUND", f"There is no context {context_id}.")
-        found = await self.app.store.context(context_id)
+        found = await contexts.row_of(self.app, context_id)
         if self.identity.services is None:
             self.demand(scope, "")
         else:
-            root = await self.app.store.context(found.root_context_id)
+            root = await contexts.row_of(self.app, found.root_context_id)
             self.demand_task(scope, root.task)
         return found
 
