@@ -25,6 +25,7 @@ from dama.store.connecting import connect
 from dama.store.errors import SchemaError
 from dama.store.migrating import LOCK, blockers_told, build_index, patiently, take_turn
 from dama.store.rights import refused_to_migrate, rights_named
+from dama.store.server_version import refuse_old_server
 from dama.store.translation import first_line, translate, translate_own
 
 if TYPE_CHECKING:
@@ -343,15 +344,13 @@ async def check(connection: Connection) -> str:
     known = await _known(connection, role)
     _refuse_newer(known)
     if not known:
+        refuse_old_server(connection.info.server_version)
         await _refuse_first_system(connection)
     # What is only built to be faster is not waited for.
     missing = [m.name for m in migrations() if _is_missing(m, known) and not m.is_concurrent]
     if missing:
-        what = (
-            "has no schema yet"
-            if not known
-            else f"has an older schema: {', '.join(missing)} missing"
-        )
+        older = f"has an older schema: {', '.join(missing)} missing"
+        what = older if known else "has no schema yet"
         raise SchemaError(f"The database {what}.", "Bring it up to date: dama db migrate")
     return role
 
