@@ -119,7 +119,7 @@ def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
     finally:
         place.slurm.start_daemon("slurmctld")
 
-    assert place.end(waiting)[0] == "FINAL"
+    assert place.end(waiting)[0] == "FINAL", place.events(waiting)
     assert place.kinds(running) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -251,3 +252,20 @@ def test_a_circle_is_what_nothing_outside_of_it_can_end(waits, circle):
 
     assert [(each.waiter, each.awaited) for each in found] == circle
     assert who_waits(found).count("waits for") == len(circle)
+
+
+async def test_what_a_launcher_is_to_place_waits_for_its_engine(store, database_url):
+    """Before the run is placed: a run is given to no engine that does not answer."""
+    label = "launcher:cluster"
+    worker = await registered(store, labels=[label])
+    (context,) = await store.start([replace(task(), labels=[label])])
+    assert await store.placements.lead("cluster", worker)
+
+    room = "cluster places it when there is room; it has 0 runs now."
+    assert await why(store, context) == {"launcher": room}
+    await store.placements.note_trouble("cluster", "sbatch has not answered for 9 s.")
+    assert "since 20" in (said := (await why(store, context))["launcher"])
+    assert said.startswith("cluster has not answered since ")
+    assert said.endswith(": sbatch has not answered for 9 s.")
+    await store.queue.release([worker])
+    assert list(await why(store, context)) == ["no_worker"]

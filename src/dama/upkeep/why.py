@@ -22,8 +22,8 @@ class Reason:
 
     Attributes:
         reason: Its kind: paused, queue_limit, rate, delayed, retrying, key_limit, subtasks, signal,
-            time, place, placed, no_worker, busy, behind, circle; running, ended, next or no_run
-            otherwise.
+            time, place, placed, launcher, no_worker, busy, behind, circle; running, ended, next or
+            no_run otherwise.
         text: In words.
         advice: What to do, where something can be done.
         facts: What the words are made of.
@@ -82,6 +82,14 @@ def _placed(facts: Mapping[str, Any]) -> tuple[str, str]:
     where = f" on {facts['node']}" if facts["node"] else ""
     state = f"{facts['state']}{where}{reason}"
     return f"{launcher} has it as job {job}, {state}, since {facts['since']}.", ""
+
+
+def _launcher(facts: Mapping[str, Any]) -> tuple[str, str]:
+    launcher, held = facts["launcher"], facts["held"]
+    if facts["away_since"]:
+        return f"{launcher} has not answered since {facts['away_since']}: {facts['trouble']}", ""
+    runs = f"{held} runs" if held != 1 else "one run"
+    return f"{launcher} places it when there is room; it has {runs} now.", ""
 
 
 def _paused(facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -163,6 +171,7 @@ def _busy(facts: Mapping[str, Any]) -> tuple[str, str]:
 WORDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "running": _running,
     "placed": _placed,
+    "launcher": _launcher,
     "paused": _paused,
     "queue_limit": _queue_limit,
     "rate": _rate,

@@ -25,6 +25,13 @@ SELECT 'placed', jsonb_build_object('launcher', p.launcher, 'name', p.name, 'job
   FROM run r JOIN _data_manager_admin.placement p ON p.context_id = r.context_id AND p.epoch = r.epoch
   LEFT JOIN _data_manager_admin.launcher l ON l.launcher = p.launcher WHERE r.state = 'placed'
 UNION ALL
+SELECT 'launcher', jsonb_build_object('launcher', l.launcher, 'away_since', l.away_since, 'trouble', l.trouble, 'held', (
+         SELECT count(*) FROM _data_manager_admin.placement p JOIN _data_manager_admin.run_queue q USING (context_id, epoch)
+           WHERE p.launcher = l.launcher AND q.state IN ('placed', 'running')))
+  FROM run r JOIN _data_manager_admin.launcher l ON 'launcher:' || l.launcher = ANY (r.labels)
+  WHERE r.state = 'queued' AND EXISTS (SELECT FROM _data_manager_admin.worker w
+    WHERE w.worker_id = l.worker_id AND w.lease_until > clock_timestamp())
+UNION ALL
 SELECT 'paused', jsonb_build_object('queue', s.queue, 'by', s.paused_by, 'since', s.paused_at)
   FROM run r CROSS JOIN setting s WHERE s.paused AND r.state NOT IN ('running', 'placed')
 UNION ALL
