@@ -39,7 +39,10 @@ def protect(command: click.Command, path: str) -> None:
     if isinstance(command, click.Group):
         for name, below in command.commands.items():
             protect(below, f"{path} {name}")
-    if path in ACTS and not any(param.name == "dama_yes" for param in command.params):
+    names = {param.name for param in command.params}
+    if path not in ACTS or "dama_yes" in names:
+        return
+    if "yes" not in names:  # else it asks anyway, and its own option is for both
         command.params.append(
             click.Option(
                 ["--yes", "dama_yes"],
@@ -49,8 +52,8 @@ def protect(command: click.Command, path: str) -> None:
                 callback=_remember,
             )
         )
-        if command.callback is not None:
-            command.callback = _asking(command.callback, path)
+    if command.callback is not None:
+        command.callback = _asking(command.callback, path)
 
 
 def _remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
@@ -62,6 +65,8 @@ def _asking(callback: Callable[..., Any], path: str) -> Callable[..., Any]:
     def ask_first(*args: Any, **options: Any) -> Any:
         ctx = click.get_current_context()
         session = ctx.find_object(Session)
+        if session and options.get("yes"):
+            session.says_yes = True
         if (
             ctx.invoked_subcommand is None
             and session

@@ -148,6 +148,8 @@ def _leave_outcome(directory: RunDirectory, report: Mapping[str, Any]) -> None:
         try:
             make_private(directory.path)
             directory.write("outcome.json", report)
+        except IsADirectoryError:
+            raise  # the task has put something in its place
         except OSError:
             time.sleep(LOOK_SECONDS)
         else:

@@ -68,6 +68,8 @@ def project(tmp_path, monkeypatch):
         ("--profile production queue pause etl", True),
         ("fork 1 --at 2 --profile production", True),
         ("queue pause etl --profile production --yes", False),
+        ("archive forget --older-than 1d --profile production", True),
+        ("archive forget --older-than 1d --yes --profile production", False),
         ("cancel 1 --profile test", False),
         ("show 1 --profile production", False),
         ("db migrate --profile production", True),
