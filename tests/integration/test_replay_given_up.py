@@ -8,6 +8,7 @@ end, and no step that is recorded is done again.
 import asyncio
 from collections import Counter
 
+import anyio
 import pytest
 
 from dama import Service, Task
@@ -143,11 +144,30 @@ async def a_timer_of_several(task: Task) -> list:
     return notes
 
 
+async def scopes_of_anyio(task: Task) -> list:
+    """They cancel at each turn of the loop, and know their own cancellation by its words."""
+
+    async def slowly(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        return seconds
+
+    notes = []
+    for number in range(12):
+        with anyio.move_on_after(number / 500) as scope:
+            await task.step("cut", same, [number])
+            notes.append(number)
+        notes.append(scope.cancelled_caught)
+    with anyio.move_on_after(0.2) as scope:
+        for seconds in (0.08, 0.08, 60):
+            notes += [await task.step("slowly", slowly, seconds)]
+    return [*notes, scope.cancelled_caught]
+
+
 SHAPES = {
     each.__name__: each
     for each in (
         an_end, an_end_without_notes, short_sleeps, commits, transactions, signals,
-        cancelled_branches, a_timer_of_several,
+        cancelled_branches, a_timer_of_several, scopes_of_anyio,
     )
 }  # fmt: skip
 

@@ -178,7 +178,7 @@ class Branch(Offspring):
         within: The keys of the steps that it is a part of, from the outermost.
 
     Attributes:
-        is_late: Whether it was cancelled while it waited for what is recorded: it is told after it.
+        late: How it was cancelled while it waited for what is recorded: it is told after it.
     """
 
     def __init__(self, branches: Branches, place: str = "", within: tuple[str, ...] = ()) -> None:
@@ -187,17 +187,17 @@ class Branch(Offspring):
         self.within = within
         self._numbers = count(1)
         self._asked: Counter[str] = Counter()
-        self.is_late = False
+        self.late: asyncio.CancelledError | None = None
 
     def refuse_late(self) -> None:
         """What is asked for was not answered before: it is told of a cancellation now.
 
         Raises:
-            CancelledError: It was cancelled.
+            CancelledError: It was cancelled; with the words by which anyio knows its own.
         """
-        if self.is_late:
-            self.is_late = False
-            raise asyncio.CancelledError
+        if self.late is not None:
+            late, self.late = self.late, None
+            raise asyncio.CancelledError(*late.args)
 
     def nth(self, name: str) -> int:
         """How many asks of this branch had a name, with this one."""
@@ -242,8 +242,8 @@ def asking() -> Generator[None]:
     finally:
         offspring.reset(own)
         asker.reset(asked)
-        if branch.is_late:
-            branch.is_late = False
+        if branch.late is not None:
+            branch.late = None
             _cancel_soon()
 
 

@@ -253,7 +253,7 @@ class Replay:
         while True:
             try:
                 await self._hold(index, found)
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as late:
                 if self._is_ending():
                     raise
                 if isinstance(found, Asked) and is_given_up(record, found):
@@ -265,7 +265,7 @@ class Replay:
                     raise
                 if (branch := asker.get()) is None:
                     raise
-                branch.is_late = True
+                branch.late = late
             else:
                 return
 
