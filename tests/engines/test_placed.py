@@ -108,7 +108,7 @@ def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
     (folder / "hold").touch()
     (folder / "done").unlink(missing_ok=True)
     running = place.start("jobs.steps", "--folder", str(folder))
-    wait_until((folder / "done").exists, "a first step", 60)
+    wait_until((folder / "done").exists, "a first step", 120)
     place.slurm.signal("slurmctld")
     try:
         waiting = place.start("jobs.where", "--number", 1)
@@ -129,7 +129,7 @@ def test_17_nothing_secret_is_said_to_the_engine(place: Place) -> None:
     (folder / "hold").touch()
     (folder / "done").unlink(missing_ok=True)
     context = place.start("jobs.steps", "--folder", str(folder))
-    wait_until((folder / "done").exists, "a first step", 60)
+    wait_until((folder / "done").exists, "a first step", 120)
     secret = place.dama.environ["DAMA_DATABASE_URL"]
     secret = secret.rpartition("/")[2].partition("?")[0]  # the name of the database
 
