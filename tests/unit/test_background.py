@@ -28,8 +28,6 @@ KNOWN = {
     "run/group_commit.GroupCommit._set_aside": "as submit",
     "run/group_commit.GroupCommit.submit": "all who wait for it get its error, and the next starts",
     "operations/ends.Ends.wait": "all who wait for it get its error, and the next starts another",
-    "run/completing.completing": "awaited, also by who is cancelled meanwhile",
-    "run/completing.note_if_recorded": "awaited; what comes after it meets the error",
     "store/head.Head.next_poll": "all who wait for it get its error, and the next starts another",
     "store/migrating.blockers_told": "for a line on the terminal, while a migration waits",
     "run/checking.Check.__init__": "a pool; each call is awaited",

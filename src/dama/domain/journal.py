@@ -36,7 +36,6 @@ class Entry:
         args: A digest of what it was called with; None when it does not say.
         place: The branch of the function that asked for it; "" for the function itself.
         within: The keys of the steps that it is a part of, from the outermost.
-        nth: How many asks of its branch had its name, with its own; None for the first.
     """
 
     key: str
@@ -47,7 +46,6 @@ class Entry:
     args: str | None = None
     place: str = ""
     within: tuple[str, ...] = ()
-    nth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -284,7 +282,6 @@ class Journal:
                 args=_text(meta.get("args", meta.get("spawned"))),
                 place=_text(meta.get("place")) or "",
                 within=_keys(meta.get("within")),
-                nth=_integer(meta.get("nth_ask")) or None,
             )
         )
 

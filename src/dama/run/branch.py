@@ -8,7 +8,6 @@ of a step that the branch does is "1.2:", and the tasks that it starts are "1.2:
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from contextlib import contextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -176,9 +175,6 @@ class Branch(Offspring):
         branches: All of them.
         place: The numbers on the way to it.
         within: The keys of the steps that it is a part of, from the outermost.
-
-    Attributes:
-        late: How it was cancelled while it waited for what is recorded: it is told after it.
     """
 
     def __init__(self, branches: Branches, place: str = "", within: tuple[str, ...] = ()) -> None:
@@ -186,23 +182,6 @@ class Branch(Offspring):
         self.place = place
         self.within = within
         self._numbers = count(1)
-        self._asked: Counter[str] = Counter()
-        self.late: asyncio.CancelledError | None = None
-
-    def refuse_late(self) -> None:
-        """What is asked for was not answered before: it is told of a cancellation now.
-
-        Raises:
-            CancelledError: It was cancelled; with the words by which anyio knows its own.
-        """
-        if self.late is not None:
-            late, self.late = self.late, None
-            raise asyncio.CancelledError(*late.args)
-
-    def nth(self, name: str) -> int:
-        """How many asks of this branch had a name, with this one."""
-        self._asked[name] += 1
-        return self._asked[name]
 
     @override
     def child(self) -> Branch:
@@ -242,24 +221,6 @@ def asking() -> Generator[None]:
     finally:
         offspring.reset(own)
         asker.reset(asked)
-        if branch.late is not None:
-            branch.late = None
-            _cancel_soon()
-
-
-def _cancel_soon() -> None:
-    """Cancel this task at its next await, unless what has cancelled it takes that back till then.
-
-    A scope that ends meanwhile does so: what it is for has come in time.
-    """
-    task = asyncio.current_task()
-
-    def cancel() -> None:
-        if task is not None and not task.done() and task.cancelling():
-            task.uncancel()
-            task.cancel()
-
-    asyncio.get_running_loop().call_soon(cancel)
 
 
 @contextmanager

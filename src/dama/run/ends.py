@@ -11,10 +11,8 @@ import asyncio
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from dama.run.completing import completing
 from dama.run.errors import LostSignal, SubtaskError
 from dama.run.patience import until_answered
-from dama.run.records import END
 from dama.run.steps import digest_of
 from dama.run.waiting import Wait
 
@@ -83,7 +81,7 @@ async def _known(
 def bind_end(execution: Execution, key: str) -> tuple[str, Asked]:
     """The key of the end of what a key has started; it is found in whichever branch awaits it."""
     args = digest_of(execution, (key,))
-    return execution.bind("step", f"{END}{key.replace('#', '.')}", args=args)
+    return execution.bind("step", f"end:{key.replace('#', '.')}", args=args)
 
 
 async def met(
@@ -114,9 +112,7 @@ async def met(
     await execution.replay.last(asked)
     failed = _failed(outcomes)
     payload = None if failed is None else {"failed": failed}
-    name = f"DONE/{bound}"
-    writing = execution.writer.write(f"/{bound}:DONE", payload, key=name, **asked.facts)
-    await completing(execution, bound, asked, writing)
+    await execution.writer.write(f"/{bound}:DONE", payload, key=f"DONE/{bound}", args=asked.args)
 
 
 @contextmanager

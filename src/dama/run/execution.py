@@ -16,7 +16,7 @@ from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal
 from dama.run.patience import until_answered
 from dama.run.pending import Pending
-from dama.run.records import NO_ARGS, Asked, base_of
+from dama.run.records import NO_ARGS, Asked
 from dama.run.replay import Replay
 from dama.run.threads import Threads
 from dama.run.writer import Writer
@@ -117,10 +117,7 @@ class Execution:
     async def remember(self) -> None:
         """Read what earlier runs did."""
         await self._read()
-        tried = frozenset(self.journal.tried)
-        self.replay = Replay(
-            self.journal.entries, self.branches, tried, is_ending=lambda: self.is_ending
-        )
+        self.replay = Replay(self.journal.entries, self.branches, frozenset(self.journal.tried))
 
     async def _read(self) -> Journal:
         await until_answered(self._read_on, self.name)
@@ -191,12 +188,8 @@ class Execution:
         place, within = (branch.place, branch.within) if branch else ("", ())
         if within:
             name = f"{within[-1]}/{name}"
-        nth = branch.nth(f"{what} {base_of(name)}") if branch else None
-        asked = Asked(name, what, function, args, place, within, nth)
-        key = self.replay.bind(asked)
-        if branch and self.replay.event_id(key) is None:
-            branch.refuse_late()
-        return key, asked
+        asked = Asked(name, what, function, args, place, within)
+        return self.replay.bind(asked), asked
 
     async def traceparent(self) -> str:
         """The W3C trace context of this run: of the trace that its tree was started in, if any."""

@@ -41,7 +41,7 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
     if not (await execution.recorded()).has_news:
         return state
     with execution.pending.acting():
-        appended = await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", **asked.facts)
+        appended = await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
     return await _state(execution, slice_, appended.event_id)
 
 

@@ -10,28 +10,18 @@ the run can move, runs other code than the one that recorded them: the run has d
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from dama import clock
-from dama.run.branch import PARTS, asker
+from dama.run.branch import PARTS
 from dama.run.errors import DivergedError
-from dama.run.records import (
-    CANCELLED,
-    Asked,
-    Begun,
-    Record,
-    base_of,
-    difference,
-    fits,
-    is_alike,
-    is_given_up,
-    is_of,
-    without_parts,
-)
+from dama.run.records import Asked, Record, difference, fits, is_alike
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from dama.domain.journal import Entry
     from dama.run.branch import Branches
@@ -42,7 +32,15 @@ LOOKS = 4  # in a row that find nothing in motion: a timer may just have fired
 MOST_PASSED = 300  # times in a row: what is set again and again leads nowhere
 PATIENCE = 60.0  # with a branch that can move and does not ask for what is recorded
 
+_NUMBER = re.compile(r"(#\d+)+$")
 _KINDS = {"SPAWNED": "subtask", "SENT": "event"}
+
+
+@dataclass
+class _Begun:
+    index: int
+    place: str
+    is_taken: bool = False
 
 
 class Replay:
@@ -52,30 +50,23 @@ class Replay:
         entries: What earlier runs recorded.
         branches: The branches of the function.
         tried: The keys of what failed and is tried again.
-        is_ending: Whether the function is unwound, and not by itself.
 
     Attributes:
         diverged: How it has diverged, once it has: nothing more is done, whoever catches the error.
     """
 
     def __init__(
-        self,
-        entries: Sequence[Entry],
-        branches: Branches,
-        tried: frozenset[str] = frozenset(),
-        *,
-        is_ending: Callable[[], bool] = lambda: False,
+        self, entries: Sequence[Entry], branches: Branches, tried: frozenset[str] = frozenset()
     ) -> None:
-        self._entries = without_parts(entries)
+        self._entries = _without_parts(entries)
         self._branches = branches
         self._tried = tried
-        self._is_ending = is_ending
         self._records: dict[str, Record] = {}
         self._unclaimed: dict[str, dict[str, list[Record]]] = {}
         self._is_taken = bytearray(len(self._entries))
         self._next = 0
         self._lenient = 0  # records before it may be left out
-        self._begun: dict[str, Begun] = {}
+        self._begun: dict[str, _Begun] = {}
         self._changed = asyncio.Event()
         self._stirred = 0  # rises whenever something may move again
         self._passed = 0  # how often time was let pass since something came to its turn
@@ -104,7 +95,7 @@ class Replay:
         record = self._record_of(asked)
         if record is None:
             return self._begun_key(asked) or self._new_key(asked)
-        self._unclaimed[base_of(record.key)][record.place].remove(record)
+        self._unclaimed[_base(record.key)][record.place].remove(record)
         if not self._is_forgiven(record) and (differs := difference(record, asked)):
             self.diverge(*differs)
         return record.key
@@ -134,14 +125,9 @@ class Replay:
         if index < self._lenient:
             self._take(index)
             return
-        if record is None or index == len(self._entries):
-            await self._hold(index, found)
-            return
-        await self._hold_recorded(record, index, found)
-        self._take(index)
-        marker = self._records.get(f"{CANCELLED}{key}")
-        if marker and marker.indexes and not record.indexes:
-            await self._hold_cancelled(marker.indexes.pop(0), found)
+        await self._hold(index, found)
+        if index < len(self._entries):
+            self._take(index)
 
     async def all(self, found: object) -> None:
         """Wait until all that was recorded has come to its turn: what follows is new.
@@ -216,7 +202,7 @@ class Replay:
         """
         parts = {entry.key for entry in (*self._entries, *entries) if key in entry.within}
         for record in [self._records.pop(part) for part in parts if part in self._records]:
-            unclaimed = self._unclaimed[base_of(record.key)][record.place]
+            unclaimed = self._unclaimed[_base(record.key)][record.place]
             unclaimed[:] = [each for each in unclaimed if each is not record]
         for entry in entries:
             self._entries.append(entry)
@@ -244,41 +230,6 @@ class Replay:
                 await self._until(index, found)
         finally:
             self._held.remove((index, found))
-
-    async def _hold_recorded(self, record: Record, index: int, found: object) -> None:
-        """Wait for the turn of what the function has got: who is cancelled meanwhile, is after it.
-
-        Time passes otherwise than it did, so that a timer may come too early.
-        """
-        while True:
-            try:
-                await self._hold(index, found)
-            except asyncio.CancelledError as late:
-                if self._is_ending():
-                    raise
-                if isinstance(found, Asked) and is_given_up(record, found):
-                    record.indexes.insert(0, index)
-                    self._unclaimed[base_of(record.key)][record.place].insert(0, record)
-                    raise
-                if self._entries[index].kind == "WAITING" and not record.indexes:
-                    self._take(index)
-                    raise
-                if (branch := asker.get()) is None:
-                    raise
-                branch.late = late
-            else:
-                return
-
-    async def _hold_cancelled(self, index: int, found: object) -> None:
-        """The function was cancelled before it got what is recorded: wait until it is again."""
-        branch = asker.get()
-        try:
-            if branch is not None:
-                branch.refuse_late()
-            await self._hold(len(self._entries), found)
-        except asyncio.CancelledError:
-            self._take(index)
-            raise
 
     async def _until(self, index: int, found: object) -> None:
         begun, turns, looks, stirred = clock.monotonic(), 0, 0, self._stirred
@@ -340,9 +291,9 @@ class Replay:
         record = self._records.get(entry.key)
         if record is None:
             what = _KINDS.get(entry.kind, "wait" if entry.kind == "WAITING" else "step")
-            record = Record(entry.key, what, entry.function, entry.args, entry.place, entry.nth)
+            record = Record(entry.key, what, entry.function, entry.args, entry.place)
             self._records[entry.key] = record
-            places = self._unclaimed.setdefault(base_of(entry.key), {})
+            places = self._unclaimed.setdefault(_base(entry.key), {})
             places.setdefault(entry.place, []).append(record)
         record.function = record.function or entry.function
         record.indexes.append(index)
@@ -352,24 +303,22 @@ class Replay:
         places = entry.place.split(PARTS)
         for depth, key in enumerate(entry.within):
             if key not in self._records and key not in self._begun:
-                self._begun[key] = Begun(index, PARTS.join(places[: depth + 1]))
+                self._begun[key] = _Begun(index, PARTS.join(places[: depth + 1]))
 
     def _begun_key(self, asked: Asked) -> str | None:
         """The key of a step that was under way when its run ended: its parts are recorded."""
         for key, begun in self._begun.items():
-            is_asked = asked.what == "step" and base_of(key) == base_of(asked.name)
+            is_asked = asked.what == "step" and _base(key) == _base(asked.name)
             if is_asked and begun.place == asked.place and not begun.is_taken:
                 begun.is_taken = True
                 return key
         return None
 
     def _record_of(self, asked: Asked) -> Record | None:
-        places = self._unclaimed.get(base_of(asked.name))
+        places = self._unclaimed.get(_base(asked.name))
         if not places:
             return None
         same = [r for r in places.get(asked.place, ()) if r.what == asked.what]
-        if not self._lenient:
-            same = [record for record in same if is_of(record, asked)]
         for record in same:
             if fits(record, asked):
                 return record
@@ -393,3 +342,13 @@ class Replay:
 
     def _missing(self) -> str:
         return str(self._records[self._entries[self._next].key])
+
+
+def _base(key: str) -> str:
+    return _NUMBER.sub("", key)
+
+
+def _without_parts(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries but for the parts of steps that have an outcome: their functions are not called."""
+    ended = {entry.key for entry in entries if entry.kind in {"DONE", "FAILED"}}
+    return [entry for entry in entries if ended.isdisjoint(entry.within)]

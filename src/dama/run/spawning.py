@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.errors import UnavailableError
-from dama.run.completing import completing
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.starts import given_params
@@ -53,17 +52,12 @@ async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: 
         return known
     await execution.begin_new(asked)
     with execution.pending.acting():
-        spawning = _spawn(execution, key, starts, digest, asked)
-        return await completing(execution, key, asked, spawning)
+        return await _spawn(execution, key, starts, digest)
 
 
-async def _spawn(
-    execution: Execution, key: str, starts: Sequence[Start], digest: str, asked: Asked
-) -> list[int]:
+async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest: str) -> list[int]:
     await execution.writer.is_started()
-    facts: dict[str, Any] = {**asked.facts, "spawned": digest}
-    facts.pop("args")  # which are the digest
-    spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", **facts).event
+    spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
     parent = execution.claim.context_id
     while True:
         try:

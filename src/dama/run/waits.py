@@ -19,7 +19,6 @@ from dama.contained import contained
 from dama.definitions.errors import InvalidAnswerError
 from dama.definitions.form import Form
 from dama.domain.event import ABSENT
-from dama.run.completing import completing
 from dama.run.errors import TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.waiting import Wait
@@ -90,8 +89,7 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
         await let_pass(execution, left.total_seconds())
         wait.is_known = False  # until the function continues
         await execution.replay.turn(key, asked)
-        writing = execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", **asked.facts)
-        await completing(execution, key, asked, writing)
+        await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
 
 
 async def received(
@@ -121,7 +119,7 @@ async def begin(execution: Execution, key: str, asked: Asked, payload: dict[str,
         waits = execution.journal.waits
         if key not in waits:
             await execution.writer.write(
-                f"/{key}:WAITING", payload, key=f"WAITING/{key}", **asked.facts
+                f"/{key}:WAITING", payload, key=f"WAITING/{key}", args=asked.args
             )
             await execution.recorded()
         return waits[key]
@@ -161,12 +159,11 @@ async def ended(
                 _give_back(execution, found)
             raise
         result = lapse
-        meta = asked.facts
+        meta: dict[str, Any] = {"args": asked.args}
         if found is not None:
             result = _told(found, sought)
             meta["signal"] = found.version
-        writing = execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
-        await completing(execution, key, asked, writing)
+        await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
     return result
 
 
