@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from dama.store.transaction import Connection
 
 FOUND = """
-WITH found AS MATERIALIZED ({})
+WITH found AS MATERIALIZED ({}
+)
 SELECT (SELECT pg_catalog.count(*) FROM found),
        ARRAY(SELECT pg_catalog.to_jsonb(f) FROM (SELECT * FROM found LIMIT {}) f)
 """
