@@ -53,15 +53,18 @@ def source_of(given: object) -> Source:
     """
     if isinstance(given, str | Path):
         return _of_file(Path(given))
-    if hasattr(given, "__arrow_c_stream__"):
-        return _of_frame(given)
-    rows: Any = given() if callable(given) else given
-    if not callable(given) and isinstance(given, Iterator):
+    if isinstance(given, Iterator):
+        kind = type(cast("object", given)).__name__
         raise UsageError(
-            f"The rows are a {type(rows).__name__}, which can be read only once: a transaction "
-            "whose server goes away is done again.",
+            f"The rows are a {kind}, which can be read only once: a transaction whose server goes "
+            "away is done again.",
             "Give the function that makes it, without calling it, or a list.",
         )
+    if callable(given):
+        given = given()
+    if hasattr(given, "__arrow_c_stream__"):
+        return _of_frame(given)
+    rows: Any = given
     if not isinstance(rows, Iterable) or isinstance(rows, Mapping | bytes):
         raise UsageError(
             f"The rows are {rows!r:.80}: expected a list of rows, a function that returns one, a "
