@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import uuid
 from collections import deque
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ import pytest
 from dama import Service, SyncTask, Task
 from dama.data import BadRowError, CheckFailedError, check_rows, copy_into
 from dama.errors import UsageError
+from dama.store.copying import BINARY, UNFIT
 from tests.conftest import fresh_database
 
 FLIGHTS = """
@@ -60,7 +61,8 @@ SOURCES = {
     "texts": lambda _: [("UA", "2"), ("B6", None)],
     "whole floats": lambda _: [("UA", 2.0), ("B6", None)],
     "a frame": lambda _: pa.Table.from_pylist(DICTS),
-    "a reader": lambda _: pa.Table.from_pylist(DICTS).to_reader(),
+    "a function of a frame": lambda _: lambda: pa.Table.from_pylist(DICTS),
+    "a function of a reader": lambda _: pa.Table.from_pylist(DICTS).to_reader,
     "csv": lambda path: written(path / "a.csv", b'delay,carrier\r\n2,UA\r\n,"B6"\r\n'),
     "csv with a mark": lambda path: written(
         path / "a.csv", b"\xef\xbb\xbfcarrier,delay\nUA,2\nB6,"
@@ -112,6 +114,7 @@ VALUES = {
     "point": "(1,2)",
     "mood": "fine",
     "positive": 5,
+    "public.date": "today",
 }
 
 
@@ -122,6 +125,7 @@ AS_TEXT = {"json": '["a"]', "jsonb": '{"a": [1, null]}'}
 def test_values_come_back_as_they_were(here, type_):
     """In the binary format, or as text where the driver does not know the type."""
     here.execute("CREATE TYPE mood AS ENUM ('fine')")
+    here.execute("CREATE TYPE public.date AS ENUM ('today')")
     here.execute("CREATE DOMAIN positive AS int CHECK (value > 0)")
     here.execute(f"CREATE TABLE t (v {type_})")
 
@@ -132,6 +136,41 @@ def test_values_come_back_as_they_were(here, type_):
     query = "SELECT v::text = w::text FROM t, u WHERE v IS NOT NULL"
     assert here.execute(query).fetchall() == [(True,)]
     assert here.execute("SELECT count(*) FROM t").fetchone() == (2,)
+
+
+ODD = [
+    True, 0, 1, -1, 2**15, 2**31, 2**40, 2**63, 1.5, 1e300, float("nan"), "t", "false", "1", "1.5",
+    "x", "", "2026-01-01", "12:00", b"f", bytearray(b"q"), Decimal("1.50"), Decimal("NaN"), (),
+    date(2026, 1, 2), datetime(2026, 1, 2, 3, 4), datetime(2026, 1, 2, 3, 4, tzinfo=UTC),  # noqa: DTZ001
+    time(1, 2), time(1, 2, tzinfo=UTC), uuid.UUID(int=5), timedelta(1), {"a": 1}, [1],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("type_", [*BINARY, "float4", "jsonb", "text[]"])
+def test_no_value_becomes_another_one(here, type_):
+    """Each is what text would be, or refused: the binary format trusts who writes it."""
+    here.execute(f"CREATE TABLE t (v {type_})")
+    for value in ODD:
+        if type_ == "jsonb" and not isinstance(value, str):
+            continue  # these are written as JSON
+        copied = found(here, lambda value=value: copy_into(here, "t", [(value,)]))
+        as_text = found(here, lambda value=value: by_text(here, value))
+        assert copied == as_text, value
+
+
+def by_text(connection, value):
+    with connection.cursor().copy("COPY t FROM STDIN") as copy:
+        copy.write_row([value])
+
+
+def found(connection, act):
+    """What is in the table then; None where it was refused."""
+    try:
+        with connection.transaction(force_rollback=True):
+            act()
+            return connection.execute("SELECT v::text FROM t").fetchone()
+    except (BadRowError, psycopg.Error, *UNFIT):
+        return None
 
 
 BAD = [
@@ -192,6 +231,7 @@ def test_many_bad_rows_among_many(here):
 
 WRONG = {
     "a generator": (yielding(), "can be read only once"),
+    "a reader of Arrow": (pa.table({"carrier": ["UA"]}).to_reader(), "can be read only once"),
     "a number": (5, "expected a list of rows"),
     "a mapping": ({"carrier": "UA"}, "expected a list of rows"),
     "a kind of file": ("rows.xlsx", "of a kind that is not known"),
@@ -260,6 +300,7 @@ def raising():
 
 FOUND = {
     "a query": ("SELECT carrier FROM flights WHERE delay > 500;", 1, [{"carrier": "AA"}]),
+    "a query with a remark": ("SELECT FROM flights WHERE delay > 500 -- late", 1, [{}]),
     "a query of nothing": ("SELECT FROM flights WHERE false", 0, []),
     "all well": (lambda: True, 0, []),
     "nothing returned": (lambda: None, 0, []),

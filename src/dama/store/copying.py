@@ -1,7 +1,7 @@
 """Rows into a table by COPY, within a transaction of somebody else.
 
-Values travel in the binary format, which takes a fifth of the processor time, as long as they fit
-the types of the columns; else as text, which PostgreSQL reads as it reads literals.
+Values travel in the binary format, which takes a fifth of the processor time, where they are of the
+types of the columns; else as text, which PostgreSQL reads as it reads literals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import math
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, LiteralString, NamedTuple
+from uuid import UUID
 
 import psycopg
 from psycopg.sql import SQL, Composed, Identifier
@@ -23,12 +26,26 @@ if TYPE_CHECKING:
 
     from dama.store.transaction import Connection
 
-# What the driver can write in binary when it is told the type.
-BINARY = frozenset({
-    "bool", "bpchar", "bytea", "date", "float4", "float8", "int2", "int4", "int8", "numeric",
-    "text", "time", "timestamp", "timestamptz", "uuid", "varchar",
-})  # fmt: skip
-WHOLE = frozenset({"int2", "int4", "int8"})
+# What the driver writes in binary as PostgreSQL would read it. Given anything else it may write
+# what happens to be in memory, or the low bits of a number, without an error.
+BINARY: Mapping[str, frozenset[type]] = {
+    "bool": frozenset({bool}),
+    "bytea": frozenset({bytes}),
+    "date": frozenset({date}),
+    "float8": frozenset({float}),
+    "int2": frozenset({int}),
+    "int4": frozenset({int}),
+    "int8": frozenset({int}),
+    "numeric": frozenset({Decimal, int}),
+    "text": frozenset({str}),
+    "varchar": frozenset({str}),
+    "timestamp": frozenset({datetime}),
+    "timestamptz": frozenset({datetime}),
+    "time": frozenset({time}),
+    "uuid": frozenset({UUID}),
+}
+BITS = {"int2": 15, "int4": 31, "int8": 63}
+NOTHING = frozenset({type(None)})
 JSON = frozenset({"json", "jsonb"})
 # The classes of SQLSTATE that speak of a row: data, constraints, what a trigger raises.
 OF_A_ROW = ("22", "23", "P0")
@@ -36,7 +53,8 @@ SEQUENCES = {tuple, list}
 LONGEST = 1000  # characters of a value that is shown
 UNFIT = (TypeError, ValueError, AttributeError, OverflowError, struct.error)
 COLUMNS = """
-SELECT a.attname, t.typname, a.atttypid
+SELECT a.attname, a.atttypid,
+       CASE WHEN t.typnamespace = 'pg_catalog'::pg_catalog.regnamespace THEN t.typname ELSE '' END
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
   WHERE a.attrelid = %s::pg_catalog.regclass AND a.attnum > 0 AND NOT a.attisdropped
     AND a.attgenerated = '' AND a.attidentity <> 'a'
@@ -53,8 +71,8 @@ class Column(NamedTuple):
     """A column that rows are copied into."""
 
     name: str
-    type: str
     oid: int
+    type: str
 
 
 @dataclass(frozen=True)
@@ -140,19 +158,13 @@ class Target:
             return None
 
     def _copy(self, rows: Sequence[Any]) -> None:
-        if self._is_binary:
-            is_plain = all(type(row) in SEQUENCES for row in rows)
-            try:
-                with self._connection.transaction():
-                    self._send(rows if is_plain else map(self._values, rows), "binary")
-            except (psycopg.Error, *UNFIT) as error:
-                if not _is_of_a_value(error):
-                    raise
-            else:
-                return
-            # Text is read as leniently as a literal is, and says best what is wrong.
-            self._is_binary = False
-        self._send(map(self._values, rows), "text")
+        count = len(self.columns)
+        if not all(type(row) in SEQUENCES and len(row) == count for row in rows):
+            rows = [self._in_order(row) for row in rows]
+        if self._is_binary and all(map(_fits, self.columns, zip(*rows, strict=True))):
+            self._send(rows, "binary")
+        else:
+            self._send(map(self._made, rows), "text")
 
     def _send(self, rows: Iterable[Sequence[object]], format_: LiteralString) -> None:
         with self._connection.cursor().copy(self._statement(format_)) as copy:
@@ -165,12 +177,7 @@ class Target:
         names = SQL(", ").join(Identifier(column.name) for column in self.columns)
         return SQL("COPY {} ({}) FROM STDIN (FORMAT {})").format(self._table, names, SQL(format_))
 
-    def _values(self, row: Any) -> Sequence[object]:
-        if is_object(row):
-            row = self._in_order(row)
-        if isinstance(row, str | bytes) or len(row) != len(self.columns):
-            what = "one value" if isinstance(row, str | bytes) else f"{len(row)} values"
-            raise ValueError(f"it has {what}: expected {len(self.columns)}")
+    def _made(self, row: Sequence[object]) -> Sequence[object]:
         if not self._makers:
             return row
         values = list(row)
@@ -178,13 +185,32 @@ class Target:
             values[place] = make(values[place])
         return values
 
-    def _in_order(self, row: Mapping[str, object]) -> list[object]:
+    def _in_order(self, row: Any) -> Sequence[object]:
+        """The values of a row, which may be a mapping."""
         names = [column.name for column in self.columns]
-        lacking = sorted(set(names).difference(row))
-        extra = sorted(map(str, set(row).difference(names)))
-        if lacking or extra:
-            raise ValueError(f"it lacks {lacking}" if lacking else f"it has {extra}, too")
-        return [row[name] for name in names]
+        if is_object(row):
+            lacking = sorted(set(names).difference(row))
+            extra = sorted(map(str, set(row).difference(names)))
+            if lacking or extra:
+                raise ValueError(f"it lacks {lacking}" if lacking else f"it has {extra}, too")
+            return [row[name] for name in names]
+        if isinstance(row, str | bytes) or len(row) != len(names):
+            what = "one value" if isinstance(row, str | bytes) else f"{len(row)} values"
+            raise ValueError(f"it has {what}: expected {len(names)}")
+        return row
+
+
+def _fits(column: Column, values: Sequence[Any]) -> bool:
+    """Whether binary means the same as text for the values of a column."""
+    if not set(map(type, values)) <= BINARY[column.type] | NOTHING:
+        return False
+    known = [value for value in values if value is not None]
+    if known and column.type in BITS:
+        most = 1 << BITS[column.type]
+        return -most <= min(known) and max(known) < most
+    if column.type.startswith("time"):
+        return all((value.tzinfo is None) == (column.type != "timestamptz") for value in known)
+    return True
 
 
 def name_of(connection: Connection, table: str) -> Composed:
@@ -233,7 +259,7 @@ def plain(value: Any) -> Any:
 
 
 def _maker(type_: str) -> Callable[[Any], object] | None:
-    if type_ in WHOLE:  # a frame has whole numbers as floats where one of them is missing
+    if type_ in BITS:  # a frame has whole numbers as floats where one of them is missing
         return lambda value: (
             int(value) if isinstance(value, float) and value.is_integer() else value
         )
@@ -248,11 +274,6 @@ def _is_of_a_row(error: BaseException) -> bool:
     if error.sqlstate is None:  # the driver cannot write a value
         return isinstance(error, psycopg.DataError | psycopg.ProgrammingError)
     return error.sqlstate.startswith(OF_A_ROW)
-
-
-def _is_of_a_value(error: BaseException) -> bool:
-    state = error.sqlstate if isinstance(error, psycopg.Error) else None
-    return _is_of_a_row(error) and (state is None or state.startswith("22"))
 
 
 def _words(error: BaseException) -> str:
