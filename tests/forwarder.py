@@ -11,6 +11,7 @@ from contextlib import suppress
 import psycopg
 
 CHUNK = 1 << 16
+VERSION = b"server_version\0"
 SO_ATTACH_FILTER, SO_DETACH_FILTER = 26, 27  # of Linux; Python does not name them
 
 
@@ -20,11 +21,13 @@ class Forwarder:
     Args:
         url: Of a server that has a socket.
         port: Of ours.
+        version: What the server says that it is, in place of its own version of equal length.
     """
 
-    def __init__(self, url: str, port: int) -> None:
+    def __init__(self, url: str, port: int, version: str = "") -> None:
         self.port = port
         self._url = url
+        self._version = version
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._sockets: list[socket.socket] = []
@@ -65,7 +68,7 @@ class Forwarder:
         with suppress(OSError, asyncio.CancelledError):
             behind, before = await asyncio.open_unix_connection(socket_of(self._url))
             try:
-                await asyncio.gather(_pass(reader, before), _pass(behind, writer))
+                await asyncio.gather(_pass(reader, before), _pass(behind, writer, self._version))
             finally:
                 before.close()
         self._sockets.remove(writer.get_extra_info("socket"))
@@ -78,9 +81,13 @@ def socket_of(url: str) -> str:
         return f"{connection.info.host}/.s.PGSQL.{connection.info.port}"
 
 
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pass(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, version: str = ""
+) -> None:
     with suppress(OSError):
         while data := await reader.read(CHUNK):
-            writer.write(data)
+            before, name, after = data.partition(VERSION if version else data)
+            told = version.encode() if name == VERSION else b""
+            writer.write(before + name + told + after[len(told) :])
             await writer.drain()
     writer.close()

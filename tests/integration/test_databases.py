@@ -326,6 +326,22 @@ WRITING = [
 ]  # fmt: skip
 
 
+EARLY = ["db status", "db migrate status", "doctor", "ls", "db adopt --dry-run", "db adopt",
+         "db grants"]  # fmt: skip
+
+
+async def test_a_server_that_is_too_old_is_named_by_every_command(made, monkeypatch, capsys):
+    """Advice to migrate could not be followed."""
+    url = made()
+    forwarder = Forwarder(url, free_port(), version="13.9")
+    await forwarder.start()
+    monkeypatch.setenv("DAMA_DATABASE_URL", make_conninfo(url, **forwarder.address))
+    for command in EARLY:
+        assert await asyncio.to_thread(main, command.split()) != 0, command
+        assert "PostgreSQL 13.9 is too old" in "".join(capsys.readouterr()), command
+    await forwarder.stop()
+
+
 async def test_a_standby_is_read_and_says_that_it_only_reads(tmp_path, monkeypatch, capsys):
     """All that looks works there; what writes names who would take it."""
     server = EmbeddedPostgres(tmp_path / "home", fsync=False)

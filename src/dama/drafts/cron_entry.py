@@ -22,10 +22,10 @@ UNKNOWN_ZONE = "THE-ZONE-OF-THAT-HOST"
 _NAMES = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mon|tue|wed|thu|fri|sat|sun"
 _FIELD = rf"(?:[\d*?~]|(?i:(?:{_NAMES})[a-z]{{0,6}}|h|lw?)(?![a-zA-Z]))[\d*?,/A-Za-z#~()-]*"
 _EVERY = r"@every\s+(?:\d{1,9}[smhd]){1,4}|@every_(?:minute|second)|@\d{1,9}"
-_WHEN = "|".join([r"@reboot\b", *(rf"{name}\b" for name in NICKNAMES), _EVERY])
+_WHEN = rf"(?i:(?:@reboot|{'|'.join(NICKNAMES)})\b|{_EVERY})"
 # Of an anacrontab: a period in days, a delay in minutes, what the job is called.
 _OF_ANACRON = re.compile(
-    rf"^\s*(?P<period>\d{{1,3}}|{'|'.join(NICKNAMES)})\s+\d{{1,5}}\s+[A-Za-z][\w.-]*\s+"
+    rf"^\s*(?P<period>\d{{1,3}}|(?i:{'|'.join(NICKNAMES)}))\s+\d{{1,5}}\s+[A-Za-z][\w.-]*\s+"
     r"(?P<command>[^\s*?\d].*)$"
 )
 _PERIODS = {"1": "@daily", "7": "@weekly", "30": "@monthly", "31": "@monthly"}
@@ -80,6 +80,8 @@ class Entry:
 def read_entry(found: re.Match[str], *, has_user: bool) -> Entry:
     """Read an entry; a user before the command, six and seven fields and `%` are understood."""
     when, text, notes = found["when"], found["command"].rstrip(), list[str]()
+    if when.startswith("@"):
+        when = when.lower()
     more: list[str] = []
     while not when.startswith("@") and len(more) < MORE and (field := _MORE_FIELDS.match(text)):
         more.append(field[1])

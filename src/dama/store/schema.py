@@ -316,7 +316,7 @@ async def status(conninfo: str) -> list[AppliedMigration]:
     """All migrations of this version, and when each was applied.
 
     Raises:
-        SchemaError: The tables are those of the first system.
+        SchemaError: The tables are those of the first system, or the server is too old.
         MissingRightError: The role has no right to look.
         DatabaseUnreachableError: It does not answer.
     """
@@ -344,7 +344,6 @@ async def check(connection: Connection) -> str:
     known = await _known(connection, role)
     _refuse_newer(known)
     if not known:
-        refuse_old_server(connection.info.server_version)
         await _refuse_first_system(connection)
     # What is only built to be faster is not waited for.
     missing = [m.name for m in migrations() if _is_missing(m, known) and not m.is_concurrent]
@@ -389,6 +388,7 @@ async def _known(connection: Connection, role: str) -> Known:
     with rights_named(role):
         (columns,) = await (await connection.execute(COLUMNS)).fetchone() or (0,)
         if columns is None:
+            refuse_old_server(connection.info.server_version)
             return {}
         if columns != OF_OURS:
             raise SchemaError(

@@ -27,6 +27,11 @@ from dama.drafts.draft import write_toml
         ("7 25 weekly-job", '--cron "0 0 * * 0"'),
         ("@monthly 45 cron.monthly", '--cron "0 0 1 * *"'),
         ("3 10 third", "It ran @every 3d"),
+        ("@Daily", '--cron "0 0 * * *"'),
+        ("@HOURLY", '--cron "0 * * * *"'),
+        ("@Reboot", "when the machine started"),
+        ("@Every 1H", '--cron "0 * * * *"'),
+        ("@Weekly 45 cron.weekly", '--cron "0 0 * * 0"'),
     ],
 )
 def test_an_interval_is_a_schedule_where_a_clock_has_it(when, shown):

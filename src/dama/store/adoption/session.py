@@ -11,6 +11,7 @@ from psycopg.sql import SQL, Identifier
 from dama.store import session
 from dama.store.connecting import connect
 from dama.store.errors import SchemaError
+from dama.store.server_version import refuse_old_server
 from dama.store.translation import first_line, translate, translate_own
 
 if TYPE_CHECKING:
@@ -24,11 +25,13 @@ async def opened(conninfo: str) -> AsyncGenerator[Connection]:
     """A session of its own, in no transaction.
 
     Raises:
-        SchemaError: It goes through a pooler of transactions, or the database refuses something.
+        SchemaError: The server is too old, a pooler of transactions is between, or the database
+            refuses something.
         DatabaseUnreachableError: It does not answer.
     """
     try:
         async with await connect(conninfo, autocommit=True) as connection:
+            refuse_old_server(connection.info.server_version)
             await session.begin_plainly(connection)
             if await session.is_pooled(connection):
                 raise SchemaError(
