@@ -8,9 +8,9 @@ import re
 import psycopg
 import pytest
 
-TREES, CONTEXTS, KEYS, QUEUES, WORKERS, RUNS = range(1, 7)
+ARCHIVE, TREES, CONTEXTS, KEYS, QUEUES, WORKERS, RUNS = range(7)
 TABLES = {"etl_context": CONTEXTS, "queue_setting": QUEUES, "worker": WORKERS, "run_queue": RUNS}
-ADVISORY = {"1953653093": TREES, "1801812339": KEYS}
+ADVISORY = {"1635017576": ARCHIVE, "1953653093": TREES, "1801812339": KEYS}
 S = r"_data_manager_admin\."
 LOCKING = re.compile(
     # A statement that locks rows of a table, as far as the end of its FOR UPDATE.

@@ -217,6 +217,11 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "where it was imported from": (lambda s: origin_of(s.database, FILLED.long), 1),
     "what was forked": (lambda s: s.forks.of(FILLED.long), 2),
     "an event to fork after": (lambda s: s.forks.point(FILLED.long, FIRST_OF_LONG + 9), 4),
+    "what comes before a step": (
+        lambda s: s.forks.before_step(FILLED.long, "long.history", "step99"), 199,
+    ),
+    "what comes before a failure": (lambda s: s.forks.before_step(9, "old.task", "typo"), 9),
+    "steps after an event": (lambda s: s.forks.steps_after(FILLED.long, 9), 1999),
     "open questions": (lambda s: s.windows.waits(FILLED.long), LOOK),
     "an archived context": (lambda s: asked(s, "is_archived", context_id=FIRST_ARCHIVED), 1),
     "archived events": (
@@ -308,7 +313,6 @@ OTHERS = {
         "import_contexts import_events restore_tree resume_tree",
     "removes a batch": "remove_slice_rows",
     "reads what leaves for a file, whole": "export_contexts export_events",
-    "reads the history of one context, which is then copied": "find_before_step list_steps_after",
     "looks at all, and says so": "list_archived list_differences rebuild",
     "places as many as a launcher may, as claim_runs claims them": "place_runs",
     "reads what launchers have placed, as many as they may": "count_placements list_placements",

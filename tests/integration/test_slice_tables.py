@@ -16,6 +16,7 @@ from dama.domain.event import Event
 from dama.domain.slice import Slice
 from dama.store import Start, Store
 from dama.store.errors import SliceTableError, UnknownSliceTableError
+from dama.store.slice_build import SliceBuild
 
 ROWS = """
 from dama.domain.slice import Slice
@@ -122,6 +123,32 @@ async def test_another_version_is_built_beside_what_is_shown(store, rows, databa
     assert [t.version for t in await store.slice_tables.tables()] == [2]
     assert len(await store.log.subscriptions()) == 1
     assert await store.slice_tables.remove_left_over() == 2
+
+
+async def test_what_is_archived_while_a_table_is_begun_is_in_it(store, rows, database_url):
+    """Whoever archives has looked for subscriptions before there was one, and commits after."""
+    (one,) = await store.start([Start("a.b", {})])
+    await store.append(one, [loaded("1", 10), Event("a.b:FINAL", None)])
+    await store.log.position()
+
+    async def begun() -> SliceBuild:
+        build = await store.slice_tables.begin(rows)
+        await build._fold_archived()
+        return build
+
+    with psycopg.connect(database_url) as archiver:
+        moved = archiver.execute(
+            "SELECT contexts FROM _data_manager_admin.archive_trees('0', FALSE, 0, 10)"
+        )
+        assert moved.fetchall() == [(1,)]
+        beginning = asyncio.create_task(begun())
+        query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not (beginning.done() or archiver.execute(query).fetchall()):
+            await asyncio.wait([beginning], timeout=0.02)
+        archiver.commit()
+    await (await beginning).catch_up()
+
+    assert shown(database_url) == [(one, 2, {"1": 10})]
 
 
 async def test_who_is_dropped_meanwhile_ends(store, rows, database_url):

@@ -39,7 +39,7 @@ $$;
 
 -- archive_trees: move some closed trees.
 -- Out:   how many contexts and events were moved; last: after which to continue, NULL at the end
--- Locks: the rows of the contexts
+-- Locks: the archive, shared; the rows of the contexts
 CREATE OR REPLACE FUNCTION _data_manager_admin.archive_trees(
   age interval, failed boolean, after bigint, demand int)
 RETURNS TABLE (contexts bigint, events bigint, last bigint)
@@ -50,6 +50,7 @@ DECLARE
   roots  bigint[];
   ids    bigint[];
 BEGIN
+  PERFORM _data_manager_admin.share_archive();
   roots := ARRAY(SELECT _data_manager_admin.closed_trees(age, failed, after, demand));
   last := (SELECT max(r) FROM unnest(roots) r);
   IF cardinality(roots) < demand THEN  -- all that it looks at was looked at

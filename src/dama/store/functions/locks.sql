@@ -1,5 +1,6 @@
 -- locks: what is locked, in one order everywhere; docs/concepts/locks.md has the whole of it.
 --
+--   0 archive   advisory: who archives shares it; a slice table is begun by who is alone with it
 --   1 trees     advisory, by the root: who acts on a whole tree is alone with it, starts below it share it
 --   2 contexts  rows of etl_context, in context_id order
 --   3 keys      advisory, in the order of their numbers
@@ -7,6 +8,14 @@
 --   5 workers   rows of worker
 --   6 runs      rows of run_queue: one's own and those of parents together, in context_id order; claims, upkeep and
 --               what a worker hands back skip locked ones
+
+-- share_archive, lock_archive: nobody begins a slice table while trees are archived. Who archives looks, under the lock,
+-- how far all subscriptions have come; who begins a table afterwards finds what was archived before in the archive.
+CREATE OR REPLACE FUNCTION _data_manager_admin.share_archive() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT pg_advisory_xact_lock_shared(1635017576, 0) $$;
+
+CREATE OR REPLACE FUNCTION _data_manager_admin.lock_archive() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$ SELECT pg_advisory_xact_lock(1635017576, 0) $$;
 
 -- lock_trees: alone with whole trees until the end of the transaction: no subtask is started in them
 -- meanwhile, so what is listed now is all there is.

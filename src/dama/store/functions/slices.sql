@@ -7,7 +7,8 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$ SELECT format
 -- begin_slice: the build of a slice to work on, with its subscription: the one that is to be shown, or the one that is.
 -- In:    wanted int: the version of the slice; again: a new one, unless one of this version is being made
 -- Out:   none when the slice is shown in another version, and not wanted again
--- Locks: the row that somebody else inserts at the same time is waited for
+-- Locks: the archive, where a build is begun: all that is archived before is committed, and what is archived later waits
+--        for the subscription; the row that somebody else inserts at the same time is waited for
 CREATE OR REPLACE FUNCTION _data_manager_admin.begin_slice(slice text, wanted int, again boolean)
 RETURNS TABLE (build bigint, subscription text, archived_after bigint)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -18,6 +19,7 @@ BEGIN
   PERFORM _data_manager_admin.leave_slice(b.build) FROM _data_manager_admin.slice_build b
     WHERE again AND b.slice = begin_slice.slice AND b.state = 'building' AND b.slice_version <> wanted;
   IF again OR NOT EXISTS (SELECT FROM _data_manager_admin.slice_build b WHERE b.slice = begin_slice.slice AND b.state <> 'dropped') THEN
+    PERFORM _data_manager_admin.lock_archive();
     -- Nothing is inserted where one is being made, or somebody else makes it at the same time.
     INSERT INTO _data_manager_admin.slice_build AS n (slice, slice_version, state)
       VALUES (begin_slice.slice, wanted, CASE WHEN EXISTS (
