@@ -20,7 +20,7 @@ _KEY = (
     r"(?:api|access|account|private|(?:en|de)cryption|(?:en|de)crypt|signing|master|licen[sc]e|auth"
     r"|aes|hmac|sse[-_]?c(?:ustomer)?|copy[-_]source|shared|pre[-_]?shared|storage|app|application"
     r"|write|admin|ingest(?:ion)?|integration|subscription|deploy|cipher|crypto|bearer|service"
-    r"|consumer|wallet)[-_]?key(?!space|board|word)"
+    r"|consumer|wallet)[-_.]?key(?!space|board|word)"
 )
 NAME = re.compile(
     r"(?<!COM)(?<!BY)PASS$|PASSWORD|PASSWD|PASSPHRASE|SECRET|(?<!MAX)(?<!MAX_)TOKEN(?!IZ)"
@@ -40,7 +40,7 @@ _VALUE = r"""(?:\$(?=')|(?:\$\(|`)\s{0,9}(?:echo|printf)\s+|(?<!\\))["']?(?![\s"
 _SWITCH = r"(?:true|false|yes|no|on|off|none|null|\d{1,2})(?![^\s;&|'\"])"
 _FILE = (
     r"(?:file|path|dir|name|env|stdin|fd|prompt|length|policy|cache|through|type|ttl|limit|count"
-    r"|budget|size|ur[li]|endpoint|field|column|label|age|expir\w*)"
+    r"|budget|size|ur[li]|id|arn|endpoint|field|column|label|age|expir\w*)"
 )
 # What looks drawn rather than named, and is no file: letters and digits, none of them a word.
 _DRAWN = r"(?=[A-Za-z+=-]{0,100}\d)(?=[\d+=-]{0,100}[A-Za-z])[A-Za-z\d+=-]{6,500}(?![\w.,:/@(\[-])"
@@ -53,7 +53,9 @@ _NO_TABLE = (  # keys that anybody may know, and those of sorting
 )
 _TO_A_PROMPT = (
     r"(?:sudo\s+-\w{0,9}S|(?:docker|podman|buildah|helm registry|oc|az)\s+login|passwd|chpasswd"
-    r"|smbpasswd|kinit|cryptsetup|gpg2?|openssl|su|ssh-add|keyctl|borg|restic)\b"
+    r"|smbpasswd|kinit|cryptsetup|gpg2?|openssl|su|ssh-add|keyctl|borg|restic|vncpasswd|age"
+    r"|pass\s+insert|openconnect|sshfs|gh\s+auth\s+login|(?:\w+\s+){1,2}secrets?\s+(?:set|put|add|create)"
+    r"|gcloud\s+secrets|vercel\s+env)\b"
 )
 _KINDS = {
     "an address with a password": (
@@ -71,18 +73,20 @@ _KINDS = {
             + r"[^\s/@:\"']{3,200}@(?!sha\d)[A-Za-z(\[]"
         ),
         re.compile(r"\bthin:[^/\s]{1,60}/" + _VALUE + r"[^@\s]{1,200}@"),
+        re.compile(r":pserver:\w{1,60}:" + _VALUE + r"[^@\s]{1,200}@"),
         re.compile(
             r"hooks\.slack\.com/\w|discord(?:app)?\.com/api/webhooks/\w|/bot\d{6,12}:\w"
-            r"|webhook\.office\.com/\w"
+            r"|webhook\.office\.com/\w|tgram://\d{6,12}:\w"
         ),
         re.compile(
-            r"[?&](?:\w{0,40}[-_])?(?:key|sig|signature|auth|code|session|sid|jwt)=" + _VALUE,
+            r"[?&](?:[\w-]{0,40}[-_])?(?:key|sig|signature|auth|code|session|sid|jwt|appid)="
+            + _VALUE,
             re.IGNORECASE,
         ),
     ),
     "an option with a secret": (
         re.compile(
-            rf"(?<![\w-])(?:--?[\w.-]{{0,40}}{_WORD}(?![\w-]*{_FILE}\b)"
+            rf"(?<![\w-])(?:--?[\w.-]{{0,40}}{_WORD}\d?(?![\w-]*{_FILE}\b)"
             rf"(?:[-_][\w-]{{0,20}})?|/(?:p|pass|password))(?:[=:]|[ \t]{{1,9}})"
             rf"{_VALUE}(?!-|{_SWITCH})",
             re.IGNORECASE,
@@ -96,12 +100,21 @@ _KINDS = {
             rf"(?<![\w-])--{_NO_TABLE}(?:\w{{1,40}}-){{0,5}}key(?:=|[ \t]{{1,9}})[\"']?{_DRAWN}"
         ),
         re.compile(r"(?<!\S)(?:-b|--cookie)(?:=|[ \t]{0,9})[\"']?[\w.-]{1,60}=" + _VALUE),
+        re.compile(
+            rf"(?<![\w-])[\w.]{{1,40}}-(?:[\w.]{{1,40}}-){{0,4}}{_WORD}={_VALUE}(?!{_SWITCH})"
+        ),
+        re.compile(
+            r"-(?:\w{1,40}-){0,4}(?:ext)?pass(?:w\w{1,6})?(?:-?(?:command|cmd|eval|file))?"
+            r"[= \t][\"'<(]{1,3}(?:echo|printf)\s+" + _VALUE
+        ),
+        re.compile(r"sonar\.login=" + _VALUE),
     ),
     "a user with a password": (
         re.compile(
-            r"(?<!\S)(?:-[A-Za-z]{0,9}[uUa]|--[\w-]{0,20}(?:user|userpwd|auth|login|credentials?)"
+            r"(?<!\S)(?:-[A-Za-z]{0,9}[uUa]|--?[\w-]{0,20}(?:user|userpwd|auth|login|credentials?|creds)"
             r"|-E|--(?:proxy-)?cert)(?:=|[ \t]{0,9})"
-            r"[\"']?(?!\d+:\d+(?!\S)|(\w+):\1(?!\w))[\w.@+-]{1,100}:(?!/)" + _VALUE
+            r"[\"']?(?!\d+:\d+(?!\S)|([\w-]+):(?:\1|nogroup)(?![\w-])|jdbc:)[\w.@+-]{1,100}[\"']?:(?!/)"
+            + _VALUE
         ),
         re.compile(  # a key as a user without a password
             r"(?<!\S)(?:-[A-Za-z]{0,9}u|--user)(?:=|[ \t]{0,9})[\"']?"
@@ -109,6 +122,12 @@ _KINDS = {
         ),
         re.compile(r"\blogin\s{1,9}\S{1,100}\s{1,9}password\s{1,9}" + _VALUE),
         re.compile(r"\buserid=\w{1,60}/" + _VALUE),
+        re.compile(r"\blogin\b[^|;&\n]{1,200}[ \t]-p=?" + _VALUE),
+        re.compile(r"\b[uh]=[^\s,]{1,100},(?:\w=[^\s,]{1,100},){0,9}p=" + _VALUE + r"\S"),
+        re.compile(r"\.logon\s{1,9}[^\s,]{1,100},\s{0,9}" + _VALUE, re.IGNORECASE),
+        re.compile(r"\bftp\b[^|;&]{0,200}\buser\s{1,9}\w{1,60}\s{1,9}" + _VALUE),
+        re.compile(r"\buser\s{1,9}\w{1,60}\s{1,9}" + _VALUE + r"[^|;&]{0,200}\|\s{0,9}ftp\b"),
+        re.compile(r"(?:\bquote\s{1,9}|[\"'\n]|\\n)PASS\s{1,9}(?!%)" + _VALUE),
         re.compile(r"\buser\s{0,9}=\s{0,9}[\"']?\w{1,60}:" + _VALUE),
     ),
     "an authorization": (
@@ -126,11 +145,20 @@ _KINDS = {
         ),
     ),
     "a setting with a secret": (
-        re.compile(r"\b\w{0,40}(?:secret_access_key|secret_key)\s{1,9}" + _VALUE, re.IGNORECASE),
         re.compile(
-            r"\bconfig(?:[ \t]{1,9}(?:set|add|--?\w[\w-]{0,40})){0,5}[ \t]{1,9}[\w./:-]{0,100}"
-            rf"{_WORD}[ \t]{{1,9}}{_VALUE}(?!-|{_SWITCH})",
+            r"\b\w{0,40}(?:secret_access_key|secret_key|session_token)\s{1,9}" + _VALUE,
             re.IGNORECASE,
+        ),
+        re.compile(
+            r"\b(?:config|consul[ \t]kv|etcdctl|dvc[ \t]remote|airflow[ \t]variables)"
+            r"(?:[ \t]{1,9}(?:set|add|put|modify[ \t]{1,9}\w{1,60}|--?\w[\w-]{0,40})){0,5}"
+            rf"[ \t]{{1,9}}[\"'\w./:\[\]-]{{0,100}}"
+            rf"(?:{_WORD}|(?:pypi-token|http-basic|oauth)[\w.-]{{0,60}}|\b_auth)"
+            rf"[\"']?[ \t]{{1,9}}{_VALUE}(?!-|{_SWITCH})",
+            re.IGNORECASE,
+        ),
+        re.compile(
+            rf"ParameterKey=\w{{0,60}}{_WORD}\w{{0,60}},ParameterValue={_VALUE}", re.IGNORECASE
         ),
         re.compile(
             r"\bsecret\b[^|;&\n]{1,300}--from-literal(?:=|[ \t]{1,9})[\"']?[\w.-]{1,100}=" + _VALUE
@@ -170,6 +198,8 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 
+# A secret that is asked for by its name.
+_ASKED = re.compile(r"\bsecrets\s+versions\s+access\s[^|;&)\n]{0,300}")
 _SWITCHED = re.compile(rf"{_SWITCH}|-")
 _NAME_OF_KEY = re.compile(rf"^{_NO_TABLE}(?:\w{{0,99}}_)?key$", re.IGNORECASE)
 _DRAWN_VALUE = re.compile(_DRAWN)
@@ -186,6 +216,7 @@ def secret_in(text: str) -> str | None:
 
 
 def _found(text: str) -> Iterator[str]:
+    text = _ASKED.sub("", text)
     yield from (f"a value for {name}" for name, value in given_in(text) if _is_secret(name, value))
     for found in _ASSIGNED.finditer(text):
         if NAME.search(found["name"]) and not (
