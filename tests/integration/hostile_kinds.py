@@ -35,8 +35,14 @@ class Kind:
 
 
 def leaving(script: str, **expected: object) -> Kind:
-    """Something outlives the main process, which has little time to end by itself."""
-    return Kind(script, settings={"linger": 0.3, "grace": 0.2}, **expected)
+    """Something outlives the main process, which has little time to end by itself; it is told."""
+    return Kind(script, warns=1, settings={"linger": 0.3, "grace": 0.2}, **expected)
+
+
+def working(filtering: str) -> Kind:
+    """A filter takes longer for what the program wrote than what outlives it has."""
+    script = f"exec > >({filtering}); seq 60; E"
+    return Kind(script, 61, settings={"linger": 0.3, "grace": 0.2})
 
 
 def unkept(script: str) -> Kind:
@@ -61,7 +67,11 @@ FILTERS = {
     "late in a session": Kind("(setsid bash -c 'sleep 0.3; echo late' &) ; E", 2),
     "killed main": Kind("exec > >(sleep 0.2; cat); seq 9; E; kill -9 $$", 10, None, 9),
     "reader that leaves": Kind("yes | head -3; E; exit ${PIPESTATUS[0]}", 4),
-    "tail of a log": Kind("seq 5 > log; tail -f log & E", 6, settings={"linger": 3}),
+    "tail of a log": Kind("seq 5 > log; tail -f log & E", 6, warns=1, settings={"linger": 3}),
+    "slow line by line": working("while read -r l; do sleep 0.02; echo $l; done"),
+    "slow to a file": working("while read -r l; do sleep 0.02; echo $l >> f; done; cat f"),
+    "computing": working('l=$(cat); for ((i = 0; i < 400000; i++)); do :; done; echo "$l"'),
+    "slow chain": working("while read -r l; do sleep 0.02; echo $l; done | (cat; sleep 0.1) | tac"),
 }
 
 LEAVERS = {
@@ -226,12 +236,12 @@ LEFT = {
 TERMINALS = {
     "is one": on_terminal("tty <&2 | cut -c-9; E", lines=2, out=b"/dev/pts/"),
     "tee to itself": on_terminal("seq 5 | tee /dev/stdout | wc -l; E", lines=2, out=b"10"),
-    "job on it": on_terminal("$S & E"),
-    "session of its own": on_terminal("setsid $S & E"),
-    "deaf to its hang-up": on_terminal("(trap '' HUP TERM; $S) & E"),
+    "job on it": on_terminal("$S & E", warns=1),
+    "session of its own": on_terminal("setsid $S & E", warns=1),
+    "deaf to its hang-up": on_terminal("(trap '' HUP TERM; $S) & E", warns=1),
     "filter on it": on_terminal("exec > >(sleep 0.1; cat); seq 3000; E", lines=3001),
     "foreground of another": on_terminal("set -m; sleep 0.1; E; sleep 0.1"),
-    "stopped by reading": on_terminal("(head -1 < /dev/tty) & sleep 0.2; E"),
+    "stopped by reading": on_terminal("(head -1 < /dev/tty) & sleep 0.2; E", warns=1),
     "raw": on_terminal("stty -F /dev/tty raw; E", lines=1),
     "its end": on_terminal("E; exec > /dev/null 2>&1 < /dev/null; sleep 0.2; exit 8", code=8),
 }

@@ -10,11 +10,12 @@ import pytest
 from dama.definitions.registry import Registry
 from dama.programs.process import is_stopped, process_start
 from tests.integration import isolated_jobs as jobs
-from tests.integration.programs import Bench, until
+from tests.integration.programs import PATIENCE, Bench, until
 from tests.integration.test_program_prints import LINE, SHIPPED
 from tests.integration.test_programs import Programs
 
 MASKED = "*" * len("very-secret-value") + "\n"
+SHIPPED_EVENTS = SHIPPED.replace("stdout", "events").strip()
 FOLDER = 'd=$(dirname "$DAMA_EVENTS")'
 
 
@@ -47,6 +48,32 @@ async def test_a_log_that_is_moved_or_replaced_comes_back_and_tells_each_event_o
     assert len(await bench.events(context, "seen/last")) == 1
     lines = (await bench.directory(context)).stdout.read_text().splitlines()
     assert [line for line in lines if "seen" not in line] == ["a", "z"]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "mv $DAMA_EVENTS $d/events.1; {}",
+        "rm $DAMA_EVENTS; {}",
+        "cp $DAMA_EVENTS $d/x; (DAMA_EVENTS=$d/x; {}); mv $d/x $DAMA_EVENTS",
+        "sed -i 's/ *$//' $DAMA_EVENTS; {}",
+    ],
+)
+async def test_events_that_are_moved_or_replaced_are_told_once(bench, write):
+    """Each line opens the file by its name: what is there is what the program writes."""
+    waiting = "until [ -e $d/go ]; do sleep 0.01; done"
+    script = f"""{FOLDER}; F() {{ echo '{{"type": "seen/'$1'"}}' >> $DAMA_EVENTS; }}; F first
+        {SHIPPED_EVENTS}; {write.format("F second")}; {waiting}; F last"""
+    context = await bench.start(bench.declare("rotated", script))
+    async with bench.worker():
+        directory = await bench.running(context)
+        async with asyncio.timeout(PATIENCE):  # before the program has ended
+            while not await bench.events(context, "seen/second"):  # noqa: ASYNC110 - a database
+                await asyncio.sleep(0.01)
+        (directory.path / "go").touch()
+        await bench.ended(context)
+    names = [event.type for event in await bench.events(context) if event.type[:5] == "seen/"]
+    assert names == ["seen/first", "seen/second", "seen/last"]
 
 
 async def test_a_log_that_was_moved_keeps_no_secret_under_any_name(bench, monkeypatch):

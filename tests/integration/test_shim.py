@@ -408,6 +408,13 @@ def test_what_stays_longer_than_its_time_is_ended_and_named(shims):
     assert "outlived the program" in (directory.path / "shim.log").read_text()
 
 
+def test_a_filter_that_never_ends_is_ended(shims):
+    """One that is at work has more time, but not all the time there is."""
+    script = "exec > >(cat; while :; do echo x; done); echo y; exit 4"
+    told = shims.ended(shims.start("bash", "-c", script, linger=0.02))
+    assert (told["code"], told["left"], told["lingered"] > 1) == (4, 0, True)
+
+
 def test_the_time_out_holds_for_what_lingers(shims):
     directory = shims.start("bash", "-c", "sleep 600 & exit 0", linger=600.0, timeout=0.5)
     assert shims.ended(directory)["code"] == 0

@@ -37,7 +37,8 @@ class ProgramSpec:
         exit_codes: What they mean.
         pty: Whether its output goes to a pseudo-terminal.
         grace: Seconds between TERM and KILL.
-        linger: Seconds that what outlives its main process has to end by itself.
+        linger: Seconds that what outlives its main process has to end by itself; a filter that is
+            at work has up to 60 times that.
         nice: Added to the niceness of the worker.
         memory: Bytes of address space that each of its processes may have.
         log_cap: Bytes of output that are kept.

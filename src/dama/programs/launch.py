@@ -42,7 +42,8 @@ class Launch:
         cwd: Where it is started.
         timeout: Seconds that it may take; None for no limit.
         grace: Seconds between TERM and KILL.
-        linger: Seconds that what outlives its main process has to end by itself.
+        linger: Seconds that what outlives its main process has to end by itself; a filter that is
+            at work has up to 60 times that.
         log_cap: Bytes that are kept of each log.
         pty: Whether its output goes to a terminal.
         nice: Added to the niceness.

@@ -78,14 +78,16 @@ class LineReader:
         path: The file.
         mark: How they begin; empty for all lines.
         place: Where to continue.
+        is_held: Whether the program has it open, so that another file in its place is none of its.
 
     Attributes:
         place: Behind the last line that was given.
     """
 
-    def __init__(self, path: Path, mark: bytes, place: Place) -> None:
+    def __init__(self, path: Path, mark: bytes, place: Place, *, is_held: bool = True) -> None:
         self._path = path
         self._mark = mark
+        self._is_held = is_held
         self._kept = b""  # the beginning of a line that is wanted, and begins at the place
         self._is_told = False
         self._inode: tuple[int, int] | None = None
@@ -128,7 +130,7 @@ class LineReader:
             inode = (found.st_dev, found.st_ino)
             if not stat.S_ISREG(found.st_mode):
                 return b"", self._not_regular()
-            if not is_last and self._inode not in (None, inode):
+            if self._is_held and not is_last and self._inode not in (None, inode):
                 return b"", None  # not what the program writes, which its shim puts back at the end
             self._inode = inode
             return self._chunk_of(descriptor, found.st_size)

@@ -128,6 +128,7 @@ class ProgramRun:
             self._programs.followed.discard(context_id)
         await self._shipper.ship_rest()
         await self._shipper.tell_truncated((told or {}).get("truncated"))
+        await self._shipper.tell_ended(told or {})
         await self._leavings.ship_artifacts()
         self._execution.writer.facts = {"program": {**(told or {}), "logs": self._leavings.logs()}}
         try:

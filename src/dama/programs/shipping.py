@@ -47,6 +47,10 @@ COMPLAIN_SECONDS = 60.0
 AGAIN_SECONDS = 1.0
 BATCH = 500
 WARNINGS = 100
+OUTLIVED = (
+    "{told} processes outlived the main process by {lingered:.1f} s and were terminated, so output"
+    " may be missing. See `linger`, or let the program wait for them."
+)
 
 _log = logging.getLogger("dama.worker")
 
@@ -65,7 +69,10 @@ class Shipper:
         shipped = directory.read("shipped.json") or {}
         self._readers = {
             "stdout": LineReader(directory.stdout, MARK, Place.of(shipped.get("stdout"))),
-            "events": LineReader(directory.events, b"", Place.of(shipped.get("events"))),
+            # Each line opens it by its name, whatever file that is by now.
+            "events": LineReader(
+                directory.events, b"", Place.of(shipped.get("events")), is_held=False
+            ),
         }
         secrets = execution.writer.secrets
         self._masks = {
@@ -120,6 +127,15 @@ class Shipper:
         ):
             if is_list(names) and name in names and not generation:
                 await self.warn(key, TRUNCATED.format(name=name), stream=name)
+
+    async def tell_ended(self, report: Mapping[str, Any]) -> None:
+        """Tell of what outlived the main process too long: what it had still to write is lost.
+
+        Args:
+            report: How the program ended.
+        """
+        if report.get("told") and not report.get("why"):
+            await self.warn("outlived/warn", OUTLIVED.format(**{"lingered": 0.0, **report}))
 
     def mask_rest(self) -> None:
         """Strike secrets out of all that it left, when nothing of it is read any more."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
+import sys
+from stat import S_ISFIFO
+from termios import FIONREAD
 
 TYPE_CHECKING = False  # as in typing, which takes memory
 if TYPE_CHECKING:
@@ -106,10 +111,44 @@ def is_database(pid: int) -> bool:
         return False
 
 
+def filters() -> dict[int, tuple[int, bool]]:
+    """Processes whose standard input is a pipe that nobody can write to any more.
+
+    For each of them: how many bytes it has not read yet, and whether it runs or waits for a disk.
+    """
+    found: dict[int, tuple[int, bool]] = {}
+    for pid in descendants():
+        try:
+            descriptor = os.open(f"/proc/{pid}/fd/0", os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:  # closed, a socket, or another user's
+            continue
+        try:
+            if S_ISFIFO(os.fstat(descriptor).st_mode) and not has_writer(descriptor):
+                unread = fcntl.ioctl(descriptor, FIONREAD, bytes(4))
+                is_busy = stat_of(pid)[:1] in (["R"], ["D"])
+                found[pid] = int.from_bytes(unread, sys.byteorder), is_busy
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
+    return found
+
+
+def has_writer(reader: int) -> bool:
+    """Whether somebody may still write to a pipe."""
+    poll = select.poll()
+    poll.register(reader, 0)
+    return not any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
 def family() -> dict[int, list[int]]:
     """The children of every process, where the kernel does not list them by parent."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc") else []:
+    try:
+        names = os.listdir("/proc")
+    except OSError:  # there is none, or no descriptor is free
+        names = []
+    for name in names:
         if name.isdigit() and (stat := stat_of(int(name))):
             children.setdefault(int(stat[1]), []).append(int(name))
     return children

@@ -100,6 +100,13 @@ class Logs:
         except OSError:
             return None
 
+    def sizes(self) -> list[int]:
+        """How long they are; nothing of a disk that is gone."""
+        try:
+            return [os.fstat(descriptor).st_size for descriptor in self.descriptors]
+        except OSError:
+            return []
+
     def truncated(self) -> list[str]:
         """The logs that somebody truncated, as far as the file system can tell."""
         found: list[str] = []

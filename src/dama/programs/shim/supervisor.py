@@ -22,7 +22,7 @@ import signal
 import sys
 import time
 
-from .family import boot_id, descendants, is_database, lister, send, start_of
+from .family import boot_id, descendants, filters, is_database, lister, send, start_of
 from .files import CHUNK, come_back, is_away, let_in, say, write_json
 from .logs import Logs, libc
 from .starting import close_from, default_signals, enter, execute, take_limits
@@ -40,6 +40,7 @@ PR_SET_CHILD_SUBREAPER = 36
 LOOK_SECONDS = 1.0
 KILL_SECONDS, SLOWEST_KILL = 0.02, 0.5
 LINGER_SECONDS = 5.0
+MOST_LINGERS = 60  # for filters that are at work: one that never ends is ended
 PATIENCE_SECONDS = 30.0  # for what is killed and does not go: it hangs in the kernel
 IGNORED = (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 TIMED_OUT = "timed out"
@@ -87,7 +88,9 @@ class Shim:
         self.kill_at: float | None = None
         self.killed = False
         self.pause = KILL_SECONDS
+        self.lingers_since = 0.0
         self.lingers_until: float | None = None
+        self.work: object = None  # what filters had to read and had written, when it was looked at
         self.ended: dict[int, int] = {}
         self.give_up_at = 0.0
         self.end_at = time.monotonic() + (spec.get("timeout") or float("inf"))
@@ -249,13 +252,26 @@ class Shim:
         """Let what outlives the main process end by itself, as a filter does at its end of input.
 
         By hand and in cron it would: to end it at once would cut off what it has still to write.
+        A filter that is at work has more time: it has still to write what the program wrote.
         """
-        now = time.monotonic()
-        until = self.lingers_until or now + self.spec.get("linger", LINGER_SECONDS)
-        self.lingers_until = until
-        if now >= until:
+        now, seconds = time.monotonic(), self.spec.get("linger", LINGER_SECONDS)
+        if self.lingers_until is None:
+            self.lingers_since, self.lingers_until = now, now + seconds
+            self.is_working()
+        elif now < self.lingers_until:
+            pass
+        elif now < self.lingers_since + MOST_LINGERS * seconds and self.is_working():
+            self.lingers_until = now + seconds
+        else:
             say(f"{sorted(descendants())} outlived the program, and are ended")
             self.end("")
+
+    def is_working(self) -> bool:
+        """Whether a filter has read or written something since this was asked, or computes."""
+        found = filters()
+        unread = {pid: count for pid, (count, _) in found.items()}
+        before, self.work = self.work, (unread, self.logs.sizes())
+        return bool(found) and (before != self.work or any(busy for _, busy in found.values()))
 
     def cancel(self, _number: int, _frame: FrameType | None) -> None:
         """Somebody wants the program to end."""
@@ -307,9 +323,7 @@ class Shim:
 
     def lingered(self) -> float:
         """Seconds that others outlived the main process."""
-        linger = self.spec.get("linger", LINGER_SECONDS)
-        begun = (self.lingers_until or 0.0) - linger
-        return time.monotonic() - begun if self.lingers_until is not None else 0.0
+        return time.monotonic() - self.lingers_since if self.lingers_until is not None else 0.0
 
     def report(self, error: str) -> dict[str, Any]:
         """How it ended."""
