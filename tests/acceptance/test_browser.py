@@ -1,66 +1,25 @@
-"""The pages in a real browser: what only it can tell.
-
-Where there is none they are skipped, which pytest says; with DAMA_TEST_NEEDS_BROWSER, which CI sets
-where one can be installed, they fail.
-"""
+"""The pages in a real browser: what only it can tell."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from dama.domain.event import Event
 from dama.domain.schedule import Schedule
 from dama.store import Start
+from tests.acceptance.browser import opened
 from tests.integration.served import ended, served
 
-FINDER = Path(__file__).parents[2] / "tools" / "browser"
 PATHS = (
     "/", "/contexts", "/tasks", "/tasks/shop.double", "/schedules", "/queues", "/workers",
     "/services", "/services/shop.item", "/log", "/doctor", "/tokens", "/settings",
 )  # fmt: skip
 TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
-PATIENCE = 30_000  # milliseconds
-
-expect.set_options(timeout=PATIENCE)
-
-
-def browser_path() -> str:
-    found = subprocess.run([FINDER], capture_output=True, text=True, check=False)
-    if found.returncode:
-        text = "NO BROWSER: `tools/browser --install` installs one; the pages are not tried"
-        if os.environ.get("DAMA_TEST_NEEDS_BROWSER"):
-            pytest.fail(text)
-        pytest.skip(text)
-    return found.stdout.strip()
-
-
-@asynccontextmanager
-async def opened(client, home, *, problems=True, **options):
-    """A page of a browser that has logged in; what goes wrong in it fails the test."""
-    found: list[str] = []
-    path = browser_path()
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        context = await browser.new_context(base_url=str(client.base_url), **options)
-        context.set_default_timeout(PATIENCE)
-        page = await context.new_page()
-        page.on("console", lambda m: found.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: found.append(str(error)))
-        await page.goto("/login")
-        await page.fill("[name=token]", (home / "gateway.token").read_text().strip())
-        await page.click("main button")
-        await page.wait_for_url("**/")
-        yield page
-        await browser.close()
-    assert not (problems and found)
 
 
 @pytest.fixture

@@ -96,11 +96,12 @@ async def _lines(
     looked = monotonic()
     try:
         while True:
-            if monotonic() - looked >= BEAT_SECONDS:
+            left = looked + BEAT_SECONDS - monotonic()
+            if left <= 0:
                 await access.identify(headers_of(request))
-                looked = monotonic()
+                looked, left = monotonic(), BEAT_SECONDS
             following = following or asyncio.ensure_future(anext(source))
-            done, _ = await asyncio.wait([following], timeout=BEAT_SECONDS)
+            done, _ = await asyncio.wait([following], timeout=left)
             if done:
                 event = following.result()
                 following = None

@@ -12,8 +12,6 @@ from dama.operations.acts import act
 from dama.store.rows import LogFilter, ParkedRow
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
-
     from dama.app import App
     from dama.domain.event import LoggedEvent
 
@@ -68,18 +66,24 @@ async def window(app: App, after: int, limit: int) -> Sequence[LoggedEvent]:
     return (await app.store.log.read(after, limit=limit)).events
 
 
-async def next_position(app: App, after: int, root: int | None = None) -> int:
-    """Wait for an event behind a position, of a tree or of any; returns the newest position."""
+async def look(app: App, after: int, root: int | None = None) -> tuple[int, bool]:
+    """Wait for an event behind a position, and look whether one of a tree came.
+
+    Args:
+        app: Where the log is.
+        after: How far was looked before.
+        root: Of the tree; None for any event.
+
+    Returns:
+        The position that was looked to, from which to look again, and whether something came.
+    """
     source = app.store.log
-    if root is None:
-        await source.wait(after + 1)
-        return await source.position()
-    found: AsyncGenerator[LoggedEvent] = source.subscribe(after, LogFilter(root=root))
-    try:
-        await anext(found)
-    finally:
-        await found.aclose()
-    return await source.position()
+    await source.wait(after + 1)
+    if root is not None:
+        page = await source.read(after, LogFilter(root=root), limit=1)
+        if not page.events:
+            return max(page.position, after), False
+    return await source.position(), True
 
 
 async def resume(

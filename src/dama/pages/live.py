@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from dama.pages.visit import Visit
 
 REST_SECONDS = 0.5
-BEAT_SECONDS = 5.0
+GLANCE_SECONDS = 0.2  # between two looks at what others do
+BEAT_SECONDS = 5.0  # also the longest that a stream outlives its session
 
 
 async def follow(visit: Visit) -> Response:
@@ -44,18 +45,23 @@ async def _beats(visit: Visit, root: int | None, after: int) -> AsyncIterator[by
     looked = monotonic()
     try:
         while True:
-            if monotonic() - looked >= BEAT_SECONDS:
+            # Never past the next look, however much or little happens: a session that has ended
+            # holds no stream for longer.
+            left = looked + BEAT_SECONDS - monotonic()
+            if left <= 0:
                 if not await visit.is_known():
                     yield b"event: gone\ndata: login\n\n"
                     return
                 looked = monotonic()
-            try:
-                async with asyncio.timeout(BEAT_SECONDS):
-                    after = await log.next_position(visit.app, after, root)
-            except TimeoutError:
                 yield b":\n\n"
                 continue
-            yield b"id: %d\nevent: changed\ndata: %d\n\n" % (after, after)
-            await asyncio.sleep(REST_SECONDS)
+            try:
+                async with asyncio.timeout(left):
+                    after, is_new = await log.look(visit.app, after, root)
+            except TimeoutError:
+                continue
+            if is_new:
+                yield b"id: %d\nevent: changed\ndata: %d\n\n" % (after, after)
+            await asyncio.sleep(REST_SECONDS if is_new else GLANCE_SECONDS)
     except DamaError:
         return  # the database is away: the page says so, and comes again

@@ -257,8 +257,15 @@ def _is_visit(request: Request) -> bool:
 
 
 def _to_login(request: Request, path: str) -> Response:
-    if request.method not in ("GET", "HEAD") or path == "/~live":
+    if path == "/~live":
         return PlainTextResponse("Log in first.", UNAUTHORIZED, {"Cache-Control": "no-store"})
+    if request.method not in ("GET", "HEAD"):
+        raise RequestError(
+            "NO_TOKEN",
+            "You are logged out; nothing was done.",
+            "Log in in another tab, go back to the form, which keeps what you wrote, and send it "
+            "again.",
+        )
     query = request.scope["query_string"].decode("latin-1")
     wanted = quote(f"{path}?{query}" if query else path, safe="")
     return RedirectResponse(f"/login?next={wanted}", 303, {"Cache-Control": "no-store"})

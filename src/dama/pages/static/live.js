@@ -1,14 +1,23 @@
 // Live: the server says that something changed, and the page asks for itself again.
-// Only its regions are taken over. A hidden page holds no stream, unless a notification is waited for.
+// Only its regions are taken over, and nothing that somebody is using. A hidden page holds no stream.
 
 import { morph } from "./morph.js";
-import { isWaited, tell } from "./notify.js";
+import { clear, holds } from "./newest.js";
+import { isWaited, offer, tell } from "./notify.js";
+
+const AWAY = "not up to date: the server does not answer";
+const LATER = "changed meanwhile: shown when you are done here";
+const OUT = "logged out; nothing here is lost. Log in in another tab, then continue: ";
+const BEAT = 5000;
+const LONGEST_REST = 30000;
 
 const policy = window.trustedTypes?.createPolicy("dama", { createHTML: (text) => text });
 const stale = document.getElementById("stale");
 let tag = "";
 let asking = /** @type {AbortController | null} */ (null);
 let source = /** @type {EventSource | null} */ (null);
+let again = 0;
+let rest = 1000;
 let isPaused = false;
 let isWanted = false;
 
@@ -22,90 +31,160 @@ export async function refresh({ address = location.href, everything = false } = 
     const headers = tag && !everything && address === location.href ? { "If-None-Match": tag } : {};
     const answer = await fetch(address, { headers, signal: mine.signal, redirect: "follow", cache: "no-store" });
     if (answer.status === 304) return mark("");
-    if (new URL(answer.url).pathname === "/login") return location.reload();
+    if (new URL(answer.url).pathname === "/login") return gone();
     if (!answer.ok) return mark(`not up to date: ${answer.status}`);
-    const text = await answer.text();
+    const fresh = parsed(await answer.text());
+    renew(fresh);
+    if (isBusy() && !everything) return;
     tag = answer.headers.get("etag") ?? "";
-    take(text, everything);
+    take(fresh, everything);
     if (address !== location.href) history.replaceState(null, "", address);
     mark("");
   } catch (error) {
-    if (!(error instanceof DOMException && error.name === "AbortError")) mark("not up to date: the server does not answer");
+    if (!(error instanceof DOMException && error.name === "AbortError")) mark(AWAY);
   }
 }
 
-/** @param {string} text @param {boolean} everything */
-function take(text, everything) {
+/** @param {string} text */
+function parsed(text) {
   const html = policy ? policy.createHTML(text) : text;
-  const fresh = new DOMParser().parseFromString(/** @type {string} */ (html), "text/html");
+  return new DOMParser().parseFromString(/** @type {string} */ (html), "text/html");
+}
+
+/** @param {Document} fresh @param {boolean} everything */
+function take(fresh, everything) {
+  const before = status(document);
   if (everything) {
     const main = fresh.querySelector("main");
     if (main) morph(/** @type {Element} */ (document.querySelector("main")), main);
+    clear();
   } else {
     for (const region of document.querySelectorAll("[data-region]")) {
       const wanted = fresh.getElementById(region.id);
-      if (wanted) morph(region, wanted);
+      if (wanted && !holds(region, wanted, refresh)) morph(region, wanted);
     }
   }
   document.title = fresh.title;
   const icon = fresh.getElementById("icon")?.getAttribute("href");
   if (icon) document.getElementById("icon")?.setAttribute("href", icon);
   document.documentElement.dataset.zone = fresh.documentElement.dataset.zone;
-  const isOver = !fresh.body.hasAttribute("data-live");
-  if (isOver && document.body.hasAttribute("data-live")) {
-    tell();
-    document.body.removeAttribute("data-live");
-    close();
-    if (!everything) take(text, true);
-  }
+  if (before === "OPEN" && status(document) !== "OPEN") tell();
+  offer();
 }
 
-/** @param {string} text */
-function mark(text) {
+/** What was filled in is sent by whoever has logged in since.
+ * @param {Document} fresh
+ */
+function renew(fresh) {
+  const token = /** @type {HTMLInputElement | null} */ (fresh.querySelector("input[name=form_token]"))?.value;
+  if (!token) return;
+  for (const field of document.querySelectorAll("input[name=form_token]")) /** @type {HTMLInputElement} */ (field).value = token;
+}
+
+/** The status of the context of a page; nothing on other pages.
+ * @param {Document} page
+ */
+function status(page) {
+  return page.getElementById("head")?.dataset.status;
+}
+
+/** @param {string} text @param {string} link */
+function mark(text, link = "") {
   if (!stale) return;
-  stale.hidden = !text;
-  stale.textContent = text;
+  const words = text || (isPaused ? "paused" : isWanted && isBusy() ? LATER : "");
+  stale.hidden = !words;
+  if (stale.firstChild?.nodeValue === words) return;
+  stale.replaceChildren(words);
+  if (link) stale.append(Object.assign(document.createElement("a"), { href: link, target: "_blank", textContent: "log in" }));
+}
+
+/** Whether the person is doing what news would take away. */
+function isBusy() {
+  const selection = getSelection();
+  const isSelecting = selection && !selection.isCollapsed;
+  return Boolean(isSelecting || document.querySelector("main details[open] form, [data-row] input:checked"));
 }
 
 /** Refresh now, or when the person has let go of what is selected. */
 function change() {
-  if (isPaused) return;
-  const selection = getSelection();
-  const isBusy = (selection && !selection.isCollapsed) || document.querySelector("main details[open] form") || document.querySelector("[data-row] input:checked");
   isWanted = true;
-  if (isBusy) return;
+  if (isPaused || isBusy()) return mark("");
   isWanted = false;
   refresh();
 }
 
+/** What came while the person was busy is shown when they are no longer. */
+function settle() {
+  if (isWanted && !document.hidden) change();
+}
+
 /** Follow what the page shows, as long as it is seen. */
 export function follow() {
-  if (!document.body.hasAttribute("data-live")) return;
-  document.addEventListener("visibilitychange", () => (document.hidden && !isWaited() ? close() : open()));
-  setInterval(() => {
-    if ((!document.hidden || isWaited()) && (isWanted || source)) change();
-  }, 5000);
-  if (!document.hidden) open();
+  addEventListener("pageshow", (event) => (event.persisted || isBack()) && (open(), refresh()));
+  if (!isLive()) return;
+  addEventListener("pagehide", close);
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  document.addEventListener("toggle", settle, true);
+  document.addEventListener("selectionchange", settle);
+  setInterval(beat, BEAT);
+  open();
+}
+
+/** Whether the person came back: a browser shows what it kept, perhaps of an earlier session. */
+function isBack() {
+  const [navigation] = performance.getEntriesByType("navigation");
+  return /** @type {PerformanceNavigationTiming | undefined} */ (navigation)?.type === "back_forward";
+}
+
+/** Times go on where nothing else changes, and a hidden page that waits for the end asks for it. */
+function beat() {
+  if (document.hidden ? isWaited() : isLive() && (isWanted || (source && (status(document) ?? "OPEN") === "OPEN"))) change();
 }
 
 /** Stop to refresh, or go on. */
 export function pause() {
   isPaused = !isPaused;
-  mark(isPaused ? "paused" : "");
+  mark("");
   if (!isPaused) refresh();
 }
 
+function isLive() {
+  return document.body.hasAttribute("data-live");
+}
+
 function open() {
-  if (source || !document.body.hasAttribute("data-live")) return;
+  clearTimeout(again);
+  if (source || document.hidden || !isLive()) return;
   const context = document.body.dataset.live;
-  source = new EventSource(context ? `/~live?context=${context}` : "/~live");
-  source.addEventListener("changed", change);
-  source.addEventListener("gone", () => location.reload());
-  source.onopen = change;
-  source.onerror = () => mark("not up to date: the server does not answer");
+  const mine = (source = new EventSource(context ? `/~live?context=${context}` : "/~live"));
+  mine.addEventListener("changed", change);
+  mine.addEventListener("gone", gone);
+  mine.onopen = () => {
+    rest = 1000;
+    mark("");
+    if (!isPaused) refresh();
+  };
+  mine.onerror = () => {
+    mark(AWAY);
+    if (mine.readyState !== EventSource.CLOSED) return; // the browser connects again
+    close(); // a redirect, or an error of a proxy: a browser gives such a stream up
+    again = setTimeout(open, rest);
+    rest = Math.min(rest * 2, LONGEST_REST);
+    refresh(); // says what it is
+  };
 }
 
 function close() {
+  clearTimeout(again);
   source?.close();
   source = null;
+}
+
+/** The session has ended. */
+function gone() {
+  if (!isBusy()) return location.reload();
+  mark(OUT, "/login");
+  if (!source) return;
+  close();
+  again = setTimeout(open, rest);
 }

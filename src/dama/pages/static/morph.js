@@ -31,6 +31,7 @@ function attributes(old, fresh) {
 /** @param {Element} old @param {Element} fresh */
 function children(old, fresh) {
   const known = new Map([...old.children].filter((each) => each.id).map((each) => [each.id, each]));
+  const kept = new Set([...fresh.children].map((each) => each.id));
   let place = old.firstChild;
   for (const wanted of [...fresh.childNodes]) {
     const id = wanted instanceof Element ? wanted.id : "";
@@ -39,16 +40,27 @@ function children(old, fresh) {
       old.insertBefore(document.importNode(wanted, true), place);
       continue;
     }
+    while (place && place !== found && isSpare(place, kept)) place = removed(place);
     if (found !== place) old.insertBefore(found, place);
     else place = place?.nextSibling ?? null;
     if (found instanceof Element && wanted instanceof Element) morph(found, wanted);
     else if (found.nodeValue !== wanted.nodeValue) found.nodeValue = wanted.nodeValue;
   }
-  while (place) {
-    const following = place.nextSibling;
-    place.remove();
-    place = following;
-  }
+  while (place) place = removed(place);
+}
+
+/** Whether nothing fresh will be made of a node: it goes, so that what has the focus need not be moved.
+ * @param {ChildNode} node @param {Set<string>} kept
+ */
+function isSpare(node, kept) {
+  return !(node instanceof Element) || (node.id !== "" && !kept.has(node.id));
+}
+
+/** @param {ChildNode} node */
+function removed(node) {
+  const following = node.nextSibling;
+  node.remove();
+  return following;
 }
 
 /** Whether a node can become another one: the same kind, and no id that says otherwise.

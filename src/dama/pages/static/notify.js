@@ -1,12 +1,17 @@
 // Notifications: one at the end of a context, when its page is not seen. Asked for by a button, for this page only.
 
 const button = /** @type {HTMLButtonElement | null} */ (document.getElementById("notify"));
+let isOffered = false;
 let isWanted = false;
 
 /** Offer it on the page of a context that has not ended, where the browser can. */
 export function offer() {
-  if (!button || !document.body.dataset.live || !("Notification" in window)) return;
-  button.hidden = false;
+  if (!button || !("Notification" in window)) return;
+  const isOpen = document.body.dataset.live && document.getElementById("head")?.dataset.status === "OPEN";
+  if (button.hidden === !isOpen) return;
+  button.hidden = !isOpen;
+  if (!isOpen || isOffered) return;
+  isOffered = true;
   show(Notification.permission === "denied" ? "Notifications are blocked in this browser" : "Notify me at the end");
   button.disabled = Notification.permission === "denied";
   button.addEventListener("click", async () => {
@@ -27,7 +32,6 @@ export function isWaited() {
 
 /** Tell that the context has ended. */
 export function tell() {
-  if (button) button.hidden = true;
   if (!isWanted || !document.hidden) return;
   const icon = document.getElementById("icon")?.getAttribute("href") ?? undefined;
   const told = new Notification(document.title, { icon, tag: location.pathname });

@@ -1,0 +1,93 @@
+"""Open pages in a real browser while things change and fail: they stay true, and lose nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+from playwright.async_api import expect
+
+from dama.domain.event import Event
+from dama.pages import live
+from dama.store import Start
+from tests.acceptance.browser import log_in, opened
+from tests.integration.served import served
+
+
+async def _answer(answer, route):
+    await route.fulfill(**answer)
+
+
+@pytest.fixture
+async def client(store, tmp_path):
+    async with served(store, tmp_path, working=False) as client:
+        yield client
+
+
+async def test_a_stream_that_a_proxy_broke_is_opened_again_and_the_mark_goes(
+    client, tmp_path, store
+):
+    """A browser gives a stream up for good at a redirect or an error; forms stay as they are."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    async with opened(client, tmp_path, problems=False) as page:
+        for answer in ({"status": 502}, {"status": 302, "headers": {"Location": "/doctor"}}):
+            await page.route("**/~live*", partial(_answer, answer))
+            await page.goto(f"/contexts/{context_id}")
+            await expect(page.locator("#stale")).to_contain_text("does not answer")
+            await page.locator("[data-act=emit]").click()
+            await page.locator("[name=type]").fill("half-wri")
+            await page.unroute("**/~live*")
+            await expect(page.locator("#stale")).not_to_contain_text("does not answer")
+            await store.append(context_id, [Event("tick")])
+            await expect(page.locator("#stale")).to_contain_text("changed meanwhile")
+            assert await page.locator("[name=type]").input_value() == "half-wri"
+            await page.locator("[data-act=emit]").click()  # closed: what came is shown at once
+            await expect(page.locator("#tab")).to_contain_text("tick")
+            await expect(page.locator("#stale")).to_be_hidden()
+
+
+async def test_a_context_that_ended_is_followed_when_somebody_resumes_it(client, tmp_path, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    await store.cancel([context_id], "x", {"user": "ada"})
+    async with opened(client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}")
+        await expect(page.locator("#head h1")).to_contain_text("cancelled")
+        await store.resume(context_id, {"user": "bob"})
+        await expect(page.locator("#head h1")).to_contain_text("queued")
+        await expect(page.locator("[data-act=cancel]")).to_be_visible()
+        assert (await page.title()).startswith("○")
+
+
+async def test_a_revoked_token_ends_pages_within_ten_seconds_and_no_half_written_form(
+    client, tmp_path, store, monkeypatch
+):
+    monkeypatch.setattr(live, "BEAT_SECONDS", 1.0)
+    token = await store.tokens.add("ada", "operator", "bob")
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    async with opened(client, tmp_path, token=token, problems=False) as page:
+        other, third = await page.context.new_page(), await page.context.new_page()
+        await other.goto("/contexts")
+        form = await page.context.new_page()
+        await form.goto("/tasks/shop.approval")
+        await form.fill("#reason", "started once")
+        await page.goto(f"/contexts/{context_id}")
+        await page.locator("[data-act=emit]").click()
+        await page.locator("[name=type]").fill("approved")
+        await page.locator("#acts form[action$=emit] [name=reason]").fill("it is right")
+        await store.tokens.revoke("ada")
+        await other.wait_for_url("**/login*")
+        await expect(page.locator("#stale")).to_contain_text("nothing here is lost")
+        await form.click("form.fields > button")
+        await expect(form.locator("h1")).to_contain_text("401")
+        await log_in(third, (tmp_path / "gateway.token").read_text().strip())
+        await expect(page.locator("#stale")).to_be_hidden()
+        await page.locator("#acts form[action$=emit] button").click()
+        await expect(page.locator("#tab")).to_contain_text("approved")
+        await form.go_back(wait_until="networkidle")
+        assert await form.locator("#reason").input_value() == "started once"
+        await form.click("form.fields > button")
+        await form.wait_for_url("**/contexts/*")
+    event = (await store.events(context_id))[-1]
+    assert event.type == "approved"
+    assert event.meta["reason"] == "it is right"
+    assert event.meta["user"] != "ada"
