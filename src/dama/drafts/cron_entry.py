@@ -91,7 +91,9 @@ def read_entry(found: re.Match[str], *, has_user: bool) -> Entry:
     first, *rest = text.split(None, 1)
     if has_user or first in _NEVER_COMMANDS:
         text = rest[0] if rest else ""
-        notes.append(f"cron ran it as the user {first}.")
+        is_sure = first in _USERS or text.startswith("/") or text.split(" ")[0] in _NOT_USERS
+        doubt = "" if is_sure else f" If {first} is a program, put it before the command."
+        notes.append(f"cron ran it as the user {first}.{doubt}")
     elif rest and rest[0].startswith("/") and _may_be_user(first):
         notes.append(
             f"Its first word, {first}, may be the user of a system's crontab: remove it then."
@@ -121,6 +123,13 @@ def are_users(commands: Sequence[str]) -> bool:
         word in _USERS or _is_user(word, command)
         for word, command in zip(words, commands, strict=True)
     )
+
+
+def may_be_users(commands: Sequence[str]) -> bool:
+    """Whether a comment that says so may be believed: no first word is a command elsewhere."""
+    words = {command.split()[0] for command in commands}
+    others = [word for each in commands for word in re.findall(r"(?:[;&|(]|&&)\s*([\w./-]+)", each)]
+    return all(_USER.fullmatch(word) for word in words) and not words.intersection(others)
 
 
 def _is_user(word: str, command: str) -> bool:

@@ -17,6 +17,7 @@ from dama.drafts.cron_entry import (
     Entry,
     are_users,
     is_relative,
+    may_be_users,
     name_of,
     read_entry,
     schedule_of,
@@ -73,10 +74,12 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
             "Wanted a folder of scripts, a Makefile, a package.json or a crontab "
             "(lines such as 15 2 * * * load.sh).",
         )
-    has_users = bool(_OF_SYSTEM.fullmatch(source) or _USER_COLUMN.search(text))
+    has_users = bool(_OF_SYSTEM.fullmatch(source)) or are_users(commands)
+    # Many keep the explanations of a system's crontab in one of their own.
+    said = _USER_COLUMN.search(text) is not None and may_be_users(commands)
     table = _Table(
         service,
-        has_users=has_users or are_users(commands),
+        has_users=has_users or said,
         used_as_secrets=_used_as_secrets(lines, commands),
     )
     for number, line in enumerate(lines, 1):

@@ -31,6 +31,10 @@ _READ_BY_A_SHELL = (
 _SIGN = re.compile(r"\\.|[:#=(){}]")
 _CONDITION = re.compile(r" *(?:ifn?eq|ifn?def|else|endif)\b")
 _LOOP = re.compile(r"\$[({]foreach\s+(\w+)\s*,")
+_COMPUTES = re.compile(r"\s*\$[({](?:foreach|eval|if)\b.*\$?[({]?eval\b")
+_OF_MAKE = re.compile(
+    r"\.[A-Z_]+|\.[a-z]{1,3}(?:\.[a-z]{1,3})?"
+)  # and rules of suffixes, such as `.c.o`
 _WORDS_BEFORE = r"(?:(?:export|override|private)\s+)*"
 _VARIABLE = re.compile(
     rf"^\s*{_WORDS_BEFORE}(?P<name>[\w.-]+)\s*(?P<how>\?|\+|:{{1,3}}|!)?=\s*(?P<value>.*)$"
@@ -70,6 +74,8 @@ class _Makefile:
     open: dict[str, str] = field(default_factory=dict[str, str])
     fixed: set[str] = field(default_factory=set[str])
     computed: list[str] = field(default_factory=list[str])
+    patterns: list[str] = field(default_factory=list[str])
+    hidden: list[str] = field(default_factory=list[str])  # files such as `.stamps/load`
     included: list[str] = field(default_factory=list[str])
     own: dict[str, set[str]] = field(default_factory=dict[str, set[str]])  # by target
 
@@ -105,11 +111,15 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
                 options=options,
             )
         )
-    notes = (f"Passed over, for they are files: {', '.join(files)}.",) if files else ()
-    if found.computed:
-        notes += (f"Passed over, for make computes their names: {', '.join(found.computed)}.",)
-    if found.included:
-        notes += (f"Not read, though it includes them: {', '.join(found.included)}.",)
+    seen = {
+        "Passed over, for they are files": [*found.hidden, *files],
+        "Passed over, for they are patterns of names": found.patterns,
+        "Passed over, for make computes their names": found.computed,
+        "Not read, though it includes them": found.included,
+    }
+    notes = tuple(
+        f"{what}: {', '.join(dict.fromkeys(names))}." for what, names in seen.items() if names
+    )
     return Drafts(str(path), tuple(programs), notes)
 
 
@@ -148,6 +158,8 @@ class _Reader:
             _take_variable(self.found, variable)
             if variable["name"] == ".RECIPEPREFIX":
                 self._prefix = variable["value"].strip()[:1] or "\t"
+        elif _COMPUTES.match(line):
+            self.found.computed.append("$(eval …)")
         elif rule := _rule_in(line):
             yield from _take_rule(self.found, *rule, comment)
 
@@ -216,7 +228,10 @@ def _take_rule(found: _Makefile, targets: str, rest: str, comment: str) -> Itera
             found.own.setdefault(name, set()).update(own)
         return
     for name in (name.replace(r"\:", ":").replace(r"\#", "#") for name in names):
-        if name.startswith(".") or re.search(r"[%$()]", name) or not name.isprintable():
+        if re.search(r"[$()]", name) or not name.isprintable() or _OF_MAKE.fullmatch(name):
+            continue
+        if name.startswith(".") or "%" in name:
+            (found.patterns if "%" in name else found.hidden).append(name)
             continue
         target = found.targets.setdefault(name, _Target(name))
         target.has_pattern |= re.match(r"[^:;]*%[^:;]*:", prerequisites) is not None

@@ -473,3 +473,43 @@ def test_an_argument_that_may_miss_is_left_out():
     found = {each.name: each for each in find_options("sh", 'a=$1\nb="${2:-}"\nc="${3-}"\n')}
     assert [found[name].required for name in ("arg_1", "arg_2", "arg_3")] == [True, True, False]
     assert found["arg_3"].parts == (("{arg_3}",),)
+
+
+def test_targets_that_are_no_commands_are_named(tmp_path):
+    """Hidden files, patterns and what make computes: whoever looks for them knows why not."""
+    (tmp_path / "Makefile").write_text(
+        ".PHONY: all\n.c.o:\n\tcc $<\nall:\n\trun\n"
+        ".done/load: x\n\trun\n\ttouch $@\n.venv:\n\tuv sync\n"
+        "load-%:\n\trun $*\nload-%: x\n$(foreach y,1 2,$(eval $(call rule,$(y))))\n"
+    )
+    drafts = draft_source(tmp_path / "Makefile", tmp_path)
+
+    assert [each.command for each in drafts.programs] == [("make", "all")]
+    assert drafts.notes == (
+        "Passed over, for they are files: .done/load, .venv.",
+        "Passed over, for they are patterns of names: load-%.",
+        "Passed over, for make computes their names: $(eval …).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("entries", "command"),
+    [
+        ("sync all\n0 6 * * * sync a && sync b", ("sync", "all")),
+        ("etl /x/run", ("/x/run",)),
+        ("etl cd /x && run", ("run",)),
+    ],
+)
+def test_a_comment_about_users_is_believed_where_it_can_be_true(entries, command):
+    """Many keep the comments of a system's crontab in one of their own."""
+    text = f"# m h dom mon dow user command\n0 5 * * * {entries}\n"
+
+    assert draft_crontab("crontab", text, "cron").programs[0].command == command
+
+
+def test_a_user_that_may_be_a_program_is_said():
+    """The person knows; a first run would only say that there is no such program."""
+    text = "# m h dom mon dow user command\n0 5 * * * manager update\n"
+    (draft,) = draft_crontab("crontab", text, "cron").programs
+
+    assert "If manager is a program, put it before the command." in draft.notes[0]
