@@ -70,7 +70,7 @@ WRONG = {
     "none is like that": (["FILE", "--where", "task=typo"], "No context matches"),
     "an odd --where": (["FILE", "--where", "colour=red"], "is not one of task="),
     "two for Redux DevTools": (["1", "2", "FILE", "--format", "redux-devtools"], "give just one"),
-    "a slice for a bundle": (["1", "FILE", "--slice", "x"], "--slice is for"),
+    "a slice for a bundle": (["1", "FILE", "--slice", "x"], "(--slice) are for"),
     "logs for Parquet": (["1", "FILE", "--format", "parquet", "--logs"], "are for bundles"),
     "an unknown context": (["7", "FILE"], "There is no context 7"),
     "an unknown slice": (

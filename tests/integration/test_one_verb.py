@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,7 @@ READS = [
      "/api/contexts/{done}/timeline"),
     (["diff", "{open}", "{open}", "--json"], "contexts.diff",
      {"context_id": "{open}", "other": "{open}"}, "/api/contexts/{open}/diff?other={open}"),
+    (["slice", "ls", "--json"], "slices.list", {}, "/api/slices"),
     (["state", "{done}", "--json"], "contexts.state", {"context_id": "{done}"},
      "/api/contexts/{done}/state"),
 ]  # fmt: skip
@@ -101,6 +103,20 @@ ERRORS = [
      {"context_id": "{open}", "at": 999}, ("POST", "/api/tasks/{open}/fork", {"at": 999})),
     (["fork", "{open}", "--enqueue"], "tasks.fork", {"context_id": "{open}"},
      ("POST", "/api/tasks/{open}/fork", {})),
+    (["export", "999", "no.zip"], "contexts.export", {"context_id": 999},
+     ("GET", "/api/contexts/999/export", None)),
+    (["export", "{open}", "--format", "parquet", "--logs", "no.parquet"], "contexts.export",
+     {"context_id": "{open}", "format": "parquet", "logs": True},
+     ("GET", "/api/contexts/{open}/export?format=parquet&logs=true", None)),
+    (["whatif", "typo", "--module", "tests.integration.shop"], "contexts.what_if",
+     {"slice": "typo", "module": "tests.integration.shop"},
+     ("POST", "/api/contexts/whatif", {"slice": "typo", "module": "tests.integration.shop"})),
+    (["check", "shop.duoble"], "tasks.check", {"name": "shop.duoble"},
+     ("POST", "/api/tasks/shop.duoble/check", {})),
+    (["slice", "materialise", "typo", "--once"], "slices.materialise", {"name": "typo"},
+     ("POST", "/api/slices/typo", {})),
+    (["slice", "drop", "typo"], "slices.drop", {"name": "typo"},
+     ("DELETE", "/api/slices/typo", None)),
     (["run", "shop.duoble", "--enqueue"], "tasks.start", {"name": "shop.duoble"},
      ("POST", "/api/tasks/shop.duoble", {})),
     (["archive", "restore", "999"], "archive.restore", {"context_id": 999},
@@ -130,7 +146,7 @@ ERRORS = [
 OTHERS = {
     "tasks.list", "contexts.list", "events.read", "queues.pause", "queues.resume", "archive.add",
     "archive.forget", "upkeep.clean", "upkeep.doctor", "schedules.list", "schedules.remove",
-    "workers.activity",
+    "workers.activity", "contexts.import_run", "tasks.fork_all",
 }  # fmt: skip
 NO_COMMAND = {
     "tasks.run",  # `dama run` follows what it has started
@@ -145,6 +161,7 @@ async def doors(store, tmp_path, monkeypatch, database_url, capsys):
     """The three of them, on one database with an open and an ended context and a schedule."""
     monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
     monkeypatch.setenv("DAMA_HOME", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("DAMA_SHORT", "abc")
     monkeypatch.setenv("DAMA_LEAKED", "hunter2-hunter2")
     monkeypatch.chdir(tmp_path)
@@ -394,6 +411,60 @@ async def test_schedules_are_changed_alike_by_each_door(doors):
         assert len(each[4].pop("contexts")) == 2
     assert documents[0] == json.loads(json.dumps(documents[1])) == documents[2]
     assert [len(each["firings"]) for each in documents[0][3:5]] == [2, 2]
+
+
+async def test_a_bundle_is_the_same_for_each_door(doors, store, tmp_path):
+    """Byte for byte; and each door says the same of what is here already."""
+    context = doors.ids["done"]
+    for format_ in ("bundle", "redux-devtools"):
+        path = tmp_path / format_
+        typed = ["export", str(context), "--format", format_, str(path)]
+        assert (await doors.command(typed))[2] == 0
+        params = {"context_id": context, "format": format_}
+        chunks = await doors.broker.call("contexts.export", params)
+        answer = await doors.request("GET", f"/api/contexts/{context}/export?format={format_}")
+        assert path.read_bytes() == b"".join([c async for c in chunks]) == answer.content
+        assert f'filename="{context}.' in answer.headers["content-disposition"]
+    bundle = (tmp_path / "bundle").read_bytes()
+    out, err, code = await doors.command(["import-run", str(tmp_path / "bundle"), "--json"])
+    assert code == 0, err
+    called = await doors.broker.call("contexts.import_run", {}, stream=chunked(bundle))
+    answer = await doors.client.post("/api/contexts/import", content=bundle)
+    assert json.loads(out) == json.loads(json.dumps(called)) == answer.json()
+    assert called["known"][0]["context_id"] == context
+    broken = await doors.client.post("/api/contexts/import?again=true", content=b"no zip")
+    assert (broken.status_code, broken.json()["name"]) == (400, "BundleError")
+    assert {p.name for p in tmp_path.iterdir()} >= {"bundle", "redux-devtools"}
+    assert not [*tmp_path.glob("*port-*")]
+
+
+async def chunked(data):
+    for start in range(0, len(data), 100):
+        yield data[start : start + 100]
+
+
+async def test_code_is_held_against_history_alike_by_each_door(doors):
+    """A check of a task, a slice table, a batch of forks: one document each."""
+    body = {"sample": 5}
+    for command, action, params, request_ in (
+        (["check", "shop.approval", "--sample", "5"], "tasks.check",
+         {"name": "shop.approval", **body}, ("POST", "/api/tasks/shop.approval/check", body)),
+        (["fork", "--where", "task=shop.double", "--at-step", "x"], "tasks.fork_all",
+         {"where": {"task": "shop.double"}, "step": "x"},
+         ("POST", "/api/tasks/fork", {"where": {"task": "shop.double"}, "step": "x"})),
+        (["slice", "materialise", "lifecycle", "--once"], "slices.materialise",
+         {"name": "lifecycle"}, ("POST", "/api/slices/lifecycle", {})),
+    ):  # fmt: skip
+        out, err, code = await doors.command([*command, "--json"])
+        assert code == 0, (command, err)
+        told = json.loads(out)
+        assert moved(json.loads(json.dumps(await doors.broker.call(action, params)))) == moved(told)
+        assert moved((await doors.request(*request_)).json()) == moved(told)
+
+
+def moved(document):
+    """A document without when a table last moved."""
+    return {key: value for key, value in document.items() if key != "modified_at"}
 
 
 async def test_the_archive_is_the_same_for_each_door(doors, store):

@@ -44,12 +44,14 @@ class Registry:
         inherit: What all programs get of the worker's environment besides what all need.
         broken: The modules that could not be imported, by name.
         seconds: How long the import of each module took.
+        root: The folder that modules are imported from.
     """
 
     def __init__(self, services: Iterable[Service] = ()) -> None:
         self.inherit: tuple[str, ...] = ()
         self.broken: dict[str, BrokenModule] = {}
         self.seconds: dict[str, float] = {}
+        self.root = Path.cwd()
         self._services: dict[str, Service] = {}
         for service in services:
             self.add(service)
@@ -172,6 +174,7 @@ class Registry:
                 no service. Where others can be used it is in `broken`.
             DuplicateNameError: Two services have the same name.
         """
+        self.root = root
         if str(root) not in sys.path:
             sys.path.insert(0, str(root))
         names = [*names]

@@ -43,6 +43,7 @@ OF_ONE_TASK = frozenset(
         "contexts.events",
         "contexts.state",
         "contexts.diff",
+        "contexts.export",
         "events.dispatch",
     }
 )

@@ -151,17 +151,29 @@ async def _write(request: Request, path: Path, limit: int) -> int:
     """Write the body into a new file; returns its bytes."""
     size = 0
     with open(path, "xb", opener=private) as file:  # noqa: ASYNC230 - local, and empty
-        async for data in request.stream():
+        async for data in limited(request, limit):
             size += len(data)
-            if size > limit:
-                raise RequestError(
-                    "PAYLOAD_TOO_LARGE",
-                    f"The file has more than {limit:,} bytes.",
-                    "Send less, or raise upload_limit of [gateway].",
-                    data={"limit": limit},
-                )
             await asyncio.to_thread(file.write, data)
     return size
+
+
+async def limited(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body of a request, piece by piece.
+
+    Raises:
+        RequestError: It is longer than the limit.
+    """
+    size = 0
+    async for data in request.stream():
+        size += len(data)
+        if size > limit:
+            raise RequestError(
+                "PAYLOAD_TOO_LARGE",
+                f"The file has more than {limit:,} bytes.",
+                "Send less, or raise upload_limit of [gateway].",
+                data={"limit": limit},
+            )
+        yield data
 
 
 def _is_name(name: str) -> bool:

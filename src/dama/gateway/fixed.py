@@ -107,6 +107,7 @@ class FixedPaths:
             _fixed(f"{context}/artifacts", self._artifacts),
             _fixed(f"{context}/artifacts/{{path}}", self._artifact),
             _fixed(f"{context}/files/{{name}}", self._upload, "PUT"),
+            _fixed("/api/contexts/import", self._import, "POST"),
         ]
         fixed = [(each.path, each.method) for each in self.all]
         self._documents = Documents(broker, aliases, fixed)
@@ -167,6 +168,16 @@ class FixedPaths:
         context_id = await self._permitted(request, identity, "operator")
         name, limit = request.path_params["name"], self._settings.upload_limit
         return JSONResponse(await files.upload(request, self._app, context_id, name, limit), 201)
+
+    async def _import(self, request: Request, identity: Identity) -> Response:
+        """The action takes a stream, which is the body here."""
+        demand(identity, "admin", "contexts", request.scope["path"])
+        asked = request.query_params
+        params = {"again": asked.get("again") == "true", "reason": asked.get("reason")}
+        stream = files.limited(request, self._settings.upload_limit)
+        meta = {"user": identity.name}
+        told = await self._broker.call("contexts.import_run", params, meta=meta, stream=stream)
+        return await _json(told, "imported")
 
     async def _permitted(self, request: Request, identity: Identity, scope: str = "viewer") -> int:
         """The context of a path, when the token is for it."""

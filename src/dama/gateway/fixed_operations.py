@@ -120,6 +120,14 @@ OPERATIONS: dict[str, dict[str, Any]] = {
     f"{_TREE}/artifacts/{{path}}": _file(
         "Read a file that a program left.", "application/octet-stream", _param("path", "path")
     ),
+    "/api/contexts/import": _operation(
+        "Bring the contexts of a bundle into this database.",
+        {"name": "again", "in": "query", "schema": {"type": "boolean", "default": False}},
+        {"name": "reason", "in": "query", "schema": {"type": "string"}},
+        content=_content("application/json", _OBJECT),
+        tags=["contexts"],
+        requestBody={"required": True, "content": _content("application/octet-stream", {})},
+    ),
     f"{_TREE}/files/{{name}}": _operation(
         "Write a file into the working folder of the tree of a context.",
         _CONTEXT,

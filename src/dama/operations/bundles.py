@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from dama.bundles import devtools, parquet, reading, run_files, writing
+from dama.bundles.errors import BundleError
+from dama.config.private_file import make_private
 from dama.domain.exact import encode
 from dama.domain.lifecycle import lifecycle
 from dama.domain.slice import find_slice
@@ -19,15 +23,37 @@ from dama.store import bundles as store
 from dama.store.errors import UnknownContextError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dama.app import App
     from dama.bundles.layout import BundledEvent
     from dama.store.windows import ContextFilter
 
+Format = Literal["bundle", "parquet", "redux-devtools"]
+SUFFIXES: Mapping[Format, str] = {
+    "bundle": ".zip",
+    "parquet": ".parquet",
+    "redux-devtools": ".json",
+}
 PAGE = 100
 MOST = 1000
+CHUNK = 256 * 1024
 WAS_OPEN = "It had not ended when it was exported: its run is in another database."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written of contexts.
+
+    Attributes:
+        format: What kind of file.
+        slices: Whose states redux-devtools has; none for all that are known.
+        logs: Whether a bundle has the ends of the logs of programs.
+        artifacts: Whether a bundle has the files that programs left.
+    """
+
+    format: Format = "bundle"
+    slices: Sequence[str] = ()
+    logs: bool = False
+    artifacts: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,6 +170,62 @@ async def export(
                     for name, parts in found:
                         await asyncio.to_thread(writer.add, name, parts)
     return await _exported(path, writer.contexts, writer.events)
+
+
+async def export_as(app: App, given: Sequence[int], path: Path, wanted: Wanted) -> Exported:
+    """Write contexts as a file of some kind; see `export`, `export_parquet`, `export_devtools`.
+
+    Raises:
+        BundleError: The kind of file has no such part; also as those do.
+    """
+    if wanted.format == "redux-devtools" and len(given) != 1:
+        raise BundleError("Redux DevTools look at one context: give just one.")
+    if wanted.format != "redux-devtools" and wanted.slices:
+        raise BundleError("Slices (--slice) are for redux-devtools.")
+    if wanted.format != "bundle" and (wanted.logs or wanted.artifacts):
+        raise BundleError("Logs and artifacts (--logs, --artifacts) are for bundles.")
+    if wanted.format == "parquet":
+        return await export_parquet(app, given, path)
+    if wanted.format == "redux-devtools":
+        return await export_devtools(app, given[0], path, wanted.slices)
+    return await export(app, given, path, logs=wanted.logs, artifacts=wanted.artifacts)
+
+
+async def export_chunks(app: App, context_id: int, wanted: Wanted) -> AsyncIterator[bytes]:
+    """The file of a context and of all below it, piece by piece; it is on no disk afterwards.
+
+    Raises:
+        DamaError: As `export_as`, before the first piece.
+    """
+    make_private(app.home)
+    with TemporaryDirectory(dir=app.home, prefix="export-") as folder:
+        path = Path(folder, f"export{SUFFIXES[wanted.format]}")
+        await export_as(app, [context_id], path, wanted)
+        file = path.open("rb")  # noqa: ASYNC230 - local; it ends with what reads it
+    return _chunks(file)
+
+
+async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    with file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
+
+
+async def import_chunks(
+    app: App,
+    chunks: AsyncIterator[bytes],
+    *,
+    again: bool = False,
+    by: Mapping[str, Any] | None = None,
+) -> Imported:
+    """Bring in a bundle that comes piece by piece; see `import_bundle`."""
+    make_private(app.home)
+    with TemporaryDirectory(dir=app.home, prefix="import-") as folder:
+        path = Path(folder, "import.zip")
+        with path.open("xb") as file:  # noqa: ASYNC230 - local, and empty
+            async for chunk in chunks:
+                await asyncio.to_thread(file.write, chunk)
+        return await import_bundle(app, path, again=again, by=by)
 
 
 async def export_parquet(app: App, given: Sequence[int], path: Path) -> Exported:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
     from dama.app import App
+    from dama.definitions.registry import Registry
 
 SAMPLE = 1000
 MOST_SHOWN = 20  # contexts whose difference is looked for
@@ -83,6 +84,11 @@ class Code:
         if path.suffix == ".py":
             return cls([path.stem], path.parent.resolve())
         return cls([module], Path.cwd())
+
+    @classmethod
+    def today(cls, registry: Registry) -> Code:
+        """The modules that a process has loaded."""
+        return cls([*registry.seconds], registry.root)
 
 
 async def what_if(

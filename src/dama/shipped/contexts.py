@@ -14,6 +14,7 @@ from dama.operations import contexts, diffs, moments, run_files, timelines
 from dama.operations.diffs import Side
 from dama.operations.who import because
 from dama.shipped.documents import Id, permit_context, starter
+from dama.shipped.histories import add_bundles
 from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ def contexts_service(app: App) -> Service:
         return document(await contexts.why(app, context_id))
 
     _add_history(service, app)
+    add_bundles(service, app)
     return service
 
 

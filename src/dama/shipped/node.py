@@ -153,6 +153,7 @@ def product_services(
     """The services that are there without being written; one of the project's with a name wins."""
     from dama.shipped.bus import guarded
     from dama.shipped.contexts import contexts_service, events_service
+    from dama.shipped.histories import slices_service
     from dama.shipped.log import log_service
     from dama.shipped.operations import queues_service, schedules_service, workers_service
     from dama.shipped.tasks import tasks_service
@@ -168,6 +169,7 @@ def product_services(
         archive_service(app),
         upkeep_service(app),
         log_service(app),
+        slices_service(app),
     ]
     shipped = [service for service in made if service.name not in app.registry.services]
     return [guarded(service, app, rights) for service in shipped]

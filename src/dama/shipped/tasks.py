@@ -11,6 +11,7 @@ from dama.domain.exact import document
 from dama.operations import contexts, forks, tasks
 from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, permit_context, permit_task, starter
+from dama.shipped.histories import add_replays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,6 +134,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
         return document(await tasks.queued(app, context_id))
 
     _add_fork(service, app)
+    add_replays(service, app)
     return service
 
 

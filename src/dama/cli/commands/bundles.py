@@ -16,7 +16,7 @@ from dama.cli.where import where_option
 if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
-    from dama.operations.bundles import Exported, Imported
+    from dama.operations.bundles import Exported, Format, Imported
 
 
 MOST_SHOWN = 10
@@ -53,7 +53,7 @@ FORMATS = ("bundle", "parquet", "redux-devtools")
 @json_option()
 @click.pass_obj
 def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: dict[str, Any] | None,
-           limit: int, format_: str, slices: tuple[str, ...], as_json: bool,
+           limit: int, format_: Format, slices: tuple[str, ...], as_json: bool,
            **more: bool) -> None:  # fmt: skip
     """Write contexts with all below them into FILE, to look at them in another database.
 
@@ -63,15 +63,15 @@ def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: di
     """
     if bool(contexts) == (where is not None):
         raise click.UsageError("Give the contexts, or --where for all that match.")
-    is_one = len(contexts) == 1
-    _refuse_unfit(format_, is_one=is_one, has_slices=bool(slices), has_files=any(more.values()))
-
     needs_services = format_ == "redux-devtools"
 
     async def write() -> Exported:
+        from dama.operations import bundles
+
         async with session.app(with_services=needs_services) as app:
             given = list(contexts) if where is None else await _chosen(app, where, limit)
-            return await _written(app, given, file, format_, slices, **more)
+            wanted = bundles.Wanted(format_, slices, **more)
+            return await bundles.export_as(app, given, file, wanted)
 
     done = asyncio.run(write())
     if as_json:
@@ -92,27 +92,6 @@ async def _chosen(app: App, where: dict[str, Any], limit: int) -> list[int]:
     if found:
         return found[-limit:]
     raise click.UsageError("No context matches, so nothing was written.")
-
-
-async def _written(
-    app: App, given: list[int], file: Path, format_: str, slices: tuple[str, ...], **more: bool
-) -> Exported:
-    from dama.operations import bundles
-
-    if format_ == "parquet":
-        return await bundles.export_parquet(app, given, file)
-    if format_ == "redux-devtools":
-        return await bundles.export_devtools(app, given[0], file, slices)
-    return await bundles.export(app, given, file, **more)
-
-
-def _refuse_unfit(format_: str, *, is_one: bool, has_slices: bool, has_files: bool) -> None:
-    if format_ == "redux-devtools" and not is_one:
-        raise click.UsageError("Redux DevTools look at one context: give just one.")
-    if format_ != "redux-devtools" and has_slices:
-        raise click.UsageError("--slice is for --format redux-devtools.")
-    if format_ != "bundle" and has_files:
-        raise click.UsageError("--logs and --artifacts are for bundles.")
 
 
 @click.command(
