@@ -134,6 +134,28 @@ class Slurm:
         if number == signal.SIGKILL:
             daemon.wait()
 
+    def save(self) -> None:
+        """Wait until slurmctld, which saves every five seconds, has saved what it knows by now."""
+        mark = f"saved-{time.monotonic_ns()}"
+        job = self("squeue", "-h", "--me", "-o", "%A").split()[0]
+        self("scontrol", "update", f"JobId={job}", f"Comment={mark}")
+        saved = self.folder / "state" / "job_state"
+        wait_until(lambda: saved.exists() and mark.encode() in saved.read_bytes(), "saved jobs")
+
+    def forget(self, number: str) -> None:
+        """Let a killed slurmctld have saved nothing: it gives the number of a job once more."""
+        for saved in (self.folder / "state").glob("job_state*"):
+            saved.unlink()
+        self.conf.write_text(f"{self.conf.read_text()}FirstJobId={number}\n")
+
+    def resume_nodes(self) -> None:
+        """Let nodes take jobs again that had a job of a number twice, as an operator does."""
+        for line in self("sinfo", "-h", "-N", "-o", "%N %T").splitlines():
+            node, state = line.split()
+            if state.startswith("drain"):
+                self("scontrol", "update", f"NodeName={node}", "State=RESUME")
+        wait_until(lambda: "drain" not in self("sinfo", "-h", "-o", "%T"), "nodes that take jobs")
+
     def kill_node(self, name: str) -> None:
         """A node loses its power: its daemon and all that it started are gone at once."""
         self.signal(name)

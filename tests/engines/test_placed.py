@@ -103,13 +103,23 @@ def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
 
 
 def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
-    """What runs there continues, and the reason of what is placed says that it does not answer."""
+    """What runs there continues, and the reason of what is placed says that it does not answer.
+
+    What it has saved is known again. What it has not is forgotten: it gives the number of the job
+    once more, and a node that has such a job gives the new one up, which is then placed again.
+    """
+    wait_until(lambda: not place.jobs(), "an empty cluster")
     folder = place.dama.folder
     (folder / "hold").touch()
     (folder / "done").unlink(missing_ok=True)
     running = place.start("jobs.steps", "--folder", str(folder))
     wait_until((folder / "done").exists, "a first step", 120)
+    (job,) = place.jobs()
+    if place.kind == "slurm":
+        place.slurm.save()
     place.slurm.signal("slurmctld")
+    if place.kind == "command":
+        place.slurm.forget(job)
     try:
         waiting = place.start("jobs.where", "--number", 1)
         wait_until(lambda: "answer" in place.why(waiting), "a reason", 60)
@@ -121,6 +131,9 @@ def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
 
     assert place.end(waiting)[0] == "FINAL", place.events(waiting)
     assert place.kinds(running) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
+    lost = ["PLACED", "UNPLACED"] if place.kind == "command" else []
+    assert place.kinds(waiting) == ["INITIAL", *lost, "PLACED", "STARTED", "FINAL"]
+    place.slurm.resume_nodes()
 
 
 def test_17_nothing_secret_is_said_to_the_engine(place: Place) -> None:

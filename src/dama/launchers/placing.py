@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 TURN_SECONDS = 1.0
 SWEEP_SECONDS = 60.0  # between two looks for jobs of which nothing is placed any more
 MOST_LOSSES = 3
+LOOKS_OF_PAUSE = 3  # before a run whose job was lost is placed again
 
 _log = logging.getLogger("dama.launcher")
 
@@ -68,10 +69,11 @@ class Placing:
         self._resources = _resources(own)
         self._offered = sorted({*labels, *(label for task in own for label in task.options.labels)})
         self._lease = timedelta(seconds=settings.lease)
+        self._grace = 2 * settings.timeout  # what was asked for may be on its way so long
         self._engine: Launcher | None = None
         self._prefix = ""
         self._memory = Memory()
-        self._look_at = self._looked_at = 0.0
+        self._look_at = self._looked_at = self._place_at = 0.0
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -96,7 +98,7 @@ class Placing:
             await asyncio.to_thread(write_env_file, self._settings, self._store.database.conninfo)
             self._prefix = await prefix_of(self._store)
             self._engine = launcher_of(self._settings, self._prefix)
-            self._memory, self._look_at = Memory(), 0.0
+            self._memory, self._look_at, self._place_at = Memory(), 0.0, 0.0
         return self._engine
 
     async def _turn(self, engine: Launcher) -> None:
@@ -113,7 +115,7 @@ class Placing:
             placements = await self._placements()
         held = sum(each.run in ("placed", "running") for each in placements)
         room = min(self._settings.at_once - held, engine.group)
-        if room > 0 and self._resources:
+        if room > 0 and self._resources and now >= self._place_at:
             await self._place(engine, room)
 
     async def _place(self, engine: Launcher, room: int) -> None:
@@ -145,8 +147,7 @@ class Placing:
             return False
         await store.note_trouble(settings.name, None)
         placements = await self._placements()
-        grace = 2 * settings.timeout
-        todo = plan(placements, seen, self._memory, now=clock.monotonic(), grace=grace)
+        todo = plan(placements, seen, self._memory, now=clock.monotonic(), grace=self._grace)
         await store.note(todo.note)
         for each, job in todo.judge:
             await self._judge(engine, each, job)
@@ -180,13 +181,18 @@ class Placing:
             losses=MOST_LOSSES,
             quiet=timedelta(seconds=QUIET_SECONDS),
             lease=self._lease,
+            pause=timedelta(seconds=LOOKS_OF_PAUSE * self._settings.look),
         )
         if is_over:
             _log.warning("context %s: %s", each.context_id, judged.facts["message"])
             await self._store.hints.send()
 
     async def _submit(self, engine: Launcher, placed: Sequence[Placed | Placement]) -> None:
-        """Ask for the jobs of some runs: each of its name."""
+        """Ask for the jobs of some runs, each of its name, until the engine does not answer.
+
+        The rest is asked for when the next looks do not show it, as what was not answered is. No
+        more is placed until then.
+        """
         names: dict[str, list[Placed | Placement]] = {}
         for each in placed:
             names.setdefault(each.name, []).append(each)
@@ -201,12 +207,15 @@ class Placing:
             except AwayError as away:
                 _log.warning("%s has not answered to a submission: %s", self._settings.name, away)
                 await self._store.placements.note_trouble(self._settings.name, str(away))
+                self._place_at = clock.monotonic() + self._grace
             except RefusedError as refused:
                 await self._refuse(members, str(refused))
                 continue
             else:
                 submitted = {(e.context_id, e.epoch): ids.get(e.element) for e in elements}
             await self._store.placements.note_submissions(submitted)
+            if self._place_at > clock.monotonic():
+                return
 
     async def _refuse(self, members: Iterable[Placed | Placement], why: str) -> None:
         epochs = {(each.context_id, each.epoch) for each in members}

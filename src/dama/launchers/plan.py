@@ -29,11 +29,12 @@ class Memory:
 
     Attributes:
         missing: Since when the engine has not shown a job that it should have.
-        unwanted: Since when nobody has wanted a job, by the engine's id.
+        unwanted: Since when nobody has wanted a job, by its name and by the engine's id, which may
+            be used again.
     """
 
     missing: dict[Key, float] = field(default_factory=dict[Key, float])
-    unwanted: dict[str, float] = field(default_factory=dict[str, float])
+    unwanted: dict[tuple[Key, str], float] = field(default_factory=dict[tuple[Key, str], float])
 
 
 @dataclass
@@ -104,12 +105,13 @@ def _unwanted(
     """
     jobs = {key: job for key, job in seen.items() if job.state != "ended"}
     since = memory.unwanted
-    memory.unwanted = {j.native_id: since.get(j.native_id, now) for j in jobs.values()}
+    each_job = [(key, job.native_id) for key, job in jobs.items()]
+    memory.unwanted = {each: since.get(each, now) for each in each_job}
     for key, job in jobs.items():
         if job.state == "pending":
-            is_due = key in known or job.native_id in since
+            is_due = key in known or (key, job.native_id) in since
         else:
-            is_due = now - memory.unwanted[job.native_id] >= ENDING_SECONDS
+            is_due = now - memory.unwanted[key, job.native_id] >= ENDING_SECONDS
         if is_due:
             done.cancel.append(job.native_id)
 

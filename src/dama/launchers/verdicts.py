@@ -37,6 +37,8 @@ def verdict(placement: Placement, seen: Sighting, launcher: str, log: str) -> Ve
         log: The end of what the job printed.
     """
     why = "memory" if seen.signal == signal.SIGKILL and OUT_OF_MEMORY.search(log) else seen.why
+    if why == "cancelled" and _never_began(placement, seen):
+        why = "lost"
     job = f"The job {seen.native_id} of the launcher {launcher}"
     where = f" on {seen.node}" if seen.node else ""
     text, code = {
@@ -70,6 +72,16 @@ def refusal(launcher: str, why: str) -> Verdict:
     return Verdict(
         failed=True, facts={"message": message, "code": "ENGINE_REFUSED", "launcher": launcher}
     )
+
+
+def _never_began(placement: Placement, seen: Sighting) -> bool:
+    """Whether the engine gave a job up that it had sent to a node: nobody has cancelled it there.
+
+    Slurm does so when a node says that it has a job of that number already, since slurmctld was
+    killed and gives numbers again. A job that somebody cancels on a node ends by a signal.
+    """
+    is_whole = not seen.signal and not seen.exit_code
+    return placement.run == "placed" and bool(seen.node) and is_whole
 
 
 def _how(placement: Placement, seen: Sighting) -> str:

@@ -190,6 +190,7 @@ class Placements:
         losses: int,
         quiet: timedelta,
         lease: timedelta,
+        pause: timedelta,
     ) -> bool:
         """End the placement of a run whose job is over, if nobody executes the run.
 
@@ -200,6 +201,7 @@ class Placements:
             losses: So many times in a row are a failure too.
             quiet: How long the worker of a running one must not have been heard of.
             lease: What the workers have that the launcher starts.
+            pause: Before it is queued again; three times that with each further loss.
         """
         params = {
             "context_id": placement.context_id,
@@ -209,6 +211,7 @@ class Placements:
             "losses": losses,
             "quiet": quiet,
             "lease": lease,
+            "pause": pause,
         }
         ((is_over,),) = await self._database.rows("unplace_run", params)
         return is_over

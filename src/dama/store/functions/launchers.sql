@@ -56,11 +56,12 @@ $$;
 -- unplace_run: the job of a run is over, and nobody executes the run.
 -- In:    failed: it is an ERROR; else it is queued again, no attempt spent, unless that has been so too often;
 --        facts: the payload of the event; quiet: how long the worker of a running one must not have been heard of,
---        lease: what that has
+--        lease: what that has; pause: before it is queued again, and three times that with each further loss
 -- Out:   whether it was so: false where somebody executes it, or a later epoch has it
 -- Locks: the row of the context, its key, then the row of the run
 CREATE OR REPLACE FUNCTION _data_manager_admin.unplace_run(
-  context bigint, epoch bigint, failed boolean, facts jsonb, most_losses int, quiet interval, lease interval)
+  context bigint, epoch bigint, failed boolean, facts jsonb, most_losses int, quiet interval, lease interval,
+  pause interval DEFAULT '0')
 RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -93,7 +94,7 @@ BEGIN
                        'meta', jsonb_build_object('idempotency_key', CASE WHEN failed THEN 'ERROR#' ELSE 'UNPLACED#' END || unplace_run.epoch)))));
   IF NOT failed THEN
     UPDATE _data_manager_admin.run_queue q
-      SET state = 'queued', worker_id = NULL, attempt = greatest(q.attempt - 1, 0), deaths = q.deaths + 1,
+      SET state = 'retrying', due_at = clock_timestamp() + pause * 3 ^ q.deaths, worker_id = NULL, attempt = greatest(q.attempt - 1, 0), deaths = q.deaths + 1,
           host_until = _data_manager_admin.end_of_grace(q.host)
       WHERE q.context_id = context;
   END IF;
