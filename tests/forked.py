@@ -2,7 +2,8 @@
 
 The files of a project are read by each command as always, and its environment, folder and terminal
 are those of the caller. For tests that type many commands, each of which would take a second of
-importing. Nothing of dama is replaced: the child calls the entry point of the command.
+importing. Nothing of dama is replaced: the child calls the entry point of the command. A caller
+that is killed ends its command, as if it were the command itself.
 """
 
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 SERVER = '''
 """Forks for each command that comes by the socket."""
-import json, os, signal, socket, sys
+import json, os, select, signal, socket, sys
 
 import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
 import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic, rich.live  # noqa
@@ -34,6 +35,7 @@ def perform(connection):
     pid = os.fork()
     if pid == 0:
         server.close()
+        connection.close()
         for place, descriptor in enumerate(fds):
             os.dup2(descriptor, place)
         os.chdir(request["cwd"])
@@ -46,6 +48,12 @@ def perform(connection):
         sys.stdout.flush()
         os._exit(code)
     connection.sendall(f"{pid}\\n".encode())
+    ends = select.poll()
+    ends.register(ended := os.pidfd_open(pid), select.POLLIN)
+    ends.register(connection, 0)  # tells that the caller is gone
+    if ended not in dict(ends.poll()):
+        os.kill(pid, signal.SIGKILL)
+        os._exit(0)
     status = os.waitpid(pid, 0)[1]
     connection.sendall(f"{os.waitstatus_to_exitcode(status)}\\n".encode())
     os._exit(0)

@@ -437,7 +437,7 @@ def test_the_doctor_and_a_rebuild_say_what_they_found(dama):
 def test_a_unit_of_systemd_is_printed_that_systemd_understands(dama, tmp_path):
     """With options of the worker, and so that programs continue while it is deployed."""
     printed = dama("unit", "worker", "--slots", "4").stdout
-    assert "KillMode=process" in printed
+    assert {"KillMode=process", "LimitNOFILE=65536"} <= set(printed.splitlines())
     assert "worker --slots 4" in printed
     analyze = shutil.which("systemd-analyze")
     if analyze is None:

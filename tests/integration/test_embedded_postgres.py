@@ -143,6 +143,13 @@ def test_what_is_committed_is_on_disk_and_nobody_else_can_connect(postgres):
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_server_of_tests_leaves_nothing_when_it_is_killed(server):
+    """Nobody starts one again, which would clear away the memory that it shared."""
+    assert ask(server, "SHOW fsync") == "off"
+    maps = Path(f"/proc/{server.status().pid}/maps").read_text()
+    assert "/dev/shm/PostgreSQL." not in maps  # noqa: S108 - where it would be
+
+
 def test_eight_first_starts_at_once_give_one_server(new_home, tmp_path):
     """Real processes: a lock makes one of them do it."""
     code = f"{START}print(E(pathlib.Path(sys.argv[1])).start())"

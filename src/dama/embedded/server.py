@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
-NO_FSYNC: Mapping[str, str] = {
+OF_TESTS: Mapping[str, str] = {
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
+    # Among the data, and removed with them: a killed server leaves no memory to the machine.
+    "dynamic_shared_memory_type": "mmap",
 }
 # Since which major version a server sees during a statement that its client has gone.
 SEES_CLIENTS_END: Mapping[str, int] = {"linux": 14, "others": 15}
@@ -262,7 +264,7 @@ class EmbeddedPostgres:
         if version >= SEES_CLIENTS_END.get(sys.platform, SEES_CLIENTS_END["others"]):
             # The statement of a program that was killed ends with it, whatever its session is.
             settings["client_connection_check_interval"] = "1s"
-        settings |= {} if self._fsync else NO_FSYNC
+        settings |= {} if self._fsync else OF_TESTS
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
 
     def _wait_until_ready(self, place: int) -> Postmaster:
