@@ -1,6 +1,5 @@
 """Command line, actions and HTTP do each verb in one way: one document, one error, one event."""
 
-import asyncio
 import getpass
 import json
 import os
@@ -9,19 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dama.app import App
 from dama.broker.errors import error_document
-from dama.cli import main
-from dama.definitions.registry import Registry
-from dama.domain.schedule import Schedule
 from dama.errors import DamaError
-from dama.operations import schedules
-from dama.shipped.node import node_of
 from dama.store import Start
 
-from .served import project, served
+from .doors import doors_of
 
 USER = getpass.getuser()
+PAGE = Path(__file__).parents[2] / "docs/howto/services.md"
 READS = [
     (["show", "{open}", "--json"], "contexts.get", {"context_id": "{open}"},
      "/api/contexts/{open}"),
@@ -158,48 +152,9 @@ NO_COMMAND = {
 
 @pytest.fixture
 async def doors(store, tmp_path, monkeypatch, database_url, capsys):
-    """The three of them, on one database with an open and an ended context and a schedule."""
-    monkeypatch.setenv("DAMA_DATABASE_URL", database_url)
-    monkeypatch.setenv("DAMA_HOME", str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    monkeypatch.setenv("DAMA_SHORT", "abc")
-    monkeypatch.setenv("DAMA_LEAKED", "hunter2-hunter2")
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "dama.toml").write_text('services = ["tests.integration.shop"]\n')
-    still_open, done = await store.start([Start("shop.approval", {})] * 2)
-    await store.cancel([done], "no", {})
-    app = App(store, Registry([project()]), tmp_path)
-    await schedules.add(app, Schedule("nightly", "shop.approval", "0 4 * * *"))
-    async with served(store, tmp_path, working=False) as client, node_of(app, {}, "") as node:
-        ids = {"open": still_open, "done": done}
-        yield Doors(client, await node.broker(), capsys, ids)
-
-
-class Doors:
-    def __init__(self, client, broker, capsys, ids):
-        self.client, self.broker, self.capsys, self.ids = client, broker, capsys, ids
-
-    def named(self, value):
-        """The value with the ids of the contexts in it, as numbers where they stand alone."""
-        if isinstance(value, dict):
-            return {key: self.named(each) for key, each in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.named(each) for each in value]
-        if isinstance(value, str) and (alone := re.fullmatch(r"\{(open|done)\}", value)):
-            return self.ids[alone[1]]
-        if isinstance(value, str):
-            return re.sub(r"\{(open|done)\}", lambda m: str(self.ids[m[1]]), value)
-        return value
-
-    async def command(self, arguments):
-        """What a command prints, what it says on standard error, and its exit code."""
-        self.capsys.readouterr()
-        code = await asyncio.to_thread(main, [str(self.named(each)) for each in arguments])
-        printed = self.capsys.readouterr()
-        return printed.out, printed.err, code
-
-    async def request(self, method, path, body=None):
-        return await self.client.request(method, self.named(path), json=self.named(body))
+    """On the test's own database."""
+    async with doors_of(store, tmp_path, monkeypatch, capsys, database_url) as doors:
+        yield doors
 
 
 async def test_each_door_gives_the_same_document(doors):
@@ -243,6 +198,15 @@ async def test_each_shipped_action_is_held_to_its_command(doors):
     held = {action for _, action, _, _ in [*READS, *ERRORS]} | OTHERS
     assert shipped == held | NO_COMMAND
     assert held.isdisjoint(NO_COMMAND)
+    assert named_in_page() == shipped
+
+
+def named_in_page():
+    """The actions of the table in the page of services."""
+    text = PAGE.read_text().partition("| service | actions |\n")[2].partition("\n\n")[0]
+    rows = [row for row in text.splitlines() if row.startswith("| `") and "$node" not in row]
+    services = [re.findall(r"`([a-z_]+)`", row) for row in rows]
+    return {f"{service}.{action}" for service, *actions in services for action in actions}
 
 
 async def test_each_door_lists_the_same(doors):

@@ -77,8 +77,17 @@ WRITES = [
     ("schedules.pause", {"name": "s"}),
     ("schedules.resume", {"name": "s"}),
     ("schedules.remove", {"name": "s"}),
+    ("schedules.backfill", {"name": "s", "begin": "2026-01-01", "end": "2026-01-02"}),
     ("queues.pause", {"queue": "default"}),
     ("queues.resume", {"queue": "default"}),
+    ("queues.limit", {"queue": "default", "concurrency": 1}),
+    ("tasks.fork", {"context_id": 1, "at": 1}),
+    ("log.resume", {"subscription": "mailer", "context_id": 1}),
+    ("archive.add", {"older_than": "1d"}),
+    ("archive.restore", {"context_id": 1}),
+    ("archive.forget", {"older_than": "1d"}),
+    ("upkeep.clean", {}),
+    ("upkeep.scrub", {"env": "HOME", "all": True}),
 ]
 
 

@@ -41,6 +41,7 @@ FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 LARGEST_CATCH_UP = 1000
 LONGEST_CRON = 1_000  # reading it takes as long as it is
 LARGEST_BACKFILL = 10_000
+LARGEST_JITTER = 36_500 * 86_400  # seconds; as long as a start can be delayed
 TIME_FIELD = "{time"
 
 
@@ -70,6 +71,19 @@ class Schedule:
     catch_up: CatchUp = "one"
     overlap: Overlap = "skip"
     jitter: float = 0.0
+
+    def check(self) -> None:
+        """Refuse what would be found out later, when it fires or is asked for.
+
+        Raises:
+            InvalidScheduleError: It has no name, or its jitter is not a number of seconds.
+        """
+        if not self.name:
+            raise InvalidScheduleError("The name of a schedule is empty.", "Such as nightly.")
+        if not 0 <= self.jitter <= LARGEST_JITTER:
+            raise InvalidScheduleError(
+                f"The jitter must be 0 to {LARGEST_JITTER:,} seconds, got {self.jitter}."
+            )
 
     def firings(self, after: datetime) -> Iterator[datetime]:
         """The times at which it fires, without end.

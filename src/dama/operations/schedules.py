@@ -27,11 +27,13 @@ async def add(app: App, schedule: Schedule, by: Mapping[str, Any] | None = None)
     """Start a task by a schedule from now on; returns the first firing.
 
     Raises:
-        InvalidScheduleError: Its expression, its zone or a text of its params is wrong.
+        InvalidScheduleError: Its name, its expression, its zone, its jitter or a text of its params
+            is wrong.
         UnknownTaskError: No module of this project has its task.
         InvalidParamsError: The task does not take its params.
         ScheduleExistsError: There is one of its name.
     """
+    schedule.check()
     first = next(schedule.firings(await app.store.now()))
     start_at(schedule, first, app.registry)  # raises here what would pause it later
     facts = {"task": schedule.task, "cron": schedule.cron, "zone": schedule.zone}

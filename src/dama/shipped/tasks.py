@@ -74,7 +74,7 @@ def tasks_service(app: App, ends: Ends) -> Service:
             app,
             name,
             params or {},
-            key=key or call.meta.get("$idempotencyKey"),
+            key=_key(call, key),
             by=starter(call),
             undeclared=COMMANDS in call.locals,
             expires=expires,
@@ -102,9 +102,13 @@ def tasks_service(app: App, ends: Ends) -> Service:
             key: A second start with the same key waits for the first context.
         """
         permit_task(call, name)
-        key = key or call.meta.get("$idempotencyKey")
         context_id = await tasks.start(
-            app, name, params or {}, key=key, by=starter(call), undeclared=COMMANDS in call.locals
+            app,
+            name,
+            params or {},
+            key=_key(call, key),
+            by=starter(call),
+            undeclared=COMMANDS in call.locals,
         )
         call.meta["context_id"] = context_id
         return result_of(context_id, await ends.wait(context_id))
@@ -182,6 +186,11 @@ def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:
         "timeout": task.options.timeout,
         "params": task.params.model_json_schema(),
     }
+
+
+def _key(call: Call, key: str | None) -> str | None:
+    """The idempotency key of a start: that of its params, else that of the request."""
+    return call.meta.get("$idempotencyKey") if key is None else key
 
 
 def result_of(context_id: int, outcome: Outcome) -> Any:

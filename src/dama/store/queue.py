@@ -117,8 +117,10 @@ class RunQueue:
             act: What is kept of it.
 
         Raises:
-            InvalidValueError: A limit is not a number to count with.
+            InvalidValueError: A limit is not a number to count with, or the name is empty.
         """
+        if not queue:
+            raise InvalidValueError("The name of a queue must not be empty.")
         _check_limits(concurrency, rate)
         limits = {"concurrency": concurrency, "rate": rate}
         params = {"queue": queue, "paused": paused, **limits, "by": by, "act": kept(act)}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("dama activity", "dama activity --hours 168 --json"))
 @click.option(
-    "--hours", type=click.IntRange(1, 168), default=24, help="How many hours back; 24 by default."
+    "--hours", type=int, default=24, help="How many hours back, at most 168; 24 by default."
 )
 @json_option()
 @click.pass_obj

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo
 
@@ -81,7 +82,7 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_jso
 @archive.command(
     epilog=examples("dama archive restore 42", "dama archive restore 42 --from /backup/dama")
 )
-@click.argument("context", type=int)
+@click.argument("context", type=ID)
 @click.option("--from", "folder", type=FOLDER, metavar="FOLDER", help="Where its file is.")
 @json_option()
 @click.pass_obj

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples, json_option, reason_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json, print_next
 from dama.cli.terminal import echo
 from dama.cli.where import where_option
@@ -32,7 +33,7 @@ FORMATS = ("bundle", "parquet", "redux-devtools")
         "dama export 42 --format redux-devtools 42.json",
     )
 )
-@click.argument("contexts", metavar="[CONTEXT]...", type=click.IntRange(1), nargs=-1)
+@click.argument("contexts", metavar="[CONTEXT]...", type=ID, nargs=-1)
 @click.argument("file", type=click.Path(path_type=Path))
 @where_option("Export all contexts that are like this")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True,

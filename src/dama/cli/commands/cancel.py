@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("dama cancel 42", 'dama cancel 42 --reason "wrong year"'))
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()
 @click.pass_obj

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import duration, json_text, print_json, print_table, shortened
 from dama.cli.terminal import echo, secho
 
@@ -36,9 +37,9 @@ PARTS = {
         "dama diff 42 43 --slice rows_loaded --json",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
-@click.argument("other", metavar="[OTHER]", type=int, required=False)
-@click.option("--at", "at", type=click.IntRange(1), multiple=True, metavar="EVENT",
+@click.argument("context_id", metavar="CONTEXT", type=ID)
+@click.argument("other", metavar="[OTHER]", type=ID, required=False)
+@click.option("--at", "at", type=ID, multiple=True, metavar="EVENT",
               help="As it was after this event; twice for both sides.")  # fmt: skip
 @click.option("--attempt", "attempts", type=click.IntRange(1), multiple=True, metavar="NUMBER",
               help="Only what this attempt did; twice for both sides.")  # fmt: skip

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json
+from dama.cli.numbers import AFTER, ID
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
         "dama emit :PROGRESS done=3 total=10     within a program",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.argument("type_", metavar="TYPE")
 @click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
 @click.option("--meta", metavar="JSON", help="A JSON object.")
 @click.option("--error", is_flag=True, help="Mark it as an error; the payload says which.")
 @click.option(
-    "--expect", type=int, metavar="VERSION", help="Refuse when the context has another version."
+    "--expect", type=AFTER, metavar="VERSION", help="Refuse when the context has another version."
 )
 @click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import json_text, local_time, shortened
 from dama.cli.terminal import echo, style
 from dama.visible import on_one_line
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
         "dama events --all --from 1000 --type flights.",
     )
 )
-@click.argument("context_id", metavar="[CONTEXT]", type=int, required=False)
+@click.argument("context_id", metavar="[CONTEXT]", type=ID, required=False)
 @click.option("--follow", "-f", is_flag=True, help="Wait for more; of a context, until it ends.")
 @click.option("--all", "of_all", is_flag=True, help="Those of all contexts, with their positions.")
-@click.option("--from", "first", type=click.IntRange(1), metavar="POSITION", help="With --all.")
+@click.option("--from", "first", type=ID, metavar="POSITION", help="With --all.")
 @click.option("--type", "prefix", metavar="PREFIX", help="With --all: how the type begins.")
 @click.option("--tree", is_flag=True, help="Those of its subtasks too.")
-@click.option("--at", type=int, metavar="EVENT", help="Up to this event only.")
+@click.option("--at", type=ID, metavar="EVENT", help="Up to this event only.")
 @json_option("Print JSON lines: one event a line.")
 @click.pass_obj
 def events(

@@ -12,6 +12,7 @@ import click
 from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json
 from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
+from dama.cli.numbers import ID
 from dama.cli.output import json_text, print_json, print_next, print_table
 from dama.cli.terminal import echo
 from dama.cli.where import where_option
@@ -45,10 +46,8 @@ def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
         "dama fork --where task=flights.load,status=ERROR --at-step check",
     )
 )
-@click.argument("context_id", metavar="[CONTEXT]", type=int, required=False)
-@click.option(
-    "--at", type=click.IntRange(1), metavar="EVENT", help="The last event that it shares."
-)
+@click.argument("context_id", metavar="[CONTEXT]", type=ID, required=False)
+@click.option("--at", type=ID, metavar="EVENT", help="The last event that it shares.")
 @click.option("--at-step", "step", metavar="STEP", help="Share what was before this step.")
 @click.option("--payload", metavar=METAVAR, help="A different payload for that event: any JSON.")
 @click.option("--edit", is_flag=True, help="Edit the payload of that event in your editor.")

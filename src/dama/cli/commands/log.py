@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option, reason_option
+from dama.cli.numbers import ID
 from dama.cli.output import counted, print_fields, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line
 from dama.shapes import as_object
@@ -90,7 +91,7 @@ def _act_cells(act: StoredEvent) -> list[object]:
     epilog=examples("dama log resume mailer 42", "dama log resume mailer 42 --skip"),
 )
 @click.argument("subscription")
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option("--skip", is_flag=True, help="Leave out the event that could not be handled.")
 @reason_option()
 @json_option()

@@ -12,6 +12,7 @@ import click
 
 from dama.cli.group import examples, json_option
 from dama.cli.log_level import LEAST_LEVEL_HELP, LOG_LEVEL, level_number
+from dama.cli.numbers import ID
 from dama.cli.output import print_json
 from dama.cli.terminal import echo, echo_log
 from dama.programs.log_levels import FromLevel
@@ -47,7 +48,7 @@ def _byte_range(
         "dama logs 42 --bytes 1000000:2000000 > part.log",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option("--follow", "-f", is_flag=True, help="Wait for more, until the program has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its standard error.")
 @click.option("--tail", "count", type=click.IntRange(0), metavar="N", help="The last N lines.")
@@ -55,7 +56,7 @@ def _byte_range(
 @click.option(
     "--bytes", "part", metavar="FROM:TO", callback=_byte_range, help="A part of the file."
 )
-@click.option("--run", "epoch", type=int, metavar="EPOCH", help="Of an earlier run.")
+@click.option("--run", "epoch", type=ID, metavar="EPOCH", help="Of an earlier run.")
 @json_option("Print which files there are, and how large.")
 @click.pass_obj
 def logs(

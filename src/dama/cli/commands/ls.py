@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json, print_more, print_table
 from dama.cli.terminal import echo
 
@@ -88,12 +89,12 @@ def _ago(_: click.Context, param: click.Parameter, value: str | None) -> datetim
 @click.option(
     "--run", "state", type=click.Choice(STATES), help="Only those whose run is in this state."
 )
-@click.option("--worker", type=int, metavar="ID", help="Only what this worker runs.")
+@click.option("--worker", type=ID, metavar="ID", help="Only what this worker runs.")
 @click.option("--since", metavar="AGE", callback=_ago, help="Created within this time: 90d, 12h.")
 @click.option("--until", metavar="AGE", callback=_ago, help="Created at least this long ago.")
 @click.option("--all", "subtasks", is_flag=True, help="Subtasks too, not only what was started.")
 @click.option(
-    "--before", type=int, metavar="CONTEXT", help="Only those before this one: the next page."
+    "--before", type=ID, metavar="CONTEXT", help="Only those before this one: the next page."
 )
 @click.option(
     "--limit",

@@ -12,6 +12,7 @@ import click
 
 from dama.cli.commands.gateway import gateway_settings
 from dama.cli.group import examples
+from dama.cli.numbers import ID
 from dama.cli.terminal import echo
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SIGNS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 
 
 @click.command("open", epilog=examples("dama open", "dama open 42", "dama open 42 --print"))
-@click.argument("context_id", metavar="[CONTEXT]", type=click.IntRange(1), required=False)
+@click.argument("context_id", metavar="[CONTEXT]", type=ID, required=False)
 @click.option("--print", "only_print", is_flag=True, help="Print the address, and open nothing.")
 @click.pass_obj
 def open_(session: Session, *, context_id: int | None, only_print: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples
+from dama.cli.numbers import ID
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -18,8 +19,8 @@ GRACE_SECONDS = 5.0  # less than engines give between their two signals
 
 
 @click.command(epilog=examples("dama perform 42 --epoch 3 --launcher slurm"))
-@click.argument("context_id", metavar="CONTEXT", type=int)
-@click.option("--epoch", type=int, required=True, help="Of the run that was placed.")
+@click.argument("context_id", metavar="CONTEXT", type=ID)
+@click.option("--epoch", type=ID, required=True, help="Of the run that was placed.")
 @click.option("--launcher", required=True, metavar="NAME", help="Which one has placed it.")
 @click.pass_obj
 def perform(session: Session, context_id: int, *, epoch: int, launcher: str) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option, reason_option
+from dama.cli.numbers import ID
 from dama.cli.output import counted, print_json, print_table
 from dama.cli.terminal import echo, echo_line
 
@@ -88,7 +89,7 @@ def resume(session: Session, name: str, *, reason: str | None, as_json: bool) ->
 
 
 @queue.command(epilog=examples("dama queue why 42", "dama queue why 42 --json"))
-@click.argument("context_id", metavar="RUN", type=int)
+@click.argument("context_id", metavar="RUN", type=ID)
 @json_option()
 @click.pass_obj
 def why(session: Session, context_id: int, *, as_json: bool) -> None:
@@ -119,8 +120,8 @@ def print_reasons(found: Sequence[Reason]) -> None:
 
 @queue.command(epilog=examples("dama queue limit etl --concurrency 2 --rate 0.5"))
 @click.argument("name")
-@click.option("--concurrency", type=click.IntRange(0), help="Runs at once; 0 for no limit.")
-@click.option("--rate", type=click.FloatRange(0), help="Starts a second; 0 for no limit.")
+@click.option("--concurrency", type=int, help="Runs at once; 0 for no limit.")
+@click.option("--rate", type=float, help="Starts a second; 0 for no limit.")
 @reason_option()
 @json_option()
 @click.pass_obj

@@ -9,13 +9,14 @@ import click
 
 from dama.cli.group import examples, json_option
 from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
+from dama.cli.numbers import ID
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
 
 
 @click.command(epilog=examples("dama resume 42", "dama resume 42 --json | jq .status"))
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @click.option("--enqueue", is_flag=True, help="Return at once; a worker executes it.")
 @click.option(

@@ -78,12 +78,7 @@ def schedule() -> None:
     show_default=True,
     help="While an earlier run is open: allow another, skip the firing, or queue it.",
 )
-@click.option(
-    "--jitter",
-    type=click.FloatRange(0),
-    default=0.0,
-    help="Spread the firings over so many seconds.",
-)
+@click.option("--jitter", type=float, default=0.0, help="Spread the firings over so many seconds.")
 @reason_option()
 @json_option()
 @click.pass_obj

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json
 from dama.cli.terminal import echo
 from dama.errors import UsageError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         "dama scrub 42 --tree --file old-password.txt",
     )
 )
-@click.argument("context", type=int, required=False)
+@click.argument("context", type=ID, required=False)
 @click.option("--tree", is_flag=True, help="The whole tree that the context is in.")
 @click.option("--all", "everywhere", is_flag=True, help="The whole store.")
 @click.option("--env", metavar="NAME", help="The variable that holds the secret.")

@@ -11,6 +11,7 @@ from dama.cli.commands.ls import run_word
 from dama.cli.commands.queue import print_reasons
 from dama.cli.follow import error_text
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import duration, json_text, print_fields, print_json, print_next
 from dama.cli.terminal import echo, secho
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("dama show 42", "dama show 42 --json | jq .lifecycle.result"))
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @json_option()
 @click.pass_obj
 def show(session: Session, context_id: int, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json
+from dama.cli.numbers import ID
 from dama.cli.output import local_time, print_json, print_table
 from dama.cli.terminal import echo
 from dama.domain.exact import decode
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
         "dama signal 42 approval --payload - < approval.json",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.argument("fields", metavar="[NAME=VALUE]...", nargs=-1)
 @click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")

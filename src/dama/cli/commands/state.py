@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import print_json
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
         "dama state 42 --slice rows_loaded --at 1234",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option(
     "--slice",
     "name",
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The slice; those of your modules have the names you gave them.",
 )
-@click.option("--at", type=int, metavar="EVENT", help="As it was after this event.")
+@click.option("--at", type=ID, metavar="EVENT", help="As it was after this event.")
 @json_option("Print one JSON document; it always does.")
 @click.pass_obj
 def state(session: Session, context_id: int, *, name: str, at: int | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import AFTER, ID
 from dama.cli.output import duration, local_time, print_json, print_more, print_table
 from dama.cli.terminal import echo, secho
 
@@ -29,10 +30,10 @@ KINDS = ("queued", "running", "waiting", "retrying")
         "dama timeline 42 --json | jq '.steps[] | .name'",
     )
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
-@click.option("--at", type=click.IntRange(1), metavar="EVENT", help="As it was after this event.")
+@click.argument("context_id", metavar="CONTEXT", type=ID)
+@click.option("--at", type=ID, metavar="EVENT", help="As it was after this event.")
 @click.option(
-    "--after", type=int, default=0, metavar="CONTEXT", help="Only later subtasks, to read on."
+    "--after", type=AFTER, default=0, metavar="CONTEXT", help="Only later subtasks, to read on."
 )
 @click.option(
     "--limit", type=click.IntRange(1, 200), default=50, show_default=True,

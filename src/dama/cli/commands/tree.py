@@ -9,6 +9,7 @@ import click
 
 from dama.cli.commands.ls import run_word
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import AFTER, ID
 from dama.cli.output import duration, print_json, print_more, print_table
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
 @click.command(
     epilog=examples("dama tree 42", "dama tree 42 --at 1234", "dama tree 42 --json | jq 'length'")
 )
-@click.argument("context_id", metavar="CONTEXT", type=int)
+@click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.option(
     "--after",
-    type=int,
+    type=AFTER,
     default=0,
     metavar="CONTEXT",
     help="Only those after this one: the next page.",
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most this many."
 )
-@click.option("--at", type=click.IntRange(1), metavar="EVENT", help="As it was after this event.")
+@click.option("--at", type=ID, metavar="EVENT", help="As it was after this event.")
 @json_option()
 @click.pass_obj
 def tree(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dama.cli.group import examples, json_option
+from dama.cli.numbers import ID
 from dama.cli.output import json_text, print_json, shortened
 from dama.cli.terminal import echo, secho
 
@@ -35,7 +36,7 @@ WIDTH = 200
     help="The module or file with the other reducers.",
 )
 @click.option(
-    "--context", "contexts", type=int, multiple=True, metavar="CONTEXT",
+    "--context", "contexts", type=ID, multiple=True, metavar="CONTEXT",
     help="Only these contexts.",
 )  # fmt: skip
 @click.option("--sample", type=click.IntRange(1), default=1000, show_default=True,
