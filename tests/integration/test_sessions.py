@@ -99,6 +99,9 @@ MORE = {
     "work_mem": "64kB",
     "xmlbinary": "hex",
 }
+# Each alone is tried as a setting of the database; whoever else sets it says the same to a session,
+# later and with more weight. There as many are tried together as leave it clear which one it was.
+TOGETHER = [list(SETTINGS)[first::7] for first in range(7)]
 pinned = Service("pinned")
 
 
@@ -198,40 +201,44 @@ async def test_a_transaction_may_idle_from_its_very_beginning(server, database_u
     await use(database_url)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-async def test_a_setting_of_the_role_changes_nothing(server, database_url, known, name):
+@pytest.mark.parametrize("together", TOGETHER, ids=" ".join)
+async def test_settings_of_the_role_change_nothing(server, database_url, known, together):
     """As above, for one role in one database."""
-    if name not in known:
-        pytest.skip(f"this server has no {name}")
     database, user = names(database_url)
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(
-            SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
-                Identifier(user), Identifier(database), Identifier(name), Literal(SETTINGS[name])
+        for name in known.intersection(together):
+            connection.execute(
+                SQL("ALTER ROLE {} IN DATABASE {} SET {} = {}").format(
+                    Identifier(user),
+                    Identifier(database),
+                    Identifier(name),
+                    Literal(SETTINGS[name]),
+                )
             )
-        )
 
     await use(database_url)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-async def test_a_setting_of_the_environment_changes_nothing(
-    server, database_url, known, monkeypatch, name
+@pytest.mark.parametrize("together", TOGETHER, ids=" ".join)
+async def test_settings_of_the_environment_change_nothing(
+    server, database_url, known, monkeypatch, together
 ):
     """PGOPTIONS of a shell profile is meant for psql."""
-    if name not in known:
-        pytest.skip(f"this server has no {name}")
     with psycopg.connect(server.url) as connection:
-        of_superusers = "SELECT context = 'superuser' FROM pg_settings WHERE name = %s"
-        if connection.execute(of_superusers, [name]).fetchone() == (True,):
-            monkeypatch.setenv("PGOPTIONS", f"-c {name}={SETTINGS[name]}")
-            with pytest.raises(UnavailableError, match="permission denied to set parameter"):
-                await use(database_url)  # the server says so itself
-            return
-    value = SETTINGS[name].replace(" ", "\\ ")
-    monkeypatch.setenv("PGOPTIONS", f"-c {name}={value}")
+        of_superusers = "SELECT name FROM pg_settings WHERE context = 'superuser'"
+        refused = {name for (name,) in connection.execute(of_superusers)}
 
+    def options(*names: str) -> str:
+        values = {name: SETTINGS[name].replace(" ", "\\ ") for name in names}
+        return " ".join(f"-c {name}={value}" for name, value in values.items())
+
+    monkeypatch.setenv("PGOPTIONS", options(*known.intersection(together) - refused))
     await use(database_url)
+
+    for name in known.intersection(together) & refused:
+        monkeypatch.setenv("PGOPTIONS", options(name))
+        with pytest.raises(UnavailableError, match="permission denied to set parameter"):
+            await use(database_url)  # the server says so itself
 
 
 @pytest.mark.parametrize(
@@ -266,20 +273,19 @@ async def test_settings_of_a_service_file_change_nothing(
     assert len(settable) > 30
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("together", TOGETHER, ids=" ".join)
 async def test_a_database_is_migrated_whatever_its_settings_are(
-    server, empty_database_url, known, name
+    server, empty_database_url, known, together
 ):
     """The first command of a new project meets them, too."""
-    if name not in known:
-        pytest.skip(f"this server has no {name}")
     database, _ = names(empty_database_url)
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(
-            SQL("ALTER DATABASE {} SET {} = {}").format(
-                Identifier(database), Identifier(name), Literal(SETTINGS[name])
+        for name in known.intersection(together):
+            connection.execute(
+                SQL("ALTER DATABASE {} SET {} = {}").format(
+                    Identifier(database), Identifier(name), Literal(SETTINGS[name])
+                )
             )
-        )
 
     assert await schema.migrate(empty_database_url)
     assert await schema.migrate(empty_database_url) == []

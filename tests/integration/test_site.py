@@ -13,6 +13,7 @@ from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import Schedule
 from dama.store import Start
 from dama.store.windows import ContextFilter
+from tests.cases import case
 from tests.integration.browsing import Browser, Page
 from tests.integration.served import ended, served
 from tests.integration.test_site_security import browsers as browsers  # noqa: PLC0414 - a fixture
@@ -182,9 +183,8 @@ async def test_the_filters_of_the_list_are_those_of_the_action(browser, client, 
         assert page.rows() == [f"c{each['context_id']}" for each in told], query
 
 
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
+async def test_a_filter_that_is_none_is_refused_in_words(idle):
+    for query, text in [
         ("status=GONE", "It may be OPEN, DONE, ERROR, CANCELLED"),
         ("state=x", "It may be queued"),
         ("since=yesterday", "Write how long ago"),
@@ -192,12 +192,11 @@ async def test_the_filters_of_the_list_are_those_of_the_action(browser, client, 
         ("before=x", "not a number"),
         ("before=99999999999999999999", "not a number"),
         ("worker=-1", "not a number"),
-    ],
-)
-async def test_a_filter_that_is_none_is_refused_in_words(idle, query, text):
-    page = await idle.get(f"/contexts?{query}")
-    assert page.status == 400
-    assert text in page.text
+    ]:
+        with case(query):
+            page = await idle.get(f"/contexts?{query}")
+            assert page.status == 400
+            assert text in page.text
 
 
 async def test_the_list_is_read_on_by_keys(idle, store):
@@ -407,9 +406,10 @@ def test_no_template_prints_what_is_not_escaped():
     assert Page
 
 
-@pytest.mark.parametrize(
-    ("pattern", "fits"),
-    [
+async def test_a_star_in_a_task_is_any_text_and_nothing_else_is(store):
+    for task in ("shop.double", "shop.total", "shopxdouble.double"):
+        await store.start([Start(task, {"n": 1}, delay=3600)])
+    for pattern, fits in [
         ("shop.*", ["shop.double", "shop.total"]),
         ("*.double", ["shop.double", "shopxdouble.double"]),
         ("s*l", ["shop.total"]),
@@ -417,15 +417,11 @@ def test_no_template_prints_what_is_not_escaped():
         ("%", []),
         ("*", ["shop.double", "shop.total", "shopxdouble.double"]),
         ("*\\*", []),
-    ],
-)
-async def test_a_star_in_a_task_is_any_text_and_nothing_else_is(store, pattern, fits):
-    for task in ("shop.double", "shop.total", "shopxdouble.double"):
-        await store.start([Start(task, {"n": 1}, delay=3600)])
+    ]:
+        with case(pattern):
+            found = await store.windows.contexts(ContextFilter(task=pattern))
 
-    found = await store.windows.contexts(ContextFilter(task=pattern))
-
-    assert sorted(row.task for row in found.contexts) == fits
+            assert sorted(row.task for row in found.contexts) == fits
 
 
 async def test_what_failed_is_retried_after_a_preview_and_nothing_else(browser, store):
