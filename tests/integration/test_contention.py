@@ -18,6 +18,7 @@ import pytest
 from dama.store.errors import InvalidValueError
 from dama.store.renewal import Renewer
 from dama.store.statements import statement
+from tests.cases import case
 
 SCHEMA = "_data_manager_admin"
 PATIENCE = 30.0  # seconds
@@ -483,9 +484,9 @@ async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
         await store.queue.set_queue("q", **limits)
 
 
-@pytest.mark.parametrize(
-    "item",
-    [
+def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here):
+    """By its own error, not by that of an index or a cast; so it fails alone."""
+    for item in [
         *({name: "".join(map(chr, range(300, 1000)))} for name in ("task", "queue")),
         *({"limit_key": key, "key_limit": 1} for key in ("", "k" * 1001)),
         *({"limit_key": "k", "key_limit": n} for n in (0, -1, 3e9, 1.5, "1", None)),
@@ -494,15 +495,13 @@ async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
         *({"labels": labels} for labels in ("fast", ["a", 1], [None], {}, 5)),
         {"limit_key": "k"},
         {"limit_key": "k", "key_limit": 1, "when_open": "ask"},
-    ],
-)
-def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here, item):
-    """By its own error, not by that of an index or a cast; so it fails alone."""
-    with pytest.raises(psycopg.Error) as refused:
-        start(here, **item)
+    ]:
+        with case(item):
+            with pytest.raises(psycopg.Error) as refused:
+                start(here, **item)
 
-    assert refused.value.sqlstate == "DM001"
-    assert statuses(here) == {}
+            assert refused.value.sqlstate == "DM001"
+            assert statuses(here) == {}
 
 
 def test_what_a_start_leaves_out_it_may_say_to_be_null(here):

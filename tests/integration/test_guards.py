@@ -10,6 +10,7 @@ from psycopg.rows import dict_row
 
 from dama.domain.event import Event
 from dama.store import Start
+from tests.cases import case
 from tests.conftest import create_role, url_of
 
 SCHEMA = "_data_manager_admin"
@@ -214,29 +215,30 @@ RESERVED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("type_", RESERVED)
-async def test_what_only_the_controller_writes_is_refused(writer, owner, ours, type_):
+async def test_what_only_the_controller_writes_is_refused(writer, owner, ours):
     """By dispatch() and by INSERT, with the epoch of a run and without."""
-    for epoch in (None, 0, 1):
-        meta = None if epoch is None else json.dumps({"epoch": epoch})
-        payload = '{"message": "m"}'
-        error = "true" if type_.endswith("ERROR") else None
-        with pytest.raises(psycopg.Error) as inserted:
-            writer.execute(
-                f"INSERT INTO {EVENTS} (etl_context_id, type, payload, meta, error)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                [ours, type_, payload, meta, error],
-            )
-        with pytest.raises(psycopg.Error) as dispatched:
-            writer.execute(
-                f"SELECT {SCHEMA}.dispatch(%s, %s, %s, %s, %s)",
-                [ours, type_, payload, meta, error],
-            )
-        assert dispatched.value.sqlstate == "DM010"
-        assert inserted.value.sqlstate in {"DM004", "DM006", "DM010"}
+    for type_ in RESERVED:
+        with case(type_):
+            for epoch in (None, 0, 1):
+                meta = None if epoch is None else json.dumps({"epoch": epoch})
+                payload = '{"message": "m"}'
+                error = "true" if type_.endswith("ERROR") else None
+                with pytest.raises(psycopg.Error) as inserted:
+                    writer.execute(
+                        f"INSERT INTO {EVENTS} (etl_context_id, type, payload, meta, error)"
+                        " VALUES (%s, %s, %s, %s, %s)",
+                        [ours, type_, payload, meta, error],
+                    )
+                with pytest.raises(psycopg.Error) as dispatched:
+                    writer.execute(
+                        f"SELECT {SCHEMA}.dispatch(%s, %s, %s, %s, %s)",
+                        [ours, type_, payload, meta, error],
+                    )
+                assert dispatched.value.sqlstate == "DM010"
+                assert inserted.value.sqlstate in {"DM004", "DM006", "DM010"}
 
-    assert len(events_of(owner, ours)) == 1
-    assert context_of(owner, ours)["status"] == "OPEN"
+            assert len(events_of(owner, ours)) == 1
+            assert context_of(owner, ours)["status"] == "OPEN"
 
 
 @pytest.mark.parametrize("key", ["FINAL#1", "STARTED#1", "DONE/extract", "SPAWNED/p", "ship/1"])

@@ -12,6 +12,7 @@ from dama.domain.exact import Digits
 from dama.programs.isolated import IsolatedRun
 from dama.programs.process import process_start
 from dama.worker.worker import Worker
+from tests.cases import case
 from tests.integration import isolated_jobs as jobs
 from tests.integration.programs import Bench, until
 
@@ -69,14 +70,15 @@ async def test_an_error_is_told_as_it_was_raised(bench):
     assert "RETRYING" not in await bench.kinds(context_id)
 
 
-@pytest.mark.parametrize(
-    "value", [Digits("0.12345678901234567890"), 1e23, 10**30, 2.5, {"a": ["\u2028", None]}]
-)
-async def test_params_and_results_keep_their_digits_on_the_way(bench, value):
+async def test_params_and_results_keep_their_digits_on_the_way(bench):
     """They go through files, to the process and back."""
-    outcome = await bench.performed(jobs.echo, value=value)
-
-    assert (outcome.result, str(outcome.result)) == (value, str(value))
+    values = [Digits("0.12345678901234567890"), 1e23, 10**30, 2.5, {"a": ["\u2028", None]}]
+    contexts = [await bench.start(jobs.echo, value=value) for value in values]
+    async with bench.worker():
+        for value, context_id in zip(values, contexts, strict=True):
+            with case(value):
+                outcome = await bench.ended(context_id)
+                assert (outcome.result, str(outcome.result)) == (value, str(value))
 
 
 async def test_what_json_does_not_have_fails_the_run_and_is_no_null(bench):
@@ -95,27 +97,31 @@ async def test_who_waits_for_subtasks_holds_no_slot(bench, park_after):
 
 
 async def test_a_crash_ends_the_run_and_nothing_else(bench):
-    outcome = await bench.performed(jobs.crash)
-    assert outcome.error["message"] == "isolated.crash was killed by signal 11."
+    """The worker goes on; and an exit is no result."""
+    crashed = await bench.start(jobs.crash)
+    left = await bench.start(jobs.leave)
+    async with bench.worker():
+        crash, exit_ = await bench.ended(crashed), await bench.ended(left)
+    assert crash.error["message"] == "isolated.crash was killed by signal 11."
+    assert exit_.error["message"] == "isolated.leave ended with exit code 3."
 
 
-async def test_sys_exit_is_no_result(bench):
-    outcome = await bench.performed(jobs.leave)
-    assert outcome.error["message"] == "isolated.leave ended with exit code 3."
-
-
-@pytest.mark.parametrize("limit", [1000, 20_000, 300_000])
-@pytest.mark.parametrize("task", [jobs.deep, jobs.deep_loop], ids=["blocking", "loop"])
-async def test_very_deep_recursion_ends_the_run(bench, task, limit):
+async def test_very_deep_recursion_ends_the_run(bench):
     """With a RecursionError, or the end of the process when Python is not asked to stop."""
-    outcome = await bench.performed(task, limit=limit)
-    assert outcome.status == "ERROR"
+    limits = (1000, 20_000, 300_000)
+    cases = [(task, limit) for task in (jobs.deep, jobs.deep_loop) for limit in limits]
+    contexts = [await bench.start(task, limit=limit) for task, limit in cases]
+    async with bench.worker():
+        for of, context_id in zip(cases, contexts, strict=True):
+            with case(*of):
+                assert (await bench.ended(context_id)).status == "ERROR"
 
 
-@pytest.mark.parametrize("task", [jobs.cancels, jobs.interrupts], ids=["cancels", "interrupts"])
-async def test_what_a_task_raises_itself_is_its_outcome(bench, task):
-    outcome = await bench.performed(task)
-    assert outcome.error["name"] in {"CancelledError", "KeyboardInterrupt"}
+async def test_what_a_task_raises_itself_is_its_outcome(bench):
+    contexts = [await bench.start(task) for task in (jobs.cancels, jobs.interrupts)]
+    async with bench.worker():
+        names = [(await bench.ended(context_id)).error["name"] for context_id in contexts]
+    assert all(name in {"CancelledError", "KeyboardInterrupt"} for name in names)
 
 
 async def test_a_pool_of_processes_ends_no_run(bench):
@@ -159,15 +165,19 @@ async def test_a_time_out_ends_the_process(bench):
     assert directory.pid() is None
 
 
-@pytest.mark.parametrize("task", [jobs.tidy, jobs.tidy_loop], ids=["blocking", "loop"])
-async def test_cancelling_ends_the_process_after_its_cleaning(bench, task, tmp_path):
-    context_id = await bench.start(task, folder=str(tmp_path))
+async def test_cancelling_ends_the_process_after_its_cleaning(bench, tmp_path):
+    """Of a blocking task and of one with a loop."""
     async with bench.worker():
-        await until((tmp_path / "begun").exists)
-        directory = await bench.running(context_id)
-        await bench.store.cancel([context_id], "not wanted", {})
-        await until(lambda: directory.pid() is None and directory.shim() is None)
-    assert (tmp_path / "cleaned").exists()
+        for task in (jobs.tidy, jobs.tidy_loop):
+            with case(task):
+                folder = tmp_path / task.name
+                folder.mkdir()
+                context_id = await bench.start(task, folder=str(folder))
+                await until((folder / "begun").exists)
+                directory = await bench.running(context_id)
+                await bench.store.cancel([context_id], "not wanted", {})
+                await until(lambda d=directory: d.pid() is None and d.shim() is None)
+                assert (folder / "cleaned").exists()
 
 
 async def test_it_outlives_its_worker_and_goes_on_with_its_steps(bench, tmp_path):

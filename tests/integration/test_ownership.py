@@ -18,6 +18,7 @@ from dama.run.subtasks import Endings
 from dama.store import Start
 from dama.store.errors import LifeCycleError
 from dama.worker.worker import Worker
+from tests.cases import case
 
 odd = Service("odd")
 gates: list[threading.Event] = []
@@ -201,22 +202,25 @@ async def run(store, task, **params):
         return await ended(store, context)
 
 
-@pytest.mark.parametrize("how", BREAKS)
 @pytest.mark.parametrize(
     "task",
     [in_loop, in_thread, in_step, in_async_step, in_transaction, in_step_of_thread, in_own_task],
     ids=lambda task: task.name,
 )
-async def test_whatever_a_task_raises_is_the_outcome_of_that_run_alone(store, task, how):
+async def test_whatever_a_task_raises_is_the_outcome_of_that_run_alone(store, task):
     """Others continue in the same worker, and nothing of it stays in the queue."""
-    context = await started(store, task, how=how)
+    contexts = []
     async with worker(store).working():
-        outcome = await ended(store, context)
-        assert outcome.status == "ERROR"
-        assert outcome.error["message"]
-        other = await started(store, in_step, how="starves")
-        assert (await ended(store, other)).status == "ERROR"
-    assert (await store.context(context)).run is None
+        for how in BREAKS:
+            with case(how):
+                contexts.append(await started(store, task, how=how))
+                outcome = await ended(store, contexts[-1])
+                assert outcome.status == "ERROR"
+                assert outcome.error["message"]
+                other = await started(store, in_step, how="starves")
+                assert (await ended(store, other)).status == "ERROR"
+    for context in contexts:
+        assert (await store.context(context)).run is None
 
 
 @pytest.mark.parametrize("what", RESULTS)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import click
+from typing import TYPE_CHECKING, Any
+
+from click.types import IntParamType
+
+if TYPE_CHECKING:
+    import click
 
 MOST = 2**63 - 1
 
 
-class Number(click.ParamType):
+class Number(IntParamType):
     """A whole number that a column of the database may have.
 
     Args:
         least: From which on.
     """
 
-    name = "integer"
-
     def __init__(self, least: int) -> None:
         self._least = least
 
     def convert(  # pyright: ignore[reportImplicitOverride] - `override` is an import of 18 ms
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         """Read what was typed."""
-        number = click.INT.convert(value, param, ctx)
+        number: int = super().convert(value, param, ctx)
         if not self._least <= number <= MOST:
             self.fail(f"{number} is not between {self._least} and {MOST:,}.", param, ctx)
         return number
