@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+import signal
+from contextlib import suppress
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
 
 from dama.launchers.launcher import AwayError
 
@@ -19,7 +22,7 @@ async def ask(
     text: str = "",
     environ: Mapping[str, str] | None = None,
 ) -> tuple[int, str, str]:
-    """Run a command of an engine.
+    """Run a command of an engine. One that takes too long is ended with all that it has started.
 
     Args:
         command: With its arguments.
@@ -33,26 +36,37 @@ async def ask(
     Raises:
         AwayError: It cannot be started, or takes longer.
     """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **(environ or {})},
-        )
-    except OSError as error:
-        raise AwayError(f"{command[0]} cannot be started: {error.strerror}.") from error
-    try:
-        async with asyncio.timeout(timeout):
-            out, err = await process.communicate(text.encode())
-    except TimeoutError:
-        raise AwayError(f"{command[0]} has not answered for {timeout:g} s.") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+    # Files, not pipes: a script has answered when it is over, whatever holds its output open.
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(text.encode())
+        given.seek(0)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=given,
+                stdout=out,
+                stderr=err,
+                env={**os.environ, **(environ or {})},
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise AwayError(f"{command[0]} cannot be started: {error.strerror}.") from error
+        try:
+            async with asyncio.timeout(timeout):
+                code = await process.wait()
+        except TimeoutError:
+            raise AwayError(f"{command[0]} has not answered for {timeout:g} s.") from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        return code, _written(out), _written(err)
+
+
+def _written(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def last_line(text: str) -> str:
