@@ -11,6 +11,8 @@ from dama import clock
 from dama.config.config import Config, EmbeddedDatabase, home_of
 from dama.duty import Duty, on_duty
 from dama.embedded import EmbeddedPostgres
+from dama.launchers.settings import folders_of_jobs
+from dama.programs.process import JOBS
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.store import Store, schema
 from dama.store.conninfo import check_conninfo
@@ -18,7 +20,7 @@ from dama.upkeep.cleaning import Keep, read_keep
 from dama.worker.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
     from pathlib import Path
 
     from dama.definitions.registry import Registry
@@ -38,6 +40,7 @@ class App:
         keep: How long things stay on this host.
         broker: Gives what calls actions, once `dama.shipped` has put it there.
         gateway_url: Where programs reach the gateway; None when they are not told.
+        jobs: The folders of the homes of batch jobs that are seen from here, or might be.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class App:
         self.store = store
         self.registry = registry
         self.home = home or home_of(os.environ)
+        self.jobs: Sequence[Path] = [self.home / JOBS]
 
     @classmethod
     @asynccontextmanager
@@ -68,6 +72,7 @@ class App:
             app = cls(store, registry, config.home, keep)
             url = config.gateway.get("url")
             app.gateway_url = url if isinstance(url, str) else None
+            app.jobs = folders_of_jobs(config)
             yield app
 
     def working(self, **asked: Unpack[Asked]) -> AbstractAsyncContextManager[Worker]:

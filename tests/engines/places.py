@@ -187,6 +187,12 @@ class Place:
                     found.append(int(entry.name))
         return found
 
+    def follow(self, context: int) -> subprocess.Popen[bytes]:
+        """What prints the log of a run until that has ended."""
+        command = ["dama", "logs", str(context), "--follow"]
+        folder, environ = self.dama.folder, self.dama.environ
+        return subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE)
+
     def launch(self) -> subprocess.Popen[bytes]:
         """A worker that looks after the launcher."""
         with (self.dama.folder / "worker.log").open("ab") as log:

@@ -68,6 +68,7 @@ def test_13_what_ends_a_run_is_told_apart(place: Place, runs: dict[str, int]) ->
     good = {name for name, (kind, _) in ends.items() if kind == "FINAL"}
     assert good == {"where", "all_of"}, ends
     assert ends["exits"][1]["data"]["exit_code"] == 137, ends["exits"]
+    assert place.dama("logs", runs["exits"]).stdout == "said\n"
     assert ends["memory"][1]["code"] == "OUT_OF_MEMORY", ends["memory"]
     assert ends["killed"][1]["code"] in {"PLACE_LOST", "POISON"}, ends["killed"]
     assert ends["fails"][1]["message"] == "an unlucky number"
@@ -94,10 +95,13 @@ def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
     context = place.start("jobs.stays")
     wait_until(lambda: place.run_state(context) == "running", "a program on a node", 60)
     wait_until(lambda: len(place.sleepers()) == 2, "the program and its child", 60)
+    assert "began" in place.dama("logs", context).stdout
+    followed = place.follow(context)
 
     place.dama("cancel", context, check=True)
 
     assert place.end(context)[0] == "CANCELLED"
+    assert followed.communicate(timeout=60)[0] == b"began\n"
     wait_until(lambda: not place.jobs(), "the end of the job", 60)
     wait_until(lambda: not place.sleepers(), "the end of what it started", 60)
 

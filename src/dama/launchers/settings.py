@@ -13,6 +13,8 @@ from dama.errors import InvalidDefinitionError
 from dama.launchers.command import STATES, Command
 from dama.launchers.launcher import LauncherSettings
 from dama.launchers.slurm import Slurm
+from dama.programs.process import JOBS
+from dama.shapes import is_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,6 +52,18 @@ def find_launcher(config: Config, name: str) -> LauncherSettings:
     if name not in launchers:
         raise UnknownLauncherError(name, launchers)
     return launchers[name]
+
+
+def folders_of_jobs(config: Config) -> list[Path]:
+    """Where the homes of batch jobs are, if they are seen from here: pilots' and launchers'.
+
+    What else is wrong with a launcher does not matter to who reads logs.
+    """
+    folders = {config.home: None}
+    for values in config.launchers.values():
+        if is_object(values) and isinstance(files := values.get("files"), str):
+            folders[config.project / Path(files).expanduser()] = None
+    return [folder / JOBS for folder in folders]
 
 
 def launcher_of(settings: LauncherSettings, prefix: str) -> Launcher:

@@ -1,10 +1,11 @@
-"""Files of runs on this host: logs and working folders."""
+"""Files of runs on this host, or on nodes whose folder is seen from here: logs, working folders."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 from dama.domain.secrets import NONE
 from dama.programs.environment import secrets_left
 from dama.programs.log_levels import FromLevel, level_of
-from dama.programs.process import place_of
+from dama.programs.process import JOB, place_of
 from dama.programs.programs import directories_of
+from dama.programs.run_directory import RunDirectories, state_of
 from dama.programs.tail import first_byte, lines
 from dama.run.errors import NoLogsError, UnknownRunError
 from dama.shapes import is_object
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.programs.run_directory import RunDirectory
     from dama.upkeep.cleaning import Cleaned
+
+OF_JOBS = "A job has a home in FILES/jobs of its launcher; it is found where that folder is seen."
 
 
 async def clean(app: App, *, dry_run: bool = False) -> Cleaned:
@@ -65,7 +69,7 @@ async def lines_of(app: App, context_id: int, level: str | None = None) -> Async
                 named = str(event.payload.get("level", "info"))
                 if least is None or level_of(named, logging.INFO) >= least:
                     yield str(event.payload.get("message", ""))
-    runs = (await directories_of(app.store, app.home)).of_context(context_id)
+    runs = await _runs_seen(app, context_id)
     secrets = secrets_left(runs[-1]) if runs else NONE
     for path in (runs[-1].stdout, runs[-1].stderr) if runs else ():
         levels = FromLevel(least)
@@ -77,11 +81,13 @@ async def lines_of(app: App, context_id: int, level: str | None = None) -> Async
 async def runs_of(app: App, context_id: int) -> list[RunDirectory]:
     """The files of the programs that a context ran on this host, the oldest run first.
 
+    Those of batch jobs are among them where their folder is seen from here.
+
     Raises:
         UnknownContextError: There is no such context.
         NoLogsError: It ran no program, or none here.
     """
-    found = (await directories_of(app.store, app.home)).of_context(context_id)
+    found = await _runs_seen(app, context_id)
     if found:
         return found
     await app.store.context(context_id)
@@ -97,12 +103,43 @@ async def runs_of(app: App, context_id: int) -> list[RunDirectory]:
     if hosts:
         raise NoLogsError(
             f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "
-            f"files are there; here nothing of it is in {app.home}."
+            f"files are there; here nothing of it is in {app.home}.",
+            OF_JOBS if any(host.startswith(JOB) for host in hosts) else None,
         )
     raise NoLogsError(
         f"Context {context_id} has run no program, and has logged nothing on this host.",
         f"`dama events {context_id}` shows what it did.",
     )
+
+
+def is_going_on_here(run: RunDirectory) -> bool:
+    """Whether a run on this machine may still print."""
+    return state_of(run).value in ("held", "unsupervised")
+
+
+async def is_going_on(app: App, run: RunDirectory) -> bool:
+    """Whether a run on another machine may still print: its files and the database say it."""
+    if is_going_on_here(run):
+        return True
+    if run.exit() is not None or run.outcome() is not None:
+        return False
+    return await app.store.tokens.is_running(run.context_id, run.epoch)
+
+
+async def _runs_seen(app: App, context_id: int) -> list[RunDirectory]:
+    """The files of a context's runs in this home, and in the homes of batch jobs."""
+    own = await directories_of(app.store, app.home)
+    found = await asyncio.to_thread(_runs_in, app.jobs, own, context_id)
+    return sorted([*own.of_context(context_id), *found], key=lambda run: run.epoch)
+
+
+def _runs_in(jobs: Iterable[Path], own: RunDirectories, context_id: int) -> list[RunDirectory]:
+    return [
+        run
+        for folder in jobs
+        for runs in folder.glob(f"*/runs/{own.path.name}/{context_id}")
+        for run in RunDirectories(runs.parent).of_context(context_id)
+    ]
 
 
 @dataclass(frozen=True)

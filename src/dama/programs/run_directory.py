@@ -213,6 +213,10 @@ class RunDirectory:
         is_of_this_boot = since.isdecimal() and known.get("boot_id") == boot_id()
         return (pid, since) if is_of_this_boot else None
 
+    def is_of_another_boot(self) -> bool:
+        """Whether its program was started on another machine, or before this one began."""
+        return self.known("pid.json").get("boot_id", boot_id()) != boot_id()
+
     def _living(self, name: str, started: str) -> int | None:
         if (found := self.born(name, started)) is None:
             return None

@@ -18,6 +18,7 @@ from dama.cli.terminal import echo, echo_log
 from dama.programs.log_levels import FromLevel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from dama.cli.session import Session
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dama.programs.run_directory import RunDirectory
 
 FOLLOW_SECONDS = 0.1
+AFAR_SECONDS = 1.0  # between two looks at a run on another machine
 
 
 def _byte_range(
@@ -73,8 +75,8 @@ def logs(
 ) -> None:
     """Show what a task logged or a program printed; a progress bar as its last state.
 
-    The files are on the host that ran it. Of a log beyond its cap the oldest part is gone; the
-    places of the rest are what they were.
+    The files are on the host that ran it; of a job on a cluster in a folder that its nodes share.
+    Of a log beyond its cap the oldest part is gone; the places of the rest are what they were.
     """
     from dama.operations import run_files
     from dama.run.errors import NoLogsError
@@ -97,7 +99,7 @@ def logs(
         elif part:
             _print_bytes(chosen, path, *part)
         else:
-            _print_lines(chosen, path, count, FromLevel(level_number(level)), follow=follow)
+            _print_lines(chosen, path, count, level, _watch(session, chosen, follow=follow))
     except FileNotFoundError:
         raise NoLogsError(
             f"{path} is not there any more: somebody removed it.",
@@ -119,17 +121,21 @@ def _print_bytes(run: RunDirectory, path: Path, begin: int, end: int | None) -> 
 
 
 def _print_lines(
-    run: RunDirectory, path: Path, count: int | None, levels: FromLevel, *, follow: bool
+    run: RunDirectory,
+    path: Path,
+    count: int | None,
+    level: str | None,
+    goes_on: Callable[[], bool],
 ) -> None:
     from dama.programs.environment import secrets_left
     from dama.programs.tail import Growing, place_of_last_lines
 
-    begin, last = 0, count
+    begin, last, levels = 0, count, FromLevel(level_number(level))
     if count is not None and levels.are_all:
         begin, last = place_of_last_lines(path, count), None
     log = Growing(path, begin, _say_gap, secrets_left(run))
     while True:
-        has_ended = not follow or not _goes_on(run)  # asked first: what comes later is read below
+        has_ended = not goes_on()  # asked first: what comes later is read below
         try:
             news = (line for line in log.news() if levels.shows(line))
             for line in news if last is None else deque(news, last):
@@ -150,7 +156,20 @@ def _say_gap(place: int, size: int) -> None:
     echo(f"{which} are gone: the log is beyond its cap.", err=True)
 
 
-def _goes_on(run: RunDirectory) -> bool:
-    from dama.programs.run_directory import state_of
+def _watch(session: Session, run: RunDirectory, *, follow: bool) -> Callable[[], bool]:
+    """What says whether to wait for more of a run."""
+    from dama.operations import run_files
 
-    return state_of(run).value in ("held", "unsupervised")
+    async def ask() -> bool:
+        async with session.app() as app:
+            return await run_files.is_going_on(app, run)
+
+    def goes_on() -> bool:
+        if not follow:
+            return False
+        if not run.is_of_another_boot():
+            return run_files.is_going_on_here(run)
+        time.sleep(AFAR_SECONDS)
+        return asyncio.run(ask())
+
+    return goes_on
