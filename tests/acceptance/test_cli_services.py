@@ -14,6 +14,7 @@ import pytest
 DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """A service with actions."""
+from asyncio import CancelledError
 from dama import Call, CallError, Service, Task
 
 stock = Service("stock", version=2)
@@ -39,6 +40,22 @@ async def rows(call: Call, count: int):
 async def sold_out(call: Call) -> None:
     """Fail."""
     raise CallError("it is sold out", "come again", code="SOLD_OUT", status=410, data={"id": 7})
+
+@stock.action
+async def odd(call: Call, what: str) -> object:
+    """End in a way of its own."""
+    if what == "raise":
+        raise ValueError("no such shelf")
+    deep = []
+    for _ in range(2_000):
+        deep = [deep]
+    return {"deep": deep, "half": "x\\ud83d", "object": object()}[what]
+
+@stock.action
+async def broken(call: Call, end: str):
+    """Break off."""
+    yield {"number": 0}
+    raise {"ValueError": ValueError, "CancelledError": CancelledError}[end]("no such shelf")
 
 @stock.on("price.*")
 def noted(call: Call, payload: object) -> None:
@@ -85,6 +102,26 @@ def test_a_call_that_can_not_be_made_says_why(dama, arguments, code, told):
     done = dama("call", *arguments)
     assert (done.returncode, told in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_code_of_an_action_does_is_no_bug_of_dama(dama):
+    """It is answered as another node would answer it, from here and at the prompt."""
+    for what, told in (("raise", '"name":"ValueError"'), ("object", '"type":"NOT_JSON"')):
+        done = dama("call", "v2.stock.odd", f"what={what}")
+        assert (done.returncode, told in done.stderr, "bug" in done.stderr) == (1, True, False)
+    lines = [f"v2.stock.odd what={what}" for what in ("raise", "deep", "half", "object")]
+    lines += ["v2.stock.broken end=ValueError", "v2.stock.broken end=CancelledError"]
+    prompt = dama("repl", text="\n".join([*lines, "v2.stock.rows count=1"]))
+    errors = [line for line in prompt.stderr.splitlines() if line.startswith("Error: ")]
+    assert [line.removeprefix("Error: ")[:50] for line in errors] == [
+        "no such shelf",
+        "result[0][0][0][0][0][0][0][0][0][0][0][0][0][0][0",
+        "result cannot be written as JSON: 'utf-8' codec ca",
+        "result cannot be written as JSON: Unable to serial",
+        "no such shelf",
+        "v2.stock.broken ended with CancelledError: no such",
+    ]
+    assert prompt.stdout == 3 * '{"number":0}\n'
 
 
 def test_an_event_reaches_its_handlers(dama):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dama.cli.answers import print_answer
 from dama.cli.group import examples, json_option
 from dama.cli.json_input import METAVAR, read_json, read_object
 from dama.cli.output import json_text, print_json, print_table
-from dama.cli.terminal import echo_line, echo_log
+from dama.cli.terminal import echo_line
 from dama.config.table import nearest
 from dama.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from dama.broker.broker import Broker
     from dama.cli.session import Session
@@ -58,33 +58,20 @@ def call(
     given = read_params(values, params)
     told = {} if meta is None else read_object(meta, "--meta")
 
-    async def work(broker: Broker) -> Any:
+    async def work(broker: Broker) -> None:
         from dama.broker.errors import CallError
 
         await until_started(broker, action)
         try:
-            result = await broker.call(action, given, meta=told, node_id=node_id, timeout=timeout)
+            await print_answer(broker, action, given, meta=told, node_id=node_id, timeout=timeout)
         except CallError as error:
             facts = {k: v for k, v in error.event_fields.items() if k != "retryable"}
             error.hint = "\n".join(
                 [*filter(None, [error.hint]), f"Answer: {json_text(facts, indent=0)}"]
             )
             raise
-        if hasattr(result, "__aiter__"):
-            return await _print_stream(result)
-        return print_json(result)
 
     with_broker(session, work, patience=0)
-
-
-async def _print_stream(stream: AsyncIterable[Any]) -> None:
-    async for chunk in stream:
-        data = _chunk(chunk)
-        if sys.stdout.isatty():
-            echo_log(data.decode(errors="replace"), nl=False)
-        else:
-            sys.stdout.buffer.write(data)
-    sys.stdout.flush()
 
 
 @click.command(
@@ -184,13 +171,6 @@ def actions(session: Session, service: str | None, *, as_json: bool) -> None:
 
 def _full_name(service: dict[str, Any]) -> str:
     return service.get("fullName") or service["name"]
-
-
-def _chunk(chunk: object) -> bytes:
-    """A chunk of a stream as it is printed: bytes and strings as they are, others as JSON lines."""
-    if isinstance(chunk, bytes):
-        return chunk
-    return chunk.encode() if isinstance(chunk, str) else f"{json_text(chunk, indent=0)}\n".encode()
 
 
 def with_broker(

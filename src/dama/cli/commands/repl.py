@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dama.cli.answers import print_answer
 from dama.cli.commands.call import read_params, signature, tell_waiting, until_started
 from dama.cli.group import examples
-from dama.cli.output import print_json
 from dama.cli.report import print_error
 from dama.cli.terminal import echo, echo_line
 from dama.errors import DamaError
@@ -111,7 +111,7 @@ async def _do(broker: Broker, verb: str, words: list[str]) -> None:
 async def _call(broker: Broker, action: str, words: list[str]) -> None:
     given = read_params(tuple(words), None)
     await until_started(broker, action)
-    print_json(await broker.call(action, given))
+    await print_answer(broker, action, given)
 
 
 def _first(verb: str, words: list[str]) -> str:
