@@ -138,7 +138,13 @@ PAGES = {
             "kubectl": "of a cluster",
             "dama worker --launch": "runs until it is stopped; tests/engines has a cluster",
         },
-        keeps=(Run(PRELUDE), "settings/dama.toml", PLACED, "settings/dama.toml"),
+        keeps=(
+            Run(PRELUDE),
+            "settings/dama.toml",
+            PLACED,
+            "settings/dama.toml",
+            "settings/dama.toml",
+        ),
     ),
     "docs/howto/clean-up.md": Page(keeps=(Run(CLEANING), BODY)),
     "docs/howto/bundles.md": Page(

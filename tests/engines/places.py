@@ -118,13 +118,20 @@ class Place:
         kind: Of the launcher.
     """
 
-    def __init__(self, dama: Command, slurm: Slurm, kind: str) -> None:
+    def __init__(
+        self,
+        dama: Command,
+        slurm: Slurm,
+        kind: str,
+        project: str = PROJECT,
+        settings: str | None = None,
+    ) -> None:
         self.dama = dama
         self.slurm = slurm
         self.kind = kind
         self._workers: list[subprocess.Popen[bytes]] = []
-        (dama.folder / "jobs.py").write_text(PROJECT)
-        (dama.folder / "dama.toml").write_text(SETTINGS + KINDS[kind])
+        (dama.folder / "jobs.py").write_text(project)
+        (dama.folder / "dama.toml").write_text(settings or SETTINGS + KINDS[kind])
         submit = dama.folder / "submit"
         submit.write_text(SUBMIT)
         submit.chmod(0o755)
@@ -177,6 +184,11 @@ class Place:
         """The jobs that the engine has, and have not ended."""
         return self.slurm("squeue", "-h", "--me", "-r", "-o", "%i").split()
 
+    def cancel_all(self) -> None:
+        """End what the engine has."""
+        if self.jobs():
+            self.slurm("scancel", "--me")
+
     def sleepers(self) -> list[int]:
         """The processes of `jobs.stays` on the nodes."""
         found: list[int] = []
@@ -222,6 +234,5 @@ class Place:
         for pid, started in self.sql(query):
             if process_start(pid) == started:
                 os.kill(pid, signal.SIGKILL)
-        if self.jobs():
-            self.slurm("scancel", "--me")
+        self.cancel_all()
         wait_until(lambda: not self.jobs(), "an empty cluster")

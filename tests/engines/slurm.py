@@ -89,7 +89,7 @@ class Slurm:
         self.conf.write_text(
             CONF.format(
                 host=socket.gethostname(),
-                ports=_free_ports(3),
+                ports=free_ports(3),
                 user=os.environ.get("USER") or _user(),
                 plugins=plugins,
                 folder=folder,
@@ -212,7 +212,8 @@ def running_slurm(folder: Path, **settings: int) -> Iterator[Slurm]:
         slurm.stop()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody has at this moment."""
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from dama.launchers.asking import ask, exit_of, last_line
 from dama.launchers.launcher import AwayError, Key, RefusedError, Sighting, State, Why
-from dama.launchers.script import log_of, script_of, tail_of
+from dama.launchers.script import log_of, script_of, tail_of, write_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,10 @@ class Command:
     def __init__(self, settings: LauncherSettings, prefix: str) -> None:
         self._settings = settings
         self._prefix = prefix
+
+    async def prepare(self, conninfo: str) -> None:
+        """Write the file of the secrets; see `Launcher`."""
+        await asyncio.to_thread(write_env_file, self._settings, conninfo)
 
     async def submit(self, job: Job) -> Mapping[int, str]:
         """Submit the script of a job; see `Launcher`."""

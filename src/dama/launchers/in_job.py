@@ -17,12 +17,15 @@ _log = logging.getLogger("dama.worker")
 
 
 def time_left(environ: Mapping[str, str]) -> float | None:
-    """The seconds that are left of the job of Slurm that this process is in.
+    """The seconds that are left of the job that this process is in.
+
+    Args:
+        environ: Its variables: DAMA_JOB_END_TIME or SLURM_JOB_END_TIME, in seconds since 1970.
 
     Returns:
         None for no limit, outside of a job, and where nobody can say.
     """
-    if end := environ.get("SLURM_JOB_END_TIME", ""):
+    if end := environ.get("DAMA_JOB_END_TIME") or environ.get("SLURM_JOB_END_TIME"):
         return max(float(end) - time.time(), 0.0) if end.isdecimal() else None
     job = environ.get("SLURM_JOB_ID")
     return None if job is None else _asked(job)

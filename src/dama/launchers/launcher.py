@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 from dama.definitions.resources import Resources
 from dama.errors import DamaError
 
+Kind = Literal["slurm", "kubernetes", "command"]
 State = Literal["pending", "running", "ended"]
 Why = Literal["lost", "memory", "time", "cancelled", "exit"]
 
@@ -96,10 +97,15 @@ class LauncherSettings:
             default.
         states: Of kind command: which of the engine's states mean pending, running, done, failed,
             lost, memory, time or cancelled.
+        image: Of kind kubernetes: the image in which dama and the project are.
+        namespace: Of kind kubernetes: where the jobs go; that of the login by default.
+        secrets: Of kind kubernetes: the Secrets whose keys the jobs have as variables.
+        template: Of kind kubernetes: a file with more of a pod: metadata and spec, as YAML.
+        server: Of kind kubernetes: the address of the cluster, where that needs no login.
     """
 
     name: str
-    kind: Literal["slurm", "command"]
+    kind: Kind
     files: Path = field(default_factory=Path)
     project: Path = field(default_factory=Path)
     dama: str = "dama"
@@ -115,6 +121,11 @@ class LauncherSettings:
     cancel: tuple[str, ...] = ()
     log: tuple[str, ...] = ()
     states: Mapping[str, str] | None = None
+    image: str = ""
+    namespace: str = ""
+    secrets: tuple[str, ...] = ("dama",)
+    template: Path | None = None
+    server: str = ""
 
 
 class AwayError(DamaError):
@@ -137,6 +148,14 @@ class Launcher(Protocol):
     """
 
     group: int
+
+    async def prepare(self, conninfo: str) -> None:
+        """Write what its jobs need, when a worker begins to look after it.
+
+        Args:
+            conninfo: How the database is reached; secret.
+        """
+        ...
 
     async def submit(self, job: Job) -> Mapping[int, str]:
         """Ask for a job; the id of each of its elements.

@@ -17,7 +17,6 @@ from dama import clock
 from dama.definitions.resources import Resources
 from dama.launchers.launcher import AwayError, Element, Job, Key, RefusedError, Sighting
 from dama.launchers.plan import QUIET_SECONDS, Memory, plan
-from dama.launchers.script import write_env_file
 from dama.launchers.settings import launcher_of
 from dama.launchers.verdicts import Verdict, refusal, verdict
 from dama.run.secrets import secrets_of_worker
@@ -95,9 +94,10 @@ class Placing:
     async def _ready(self) -> Launcher:
         """The engine; what its jobs need is written when this worker begins to look after it."""
         if self._engine is None:
-            await asyncio.to_thread(write_env_file, self._settings, self._store.database.conninfo)
             self._prefix = await prefix_of(self._store)
-            self._engine = launcher_of(self._settings, self._prefix)
+            engine = launcher_of(self._settings, self._prefix)
+            await engine.prepare(self._store.database.conninfo)
+            self._engine = engine
             self._memory, self._look_at, self._place_at = Memory(), 0.0, 0.0
         return self._engine
 

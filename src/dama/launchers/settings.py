@@ -11,7 +11,8 @@ from dama.config.table import Table, nearest
 from dama.definitions.errors import UnknownLauncherError
 from dama.errors import InvalidDefinitionError
 from dama.launchers.command import STATES, Command
-from dama.launchers.launcher import LauncherSettings
+from dama.launchers.kubernetes.launcher import Kubernetes
+from dama.launchers.launcher import Kind, LauncherSettings
 from dama.launchers.slurm import Slurm
 from dama.programs.process import JOBS
 from dama.shapes import is_object
@@ -22,8 +23,18 @@ if TYPE_CHECKING:
     from dama.config.config import Config
     from dama.launchers.launcher import Launcher
 
-KINDS = ("slurm", "command")
-OF_COMMAND = ("submit", "list", "cancel", "log", "states")
+KINDS: Mapping[str, type[Slurm | Kubernetes | Command]] = {
+    "slurm": Slurm,
+    "kubernetes": Kubernetes,
+    "command": Command,
+}
+# What only some kinds have.
+OWN: Mapping[str, tuple[Kind, ...]] = {
+    "env_file": ("slurm", "command"),
+    "options": ("slurm", "command"),
+    **dict.fromkeys(("submit", "list", "cancel", "log", "states"), ("command",)),
+    **dict.fromkeys(("image", "namespace", "secrets", "template", "server"), ("kubernetes",)),
+}
 KEYS = tuple(name for name in LauncherSettings.__dataclass_fields__ if name != "name")
 MOST_AT_ONCE = 100_000
 
@@ -73,8 +84,7 @@ def launcher_of(settings: LauncherSettings, prefix: str) -> Launcher:
         settings: Of the launcher.
         prefix: What the names of its jobs begin with.
     """
-    kinds = {"slurm": Slurm, "command": Command}
-    return kinds[settings.kind](settings, prefix)
+    return KINDS[settings.kind](settings, prefix)
 
 
 def _read(table: Table, name: str, config: Config) -> LauncherSettings:
@@ -85,24 +95,47 @@ def _read(table: Table, name: str, config: Config) -> LauncherSettings:
         raise InvalidDefinitionError(
             f"{table.where}: the name of a launcher has letters, digits, - and _ only."
         )
-    if kind != "command" and (wrong := [key for key in OF_COMMAND if table.has(key)]):
-        table.wrong(wrong[0], 'it to be left out: it belongs to kind = "command"')
-    base = config.project
+    for key, kinds in OWN.items():
+        if kind not in kinds and table.has(key):
+            those = " or ".join(f'"{each}"' for each in kinds)
+            table.wrong(key, f"it to be left out: it belongs to kind = {those}")
     return LauncherSettings(
         name=name,
         kind=kind,
-        files=_path(table, "files", base) or config.home,
-        project=_path(table, "project", base) or base,
-        dama=table.text("dama", str(Path(sys.executable).with_name("dama"))),
-        env_file=_path(table, "env_file", base),
-        options=table.texts("options", 'a list of strings, such as ["--partition=cpu"]'),
         setup=table.text("setup", ""),
         at_once=table.number("at_once", 1, MOST_AT_ONCE) or LauncherSettings.at_once,
         look=_seconds(table, "look", LauncherSettings.look),
         timeout=_seconds(table, "timeout", LauncherSettings.timeout),
         lease=_seconds(table, "lease", LauncherSettings.lease),
+        **(_in_image(table, config) if kind == "kubernetes" else _on_nodes(table, config)),
         **(_of_command(table) if kind == "command" else {}),
     )
+
+
+def _on_nodes(table: Table, config: Config) -> dict[str, Any]:
+    """What nodes that share a folder with this machine have."""
+    base = config.project
+    return {
+        "files": _path(table, "files", base) or config.home,
+        "project": _path(table, "project", base) or base,
+        "dama": table.text("dama", str(Path(sys.executable).with_name("dama"))),
+        "env_file": _path(table, "env_file", base),
+        "options": table.texts("options", 'a list of strings, such as ["--partition=cpu"]'),
+    }
+
+
+def _in_image(table: Table, config: Config) -> dict[str, Any]:
+    """What is in an image: its paths are those of a container."""
+    return {
+        "files": Path(table.text("files", "/tmp/dama")),  # noqa: S108 - of a container of its own
+        "project": Path(table.text("project", "")),
+        "dama": table.text("dama", "dama"),
+        "image": table.text("image") or table.wrong("image", "the image of the runs' containers"),
+        "namespace": table.text("namespace", ""),
+        "secrets": table.texts("secrets") or LauncherSettings.secrets,
+        "template": _path(table, "template", config.project),
+        "server": table.text("server", ""),
+    }
 
 
 def _of_command(table: Table) -> dict[str, Any]:

@@ -6,13 +6,15 @@ what the payload wrote to the database decides.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 from typing import TYPE_CHECKING
 
 from dama.launchers.asking import ask, exit_of, last_line
 from dama.launchers.launcher import AwayError, Key, RefusedError, Sighting, State, Why
-from dama.launchers.script import jobs_of, log_of, script_of, tail_of
+from dama.launchers.ranges import ranges
+from dama.launchers.script import jobs_of, log_of, script_of, tail_of, write_env_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +60,10 @@ class Slurm:
         self._settings = settings
         self._prefix = prefix
 
+    async def prepare(self, conninfo: str) -> None:
+        """Write the file of the secrets; see `Launcher`."""
+        await asyncio.to_thread(write_env_file, self._settings, conninfo)
+
     async def submit(self, job: Job) -> Mapping[int, str]:
         """Submit an array, also for a single run; see `Launcher`."""
         script = script_of(job, self._settings, head=self._head(job), index="$SLURM_ARRAY_TASK_ID")
@@ -97,7 +103,7 @@ class Slurm:
         needs = job.resources
         options = {
             "--job-name": job.name,
-            "--array": _ranges([each.element for each in job.elements]),
+            "--array": ranges([each.element for each in job.elements]),
             "--output": f"{jobs_of(self._settings)}/{job.name}-%a.log",
             "--chdir": "/",
             "--export": "NIL",
@@ -131,17 +137,6 @@ def _sighting(native_id: str, state: str, reason: str, node: str, code: str) -> 
     why = ENDS.get(state, "exit")
     said = state if reason in ("", state) else f"{state}, {reason}"
     return Sighting(what, native_id, said, node, why, exit_code, signal)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Numbers in order as sbatch takes them: 0-4,7."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and parts[-1][-1] == number - 1:
-            parts[-1][1:] = [number]
-        else:
-            parts.append([number])
-    return ",".join("-".join(map(str, part)) for part in parts)
 
 
 def _rank(sighting: Sighting) -> int:
