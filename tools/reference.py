@@ -24,6 +24,7 @@ from dama.definitions.options import TaskOptions
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
 from dama.definitions.program import ExitCodes, ProgramSpec
 from dama.definitions.program_params import TYPES, ProgramParam
+from dama.definitions.tap import TAP_KEYS, TapSpec
 from dama.gateway.settings import KEYS as GATEWAY_KEYS
 from dama.gateway.settings import GatewaySettings
 from dama.launchers.launcher import LauncherSettings
@@ -188,6 +189,9 @@ def _docstring(text: str) -> list[str]:
 def settings_page() -> str:
     """The page of the settings."""
     programs = (ProgramSpec, TaskOptions)
+    kind = {"kind": '`"singer"` for a tap, whose output is loaded into tables.'}
+    common = [key for key in PROGRAM_KEYS if key not in (*kind, *TAP_KEYS)]
+    taps = _meanings(TAP_KEYS, TapSpec)
     environment = {key: name for name, key in BROKER_NAMES.items()}
     broker = ACCESS_KEYS | {
         key: _meaning(key, BrokerOptions) for key in BROKER_KEYS if key not in ACCESS_KEYS
@@ -208,7 +212,8 @@ def settings_page() -> str:
             }.items()
         ),
         _part("[launchers.NAME]", _meanings(LAUNCHER_KEYS, LauncherSettings), (LauncherSettings,)),
-        _part('[programs."SERVICE.NAME"]', _meanings(PROGRAM_KEYS, *programs), programs),
+        _part('[programs."SERVICE.NAME"]', kind | _meanings(common, *programs), programs),
+        _part('[programs."SERVICE.NAME"] with kind = "singer"', taps, (TapSpec, ProgramSpec)),
         _part('[programs."SERVICE.NAME".exit_codes]', _all(ExitCodes), (ExitCodes,)),
         _part(
             '[programs."SERVICE.NAME".params.NAME]',

@@ -161,6 +161,11 @@ PAGES = {
     "docs/howto/data.md": Page(
         files={"dama.toml": 'services = ["loads"]\n'}, keeps=("loads.py", "+loads.py"), others=SQL
     ),
+    "docs/howto/singer.md": Page(
+        left_out={"taps/postgres": "test_taps.py has it"},
+        keeps=(None, "tap_orders.py", "dama.toml", None),
+        others=SQL,
+    ),
     "docs/howto/slice-tables.md": Page(
         files={"loads.py": ROWS, "dama.toml": 'services = ["loads"]\n'}, others=SQL
     ),

@@ -307,7 +307,7 @@ OTHERS = {
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "
-        "take_place take_resumed unpark_context write_rungs write_snapshot",
+        "take_place take_resumed unpark_context write_rungs write_snapshot put_tap_state",
     "writes what it is given, whole":
         "begin_import cancel_trees draw_contexts end_import forget_exported fork_context "
         "import_contexts import_events restore_tree resume_tree",
@@ -322,7 +322,8 @@ OTHERS = {
     "reads nothing that grows with the store":
         "find_imported find_neighbours find_workers_of_host list_act_contexts "
         "list_browser_sessions list_due_schedules list_schedules "
-        "list_tokens read_browser_session read_clock read_identity read_run_secret read_token",
+        "list_tokens read_browser_session read_clock read_identity read_run_secret read_token "
+        "read_tap_state",
 }  # fmt: skip
 
 

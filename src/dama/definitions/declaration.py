@@ -19,6 +19,7 @@ from dama.definitions.declared_params import SECRET_HINTS, read_params
 from dama.definitions.inherit import read_inherit
 from dama.definitions.options import Singleton, TaskOptions, TaskSettings, read_options
 from dama.definitions.program import LOG_CAP, ProgramSpec
+from dama.definitions.tap import WORTHLESS, TapSpec, read_tap
 from dama.domain.exit import ExitCodes
 from dama.errors import InvalidDefinitionError
 
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 class ProgramSettings(TypedDict, total=False):
     """What may be written in `service.program(...)`, as the keys of `dama.toml`."""
 
+    kind: str
+    config: Mapping[str, Any] | str
+    catalog: str
+    schema: str
+    state_key: str
+    bad_rows: str
     help: str
     cwd: str
     env: Mapping[str, str]
@@ -60,6 +67,7 @@ class ProgramSettings(TypedDict, total=False):
 
 
 PROGRAM_KEYS = ("command", *ProgramSettings.__annotations__)
+_FOR_GOOD = frozenset({WORTHLESS})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -79,6 +87,7 @@ def read_program(
     """
     table = Table(where, values, PROGRAM_KEYS)
     secrets = _read_secrets(table, params := dict(read_params(table)))
+    tap = read_tap(table, params, secrets, base)
     spec = ProgramSpec(
         command=read_command(table, params, secrets),
         cwd=_read_cwd(table, base),
@@ -86,7 +95,7 @@ def read_program(
         env_files=_read_env_files(table, params, secrets, base),
         secrets=secrets,
         inherit=read_inherit(table),
-        exit_codes=_read_exit_codes(table),
+        exit_codes=_read_exit_codes(table) if tap is None else ExitCodes(fail=_FOR_GOOD),
         pty=table.flag("pty"),
         grace=_seconds(table, "grace", 10.0),
         linger=_seconds(table, "linger", 5.0),
@@ -96,11 +105,12 @@ def read_program(
         params=params,
         help=table.text("help", ""),
         place=place,
+        tap=tap,
     )
-    return spec, _read_options(table)
+    return spec, _read_options(table, tap)
 
 
-def _read_options(table: Table) -> TaskOptions:
+def _read_options(table: Table, tap: TapSpec | None) -> TaskOptions:
     settings: dict[str, Any] = {
         "queue": table.text("queue"),
         "priority": table.number("priority"),
@@ -113,6 +123,10 @@ def _read_options(table: Table) -> TaskOptions:
         **{key: _duration(table, key, None) for key in ("timeout", "backoff", "max_backoff")},
     }
     given = {key: value for key, value in settings.items() if value is not None}
+    if tap is not None and not given.keys() & {"concurrency", "concurrency_key", "singleton"}:
+        # Two runs would begin at the same state, and one of them would be refused at its end.
+        given |= {"concurrency": 1}
+        given |= {"concurrency_key": tap.state_key} if tap.state_key else {}
     return read_options(table.where, cast("TaskSettings", given))
 
 

@@ -15,6 +15,7 @@ from dama.config.env_file import read_variables
 from dama.definitions.command import Command, as_text, expand, fill, placeholders
 from dama.definitions.errors import ProgramEnvironmentError
 from dama.definitions.program_params import ProgramParam
+from dama.definitions.tap import TapSpec
 from dama.domain.exit import ExitCodes
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ProgramSpec:
         params: What it takes, by name.
         help: What it does; the first paragraph is the summary.
         place: Where it is declared, for messages.
+        tap: Where what it extracts is loaded; None for a program that is no tap.
     """
 
     command: Command
@@ -63,6 +65,7 @@ class ProgramSpec:
     params: Mapping[str, ProgramParam] = field(default_factory=dict[str, ProgramParam])
     help: str = ""
     place: str = ""
+    tap: TapSpec | None = None
 
     def argv(self, params: Mapping[str, Any]) -> list[str]:
         """The arguments for these params, the program first; each value is in one element."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dama.programs.run_directory import RunDirectory
 
 ALWAYS = ("PATH", "HOME", "LANG", "LC_*", "TZ", "TMPDIR", "USER", "LOGNAME", "SHELL", "DAMA_HOME")
+# Secrets of the worker that the loader of a tap has, and might tell by mistake.
+OF_LOADER = {"DAMA_TAP_DATABASE", "DAMA_DATABASE_URL", "PGPASSWORD"}
 # Of files of variables: what says where and how, and is told to people all the time.
 NOT_SECRET = (
     *ALWAYS, "LANGUAGE", "TERM", "PWD", "PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER",
@@ -126,6 +128,7 @@ def secret_names(
     named = {*(spec.secrets if spec else ()), *ONLY_BY_NAME.intersection(patterns)}
     if spec is not None:
         named |= ONLY_BY_NAME.intersection(spec.inherit)
+        named |= OF_LOADER if spec.tap is not None else set()
     elif task is adhoc:
         named |= ONLY_BY_NAME.intersection(params.get("inherit") or ())
     return sorted(named)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux
 PARAM = "DAMA_PARAM_"
+LOADER = (sys.executable, "-P", "-m", "dama.taps")  # what a tap is started by
 SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
 _SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 
@@ -116,8 +117,9 @@ def launch_of(
     values = {WORK_DIR: work_dir} | {k: v for k, v in params.items() if v is not None}
     base = inherited(os.environ, (*patterns, *spec.inherit))
     declared = spec.environment(values)
+    argv = spec.argv(values) if spec.tap is None else [*LOADER, task.name]
     return Launch(
-        spec.argv(values),
+        argv,
         {**base, **declared, **passed_on(spec.secrets, declared), **protocol},
         spec.cwd or work_dir,
         task.options.timeout,

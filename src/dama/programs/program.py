@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -25,6 +26,7 @@ from dama.programs.adoption import surely_end
 from dama.programs.environment import secrets_of
 from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
+from dama.programs.loading import for_loader
 from dama.programs.looking import AGAIN_SECONDS, TRANSIENT, seen
 from dama.programs.process import age_of, is_stopped
 from dama.programs.run_directory import State, state_of
@@ -315,6 +317,7 @@ class ProgramRun:
             "PGAPPNAME": self._execution.application_name,
             "PYTHONUNBUFFERED": "1",
             **await self._http(),
+            **for_loader(self._task, self._execution, self._directory),
         }
 
     async def _http(self) -> dict[str, str]:
@@ -345,6 +348,8 @@ class ProgramRun:
         )
 
     def _name(self) -> str:
+        if self._task.program is not None and self._task.program.tap is not None:
+            return Path(str(self._task.program.command[0])).name
         with suppress(OSError, LookupError, TypeError):
             return str(self._directory.known("spec.json")["argv"][0])
         return self._task.name

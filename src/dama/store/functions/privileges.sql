@@ -16,7 +16,7 @@ DECLARE
   writers constant text[] := '{dispatch}';
   -- All that the commands call which only look.
   readers constant text[] := '{list_contexts,along,list_queues,queue_names,queue_heads,count_aside,oldest_queued,version_at_position,state_at,slice_state,diff_state,slice_subscription,version_at,status_after,event_kind,event_json,read_log,sequence_log,poll_log,last_drawn,serves_in_tree,allowance,latest_allowance,four_minutes,context_anywhere,events_anywhere,find_previous,closed_trees,roots_behind,derived_contexts,placed_contexts,name_in,number_in}';
-  secrets constant text[] := '{token,run_secret,browser_session}';
+  secrets constant text[] := '{token,run_secret,browser_session,tap_state}';
   -- What only append_events(), start_contexts(), sequence_log() and the owner write.
   history constant text[] := '{etl_context,event_store_prototype,archived_context,archived_event,event_log,event_log_state,schema_migration,granted_role,run_secret,adoption,fork,imported}';
 BEGIN
