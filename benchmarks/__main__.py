@@ -16,6 +16,8 @@ ALL = (
     "fold",
     "cli_start",
     "flights",
+    "history",
+    "adopt",
     "full_store",
     "worker",
     "client",

@@ -62,7 +62,7 @@ KINDS = {
 }
 # Where the models have another kind or meaning than the file.
 LISTS = ("services", "inherit", "startable", "bus_actions", "offer")
-TABLES = ("programs", "keep", "broker", "gateway", "launchers", "aliases", "users")
+TABLES = ("environments", "programs", "keep", "broker", "gateway", "launchers", "aliases", "users")
 DURATIONS = ("logs", "work")
 MEANINGS = {
     "cwd": "The folder where it is started; the folder of the file without it.",

@@ -99,6 +99,7 @@ INSERT INTO _data_manager_admin.event_store_prototype (etl_context_id, type) VAL
   (1, ':INITIAL'), (2, ':INITIAL'), (2, ':INITIAL'), (3, ':INITIAL'), (3, ':LOADED'), (3, ':FINAL'),
   (2, ':FINAL'), (1, ':FINAL'), (1, ':NOTED');
 """
+ENVIRONMENTS = "test_environments.py has it, with databases of its own"
 MOVES = "test_moves.py has it, with servers of its own"
 PAGES = {
     "README.md": Page(
@@ -209,6 +210,9 @@ PAGES = {
         ends={"dama doctor": 1},
         left_out={"systemctl": SYSTEM, "/srv/etl": SYSTEM},
         others={"yaml": "for a tool that this machine need not have"},
+    ),
+    "docs/howto/environments.md": Page(
+        left_out=dict.fromkeys(("dama up", "dama ls", "dama run"), ENVIRONMENTS)
     ),
     "docs/howto/gateway.md": Page(
         files=SMALL_PROJECT,

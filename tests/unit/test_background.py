@@ -20,6 +20,7 @@ KNOWN = {
     "broker/mcall.call_all": "awaited",
     "cli/commands/worker._first": "awaited",
     "cli/commands/worker.work_until_told": "awaited beside the signals, and ended with them",
+    "cli/environments.Serving.serve": "awaited beside the duties, which look after themselves",
     "cli/unserved.unserved_told": "for a line on the terminal, while a run is followed",
     "cli/printed.Printed.shown": "awaited at the end of its block",
     "gateway/calls._until_gone": "awaited",

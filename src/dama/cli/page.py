@@ -33,7 +33,7 @@ async def page_of(session: Session, app: App, context_id: int) -> AsyncGenerator
     settings = gateway_settings(session, None, None)
     async with AsyncExitStack() as stack:
         try:
-            address = await asyncio.to_thread(address_of, app)
+            address = await asyncio.to_thread(address_of, app, session.config().environment)
         except NoGatewayError:
             site = pages(session)
             try:

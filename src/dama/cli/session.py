@@ -60,6 +60,16 @@ class Session:
             self._config = chosen, config
         return self._config[1]
 
+    def environments(self) -> list[Session]:
+        """A session for each environment that is served together; none where one is chosen."""
+        found: list[Session] = []
+        for name in self.config().environments:
+            each = Session(self._services)
+            each.debug, each.profile, each.pg_env = self.debug, self.profile, name
+            each._registry = self.registry()
+            found.append(each)
+        return found
+
     def registry(self) -> Registry:
         """Load the modules of the project and read its programs, once."""
         if self._registry is None:

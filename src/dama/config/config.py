@@ -16,10 +16,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dama.config.env_file import read_variables
+from dama.config.environments import chosen_of, laid_on, namespaced, read_environments
+from dama.config.errors import ConfigError
+from dama.config.pg_env import PG_SIGNS, as_conninfo, conninfo_of, env_file
 from dama.config.profiles import VARIABLE, is_protected, profiled
 from dama.config.variables import filled
-from dama.errors import UsageError
 from dama.shapes import is_dict, is_list
 
 # With what they mean, for docs/reference/settings.md.
@@ -29,6 +30,9 @@ FILE_KEYS = {
     "inherit": "What all programs get of the worker's environment: a list of names, or `NAME*`.",
     "keep": "How long files of runs stay: a table, see below.",
     "database_url": "The database, when neither a flag nor the environment names one.",
+    "environments": "Databases by their names, which one `dama up`, worker or gateway serves: each "
+    "a connection string, or a table of `database_url` and `broker`, which is empty for "
+    "`config/postgres.NAME.env`. The first is that of commands without `--pg-env`.",
     "broker": "How calls are made, and the bus: a table, see below.",
     "gateway": "How HTTP is served: a table, see below.",
     "launchers": "Engines that place runs on other machines: a table of tables, see below.",
@@ -43,6 +47,7 @@ TABLES = {
     "broker": '[broker] with url = "nats://127.0.0.1:4222"',
     "gateway": "[gateway] with port = 8080",
     "launchers": '[launchers.slurm] with kind = "slurm"',
+    "environments": '[environments] with test = "postgresql://localhost/test"',
     "settings": "[settings] with batch = 500",
     "profiles": '[profiles.test] with database_url = "postgresql://localhost/test"',
 }
@@ -56,33 +61,6 @@ BROKER_NAMES = {
     "DAMA_BROKER_CREDS": "creds_file",
     "DAMA_BROKER_NKEY": "nkey_file",
 }
-# Any of these says that a person meant libpq's own variables.
-PG_SIGNS = ("PGHOST", "PGHOSTADDR", "PGSERVICE", "PGDATABASE")
-PG_NAMES = {
-    "PGHOST": "host",
-    "PGHOSTADDR": "hostaddr",
-    "PGPORT": "port",
-    "PGDATABASE": "dbname",
-    "PGUSER": "user",
-    "PGPASSWORD": "password",
-    "PGSERVICE": "service",
-    "PGSSLMODE": "sslmode",
-    "PGSSLROOTCERT": "sslrootcert",
-    "PGSSLCERT": "sslcert",
-    "PGSSLKEY": "sslkey",
-    "PGCHANNELBINDING": "channel_binding",
-    "PGCONNECT_TIMEOUT": "connect_timeout",
-    "PGTARGETSESSIONATTRS": "target_session_attrs",
-    "PGAPPNAME": "application_name",
-    "PGOPTIONS": "options",
-    "PGPASSFILE": "passfile",
-}
-
-
-class ConfigError(UsageError):
-    """A setting is unknown, or a file of settings is missing or cannot be read."""
-
-    code = "CONFIG"
 
 
 @dataclass(frozen=True)
@@ -124,6 +102,8 @@ class Config:
         settings: The project's own, as the file has them; `dama.settings` reads them.
         profile: Which was chosen; None for none.
         environment: The name of the environment: that of `--pg-env`, or of the profile.
+        environments: The names of those that are served together, the first one being this;
+            empty where one is chosen.
         is_protected: Whether commands ask before they change it.
     """
 
@@ -141,6 +121,7 @@ class Config:
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     profile: str | None = None
     environment: str | None = None
+    environments: tuple[str, ...] = ()
     is_protected: bool = False
 
 
@@ -158,7 +139,7 @@ def load_config(
     Args:
         cwd: Where the search for the file begins; the current folder by default.
         environ: The environment; that of the process by default.
-        pg_env: NAME of `config/postgres.NAME.env`.
+        pg_env: An environment of the file, or NAME of `config/postgres.NAME.env`.
         database_url: A connection string that wins over everything else.
         home: The state folder, instead of DAMA_HOME.
         profile: Which of the file's profiles holds, instead of DAMA_PROFILE.
@@ -172,25 +153,27 @@ def load_config(
     project, settings, source = _read_file((cwd or _current_folder()).absolute())
     profile = profile or environ.get(VARIABLE) or None
     settings = profiled(settings, profile, source)
-    settings = filled(settings, environ, source)
+    environments = read_environments(settings.pop("environments", {}), source)
+    database = _chosen(project, environ, pg_env, database_url, environments)
+    name, own, served = chosen_of(environments, pg_env, is_free=database is None)
+    settings = filled(laid_on(settings, own), environ, source)
     return Config(
         home=home.expanduser().absolute() if home else home_of(environ),
-        database=_chosen(project, environ, pg_env, database_url)
-        or _from_file(settings, source)
-        or EmbeddedDatabase(),
+        database=database or _from_file(project, settings, own, name, source),
         services=tuple(settings.get("services", ())),
         project=project,
         programs=MappingProxyType(settings.get("programs", {})),
         inherit=settings.get("inherit"),
         source=source,
         keep=MappingProxyType(settings.get("keep", {})),
-        broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ)),
+        broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ, own, name)),
         gateway=MappingProxyType(settings.get("gateway", {})),
         launchers=MappingProxyType(settings.get("launchers", {})),
         settings=MappingProxyType(settings.get("settings", {})),
         profile=profile,
-        environment=pg_env or profile,
-        is_protected=is_protected(settings.get("protected", False), pg_env, profile),
+        environment=pg_env or name or profile,
+        environments=served,
+        is_protected=is_protected(settings.get("protected", False), pg_env or name, profile),
     )
 
 
@@ -215,81 +198,54 @@ def home_of(environ: Mapping[str, str]) -> Path:
 
 
 def _chosen(
-    project: Path, environ: Mapping[str, str], pg_env: str | None, database_url: str | None
+    project: Path,
+    environ: Mapping[str, str],
+    pg_env: str | None,
+    database_url: str | None,
+    environments: Mapping[str, object],
 ) -> ExternalDatabase | None:
-    """What the flags or the environment name."""
+    """What the flags or the environment name; None for what the file has."""
     if database_url:
         return ExternalDatabase(database_url, "--database-url")
+    if pg_env in environments:
+        return None
     if pg_env is not None:
-        path = _env_file(project, pg_env)
-        return ExternalDatabase(_read_env_file(path), str(path.relative_to(project)))
+        path = env_file(project, pg_env, environments)
+        return ExternalDatabase(conninfo_of(path), str(path.relative_to(project)))
     if url := environ.get("DAMA_DATABASE_URL"):
         return ExternalDatabase(url, "DAMA_DATABASE_URL")
     if signs := [name for name in PG_SIGNS if environ.get(name)]:
-        return ExternalDatabase(_conninfo(environ), f"the environment ({', '.join(signs)})")
+        return ExternalDatabase(as_conninfo(environ), f"the environment ({', '.join(signs)})")
     return None
 
 
-def _from_file(settings: Mapping[str, Any], source: str) -> ExternalDatabase | None:
+def _from_file(
+    project: Path,
+    settings: Mapping[str, Any],
+    own: Mapping[str, Any],
+    name: str | None,
+    source: str,
+) -> EmbeddedDatabase | ExternalDatabase:
+    """The database of an environment: its own, or that of its env file; or that of the project."""
+    if name is not None and "database_url" not in own:
+        path = env_file(project, name)
+        return ExternalDatabase(conninfo_of(path), str(path.relative_to(project)))
     url: str | None = settings.get("database_url")
-    return ExternalDatabase(url, source) if url else None
+    if not url:
+        return EmbeddedDatabase()
+    return ExternalDatabase(url, source if name is None else f"environments.{name} of {source}")
 
 
 def _with_environment(
-    table: Mapping[str, object], environ: Mapping[str, str]
+    table: Mapping[str, object],
+    environ: Mapping[str, str],
+    own: Mapping[str, Any],
+    name: str | None,
 ) -> Mapping[str, object]:
-    """What the file says of the broker, under what the environment says."""
-    given = {key: environ.get(name) for name, key in BROKER_NAMES.items()}
-    return {**table, **{key: value for key, value in given.items() if value}}
-
-
-def _env_file(project: Path, name: str) -> Path:
-    folder = project / "config"
-    path = folder / f"postgres.{name}.env"
-    if "/" in name or not path.is_file():
-        known = sorted(
-            found.name.removeprefix("postgres.").removesuffix(".env")
-            for found in folder.glob("postgres.*.env")
-        )
-        raise ConfigError(
-            f"There is no config/postgres.{name}.env in {project}.",
-            f"There is: {', '.join(known)}."
-            if known
-            else "No such file is there: write one with PGHOST=, PGDATABASE=, PGUSER=.",
-        )
-    return path
-
-
-def _read_env_file(path: Path) -> str:
-    try:
-        values = {name: value for name, value in read_variables(path).items() if value}
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file.") from error
-    _check_names(path, values)
-    if not any(name in PG_NAMES for name in values):
-        raise ConfigError(
-            f"{path} has none of the names that PostgreSQL knows.",
-            f"Write lines such as PGHOST=db.example.org; known are {', '.join(PG_NAMES)}.",
-        )
-    return _conninfo(values)
-
-
-def _check_names(path: Path, values: Mapping[str, str]) -> None:
-    """Refuse what looks like a misspelt name: without it libpq would go to another server."""
-    for name in values:
-        near = get_close_matches(name, PG_NAMES, n=1, cutoff=0.8)
-        if name not in PG_NAMES and near:
-            raise ConfigError(f"{path} has the unknown name {name}.", f"Did you mean {near[0]}?")
-
-
-def _conninfo(values: Mapping[str, str]) -> str:
-    """The PG* names as one connection string, quoted as libpq wants it."""
-    parts: list[str] = []
-    for name, word in PG_NAMES.items():
-        if value := values.get(name):
-            quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-            parts.append(f"{word}='{quoted}'")
-    return " ".join(parts)
+    """What the file says of the broker, under what the variables say, in an environment."""
+    given = {key: environ.get(variable) for variable, key in BROKER_NAMES.items()}
+    broker = {**table, **{key: value for key, value in given.items() if value}}
+    return namespaced(broker, own, name) if name else broker
 
 
 def _read_file(start: Path) -> tuple[Path, Mapping[str, Any], str]:

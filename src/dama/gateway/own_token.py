@@ -54,10 +54,10 @@ async def ensure_token(app: App) -> Path:
     return path
 
 
-def note_address(app: App, address: str) -> None:
-    """Leave in the home of an app where its latest gateway is, for `dama open`."""
+def note_address(home: Path, address: str) -> None:
+    """Leave in a home where its latest gateway is, for `dama open`."""
     try:
-        write_private(app.home / ADDRESS, f"{address}\n".encode(), replace=True)
+        write_private(home / ADDRESS, f"{address}\n".encode(), replace=True)
     except OSError as error:
         _log.warning("the address of the gateway cannot be kept: %s", error.strerror)
 

@@ -59,12 +59,28 @@ async def serving(
         NoTokensError: It would listen beyond loopback, and there is no token.
         InvalidDefinitionError: It cannot listen there.
     """
-    contain_tasks(asyncio.get_running_loop())  # an exit in what is served ends no server
+    gateway = await gateway_of(app, settings, pages)
+    async with on_duty(noting(app)), listening(gateway.application(), settings) as address:
+        note_address(app.home, address)
+        yield address
+
+
+async def gateway_of(
+    app: App,
+    settings: GatewaySettings,
+    pages: Callable[[App, Broker, GatewaySettings], Site] | None = None,
+) -> Gateway:
+    """What answers the requests of one database.
+
+    Raises:
+        PrivateFileError: The token of this user cannot be kept in the home of the app.
+        NoTokensError: It would listen beyond loopback, and there is no token.
+    """
     await _check_tokens(app, settings)
     if settings.needs_tokens:
         await ensure_token(app)
     broker = await app.broker()
-    gateway = Gateway(
+    return Gateway(
         app,
         broker,
         settings,
@@ -72,17 +88,28 @@ async def serving(
         before_call=_hook(settings.before_call),
         after_call=_hook(settings.after_call),
     )
-    listening = _listen(settings.host, settings.port)
-    with closing(listening):
-        http = _Http(_uvicorn_config(gateway, settings), listening)
-        noting = Duty("noting what happens", lambda: note_always(app.store))
-        async with on_duty(Duty("serving HTTP", http.serve_always), noting):
+
+
+def noting(app: App) -> Duty:
+    """What a gateway does besides: it notes what happens, for the charts of the pages."""
+    return Duty("noting what happens", lambda: note_always(app.store))
+
+
+@asynccontextmanager
+async def listening(application: ASGIApp, settings: GatewaySettings) -> AsyncGenerator[str]:
+    """Listen for requests until the end of the block; returns the address.
+
+    Raises:
+        InvalidDefinitionError: It cannot listen there.
+    """
+    contain_tasks(asyncio.get_running_loop())  # an exit in what is served ends no server
+    with closing(_listen(settings.host, settings.port)) as listener:
+        http = _Http(_uvicorn_config(application, settings), listener)
+        async with on_duty(Duty("serving HTTP", http.serve_always)):
             try:
                 await http.is_serving()
-                host, port = listening.getsockname()[:2]
-                address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-                note_address(app, address)
-                yield address
+                host, port = listener.getsockname()[:2]
+                yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             finally:
                 await http.stop()
 
@@ -104,9 +131,9 @@ def _behind_proxies(app: ASGIApp, settings: GatewaySettings) -> ASGIApp:
     return serve
 
 
-def _uvicorn_config(gateway: Gateway, settings: GatewaySettings) -> uvicorn.Config:
+def _uvicorn_config(application: ASGIApp, settings: GatewaySettings) -> uvicorn.Config:
     return uvicorn.Config(
-        _behind_proxies(gateway.application(), settings),
+        _behind_proxies(application, settings),
         log_config=None,
         log_level="warning",
         access_log=False,

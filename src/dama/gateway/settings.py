@@ -34,6 +34,7 @@ KEYS = (
     "whitelist",
     "blacklist",
     "mapping_policy",
+    "environment_path",
 )
 MIB = 1024 * 1024
 NAMES = 'patterns of names of actions, such as ["flights.*"]'
@@ -98,6 +99,8 @@ class GatewaySettings:
             the action.
         whitelist: Patterns of the names of actions that are served; None for all.
         blacklist: Patterns of those that are not.
+        environment_path: A further beginning of paths that stands for `/NAME` of an environment, as
+            `/dama-admin/:pgEnv`.
         mapping_policy: `all`, or `restrict`: only routes are served, no action by its name.
     """
 
@@ -122,6 +125,7 @@ class GatewaySettings:
     whitelist: tuple[str, ...] | None = None
     blacklist: tuple[str, ...] = ()
     mapping_policy: str = "all"
+    environment_path: str | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -178,6 +182,7 @@ def read_settings(
         whitelist=table.texts("whitelist", NAMES) if table.has("whitelist") else None,
         blacklist=table.texts("blacklist", NAMES),
         mapping_policy=_mapping_policy(table),
+        environment_path=table.text("environment_path"),
     )
     check_user_header(table, settings.trusted_proxies, settings.host)
     return settings

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from dama.gateway.access import ANYBODY
+from dama.gateway.environments import base_of
 from dama.gateway.errors import RequestError
 from dama.gateway.proxied import ProxiedUsers
 from dama.operations import sessions
@@ -134,10 +135,14 @@ async def end(visit: Visit) -> Response:
 
 
 def cookie_name(request: Request) -> str:
-    """Of the session: cookies know no ports, and two gateways of one host are two sites."""
+    """Of the session: cookies know no ports, and two gateways of one host are two sites.
+
+    So are two environments of one gateway, each with sessions of its own.
+    """
+    environment = base_of(request.scope).replace("/", "-")
     if request.url.scheme == "https":
-        return "__Host-dama"
-    return f"dama-{request.url.port or 80}"
+        return f"__Host-dama{environment}"
+    return f"dama-{request.url.port or 80}{environment}"
 
 
 def _begun(visit: Visit, secret: str) -> Response:

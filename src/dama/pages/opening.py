@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.error import HTTPError
 from urllib.parse import quote
 from urllib.request import urlopen
 
@@ -24,8 +25,12 @@ class NoGatewayError(UnavailableError):
     code = "NO_GATEWAY"
 
 
-def address_of(app: App) -> str:
+def address_of(app: App, environment: str | None = None) -> str:
     """Where the gateway of a home is, which answers there.
+
+    Args:
+        app: Whose home it is.
+        environment: Which one, where the gateway serves several; others know no such address.
 
     Raises:
         NoGatewayError: None was started in this home, or it does not answer.
@@ -35,12 +40,22 @@ def address_of(app: App) -> str:
         if not address.startswith("http://"):
             raise NoGatewayError("No gateway was started in this home.", "Start one: dama up")
         with urlopen(f"{address}/health", timeout=PATIENCE_SECONDS):  # noqa: S310 - it is http
-            return address
+            pass
+        return f"{address}/{environment}" if environment and _has(address, environment) else address
     except (OSError, ValueError) as error:
         raise NoGatewayError(
             f"No gateway answers at {address}, where the latest of this home was.",
             "Start one: dama up",
         ) from error
+
+
+def _has(address: str, environment: str) -> bool:
+    """Whether a gateway serves several environments, and this one now."""
+    try:
+        with urlopen(f"{address}/{environment}/health", timeout=PATIENCE_SECONDS):  # noqa: S310
+            return True
+    except HTTPError:
+        return False
 
 
 async def address_to_open(app: App, settings: GatewaySettings, address: str, path: str) -> str:

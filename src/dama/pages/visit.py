@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from dama.broker.broker import Broker
 from dama.config.config import Config
 from dama.gateway.access import demand
 from dama.gateway.calls import Calls
+from dama.gateway.environments import base_of, names_of
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
 from dama.operations.who import because
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 FORM_FIELD = "form_token"
 LONGEST_ID = 2**63
+_ADDRESS = re.compile(r'(\s(?:href|src|action|formaction|data-[a-z-]+))="/(?!/)')
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
@@ -80,18 +83,21 @@ class Visit:
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A page of a template."""
-        path = self.request.scope["path"]
+        path, base = self.request.scope["path"], base_of(self.request.scope)
         common: dict[str, Any] = {
             "visit": self,
             "here": path,
             "address": _address(self.request),
             "look": self.look,
+            "base": base,
+            "environment": self.config.environment,
+            "environments": names_of(self.request.scope),
             "form_token": form_token(self.secret),
             "may_act": self.identity.may("operator"),
             "is_admin": self.identity.may("admin") and self.identity.services is None,
             "now": datetime.now(UTC),
         }
-        return html(self.templates.text(template, common | values), status)
+        return html(_based(self.templates.text(template, common | values), base), status)
 
     def by(self) -> dict[str, Any]:
         """Who does it and why, for the meta of events.
@@ -158,6 +164,14 @@ class Visit:
                 "BAD_REQUEST", f"{name} in the address is {text[:40]!r}, not a number."
             )
         return int(text)
+
+
+def _based(text: str, base: str) -> str:
+    """A page whose addresses stay within an environment.
+
+    Only templates have double quotes outside of what they print, so each of these is an address.
+    """
+    return _ADDRESS.sub(rf'\1="{base}/', text) if base else text
 
 
 def html(text: str, status: int = 200) -> Response:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dama.config.config import ConfigError, EmbeddedDatabase, ExternalDatabase, load_config
+from dama.errors import UsageError
 
 
 @pytest.fixture
@@ -164,3 +165,64 @@ def test_a_current_folder_that_was_deleted_is_said(tmp_path, monkeypatch):
     folder.rmdir()
     with pytest.raises(ConfigError, match="does not exist any more"):
         load_config(environ={"DAMA_HOME": "/srv/dama"})
+
+
+ENVIRONMENTS = """
+[environments]
+one = "postgresql:///one"
+two = "${TWO}"
+old = {}
+own = { database_url = "postgresql:///own", broker = { namespace = "apart" } }
+[broker]
+namespace = "etl"
+"""
+TWO = {"TWO": "postgresql:///two"}
+CHOSEN = {
+    "the first": ({}, TWO, ("postgresql:///one", "one", "etl-one", 4)),
+    "by a variable of the file": (
+        {"pg_env": "two"}, TWO, ("postgresql:///two", "two", "etl-two", 0),
+    ),
+    "by its env file": ({"pg_env": "old"}, TWO, ("dbname='old'", "old", "etl-old", 0)),
+    "one with a bus of its own": (
+        {"pg_env": "own"}, {}, ("postgresql:///own", "own", "apart", 0),
+    ),
+    "a file that is not listed": (
+        {"pg_env": "file"}, {}, ("dbname='file'", "file", "etl", 0),
+    ),
+    "none where a variable says which": (
+        {}, {"DAMA_DATABASE_URL": "postgresql:///x"}, ("postgresql:///x", None, "etl", 0),
+    ),
+    "a namespace by a variable": (
+        {}, {**TWO, "DAMA_NAMESPACE": "bus"}, ("postgresql:///one", "one", "bus-one", 4),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "environ", "expected"), CHOSEN.values(), ids=CHOSEN)
+def test_an_environment_has_its_database_and_its_bus(tmp_path, asked, environ, expected):
+    """A variable that another environment needs is not asked for."""
+    (tmp_path / "dama.toml").write_text(ENVIRONMENTS)
+    (tmp_path / "config").mkdir()
+    for name in ("old", "file"):
+        (tmp_path / f"config/postgres.{name}.env").write_text(f"PGDATABASE={name}\n")
+
+    config = load_config(cwd=tmp_path, environ=environ, **asked)
+
+    namespace = config.broker["namespace"]
+    found = (config.database.conninfo, config.environment, namespace, len(config.environments))
+    assert found == expected
+
+
+WRONG_ENVIRONMENTS = {
+    'api = "postgresql:///x"': "no environment can have the name 'api'",
+    '"a/b" = "postgresql:///x"': "no environment can have the name 'a/b'",
+    "one = 3": "must be a string or a table",
+    'one = { services = ["x"] }': "has the setting 'services'",
+}
+
+
+@pytest.mark.parametrize(("line", "said"), WRONG_ENVIRONMENTS.items())
+def test_what_is_no_environment_is_said(tmp_path, line, said):
+    (tmp_path / "dama.toml").write_text(f"[environments]\n{line}\n")
+    with pytest.raises(UsageError, match=said):
+        load_config(cwd=tmp_path, environ={})

@@ -15,7 +15,7 @@ from dama.cli.terminal import echo
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dama.app import App
     from dama.broker.broker import Broker
@@ -43,8 +43,13 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     Every request needs a token. That of this user is in gateway.token of DAMA_HOME, and `dama token
     add` makes others. With `tokens = false` in [gateway] of dama.toml a gateway on loopback needs
     none: every account of the machine may do anything then.
+
+    With [environments] in the file of settings it serves all of them, each at /NAME/ and /api/NAME,
+    unless one is chosen with --pg-env.
     """
     settings = gateway_settings(session, host, port)
+    if sessions := session.environments():
+        return asyncio.run(_serve_each(sessions, settings))
     configure_log()
 
     async def serve() -> int:
@@ -63,6 +68,19 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
         return 0
 
     return asyncio.run(serve())
+
+
+async def _serve_each(sessions: Sequence[Session], settings: GatewaySettings) -> int:
+    from dama.cli.environments import Serving
+
+    configure_log()
+    told, _ = signals()
+
+    async def wait(_session: Session, _app: App) -> int:
+        await told.wait()
+        return 0
+
+    return await Serving(told, wait, settings, pages).serve(sessions)
 
 
 def pages(session: Session) -> Callable[[App, Broker, GatewaySettings], Site]:

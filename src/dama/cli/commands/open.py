@@ -37,7 +37,7 @@ def open_(session: Session, *, context_id: int | None, only_print: bool) -> None
         from dama.pages.opening import address_of, address_to_open
 
         async with session.app() as app:
-            address = await asyncio.to_thread(address_of, app)
+            address = await asyncio.to_thread(address_of, app, session.config().environment)
             path = f"/contexts/{context_id}" if context_id else "/"
             return await address_to_open(app, settings, address, path)
 

@@ -12,6 +12,7 @@ from dama.cli.commands.gateway import gateway_settings, pages, token_text
 from dama.cli.commands.worker import (
     WorkerOptions,
     launched,
+    work_in_each,
     work_until_told,
     worker_options,
     worker_text,
@@ -61,9 +62,14 @@ def up(
     one ends it at once. What is not done then is queued again and continues with the next one. The
     embedded database stays, for programs that still run and for other commands: `dama db stop`
     stops it.
+
+    With [environments] in the file of settings all of them are served, unless one is chosen with
+    --pg-env: those that are away do not hinder the others.
     """
     options = WorkerOptions(**chosen)
     settings = None if no_gateway else gateway_settings(session, host, port)
+    if sessions := session.environments():
+        return asyncio.run(work_in_each(sessions, options, settings, pages, migrate=migrate))
     server = session.embedded()
     if server is None:
         return asyncio.run(_work(session, options, settings, migrate=migrate))

@@ -18,10 +18,12 @@ from dama.signals import on_signals
 from dama.telemetry import configure_log
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from dama.app import App
+    from dama.cli.environments import Pages
     from dama.cli.session import Session
+    from dama.gateway.settings import GatewaySettings
     from dama.launchers.launcher import LauncherSettings
     from dama.worker.offer import Asked
     from dama.worker.worker import Worker
@@ -149,8 +151,13 @@ def worker(session: Session, /, **chosen: Any) -> int:
 
     SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
     it at once. What is not done then is queued again and continues with another worker.
+
+    With [environments] in the file of settings it works in all of them, with so many slots in each,
+    unless one is chosen with --pg-env.
     """
     options = WorkerOptions(**chosen)
+    if sessions := session.environments():
+        return asyncio.run(work_in_each(sessions, options))
     launches = launched(session, options)
 
     def say(app: App) -> None:
@@ -165,6 +172,42 @@ def worker(session: Session, /, **chosen: Any) -> int:
             return await work_until_told(app, options, say, launches=launches)
 
     return asyncio.run(work())
+
+
+async def work_in_each(
+    sessions: Sequence[Session],
+    options: WorkerOptions,
+    settings: GatewaySettings | None = None,
+    pages: Callable[[Session], Pages] | None = None,
+    *,
+    migrate: bool = False,
+) -> int:
+    """Work in several environments, and serve them over HTTP; returns the exit code.
+
+    Args:
+        sessions: One for each.
+        options: What each worker is asked for.
+        settings: How HTTP is served; None for not at all.
+        pages: Makes the pages of an environment.
+        migrate: Migrate the databases first.
+    """
+    from dama.cli.environments import Serving
+
+    configure_log(quiet=options.quiet)
+    stop = signals()
+
+    async def work(session: Session, app: App) -> int:
+        name = session.config().environment
+
+        def say(app: App) -> None:
+            echo(f"A {worker_text(app, options)} runs for the environment {name}.", err=True)
+
+        launches = launched(session, options)
+        return await work_until_told(app, options, say, stop, launches=launches)
+
+    ends = options.until_idle or options.idle_for is not None
+    serving = Serving(stop[0], work, settings, pages, migrate=migrate, ends=ends)
+    return await serving.serve(sessions)
 
 
 def launched(session: Session, options: WorkerOptions) -> list[LauncherSettings]:
@@ -193,7 +236,11 @@ def worker_text(app: App, options: WorkerOptions) -> str:
 
 
 async def work_until_told(
-    app: App, options: WorkerOptions, say: Callable[[App], object], **more: Unpack[Asked]
+    app: App,
+    options: WorkerOptions,
+    say: Callable[[App], object],
+    stop: tuple[asyncio.Event, asyncio.Event] | None = None,
+    **more: Unpack[Asked],
 ) -> int:
     """Work until a signal comes, or nothing is left to do; returns the exit code.
 
@@ -201,6 +248,7 @@ async def work_until_told(
         app: Where.
         options: What the worker is asked for.
         say: Called when the worker runs.
+        stop: What is set when it is told to stop, and once more; by default signals do.
         **more: What it is asked for besides.
     """
     from dama.launchers.in_job import time_left
@@ -210,7 +258,7 @@ async def work_until_told(
     configure_log(quiet=options.quiet)
     log_to_runs(level_number(options.log_level))
     raise_soft_limit()
-    told, again = signals()
+    told, again = stop or signals()
     seconds = options.time_limit
     if seconds is None:
         seconds = await asyncio.to_thread(time_left, os.environ)

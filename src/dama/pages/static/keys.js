@@ -53,7 +53,7 @@ function act(key, target) {
       navigator.clipboard?.writeText(location.href);
       return true;
     case "?":
-      location.assign("/settings#keys");
+      location.assign(`${document.documentElement.dataset.base ? `/${document.documentElement.dataset.base}` : ""}/settings#keys`);
       return true;
     case "c":
       return click('[data-act="cancel"]');

@@ -5,6 +5,7 @@ import { morph } from "./morph.js";
 import { clear, holds } from "./newest.js";
 import { isWaited, offer, tell } from "./notify.js";
 
+const base = document.documentElement.dataset.base ? `/${document.documentElement.dataset.base}` : "";
 const AWAY = "not up to date: the server does not answer";
 const LATER = "changed meanwhile: shown when you are done here";
 const OUT = "logged out; nothing here is lost. Log in in another tab, then continue: ";
@@ -31,7 +32,7 @@ export async function refresh({ address = location.href, everything = false } = 
     const headers = tag && !everything && address === location.href ? { "If-None-Match": tag } : {};
     const answer = await fetch(address, { headers, signal: mine.signal, redirect: "follow", cache: "no-store" });
     if (answer.status === 304) return mark("");
-    if (new URL(answer.url).pathname === "/login") return gone();
+    if (new URL(answer.url).pathname === `${base}/login`) return gone();
     if (!answer.ok) return mark(`not up to date: ${answer.status}`);
     const fresh = parsed(await answer.text());
     renew(fresh);
@@ -156,7 +157,7 @@ function open() {
   clearTimeout(again);
   if (source || document.hidden || !isLive()) return;
   const context = document.body.dataset.live;
-  const mine = (source = new EventSource(context ? `/~live?context=${context}` : "/~live"));
+  const mine = (source = new EventSource(context ? `${base}/~live?context=${context}` : `${base}/~live`));
   mine.addEventListener("changed", change);
   mine.addEventListener("gone", gone);
   mine.onopen = () => {
@@ -183,7 +184,7 @@ function close() {
 /** The session has ended. */
 function gone() {
   if (!isBusy()) return location.reload();
-  mark(OUT, "/login");
+  mark(OUT, `${base}/login`);
   if (!source) return;
   close();
   again = setTimeout(open, rest);
