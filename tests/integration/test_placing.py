@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -14,12 +15,14 @@ from dama.definitions.registry import Registry
 from dama.launchers.launcher import LauncherSettings
 from dama.launchers.placing import Placing
 from dama.store import Start, Store
+from dama.store.placements import Demand
 from dama.store.queue_rows import WorkerIdentity
 
 SCRIPTS = {
     "submit": """cat > /dev/null
 [ -e away ] || echo "id-$DAMA_JOB|$DAMA_JOB|pending|busy||" > "jobs/$DAMA_JOB"
 echo "$DAMA_JOB" >> asked
+echo "$DAMA_JOB_MEMORY_MB" >> memory
 [ ! -e away ] && echo "id-$DAMA_JOB\"""",
     "list": "echo >> looked; cat jobs/* 2> /dev/null || true",
     "cancel": 'for id; do rm -f "jobs/${id#id-}"; echo "$id" >> cancelled; done',
@@ -69,12 +72,20 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def registry() -> Registry:
-    """One task that asks for the launcher."""
+    """Tasks that ask for the launcher."""
     work = Service("work")
 
     @work.task(launcher="there")
     async def fit(task: Task) -> None:
         """Nothing: it is placed only."""
+
+    @work.task(launcher="there", resources={"memory": "10MiB", "retry_memory": 2})
+    async def grows(task: Task) -> None:
+        """It has too little memory."""
+
+    @work.task(launcher="there", resources={"pending_timeout": "200ms"})
+    async def hurried(task: Task) -> None:
+        """It waits for its place."""
 
     return Registry([work])
 
@@ -110,9 +121,9 @@ async def until(condition: Callable[[], bool], *placings: Placing) -> None:
             await asyncio.sleep(0.01)
 
 
-async def started(store: Store, count: int) -> list[int]:
+async def started(store: Store, count: int, task: str = "fit") -> list[int]:
     """So many runs that ask for the launcher."""
-    return await store.start([Start("work.fit", {}, labels=["launcher:there"])] * count)
+    return await store.start([Start(f"work.{task}", {}, labels=["launcher:there"])] * count)
 
 
 def runs(url: str) -> list[str]:
@@ -127,6 +138,17 @@ def is_placed(url: str) -> bool:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("SELECT _data_manager_admin.uphold(9)")
     return "placed" in runs(url)
+
+
+def events(url: str, context: int) -> list[tuple[str, float, Any]]:
+    """The kind of each event of a context, its second, and its payload."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "SELECT split_part(type, ':', 2), extract(epoch FROM created_at)::float, payload "
+            "FROM _data_manager_admin.event_store_prototype "
+            "WHERE etl_context_id = %s ORDER BY version",
+            [context],
+        ).fetchall()
 
 
 async def test_an_engine_that_is_away_is_asked_once_and_given_no_more(
@@ -176,14 +198,76 @@ async def test_a_run_whose_job_was_lost_waits_longer_each_time(
             engine.end("lost", reason="NODE_FAIL", node="n1")
         await until(lambda: not runs(database_url), it)
 
-    with psycopg.connect(database_url) as connection:
-        found = connection.execute(
-            "SELECT split_part(type, ':', 2), extract(epoch FROM created_at)::float "
-            "FROM _data_manager_admin.event_store_prototype "
-            "WHERE etl_context_id = %s ORDER BY version",
-            [context],
-        ).fetchall()
-    kinds = [kind for kind, _ in found]
+    found = events(database_url, context)
+    kinds = [kind for kind, _, _ in found]
     assert kinds == ["INITIAL", *["PLACED", "UNPLACED"] * 2, "PLACED", "ERROR"]
     first, second = found[3][1] - found[2][1], found[5][1] - found[4][1]
     assert (first >= 0.3, second >= 0.9) == (True, True)
+
+
+async def test_what_had_too_little_memory_gets_twice_as_much(engine, store, registry, database_url):
+    """As often as its task says."""
+    (context,) = await started(store, 1, "grows")
+
+    async with placing(store, registry, engine.settings()) as it:
+        for asked in (1, 2, 3):
+            await until(
+                lambda asked=asked: is_placed(database_url) and len(engine.lines("asked")) == asked,
+                it,
+            )
+            engine.end("memory", reason="OUT_OF_MEMORY", node="n1")
+        await until(lambda: not runs(database_url), it)
+
+    found = events(database_url, context)
+    assert engine.lines("memory") == ["10", "20", "40"]
+    assert [payload["resources"]["memory"] >> 20 for _, _, payload in found[1:6:2]] == [10, 20, 40]
+    assert [(kind, payload["code"]) for kind, _, payload in found[2:7:2]] == [
+        ("UNPLACED", "OUT_OF_MEMORY"),
+        ("UNPLACED", "OUT_OF_MEMORY"),
+        ("ERROR", "OUT_OF_MEMORY"),
+    ]
+
+
+async def test_what_gets_more_memory_is_no_part_of_an_array_with_the_rest(
+    store, registry, database_url
+):
+    """An array asks for the same for each of its runs."""
+    worker, name = await worker_of(store), "work.grows"
+    needs = {name: registry.task(name).options.resources.given()}
+    demand = Demand(["default"], needs, ["launcher:there"], 9, "p", grouped=True)
+    contexts = await started(store, 2, "grows")
+    first = await store.placements.place("there", worker, demand)
+    (placement, _) = await store.placements.list("there", timedelta(hours=1))
+    now = timedelta()
+    facts = {"message": "too little", "code": "OUT_OF_MEMORY"}
+    assert await store.placements.unplace(
+        placement, facts, failed=False, losses=9, quiet=now, lease=now, pause=now
+    )
+    contexts += await started(store, 1, "grows")
+    assert is_placed(database_url)  # and the first one is queued again
+
+    then = await store.placements.place("there", worker, demand)
+
+    assert [(each.context_id, each.element) for each in first] == [
+        (contexts[0], 0),
+        (contexts[1], 1),
+    ]
+    assert [each.context_id for each in then] == [contexts[0], contexts[2]]
+    assert len({each.name for each in then}) == 2
+
+
+async def test_a_run_waits_for_its_place_no_longer_than_its_task_says(
+    engine, store, registry, database_url
+):
+    """Its job is cancelled; one without a limit waits."""
+    (hurried,) = await started(store, 1, "hurried")
+    await started(store, 1)
+
+    async with placing(store, registry, engine.settings()) as it:
+        await until(lambda: bool(engine.lines("cancelled")), it)
+
+    kind, _, payload = events(database_url, hurried)[-1]
+    assert (kind, payload["code"]) == ("ERROR", "PENDING_TIMEOUT")
+    assert payload["message"].endswith("has been pending for more than 0.2 s: busy.")
+    assert engine.lines("cancelled") == [payload["job"]]
+    assert runs(database_url) == ["placed"]

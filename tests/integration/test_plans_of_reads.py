@@ -207,6 +207,9 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "how long a task takes that nothing ran": (lambda s: s.windows.usual("no.task", LATE), LOOK),
     "who waits": (lambda s: s.queue.workers(), 20),
     "how a context was started": (lambda s: s.started_how(FILLED.long), 1),
+    "jobs with too little memory": (
+        lambda s: s.placements.memory_losses([FILLED.long, FILLED.root + 9]), 20,
+    ),
     "what became of contexts": (lambda s: s.ends([1, FILLED.long]), 2),
     "what became of a tree": (lambda s: s.windows.tree_ends([FILLED.root]), 2),
     "contexts at a position": (lambda s: s.windows.at([1, FILLED.long, FILLED.root], LATE), 99),

@@ -78,7 +78,8 @@ class TaskOptions:
         fork: "refuse" lets nobody fork a run: what it does outside of the database must not be
             done twice. None lets everybody who may start it.
         launcher: The engine that places its runs on another machine: a name of `[launchers]`.
-        resources: What a run needs there: cpus, memory, gpus, time.
+        resources: What a run needs there: cpus, memory, gpus, time; how often it is placed again
+            with twice the memory (retry_memory), and how long it waits there (pending_timeout).
     """
 
     queue: str = "default"

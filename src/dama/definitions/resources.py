@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from typing import Any, TypedDict
 
 from dama.config.duration import Duration, parse_duration
 from dama.config.table import Table
+
+MOST_RETRIES = 10  # a thousand times the memory
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,21 @@ class Resources:
         memory: Bytes.
         gpus: Graphics processors.
         time: Seconds that its job may take.
+        retry_memory: How often a run that had too little memory is placed again, each time with
+            twice as much.
+        pending_timeout: Seconds that its job may wait for its place; then the run has failed.
     """
 
     cpus: int | None = None
     memory: int | None = None
     gpus: int | None = None
     time: float | None = None
+    retry_memory: int | None = None
+    pending_timeout: float | None = None
+
+    def after_memory_losses(self, losses: int) -> Resources:
+        """What is asked for when so often there was too little memory."""
+        return self if self.memory is None else replace(self, memory=self.memory << losses)
 
     @property
     def minutes(self) -> int | None:
@@ -52,6 +63,8 @@ class ResourceSettings(TypedDict, total=False):
     memory: int | str
     gpus: int
     time: Duration
+    retry_memory: int
+    pending_timeout: Duration
 
 
 def read_resources(task: str, values: object) -> Resources:
@@ -61,11 +74,20 @@ def read_resources(task: str, values: object) -> Resources:
         InvalidDefinitionError: One is unknown or makes no sense; the task is named.
     """
     table = Table(f"{task}: resources", values, ResourceSettings.__annotations__)
-    wanted = 'seconds, or a string such as "45s", "30m", "1h30m"'
-    time: Any = table.value("time", (int, float, str, timedelta), wanted, None)
-    return Resources(
+    asked = Resources(
         table.number("cpus", 1),
         table.size("memory"),
         table.number("gpus", 1),
-        None if time is None else parse_duration(time, of=f"{task}: resources.time"),
+        _seconds(table, "time"),
+        table.number("retry_memory", 1, MOST_RETRIES),
+        _seconds(table, "pending_timeout"),
     )
+    if asked.retry_memory and asked.memory is None:
+        table.wrong("retry_memory", "memory beside it, which is doubled")
+    return asked
+
+
+def _seconds(table: Table, key: str) -> float | None:
+    wanted = 'seconds, or a string such as "45s", "30m", "1h30m"'
+    value: Any = table.value(key, (int, float, str, timedelta), wanted, None)
+    return None if value is None else parse_duration(value, of=f"{table.where}.{key}")

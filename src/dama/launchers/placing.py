@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dama import clock
-from dama.definitions.resources import Resources
+from dama.definitions.resources import NOTHING_ASKED
 from dama.launchers.launcher import AwayError, Element, Job, Key, RefusedError, Sighting
 from dama.launchers.plan import QUIET_SECONDS, Memory, plan
 from dama.launchers.settings import launcher_of
-from dama.launchers.verdicts import Verdict, refusal, verdict
+from dama.launchers.verdicts import Verdict, overdue, refusal, verdict
 from dama.run.secrets import secrets_of_worker
 from dama.store.placements import Demand
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dama.definitions.registry import Registry
+    from dama.definitions.resources import Resources
     from dama.definitions.task import TaskDefinition
     from dama.launchers.launcher import Launcher, LauncherSettings
     from dama.store import Store
@@ -66,6 +67,11 @@ class Placing:
         self._queues = queues
         own = [t for t in registry.tasks.values() if t.options.launcher == settings.name]
         self._resources = _resources(own)
+        self._patience = {
+            name: each.pending_timeout
+            for name, each in self._resources.items()
+            if each.pending_timeout is not None
+        }
         self._offered = sorted({*labels, *(label for task in own for label in task.options.labels)})
         self._lease = timedelta(seconds=settings.lease)
         self._grace = 2 * settings.timeout  # what was asked for may be on its way so long
@@ -147,10 +153,14 @@ class Placing:
             return False
         await store.note_trouble(settings.name, None)
         placements = await self._placements()
-        todo = plan(placements, seen, self._memory, now=clock.monotonic(), grace=self._grace)
+        times = {"now": clock.monotonic(), "grace": self._grace}
+        todo = plan(placements, seen, self._memory, **times, patience=self._patience)
         await store.note(todo.note)
         for each, job in todo.judge:
             await self._judge(engine, each, job)
+        for each, job in todo.overdue:
+            seconds = self._patience[each.task]
+            await self._unplace(each, overdue(each, job, settings.name, seconds))
         if todo.cancel:
             _log.info(
                 "%s: %s jobs are cancelled that nobody wants", settings.name, len(todo.cancel)
@@ -168,20 +178,30 @@ class Placing:
         with suppress(AwayError):
             log = await engine.log(Key(each.name, each.element), job.native_id)
         secrets = secrets_of_worker(self._store.database.conninfo)
-        await self._unplace(each, verdict(each, job, self._settings.name, secrets.strike(log)))
+        needs = self._resources.get(each.task, NOTHING_ASKED)
+        losses = await self._memory_losses([each], needs)
+        more = losses.get(each.context_id, 0) < (needs.retry_memory or 0)
+        said = secrets.strike(log)
+        judged = verdict(each, job, self._settings.name, said, more_memory=more)
+        await self._unplace(each, judged, losses=MOST_LOSSES + (needs.retry_memory or 0))
 
-    async def _unplace(self, each: Placement, judged: Verdict) -> None:
+    async def _unplace(
+        self, each: Placement, judged: Verdict, *, losses: int = MOST_LOSSES
+    ) -> None:
         if each.run in ("queued", "retrying") and not judged.failed:
             await self._store.placements.forget([each])
             return
+        is_small = (
+            judged.facts["code"] == "OUT_OF_MEMORY"
+        )  # a place with more need not be waited for
         is_over = await self._store.placements.unplace(
             each,
             judged.facts,
             failed=judged.failed,
-            losses=MOST_LOSSES,
+            losses=losses,
             quiet=timedelta(seconds=QUIET_SECONDS),
             lease=self._lease,
-            pause=timedelta(seconds=LOOKS_OF_PAUSE * self._settings.look),
+            pause=timedelta(seconds=0 if is_small else LOOKS_OF_PAUSE * self._settings.look),
         )
         if is_over:
             _log.warning("context %s: %s", each.context_id, judged.facts["message"])
@@ -198,7 +218,10 @@ class Placing:
             names.setdefault(each.name, []).append(each)
         for name, members in names.items():
             elements = [Element(m.element, m.context_id, m.epoch) for m in members]
-            job = Job(name, elements, self._resources.get(members[0].task, Resources()))
+            needs = self._resources.get(members[0].task, NOTHING_ASKED)
+            losses = await self._memory_losses(members[:1], needs)
+            needs = needs.after_memory_losses(losses.get(members[0].context_id, 0))
+            job = Job(name, elements, needs)
             submitted: dict[tuple[int, int], str | None] = {
                 (each.context_id, each.epoch): None for each in elements
             }
@@ -223,6 +246,14 @@ class Placing:
         for each in await self._placements():
             if (each.context_id, each.epoch) in epochs:
                 await self._unplace(each, judged)
+
+    async def _memory_losses(
+        self, members: Sequence[Placed | Placement], needs: Resources
+    ) -> Mapping[int, int]:
+        """How often the jobs of runs had too little memory: of one job as often as of another."""
+        if not needs.retry_memory:
+            return {}
+        return await self._store.placements.memory_losses(each.context_id for each in members)
 
     async def _placements(self) -> list[Placement]:
         return await self._store.placements.list(self._settings.name, self._lease)

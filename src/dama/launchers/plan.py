@@ -6,7 +6,9 @@ job that the engine does not show is one of which nothing is known.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from dama.launchers.launcher import Key, Sighting
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Judged = tuple[Placement, Sighting]
+NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 QUIET_SECONDS = 5.0  # a worker renews its lease once a second
 MOST_SUBMISSIONS = 3
 # In which a job that is not wanted any more ends what its program has started, wherever that has
@@ -47,15 +50,15 @@ class Plan:
         cancel: Nobody wants these jobs.
         forget: The jobs of these are over, and their runs have gone on.
         note: What is shown of the rest.
+        overdue: These have been pending for longer than their runs may wait.
     """
 
     submit: list[Placement] = field(default_factory=list[Placement])
-    judge: list[tuple[Placement, Sighting]] = field(
-        default_factory=list[tuple[Placement, Sighting]]
-    )
+    judge: list[Judged] = field(default_factory=list[Judged])
     cancel: list[str] = field(default_factory=list[str])
     forget: list[Placement] = field(default_factory=list[Placement])
     note: list[Seen] = field(default_factory=list[Seen])
+    overdue: list[Judged] = field(default_factory=list[Judged])
 
 
 def plan(
@@ -65,6 +68,7 @@ def plan(
     *,
     now: float,
     grace: float,
+    patience: Mapping[str, float] = NO_LIMITS,
 ) -> Plan:
     """Compare what is placed with what the engine knows.
 
@@ -74,6 +78,7 @@ def plan(
         memory: Of the looks before; changed.
         now: Of a steady clock, in seconds.
         grace: Seconds for which a job may be on its way to the engine.
+        patience: Seconds for which the jobs of tasks may be pending; no limit for the rest.
     """
     done, known = Plan(), {Key(each.name, each.element) for each in placements}
     wanted: set[Key] = set()
@@ -89,6 +94,8 @@ def plan(
         memory.missing.pop(key, None)
         if job.state == "ended":
             _ended(each, job, done)
+        elif _is_overdue(each, job, patience):
+            done.overdue.append((each, job))
         _note(each, job, done)
     _unwanted({k: job for k, job in seen.items() if k not in wanted}, known, memory, now, done)
     memory.missing = {key: since for key, since in memory.missing.items() if key in known}
@@ -142,6 +149,11 @@ def _ended(each: Placement, job: Sighting, done: Plan) -> None:
             done.judge.append((each, job))
         case _:
             done.forget.append(each)
+
+
+def _is_overdue(each: Placement, job: Sighting, patience: Mapping[str, float]) -> bool:
+    is_pending = job.state == "pending" and each.run == "placed"
+    return is_pending and each.age >= patience.get(each.task, math.inf)
 
 
 def _note(each: Placement, job: Sighting, done: Plan) -> None:

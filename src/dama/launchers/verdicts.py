@@ -27,7 +27,9 @@ class Verdict(NamedTuple):
     facts: dict[str, Any]
 
 
-def verdict(placement: Placement, seen: Sighting, launcher: str, log: str) -> Verdict:
+def verdict(
+    placement: Placement, seen: Sighting, launcher: str, log: str, *, more_memory: bool = False
+) -> Verdict:
     """Judge the end of a job.
 
     Args:
@@ -35,6 +37,7 @@ def verdict(placement: Placement, seen: Sighting, launcher: str, log: str) -> Ve
         seen: What the engine says.
         launcher: The name of the launcher.
         log: The end of what the job printed.
+        more_memory: Whether it is placed again where it had too little memory.
     """
     why = "memory" if seen.signal == signal.SIGKILL and OUT_OF_MEMORY.search(log) else seen.why
     if why == "cancelled" and _never_began(placement, seen):
@@ -61,9 +64,20 @@ def verdict(placement: Placement, seen: Sighting, launcher: str, log: str) -> Ve
         "log": log[-MOST_LOG:].strip() or None,
     }
     return Verdict(
-        why in ("memory", "time", "cancelled"),
+        why in ("time", "cancelled") or (why == "memory" and not more_memory),
         {name: value for name, value in facts.items() if value is not None},
     )
+
+
+def overdue(placement: Placement, seen: Sighting, launcher: str, seconds: float) -> Verdict:
+    """What it means that a job has been pending for longer than its run may wait."""
+    message = (
+        f"The job {seen.native_id} of the launcher {launcher} has been pending for more than "
+        f"{seconds:g} s: {seen.reason or 'no reason was given'}."
+    )
+    facts = {"message": message, "code": "PENDING_TIMEOUT", "launcher": launcher}
+    more = {"job": seen.native_id, "epoch": placement.epoch, "reason": seen.reason}
+    return Verdict(failed=True, facts={**facts, **more})
 
 
 def refusal(launcher: str, why: str) -> Verdict:

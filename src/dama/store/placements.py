@@ -160,6 +160,11 @@ class Placements:
         """How many runs each launcher has placed."""
         return [PlacedCount(*row) for row in await self._database.rows("count_placements")]
 
+    async def memory_losses(self, contexts: Iterable[int]) -> dict[int, int]:
+        """How often the jobs of contexts had too little memory and were asked for with more."""
+        rows = await self._database.rows("count_memory_losses", {"contexts": [*contexts]})
+        return dict(rows)
+
     async def note(self, seen: Iterable[Seen]) -> None:
         """Keep what an engine says of runs."""
         columns = [list(column) for column in zip(*seen, strict=True)]

@@ -1,5 +1,17 @@
 -- launchers: runs that an engine places elsewhere, before a worker there takes them.
 
+-- memory_losses: how often the job of a context had too little memory, and was asked for again with more.
+CREATE OR REPLACE FUNCTION _data_manager_admin.memory_losses(context bigint) RETURNS int
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  -- By the keys that these events have: a history may be long.
+  SELECT count(*)::int
+    FROM _data_manager_admin.run_queue q CROSS JOIN LATERAL generate_series(1, q.epoch) n
+    WHERE q.context_id = context AND (
+      SELECT e.payload ->> 'code' FROM _data_manager_admin.event_store_prototype e
+        WHERE e.etl_context_id = context AND e.meta ->> 'idempotency_key' = 'UNPLACED#' || n
+          AND e.meta ? 'idempotency_key') = 'OUT_OF_MEMORY'
+$$;
+
 -- place_runs: claim runs for an engine. They are placed, with a new epoch, before anybody asks the engine for a job.
 -- In:    worker: who does it; queues, tasks, offered, demand: as claim_runs() has them; prefix: of the names of the jobs;
 --        resources: by task; grouped: whether one job may have several runs of a task
@@ -35,12 +47,19 @@ BEGIN
            format('%s-%s-%s', prefix, first_value(q.context_id) OVER same, first_value(q.epoch) OVER same),
            row_number() OVER same - 1, q.task
       FROM _data_manager_admin.run_queue q WHERE q.context_id = ANY (ids)
-      WINDOW same AS (PARTITION BY q.task, CASE WHEN grouped THEN 0 ELSE q.context_id END ORDER BY q.context_id);
+      WINDOW same AS (
+        PARTITION BY q.task, CASE WHEN grouped THEN 0 ELSE q.context_id END,
+          -- What had too little is asked for with more, so not with the rest.
+          CASE WHEN resources -> q.task ? 'retry_memory' THEN _data_manager_admin.memory_losses(q.context_id) END
+        ORDER BY q.context_id);
   batch := (
     SELECT jsonb_agg(jsonb_build_object('context_id', p.context_id, 'event', jsonb_build_object(
              'type', p.task || ':PLACED',
              'payload', jsonb_build_object('launcher', p.launcher, 'name', p.name, 'epoch', p.epoch,
-                                           'resources', coalesce(resources -> p.task, '{}')),
+                                           'resources', coalesce(resources -> p.task, '{}') || CASE
+                                             WHEN resources -> p.task ? 'retry_memory' THEN jsonb_build_object('memory',
+                                               (resources -> p.task ->> 'memory')::bigint << _data_manager_admin.memory_losses(p.context_id))
+                                             ELSE '{}' END),
              'meta', jsonb_build_object('idempotency_key', 'PLACED#' || p.epoch))) ORDER BY p.context_id)
       FROM _data_manager_admin.placement p JOIN _data_manager_admin.run_queue q USING (context_id, epoch)
       WHERE p.context_id = ANY (ids));
