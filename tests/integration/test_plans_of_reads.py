@@ -180,6 +180,8 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a late page of events": (
         lambda s: s.events(FILLED.long, after_version=FILLED.history - 9, limit=1000), 1000,
     ),
+    "events that fit": (lambda s: found_in(s, "long%"), LOOK),
+    "events of a type that nothing has": (lambda s: found_in(s, "typo"), LOOK),
     "the log": (lambda s: s.log.read(0), LOOK),
     "a type that nothing has": (lambda s: s.log.read(0, LogFilter(types=("typo",))), LOOK),
     "a prefix that nothing has": (lambda s: s.log.read(9, LogFilter(prefix="typo")), LOOK),
@@ -191,6 +193,10 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a type in a context": (
         lambda s: s.log.read(0, LogFilter(context=FILLED.long, types=("typo",))), LOOK,
     ),
+    "firings that started nothing": (
+        lambda s: asked(s, "find_firings", name="nightly", keys=["a", "b"]), 9,
+    ),
+    "adoptions": (lambda s: asked(s, "list_adoptions"), 2),
     "the queues": (lambda s: s.queue.queues(), LOOK),
     "health": (lambda s: read_health(s.database), LOOK),
     "parked contexts": (lambda s: s.log.parked(), 100),
@@ -200,6 +206,7 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "the end of a tree": (lambda s: s.tree(FILLED.root, after=FILLED.root + 20_999, limit=9), 9),
     "children": (lambda s: s.windows.children(FILLED.root, limit=50), 50),
     "failed children": (lambda s: s.windows.children(FILLED.root, status="ERROR"), LOOK),
+    "children by task and status": (lambda s: s.windows.child_counts(FILLED.root), LOOK),
     "children of nobody": (lambda s: s.windows.children(1, status="ERROR"), 1),
     "what runs went through": (lambda s: marks_of(s, FILLED.long, FILLED.root), 9_999),
     "where a run is": (lambda s: s.windows.place(FILLED.newest), 20),
@@ -281,6 +288,15 @@ def a_day_ago() -> datetime:
 async def asked(store: Store, statement: str, **params: object) -> None:
     """Ask one statement that others put together."""
     await store.database.rows(statement, params)
+
+
+async def found_in(store: Store, type_: str) -> object:
+    """The latest events of a type in the longest context."""
+    last = FILLED.history
+    return await store.windows.find_events(
+        FILLED.long, last - LOOK + 1, last, type=type_, text=None, failed=False, backwards=True,
+        limit=100,
+    )  # fmt: skip
 
 
 async def previous(store: Store, task: str, **params: object) -> None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -191,6 +191,17 @@ def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[
     raise InvalidScheduleError(
         f"There are more than {most} firings from {begin} to {end}.", "Take a shorter range."
     )
+
+
+def latest_firings(schedule: Schedule, begin: datetime, end: datetime, most: int) -> list[datetime]:
+    """The latest firings of a range, its begin included and its end not, at most so many."""
+    begin, end = begin.astimezone(UTC), end.astimezone(UTC)
+    zone = zone_of(schedule.zone)
+    check_cron(schedule.cron)
+    back = CronSim(expanded(schedule.cron), end.astimezone(zone), reverse=True)
+    found = list(takewhile(lambda at: at.astimezone(UTC) >= begin, islice(back, most)))
+    # Again forwards: in a night in which the clock changes, only that way is as it fires.
+    return firings_between(schedule, found[-1], end)[-most:] if found else []
 
 
 def expanded(cron: str) -> str:

@@ -41,6 +41,8 @@ OF_ONE_TASK = frozenset(
         "contexts.tree",
         "contexts.timeline",
         "contexts.events",
+        "contexts.find",
+        "contexts.suppose",
         "contexts.state",
         "contexts.diff",
         "contexts.export",

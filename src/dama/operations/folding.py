@@ -141,7 +141,7 @@ async def _fold(store: Store, slice_: Slice[Any], ask: Ask) -> Fold:
     events, digests = 0, list[str]()
     async for page in store.pages(ask.context_id):
         wanted = [e for e in page if ask.version is None or e.version <= ask.version]
-        state, failed_at, error = _through(slice_, state, wanted, digests if ask.trace else None)
+        state, failed_at, error = through(slice_, state, wanted, digests if ask.trace else None)
         events += len(wanted)
         if error is not None:
             return Fold(events, digests, error=error, failed_at=failed_at)
@@ -153,10 +153,17 @@ async def _fold(store: Store, slice_: Slice[Any], ask: Ask) -> Fold:
     return Fold(events, digests if ask.trace else [_digest(shown)])
 
 
-def _through(
-    slice_: Slice[Any], state: Any, events: Sequence[StoredEvent], digests: list[str] | None
+def through(
+    slice_: Slice[Any], state: Any, events: Sequence[StoredEvent], digests: list[str] | None = None
 ) -> tuple[Any, int | None, str | None]:
-    """The state after a page, or the event that a reducer raised at, and what."""
+    """The state after events, or the event that a reducer raised at, and what.
+
+    Args:
+        slice_: The reducers.
+        state: The state before.
+        events: In their order.
+        digests: Gets a digest of the state after each; None for none.
+    """
     if digests is None:
         try:
             return slice_.fold(events, state), None, None

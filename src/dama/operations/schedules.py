@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from dama.domain.schedule import firings_between, zone_of
+from dama.beside import off_loop
+from dama.domain.schedule import firings_between, latest_firings, zone_of
 from dama.operations.acts import act
 from dama.operations.who import person
 from dama.store.schedules import ScheduleRow
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dama.store.rows import Start
 
 SHOWN_FIRINGS = 5
+PAST = timedelta(days=62)
+PAST_FIRINGS = 200
 START_BATCH = 1000
 
 
@@ -48,9 +51,12 @@ class ScheduleReport(ScheduleRow):
 
     Attributes:
         firings: The next ones.
+        missed: Firings of the latest 62 days, among the latest 200, that started nothing: an
+            earlier run was open, the schedule was paused, or nobody looked. The latest first.
     """
 
     firings: tuple[datetime, ...] = ()
+    missed: tuple[datetime, ...] = ()
 
 
 async def all_of(app: App) -> list[ScheduleRow]:
@@ -66,7 +72,17 @@ async def read(app: App, name: str) -> ScheduleReport:
     """
     row = await app.store.schedules.get(name)
     following = islice(row.schedule.firings(row.next_at), SHOWN_FIRINGS - 1)
-    return ScheduleReport(**vars(row), firings=(row.next_at, *following))
+    firings = (row.next_at, *following)
+    return ScheduleReport(**vars(row), firings=firings, missed=await _missed(app, row))
+
+
+async def _missed(app: App, row: ScheduleRow) -> tuple[datetime, ...]:
+    schedule, now = row.schedule, await app.store.now()
+    end = min(now, row.next_at)  # what is due now is about to be started
+    passed = await off_loop(latest_firings, schedule, now - PAST, end, PAST_FIRINGS)
+    keys = {schedule.key(each): each for each in reversed(passed)}
+    since, known = await app.store.schedules.fired(schedule.name, list(keys))
+    return tuple(at for key, at in keys.items() if key not in known and at > since)
 
 
 async def pause(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:

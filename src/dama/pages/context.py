@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
@@ -13,8 +14,10 @@ from dama.domain.lifecycle import Lifecycle, lifecycle
 from dama.domain.slice import Slice, find_slice, slices
 from dama.errors import DamaError
 from dama.operations import contexts
+from dama.operations.finding import EventFilter, find
 from dama.pages import files
 from dama.pages.moment import CHILDREN, Moment, moment_of, tree
+from dama.pages.shown import pointed
 from dama.shapes import is_object
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ EVENTS = 100
 FEW = 12
 SHORT_LOG = 4 * 1024
 TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
-KEPT = ("at", "slice", "tab", "zoom", "true", "type")
+FILTERS = ("type", "text", "failed")
+KEPT = ("at", "slice", "path", "tab", "zoom", "true", *FILTERS)
 TOGETHER = ("tree", "state", "events", "log")
 
 
@@ -62,6 +66,9 @@ async def show(visit: Visit) -> Response:
         kept={n: v for n, v in visit.query.items() if n in KEPT},
         unpinned={n: v for n, v in visit.query.items() if n in KEPT and n != "at"},
         without_zoom={n: v for n, v in visit.query.items() if n in KEPT and n != "zoom"},
+        filters={n: visit.query[n] for n in FILTERS if n in visit.query},
+        event_options=_options(visit),
+        steps=await _steps(visit, row, moment),
         again=_again(first.events[0] if first.events else None),
         **await _of_tab(visit, row, moment, state, tab),
     )
@@ -107,13 +114,44 @@ async def _of_tab(
     return found
 
 
+def _chosen(visit: Visit) -> EventFilter:
+    """The events that the address asks for."""
+    query = visit.query
+    return EventFilter(query.get("type"), query.get("text"), "failed" in query)
+
+
+def _options(visit: Visit) -> str:
+    """The filter as options of `dama events`."""
+    options = [f" --{n} {quote(visit.query[n])}" for n in ("type", "text") if n in visit.query]
+    return "".join([*options, *([" --failed"] if "failed" in visit.query else [])])
+
+
+async def _steps(visit: Visit, row: ContextRow, moment: Moment) -> tuple[int, int]:
+    """Where a step back and a step on lead: to the nearest events that fit the filter."""
+    chosen, version = _chosen(visit), moment.version
+    if chosen.is_any:
+        return max(version - 1, 1), min(version + 1, moment.last)
+    back = await find(visit.app, row.context_id, chosen, before=version, limit=1)
+    on = await find(visit.app, row.context_id, chosen, after=version, limit=1)
+    return (
+        back.events[0].version if back.events else back.looked_to or version,
+        on.events[0].version if on.events else on.looked_to or version,
+    )
+
+
 async def _events(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dict[str, Any]:
     """A window that ends a little behind the chosen event, or with the one of the address."""
     end = visit.number("to") or min(moment.version + limit // 4, row.version)
-    after = max(min(end, row.version) - limit, 0)
-    found = await contexts.events(visit.app, row.context_id, after_version=after, limit=limit)
+    end = min(end, row.version)
+    if not (chosen := _chosen(visit)).is_any:
+        before = end + 1 if "to" in visit.query or not moment.is_live else None
+        found = await find(visit.app, row.context_id, chosen, before=before, limit=limit)
+        older = found.looked_to and found.looked_to - 1
+        return {"events": found.events, "older": older, "newer": None, "looked": chosen.look}
+    after = max(end - limit, 0)
+    page = await contexts.events(visit.app, row.context_id, after_version=after, limit=limit)
     return {
-        "events": list(reversed(found.events)),
+        "events": list(reversed(page.events)),
         "older": after or None,
         "newer": min(end + limit, row.version) if end < row.version else None,
     }
@@ -121,7 +159,7 @@ async def _events(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> 
 
 async def _state(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any]:
     """The state in a slice at the chosen event, and what that event changed."""
-    name = visit.query.get("slice", lifecycle.name)
+    name, path = visit.query.get("slice", lifecycle.name), visit.query.get("path", "")
     known = [lifecycle.name, *sorted(slices())]
     state: Any = None
     found: Sequence[Change] = ()
@@ -137,12 +175,14 @@ async def _state(visit: Visit, row: ContextRow, moment: Moment) -> dict[str, Any
                 if page.events:  # an import may have left it out
                     at = page.events[0].event_id
                     before = await _shown_state(visit, row.context_id, name, at)
+            state, before = pointed(state, path), pointed(before, path)
             found = await beside(state, _changes, before, state)
         except DamaError as error:
             problem = error.message
     return {
         "slices": known,
         "slice": name,
+        "path": path,
         "state": state,
         "changes": found[:MOST_SHOWN],
         "more_changes": len(found) > MOST_SHOWN,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dama.domain.timeline import Span
+from dama.domain.timeline import Span, Try
 from dama.operations.timelines import Lane
 from dama.pages.shown import shown_duration
 
@@ -20,6 +20,7 @@ SHORTEST_GAP = 0.15  # of all that is shown: idle time that is as long is cut
 LEAST_GAP = 5.0  # seconds
 GAP = 30  # what is left of it, of 1000
 STEPS = 60
+ATTEMPTS = 50
 BUSY = ("running", "done", "failed")
 WORDS = {
     "queued": "queued",
@@ -27,7 +28,10 @@ WORDS = {
     "waiting": "waited",
     "retrying": "paused for a retry",
 }
-COLOURS = {"failed": "error"}  # of a step; all others are those of their kind
+COLOURS = {
+    "failed": "error",
+    "lost": "error",
+}  # of a step or an attempt; all others are those of their kind
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ class Gantt:
     Attributes:
         lanes: The context, and what it started.
         steps: The latest of its steps, in their order.
+        attempts: A bar for each of its attempts, by their numbers.
         left_out: How many earlier steps there are.
         begin: The time of the left edge.
         end: That of the right one.
@@ -85,6 +90,7 @@ class Gantt:
 
     lanes: Sequence[Row]
     steps: Sequence[Row]
+    attempts: Mapping[int, Row]
     left_out: int
     begin: datetime
     end: datetime
@@ -121,13 +127,13 @@ class Scale:
                 self.gaps.append((reached, begin))
             reached = max(reached, min(end, high))
         left = whole - sum(end - begin for begin, end in self.gaps)
-        self._low, self._high = low, high
+        self.low, self.high = low, high
         self._unit = (WIDTH - GAP * len(self.gaps)) / max(left, 0.001)
 
     def __call__(self, seconds: float) -> float:
         """The place of a time; one that is not shown is at the edge."""
-        at = min(max(seconds, self._low), self._high)
-        place, reached = 0.0, self._low
+        at = min(max(seconds, self.low), self.high)
+        place, reached = 0.0, self.low
         for begin, end in self.gaps:
             if at <= begin:
                 break
@@ -148,55 +154,77 @@ def gantt(
         zoom: Only these seconds of it.
         is_true: Idle time is as long as it was.
     """
-    origin = told.own.begin
     steps = told.steps[-STEPS:]
     every = [told.own, *told.children]
-
-    def seconds(moment: datetime | None) -> float:
-        return max(((moment or told.now) - origin).total_seconds(), 0.0)
-
-    whole = max([0.001, *(seconds(lane.end) for lane in every)])
+    clock = _Clock(told.own.begin, told.now)
+    whole = max([0.001, *(clock(lane.end) for lane in every)])
     low, high = zoom or (0.0, whole)
     high = min(max(high, low + 0.001), max(whole, low + 0.001))
     spans = [span for lane in every for span in lane.spans]
-    busy = [(seconds(s.begin), seconds(s.end)) for s in [*spans, *steps] if s.kind in BUSY]
+    busy = [(clock(s.begin), clock(s.end)) for s in [*spans, *steps] if s.kind in BUSY]
     scale = Scale(low, high, busy, is_true=is_true)
-
-    def part(kind: str, begin: float, end: float) -> Part:
-        x = scale(begin)
-        return Part(
-            round(min(x, WIDTH - NARROWEST), 1), round(max(scale(end) - x, NARROWEST), 1), kind
-        )
-
-    def parts(lane: Lane) -> Sequence[Part]:
-        found = [(s.kind, seconds(s.begin), seconds(s.end)) for s in lane.spans]
-        if found and lane.context.status == "ERROR":
-            found[-1] = ("error", *found[-1][1:])
-        if not lane.is_whole or not found:
-            first = found[0][1] if found else seconds(lane.end)
-            found.insert(0, ("open", seconds(lane.begin), first))
-        return [part(*each) for each in found if each[2] >= low and each[1] <= high]
-
-    def of_lane(lane: Lane) -> Row:
-        begin, end = seconds(lane.begin), seconds(lane.end)
-        return Row(lane, None, parts(lane), end - begin, _words(lane, told.now), begin, end)
-
-    def of_step(step: Span) -> Row:
-        begin, end = seconds(step.begin), seconds(step.end)
-        kind = COLOURS.get(step.kind, step.kind)
-        shown = [part(kind, begin, end)] if end >= low and begin <= high else []
-        return Row(None, step, shown, end - begin, step.kind, begin, end)
-
+    rows = _Rows(clock, scale)
     return Gantt(
-        lanes=[of_lane(lane) for lane in every],
-        steps=[of_step(step) for step in steps],
+        lanes=[rows.of_lane(lane) for lane in every],
+        steps=[rows.of_step(step) for step in steps],
+        attempts={each.number: rows.of_attempt(each) for each in told.attempts[-ATTEMPTS:]},
         left_out=len(told.steps) - len(steps),
-        begin=origin + timedelta(seconds=low),
-        end=origin + timedelta(seconds=high),
+        begin=told.own.begin + timedelta(seconds=low),
+        end=told.own.begin + timedelta(seconds=high),
         cuts=[(round(scale(b) + GAP / 2, 1), shown_duration(e - b)) for b, e in scale.gaps],
         zoom=(low, high),
         whole=whole,
     )
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Seconds after the begin of the timeline; what lasts lasts until now."""
+
+    origin: datetime
+    now: datetime
+
+    def __call__(self, moment: datetime | None) -> float:
+        return max(((moment or self.now) - self.origin).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Makes the rows of a chart."""
+
+    clock: _Clock
+    scale: Scale
+
+    def of_lane(self, lane: Lane) -> Row:
+        begin, end = self.clock(lane.begin), self.clock(lane.end)
+        found = [(s.kind, self.clock(s.begin), self.clock(s.end)) for s in lane.spans]
+        if found and lane.context.status == "ERROR":
+            found[-1] = ("error", *found[-1][1:])
+        if not lane.is_whole or not found:
+            found.insert(0, ("open", begin, found[0][1] if found else end))
+        words = _words(lane, self.clock.now)
+        return Row(lane, None, self._parts(*found), end - begin, words, begin, end)
+
+    def of_step(self, step: Span) -> Row:
+        begin, end = self.clock(step.begin), self.clock(step.end)
+        shown = self._parts((COLOURS.get(step.kind, step.kind), begin, end))
+        return Row(None, step, shown, end - begin, step.kind, begin, end)
+
+    def of_attempt(self, attempt: Try) -> Row:
+        begin, end = self.clock(attempt.begin), self.clock(attempt.end)
+        outcome = attempt.outcome or "running"
+        shown = self._parts((COLOURS.get(outcome, outcome), begin, end))
+        text = f"attempt {attempt.number}: {outcome}, {shown_duration(end - begin)}"
+        return Row(None, None, shown, end - begin, text, begin, end)
+
+    def _parts(self, *found: tuple[str, float, float]) -> Sequence[Part]:
+        low, high = self.scale.low, self.scale.high
+        return [self._part(*each) for each in found if each[2] >= low and each[1] <= high]
+
+    def _part(self, kind: str, begin: float, end: float) -> Part:
+        x = self.scale(begin)
+        width = max(self.scale(end) - x, NARROWEST)
+        return Part(round(min(x, WIDTH - NARROWEST), 1), round(width, 1), kind)
 
 
 def _words(lane: Lane, now: datetime) -> str:

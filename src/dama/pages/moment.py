@@ -78,6 +78,7 @@ async def tree(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dic
         "more": told.next_after,
         "failed": [each for each in lost if each.status == "ERROR"] if not after else [],
         "timeline": told,
+        "rolled_up": await contexts.rolled_up(visit.app, row.context_id) if moment.is_live else {},
         "gantt": gantt(told, _zoom(visit), is_true="true" in visit.query),
         "tree_problem": problem,
     }

@@ -11,6 +11,7 @@ import msgspec
 from markupsafe import Markup
 
 from dama.domain.exact import document, encode
+from dama.shapes import is_dict, is_list
 from dama.visible import visible
 
 if TYPE_CHECKING:
@@ -102,6 +103,19 @@ def shown_json(value: Any, *, indent: int = 2) -> ShownJson:
     text = visible(text)
     is_cut = len(text) > LONGEST_JSON
     return ShownJson(text[:LONGEST_JSON], len(text.encode(errors="replace")), is_cut)
+
+
+def pointed(value: Any, pointer: str) -> Any:
+    """The part of a value of JSON builtins that a JSON pointer names; None where there is none."""
+    for key in pointer.split("/")[1:]:
+        name = key.replace("~1", "/").replace("~0", "~")
+        if is_dict(value):
+            value = value.get(name)
+        elif is_list(value) and name.isdecimal() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
 
 
 def short_json(value: Any, longest: int = 120) -> str:

@@ -19,6 +19,7 @@ from dama.pages import (
     acts,
     context,
     contexts,
+    diff,
     files,
     live,
     login,
@@ -30,6 +31,7 @@ from dama.pages import (
     start,
     system,
     tokens,
+    what_if,
 )
 from dama.pages.look import read_look
 from dama.pages.rendering import Static, Templates
@@ -90,6 +92,8 @@ PAGES = (
     _page("GET", "/contexts/{context_id}/artifacts/{path}", files.artifact),
     _page("GET", "/contexts/{context_id}/preview/{path}", previews.show),
     _page("GET", "/contexts/{context_id}/images/{path}", previews.image),
+    _page("GET", "/contexts/{context_id}/what-if", what_if.show),
+    _page("GET", "/diff", diff.show),
     _page("GET", "/tasks", start.show_all),
     _page("GET", "/tasks/{task}", start.show),
     _page("POST", "/tasks/{task}", start.begin),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from dama.operations import acts, health, queues
 from dama.operations import log as positions
+from dama.operations.adoptions import adoptions
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -49,4 +50,8 @@ async def doctor(visit: Visit) -> Response:
     visit.demand("viewer", "")
     findings = await health.examine(visit.app, visit.config)
     order = {"fail": 0, "warn": 1, "ok": 2}
-    return visit.page("doctor.html", findings=sorted(findings, key=lambda each: order[each.level]))
+    return visit.page(
+        "doctor.html",
+        adoptions=await adoptions(visit.app),
+        findings=sorted(findings, key=lambda each: order[each.level]),
+    )

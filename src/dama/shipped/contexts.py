@@ -9,9 +9,11 @@ from pydantic import Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
+from dama.domain.event import ABSENT
 from dama.domain.exact import document
-from dama.operations import contexts, diffs, moments, run_files, timelines
+from dama.operations import contexts, diffs, finding, moments, run_files, supposing, timelines
 from dama.operations.diffs import Side
+from dama.operations.finding import EventFilter
 from dama.operations.who import because
 from dama.shipped.documents import Id, permit_context, starter
 from dama.shipped.histories import add_bundles
@@ -180,6 +182,55 @@ def _add_history(service: Service, app: App) -> None:
         await permit_context(app, call, context_id)
         found = await contexts.events(app, context_id, after_version=after_version, limit=limit)
         return await beside(found.events, document, found)
+
+    @service.action(scope="viewer", rest="GET /:context_id/events/find")
+    async def find(
+        call: Call,
+        context_id: Id,
+        *,
+        type: str | None = None,
+        text: str | None = None,
+        failed: bool = False,
+        before: Version | None = None,
+        limit: Limit = 100,
+    ) -> Any:
+        """Find events of a context, the latest first.
+
+        At most 20,000 are looked at, and 2,000 for a text: there may be fewer than `limit`, or
+        none, and more to look through. `looked_to` is null only where nothing is left.
+
+        Args:
+            context_id: Whose.
+            type: Only those of this type; a * in it is any text.
+            text: Only those with this in their type, payload or meta, in any case.
+            failed: Only errors.
+            before: Only those before this version: the next page.
+            limit: At most this many.
+        """
+        await permit_context(app, call, context_id)
+        chosen = EventFilter(type, text, failed)
+        found = await finding.find(app, context_id, chosen, before=before, limit=limit)
+        return await beside(found.events, document, found)
+
+    @service.action(scope="viewer", rest="GET /:context_id/suppose")
+    async def suppose(
+        call: Call,
+        context_id: Id,
+        event: Id,
+        slice: str = "lifecycle",
+        payload: dict[str, Any] | None = None,
+    ) -> Any:
+        """Say what the state would be without an event, or with another payload; stores nothing.
+
+        Args:
+            context_id: Whose.
+            event: The id of the event.
+            slice: The slice that folds the events.
+            payload: Its payload instead; by default the event is left out.
+        """
+        await permit_context(app, call, context_id)
+        other = ABSENT if payload is None else payload
+        return document(await supposing.suppose(app, context_id, slice, event, payload=other))
 
     @service.action(scope="viewer", rest="GET /:context_id/logs/files")
     async def logs(call: Call, context_id: Id) -> Any:

@@ -99,6 +99,7 @@ class WorkerRow:
         started_at: Since when.
         alive: Whether its lease holds.
         trouble: What fails in its background at the moment; None when it is well.
+        seen_at: When it renewed its lease last, which it does about every second.
     """
 
     worker_id: int
@@ -113,6 +114,7 @@ class WorkerRow:
     started_at: datetime
     alive: bool
     trouble: str | None
+    seen_at: datetime
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,17 @@ class Schedules:
             raise _unknown(name)
         return _row(rows[0])
 
+    async def fired(self, name: str, keys: Sequence[str]) -> tuple[datetime, set[str]]:
+        """The keys of firings that have a context, and the time before which none is known.
+
+        Raises:
+            UnknownScheduleError: There is none of this name.
+        """
+        rows = await self._database.rows("find_firings", {"name": name, "keys": list(keys)})
+        if not rows:
+            raise _unknown(name)
+        return rows[0][0], {key for _, key in rows if key is not None}
+
     async def due(self, tasks: Sequence[str]) -> list[ScheduleRow]:
         """Those of some tasks whose next firing has come."""
         rows = await self._database.rows("list_due_schedules", {"tasks": list(tasks)})

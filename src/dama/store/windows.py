@@ -11,15 +11,18 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dama.domain.exact import decode_stored
+from dama.beside import beside
+from dama.domain.event import StoredEvent
+from dama.domain.exact import decode_stored, reader
 from dama.domain.timeline import Mark
 from dama.shapes import is_object
 from dama.store.items import as_json
 from dama.store.rows import ContextRow, context_of
 
 if TYPE_CHECKING:
-    from dama.store.database import Database
+    from dama.store.database import Database, Row
 
+_read = reader(StoredEvent)
 LATEST_RUNS = 100  # of a task, that are looked at for how long it usually takes
 TREE_PAGE = 20_000  # events of a tree: each page is put in order again, so few large ones
 
@@ -100,6 +103,7 @@ class Place:
         pid: Of its process.
         dama: Its version of dama.
         lease_seconds: Until its lease ends, which it renews; negative when it has lapsed.
+        seen_at: When it renewed its lease last.
     """
 
     queue: str
@@ -108,6 +112,7 @@ class Place:
     pid: int | None
     dama: str | None
     lease_seconds: float | None
+    seen_at: datetime | None
 
 
 class Windows:
@@ -165,6 +170,11 @@ class Windows:
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ChildPage(found, following)
 
+    async def child_counts(self, parent: int) -> list[tuple[str | None, str | None, int]]:
+        """How many contexts a context started, by task and status, of the first 20,000."""
+        rows = await self._database.rows("count_children", {"parent": parent})
+        return [(task, status, count) for task, status, count in rows]
+
     async def marks(self, rows: Sequence[ContextRow], most: int) -> dict[int, list[Mark]]:
         """What the runs of contexts went through, up to the version of each row, oldest first.
 
@@ -197,6 +207,17 @@ class Windows:
         """The seconds that the latest runs of a task took that were done, before a context."""
         params = {"task": task, "before": before, "most": LATEST_RUNS}
         return [row[0] for row in await self._database.rows("read_usual", params)]
+
+    async def find_events(
+        self, context_id: int, low: int, high: int, **chosen: object
+    ) -> list[StoredEvent]:
+        """Events of a context with versions from `low` to `high` that fit.
+
+        Source: store/sql/find_events.sql, whose params `chosen` has.
+        """
+        params = {"context_id": context_id, "low": low, "high": high, **chosen}
+        rows = await self._database.rows("find_events", params)
+        return await beside(rows, _events, rows)
 
     async def waits(self, context_id: int) -> list[tuple[Any, datetime]]:
         """The waits for events that have begun and not ended: what they began with, and when."""
@@ -232,3 +253,7 @@ class Windows:
             for is_open, latest, last in await self._database.rows("read_tree_ends", params):
                 status, age, after = "OPEN" if is_open else status, min(age, latest), last
         return status, age
+
+
+def _events(rows: Sequence[Row]) -> list[StoredEvent]:
+    return [_read(text) for (text,) in rows]

@@ -14,7 +14,7 @@ from dama.cli.terminal import echo, style
 from dama.visible import on_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from dama.app import App
     from dama.cli.session import Session
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         "dama events 42",
         "dama events 42 -f --tree",
         "dama events 42 --json | jq -r .type",
+        "dama events 42 --failed                  its errors, the latest first",
+        "dama events 42 --type '*:ERROR' --text timeout",
         "dama events --all -f             everything that happens, as it happens",
         "dama events --all --from 1000 --type flights.",
     )
@@ -34,7 +36,14 @@ if TYPE_CHECKING:
 @click.option("--follow", "-f", is_flag=True, help="Wait for more; of a context, until it ends.")
 @click.option("--all", "of_all", is_flag=True, help="Those of all contexts, with their positions.")
 @click.option("--from", "first", type=ID, metavar="POSITION", help="With --all.")
-@click.option("--type", "prefix", metavar="PREFIX", help="With --all: how the type begins.")
+@click.option(
+    "--type",
+    "prefix",
+    metavar="TYPE",
+    help="With --all: how the type begins. Of a context: the type; a * is any text.",
+)
+@click.option("--text", metavar="TEXT", help="Of a context: in type, payload or meta.")
+@click.option("--failed", is_flag=True, help="Of a context: only errors.")
 @click.option("--tree", is_flag=True, help="Those of its subtasks too.")
 @click.option("--at", type=ID, metavar="EVENT", help="Up to this event only.")
 @json_option("Print JSON lines: one event a line.")
@@ -47,26 +56,43 @@ def events(
     of_all: bool,
     first: int | None,
     prefix: str | None,
+    text: str | None,
+    failed: bool,
     tree: bool,
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Show the events of a context, or those of all, oldest first."""
-    if at is not None and (follow or tree):
-        raise click.UsageError("--at cannot be combined with --follow or --tree.")
-    if of_all and (context_id is not None or tree or at is not None):
-        raise click.UsageError("--all cannot be combined with a context, --tree or --at.")
-    if not of_all and (first is not None or prefix is not None):
-        raise click.UsageError("--from and --type require --all.")
+    """Show the events of a context, or those of all, oldest first; found ones the latest first."""
+    is_search = not of_all and bool(prefix or text or failed)
+    _check(
+        {
+            "--all cannot be combined with a context, --tree or --at.":
+                of_all and (context_id is not None or tree or at is not None),
+            "--text and --failed are for the events of a context.": of_all and (text or failed),
+            "--at cannot be combined with --follow or --tree.":
+                at is not None and (follow or tree),
+            "--from requires --all.": not of_all and first is not None,
+            "A search cannot be combined with --follow, --tree or --at.":
+                is_search and (follow or tree or at is not None),
+            "Name a context, or ask for --all.": context_id is None and not of_all,
+        }
+    )  # fmt: skip
 
     def chosen(app: App) -> AsyncIterator[StoredEvent]:
         if context_id is None:
             return _log(app, first or 1, prefix, follow=follow)
+        if is_search:
+            return _found(app, context_id, prefix, text, failed=failed)
         return _stream(app, context_id, follow=follow, tree=tree, at=at)
 
-    if context_id is None and not of_all:
-        raise click.UsageError("Name a context, or ask for --all.")
     asyncio.run(_print(session, chosen, log_line if of_all else event_line, as_json=as_json))
+
+
+def _check(wrong: Mapping[str, object]) -> None:
+    """Refuse the first combination of options that makes no sense."""
+    for text, is_wrong in wrong.items():
+        if is_wrong:
+            raise click.UsageError(text)
 
 
 async def _print(
@@ -115,6 +141,21 @@ async def _stream(
             for event in page.events:
                 yield event
             seen = page.next_after_version
+
+
+async def _found(
+    app: App, context_id: int, type_: str | None, text: str | None, *, failed: bool
+) -> AsyncIterator[StoredEvent]:
+    from dama.operations.finding import EventFilter, find
+
+    before: int | None = None
+    while True:
+        chosen = EventFilter(type_, text, failed)
+        found = await find(app, context_id, chosen, before=before)
+        for event in found.events:
+            yield event
+        if (before := found.looked_to) is None:
+            return
 
 
 async def _log(

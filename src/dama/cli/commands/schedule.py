@@ -194,6 +194,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
             ("latest", report.last_at and _zoned(report.last_at, plan.zone)),
             ("started", report.started),
             ("skipped", report.skipped),
+            ("missed", _missed(report.missed, plan.zone)),
             ("next", "\n          ".join(_zoned(firing, plan.zone) for firing in report.firings)),
         ]
     )
@@ -323,6 +324,11 @@ def _zoned(moment: datetime, zone: str) -> str:
     from dama.domain.schedule import zone_of
 
     return moment.astimezone(zone_of(zone)).strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _missed(missed: Sequence[datetime], zone: str) -> str:
+    latest = ", ".join(_zoned(firing, zone) for firing in missed[:3])
+    return latest if len(missed) <= 3 else f"{latest} and {len(missed) - 3} before"  # noqa: PLR2004
 
 
 def _state(row: ScheduleRow) -> str:

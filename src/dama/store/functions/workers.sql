@@ -322,7 +322,7 @@ BEGIN
                                 WHERE q.queue = ANY (queues) AND q.state = 'queued' AND q.labels <> '{}') THEN
     offered := offered || _data_manager_admin.abandoned_releases(queues, tasks);
   END IF;
-  UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held)
+  UPDATE _data_manager_admin.worker w SET lease_until = moment + lease, running = cardinality(held), seen_at = moment
     WHERE w.worker_id = (SELECT o.worker_id FROM _data_manager_admin.worker o
                            WHERE o.worker_id = worker FOR NO KEY UPDATE SKIP LOCKED);
   IF before <= moment THEN
