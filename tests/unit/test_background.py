@@ -29,6 +29,7 @@ KNOWN = {
     "run/group_commit.GroupCommit._set_aside": "as submit",
     "run/group_commit.GroupCommit.submit": "all who wait for it get its error, and the next starts",
     "operations/ends.Ends.wait": "all who wait for it get its error, and the next starts another",
+    "store/lending.Lending._aside": "awaited; what nobody awaits any more is given back",
     "store/head.Head.next_poll": "all who wait for it get its error, and the next starts another",
     "store/migrating.blockers_told": "for a line on the terminal, while a migration waits",
     "run/checking.Check.__init__": "a pool; each call is awaited",

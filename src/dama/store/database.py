@@ -22,6 +22,7 @@ from dama import clock
 from dama.store import schema, session
 from dama.store.connecting import PromptConnection, connect
 from dama.store.errors import DatabaseUnreachableError, LockedError
+from dama.store.lending import Lending
 from dama.store.rights import rights_named
 from dama.store.statements import statement
 from dama.store.translation import is_of_standby, is_outage, translate, translate_own
@@ -89,6 +90,7 @@ class Database:
                 "client_encoding": "UTF8",  # whatever the environment says: it takes any text
             },
         )
+        self._lending = Lending(self._pool)
 
     @classmethod
     @asynccontextmanager
@@ -114,7 +116,7 @@ class Database:
             raise translate(error) or error from error
         database = cls(conninfo, is_pooled=pooled)
         database.role = role
-        async with database._pool:
+        async with database._open():
             yield database
 
     @classmethod
@@ -122,8 +124,14 @@ class Database:
     async def joined(cls, conninfo: str, name: str, *, is_pooled: bool) -> AsyncGenerator[Database]:
         """One that another process has checked; who asks nothing of it needs no connection."""
         database = cls(conninfo, is_pooled=is_pooled, connections=(0, 2), name=name)
-        async with database._pool:
+        async with database._open():
             yield database
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[None]:
+        async with self._pool:
+            yield
+        await self._lending.ended()
 
     async def identity(self) -> str:
         """What tells it from all other databases."""
@@ -184,15 +192,7 @@ class Database:
             pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _rows_once(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
-        task = asyncio.current_task()
-        cancellations = task.cancelling() if task else 0
-        async with self._pool.connection() as connection:
-            # asyncio.wait_for of Python 3.11, with which the pool waits, forgets one that
-            # comes together with the connection.
-            if task and task.cancelling() > cancellations:
-                for _ in range(2):  # anyio, which knows its own by their message, says it again
-                    await asyncio.sleep(0)
-                raise asyncio.CancelledError
+        async with self._lending.connection() as connection:
             if not again:  # it may have died since: better seen before than after
                 await AsyncConnectionPool.check_connection(connection)
             if not self.is_pooled:

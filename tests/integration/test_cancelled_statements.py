@@ -1,0 +1,32 @@
+"""Statements that are cancelled at any moment: their connections come back to the pool."""
+
+import asyncio
+from random import Random
+
+import anyio
+
+ASKERS = 40
+ROUNDS = 20
+
+
+async def test_no_connection_is_lost_however_statements_are_cancelled(store):
+    """A task may set a timer around whatever it asks for; its worker must not run dry of it."""
+    database, random = store.database, Random(1)
+
+    async def ask() -> None:
+        for _ in range(ROUNDS):
+            seconds = random.uniform(0, 0.02)
+            if random.random() < 0.5:
+                with anyio.move_on_after(seconds):  # which cancels at each turn of the loop
+                    await database.rows("read_clock")
+            else:
+                asking = asyncio.create_task(database.rows("read_clock"))
+                await asyncio.wait([asking], timeout=seconds)
+                asking.cancel()
+                await asyncio.wait([asking])
+
+    await asyncio.gather(*(ask() for _ in range(ASKERS)))
+
+    async with asyncio.timeout(30):
+        while database.pool_use()["free"] < database.pool_use()["open"]:
+            await database.rows("read_clock")
