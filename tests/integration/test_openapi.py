@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 from openapi_spec_validator import validate
@@ -50,22 +52,50 @@ async def test_the_document_is_valid_and_names_all_that_is_published(store, tmp_
 
 @pytest.mark.timeout(900)  # minutes on a machine that does other things too
 async def test_schemathesis_finds_nothing(store, tmp_path):
-    """Two hundred requests of all kinds, right and wrong ones."""
+    """Thousands of requests of all kinds, right and wrong ones, by somebody who may do all."""
     async with served(store, tmp_path, working=False) as client:
         document = (await client.get("/openapi.json")).json()
-        # What waits forever, and what fails on purpose, promises nothing.
+        keep_one_route(document["paths"])
+        # What waits forever, and what fails on purpose, promises nothing; a GET of what is posted
+        # below contexts asks for a context of that name.
         for path in list(document["paths"]):
             if path.endswith(
                 ("/busy", "/bug", "/taken", "/moved", "/result", "/wait", "/tasks/run", "/stream")
-            ):
+            ) or path.startswith(("/api/contexts/whatif", "/api/contexts/import_run")):
                 del document["paths"][path]
         file = tmp_path / "openapi.json"
         file.write_text(json.dumps(document))
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "schemathesis.cli", "run", str(file),
             "--url", str(client.base_url), "--checks", CHECKS, "--max-examples", "8",
-            "--phases", "examples,coverage,fuzzing", "--seed", "1", "--request-timeout", "20",
+            "--phases", "coverage,fuzzing", "--seed", "1", "--request-timeout", "20",
+            "--header", f"Authorization: {client.headers['Authorization']}",
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=tmp_path,
         )  # fmt: skip
         output, _ = await process.communicate()
-        assert process.returncode == 0, output.decode()[-6000:]
+        text = output.decode()
+        assert process.returncode == 0, text[-6000:]
+        refused = re.search(r"Authentication failed: (\d+) operations", text)
+        assert refused, text[-6000:]
+        assert int(refused[1]) == 2, text[-6000:]  # of programs, whose token is another one
+
+
+def keep_one_route(paths):
+    """Leave out the route by name of a shipped action that has one of its own: both lead to it.
+
+    Those of the project have both, and are asked by both.
+    """
+    routes = Counter(action_of(operations) for operations in paths.values())
+    for path, operations in list(paths.items()):
+        action = action_of(operations)
+        by_name = path == f"/api/{action.replace('.', '/')}"
+        if by_name and routes[action] > 1 and not action.startswith("shop."):
+            del paths[path]
+
+
+def action_of(operations):
+    """The action of a path, or the path itself where it is a fixed one."""
+    operation = next(iter(operations.values()))
+    name, _, path = operation["operationId"].partition("__")
+    tags = operation.get("tags", [""])[0]
+    return f"{tags}.{name.partition(f'_{tags}_')[2]}" if path else name

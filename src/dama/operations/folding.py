@@ -20,7 +20,7 @@ import msgspec
 from dama.domain.exact import document, encode_hook
 from dama.domain.slice import Slice, find_slice
 from dama.duty import in_words
-from dama.errors import DamaError
+from dama.errors import DamaError, UsageError
 from dama.store import Store
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Folder:
         """Start it; modules that cannot be imported are told.
 
         Raises:
-            FoldingError: The modules cannot be imported, or none of them defines the slice.
+            UnfoldableError: The modules cannot be imported, or none of them defines the slice.
+            FoldingError: The process ended.
         """
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", __name__, stdin=asyncio.subprocess.PIPE,
@@ -104,7 +105,7 @@ class Folder:
         said = await self._said(self._begin)
         if said.error:
             await self.__aexit__()
-            raise FoldingError(f"The slice {self._begin.slice} cannot be folded: {said.error}")
+            raise UnfoldableError(f"The slice {self._begin.slice!r} cannot be folded: {said.error}")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -131,9 +132,15 @@ class Folder:
 
 
 class FoldingError(DamaError):
-    """History cannot be folded with some modules."""
+    """The process that folds is not there."""
 
     code = "FOLDING"
+
+
+class UnfoldableError(UsageError):
+    """History cannot be folded with some modules."""
+
+    code = "UNFOLDABLE"
 
 
 async def _fold(store: Store, slice_: Slice[Any], ask: Ask) -> Fold:

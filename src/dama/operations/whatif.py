@@ -111,7 +111,7 @@ async def what_if(
         sample: How many of the latest.
 
     Raises:
-        FoldingError: A module cannot be imported, or does not define the slice.
+        UnfoldableError: A module cannot be imported, or does not define the slice.
     """
     conninfo = app.store.database.conninfo
     begins = [
