@@ -243,13 +243,31 @@ async def test_settings_of_the_environment_change_nothing(
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("PGDATESTYLE", "SQL, DMY"), ("PGTZ", "Asia/Kathmandu"), ("PGCLIENTENCODING", "LATIN1")],
+    [
+        ("PGDATESTYLE", "SQL, DMY"),
+        ("PGTZ", "Asia/Kathmandu"),
+        ("PGCLIENTENCODING", "LATIN1"),
+        ("PGCLIENTENCODING", "EUC_TW"),  # which Python does not have
+        ("PGCLIENTENCODING", "MULE_INTERNAL"),  # which the server does not convert
+    ],
 )
 async def test_a_variable_of_libpq_changes_nothing(database_url, monkeypatch, name, value):
     """They are sent with the start of a session, and win over the database."""
     monkeypatch.setenv(name, value)
 
     await use(database_url)
+
+
+@pytest.mark.parametrize("value", ["soon", "inf", ""])
+async def test_a_timeout_that_is_none_is_named(database_url, monkeypatch, value):
+    """As libpq has it; an empty one is none."""
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", value)
+    if not value:
+        await schema.status(database_url)
+        return
+    for act in (schema.migrate, schema.status, use):
+        with pytest.raises(UnavailableError, match=f'invalid integer value "{value}"'):
+            await act(database_url)
 
 
 async def test_settings_of_a_service_file_change_nothing(

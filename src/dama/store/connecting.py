@@ -39,17 +39,17 @@ async def connect(conninfo: str, **options: Any) -> psycopg.AsyncConnection[Any]
         conninfo: As libpq takes it.
         options: Of the driver.
     """
-    return await psycopg.AsyncConnection.connect(conninfo, **reach(conninfo, REACH), **options)
+    return await psycopg.AsyncConnection.connect(conninfo, **_with(options, conninfo, REACH))
 
 
 def connect_blocking(conninfo: str, **options: Any) -> psycopg.Connection[Any]:
     """The same as `connect`."""
-    return psycopg.connect(conninfo, **reach(conninfo, REACH), **options)
+    return psycopg.connect(conninfo, **_with(options, conninfo, REACH))
 
 
 def connect_prompt_blocking(conninfo: str, **options: Any) -> psycopg.Connection[Any]:
     """The same as `connect`, for short statements that soon have an answer."""
-    return psycopg.connect(conninfo, **reach(conninfo, PROMPT), **options)
+    return psycopg.connect(conninfo, **_with(options, conninfo, PROMPT))
 
 
 class PromptConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
@@ -59,7 +59,12 @@ class PromptConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
     @override
     async def connect(cls, conninfo: str = "", **options: Any) -> Self:
         """Connect; a service file is read each time."""
-        return await super().connect(conninfo, **{**reach(conninfo, PROMPT), **options})
+        return await super().connect(conninfo, **_with(options, conninfo, PROMPT))
+
+
+def _with(options: dict[str, Any], conninfo: str, defaults: dict[str, str]) -> dict[str, Any]:
+    """The options of a connection; its encoding is ours from the first message on."""
+    return {**reach(conninfo, defaults), "client_encoding": "UTF8", **options}
 
 
 def reach(conninfo: str, defaults: dict[str, str]) -> dict[str, Any]:
@@ -68,8 +73,17 @@ def reach(conninfo: str, defaults: dict[str, str]) -> dict[str, Any]:
     Args:
         conninfo: As libpq takes it.
         defaults: By the names of libpq.
+
+    Raises:
+        OperationalError: Its timeout is no number, which libpq would refuse in these words.
     """
     said = _said(conninfo)
+    try:
+        int(float(said.get("connect_timeout", 0)))
+    except (ValueError, OverflowError):
+        wrong = said["connect_timeout"]
+        words = f'invalid integer value "{wrong}" for connection option "connect_timeout"'
+        raise psycopg.OperationalError(words) from None
     return {name: said[name] for name in DRIVERS if name in said} | {
         name: value for name, value in defaults.items() if name not in said
     }

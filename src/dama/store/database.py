@@ -87,7 +87,6 @@ class Database:
                 "autocommit": True,
                 "application_name": name,
                 "prepare_threshold": self.prepare_threshold,
-                "client_encoding": "UTF8",  # whatever the environment says: it takes any text
             },
         )
         self._lending = Lending(self._pool)
