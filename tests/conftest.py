@@ -103,6 +103,11 @@ def template(server: EmbeddedPostgres) -> str:
             SQL("CREATE DATABASE {} OWNER {}").format(Identifier(TEMPLATE), Identifier(OWNER))
         )
     asyncio.run(schema.migrate(url_of(server, TEMPLATE)))
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        # What a test wrote into it would be in the databases of all others.
+        connection.execute(
+            SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(TEMPLATE))
+        )
     return TEMPLATE
 
 

@@ -30,13 +30,20 @@ class Command:
         Returns:
             Its exit code and what it printed.
         """
-        return subprocess.run(
+        done = subprocess.run(
             ["dama", *map(str, arguments)],
             cwd=self.folder,
             env=self.environ | changes,
             input=text,
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
             timeout=120,
         )
+        if check and done.returncode:
+            error = subprocess.CalledProcessError(
+                done.returncode, done.args, done.stdout, done.stderr
+            )
+            error.add_note(done.stderr)
+            raise error
+        return done

@@ -162,10 +162,10 @@ async def test_what_is_being_done_is_not_taken_away_by_news(client, tmp_path, st
     async with opened(client, tmp_path) as page:
         await page.goto(f"/contexts/{context_id}")
         await page.locator("[data-act=emit]").click()
-        await page.locator("[name=type]").fill("half-wri")
+        await page.locator("#acts [name=type]").fill("half-wri")
         await store.append(context_id, [Event("tick")])
         await page.wait_for_timeout(1500)
-        assert await page.locator("[name=type]").input_value() == "half-wri"
+        assert await page.locator("#acts [name=type]").input_value() == "half-wri"
         assert await page.evaluate("document.activeElement.name") == "type"
 
 

@@ -35,12 +35,12 @@ async def test_a_stream_that_a_proxy_broke_is_opened_again_and_the_mark_goes(
             await page.goto(f"/contexts/{context_id}")
             await expect(page.locator("#stale")).to_contain_text("does not answer")
             await page.locator("[data-act=emit]").click()
-            await page.locator("[name=type]").fill("half-wri")
+            await page.locator("#acts [name=type]").fill("half-wri")
             await page.unroute("**/~live*")
             await expect(page.locator("#stale")).not_to_contain_text("does not answer")
             await store.append(context_id, [Event("tick")])
             await expect(page.locator("#stale")).to_contain_text("changed meanwhile")
-            assert await page.locator("[name=type]").input_value() == "half-wri"
+            assert await page.locator("#acts [name=type]").input_value() == "half-wri"
             await page.locator("[data-act=emit]").click()  # closed: what came is shown at once
             await expect(page.locator("#tab")).to_contain_text("tick")
             await expect(page.locator("#stale")).to_be_hidden()
@@ -72,7 +72,7 @@ async def test_a_revoked_token_ends_pages_within_ten_seconds_and_no_half_written
         await form.fill("#reason", "started once")
         await page.goto(f"/contexts/{context_id}")
         await page.locator("[data-act=emit]").click()
-        await page.locator("[name=type]").fill("approved")
+        await page.locator("#acts [name=type]").fill("approved")
         await page.locator("#acts form[action$=emit] [name=reason]").fill("it is right")
         await store.tokens.revoke("ada")
         await other.wait_for_url("**/login*")

@@ -21,7 +21,8 @@ async def test_who_is_cancelled_when_a_connection_becomes_free_does_not_go_on(da
         for turns in range(TURNS):
             taken = [await pool.getconn() for _ in range(2)]
             asking = asyncio.create_task(ask_and_go_on(database))
-            await asyncio.sleep(0)
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             assert pool.get_stats()["requests_waiting"] == 1
             returning = asyncio.create_task(pool.putconn(taken.pop()))
             for _ in range(turns):

@@ -24,6 +24,7 @@ from dama.gateway.server import serving
 from dama.gateway.settings import GatewaySettings
 from dama.shipped.node import node_of
 from dama.store import Store
+from tests.conftest import fresh_database
 from tests.interop.cluster import HERE, Bus, install_moleculer, js_node
 from tests.interop.requests import ALIKE, ALIKE_ERRORS, DIFFERENT, FORM, JSON, answered, run
 from tests.plain_http import NO_TLS
@@ -141,11 +142,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def pairs(server, template, tmp_path_factory):
-    """Clients of moleculer-web and of our gateway, before the same node, by their settings."""
-    from tests.conftest import url_of
+@pytest.fixture(scope="module")
+def web_url(server, template):
+    """A database of their own."""
+    yield from fresh_database(server, template)
 
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pairs(web_url, tmp_path_factory):
+    """Clients of moleculer-web and of our gateway, before the same node, by their settings."""
     modules = install_moleculer()
     folder, bus = tmp_path_factory.mktemp("web"), Bus()
     await bus.start(folder)
@@ -153,7 +158,7 @@ async def pairs(server, template, tmp_path_factory):
     try:
         async with (
             js_node(bus.url),
-            Store.opened(url_of(server, template)) as store,
+            Store.opened(web_url) as store,
             AsyncExitStack() as stack,
         ):
             web = await asyncio.create_subprocess_exec(

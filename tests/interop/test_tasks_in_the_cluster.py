@@ -163,7 +163,8 @@ async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_p
             gate.touch()
             await worker.start()
             await until(lambda: py.catalog.has_service("dama.tasks"))
-            result = await py.call("dama.tasks.wait", started, timeout=40, retries=20)
+            asked = {"context_id": started["context_id"]}
+            result = await py.call("dama.tasks.wait", asked, timeout=40, retries=20)
             assert result["number"]["call"] == 1
             assert result["again"]["call"] == 2
             assert result["number"]["context"] == started["context_id"]

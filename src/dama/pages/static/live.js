@@ -20,14 +20,17 @@ let source = /** @type {EventSource | null} */ (null);
 let again = 0;
 let rest = 1000;
 let isPaused = false;
+let isStepping = false;
 let isWanted = false;
 
 /** Ask for a page and take its regions over.
  * @param {{address?: string, everything?: boolean}} options
  */
 export async function refresh({ address = location.href, everything = false } = {}) {
+  if (isStepping && !everything) return; // what a person asked for is not given up for news
   asking?.abort();
   const mine = (asking = new AbortController());
+  isStepping = everything;
   try {
     const headers = tag && !everything && address === location.href ? { "If-None-Match": tag } : {};
     const answer = await fetch(address, { headers, signal: mine.signal, redirect: "follow", cache: "no-store" });
@@ -43,6 +46,8 @@ export async function refresh({ address = location.href, everything = false } = 
     mark("");
   } catch (error) {
     if (!(error instanceof DOMException && error.name === "AbortError")) mark(AWAY);
+  } finally {
+    if (asking === mine) isStepping = false;
   }
 }
 
