@@ -163,7 +163,7 @@ PAGES = {
         files={"dama.toml": 'services = ["loads"]\n'}, keeps=("loads.py", "+loads.py"), others=SQL
     ),
     "docs/howto/singer.md": Page(
-        left_out={"taps/postgres": "test_taps.py has it"},
+        left_out={"taps/postgres": "a tap of others, in an environment of its own"},
         keeps=(None, "tap_orders.py", "dama.toml", None),
         others=SQL,
     ),

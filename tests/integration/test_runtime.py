@@ -12,6 +12,7 @@ from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.run.subtasks import Endings
 from dama.store import Start, Store
+from dama.store.queue_rows import Renewal
 from dama.worker.worker import Worker
 
 work = Service("work")
@@ -276,6 +277,20 @@ async def test_a_parent_that_waits_for_long_leaves_memory(store):
     starts = (await types(store, context)).count("nested:STARTED")
     assert starts == 2
     assert len(await store.tree(context)) == 5
+
+
+async def test_a_renewal_says_nothing_of_a_run_that_began_after_it_was_asked(store):
+    """A context may park, be queued and be claimed again before the answer: that run goes on."""
+    context = await started(store, "stepped", hold=True)
+
+    async with worker(store).working() as running:
+        await held()
+        told = Renewal([context], work=False, next_due=None, next_firing=None)
+        running._learn(told, 0)
+        stages[-1].gate.set()
+        assert (await ended(store, context)).status == "DONE"
+
+    assert (await types(store, context)).count("stepped:STARTED") == 1
 
 
 async def test_a_def_runs_in_a_thread_with_the_same_methods(store):

@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 
 class Held(NamedTuple):
-    """A run that the worker executes."""
+    """A run that the worker executes.
+
+    Attributes:
+        performance: Executes it.
+        task: Of the loop, in which it does.
+        number: How many runs the worker had begun with it.
+    """
 
     performance: Performance
     task: asyncio.Task[None]
+    number: int
 
     def stop(self) -> None:
         """Tell it to stop."""
@@ -31,6 +38,9 @@ class Holding:
     Args:
         slots: How many it executes at once.
         on_change: Called when slots may have become free.
+
+    Attributes:
+        begun: How many runs the worker has begun; any thread may ask.
     """
 
     def __init__(self, slots: int, on_change: Callable[[], None]) -> None:
@@ -39,6 +49,7 @@ class Holding:
         self._running: dict[int, Held] = {}
         self._ending: set[asyncio.Task[None]] = set()  # all of them, also those that are let go
         self._waiting = self._settling = 0
+        self.begun = 0
 
     def __contains__(self, context_id: int) -> bool:
         return context_id in self._running
@@ -66,7 +77,8 @@ class Holding:
         task = asyncio.create_task(work)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-        self._running[claim.context_id] = Held(performance, task)
+        self.begun += 1
+        self._running[claim.context_id] = Held(performance, task, self.begun)
         # One that is stopped before its first step never comes to let go by itself.
         task.add_done_callback(lambda _: self.let_go(claim.context_id, performance))
 
@@ -77,11 +89,18 @@ class Holding:
             del self._running[context_id]
         self._on_change()
 
-    def drop(self, contexts: Iterable[int]) -> None:
-        """Stop those of these contexts that have not parked."""
+    def drop(self, contexts: Iterable[int], *, begun: int | None = None) -> None:
+        """Stop those of these contexts that have not parked.
+
+        Args:
+            contexts: Whose runs are not the worker's any more.
+            begun: How many runs it had begun when that was asked. A context that has parked since,
+                and was claimed again, has a newer run, of which nothing was said.
+        """
+        upto = self.begun if begun is None else begun
         for context_id in contexts:
             held = self._running.get(context_id)
-            if held is not None and not held.performance.has_parked:
+            if held and held.number <= upto and not held.performance.has_parked:
                 held.stop()
 
     async def drain(self, grace: float, besides: Container[int]) -> bool:

@@ -30,7 +30,8 @@ class LeaseKeeper:
 
     Args:
         renewer: Asks the database, on a connection of its own.
-        learn: Called in the loop with what a renewal tells.
+        learn: Called in the loop with what a renewal tells, and what `begun` said before it.
+        begun: How many runs the worker has begun.
         loop: The loop of the worker.
         on_change: Called when it fails, and when it is well again.
 
@@ -41,12 +42,14 @@ class LeaseKeeper:
     def __init__(
         self,
         renewer: Renewer,
-        learn: Callable[[Renewal], None],
+        learn: Callable[[Renewal, int], None],
+        begun: Callable[[], int],
         loop: asyncio.AbstractEventLoop,
         on_change: Callable[[Duty], None] = lambda _: None,
     ) -> None:
         self._renewer = renewer
         self._learn = learn
+        self._begun = begun
         self._loop = loop
         self.duty = Duty("renewing the lease", self._fail_with_it, on_change, steady=None)
         self._failure: BaseException | None = None
@@ -81,9 +84,10 @@ class LeaseKeeper:
 
     def _renew(self) -> float:
         """Renew; return the seconds until the next time."""
+        begun = self._begun()
         try:
             renewal = self._renewer.renew()
-            self._tell(self._take, renewal)
+            self._tell(self._take, (renewal, begun))
             return _pause_after(renewal)
         except BaseException as error:  # noqa: BLE001 - without this thread the worker is presumed dead
             self._tell(self._fail, error)
@@ -94,9 +98,9 @@ class LeaseKeeper:
             with suppress(RuntimeError):  # the loop is closed: the process ends
                 self._loop.call_soon_threadsafe(function, value)
 
-    def _take(self, renewal: Renewal) -> None:
+    def _take(self, told: tuple[Renewal, int]) -> None:
         try:
-            self._learn(renewal)
+            self._learn(*told)
         except Exception as error:  # noqa: BLE001 - the duty has it
             self._fail(error)
         else:

@@ -99,7 +99,9 @@ class Worker:
             lambda: members.lease_params(self._holding.contexts(), self._claiming.places()),
         )
         loop = asyncio.get_running_loop()
-        self._lease = LeaseKeeper(renewer, self._learn, loop, self._note)
+        self._lease = LeaseKeeper(
+            renewer, self._learn, lambda: self._holding.begun, loop, self._note
+        )
         self._duties = self._all_duties(keep)
         self._notes: set[asyncio.Task[None]] = set()
         self._crew = Crew(
@@ -191,12 +193,12 @@ class Worker:
         await asyncio.to_thread(self._programs.fork_server.close)
         await self._members.leave()
 
-    def _learn(self, renewal: Renewal) -> None:
-        """What the lease keeper was told."""
+    def _learn(self, renewal: Renewal, begun: int) -> None:
+        """What the lease keeper was told, when so many runs had begun."""
         if renewal.gone is None:
             self._start_over()
         else:
-            self._drop(renewal.gone)
+            self._drop(renewal.gone, begun)
         if renewal.work:
             self._wake()
         if renewal.next_firing is not None and renewal.next_firing <= 0:
@@ -212,9 +214,9 @@ class Worker:
     def _wake(self) -> None:
         self._claiming.wake()
 
-    def _drop(self, contexts: Sequence[int]) -> None:
+    def _drop(self, contexts: Sequence[int], begun: int | None = None) -> None:
         """These were cancelled or taken over since they were held."""
-        self._holding.drop(contexts)
+        self._holding.drop(contexts, begun=begun)
         if contexts:
             self._programs.look()
 
