@@ -340,11 +340,13 @@ def test_an_activated_version_replaces_all_others(shop):
 
 def test_a_tap_that_fails_has_loaded_all_up_to_its_last_state_and_nothing_behind_it(shop):
     messages = [schema(ID), record(id=1), state({"at": 1}), record(id=2), state({"at": 2})]
+    assert shop.loader("true").load()["commits"] == 0
     for code, script in ((3, "exit code 3"), (0, None)):
         if script:
             with pytest.raises(TapFailedError, match=script) as raised:
                 shop.load(*messages, record(id=3), code=code)
             assert not raised.value.is_final
+            assert raised.value.ended == code
             assert shop.table() == [(1,), (2,)]
     script = 'cat "$2" > "$0"'
     seen = shop.folder / "seen"

@@ -19,6 +19,7 @@ from dama.errors import DamaError
 from dama.store.database import Database
 from dama.taps.loader import Loader, Order
 from dama.taps.process import OWN
+from dama.taps.source import TapFailedError
 
 DATABASE = f"{OWN}_DATABASE"
 
@@ -39,6 +40,10 @@ def main() -> int:
             path.parent,
             Path(os.environ["DAMA_EVENTS"]),
         ).load()
+    except TapFailedError as error:
+        if error.ended < 0:  # whoever looks at this process sees what became of the tap
+            os.kill(os.getpid(), -error.ended)
+        return error.ended
     except DamaError as error:
         sys.stderr.write(f"{error.message} {error.hint or ''}".rstrip() + "\n")
         return WORTHLESS if error.is_final or isinstance(error, BadRowError) else 1

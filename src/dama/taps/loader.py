@@ -143,7 +143,7 @@ class Loader:
     def _load_once(self) -> None:
         order = self._order
         state, self._version = read_state(self._database, self._name, order.task, order.key)
-        if self._version == self._unsure.version:  # its answer was lost
+        if self._version and self._version == self._unsure.version:  # its answer was lost
             self._is_committed()
         self._streams = {}
         process = Process(

@@ -22,12 +22,17 @@ LOOK_SECONDS = 0.2
 
 
 class TapFailedError(DamaError):
-    """A tap ended with an error; what it had extracted up to its last STATE is loaded."""
+    """A tap ended with an error; what it had extracted up to its last STATE is loaded.
+
+    Attributes:
+        ended: Its exit code; negative for a signal.
+    """
 
     code = "TAP_FAILED"
 
-    def __init__(self, name: str, code: int) -> None:
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    def __init__(self, name: str, ended: int) -> None:
+        self.ended = ended
+        how = f"was killed by signal {-ended}" if ended < 0 else f"ended with exit code {ended}"
         super().__init__(f"{name} {how}. What it had written up to its last STATE is loaded.")
 
 
