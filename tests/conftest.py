@@ -134,12 +134,18 @@ async def store(database_url: str) -> AsyncIterator[Store]:
 
 
 @pytest.fixture(autouse=True)
-def no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A test never meets the database or the home of whoever runs it."""
-    for name in [*os.environ]:
-        if name.startswith(("PG", "DAMA_")):
-            monkeypatch.delenv(name)
+def no_database_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A test never meets the database or the home of whoever runs it, nor settings of another."""
+    for name in _settings():
+        monkeypatch.delenv(name)
     monkeypatch.setenv("DAMA_HOME", str(tmp_path / "home"))
+    yield
+    for name in _settings():  # `--profile` tells what it was to the processes that are started
+        del os.environ[name]
+
+
+def _settings() -> list[str]:
+    return [name for name in os.environ if name.startswith(("PG", "DAMA_"))]
 
 
 @pytest.fixture(scope="session")
