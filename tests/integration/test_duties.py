@@ -94,7 +94,7 @@ async def test_what_a_renewal_tells_and_cannot_be_taken_is_seen(store, monkeypat
     """It is said in the loop, where nobody waits for it."""
     worker = Worker(store, Registry([some]))
     async with worker.working():
-        monkeypatch.setattr(worker, "_drop", lambda _: 1 / 0)
+        monkeypatch.setattr(worker, "_drop", lambda *_: 1 / 0)
         monkeypatch.setattr(worker._lease, "_learn", worker._learn)
         assert "ZeroDivisionError" in await trouble(store, "renewing the lease")
         monkeypatch.undo()
