@@ -39,7 +39,7 @@ export async function refresh({ address = location.href, everything = false } = 
     if (!answer.ok) return mark(`not up to date: ${answer.status}`);
     const fresh = parsed(await answer.text());
     renew(fresh);
-    if (isBusy() && !everything) return;
+    if (isBusy() && !everything) return mark("");
     tag = answer.headers.get("etag") ?? "";
     take(fresh, everything);
     if (address !== location.href) history.replaceState(null, "", address);
@@ -167,8 +167,8 @@ function open() {
   mine.addEventListener("gone", gone);
   mine.onopen = () => {
     rest = 1000;
-    mark("");
-    if (!isPaused) refresh();
+    if (isPaused) mark("");
+    else refresh(); // takes its mark away when the page is that of the session
   };
   mine.onerror = () => {
     mark(AWAY);
