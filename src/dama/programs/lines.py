@@ -124,12 +124,12 @@ class LineReader:
         """The next bytes; or what happened to them."""
         descriptor = opened(self._path)
         if descriptor is None:
-            return b"", self._not_regular() if os.path.lexists(self._path) else None
+            return b"", self._not_regular(is_last=is_last) if os.path.lexists(self._path) else None
         try:
             found = os.fstat(descriptor)
             inode = (found.st_dev, found.st_ino)
             if not stat.S_ISREG(found.st_mode):
-                return b"", self._not_regular()
+                return b"", self._not_regular(is_last=is_last)
             if self._is_held and not is_last and self._inode not in (None, inode):
                 return b"", None  # not what the program writes, which its shim puts back at the end
             self._inode = inode
@@ -155,8 +155,8 @@ class LineReader:
             return b"", Line(at, b"", what)
         return os.pread(descriptor, CHUNK, at), None
 
-    def _not_regular(self) -> Line | None:
-        if self._is_told:
+    def _not_regular(self, *, is_last: bool) -> Line | None:
+        if self._is_told or (self._is_held and not is_last):  # its shim puts the log back
             return None
         self._is_told = True
         what = f"{self._path.name} is not a regular file, so nothing is read from it."
