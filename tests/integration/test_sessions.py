@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
-from dama import Service, Task
+from dama import Service, Task, step
 from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.errors import UnavailableError
@@ -105,13 +105,17 @@ TOGETHER = [list(SETTINGS)[first::7] for first in range(7)]
 pinned = Service("pinned")
 
 
+@step(retries=9, backoff=0.01, retry_on=psycopg.errors.QueryCanceled)
+def selected(connection):
+    """Its statements are its user's own, and so are their limits: a millisecond may be over."""
+    return str(connection.execute("SELECT 1"))
+
+
 @pinned.task
 async def load(task: Task, n: int, text: str) -> int:
     """Do a plain step, a transactional one and a subtask."""
     await task.step("plain", lambda: n)
-    await task.step(
-        "sql", lambda connection: str(connection.execute("SELECT 1")), transactional=True
-    )
+    await task.step("sql", selected, transactional=True)
     await task.sleep(0.01)
     return n
 
