@@ -56,6 +56,22 @@ def test_a_refusal_takes_back_what_was_loaded(database_url, connection):
     assert fares(connection) == before
 
 
+def test_several_that_begin_together_are_all_published(database_url, connection):
+    """Neither the schema nor the table is there when they make it at once."""
+    for context in range(1, 5):
+        queue(connection)
+        emit(database_url, ANN, context=context)
+
+    status, output = run(database_url, "worker", "--until-idle")
+
+    assert status == 0, output
+    ended = connection.execute(
+        "SELECT count(*) FROM _data_manager_admin.etl_context WHERE status = 'DONE'"
+    )
+    assert ended.fetchone() == (4,)
+    assert tables(connection) == ["fares"]
+
+
 def test_an_answer_may_come_before_it_is_waited_for(database_url, connection):
     """Who knows already need not watch for the wait to begin."""
     queue(connection)

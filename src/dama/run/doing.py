@@ -123,6 +123,10 @@ class Doing(RunFacts):
     ) -> Any:
         """Do a step in a transaction that commits together with its event: exactly once.
 
+        Where it gives way to another transaction (a deadlock, a serialization failure, two that
+        make the same table at once), nothing of it is left; it is done again, up to ten times,
+        and none of the step's `retries` is spent.
+
         Args:
             name: Of the step; a name that comes again gets #2, #3.
             function: Gets a connection of psycopg before `args`: an asynchronous one when it is an

@@ -6,6 +6,7 @@ exactly once, whatever dies when. An ordinary step is done at least once and rec
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama import clock
 from dama.beside import beside
 from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
@@ -34,12 +36,15 @@ from dama.store.errors import (
     StaleEpochError,
 )
 from dama.store.transaction import commit, commit_blocking
+from dama.store.translation import has_given_way
 
 if TYPE_CHECKING:
     from dama.run.execution import Execution
     from dama.store import Append
 
 OUTAGES = 5  # of one step, before its run fails
+MEETINGS = 10  # with other transactions, likewise
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0  # seconds, at most, after such a meeting
 DIGITS = 8
 ACTION = "dama.run.calls:call_action.<locals>.called"  # as journals have it
 
@@ -224,7 +229,7 @@ async def _transactional(execution: Execution, step: _Step, call: Callable[..., 
     outages, key = 0, step.key
     while True:
         try:
-            encoded = await _one_commit(execution, step, call)
+            encoded = await _committed(execution, step, call)
         except (StaleEpochError, LifeCycleError) as error:
             raise LostSignal from error
         except (IdempotencyConflictError, TimeoutError):
@@ -245,6 +250,18 @@ async def _transactional(execution: Execution, step: _Step, call: Callable[..., 
             encoded = journal.results[key]
         await execution.writer.rehearsed(f"{execution.claim.task}/{key}:DONE")
         return step.result.decode(encoded)
+
+
+async def _committed(execution: Execution, step: _Step, call: Callable[..., Any]) -> object:
+    """Do it in one commit; again when it gave way to another transaction: nothing is left of it."""
+    for meeting in range(MEETINGS):
+        try:
+            return await _one_commit(execution, step, call)
+        except Exception as error:
+            if not has_given_way(error):
+                raise
+        await clock.sleep(random.uniform(0, min(FIRST_PAUSE * 2**meeting, LONGEST_PAUSE)))
+    return await _one_commit(execution, step, call)
 
 
 async def _one_commit(execution: Execution, step: _Step, call: Callable[..., Any]) -> object:

@@ -34,7 +34,9 @@ from dama.store.errors import (
 DISK_FULL = "53100"
 READ_ONLY, NOT_SUPPORTED = "25006", "0A000"
 OURS = "_data_manager_admin"
+CATALOG = "pg_catalog"
 UNIQUE = "23505"
+INTERNAL, CONCURRENTLY = "XX000", "tuple concurrently "  # updated or deleted: a row of the catalog
 TOO_LARGE = "54000"
 LOCKED = "55P03"  # waited too long for a lock
 # Cancelled or timed out, gave way to another transaction.
@@ -214,9 +216,23 @@ def concerns_server(error: psycopg.Error) -> bool:
     return error.sqlstate == DISK_FULL or is_of_standby(error)
 
 
+def has_given_way(error: BaseException) -> bool:
+    """Whether a transaction was undone only because it met another one: it can be done again.
+
+    A deadlock, a serialization failure, and two that made or changed the same schema, table or
+    right at once: `IF NOT EXISTS` does not see what another transaction has not committed.
+    """
+    if not isinstance(error, psycopg.Error):
+        return False
+    state = error.sqlstate or ""
+    if state == UNIQUE:
+        return error.diag.schema_name == CATALOG
+    return state.startswith("40") or (state == INTERNAL and CONCURRENTLY in str(error))
+
+
 def is_transient(error: psycopg.Error) -> bool:
     """Whether the transaction met another one, or the server is away: it may be tried again."""
-    return is_outage(error) or (error.sqlstate or "").startswith("40")
+    return is_outage(error) or has_given_way(error)
 
 
 def may_pass(error: Exception) -> bool:

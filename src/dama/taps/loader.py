@@ -24,6 +24,7 @@ from dama.store import Append
 from dama.store.tap_state import put_state, read_state
 from dama.store.tap_tables import prepare
 from dama.store.transaction import commit_blocking
+from dama.store.translation import has_given_way
 from dama.taps.columns import VERSION
 from dama.taps.messages import TapError, without_unfit
 from dama.taps.process import Process
@@ -124,6 +125,8 @@ class Loader:
     def load(self) -> dict[str, Any]:
         """Load all of it; where the database goes away, the tap is started again at its state.
 
+        Also where a commit gave way to another transaction.
+
         Returns:
             The result: rows by stream, the commits, and what was not kept as it came.
 
@@ -134,7 +137,9 @@ class Loader:
         while True:
             try:
                 self._load_once()
-            except UnavailableError as error:
+            except Exception as error:
+                if not (isinstance(error, UnavailableError) or has_given_way(error)):
+                    raise
                 _log.warning("%s The tap is started again at its last state.", error)
                 time.sleep(OUTAGE_PAUSE)
             else:
