@@ -15,7 +15,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 FINDER = Path(__file__).parents[2] / "tools" / "browser"
-PATIENCE = 30_000  # milliseconds
+PATIENCE = 90_000  # milliseconds
 
 expect.set_options(timeout=PATIENCE)
 

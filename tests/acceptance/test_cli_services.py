@@ -239,7 +239,7 @@ def test_the_prompt_completes_names(dama):
 
 
 def read_until(descriptor, text):
-    shown, end = b"", time.monotonic() + 20
+    shown, end = b"", time.monotonic() + 60
     while text not in shown:
         assert time.monotonic() < end, shown
         shown += os.read(descriptor, 4096)

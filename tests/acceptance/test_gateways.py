@@ -118,7 +118,7 @@ async def follow(address: str, count: int, enough: asyncio.Event) -> tuple[list[
     home = Path(os.environ["DAMA_HOME"])
     text = (home / "gateway.token").read_text().strip()
     token = {"Authorization": f"Bearer {text}"}
-    async with httpx.AsyncClient(timeout=10, headers=token, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(timeout=60, headers=token, verify=NO_TLS) as client:
         while len(numbers) < count:
             headers = {"Last-Event-ID": str(positions[-1])} if positions else {}
             with contextlib.suppress(httpx.TransportError):

@@ -75,7 +75,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_programs(project):
     wait_until(lambda: len(project.ticks(context)) > 2)
     pid = directory.pid()
     worker.terminate()
-    assert worker.wait(timeout=60) == 0
+    assert worker.wait(timeout=150) == 0
     assert directory.pid() == pid
 
     project.worker()

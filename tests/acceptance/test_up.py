@@ -89,7 +89,7 @@ def ups(tmp_path):
 def stopped(process, number=signal.SIGTERM):
     """Tell it to stop; the exit code, and what it said on standard error."""
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=150)
     return process.returncode, errors
 
 
@@ -127,7 +127,7 @@ def test_up_may_end_when_nothing_is_left_to_do(ups):
     ups.server.stop()
 
     process, _ = ups.start("--until-idle")
-    process.communicate(timeout=60)
+    process.communicate(timeout=150)
 
     assert process.returncode == 0
     assert '"result": 2' in ups.dama("show", "1", "--json").stdout
@@ -190,7 +190,7 @@ def test_ups_that_are_killed_again_and_again_leave_one_server(ups):
 def test_a_configured_database_is_used_as_it_is_unless_asked(ups, empty_database_url):
     """It may belong to others, who run another version."""
     refused, _ = ups.start(DAMA_DATABASE_URL=empty_database_url)
-    _, errors = refused.communicate(timeout=60)
+    _, errors = refused.communicate(timeout=150)
 
     assert refused.returncode == 3
     assert "dama db migrate" in errors
@@ -232,7 +232,7 @@ def test_a_run_prints_the_address_of_its_page_which_logs_in_once(ups):
     with httpx.Client(follow_redirects=True, verify=NO_TLS) as other:
         refused = other.get(address)
     (ups.folder / "go").touch()
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=150)
 
     assert page.url.path == "/contexts/1"
     assert "small.add" in page.text

@@ -101,7 +101,7 @@ def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
     place.dama("cancel", context, check=True)
 
     assert place.end(context)[0] == "CANCELLED"
-    assert followed.communicate(timeout=60)[0] == b"began\n"
+    assert followed.communicate(timeout=150)[0] == b"began\n"
     wait_until(lambda: not place.jobs(), "the end of the job", 60)
     wait_until(lambda: not place.sleepers(), "the end of what it started", 60)
 

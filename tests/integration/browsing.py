@@ -74,7 +74,7 @@ class Browser:
     def __init__(self, address: str) -> None:
         self.address = address.rstrip("/")
         self.client = httpx.AsyncClient(
-            base_url=self.address, timeout=30, follow_redirects=True, verify=NO_TLS
+            base_url=self.address, timeout=60, follow_redirects=True, verify=NO_TLS
         )
 
     async def login(self, token: str) -> Page:

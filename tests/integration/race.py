@@ -8,7 +8,7 @@ from threading import Event
 
 import psycopg
 
-PATIENCE = 30.0
+PATIENCE = 100.0
 LOST = "57P01"  # its connection was ended before it had committed
 REFUSALS = {"DM002", "DM003", "DM004", "DM006", LOST}
 STRANGERS = {

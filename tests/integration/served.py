@@ -150,7 +150,7 @@ async def served(store: Any, home: Path, *, working: bool = True, **settings: An
     async with (
         node_of(app, {}, ""),
         serving(app, chosen, partial(Site, config=load_config(home=home))) as address,
-        httpx.AsyncClient(base_url=address, timeout=20, verify=NO_TLS) as client,
+        httpx.AsyncClient(base_url=address, timeout=60, verify=NO_TLS) as client,
     ):
         if "tokens" not in settings:  # as the user of the gateway
             text = (home / "gateway.token").read_text().strip()

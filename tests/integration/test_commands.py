@@ -49,7 +49,7 @@ async def ended(app, context_id):
 
 
 async def over(app, context_id):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (outcome := await contexts.outcome(app, context_id)).status == "OPEN":  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     return outcome

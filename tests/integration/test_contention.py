@@ -21,7 +21,7 @@ from dama.store.statements import statement
 from tests.cases import case
 
 SCHEMA = "_data_manager_admin"
-PATIENCE = 30.0  # seconds
+PATIENCE = 100.0  # seconds
 
 
 def rows(connection, query, *params):

@@ -72,7 +72,7 @@ async def client(store, tmp_path):
     async with (
         node_of(app, {}, ""),
         serving(app, GatewaySettings(port=0)) as address,
-        httpx.AsyncClient(base_url=address, timeout=30, verify=NO_TLS) as client,
+        httpx.AsyncClient(base_url=address, timeout=60, verify=NO_TLS) as client,
     ):
         text = (tmp_path / "gateway.token").read_text().strip()
         client.headers["Authorization"] = f"Bearer {text}"

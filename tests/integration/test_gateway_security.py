@@ -146,7 +146,7 @@ async def test_a_program_does_not_say_who_wrote(client, tokens, store):
     headers = bearer(tokens["operator"])
     started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
     id_ = started.json()["context_id"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await store.context(id_)).version < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
     own = bearer(await store.tokens.of_run(id_, 1))
@@ -169,7 +169,7 @@ async def test_a_stream_ends_when_its_token_is_revoked(client, tokens, store, mo
             while not (await anext(lines)).startswith("data: "):
                 pass
             await store.tokens.revoke("viewer")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 rest = [line async for line in lines]
         assert rest
         assert not task.done()
@@ -350,7 +350,7 @@ async def test_an_upload_whose_client_goes_leaves_nothing(store, tmp_path, caplo
         head = f"PUT /api/contexts/{id_}/files/x HTTP/1.1\r\nHost: localhost\r\n"
         head += f"Authorization: {client.headers['Authorization']}\r\n"
         writer.write(f"{head}Content-Length: 1000\r\n\r\nhalf".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not [*tmp_path.glob(f"runs/*/{WORK}/*/.*.part")]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
             writer.close()
@@ -421,7 +421,7 @@ async def test_slow_clients_hold_up_nobody(store, tmp_path):
         slow = [await asyncio.open_connection(address.host, address.port) for _ in range(200)]
         for _, writer in slow:
             writer.write(b"POST /api/shop/echo HTTP/1.1\r\nHost: localhost\r\nContent-Le")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await client.get("/health")).status_code == 200
         for _, writer in slow:
             writer.close()
@@ -489,7 +489,7 @@ async def test_a_program_writes_into_its_own_context_and_nowhere_else(store, tmp
         headers = bearer(tokens["operator"])
         started = await client.post("/api/tasks/shop.approval", json={}, headers=headers)
         id_ = started.json()["context_id"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await store.context(id_)).version < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         own = bearer(await store.tokens.of_run(id_, 1))
@@ -532,7 +532,7 @@ async def test_the_token_of_a_run_ends_with_the_run(store, tmp_path, tokens):
     async with served(store, tmp_path) as client:
         started = await client.post("/api/tasks/shop.approval", json={})
         id_ = started.json()["context_id"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await store.context(id_)).version < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         own = bearer(await store.tokens.of_run(id_, 1))

@@ -91,7 +91,7 @@ async def run(store, task, **params):
     """Queue a task, work until it has ended; give its context and its outcome."""
     (context,) = await store.start([Start(f"maps.{task}", params)])
     endings = Endings(store, lambda: None)
-    async with Worker(store, Registry([maps])).working(), asyncio.timeout(20):
+    async with Worker(store, Registry([maps])).working(), asyncio.timeout(60):
         found = await endings.wait([context], fail_fast=False)
     return context, found[context]
 

@@ -136,7 +136,7 @@ async def test_the_stream_sends_what_an_older_writer_stored(
     async with served(store, tmp_path, working=False) as client:
         lines = []
         async with client.stream("GET", "/api/stream?after=0") as response:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 async for line in response.aiter_lines():
                     if line.startswith("data: "):
                         lines.append(line)

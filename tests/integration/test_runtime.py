@@ -157,7 +157,7 @@ async def started(store, task, **params):
 async def ended(store, context):
     """Its outcome, as soon as there is one."""
     endings = Endings(store, lambda: None)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         found = await endings.wait([context], fail_fast=False)
     return found[context]
 
@@ -176,7 +176,7 @@ async def types(store, context):
 
 async def held():
     """Wait until a run waits at the gate."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await stages[-1].holding.wait()
     stages[-1].holding.clear()
 
@@ -349,7 +349,7 @@ async def approved(task: Task, count: int = 1, within: float | None = None) -> l
 
 async def waits(store, context):
     """Until the run is parked: no worker has it, no memory, no slot."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (run := (await store.context(context)).run) is None or run.state != "waiting":  # noqa: ASYNC110 - the database shows it, nobody tells
             await asyncio.sleep(0.01)
 
@@ -460,7 +460,7 @@ async def standing(task: Task) -> None:
 
 async def stopped():
     """Wait until the run that stood still was stopped."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await stages[-1].stopped.wait()
 
 
@@ -563,7 +563,7 @@ async def test_a_task_that_passes_its_deadline_is_stopped_with_its_subtasks(stor
     (context,) = await store.start([Start(definition.name, {}, deadline=0.5)])
     async with worker(store).working():
         outcome = await ended(store, context)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await stages[-1].stopped.wait()
 
     assert outcome.error["name"] == "DeadlineError"

@@ -216,7 +216,7 @@ async def test_who_waits_is_told_when_nobody_can_say_any_more(broker, store, dat
         await connection.execute("SET search_path = _data_manager_admin")
         await connection.execute("ALTER TABLE event_store_prototype RENAME TO gone")
         with pytest.raises(SchemaError, match="not complete"):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await waiting
         await connection.execute("ALTER TABLE gone RENAME TO event_store_prototype")
 

@@ -60,7 +60,7 @@ async def nginx(gateway: str, folder):
 @asynccontextmanager
 async def plain(gateway: str, folder):
     """The same where there is no nginx: a proxy of a few lines."""
-    async with httpx.AsyncClient(base_url=gateway, timeout=30, verify=NO_TLS) as client:
+    async with httpx.AsyncClient(base_url=gateway, timeout=60, verify=NO_TLS) as client:
 
         async def serve(scope, receive, send):
             request = Request(scope, receive)

@@ -59,7 +59,7 @@ async def hanging() -> None:
     await asyncio.Event().wait()
 
 
-@step(timeout=0.2, retries=1, backoff=0)
+@step(timeout=1, retries=1, backoff=0)
 def hanging_blocking() -> str:
     """Hangs once, in a thread."""
     calls.append("hangs")

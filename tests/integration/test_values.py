@@ -99,7 +99,7 @@ async def app(store, tmp_path):
     async with (
         node_of(app, {}, ""),
         serving(app, GatewaySettings(port=0)) as address,
-        httpx.AsyncClient(base_url=address, timeout=20, verify=NO_TLS) as client,
+        httpx.AsyncClient(base_url=address, timeout=60, verify=NO_TLS) as client,
         app.working(),
     ):
         text = (tmp_path / "gateway.token").read_text().strip()

@@ -104,7 +104,7 @@ class Bus:
         await self._process.wait()
 
     async def _listens(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -133,7 +133,7 @@ class JsNode:
         if self.process.returncode is None:
             self.process.terminate()
             try:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     await self.process.wait()
             except TimeoutError:
                 await self.kill()
@@ -163,7 +163,7 @@ async def js_node(url: str, node_id: str = "js-1", protocol: int = 4, **more: An
         await node.stop()
 
 
-async def until(condition: Any, seconds: float = 15) -> Any:
+async def until(condition: Any, seconds: float = 60) -> Any:
     """Wait until a condition, which may be asynchronous, holds; returns its value."""
     async with asyncio.timeout(seconds):
         while True:

@@ -69,7 +69,7 @@ async def shared_cluster(request, tmp_path_factory):
     protocol, bus = request.param, Bus()
     await bus.start(tmp_path_factory.mktemp("bus"))
     async with js_node(bus.url, protocol=protocol) as js, py_node(bus.url, protocol=protocol) as py:
-        await py.wait_for_services("js", timeout=10)
+        await py.wait_for_services("js", timeout=60)
         await until(lambda: sees(py))
         yield Cluster(py, js, py.heard, protocol)
     await bus.kill()

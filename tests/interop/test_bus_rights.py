@@ -97,7 +97,7 @@ async def test_the_bus_changes_nothing_until_it_is_configured(bus, store, tmp_pa
     own = f"{prefix}." if prefix else ""
     async with product(store, tmp_path, bus, prefix=prefix) as app, py_node(bus.url) as py:
         await tasks.start(app, "etl.secret", {})
-        await py.wait_for_services(f"{own}tasks", "etl", timeout=20)
+        await py.wait_for_services(f"{own}tasks", "etl", timeout=60)
         for action, params in WRITES:
             for meta in ({}, {"user": "root", "$commands": True, "$services": None}):
                 with pytest.raises(CallError) as raised:
@@ -117,7 +117,7 @@ async def test_the_bus_changes_nothing_until_it_is_configured(bus, store, tmp_pa
 async def test_the_bus_starts_what_is_listed_and_changes_its_contexts(bus, store, tmp_path):
     listed = {"startable": ["etl.lo*"], "bus_actions": ["queues.pause"]}
     async with product(store, tmp_path, bus, **listed) as app, py_node(bus.url) as py:
-        await py.wait_for_services("tasks", timeout=20)
+        await py.wait_for_services("tasks", timeout=60)
         other = await tasks.start(app, "etl.secret", {})
         answer = await py.call("tasks.start", {"name": "etl.load"}, meta={"user": "root"})
         started = {"context_id": answer["context_id"]}
@@ -141,7 +141,7 @@ async def test_the_bus_starts_what_is_listed_and_changes_its_contexts(bus, store
 async def test_everything_listed_is_still_no_shell_and_no_forgery(bus, store, tmp_path):
     listed = {"startable": ["**"], "bus_actions": [action for action, _ in WRITES]}
     async with product(store, tmp_path, bus, **listed), py_node(bus.url) as py:
-        await py.wait_for_services("tasks", timeout=20)
+        await py.wait_for_services("tasks", timeout=60)
         with pytest.raises(CallError) as raised:
             await py.call("tasks.start", {"name": "programs.run", "params": {"command": ["true"]}})
         assert raised.value.code == "UNDECLARED_COMMAND"
@@ -170,7 +170,7 @@ async def test_a_packet_in_the_name_of_the_node_itself_is_of_the_bus(bus, store,
                   "params": {"name": "etl.load"}, "meta": {"user": "root"}, "level": 1,
                   "requestID": "x", "tracing": None, "timeout": 0, "stream": False}  # fmt: skip
         await client.publish(topic, json.dumps(packet).encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = json.loads(await answers.get())
         await client.close()
         assert answer["error"]["type"] == "BUS_REFUSED"

@@ -38,7 +38,7 @@ async def test_calls_to_a_node_that_is_killed_fail_and_others_take_over(bus):
         await doomed.kill()
 
         with pytest.raises(RequestRejectedError) as raised:
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 await waiting
         assert raised.value.data == {"action": "js.slow", "nodeID": "js-1"}
         assert {await py.call("js.who") for _ in range(4)} == {"js-2"}
@@ -55,7 +55,7 @@ async def test_calls_to_a_node_that_came_back_before_anybody_missed_it_fail_at_o
         await killed.kill()
         async with js_node(bus.url, "js-1"):
             with pytest.raises(RequestRejectedError):
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(60):
                     await waiting
             assert await py.call("js.who") == "js-1"
 
@@ -112,8 +112,8 @@ async def test_a_bus_that_was_killed_is_found_again(bus, tmp_path):
             except CallError:
                 return None
 
-        assert await until(answers, 30) == "js-1"
-        await until(lambda: sees(py), 30)
+        assert await until(answers) == "js-1"
+        await until(lambda: sees(py))
         told = await py.call("js.call", {"action": "py.who", "params": None}, timeout=5)
         assert told["result"] == "py-1"
 
@@ -224,7 +224,7 @@ async def test_a_node_with_hundreds_of_services_starts_and_is_seen(bus):
         js_node(bus.url),
         py_node(bus.url) as py,
     ):  # fmt: skip
-        await py.wait_for_services("js", "service299", timeout=30)
+        await py.wait_for_services("js", "service299", timeout=60)
         described = many.services["service7"].actions["double"].description()
         assert described is many.services["service7"].actions["double"].description()
         asked = {"action": "service299.double", "params": {"number": 4}}
@@ -232,7 +232,7 @@ async def test_a_node_with_hundreds_of_services_starts_and_is_seen(bus):
         async def answer():
             return (await py.call("js.call", asked)).get("result")
 
-        assert await until(answer, 30) == 8
+        assert await until(answer) == 8
 
 
 def packets():

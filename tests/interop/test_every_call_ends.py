@@ -177,12 +177,12 @@ async def test_a_stream_that_nobody_reads_any_more_ends(bus):
         async for _ in stream:
             break
         del stream
-        await until(lambda: not pending, 30)
-        await until(lambda: {"event": "closed"} in py.heard, 30)
+        await until(lambda: not pending)
+        await until(lambda: {"event": "closed"} in py.heard)
         py.heard.clear()
         await reading.call("py.endless", {"bytes": 1, "pause": 0.05})
-        await until(lambda: not pending, 30)
-        await until(lambda: {"event": "closed"} in py.heard, 30)
+        await until(lambda: not pending)
+        await until(lambda: {"event": "closed"} in py.heard)
 
 
 async def test_calls_that_were_lost_with_the_bus_end(bus, tmp_path):

@@ -171,14 +171,14 @@ async def pairs(web_url, tmp_path_factory):
             app = App(store, Registry(), folder)
             node: dict[str, object] = {"url": bus.url, "heartbeat_interval": 1}
             await stack.enter_async_context(node_of(app, node, ""))
-            await (await app.broker()).wait_for_services("js", timeout=30)
+            await (await app.broker()).wait_for_services("js", timeout=60)
             found = {}
             for name, chosen in SETTINGS.items():
                 settings = GatewaySettings(port=0, any_method=True, tokens=False, **chosen)
                 address = await stack.enter_async_context(serving(app, settings))
                 found[name] = [
                     await stack.enter_async_context(
-                        httpx.AsyncClient(base_url=url, timeout=30, verify=NO_TLS)
+                        httpx.AsyncClient(base_url=url, timeout=60, verify=NO_TLS)
                     )
                     for url in (f"http://127.0.0.1:{ports[name]}", address)
                 ]

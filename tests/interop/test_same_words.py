@@ -155,7 +155,7 @@ async def test_a_service_has_another_name_on_the_bus_than_at_home(bus):
                transporter=NatsTransporter(bus.url)) as home,
         Broker(node_id="b", options=node_options(), transporter=NatsTransporter(bus.url)) as other,
     ):  # fmt: skip
-        await other.wait_for_services("lab.stock", "js", timeout=10)
+        await other.wait_for_services("lab.stock", "js", timeout=60)
         assert await home.call("stock.who") == await home.call("own.who") == "a"
         assert await other.call("lab.stock.who") == "a"
         for name in ("stock.who", "own.who", "lab.own.who"):
@@ -178,7 +178,7 @@ async def test_a_name_that_a_node_of_another_kind_has_too_is_found(bus):
 async def test_a_script_of_ten_lines_is_a_node(bus):
     """Names of the public API alone."""
     async with js_node(bus.url), dama.Broker(transporter=bus.url) as broker:
-        await broker.wait_for_services("js", timeout=10)
+        await broker.wait_for_services("js", timeout=60)
         answer = await broker.ask("js.leave", meta={"user": "ada"})
         assert (answer.result, answer.node_id) == (True, "js-1")
         assert answer.meta == {"user": "ada", "left": "by node"}

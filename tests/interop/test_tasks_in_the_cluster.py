@@ -123,7 +123,7 @@ async def test_node_starts_a_task_with_subtasks_and_gets_its_result(bus, tmp_pat
     try:
         async with py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("dama.tasks", "counter", timeout=30)
+            await py.wait_for_services("dama.tasks", "counter", timeout=60)
             first = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
             assert first["total"] == 90
             again = await py.call("counter.total", {"count": 10, "key": "k"}, timeout=40)
@@ -155,7 +155,7 @@ async def test_a_task_goes_on_after_kill_9_without_calling_node_twice(bus, tmp_p
     try:
         async with py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("dama.tasks", "counter", timeout=30)
+            await py.wait_for_services("dama.tasks", "counter", timeout=60)
             params = {"name": "etl.counted", "params": {"gate": str(gate)}}
             started = await py.call("dama.tasks.start", params)
             await until(has_answered)
@@ -182,7 +182,7 @@ async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
     try:
         async with js_node(bus.url), py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("dama.tasks", "js", timeout=30)
+            await py.wait_for_services("dama.tasks", "js", timeout=60)
 
             async def js_sees():
                 return "dama.tasks" in {service["name"] for service in await py.call("js.services")}
@@ -211,7 +211,7 @@ async def test_the_shipped_services_take_over_no_calls_of_a_cluster(bus, tmp_pat
     try:
         async with js_node(bus.url, service="tasks"), py_node(bus.url) as py:
             await worker.start()
-            await py.wait_for_services("tasks", "dama.tasks", timeout=30)
+            await py.wait_for_services("tasks", "dama.tasks", timeout=60)
             told = [await py.call("tasks.who") for _ in range(6)]
             assert told == ["js-1"] * 6
             assert (await py.ask("tasks.list")).node_id == "js-1"

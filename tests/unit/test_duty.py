@@ -39,7 +39,7 @@ async def test_a_duty_that_dies_is_started_again(error):
     failing = Failing(error)
     changes = []
     duty = Duty("counting", failing.work, lambda duty: changes.append(duty.trouble))
-    async with on_duty(duty), asyncio.timeout(10):
+    async with on_duty(duty), asyncio.timeout(60):
         await failing.reached.wait()
         duty.well()
     assert type(error).__name__ in changes[0]
@@ -48,7 +48,7 @@ async def test_a_duty_that_dies_is_started_again(error):
 
 async def test_an_outage_is_waited_for_however_long_it_lasts():
     failing = Failing(*(UnavailableError("away") for _ in range(module.MOST_FAILURES * 3)))
-    async with on_duty(Duty("counting", failing.work)), asyncio.timeout(10):
+    async with on_duty(Duty("counting", failing.work)), asyncio.timeout(60):
         await failing.reached.wait()
 
 
@@ -56,7 +56,7 @@ async def test_what_goes_on_failing_ends_the_block_with_the_reason():
     """The process ends, so that its supervisor can act."""
     failing = Failing(*(ValueError("broken") for _ in range(module.MOST_FAILURES)))
     with pytest.raises(DutyError, match=r"counting failed 10 times in a row.*ValueError: broken"):
-        async with on_duty(Duty("counting", failing.work)), asyncio.timeout(10):
+        async with on_duty(Duty("counting", failing.work)), asyncio.timeout(60):
             await asyncio.Event().wait()
 
 

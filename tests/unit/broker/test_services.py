@@ -63,7 +63,7 @@ async def test_what_misses_others_starts_in_the_background_and_all_else_first():
     try:
         assert set(broker.waiting_services()) == {"needy"}
         await broker.add(Service("late"))
-        await broker.wait_for_services("needy", timeout=20)
+        await broker.wait_for_services("needy", timeout=60)
         assert broker.waiting_services() == {}
     finally:
         await broker.stop()
