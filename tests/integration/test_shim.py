@@ -96,7 +96,8 @@ def test_a_signal_is_no_exit_code(shims):
 @pytest.mark.parametrize(
     ("argv", "options", "code", "words"),
     [
-        (["no-such-program"], {}, 127, "No such file"),
+        (["no-such-program"], {}, 127, "it is not in PATH (/"),
+        (["./no-such-program"], {}, 127, "No such file"),
         (["/etc/passwd"], {}, 126, "Permission denied"),
         (["true"], {"cwd": "/no/such/folder"}, 127, "/no/such/folder"),
         (["true"], {"cwd": "/etc/passwd"}, 126, "its folder is a file: /etc/passwd"),
@@ -164,6 +165,13 @@ def test_what_env_does_itself_is_left_to_it(shims, tmp_path):
     directory = shims.start(str(script))
     assert shims.ended(directory)["code"] == 0
     assert directory.stdout.read_text() == "b\n"
+
+
+def test_a_script_that_is_named_without_its_folder_says_how_to_name_it(shims, tmp_path):
+    """A shell does the same; a crontab has the folder in its PATH."""
+    (tmp_path / "load.sh").write_text("echo hello\n")
+    told = shims.ended(shims.start("load.sh", cwd=str(tmp_path)))
+    assert "write ./load.sh" in told["error"]
 
 
 def test_a_link_to_nothing_says_where_it_leads(shims, tmp_path):

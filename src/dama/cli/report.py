@@ -27,6 +27,8 @@ def exit_code_of(error: BaseException, *, debug: bool, as_json: bool = False) ->
 
     With `as_json` standard output gets it as well: `{"error": {...}}`, with the names of HTTP.
     """
+    if isinstance(error, FileNotFoundError):
+        error = _of_a_deleted_folder() or error
     match error:
         case click.exceptions.Exit():
             return error.exit_code
@@ -44,6 +46,18 @@ def exit_code_of(error: BaseException, *, debug: bool, as_json: bool = False) ->
             if as_json:
                 _print_document(error)
             return _explain(error)
+
+
+def _of_a_deleted_folder() -> DamaError | None:
+    """What to say where the current folder was deleted: anything may have asked for it."""
+    from dama.config.config import current_folder
+    from dama.config.errors import ConfigError
+
+    try:
+        current_folder()
+    except ConfigError as error:
+        return error
+    return None
 
 
 def _print_document(error: BaseException) -> None:

@@ -150,7 +150,7 @@ def load_config(
         MissingVariableError: A setting names a variable that is not set.
     """
     environ = os.environ if environ is None else environ
-    project, settings, source = _read_file((cwd or _current_folder()).absolute())
+    project, settings, source = _read_file((cwd or current_folder()).absolute())
     profile = profile or environ.get(VARIABLE) or None
     settings = profiled(settings, profile, source)
     environments = read_environments(settings.pop("environments", {}), source)
@@ -177,7 +177,12 @@ def load_config(
     )
 
 
-def _current_folder() -> Path:
+def current_folder() -> Path:
+    """The folder of this process.
+
+    Raises:
+        ConfigError: Somebody has deleted it.
+    """
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -274,7 +279,7 @@ def _settings(path: Path) -> Mapping[str, Any] | None:
 
 def _parse(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.", "Correct the file.") from error
 

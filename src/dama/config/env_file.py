@@ -19,7 +19,7 @@ def read_variables(path: Path) -> dict[str, str]:
     from dotenv import dotenv_values
     from dotenv.parser import parse_stream
 
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for binding in parse_stream(file):
             blank = len(binding.original.string) - len(binding.original.string.lstrip("\r\n"))
             line = binding.original.line + binding.original.string[:blank].count("\n")
@@ -30,5 +30,5 @@ def read_variables(path: Path) -> dict[str, str]:
                 )
             if binding.key is not None and binding.value is None:
                 raise ValueError(f"line {line} is a name without a value: write {binding.key}=")
-    found = dotenv_values(path, encoding="utf-8")
+    found = dotenv_values(path, encoding="utf-8-sig")
     return {name: value for name, value in found.items() if value is not None}

@@ -23,6 +23,7 @@ class ProgramEnvironmentError(UsageError):
     """A program cannot get the variables that its declaration promises."""
 
     code = "PROGRAM_ENVIRONMENT"
+    is_final = True
 
 
 class DuplicateNameError(UsageError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.config.config import current_folder
 from dama.config.table import Table
 from dama.definitions.adhoc import adhoc
 from dama.definitions.broken import BrokenModule, broken
@@ -51,7 +52,8 @@ class Registry:
         self.inherit: tuple[str, ...] = ()
         self.broken: dict[str, BrokenModule] = {}
         self.seconds: dict[str, float] = {}
-        self.root = Path.cwd()
+        self.root = current_folder()
+        self._has_file = True
         self._services: dict[str, Service] = {}
         for service in services:
             self.add(service)
@@ -93,7 +95,7 @@ class Registry:
         """
         if found := self._services.get(name):
             return found
-        hint = _nearest(name, self._services, "dama services")
+        hint = self._nearest(name, self._services)
         raise UnknownServiceError(f"There is no service {name!r}.", hint)
 
     def task(self, name: str) -> TaskDefinition[Any]:
@@ -112,7 +114,7 @@ class Registry:
             return former[0]
         for module in self.broken.values():
             module.refuse(name)
-        hint = _nearest(name, self.tasks, "dama services")
+        hint = self._nearest(name, self.tasks)
         if self.broken:
             hint = f"{hint} Not imported: {', '.join(self.broken)}."
         raise UnknownTaskError(f"There is no task {name!r}.", hint)
@@ -124,6 +126,7 @@ class Registry:
             DamaError: One of them cannot be used; see `load_modules` and `add_programs`.
             UnknownLauncherError: A task asks for a launcher that the settings do not have.
         """
+        self._has_file = bool(config.source)
         self.load_modules(config.services, config.project)
         self.add_programs(config.programs, config.source, config.project)
         self.let_inherit(config.inherit, config.source)
@@ -194,6 +197,30 @@ class Registry:
         if errors and len(errors) == len(names):
             raise errors[0]
 
+    def how_to_begin(self) -> str:
+        """What to do where there is no service: often it is the wrong folder."""
+        example = 'services = ["my_project.flights"]'
+        if self._has_file:
+            return f"Name the modules with services in dama.toml: {example}"
+        return (
+            f"There is no dama.toml in {self.root} or above it: change to the folder of the "
+            f"project, or write one: {example}"
+        )
+
+    def _nearest(self, name: str, known: Iterable[str]) -> str:
+        names = list(known)
+        near = get_close_matches(name, names, n=3, cutoff=0.6)
+        # A task may be asked for by its last part, or as service:task.
+        near += [n for n in names if n.rpartition(".")[2] == name and n not in near]
+        if near:
+            return f"Did you mean {' or '.join(near[:3])}? `dama services` lists all."
+        if names:
+            return (
+                "`dama services` lists those that are there. "
+                "They come from the modules that services in dama.toml names."
+            )
+        return self.how_to_begin()
+
 
 def _services_of(name: str, root: Path) -> list[Service]:
     services = [v for v in vars(_import(name, root)).values() if isinstance(v, Service)]
@@ -213,21 +240,6 @@ def _quoted(name: str, values: object) -> str:
     if inner and "command" not in below:
         return f'Names with a dot need quotes: [programs."{name}.{inner}"].'
     return f'Write [programs."SERVICE.{name}"].'
-
-
-def _nearest(name: str, known: Iterable[str], lister: str) -> str:
-    names = list(known)
-    near = get_close_matches(name, names, n=3, cutoff=0.6)
-    # A task may be asked for by its last part, or as service:task.
-    near += [n for n in names if n.rpartition(".")[2] == name and n not in near]
-    if near:
-        return f"Did you mean {' or '.join(near[:3])}? `{lister}` lists all."
-    if names:
-        return (
-            f"`{lister}` lists those that are there. "
-            "They come from the modules that services in dama.toml names."
-        )
-    return 'Name the modules with services in dama.toml: services = ["my_project.flights"]'
 
 
 def _import(name: str, root: Path) -> ModuleType:

@@ -61,6 +61,21 @@ class TaskDecorator(Protocol):
     ) -> TaskDefinition[R, P, R]: ...
 
 
+def check_name_with_tasks(name: str) -> None:
+    """Check the name of a service that has tasks or programs.
+
+    Raises:
+        InvalidDefinitionError: It cannot have this name.
+    """
+    if not _NAME_WITH_TASKS.fullmatch(name):
+        raise InvalidDefinitionError(
+            f"{name!r} cannot be the name of a service with tasks.",
+            "Names are lower-case letters, digits, - and _, and begin with a letter; "
+            "parts may be joined by /. Only a service without tasks may have another, as the "
+            "nodes of a cluster do.",
+        )
+
+
 @final
 class Service(Part):
     """A named set of tasks, actions and event handlers.
@@ -238,13 +253,7 @@ class Service(Part):
                 "Names are lower-case letters, digits, - and _, and begin with a letter. "
                 f"Give another with {way}.",
             )
-        if not _NAME_WITH_TASKS.fullmatch(self.name):
-            raise InvalidDefinitionError(
-                f"{self.name!r} cannot be the name of a service with tasks.",
-                "Names are lower-case letters, digits, - and _, and begin with a letter; "
-                "parts may be joined by /. Only a service without tasks may have another, as the "
-                "nodes of a cluster do.",
-            )
+        check_name_with_tasks(self.name)
         if name in self._tasks:
             raise DuplicateNameError(
                 f"{definition.name} is defined twice: in {self._tasks[name].place} "

@@ -23,14 +23,13 @@ from dama.drafts.cron_entry import (
     schedule_of,
     without_anacron,
 )
-from dama.drafts.draft import Draft, Drafts, sentence, unique
+from dama.drafts.draft import UNREADABLE, Draft, Drafts, sentence, unique
 from dama.drafts.secret import NAME, secret_in
 from dama.errors import InvalidDefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-UNREADABLE = "\ufffd"
 _SETTING = re.compile(r"^\s*[\"']?(?P<name>[A-Za-z_]\w*)[\"']?\s*=\s*(?P<value>.*?)\s*$")
 # For cron itself; HOME, LOGNAME and SHELL are its words too.
 _OF_CRON = ("MAILTO", "MAILFROM", "CRON_TZ", "RANDOM_DELAY", "START_HOURS_RANGE")
@@ -71,7 +70,7 @@ def draft_crontab(source: str, text: str, service: str) -> Drafts:
         what = "is not UTF-8" if UNREADABLE in text else "has no entry of a crontab"
         raise InvalidDefinitionError(
             f"{source} cannot be read as a crontab: it {what}.",
-            "Wanted a folder of scripts, a Makefile, a package.json or a crontab "
+            "Wanted a script, a folder of them, a Makefile, a package.json or a crontab "
             "(lines such as 15 2 * * * load.sh).",
         )
     has_users = bool(_OF_SYSTEM.fullmatch(source)) or are_users(commands)

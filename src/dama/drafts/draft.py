@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import chain
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LONGEST_HELP = 100
+UNREADABLE = "\ufffd"
+"""Stands for what is not UTF-8."""
 WIDTH = 96
 
 
@@ -196,14 +199,20 @@ def sentence(text: str) -> str:
 
 def task_name(text: str) -> str:
     """A name for a task, of a file's name or a target."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")
+    name = re.sub(r"[^a-z0-9_-]+", "-", _plain(text)).strip("-_")
     return name if name[:1].isalpha() else f"p-{name}".rstrip("-")
 
 
 def param_name(text: str) -> str:
     """A name for a param, of an option: `--start-date` is `start_date`."""
-    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+    name = re.sub(r"[^a-z0-9]+", "_", _plain(text)).strip("_")
     return name if name[:1].isalpha() else f"arg_{name}".rstrip("_")
+
+
+def _plain(text: str) -> str:
+    """In small letters without accents: `Überblick` is `uberblick`."""
+    apart = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(c for c in apart if not unicodedata.combining(c))
 
 
 def unique(name: str, taken: set[str], *others: str) -> str:

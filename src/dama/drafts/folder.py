@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dama.drafts.draft import (
+    UNREADABLE,
     Draft,
     Drafts,
     relative,
@@ -44,6 +45,8 @@ _MODULE_SIGNS = {
     "python": r"__name__\s*==|sys\.argv|argparse|@[\w.]+\.command\b|click\.command",
     "node": r"process\.argv|require\.main|import\.meta\.main|\.parse(Async)?\(|commander|yargs",
 }
+# How Python is told that a file is not UTF-8, in its first or second line.
+_DECLARED = re.compile(rb"(?:[ \t\f]*#[^\n]*\n)?[ \t\f]*#[^\n]*?coding[:=][ \t]*([-\w.]{1,40})")
 _LIBRARY = re.compile(r"(?m)^\s*(def |class |export |module\.exports|exports\.)")
 
 
@@ -67,7 +70,7 @@ def draft_folder(folder: Path, service: str, base: Path) -> Drafts:
             notes.append(f"There is more in {path.name}: dama import {folder / path.name}")
         elif path.is_file() and (text := _read(path)) is not None:
             language = _language(path, text)
-            if language is None:
+            if language is None or not (path.suffix.lower() in LANGUAGES or _is_executable(path)):
                 continue
             if _is_module(path, language, text):
                 notes.append(f"Passed over: {path.name} looks like a module that others import.")
@@ -75,6 +78,22 @@ def draft_folder(folder: Path, service: str, base: Path) -> Drafts:
             name = unique(task_name(path.stem), taken, task_name(path.name))
             programs.append(_draft(path, f"{service}.{name}", language, text, base))
     return Drafts(str(folder), tuple(programs), tuple(notes))
+
+
+def draft_script(path: Path, service: str, base: Path) -> Drafts | None:
+    """Draft one script; None for a file whose ending and first line say that it is not one.
+
+    Args:
+        path: The file.
+        service: The name of its service.
+        base: The folder of the file of settings.
+    """
+    text = _read(path)
+    language = None if text is None else _language(path, text)
+    if text is None or language is None:
+        return None
+    draft = _draft(path, f"{service}.{task_name(path.stem)}", language, text, base)
+    return Drafts(str(path), (draft,))
 
 
 def variables_of(language: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -91,26 +110,33 @@ def variables_of(language: str, text: str) -> tuple[tuple[str, ...], tuple[str, 
 
 def _draft(path: Path, name: str, language: str, text: str, base: Path) -> Draft:
     command, note = _command(path, text)
+    text = text.removeprefix("\ufeff")
     secrets, notes = variables_of(language, text)
+    options = find_options(language, text)
+    readable = tuple(each for each in options if UNREADABLE not in repr(each))
+    if len(readable) < len(options):
+        notes = ("Not all of it is UTF-8: options that are not are left out.", *notes)
+    help_ = _help(language, text)
     return Draft(
         name,
         command,
         cwd=relative(path.parent, base),
-        help=_help(language, text),
+        help="" if UNREADABLE in help_ else help_,
         secrets=secrets,
         notes=(*note, *notes),
-        options=find_options(language, text),
+        options=readable,
     )
 
 
 def _command(path: Path, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """How it is started, and what a person should know of that."""
     shebang = text.partition("\n")[0] if text.startswith("#!") else ""
-    runs = path.stat().st_mode & 0o111 and shebang
+    runs = _is_executable(path) and shebang
     if runs and not shebang.endswith("\r"):
         return (f"./{path.name}",), ()
     note = ("Its first line ends with a carriage return: started by itself it fails.",)
-    interpreter, language = LANGUAGES.get(path.suffix.lower(), ((shebang[2:].strip(),), ""))
+    words = tuple(word for word in shebang[2:].split() if word != "-S")
+    interpreter, language = LANGUAGES.get(path.suffix.lower(), (words, ""))
     if language == "sh" and re.search(r"\b(sh|dash|ksh|zsh)\s*$", shebang):
         interpreter = (re.findall(r"\w+", shebang)[-1],)
     file = f"--file={path.name}" if language == "psql" else path.name
@@ -121,7 +147,7 @@ def _language(path: Path, text: str) -> str | None:
     """How its options are spelt; None for what is not a script."""
     if path.suffix.lower() in LANGUAGES:
         return LANGUAGES[path.suffix.lower()][1]
-    if not (text.startswith("#!") and path.stat().st_mode & 0o111):
+    if not text.startswith("#!"):
         return None
     first = text.partition("\n")[0]
     return next((lang for sign, lang in _BY_INTERPRETER.items() if sign in first), "sh")
@@ -129,9 +155,13 @@ def _language(path: Path, text: str) -> str | None:
 
 def _is_module(path: Path, language: str, text: str) -> bool:
     """Whether it only has definitions, for others to import."""
-    if path.stat().st_mode & 0o111 or text.startswith("#!") or language not in _MODULE_SIGNS:
+    if _is_executable(path) or text.startswith("#!") or language not in _MODULE_SIGNS:
         return False
     return bool(_LIBRARY.search(text)) and not re.search(_MODULE_SIGNS[language], text)
+
+
+def _is_executable(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o111)
 
 
 def _read(path: Path) -> str | None:
@@ -141,7 +171,13 @@ def _read(path: Path) -> str | None:
             content = file.read(LONGEST_SCRIPT)
     except OSError:
         return None
-    return None if b"\0" in content else content.decode("utf-8", errors="replace")
+    if b"\0" in content:
+        return None
+    declared = _DECLARED.match(content)
+    try:
+        return content.decode(declared[1].decode() if declared else "utf-8")
+    except (UnicodeDecodeError, LookupError):
+        return content.decode("utf-8", errors="replace")
 
 
 def _help(language: str, text: str) -> str:

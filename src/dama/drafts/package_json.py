@@ -114,7 +114,7 @@ def _look(folder: Path, text: str) -> tuple[tuple[Option, ...], tuple[str, ...],
         file = folder / word
         language = LANGUAGES.get(file.suffix.lower())
         if language and file.is_file() and folder.resolve() in file.resolve().parents:
-            code = file.read_text("utf-8", errors="replace")
+            code = file.read_text("utf-8-sig", errors="replace")
             return find_options(language[1], code), *variables_of(language[1], code)
     return (), (), ()
 

@@ -19,6 +19,22 @@ _PYTHON_LIBRARIES = {
     "fire": r"\bFire\(",
     "typer": r"\btyper\.(?:run|Typer)\(",
     "absl": r"\bflags\.DEFINE_\w{1,20}\(",
+    "plac": r"\bplac\.call\(",
+    "hydra": r"@hydra\.main\(",
+    "tyro": r"\btyro\.cli\(",
+    "cyclopts": r"\bcyclopts\.(?:run|App)\(",
+    "jsonargparse": r"\bjsonargparse\b[\s\S]{0,9999}\bCLI\(",
+}
+
+_NODE_LIBRARIES = (
+    r"\b(?:parseArgs|minimist|meow|mri|cac|sade|yargsParser|commandLineArgs|defineCommand)\("
+    r"|\bargs?\(\s{0,5}\{|\bFlags\.\w+\("
+)
+_R_LIBRARIES = {
+    "argparser": r"(?<!\$)\badd_(?:argument|flag)\(\s{0,40}[\w.]|%>%\s{0,40}add_argument\(",
+    "argparse": r"\$add_(?:argument|parser)\(",
+    "docopt": r"\bdocopt\(",
+    "getopt": r"\bgetopt\(",
 }
 
 
@@ -34,7 +50,10 @@ def find_sightings(language: str, text: str) -> tuple[str, ...]:
         language: python, node, sh, R or psql.
         text: The script.
     """
-    look = {"python": _of_python, "node": _of_javascript, "sh": _of_shell}.get(language)
+    looks = {
+        "python": _of_python, "node": _of_javascript, "sh": _of_shell, "R": _of_r, "perl": _of_perl,
+    }  # fmt: skip
+    look = looks.get(language)
     return tuple(look(text)) if look else ()
 
 
@@ -66,7 +85,7 @@ def _of_javascript(text: str) -> Iterator[str]:
         yield "It has sub-commands that stand elsewhere: put one into the command."
     if re.search(r"\.(?:option|options|positional)\(\s{0,40}(?:[A-Za-z_$]|\.\.\.)", text):
         yield "It takes options from a variable, which is not read here: look there for more."
-    if re.search(r"\bparseArgs\(|\bminimist\(|\bmeow\(|\bargs\(\s{0,5}\{|\bFlags\.\w+\(", text):
+    if re.search(_NODE_LIBRARIES, text):
         yield "It reads its options with parseArgs or the like; not all are suggested here."
 
 
@@ -75,6 +94,18 @@ def _of_shell(text: str) -> Iterator[str]:
         r"(?m)^[^#\n]{0,300}\bgetopt\s+-|\bOptionParser\.new\b|\$\w+\s*=\s*getopt\(", text
     ):
         yield "It reads its options with getopt; not all are suggested here."
+
+
+def _of_r(text: str) -> Iterator[str]:
+    for name, call in _R_LIBRARIES.items():
+        if re.search(call, text):
+            yield f"It reads its options with {name}; they are not suggested here."
+
+
+def _of_perl(text: str) -> Iterator[str]:
+    libraries = r"\bgetopts?\s{0,5}\(?\s{0,5}['\"]|\b(?:GetOptionsFromArray|describe_options)\b"
+    if re.search(libraries, text):
+        yield "It reads its options with getopts or the like; they are not suggested here."
 
 
 def _commands(names: list[str]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dama.drafts.crontab import draft_crontab
 from dama.drafts.draft import task_name
-from dama.drafts.folder import draft_folder
+from dama.drafts.folder import draft_folder, draft_script
 from dama.drafts.makefile import draft_makefile
 from dama.drafts.package_json import draft_package
 from dama.errors import InvalidDefinitionError
@@ -24,7 +24,7 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
     """Draft the programs of a source. It is read; nothing of it is run.
 
     Args:
-        source: A folder of scripts, a Makefile, a package.json or a crontab.
+        source: A script, a folder of them, a Makefile, a package.json or a crontab.
         base: The folder of the file of settings.
         service: The name of their service; by default that of the folder, `cron` for a crontab.
 
@@ -34,7 +34,7 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
     if not source.exists():
         raise InvalidDefinitionError(
             f"There is no {source}.",
-            "Wanted a folder of scripts, a Makefile, a package.json or a crontab.",
+            "Wanted a script, a folder of them, a Makefile, a package.json or a crontab.",
         )
     folder = source.absolute() if source.is_dir() else source.absolute().parent
     name = service or task_name(folder.name)
@@ -45,6 +45,9 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
             return draft_package(source, name, base)
         if _MAKEFILE.fullmatch(source.name):
             return draft_makefile(source, name, base)
+        # Not of a pipe, as <(crontab -l) is: it can be read once only.
+        if source.is_file() and (drafts := draft_script(source, name, base)):
+            return drafts
         return draft_crontab(str(source), read_text(source.read_bytes()), service or "cron")
     except OSError as error:
         raise InvalidDefinitionError(f"{source} cannot be read: {error}.") from error

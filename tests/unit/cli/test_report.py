@@ -6,6 +6,7 @@ import sys
 import click
 import pytest
 
+from dama.cli import main
 from dama.cli.report import exit_code_of
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 
@@ -29,6 +30,16 @@ from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError
 )
 def test_exit_codes(error, code, capsys):
     assert exit_code_of(error, debug=False) == code
+
+
+@pytest.mark.parametrize("command", [["services"], ["run", "--", "true"], ["ls", "--json"]])
+def test_a_current_folder_that_was_deleted_is_no_bug(tmp_path, monkeypatch, capsys, command):
+    """Whoever asks for it first."""
+    (folder := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert main(command) == 2
+    assert "current folder does not exist" in capsys.readouterr().err
 
 
 def test_an_error_says_what_was_found_and_what_to_do(capsys):

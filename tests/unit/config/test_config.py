@@ -158,6 +158,14 @@ def test_messages_name_the_file_that_was_read(tmp_path):
     assert database == ExternalDatabase("postgresql://p/", "pyproject.toml")
 
 
+@pytest.mark.parametrize("name", ["dama.toml", "config/postgres.lab.env"])
+def test_a_mark_that_editors_put_before_a_text_is_no_part_of_it(project, name):
+    (project / name).write_bytes(b"\xef\xbb\xbf" + (project / name).read_bytes())
+    config = load_config(cwd=project, environ={"HOME": "/h"}, pg_env="lab")
+    assert config.services == ("etl.flights",)
+    assert config.database.conninfo.startswith("host='lab.example.org'")
+
+
 def test_a_current_folder_that_was_deleted_is_said(tmp_path, monkeypatch):
     folder = tmp_path / "gone"
     folder.mkdir()

@@ -180,8 +180,9 @@ def test_a_file_of_variables_that_can_not_be_used_is_said(tmp_path, pg_env, word
     """A param names only a file beside the others."""
     task = task_of(FULL, tmp_path)
 
-    with pytest.raises(ProgramEnvironmentError, match=words):
+    with pytest.raises(ProgramEnvironmentError, match=words) as raised:
         task.program.environment(task.encode_params({"year": 2013, "pg_env": pg_env}))
+    assert raised.value.is_final  # no attempt of its own writes it
 
 
 PLACE = r'dama\.toml: programs\."a\.b"'

@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from dama.config.config import load_config
 from dama.definitions.errors import (
     DuplicateNameError,
     ModuleLoadError,
@@ -48,6 +49,15 @@ def registry_of(*names):
         registry.add(found := registry.services.get(service) or Service(service))
         found.task(name=task)(lambda task: None)
     return registry
+
+
+def test_a_folder_without_settings_is_named_where_nothing_is_found(tmp_path):
+    """Most often it is the wrong one."""
+    registry = Registry()
+    registry.load(load_config(cwd=tmp_path, environ={"HOME": "/h"}))
+    with pytest.raises(UnknownTaskError) as caught:
+        registry.task("flights.load")
+    assert f"no dama.toml in {tmp_path}" in caught.value.hint
 
 
 def test_a_task_is_found_by_its_full_name():

@@ -5,7 +5,7 @@ import pytest
 from dama.domain.errors import InvalidScheduleError
 from dama.domain.schedule import Schedule, check_cron
 from dama.drafts.crontab import draft_crontab
-from dama.drafts.draft import write_toml
+from dama.drafts.draft import param_name, task_name, write_toml
 from dama.drafts.options import find_options
 from dama.drafts.secret import secret_in
 from dama.drafts.shell import read_line
@@ -183,11 +183,54 @@ def test_targets_that_are_commands_with_names_like_files(tmp_path):
         ("python", "typer.run(main)", "typer"),
         ("python", "app = typer.Typer()\n@app.command()\ndef f(year: int): ...", "typer"),
         ("python", "flags.DEFINE_integer('year', 2013, 'which')", "absl"),
+        ("python", "plac.call(main)", "plac"),
+        ("python", "@hydra.main(config_path=None)\ndef f(cfg): ...", "hydra"),
+        ("python", "args = tyro.cli(Args)", "tyro"),
+        ("node", "const args = arg({ '--year': Number })", "parseArgs or the like"),
+        ("node", "const cli = cac('load')", "parseArgs or the like"),
+        ("R", 'p <- add_argument(arg_parser("x"), "--year")', "argparser"),
+        ("R", "p <- arg_parser('x') %>% add_argument('--year')", "argparser"),
+        ("R", 'parser$add_argument("--year", type="integer")', "argparse;"),
+        ("R", "args <- docopt(doc)", "docopt"),
+        ("perl", "getopts('vf:', \\%opts);", "getopts"),
         ("sh", 'args=$(getopt -o a: --long year: -- "$@")', "getopt"),
     ],
 )
 def test_what_cannot_be_suggested_is_said(language, text, words):
     assert any(words in note for note in find_sightings(language, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "command", "help_"),
+    [
+        ("load.sh", "#!/bin/sh\n# Load a day.\n", ("sh", "load.sh"), "Load a day."),
+        ("tool", "#!/usr/bin/env -S bash -e\r\n", ("/usr/bin/env", "bash", "-e", "tool"), ""),
+        ("lib.py", "def one(): ...\n", ("python3", "lib.py"), ""),
+        ("bom.py", "\ufeff'Load a month.'\n", ("python3", "bom.py"), "Load a month."),
+    ],
+)
+def test_one_script_is_drafted_when_it_is_named(tmp_path, name, content, command, help_):
+    path = tmp_path / name
+    path.write_bytes(content.encode())
+    if name == "tool":
+        path.chmod(0o755)
+    (draft,) = draft_source(path, tmp_path, "etl").programs
+    assert (draft.command, draft.help) == (command, help_)
+
+
+def test_a_script_that_is_not_utf_8_has_no_broken_options(tmp_path):
+    """Python says how its text is encoded; what nobody says is left out, and that is said."""
+    text = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--größe')\n"
+    (tmp_path / "said.py").write_bytes(f"# -*- coding: latin-1 -*-\n{text}".encode("latin-1"))
+    (tmp_path / "not.py").write_bytes(text.encode("latin-1"))
+    wrong, right = draft_source(tmp_path, tmp_path, "etl").programs
+    assert [option.name for option in right.options] == ["grosse"]
+    assert (wrong.options, "UTF-8" in wrong.notes[0]) == ((), True)
+
+
+def test_a_name_with_accents_is_one_without():
+    """A task can be called by it."""
+    assert (task_name("Überblick.2"), param_name("--größe")) == ("uberblick-2", "grosse")
 
 
 def test_an_option_of_argparse_is_called_as_it_is_given():

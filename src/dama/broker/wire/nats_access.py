@@ -93,7 +93,7 @@ def _secret(table: Table, key: str) -> str | None:
         raise InvalidDefinitionError(
             f"{table.where} has both {key} and {key}_file.", "Leave one of them."
         )
-    text = path.read_text("utf-8").strip()
+    text = path.read_text("utf-8-sig").strip()
     if not text:
         raise InvalidDefinitionError(f"{path} of {table.where}.{key}_file is empty.")
     return text

@@ -29,6 +29,7 @@ class FileExistsAlreadyError(UsageError):
     "import",
     epilog=examples(
         "dama import etl/                      a folder of scripts",
+        "dama import etl/load.sh               one of them",
         "dama import Makefile --service build  its targets",
         "dama import package.json >> dama.toml",
         "crontab -l | dama import -            with the schedules",
@@ -41,13 +42,16 @@ class FileExistsAlreadyError(UsageError):
 def import_(session: Session, source: str, write: str | None, service: str | None) -> None:
     """Draft declarations for existing programs, for review.
 
-    Reads a folder of scripts (.sh .py .js .mjs .R .sql .psql, and executables with a shebang), the
-    targets of a Makefile, the scripts of a package.json or the lines of a crontab, and writes the
-    part of dama.toml that declares them. Nothing is run. What they seem to take is suggested in
-    comments.
+    Reads a script or a folder of them (.sh .py .js .mjs .R .sql .psql, and executables with a
+    shebang), the targets of a Makefile, the scripts of a package.json or the lines of a crontab,
+    and writes the part of dama.toml that declares them. Nothing is run. What they seem to take is
+    suggested in comments.
     """
+    from dama.definitions.service import check_name_with_tasks
     from dama.drafts.draft import write_toml
 
+    if service is not None:
+        check_name_with_tasks(service)
     target = Path(write).absolute() if write else None
     base = target.parent if target else session.config().project
     text = write_toml(_drafts(source, base, service))

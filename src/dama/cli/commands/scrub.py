@@ -81,7 +81,7 @@ def _value(env: str | None, file: Path | None) -> str:
         return secret_named(env, os.environ)
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8")
+            return file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise UsageError(f"{file} cannot be read: {why}.", "Name another file.") from error

@@ -32,7 +32,7 @@ def services(session: Session, name: str | None, *, as_json: bool) -> None:
         print_json([_service_document(service) for service in found])
         return
     if not found:
-        echo('dama.toml names no module with services. Write: services = ["my_project"]')
+        echo(f"There are no services. {registry.how_to_begin()}")
         echo("Programs work as well: `dama import FOLDER` drafts their declarations.")
         return
     for number, service in enumerate(found):

@@ -67,7 +67,7 @@ def execute(argv: list[str], environment: dict[str, str]) -> None:
             if words := no_script(path):
                 raise OSError(errno.ENOEXEC, words, path) from None
             os.execve("/bin/sh", ["/bin/sh", path, *argv[1:]], environment)
-    words = missing or os.strerror(errno.ENOENT)
+    words = missing or absent(argv[0], search)
     raise refused or FileNotFoundError(errno.ENOENT, words, argv[0])
 
 
@@ -96,6 +96,14 @@ def forbidden(path: str, words: str) -> str:
     if not os.access(path, os.X_OK):
         return f"{words}, for the file is not executable (chmod +x makes it so)"
     return f"{words}; it may be its interpreter that is not executable, or its file system"
+
+
+def absent(name: str, search: str) -> str:
+    """Why nothing of a name is found, and what may have been meant."""
+    if "/" in name:
+        return os.strerror(errno.ENOENT)
+    words = f"it is not in PATH ({search})"
+    return f"{words}; for the file beside it write ./{name}" if os.path.isfile(name) else words
 
 
 def missing_for(path: str) -> str:
