@@ -6,10 +6,12 @@ import pytest
 
 from dama import Service, Task
 from dama.definitions.registry import Registry
+from dama.domain.errors import InvalidEventError
 from dama.domain.event import Event
 from dama.errors import InvalidDefinitionError
 from dama.run.starts import start_of
 from dama.run.subtasks import Endings
+from dama.store import Start
 from dama.worker.worker import Worker
 
 cleaning = Service("cleaning")
@@ -95,3 +97,16 @@ def test_a_clean_up_takes_the_params_of_its_task():
 
         @odd.task(on_cancel=print)
         async def another(task: Task) -> None: ...
+
+
+BEYOND = {"task": "t" * 1001}
+NOWHERE = {"task": "t", "queue": ""}
+
+
+@pytest.mark.parametrize("kind", ["on_failure", "on_cancel"])
+async def test_a_start_with_a_clean_up_that_could_never_begin_is_refused(store, kind):
+    """Its end would find out."""
+    for named in (BEYOND, NOWHERE, {"task": "t", "queue": "q" * 1001}):
+        with pytest.raises(InvalidEventError, match=kind):
+            await store.start([Start("s.t", {}, meta={kind: named})])
+    await store.start([Start("s.t", {}, meta={kind: {"task": "t", "queue": "q"}})])

@@ -10,11 +10,14 @@ import random
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from dama.domain.errors import InvalidScheduleError
+from dama.domain.profile import LONGEST_KEY
+from dama.domain.schedule import LONGEST_NAME, Schedule
 from dama.store.errors import InvalidValueError
 from dama.store.renewal import Renewer
 from dama.store.statements import statement
@@ -162,6 +165,71 @@ def test_many_starters_leave_nothing_open_below_a_cancelled_parent(database_url,
             assert {s.result(PATIENCE) for s in starters} == {"DM006"}
         assert set(statuses(here).values()) == {"CANCELLED"}
         assert queued(here) == set()
+
+
+def insert(connection, parent):
+    """A subtask of an old program: inserted directly, with its first event."""
+    query = "INSERT INTO $S.etl_context (parent_id) VALUES (%s) RETURNING context_id"
+    ((context,),) = rows(connection, query, parent)
+    return begin_inserted(connection, context)
+
+
+def begin_inserted(connection, context):
+    query = """
+    INSERT INTO $S.event_store_prototype (etl_context_id, type) VALUES (%s, 'old:INITIAL')
+      RETURNING etl_context_id
+    """
+    return rows(connection, query, context)[0][0]
+
+
+def refusal(act, *args):
+    with pytest.raises(psycopg.Error) as refused:
+        act(*args)
+    return refused.value.sqlstate
+
+
+def test_nothing_is_inserted_below_what_was_cancelled(here):
+    """Whether the context is new, was empty when its tree was cancelled, or has ended before."""
+    parent = start(here)
+    ended = insert(here, parent)
+    rows(here, "SELECT * FROM $S.dispatch(%s, 'old:FINAL')", ended)
+    empty = "INSERT INTO $S.etl_context (parent_id) VALUES (%s) RETURNING context_id"
+    ((waiting,),) = rows(here, empty, parent)
+    cancel(here, parent)
+
+    assert refusal(insert, here, parent) == "DM006"
+    assert refusal(insert, here, ended) == "DM006"
+    assert refusal(begin_inserted, here, waiting) == "DM006"
+    assert refusal(rows, here, "SELECT $S.dispatch(%s, 'old:INITIAL')", waiting) == "DM006"
+    assert refusal(insert, here, 10**9) == "DM002"
+    assert statuses(here) == {parent: "CANCELLED", ended: "DONE", waiting: None}
+
+
+def test_what_an_open_transaction_inserts_keeps_no_tree_from_its_cancellation(here, other):
+    """An old program loads for hours before it commits: it is refused then."""
+    parent = start(here)
+    here.execute("BEGIN")
+    insert(here, insert(here, parent))
+    other.begin(cancel, parent).result(PATIENCE)
+
+    assert refusal(here.execute, "COMMIT") == "DM006"
+    assert statuses(here) == {parent: "CANCELLED"}
+
+
+def test_what_is_inserted_while_a_tree_is_cancelled_ends_with_it_or_is_refused(here, other):
+    """Its commit waits for the cancellation; one that was committed before is cancelled, too."""
+    parent = start(here)
+    early = insert(here, parent)
+    with open_transaction(here):
+        cancel(here, parent)
+        inserting = other.begin(lambda connection: insert(connection, early))
+    with pytest.raises(psycopg.Error) as refused:
+        inserting.result(PATIENCE)
+
+    assert refused.value.sqlstate == "DM006"
+    found = statuses(here)
+    assert {parent: "CANCELLED", early: "CANCELLED"}.items() <= found.items()
+    assert "OPEN" not in found.values()
 
 
 def test_a_subtask_of_a_context_that_nobody_knows_is_refused(here):
@@ -331,6 +399,34 @@ def test_a_tree_that_is_archived_while_it_is_ended_leaves_no_work_behind(here, o
     assert rows(here, "SELECT context_id FROM $S.ending_tree") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "end", "status"),
+    [
+        ("on_failure", lambda here, ids: append(here, *((i, ":ERROR") for i in ids)), "ERROR"),
+        ("on_cancel", lambda here, ids: cancel(here, *ids), "CANCELLED"),
+    ],
+)
+def test_a_clean_up_that_cannot_be_started_keeps_nothing_from_ending(here, kind, end, status):
+    """An INITIAL of before says of it what no start may; those of others are started."""
+    begin = """
+    INSERT INTO $S.event_store_prototype (etl_context_id, type, meta)
+      VALUES (%s, 'old:INITIAL', %s) RETURNING etl_context_id
+    """
+    named = [{"task": "t" * 1001}, {"task": "t", "queue": ""}, {"task": "c.clean"}]
+    made = rows(
+        here, "INSERT INTO $S.etl_context VALUES (DEFAULT), (DEFAULT), (DEFAULT) RETURNING 1"
+    )
+    assert len(made) == len(named)
+    contexts = sorted(statuses(here))
+    for context, clean_up in zip(contexts, named, strict=True):
+        rows(here, begin, context, json.dumps({kind: clean_up}))
+
+    end(here, contexts)
+
+    assert {statuses(here)[context] for context in contexts} == {status}
+    assert rows(here, "SELECT task FROM $S.run_queue") == [("c.clean",)]
+
+
 def test_one_that_cannot_be_ended_keeps_no_other_from_its_end(here):
     """It is tried again after a minute."""
     here.execute(
@@ -482,6 +578,33 @@ async def test_a_limit_that_cannot_be_counted_with_is_refused(store, limits):
     """With a message that says what can be."""
     with pytest.raises(InvalidValueError, match=r"must be 0 \(no limit\)"):
         await store.queue.set_queue("q", **limits)
+
+
+NAMES = ["", "".join(map(chr, range(300, 1000))), "a\0b", "\ud800"]
+
+
+async def test_a_name_that_an_index_cannot_hold_is_refused_at_once(store):
+    """Not by the index, and not later, when a run or a firing has it."""
+    nobody = ("a.b", "0 4 * * *")
+    for name in NAMES:
+        with case(name):
+            with pytest.raises(InvalidValueError, match="The name of a queue"):
+                await store.queue.set_queue(name, paused=True)
+            with pytest.raises(InvalidValueError, match="The name of a subscription"):
+                store.log.subscription(name, nobody)
+            with pytest.raises(InvalidValueError, match="The name of a token"):
+                await store.tokens.add(name, "viewer", "me")
+            with pytest.raises(InvalidScheduleError, match="The name of a schedule"):
+                Schedule(name, *nobody).check()
+    longest = Schedule("n" * LONGEST_NAME, *nobody)
+    longest.check()
+    assert len(longest.key(datetime.now(UTC))) <= LONGEST_KEY
+
+
+@pytest.mark.parametrize("name", ["", "q" * 1001])
+def test_a_queue_that_no_run_could_be_in_is_refused_by_its_table(here, name):
+    with pytest.raises(psycopg.errors.CheckViolation):
+        rows(here, "INSERT INTO $S.queue_setting (queue) VALUES (%s) RETURNING 1", name)
 
 
 def test_a_start_that_the_queue_cannot_hold_is_refused_with_a_reason(here):

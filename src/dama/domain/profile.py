@@ -93,6 +93,21 @@ def flaw_of(value: object, *, levels: int = DEEPEST) -> Flaw | None:
     return _not_json(value) if plain is value else flaw_of(plain)
 
 
+def flaw_of_name(name: str, longest: int = LONGEST_KEY) -> str | None:
+    """Why the database cannot keep a name under which something is found; None when it can.
+
+    Args:
+        name: Of a queue, a schedule and the like.
+        longest: In bytes of UTF-8.
+    """
+    if flaw := _flaw_of_text(name):
+        return flaw[1]
+    size = len(name.encode())
+    if 1 <= size <= longest:
+        return None
+    return f"must have 1 to {longest:,} bytes, got {size:,}."
+
+
 def plain_scalar(value: object) -> object:
     """A scalar of numpy, or of what is like it, as the same value of Python; others as they are."""
     item = getattr(value, "item", None)

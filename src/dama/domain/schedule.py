@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 from dama.domain.errors import InvalidScheduleError
+from dama.domain.profile import flaw_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ FIELDS = ("minute", "hour", "day of month", "month", "day of week")
 LARGEST_CATCH_UP = 1000
 LONGEST_CRON = 1_000  # reading it takes as long as it is
 LARGEST_BACKFILL = 10_000
+LONGEST_NAME = 900  # bytes: it is a part of the keys of its firings
 LARGEST_JITTER = 36_500 * 86_400  # seconds; as long as a start can be delayed
 TIME_FIELD = "{time"
 
@@ -76,10 +78,10 @@ class Schedule:
         """Refuse what would be found out later, when it fires or is asked for.
 
         Raises:
-            InvalidScheduleError: It has no name, or its jitter is not a number of seconds.
+            InvalidScheduleError: Its name cannot be kept, or its jitter is not a number of seconds.
         """
-        if not self.name:
-            raise InvalidScheduleError("The name of a schedule is empty.", "Such as nightly.")
+        if flaw := flaw_of_name(self.name, LONGEST_NAME):
+            raise InvalidScheduleError(f"The name of a schedule {flaw}", "Such as nightly.")
         if not 0 <= self.jitter <= LARGEST_JITTER:
             raise InvalidScheduleError(
                 f"The jitter must be 0 to {LARGEST_JITTER:,} seconds, got {self.jitter}."

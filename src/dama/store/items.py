@@ -16,7 +16,8 @@ from dama.domain.event import (
     check_sizes,
     event_dict,
 )
-from dama.domain.profile import LARGEST_META, LONGEST_KEY, exactly, write_hook
+from dama.domain.profile import LARGEST_META, LONGEST_KEY, exactly, flaw_of_name, write_hook
+from dama.store.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,20 @@ class _Item(msgspec.Struct, frozen=True):
     context_id: int
     event: Event
     expected_version: int | msgspec.UnsetType
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that the database cannot keep.
+
+    Args:
+        name: Under which something is found.
+        what: It is, for the message.
+
+    Raises:
+        InvalidValueError: It is empty, too long for an index, or no text of PostgreSQL.
+    """
+    if flaw := flaw_of_name(name):
+        raise InvalidValueError(f"The name of {what} {flaw}")
 
 
 def encode(items: Iterable[Append]) -> str:

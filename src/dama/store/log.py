@@ -16,6 +16,7 @@ from dama.shapes import is_dict
 from dama.store.acts import kept
 from dama.store.errors import NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
+from dama.store.items import check_name
 from dama.store.log_page import page_of, query
 from dama.store.rows import LogFilter, LogPage, ParkedRow, SubscriptionRow
 from dama.store.subscription import Handler, Subscription, Together
@@ -111,7 +112,11 @@ class Log:
                 for good when somebody removes it.
             lanes: Into how many its root contexts are dealt, when it is new: so many may be
                 handled at the same time. 1 keeps the order of the log.
+
+        Raises:
+            InvalidValueError: The name cannot be kept.
         """
+        check_name(name, "a subscription")
         return Subscription(self._database, self._head, name, handler, filter, after, lanes)
 
     async def position_of(self, event_id: int) -> int | None:

@@ -15,6 +15,7 @@ from dama.domain.circle import WaitsFor, find_circle, find_circles
 from dama.domain.exact import decode_stored
 from dama.store.acts import kept
 from dama.store.errors import InvalidValueError
+from dama.store.items import check_name
 from dama.store.queue_rows import Obstacle, QueueRow, WorkerIdentity, WorkerRow
 from dama.store.rows import Claim
 
@@ -117,10 +118,9 @@ class RunQueue:
             act: What is kept of it.
 
         Raises:
-            InvalidValueError: A limit is not a number to count with, or the name is empty.
+            InvalidValueError: A limit is not a number to count with, or the name cannot be kept.
         """
-        if not queue:
-            raise InvalidValueError("The name of a queue must not be empty.")
+        check_name(queue, "a queue")
         _check_limits(concurrency, rate)
         limits = {"concurrency": concurrency, "rate": rate}
         params = {"queue": queue, "paused": paused, **limits, "by": by, "act": kept(act)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dama.store.acts import kept
 from dama.store.errors import TokenExistsError, UnknownTokenError
+from dama.store.items import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,8 +101,10 @@ class Tokens:
         """Make a token; returns its text, which nobody can read again.
 
         Raises:
+            InvalidValueError: The name cannot be kept.
             TokenExistsError: One has this name, and was not revoked.
         """
+        check_name(name, "a token")
         token_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         params = {
             "token_id": token_id,

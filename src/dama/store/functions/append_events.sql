@@ -28,6 +28,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                    WHERE q.context_id = context AND q.program_epoch = is_adopted.epoch)
 $$;
 
+-- refuse_late_beginning: a context that was inserted directly gets its first event, though what is above it has ended.
+-- In:    a context whose row is locked: who acts on its tree comes before or after
+-- Raises: as refuse_below_ended()
+CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_late_beginning(context bigint) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM _data_manager_admin.refuse_below_ended(c.parent_id, TRUE)
+    FROM _data_manager_admin.etl_context c WHERE c.context_id = context AND c.parent_id IS NOT NULL;
+END
+$$;
+
 -- Says which item of a batch is to blame when some context is not there.
 CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_unknown_context(batch jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -185,6 +196,9 @@ BEGIN
     IF refusal IS NOT NULL THEN
       RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = refusal,
         DETAIL = jsonb_build_object('item', item.place - 1, 'context_id', now_id, 'status', now_status);
+    END IF;
+    IF now_version = 0 THEN
+      PERFORM _data_manager_admin.refuse_late_beginning(now_id);
     END IF;
 
     IF item.meta ? 'idempotency_key' THEN

@@ -85,6 +85,9 @@ BEGIN
   IF refusal IS NOT NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = refusal;
   END IF;
+  IF latest.version = 0 THEN
+    PERFORM _data_manager_admin.refuse_late_beginning(NEW.etl_context_id);
+  END IF;
   refusal := _data_manager_admin.reserved_refusal(
     NEW.etl_context_id, context.task, NEW.type, NEW.meta ->> 'idempotency_key');
   IF refusal IS NOT NULL THEN
@@ -129,6 +132,7 @@ END
 $$;
 
 -- admit_context: of a context that is inserted directly only its id and its parent are the writer's.
+-- Raises: DM001 its id is not of the sequence; DM002, DM006 the parent is not there, or was cancelled
 CREATE OR REPLACE FUNCTION _data_manager_admin.admit_context() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -138,6 +142,7 @@ BEGIN
       MESSAGE = format('Not a context: its id must come from the sequence, and that has not come to %s.', NEW.context_id),
       HINT = 'Leave context_id out: it has a default.';
   END IF;
+  PERFORM _data_manager_admin.refuse_below_ended(NEW.parent_id, TRUE) WHERE NEW.parent_id IS NOT NULL;
   NEW.root_context_id := NULL;
   NEW.task := NULL;
   NEW.status := NULL;
@@ -149,6 +154,18 @@ BEGIN
   NEW.created_at := clock_timestamp();
   NEW.modified_at := NEW.created_at;
   RETURN NEW;
+END
+$$;
+
+-- join_tree: what was inserted below another context is committed. Whoever cancelled the tree in between has not seen it:
+-- it is refused now. Not before, for an old program may keep its transaction open for hours, and nobody waits for that
+-- to cancel what it is a part of.
+-- Locks: the tree of the parent, shared
+CREATE OR REPLACE FUNCTION _data_manager_admin.join_tree() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM _data_manager_admin.enter_tree(NEW.parent_id, '{}');
+  RETURN NULL;
 END
 $$;
 

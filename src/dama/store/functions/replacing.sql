@@ -3,21 +3,27 @@
 -- The server writes its own form of a definition, so it is compared with that of a probe that nobody uses.
 
 -- replace_trigger: make a trigger what it should be.
--- In:    timing: as BEFORE INSERT; action: what follows the name of the table
+-- In:    timing: as BEFORE INSERT; action: what follows the name of the table. One that is DEFERRABLE is a constraint
 CREATE OR REPLACE FUNCTION _data_manager_admin.replace_trigger(name text, relation text, timing text, action text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   wanted  text;
+  kind    text := CASE WHEN action LIKE 'DEFERRABLE %' THEN 'CONSTRAINT TRIGGER' ELSE 'TRIGGER' END;
 BEGIN
   EXECUTE format('CREATE TABLE _data_manager_admin.trigger_probe (LIKE _data_manager_admin.%I)', relation);
-  EXECUTE format('CREATE TRIGGER %I %s ON _data_manager_admin.trigger_probe %s', name, timing, action);
+  EXECUTE format('CREATE %s %I %s ON _data_manager_admin.trigger_probe %s', kind, name, timing, action);
   SELECT replace(pg_get_triggerdef(t.oid), '_data_manager_admin.trigger_probe', format('_data_manager_admin.%I', relation)) INTO wanted
     FROM pg_trigger t WHERE t.tgrelid = to_regclass('_data_manager_admin.trigger_probe') AND t.tgname = name;
   DROP TABLE _data_manager_admin.trigger_probe;
   IF NOT EXISTS (SELECT FROM pg_trigger t
                    WHERE t.tgrelid = to_regclass(format('_data_manager_admin.%I', relation)) AND t.tgname = name
                      AND t.tgenabled = 'O' AND pg_get_triggerdef(t.oid) = wanted) THEN
-    EXECUTE format('CREATE OR REPLACE TRIGGER %I %s ON _data_manager_admin.%I %s', name, timing, relation, action);
+    IF kind = 'CONSTRAINT TRIGGER' THEN  -- there is no OR REPLACE for it
+      EXECUTE format('DROP TRIGGER IF EXISTS %I ON _data_manager_admin.%I', name, relation);
+    ELSE
+      kind := 'OR REPLACE TRIGGER';
+    END IF;
+    EXECUTE format('CREATE %s %I %s ON _data_manager_admin.%I %s', kind, name, timing, relation, action);
   END IF;
 END
 $$;

@@ -3,10 +3,13 @@
 -- start_clean_ups: contexts have failed or were cancelled; what their tasks have for that end is started.
 -- It is named in the meta of the INITIAL, has a tree of its own and the same params, and its key is that of
 -- the end, so it is started once for each: in the transaction that writes it, whoever does.
+-- One that cannot be started, whatever an old INITIAL says of it, keeps neither its context from ending nor
+-- the others from being started.
 CREATE OR REPLACE FUNCTION _data_manager_admin.start_clean_ups(contexts bigint[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  batch jsonb;
+  batch  jsonb;
+  item   jsonb;
 BEGIN
   batch := (
     SELECT jsonb_agg(jsonb_build_object(
@@ -22,9 +25,22 @@ BEGIN
           CROSS JOIN LATERAL (SELECT CASE c.status WHEN 'ERROR' THEN 'on_failure' WHEN 'CANCELLED' THEN 'on_cancel' END AS kind) k
           WHERE c.context_id = ANY (contexts)) u
       WHERE u.task <> '');
-  IF batch IS NOT NULL THEN
-    PERFORM _data_manager_admin.start_contexts(batch);
+  IF batch IS NULL THEN
+    RETURN;
   END IF;
+  BEGIN
+    PERFORM _data_manager_admin.start_contexts(batch);
+    RETURN;
+  EXCEPTION WHEN SQLSTATE 'DM001' OR SQLSTATE 'DM003' THEN
+    RAISE WARNING 'dama: clean-ups are started one by one: %', SQLERRM;
+  END;
+  FOR item IN SELECT jsonb_array_elements(batch) LOOP
+    BEGIN
+      PERFORM _data_manager_admin.start_contexts(jsonb_build_array(item));
+    EXCEPTION WHEN SQLSTATE 'DM001' OR SQLSTATE 'DM003' THEN
+      RAISE WARNING 'dama: the clean-up % was not started: %', item ->> 'idempotency_key', SQLERRM;
+    END;
+  END LOOP;
 END
 $$;
 

@@ -22,7 +22,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
       THEN format('the idempotency key must have 1 to 1,000 bytes, got %s', octet_length(item ->> 'idempotency_key'))
     WHEN item -> 'event' ->> 'type' NOT LIKE '%:INITIAL'
       THEN format('the event of a start must have a type that ends in :INITIAL, got %s', item -> 'event' ->> 'type')
-    WHEN NOT meta ?| '{priority,key_limit,delay,expires,deadline,queue,limit_key,start_key,labels}' THEN NULL
+    WHEN NOT meta ?| '{priority,key_limit,delay,expires,deadline,queue,limit_key,start_key,labels,on_failure,on_cancel}' THEN NULL
     WHEN jsonb_typeof(meta -> 'priority') <> 'number'
       THEN format('meta.priority must be a number, got %s', meta -> 'priority')
     WHEN jsonb_typeof(meta -> 'key_limit') <> 'number'
@@ -41,6 +41,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
                   octet_length(meta ->> 'queue'), octet_length(meta ->> 'limit_key'), octet_length(meta ->> 'start_key'))
     WHEN jsonb_typeof(meta -> 'labels') <> 'array'
       THEN format('meta.labels must be an array of strings, got %s', meta -> 'labels')
+    -- Started with the end of the context: with ':INITIAL' it is a type.
+    WHEN octet_length(meta -> 'on_failure' ->> 'task') > 992 OR octet_length(meta -> 'on_cancel' ->> 'task') > 992
+         OR octet_length(meta -> 'on_failure' ->> 'queue') NOT BETWEEN 1 AND 1000
+         OR octet_length(meta -> 'on_cancel' ->> 'queue') NOT BETWEEN 1 AND 1000
+      THEN format('the tasks of meta.on_failure and meta.on_cancel must have at most 992 bytes and their queues 1 to 1,000, got %s and %s, %s and %s',
+                  octet_length(meta -> 'on_failure' ->> 'task'), octet_length(meta -> 'on_cancel' ->> 'task'),
+                  octet_length(meta -> 'on_failure' ->> 'queue'), octet_length(meta -> 'on_cancel' ->> 'queue'))
   END
 $$;
 
@@ -83,17 +90,30 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- enter_tree: a context may start subtasks, and nobody acts on its whole tree until the end of the transaction.
+-- In:    spawned: as start_contexts() has it; {} for old programs
 -- Out:   the root of the tree
--- Raises: DM002 there is no such context; DM006 it was cancelled, or has ended and no event says otherwise
+-- Raises: as refuse_below_ended()
 CREATE OR REPLACE FUNCTION _data_manager_admin.enter_tree(parent bigint, spawned jsonb) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   root   bigint;
-  state  text;
 BEGIN
   SELECT c.root_context_id INTO root FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
   PERFORM _data_manager_admin.share_tree(root) WHERE root IS NOT NULL;
   -- Looked at under the lock: the tree may have been archived or cancelled before it was given.
+  PERFORM _data_manager_admin.refuse_below_ended(parent, spawned IS NOT NULL);
+  RETURN root;
+END
+$$;
+
+-- refuse_below_ended: nothing begins below what was cancelled, or is being ended.
+-- In:    a parent whose tree is locked; may_have_ended: whether an event says otherwise, or an old program is at work
+-- Raises: DM002 there is no such context; DM006 it was cancelled, or it has ended
+CREATE OR REPLACE FUNCTION _data_manager_admin.refuse_below_ended(parent bigint, may_have_ended boolean) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  state  text;
+BEGIN
   SELECT c.status INTO state FROM _data_manager_admin.etl_context c WHERE c.context_id = parent;
   IF NOT FOUND THEN
     RAISE EXCEPTION USING ERRCODE = 'DM002', MESSAGE = format('There is no context %s.', parent),
@@ -109,12 +129,20 @@ BEGIN
       MESSAGE = format('Context %s is below one that passed its deadline, so nothing can be started there.', parent),
       DETAIL = jsonb_build_object('context_id', parent, 'status', state);
   END IF;
-  IF state = 'CANCELLED' OR (spawned IS NULL AND state <> 'OPEN') THEN
+  IF state = 'OPEN' THEN
+    RETURN;
+  END IF;
+  IF (state IS NOT NULL AND NOT may_have_ended) OR EXISTS (
+    WITH RECURSIVE up AS (
+      SELECT c.parent_id, c.status FROM _data_manager_admin.etl_context c WHERE c.context_id = parent
+      UNION
+      SELECT c.parent_id, c.status FROM _data_manager_admin.etl_context c JOIN up ON c.context_id = up.parent_id
+        WHERE up.status IS DISTINCT FROM 'OPEN')
+    SELECT FROM up WHERE up.status = 'CANCELLED') THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006',
-      MESSAGE = format('Context %s has ended (%s), so nothing can be started below it.', parent, state),
+      MESSAGE = format('Context %s has ended (%s), so nothing can be started below it.', parent, coalesce(state, 'with the one above it')),
       DETAIL = jsonb_build_object('context_id', parent, 'status', state);
   END IF;
-  RETURN root;
 END
 $$;
 

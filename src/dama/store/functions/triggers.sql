@@ -27,11 +27,13 @@ DECLARE
         AND current_setting('dama.rewrite_history', TRUE) IS DISTINCT FROM 'on'))$$, owner);
 BEGIN
   PERFORM _data_manager_admin.replace_trigger(t.name, t.relation, t.timing,
-      format('FOR EACH %s WHEN (%s) EXECUTE FUNCTION _data_manager_admin.%s()', t.each, t.condition, t.function))
+      format('%sFOR EACH %s WHEN (%s) EXECUTE FUNCTION _data_manager_admin.%s()',
+             CASE t.function WHEN 'join_tree' THEN 'DEFERRABLE INITIALLY DEFERRED ' END, t.each, t.condition, t.function))
     FROM (VALUES
       ('event_admission', 'event_store_prototype', 'BEFORE INSERT', 'ROW', writing, 'admit_event'),
       ('event_effects', 'event_store_prototype', 'AFTER INSERT', 'ROW', writing, 'follow_event'),
       ('context_admission', 'etl_context', 'BEFORE INSERT', 'ROW', writing, 'admit_context'),
+      ('subtasks_join_their_tree', 'etl_context', 'AFTER INSERT', 'ROW', 'NEW.parent_id IS NOT NULL AND ' || writing, 'join_tree'),
       -- What a context is follows from its events; these columns are no column of an old program.
       ('contexts_follow_their_events', 'etl_context',
        'BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id, task, idempotency_key, created_at',
