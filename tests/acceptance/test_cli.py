@@ -147,6 +147,7 @@ def test_a_list_is_filtered_and_says_how_to_read_on(dama):
     two = dama("ls", "--json", "--param", "a=2", "--status", "open", "--status", "done")
     none = [dama("ls", *each) for each in NOTHING]
     wrong = dama("ls", "--param", "a")
+    empty = dama("ls", "--since", "1h", "--until", "2h")
 
     assert [row["context_id"] for row in json.loads(page.stdout)] == [3]
     assert page.stderr == "More: the same command with --before 3\n"
@@ -156,6 +157,7 @@ def test_a_list_is_filtered_and_says_how_to_read_on(dama):
     assert {each.stdout for each in none} == {"No context matches.\n"}
     assert wrong.returncode == 2
     assert "NAME=VALUE" in wrong.stderr
+    assert (empty.returncode, "must be after `since`" in empty.stderr) == (2, True)
 
 
 NOTHING = (

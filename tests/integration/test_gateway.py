@@ -121,6 +121,8 @@ async def test_what_is_not_there_is_refused(client):
         ("GET", "/api/no/such", 404),
         ("POST", "/api/shop/inner", 404),
         ("GET", "/api/shop/echo", 405),
+        ("GET", "/api/contexts/whatif", 405),
+        ("GET", "/api/contexts/what_if", 405),
         ("DELETE", "/api/shop/items/1", 405),
         ("GET", "/elsewhere", 404),
     ]:

@@ -136,6 +136,13 @@ WRONG = [
      ("POST", "/api/queues/a%00b/pause", {})),
     (["scrub", "--all", "--env", ""], "upkeep.scrub", {"env": "", "all": True},
      ("POST", "/api/upkeep/scrub", {"env": "", "all": True})),
+    *((["schedule", "backfill", "nightly", "--from", "2026-01-03", "--to", end],
+       "schedules.backfill", {"name": "nightly", "begin": "2026-01-03", "end": end},
+       ("POST", "/api/schedules/nightly/backfill", {"begin": "2026-01-03", "end": end}))
+      for end in ("2026-01-01", "2026-01-03")),
+    *((None, "contexts.list", {"since": "2026-01-03T00:00Z", "until": until},
+       ("GET", f"/api/contexts?since=2026-01-03T00:00Z&until={until}", None))
+      for until in ("2026-01-01T00:00Z", "2026-01-03T00:00Z")),
     (None, "queues.history", {"hours": 0}, ("GET", "/api/queues/history?hours=0", None)),
     (None, "queues.pause", {"queue": ""}, None),
     (None, "queues.resume", {"queue": ""}, None),

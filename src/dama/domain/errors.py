@@ -44,6 +44,12 @@ class InvalidScheduleError(UsageError):
     code = "INVALID_SCHEDULE"
 
 
+class EmptyRangeError(UsageError):
+    """A range ends before it begins, so that nothing can be in it."""
+
+    code = "EMPTY_RANGE"
+
+
 class InvalidJsonError(UsageError, ValueError):
     """A text is not JSON, or nested too deeply to be read."""
 

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
 
-from dama.domain.errors import InvalidScheduleError
+from dama.domain.errors import EmptyRangeError, InvalidScheduleError
 from dama.domain.profile import flaw_of_name
 
 if TYPE_CHECKING:
@@ -181,8 +181,14 @@ def firings_between(schedule: Schedule, begin: datetime, end: datetime) -> list[
     """The firings of a range, its begin included and its end not.
 
     Raises:
+        EmptyRangeError: It ends before it begins, or where it begins.
         InvalidScheduleError: There are more than 10,000.
     """
+    if end.astimezone(UTC) <= begin.astimezone(UTC):
+        raise EmptyRangeError(
+            f"The range from {begin} to {end} is empty.",
+            "Its end is the first moment that is not meant: it must be after its begin.",
+        )
     begin, end = begin.astimezone(UTC), end.astimezone(UTC)
     most = LARGEST_BACKFILL
     found: list[datetime] = []

@@ -3,16 +3,19 @@
 `/api/<service>/<action>` is there for every published action. Its `rest` gives it further routes:
 `GET /:id` of `flights.get` is `GET /api/flights/:id`, or below the setting `rest` of its service.
 The gateway has aliases of its own in its settings. A whitelist says which actions there are at all.
+A path that is written out goes before one that a param would have to fit.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from dama.broker.pattern import matches
+from dama.gateway.params_schema import params_schema
 from dama.gateway.path import Params, Path, PathError, split
 from dama.shapes import as_object, is_list, is_object
 
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 API = "/api"
+_NUMBER = re.compile(r"[+-]?[0-9]+")
 _log = logging.getLogger("dama.gateway")
 
 
@@ -90,18 +94,27 @@ class Aliases:
         """
         self._refresh()
         parts = split(path)
+        named = self._named(parts)
         allowed: list[str] = []
         for alias in self._candidates(parts):
+            params = alias.path.match(parts)
+            if params is None:
+                continue
             if alias.methods and method not in alias.methods:
-                if alias.path.match(parts) is not None:
-                    allowed += alias.methods
-            elif (params := alias.path.match(parts)) is not None:
+                allowed += alias.methods
+            elif params and named and method in self.methods_by_name(named):
+                break  # what is written out goes before what a param could be
+            elif (named or allowed) and self._is_no_id(alias.action, params):
+                continue  # the path is that of the other, which does not take the method
+            else:
                 return Match(alias.action, params, is_alias=True)
-        if parts and f"/{parts[0]}" == API:
-            name = ".".join(map(unquote, parts[1:])).replace("~", "$")
-            if action := self._names.get(name):
-                return Match(action, {}, is_alias=False)
-        return tuple(dict.fromkeys(allowed))
+        return Match(named, {}, is_alias=False) if named else tuple(dict.fromkeys(allowed))
+
+    def methods_by_name(self, action: str) -> tuple[str, ...]:
+        """The methods that the path of an action's name takes: GET where it only reads."""
+        endpoints = self._catalog.actions.get(action)
+        reads = endpoints and endpoints.all[0].description.get("scope") == "viewer"
+        return ("GET", "POST") if reads else ("POST",)
 
     def all(self) -> list[Alias]:
         """All routes whose action is there."""
@@ -112,6 +125,23 @@ class Aliases:
         """The actions that have a path by their name."""
         self._refresh()
         return {name: self._catalog.actions[name].all[0] for name in self._names.values()}
+
+    def _named(self, parts: Sequence[str]) -> str | None:
+        """The action whose name a path is."""
+        if not parts or f"/{parts[0]}" != API:
+            return None
+        return self._names.get(".".join(map(unquote, parts[1:])).replace("~", "$"))
+
+    def _is_no_id(self, action: str, params: Params) -> bool:
+        """Whether an action takes numbers where a path has words."""
+        endpoints = self._catalog.actions.get(action)
+        schema = params_schema(endpoints.all[0]) if endpoints else {}
+        known = as_object(schema.get("properties"))
+        return any(
+            as_object(known.get(name)).get("type") == "integer"
+            and not (isinstance(value, str) and _NUMBER.fullmatch(value))
+            for name, value in params.items()
+        )
 
     def _candidates(self, parts: Sequence[str]) -> Sequence[Alias]:
         return self._by_beginning.get(_beginning(parts), self._by_beginning.get("", ()))

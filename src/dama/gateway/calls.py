@@ -147,7 +147,7 @@ class Calls:
             method = "GET"
             match = self._aliases.find(method, path)
         if isinstance(match, Match):
-            allowed = self._methods_of(match)
+            allowed = self._aliases.methods_by_name(match.action)
             if match.is_alias or method in allowed or self._settings.any_method:
                 return match
             match = allowed
@@ -161,12 +161,6 @@ class Calls:
         raise RequestError(
             "NOT_FOUND", f"There is nothing at {path}.", "GET /api lists what there is."
         )
-
-    def _methods_of(self, match: Match) -> tuple[str, ...]:
-        """GET changes nothing: it is for actions that say so."""
-        endpoints = self._broker.catalog.actions.get(match.action)
-        reads = endpoints and endpoints.all[0].description.get("scope") == "viewer"
-        return ("GET", "POST") if reads else ("POST",)
 
     async def _new_call(
         self, request: Request, identity: Identity, match: Match, description: Mapping[str, Any]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from dama.broker.schema import may_be_left_out
 from dama.errors import DamaError
 from dama.gateway.fixed_operations import OPERATIONS
-from dama.shapes import as_object, is_dict, is_list, is_object
+from dama.gateway.params_schema import params_schema
+from dama.shapes import is_dict, is_list
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,7 +62,6 @@ ERROR_SCHEMA = {
     ],
 }
 _PARAM = re.compile(r"{(\w+)}")
-_KINDS = {"number": "number", "string": "string", "boolean": "boolean", "array": "array"}
 
 
 class Document(NamedTuple):
@@ -233,14 +232,6 @@ def _parameter(name: str, params: Mapping[str, Any], place: str) -> dict[str, An
     return described
 
 
-def params_schema(endpoint: Endpoint) -> dict[str, Any]:
-    """The params of an action: of this node exactly, of another as far as it tells them."""
-    if endpoint.action is None:
-        return _foreign(endpoint.description.get("params"))
-    definition = endpoint.action.definition
-    return {} if definition.takes_any else definition.params.model_json_schema()
-
-
 def _lifted(name: str, schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
     """A schema whose parts are among the schemas of the document."""
     prefix = re.sub(r"\W+", "_", name)
@@ -260,24 +251,6 @@ def _renamed(value: Any, prefix: str) -> Any:
     if is_list(value):
         return [_renamed(each, prefix) for each in value]
     return value
-
-
-def _foreign(params: object) -> dict[str, Any]:
-    """What Moleculer's validator has, as a schema; what is not understood is anything."""
-    if not is_object(params):
-        return {}
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for name, rule in params.items():
-        if name.startswith("$$"):
-            continue
-        told = as_object(rule)
-        text = str(rule)
-        kind = str(told.get("type") or text.partition("|")[0])
-        properties[name] = {"type": _KINDS[kind]} if kind in _KINDS else {}
-        if not may_be_left_out(rule):
-            required.append(name)
-    return {"type": "object", "properties": properties, "required": required}
 
 
 def _result(name: str, endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,7 @@ async def backfill(
 
     Raises:
         UnknownScheduleError: There is none of this name.
+        EmptyRangeError: The range ends before it begins, or where it begins.
         InvalidScheduleError: The range has more than 10,000 firings.
     """
     schedule = (await app.store.schedules.get(name)).schedule

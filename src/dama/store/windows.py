@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import beside
+from dama.domain.errors import EmptyRangeError
 from dama.domain.event import StoredEvent
 from dama.domain.exact import decode_stored, reader
 from dama.domain.timeline import Mark
@@ -44,6 +45,9 @@ class ContextFilter:
         params: What its params contain.
         since: Created then or later.
         until: Created before.
+
+    Raises:
+        EmptyRangeError: `until` is not after `since`.
     """
 
     roots: bool = True
@@ -58,6 +62,19 @@ class ContextFilter:
     params: Mapping[str, Any] | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a time in which nothing can be created.
+
+        Raises:
+            EmptyRangeError: `until` is not after `since`.
+        """
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise EmptyRangeError(
+                f"Nothing is created since {self.since} and before {self.until}.",
+                "`until` must be after `since`. As ages `since` is the longer one: "
+                "dama ls --since 90d --until 1d",
+            )
 
     def as_json(self) -> str:
         """As the statement takes it."""

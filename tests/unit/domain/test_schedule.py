@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dama.domain.errors import InvalidScheduleError
+from dama.domain.errors import EmptyRangeError, InvalidScheduleError
 from dama.domain.schedule import Schedule, firings_between
 
 BERLIN = "Europe/Berlin"
@@ -187,6 +187,17 @@ def test_the_hour_that_comes_twice_is_not_mistaken_for_the_other(now, fired):
     due = schedule.due(first, moment)
 
     assert [f"{firing.astimezone(ZoneInfo('UTC')):%H:%M}" for firing in due.firings] == fired
+
+
+def test_a_range_that_ends_before_it_begins_is_refused():
+    """It would start nothing, and say nothing; one in which nothing fires is a range."""
+    schedule = Schedule("s", "a.b", "0 4 * * *")
+    early, late = at("2026-01-01T00:00"), at("2026-01-02T00:00")
+
+    for begin, end in ((late, early), (early, early)):
+        with pytest.raises(EmptyRangeError, match="is empty"):
+            firings_between(schedule, begin, end)
+    assert firings_between(schedule, early, at("2026-01-01T04:00")) == []
 
 
 def test_a_range_without_end_is_refused():

@@ -301,7 +301,9 @@ def backfill(
     if as_json:
         print_json(done)
         return
-    if dry_run:
+    if not done.firings:
+        echo(f"The schedule {name} has no firing from {begin} to {end}.")
+    elif dry_run:
         for firing in done.firings:
             echo(firing.isoformat())
     else:
