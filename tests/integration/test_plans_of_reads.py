@@ -322,7 +322,7 @@ OTHERS = {
         "count_request create_subscription end_browser_session fail_schedule fire_schedule "
         "forget_placements forget_requests lead_launcher note_launcher note_placements "
         "note_submissions take_placed unplace_run "
-        "begin_slice drop_slice show_slice note_slice_archived write_slice_rows "
+        "begin_slice drop_slice keep_archived show_slice note_slice_archived write_slice_rows "
         "hand_back_runs keep_act notify_workers park_context park_run register_worker "
         "release_worker remove_browser_session remove_schedule resume_parked retry_run "
         "revoke_token set_queue set_schedule set_trouble start_contexts take_browser_ticket "

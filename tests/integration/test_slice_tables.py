@@ -15,7 +15,7 @@ import pytest
 from dama.domain.event import Event
 from dama.domain.slice import Slice
 from dama.store import Start, Store
-from dama.store.errors import SliceTableError, UnknownSliceTableError
+from dama.store.errors import ArchivedError, SliceTableError, UnknownSliceTableError
 from dama.store.slice_build import SliceBuild
 
 ROWS = """
@@ -149,6 +149,67 @@ async def test_what_is_archived_while_a_table_is_begun_is_in_it(store, rows, dat
     await (await beginning).catch_up()
 
     assert shown(database_url) == [(one, 2, {"1": 10})]
+
+
+@pytest.mark.parametrize(
+    ("leaves", "is_shown"),
+    [
+        ("SELECT contexts FROM _data_manager_admin.forget_trees('0', 10)", False),
+        ("SELECT _data_manager_admin.restore_tree(%s)", True),
+    ],
+)
+async def test_what_leaves_the_archive_while_it_is_folded(
+    store, rows, database_url, leaves, is_shown
+):
+    """What is removed for good is not in the table; what is brought back is found in the log."""
+    (one,) = await store.start([Start("a.b", {})])
+    await store.append(one, [loaded("1", 10), Event("a.b:FINAL", None)])
+    await store.log.position()
+    async for _ in store.archive.add(timedelta(0)):
+        pass
+    build = await store.slice_tables.begin(rows)
+
+    with psycopg.connect(database_url) as leaving:
+        moved = leaving.execute(leaves, [one] if "%s" in leaves else None)
+        assert moved.fetchall() == [(1,)]
+        folding = asyncio.create_task(build.catch_up())
+        query = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while not (folding.done() or leaving.execute(query).fetchall()):
+            await asyncio.wait([folding], timeout=0.02)
+        leaving.commit()
+    await folding
+
+    assert shown(database_url) == ([(one, 2, {"1": 10})] if is_shown else [])
+
+
+async def test_an_archived_context_whose_event_cannot_be_folded_waits_alone(
+    store, rows, database_url
+):
+    """It is brought back to continue; one that is removed for good waits no more."""
+    one, two, three = await store.start([Start("a.b", {})] * 3)
+    for each in (one, two):
+        bad = Event("kept_rows/loaded", {"oops": 1})
+        await store.append(each, [loaded("1", each), bad, loaded("2", 7), Event("a.b:FINAL", 1)])
+    await store.append(three, [loaded("1", 5), Event("a.b:FINAL", 1)])
+    await store.log.position()
+    async for _ in store.archive.add(timedelta(0)):
+        pass
+    build = await store.slice_tables.begin(rows)
+
+    await build.catch_up()
+    before = [(one, 2, {"1": one}), (two, 2, {"1": two}), (three, 2, {"1": 5})]
+    assert shown(database_url) == before
+    assert {p.context_id for p in await store.log.parked()} == {one, two}
+    with pytest.raises(ArchivedError, match="is archived"):
+        await store.log.resume(build.subscription, one, skip=True)
+    await store.archive.restore(one)
+    await store.log.resume(build.subscription, one, skip=True)
+    await build.catch_up()
+    async for _ in store.archive.forget(timedelta(0)):
+        pass
+
+    assert shown(database_url) == [(one, 4, {"1": one, "2": 7})]
+    assert await store.log.parked() == []
 
 
 async def test_who_is_dropped_meanwhile_ends(store, rows, database_url):

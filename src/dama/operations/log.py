@@ -98,6 +98,7 @@ async def resume(
 
     Raises:
         NotParkedError: The subscription has not parked the context.
+        ArchivedError: The context is archived: its events are not in the log.
     """
     parked = {"subscription": subscription, "context_id": context_id, "skip": skip}
     done = act("subscription/resumed", parked, by)

@@ -143,6 +143,12 @@ class NotParkedError(NotFoundError):
     code = "NOT_PARKED"
 
 
+class ArchivedError(UsageError):
+    """A context is archived, and has to be brought back first."""
+
+    code = "ARCHIVED"
+
+
 class LanesError(UsageError):
     """A durable subscription has another number of lanes than was asked for."""
 

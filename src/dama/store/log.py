@@ -14,7 +14,7 @@ from dama.beside import beside
 from dama.domain.exact import decode_stored
 from dama.shapes import is_dict
 from dama.store.acts import kept
-from dama.store.errors import NotParkedError, UnknownSubscriptionError
+from dama.store.errors import ArchivedError, NotParkedError, UnknownSubscriptionError
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.items import check_name
 from dama.store.log_page import page_of, query
@@ -191,7 +191,13 @@ class Log:
 
         Raises:
             NotParkedError: The subscription has not parked the context.
+            ArchivedError: It is archived: its events are not in the log.
         """
+        if await self._database.rows("is_archived", {"context_id": context_id}):
+            raise ArchivedError(
+                f"Context {context_id} is archived: its events are not in the log.",
+                f"Bring it back with `dama archive restore {context_id}`, then resume it.",
+            )
         params = {"name": subscription, "context_id": context_id, "skip": skip, "act": kept(act)}
         rows = await self._database.rows("resume_parked", params)
         if not rows:

@@ -2,7 +2,8 @@
 
 The rows of a batch of events commit with the checkpoint, so whoever keeps a build may be killed at
 any moment. Archived contexts are not in the log: they are folded first, while the subscription
-keeps others from being archived.
+keeps others from being archived. One with an event at which a reducer raises is parked, as in the
+log: it continues when it was brought back.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from dama import clock
 from dama.beside import beside, off_loop
 from dama.contained import contained
 from dama.domain.errors import InvalidSliceError
-from dama.domain.event import StoredEvent
+from dama.domain.event import StoredEvent, error_payload
 from dama.domain.exact import decode_stored, reader
+from dama.store.items import as_json
 from dama.store.rows import LogFilter
 from dama.store.statements import statement
 from dama.store.states import text_of
-from dama.store.subscription import Together
+from dama.store.subscription import Together, refuse_undecoded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -143,25 +145,58 @@ class SliceBuild:
         while self._archived_after is not None:
             params = {"after": self._archived_after, "limit": ARCHIVED_AT_ONCE}
             found = await self._database.rows("list_archived_contexts", params)
-            rows = [row for (each,) in found async for row in self._archived(each)]
-            if rows:
-                written = {"build": self.build, "rows": _as_json(rows)}
-                await self._database.rows("write_slice_rows", written)
+            outcomes = [await self._archived(each) for (each,) in found]
+            written = {
+                "build": self.build,
+                "rows": _as_json([row for row, _ in outcomes if row]),
+                "failed": _as_json([failed for _, failed in outcomes if failed]),
+            }
+            await self._database.rows("keep_archived", written)
             self._archived_after = found[-1][0] if found else None
             noted = {"build": self.build, "after": self._archived_after}
             await self._database.rows("note_slice_archived", noted)
 
-    async def _archived(self, context_id: int) -> AsyncGenerator[_Row]:
-        """The row of an archived context, if it has one."""
+    async def _archived(self, context_id: int) -> tuple[_Row | None, _Failed | None]:
+        """The row of an archived context, if it has one, and the event that it waits at, if any."""
         state, latest, types = self._slice.initial, None, self._slice.types
+        failure: tuple[StoredEvent, Exception] | None = None
         async for events in self._archived_pages(context_id):
             news = [each for each in events if types is None or each.type in types]
-            with contained():
-                state = self._slice.fold(news, state)
-            latest = news[-1] if news else latest
+            state, last, failure = self._as_far_as_possible(news, state)
+            latest = last or latest
+            if failure:
+                break
+        row = None
         if latest is not None and state is not self._slice.initial:
             text = await off_loop(self._text, state)
-            yield context_id, latest.version, latest.event_id, text
+            row = (context_id, latest.version, latest.event_id, text)
+        if failure is None:
+            return row, None
+        event, error = failure
+        return row, (context_id, event.event_id, as_json(error_payload(error)))
+
+    def _as_far_as_possible(
+        self, events: Sequence[StoredEvent], state: Any
+    ) -> tuple[Any, StoredEvent | None, tuple[StoredEvent, Exception] | None]:
+        """The state, the last event that is in it, and the one at which a reducer raised, and what.
+
+        All at once; one by one only where that raises.
+        """
+        try:
+            for event in events:
+                refuse_undecoded(event)
+            with contained():
+                return self._slice.fold(events, state), events[-1] if events else None, None
+        except Exception as error:  # noqa: BLE001 - whatever it is, other contexts continue
+            if len(events) == 1:
+                return state, None, (events[0], error)
+        last = None
+        for event in events:
+            state, _, failure = self._as_far_as_possible([event], state)
+            if failure:
+                return state, last, failure
+            last = event
+        return state, last, None
 
     async def _archived_pages(self, context_id: int) -> AsyncGenerator[list[StoredEvent]]:
         after = 0
@@ -177,7 +212,8 @@ class SliceBuild:
 
 
 _Row = tuple[int, int, int, str]
+_Failed = tuple[int, int, str]  # context, event, error
 
 
-def _as_json(rows: Sequence[_Row]) -> str:
+def _as_json(rows: Sequence[_Row | _Failed]) -> str:
     return msgspec.json.encode(rows).decode()

@@ -19,7 +19,7 @@ from dama import clock
 from dama.beside import beside
 from dama.contained import contained
 from dama.domain.errors import UnreadableEventError
-from dama.domain.event import LoggedEvent, error_payload
+from dama.domain.event import LoggedEvent, StoredEvent, error_payload
 from dama.domain.exact import Undecoded
 from dama.store.connecting import connect
 from dama.store.errors import DatabaseUnreachableError, LanesError
@@ -223,7 +223,7 @@ class Lane:
         try:
             async with self._connection.transaction():
                 for event in events:
-                    _refuse_undecoded(event)
+                    refuse_undecoded(event)
                 with contained():
                     await self._handler.handle(self._connection, events)
         except Exception as error:  # one by one, the events show whose fault it is
@@ -254,7 +254,7 @@ class Lane:
         """Whether the event was handled. What a handler that failed has written is undone."""
         try:
             async with self._connection.transaction():
-                _refuse_undecoded(event)
+                refuse_undecoded(event)
                 with contained():
                     await self._handler(self._connection, event)
         except Exception as error:  # whatever it is: it must not stop the other contexts
@@ -280,7 +280,12 @@ class Lane:
         return await cursor.fetchall() if cursor.description else []
 
 
-def _refuse_undecoded(event: LoggedEvent) -> None:
+def refuse_undecoded(event: StoredEvent) -> None:
+    """Refuse an event whose payload or meta could not be read.
+
+    Raises:
+        UnreadableEventError: It is nested too deeply.
+    """
     if isinstance(event.payload, Undecoded) or isinstance(cast("object", event.meta), Undecoded):
         raise UnreadableEventError(
             f"Event {event.event_id} ({event.type}) is nested too deeply to be read.",

@@ -155,6 +155,7 @@ BEGIN
   DELETE FROM _data_manager_admin.archived_event e WHERE e.etl_context_id = ANY (ids);
   GET DIAGNOSTICS events = ROW_COUNT;
   DELETE FROM _data_manager_admin.slice_row r WHERE r.context_id = ANY (ids);
+  DELETE FROM _data_manager_admin.subscription_parked p WHERE p.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.fork f WHERE f.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.imported i WHERE i.context_id = ANY (ids);
   DELETE FROM _data_manager_admin.archived_context a WHERE a.context_id = ANY (ids);

@@ -37,6 +37,42 @@ BEGIN
 END
 $$;
 
+-- keep_archived: the states that a build has of some archived contexts, and those of them with an event that cannot be
+-- folded, which are parked. Nothing is kept of what was removed meanwhile, nor of what was brought back: that is in the log.
+-- In:    rows: a JSON array of context_id, version, event_id, and the state as a JSON text
+--        failed: a JSON array of context_id, the id of the event, and the error as a JSON text
+-- Locks: the trees, shared: whoever brings one back or removes it for good is waited for; the rows
+CREATE OR REPLACE FUNCTION _data_manager_admin.keep_archived(which bigint, rows json, failed json) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  ids     bigint[] := ARRAY(SELECT (r ->> 0)::bigint FROM json_array_elements(rows) r
+                            UNION SELECT (f ->> 0)::bigint FROM json_array_elements(failed) f);
+  number  int;
+BEGIN
+  FOR number IN
+    SELECT DISTINCT hashint8(a.root_context_id) FROM _data_manager_admin.archived_context a
+      WHERE a.context_id = ANY (ids) ORDER BY 1
+  LOOP
+    PERFORM pg_advisory_xact_lock_shared(1953653093, number);  -- "tree"
+  END LOOP;
+  ids := ARRAY(SELECT a.context_id FROM _data_manager_admin.archived_context a WHERE a.context_id = ANY (ids));
+  INSERT INTO _data_manager_admin.slice_row AS k (build, context_id, version, event_id, folded)
+  SELECT which, (r ->> 0)::bigint, (r ->> 1)::bigint, (r ->> 2)::bigint, r ->> 3
+    FROM json_array_elements(rows) r WHERE (r ->> 0)::bigint = ANY (ids) ORDER BY 2
+  ON CONFLICT (build, context_id) DO UPDATE
+    SET version = excluded.version, event_id = excluded.event_id, folded = excluded.folded
+    WHERE k.version < excluded.version;
+  INSERT INTO _data_manager_admin.subscription_parked (name, context_id, lane, position, error)
+  SELECT s.name, (f ->> 0)::bigint, 0, l.position, (f ->> 2)::jsonb
+    FROM json_array_elements(failed) f
+    JOIN _data_manager_admin.slice_build b ON b.build = which
+    JOIN _data_manager_admin.subscription s ON s.name = _data_manager_admin.slice_subscription(b.slice, b.build)
+    JOIN _data_manager_admin.event_log l ON l.event_id = (f ->> 1)::bigint
+    WHERE (f ->> 0)::bigint = ANY (ids) ORDER BY 2
+  ON CONFLICT DO NOTHING;
+END
+$$;
+
 -- leave_slice: nobody keeps a build any longer; its rows are removed by remove_slice_rows().
 -- Locks: the lane of its subscription: who handles a batch of it is waited for
 CREATE OR REPLACE FUNCTION _data_manager_admin.leave_slice(which bigint) RETURNS void
