@@ -14,7 +14,7 @@ from dama.broker.errors import (
     ServiceNotAvailableError,
     ServiceNotFoundError,
 )
-from dama.broker.local import called
+from dama.broker.hooks import called
 from dama.broker.middleware import Middleware
 from dama.config.duration import optional_duration
 from dama.definitions.action import ABSENT_FALLBACK, retry_policy

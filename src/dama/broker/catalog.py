@@ -35,7 +35,7 @@ class Node:
         is_available: It is heard of.
         is_local: It is this one.
         info: What it told of itself.
-        services: What it told of its services.
+        services: What it told of its services; of this one without the params of actions.
         cpu: Its load in percent, if it told.
         heard_at: When it was last heard of, by the monotonic clock.
         offline_at: When it went, by the same clock; None while it is there.
@@ -59,7 +59,7 @@ class Endpoint:
     Attributes:
         node: Where.
         action: What executes it here; None on another node.
-        description: What its node tells of it.
+        description: What its node tells of it; of this node without its params.
         breaker: Counts its failures, if it has one.
     """
 
@@ -79,6 +79,11 @@ class Endpoint:
         timeout = description.get("timeout")
         is_number = isinstance(timeout, int | float)
         self.timeout: float | None = timeout / 1000 if is_number else None
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What its node tells of it, with its params."""
+        return self.action.description() if self.action else self.description
 
     @property
     def is_available(self) -> bool:
@@ -178,7 +183,7 @@ class Catalog:
             if options.visibility != "private":
                 endpoint = Endpoint(
                     self.local,
-                    action.description(),
+                    action.outline,
                     action,
                     options.breaker or self._options.breaker,
                 )

@@ -114,7 +114,7 @@ class Hosting:
         await service.start()
         # Only now: a service that is not started gets no calls.
         local = self._node.catalog.local
-        local.services = [*local.services, service.description()]
+        local.services = [*local.services, service.outline()]
         self._node.catalog.add_local(service)
         for middleware in self._node.middleware:
             await middleware.service_started(service)
@@ -160,4 +160,4 @@ class Hosting:
             _log.error("%s", error)
 
     def _descriptions(self) -> list[dict[str, Any]]:
-        return [s.description() for s in self.services.values() if s.is_started]
+        return [s.outline() for s in self.services.values() if s.is_started]

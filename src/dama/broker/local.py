@@ -23,8 +23,8 @@ from dama.broker.errors import (
     ValidationError,
     invalid_params,
 )
-from dama.broker.pattern import matches
-from dama.broker.schema import describe_action, describe_service
+from dama.broker.hooks import call_all, with_hooks
+from dama.broker.schema import describe_action, describe_service, outline_action
 from dama.broker.stream import Stream
 from dama.contained import carried
 from dama.definitions.action import ABSENT_FALLBACK
@@ -32,7 +32,7 @@ from dama.definitions.errors import InvalidParamsError, ServiceStartError
 from dama.domain.excerpt import first_problems
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Mapping
 
     from dama.broker.cache import Cache
     from dama.broker.call import Call, Perform
@@ -91,6 +91,11 @@ class LocalAction:
     def description(self, name: str | None = None) -> dict[str, Any]:
         """What it is, under another name if one is given."""
         return {**self._described, "name": name} if name else self._described
+
+    @cached_property
+    def outline(self) -> dict[str, Any]:
+        """What it is, without its params: what this node itself needs."""
+        return outline_action(self.name, self.definition)
 
     @cached_property  # a node describes all its actions whenever another one comes
     def _described(self) -> dict[str, Any]:
@@ -169,12 +174,11 @@ class LocalService:
 
     def description(self) -> dict[str, Any]:
         """What it is at home."""
-        shown = [a for a in self.actions.values() if a.definition.options.visibility != "private"]
-        return describe_service(
-            self.definition,
-            {action.name: action.description() for action in shown},
-            [(handler.pattern, handler.given_group) for handler in self.handlers],
-        )
+        return self._described({a.name: a.description() for a in self._shown()})
+
+    def outline(self) -> dict[str, Any]:
+        """What it is at home, without the params of its actions."""
+        return self._described({a.name: a.outline for a in self._shown()})
 
     def bus_description(self) -> dict[str, Any]:
         """What other nodes are told of a service that they are offered."""
@@ -185,21 +189,32 @@ class LocalService:
         actions = {str(a.bus_name): a.description(a.bus_name) for a in offered}
         return {**described, "name": self.bus_name, "fullName": self.bus_name, "actions": actions}
 
+    def _shown(self) -> list[LocalAction]:
+        return [a for a in self.actions.values() if a.definition.options.visibility != "private"]
+
+    def _described(self, actions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        handlers = [(handler.pattern, handler.given_group) for handler in self.handlers]
+        return describe_service(self.definition, actions, handlers)
+
     async def created(self) -> None:
         """Call what wants to know that a broker has taken it."""
-        await _call_all(self.definition.moments("created"), self)
+        await call_all(self.definition.moments("created"), self)
 
     async def start(self) -> None:
         """Wait for the services that it needs, and call what is to be done at the start.
 
         Raises:
+            InvalidDefinitionError: The params of an action cannot be validated.
             ServiceNotFoundError: They did not come in time.
             ServiceStartError: What is to be done has failed.
         """
+        for action in self.actions.values():
+            if not _is_of_dama(action.definition):
+                _ = action.definition.takes_any or action.definition.params
         if needed := self.definition.dependencies:
             await self.broker.wait_for_services(*needed)
         try:
-            await _call_all(self.definition.moments("started"), self)
+            await call_all(self.definition.moments("started"), self)
         except Exception as error:
             raise ServiceStartError(
                 f"The service {self.full_name} cannot start: {type(error).__name__}: {error}.",
@@ -219,18 +234,12 @@ class LocalService:
                 data={"name": self.name, "version": self.version},
             )
             _log.warning("%s", error)
-        await _call_all(self.definition.moments("stopped"), self)
+        await call_all(self.definition.moments("stopped"), self)
 
 
-async def _call_all(functions: Sequence[Callable[..., Any]], *arguments: object) -> None:
-    for function in functions:
-        await called(function, *arguments)
-
-
-async def called(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call a function that may be asynchronous."""
-    found = function(*arguments)
-    return await found if inspect.isawaitable(found) else found
+def _is_of_dama(definition: ActionDefinition[Any]) -> bool:
+    """Whether it is an action of dama itself: known to be sound, and most of a node's start."""
+    return definition.function.__module__.startswith("dama.")
 
 
 def _pipeline(action: LocalAction) -> Perform:
@@ -238,7 +247,7 @@ def _pipeline(action: LocalAction) -> Perform:
     perform = _function(definition)
     for middleware in reversed(broker.middleware):
         perform = middleware.local_action(perform, action)
-    perform = _with_hooks(perform, action)
+    perform = with_hooks(perform, definition, action.service.definition)
     perform = _validated(perform, action)
     bulkhead = definition.options.bulkhead or broker.options.bulkhead
     if bulkhead:
@@ -327,45 +336,6 @@ def _function(definition: ActionDefinition[Any]) -> Perform:
     if takes_any:
         return function
     return lambda call: function(call, **call.params)
-
-
-def _with_hooks(perform: Perform, action: LocalAction) -> Perform:
-    name, options = action.definition.name, action.definition.options
-    hooks = action.service.definition.hooks
-    before = [*(h.function for h in hooks("before") if matches(name, h.pattern)), *options.before]
-    after = [*options.after, *(h.function for h in hooks("after") if matches(name, h.pattern))]
-    failed = [
-        *options.on_error,
-        *(h.function for h in hooks("on_error") if matches(name, h.pattern)),
-    ]
-    if not before and not after and not failed:
-        return perform
-
-    async def hooked(call: Call) -> Any:
-        try:
-            await _call_all(before, call)
-            result = await perform(call)
-            for hook in after:
-                changed = await called(hook, call, result)
-                result = result if changed is None else changed
-        except Exception as error:  # noqa: BLE001 - what to do with it is said by the hooks
-            return await _failed(failed, call, error)
-        return result
-
-    return hooked
-
-
-async def _failed(hooks: Sequence[Callable[..., Any]], call: Call, error: Exception) -> Any:
-    """Let the hooks of errors decide: the first that returns a value makes it the result."""
-    for hook in hooks:
-        try:
-            found = await called(hook, call, error)
-        except Exception as another:  # noqa: BLE001 - it takes the place of the first
-            error = another
-        else:
-            if found is not None:
-                return found
-    raise error
 
 
 def _handle(handler: EventHandler) -> Perform:

@@ -13,7 +13,7 @@ from dama.broker.pattern import matches
 from dama.definitions.service import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dama.broker.cache import Cache
     from dama.broker.call import Call
@@ -105,7 +105,7 @@ class _Actions:
         """List the services."""
         found: dict[str, dict[str, Any]] = {}
         for node, service in _each_service(
-            self._node, only_local=onlyLocal, skip_internal=skipInternal
+            self._node, only_local=onlyLocal, skip_internal=skipInternal, with_actions=withActions
         ):
             full_name = str(service.get("fullName") or service.get("name"))
             entry = _entry(node, service, full_name)
@@ -139,7 +139,7 @@ class _Actions:
             entry: dict[str, Any] = {
                 "name": name,
                 "count": len(endpoints.all),
-                "action": endpoints.all[0].description,
+                "action": endpoints.all[0].told,
                 "hasLocal": endpoints.local is not None,
                 "available": available,
             }
@@ -256,15 +256,22 @@ def _is_one_of(name: str, patterns: str | list[str]) -> bool:
 
 
 def _each_service(
-    facts: Facts, *, only_local: bool, skip_internal: bool
+    facts: Facts, *, only_local: bool, skip_internal: bool, with_actions: bool
 ) -> list[tuple[Node, Mapping[str, Any]]]:
     return [
         (node, service)
         for node in facts.catalog.nodes.values()
         if node.is_local or not only_local
-        for service in node.services
+        for service in (_services_of(facts, node) if with_actions else node.services)
         if not (skip_internal and str(service.get("name", "")).startswith("$"))
     ]
+
+
+def _services_of(facts: Facts, node: Node) -> Sequence[Mapping[str, Any]]:
+    """The services of a node, with the params of their actions."""
+    if not node.is_local:
+        return node.services
+    return [each.description() for each in facts.services.values() if each.is_started]
 
 
 def _memory() -> dict[str, float]:
@@ -294,7 +301,7 @@ def _node_document(facts: Facts, node: Node, *, with_services: bool) -> dict[str
         "lastHeartbeatTime": None if node.is_local else time.monotonic() - node.heard_at,
     }
     if with_services:
-        described["services"] = node.services
+        described["services"] = _services_of(facts, node)
     return described
 
 

@@ -52,6 +52,14 @@ def describe_service(
 
 def describe_action(name: str, definition: ActionDefinition[Any]) -> dict[str, Any]:
     """An action, with its params in the words of Moleculer's validator."""
+    described = outline_action(name, definition)
+    if not definition.takes_any:
+        described["params"] = describe_params(definition.params.model_json_schema())
+    return described
+
+
+def outline_action(name: str, definition: ActionDefinition[Any]) -> dict[str, Any]:
+    """An action without its params, of which a model would have to be made."""
     options = definition.options
     described: dict[str, Any] = {
         "name": name,
@@ -61,8 +69,6 @@ def describe_action(name: str, definition: ActionDefinition[Any]) -> dict[str, A
     }
     if definition.summary:
         described["description"] = definition.summary
-    if not definition.takes_any:
-        described["params"] = describe_params(definition.params.model_json_schema())
     if options.timeout is not None:
         described["timeout"] = options.timeout * 1000
     if options.rest:

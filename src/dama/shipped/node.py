@@ -177,7 +177,8 @@ def product_services(
 
 def shared_names(broker: Broker) -> dict[str, list[str]]:
     """The services of this node that nodes of another kind have as well, with these nodes."""
-    own = {str(service["fullName"]) for service in broker.info()["services"]} - {"$node"}
+    started = [service for service in broker.services.values() if service.is_started]
+    own = {service.bus_name for service in started if service.bus_name} - {"$node"}
     found: dict[str, list[str]] = {}
     for node in broker.catalog.nodes.values():
         if node.is_local or node.info.get("client", {}).get("type") == "python":

@@ -47,6 +47,36 @@ async def test_what_a_service_raises_at_its_start_is_told_and_nothing_goes_on():
     assert (broker.is_started, seen) == (False, [])
 
 
+async def test_params_that_cannot_be_validated_are_told_at_the_start():
+    odd = Service("odd")
+
+    @odd.action
+    async def take(call, thing: asyncio.Lock):
+        """Take what JSON cannot hold."""
+
+    broker = node(odd)
+    with pytest.raises(InvalidDefinitionError, match="take: its params cannot be validated"):
+        await broker.start()
+    assert not broker.is_started
+
+
+async def test_a_node_makes_no_models_of_the_params_of_its_own_actions_until_they_are_asked_for():
+    """They would be most of the start of each command that calls an action."""
+    async with node() as broker:
+        (listed,) = [s for s in broker.services.values() if s.full_name == "$node"]
+        definition = listed.actions["list"].definition
+        assert "params" not in vars(definition)
+        assert "params" not in broker.catalog.actions["$node.list"].all[0].description
+
+        (told,) = await broker.call("$node.services", {"withActions": True, "onlyLocal": True})
+        (described,) = await broker.call("$node.list", {"withServices": True})
+        named = {each["name"]: each for each in await broker.call("$node.actions")}
+        params = named["$node.list"]["action"]["params"]
+        assert params == told["actions"]["$node.list"]["params"]
+        assert params == described["services"][0]["actions"]["$node.list"]["params"]
+        assert set(params) == {"withServices", "onlyAvailable"}
+
+
 async def test_what_is_waited_for_is_told_from_time_to_time(monkeypatch, caplog):
     monkeypatch.setattr("dama.broker.arrivals.TELL_SECONDS", 0.01)
     broker = node(Service("user", dependencies=["base"]), dependency_timeout=0.1)
