@@ -11,13 +11,11 @@ from dama import clock
 from dama.config.config import Config, EmbeddedDatabase, home_of
 from dama.duty import Duty, on_duty
 from dama.embedded import EmbeddedPostgres
-from dama.launchers.settings import folders_of_jobs
 from dama.programs.process import JOBS
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.store import Store, schema
 from dama.store.conninfo import check_conninfo
 from dama.upkeep.cleaning import Keep, read_keep
-from dama.worker.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
 
     from dama.definitions.registry import Registry
     from dama.worker.offer import Asked
+    from dama.worker.worker import Worker
 
 
 LOOK_SECONDS = 2.0
@@ -66,6 +65,8 @@ class App:
         Raises:
             UnavailableError: It cannot be used; the message says why.
         """
+        from dama.launchers.settings import folders_of_jobs
+
         keep = read_keep(config.keep, config.source)
         conninfo = await _conninfo(config)
         async with on_duty(*_duties(config)), Store.opened(conninfo) as store:
@@ -77,6 +78,8 @@ class App:
 
     def working(self, **asked: Unpack[Asked]) -> AbstractAsyncContextManager[Worker]:
         """A worker in this process, for one tree or for all that it knows; see `Asked`."""
+        from dama.worker.worker import Worker  # most commands have none
+
         worker = Worker(
             self.store,
             self.registry,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -15,8 +14,6 @@ from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
 from dama.operations import questions
 from dama.operations.who import person
-from dama.programs.adoption import stop_bound_elsewhere
-from dama.programs.programs import directories_of
 from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.bundles import ImportedFrom, origin_of
@@ -110,7 +107,11 @@ async def usual_seconds(app: App, context: ContextRow) -> float | None:
     if context.task is None:
         return None
     found = await app.store.windows.usual(context.task, context.context_id)
-    return median(found) if found else None
+    if not found:
+        return None
+    from statistics import median
+
+    return median(found)
 
 
 @dataclass(frozen=True)
@@ -264,6 +265,10 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
         UnknownContextError: There is none.
         LifeCycleError: It has ended already.
     """
+    # What only reads contexts needs nothing of programs.
+    from dama.programs.adoption import stop_bound_elsewhere
+    from dama.programs.programs import directories_of
+
     context = await app.store.context(context_id)
     by = by or person()
     message = str(by.get("reason") or "cancelled by an operator")

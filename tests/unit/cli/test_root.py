@@ -34,6 +34,21 @@ sys.exit(", ".join(heavy) or code)
         assert heading in done.stdout
 
 
+def test_what_reads_contexts_imports_no_worker_and_nothing_of_programs():
+    """They are a fifth of what a command imports that only reads."""
+    program = """
+import sys
+import dama.app, dama.operations.contexts
+heavy = {"dama.worker.worker", "dama.programs.adoption", "dama.run.task", "pydantic", "statistics"}
+sys.exit(", ".join(heavy & set(sys.modules)) or 0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_on_the_first_page_has_a_page_with_examples(name, capsys):
     assert name == "run" or main([name, "--help"]) == 0
