@@ -16,9 +16,13 @@ SERVER = '''
 import json, os, select, signal, socket, sys
 
 import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
-import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic, rich.live  # noqa
-import dama.shipped.contexts, dama.shipped.log, dama.shipped.operations, dama.shipped.tasks  # noqa
-import dama.shipped.upkeep  # noqa
+import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic.main, rich.live  # noqa
+import dama.broker.broker, dama.shipped.contexts, dama.shipped.log, dama.shipped.operations  # noqa
+import dama.operations.tokens, dama.shipped.tasks, dama.shipped.upkeep, encodings.idna  # noqa
+import dama.cli.answers, dama.cli.json_input, dama.cli.numbers, dama.cli.param_options  # noqa
+import dama.cli.settings, importlib.resources.readers, pydantic.type_adapter  # noqa
+import dama.launchers.settings, dama.programs.adoption, dama.worker.worker, statistics  # noqa
+import dama.cli.commands.run, dama.cli.commands.call, dama.cli.commands.ls  # noqa
 from dama.cli import main
 
 
