@@ -94,6 +94,14 @@ def test_the_locks_of_functions_are_seen(functions):
     assert wrong_ones({"f": backwards}, {}) == {"f": [(RUNS, CONTEXTS)]}
 
 
+def test_what_functions_compose_waits_for_no_row(functions):
+    """A statement of text is not read above: it may only try."""
+    locking = re.compile(r"%\d?\$?I[^;]*?FOR (?:NO KEY )?UPDATE(?! SKIP LOCKED)")
+
+    assert "FOR UPDATE SKIP LOCKED" in functions["scrub_table"]
+    assert [name for name, source in functions.items() if locking.search(source)] == []
+
+
 def test_every_exception_is_needed(functions):
     """One that is not would hide what is wrong tomorrow."""
     needless = [

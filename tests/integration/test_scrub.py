@@ -231,6 +231,26 @@ async def test_appends_meanwhile_lose_nothing(store, database_url):
     assert await store.differences() == []
 
 
+async def test_what_somebody_has_locked_is_struck_later_and_holds_up_nobody(store, database_url):
+    """A program inserts an event and loads for hours: scrubbing keeps no other row meanwhile."""
+    locked, free = await store.start([Start("s.t", {"secret": SECRET})] * 2)
+    query = f"SELECT FROM {SCHEMA}.event_store_prototype WHERE etl_context_id = %s FOR UPDATE"  # noqa: S608
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+    async with await psycopg.AsyncConnection.connect(database_url) as stranger:
+        await stranger.execute(query, [locked])
+        striking = asyncio.create_task(struck((store, SECRET)))
+        async with asyncio.timeout(60):
+            while SECRET in str((await store.events(free))[0].payload):
+                await asyncio.sleep(0.02)
+        assert await (await stranger.execute(waiting)).fetchone() == (0,)
+        assert not striking.done()
+        await stranger.commit()
+    report = await striking
+
+    assert report.rows["event_store_prototype"] == 2
+    assert places(database_url, SECRET) == set()
+
+
 async def test_the_files_of_this_host_are_struck_too(store):
     """In place, so that whoever follows a log keeps his place; names of artifacts as well."""
     context = await begun(store)

@@ -7,12 +7,14 @@ looked at again until a look finds nothing.
 
 from __future__ import annotations
 
+import logging
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.types.json import Jsonb
 
+from dama import clock
 from dama.store import schema, session
 from dama.store.connecting import connect
 from dama.store.errors import MissingRightError, UnknownContextError
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE = 500
 MOST_LOOKS = 5
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # until rows are free
 NO_RIGHT = "42501"
 TABLES = "SELECT DISTINCT relation FROM _data_manager_admin.scrub_columns() ORDER BY 1"
 TREE = """
@@ -37,6 +40,9 @@ SELECT c.context_id FROM (
     UNION SELECT root_context_id FROM _data_manager_admin.archived_context
       WHERE context_id = %(context)s)
 """
+
+
+_log = logging.getLogger("dama.store")
 
 
 class Scrubbing:
@@ -92,16 +98,33 @@ class Scrubbing:
         await self._count_kept()
 
     async def strike(self) -> None:
-        """Strike it out of all tables, until no row has it."""
-        for _ in range(MOST_LOOKS):
-            changed = 0
-            for table in await self._tables():
-                while count := await self._strike_some(table):
-                    self._add(self.rows, table, count)
-                    changed += count
-            if not changed:
+        """Strike it out of all tables, until no row has it.
+
+        Rows that another transaction has locked are waited for, without a lock.
+        """
+        looks, pause = 0, FIRST_PAUSE
+        while looks < MOST_LOOKS:
+            if await self._strike_once():
+                looks += 1
+            elif locked := await self._tables_with_it():
+                if pause == FIRST_PAUSE:
+                    _log.warning("other transactions have locked rows of %s", ", ".join(locked))
+                await clock.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
                 break
         await self._count_kept()
+
+    async def _strike_once(self) -> int:
+        changed = 0
+        for table in await self._tables():
+            while count := await self._strike_some(table):
+                self._add(self.rows, table, count)
+                changed += count
+        return changed
+
+    async def _tables_with_it(self) -> list[str]:
+        return [table for table in await self._tables() if await self._call(table, "count")]
 
     async def begin(self) -> None:
         """Put the act on record, once."""

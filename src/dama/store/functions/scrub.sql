@@ -88,7 +88,7 @@ $$;
 --        contexts: only rows of these; NULL for all; demand: at most so many rows
 --        act: strike: change them; count: say how many there are; kept: the same for words that act
 -- Out:   how many rows were changed or are there
--- Locks: these rows
+-- Locks: rows that nobody else has; who strikes looks again until none is left
 CREATE OR REPLACE FUNCTION _data_manager_admin.scrub_table(
   target name, patterns text[], forms text[], contexts bigint[], demand int, act text) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -112,7 +112,7 @@ BEGIN
   condition := format('(%s) AND %s', condition, CASE WHEN contexts IS NULL THEN 'TRUE' ELSE format('t.%I = ANY ($3)', owner) END);
   IF act = 'strike' THEN
     EXECUTE format('UPDATE _data_manager_admin.%1$I t SET %2$s
-                      FROM (SELECT t.ctid FROM _data_manager_admin.%1$I t WHERE %3$s LIMIT $4 FOR UPDATE) s
+                      FROM (SELECT t.ctid FROM _data_manager_admin.%1$I t WHERE %3$s LIMIT $4 FOR UPDATE SKIP LOCKED) s
                       WHERE t.ctid = s.ctid', target, changes, condition)
       USING patterns, forms, contexts, demand;
     GET DIAGNOSTICS found = ROW_COUNT;
