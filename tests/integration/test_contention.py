@@ -562,6 +562,24 @@ def test_a_limited_queue_that_somebody_has_locked_holds_up_no_other(here, other)
     assert second == [(in_a, "a")]
 
 
+def test_what_is_noted_of_a_queue_stops_no_claim_when_somebody_has_it_locked(here, other):
+    """Neither of this queue, nor of another one."""
+    rows(here, "INSERT INTO $S.queue_setting (queue, rate) VALUES ('a', 1000) RETURNING 1")
+    rows(here, "UPDATE $S.queue_setting SET allowance = 1 RETURNING 1")
+    worker = register(here, "h")
+    first, late = start(here, queue="a"), {start(here, queue="a"), start(here, queue="b")}
+    query = (
+        "SELECT context_id FROM $S.claim_runs(%s, '{a}', '{-99}', '{0}', '{c.t}', '{}', NULL, 1)"
+    )
+    assert rows(here, query, worker) == [(first,)]
+
+    with open_transaction(here):
+        here.execute(f"SELECT FROM {SCHEMA}.queue_allowance FOR UPDATE")
+        found = other.begin(claim, worker, ["a", "b"]).result(PATIENCE)
+
+    assert {context for context, _ in found} == late
+
+
 @pytest.mark.parametrize("rate", ["inf", "nan", "-1", "0", "1e300", "1e-300"])
 def test_a_rate_that_cannot_be_counted_with_is_refused(here, rate):
     """By the table itself, whoever writes it."""

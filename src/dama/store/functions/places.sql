@@ -121,6 +121,7 @@ DECLARE
   setting  record;
   noted    record;
   here     bigint := floor(extract(epoch FROM clock_timestamp()) * 10);
+  is_free  boolean;
 BEGIN
   SELECT s.rate, s.allowance, s.allowed_at, s.xmin::text AS version INTO setting
     FROM _data_manager_admin.queue_setting s WHERE s.queue = name;
@@ -128,6 +129,12 @@ BEGIN
     RETURN;
   END IF;
   SELECT l.slot, l.allowance, l.allowed_at INTO noted FROM _data_manager_admin.latest_allowance(name) l;
+  -- Somebody may have locked it by hand, and no claim waits for that: another row follows it.
+  PERFORM FROM _data_manager_admin.queue_allowance l WHERE l.queue = name AND l.slot = noted.slot FOR UPDATE SKIP LOCKED;
+  is_free := FOUND;
+  IF NOT is_free THEN
+    here := greatest(here, noted.slot + 1);
+  END IF;
   INSERT INTO _data_manager_admin.queue_allowance AS l (queue, slot, allowance, allowed_at, holders, known_until, setting)
     SELECT name, greatest(here, noted.slot),
            CASE WHEN setting.rate IS NULL THEN coalesce(noted.allowance, setting.allowance)
@@ -137,6 +144,6 @@ BEGIN
     ON CONFLICT ON CONSTRAINT queue_allowance_pkey DO UPDATE SET
       allowance = excluded.allowance, allowed_at = excluded.allowed_at,
       holders = excluded.holders, known_until = excluded.known_until, setting = excluded.setting;
-  DELETE FROM _data_manager_admin.queue_allowance l WHERE l.queue = name AND l.slot = noted.slot AND noted.slot < here;
+  DELETE FROM _data_manager_admin.queue_allowance l WHERE is_free AND l.queue = name AND l.slot = noted.slot AND noted.slot < here;
 END
 $$;
