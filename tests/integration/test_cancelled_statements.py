@@ -30,3 +30,11 @@ async def test_no_connection_is_lost_however_statements_are_cancelled(store):
     async with asyncio.timeout(30):
         while database.pool_use()["free"] < database.pool_use()["open"]:
             await database.rows("read_clock")
+
+
+async def test_one_statement_after_the_other_needs_one_connection(store):
+    """Each command opens a store; a server that is full has none to spare."""
+    for _ in range(3):
+        await store.now()
+
+    assert store.database.pool_use()["open"] == 1

@@ -55,7 +55,7 @@ class Database:
         is_pooled: Whether a pooler of transactions is in between: the next statement may go to
             another session, so nothing is prepared, and nobody can listen.
         patience: Seconds that an outage may last before it becomes an error; a minute by default.
-        connections: The least and the most of them.
+        most: Connections at once.
         name: What they are called in `pg_stat_activity`.
     """
 
@@ -65,7 +65,7 @@ class Database:
         *,
         is_pooled: bool = False,
         patience: float | None = None,
-        connections: tuple[int, int] = (1, 8),
+        most: int = 8,
         name: str = "dama",
     ) -> None:
         self.conninfo = conninfo
@@ -76,8 +76,8 @@ class Database:
         self._waiting = asyncio.Semaphore(MOST_WAITING)
         self._pool = AsyncConnectionPool[PromptConnection](
             conninfo,
-            min_size=connections[0],
-            max_size=connections[1],
+            min_size=0,  # with one the first statement would have a second one made beside it
+            max_size=most,
             connection_class=PromptConnection,
             open=False,
             timeout=CONNECTION_SECONDS,
@@ -122,7 +122,7 @@ class Database:
     @asynccontextmanager
     async def joined(cls, conninfo: str, name: str, *, is_pooled: bool) -> AsyncGenerator[Database]:
         """One that another process has checked; who asks nothing of it needs no connection."""
-        database = cls(conninfo, is_pooled=is_pooled, connections=(0, 2), name=name)
+        database = cls(conninfo, is_pooled=is_pooled, most=2, name=name)
         async with database._open():
             yield database
 
