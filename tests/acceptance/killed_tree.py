@@ -21,7 +21,7 @@ from dama.embedded import EmbeddedPostgres
 
 DAMA = str(Path(sys.executable).with_name("dama"))
 POLL_SECONDS = 0.1
-PROGRESS = 20  # contexts that end between two kills: on a busy machine a worker begins slowly
+PROGRESS = 60  # contexts that end between two kills: on a busy machine a worker begins slowly
 SERVICE = '''
 """FizzBuzz: the total is known."""
 from collections import Counter

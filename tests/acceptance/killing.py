@@ -21,7 +21,7 @@ import psycopg
 
 DAMA = Path(sys.executable).with_name("dama")
 PROJECT = Path(__file__).parents[2]
-POLL_SECONDS = 0.001
+POLL_SECONDS = 0.002
 
 Moment = Callable[[], bool]
 
