@@ -460,6 +460,44 @@ def test_a_tap_that_is_killed_20_times_loads_the_same_bytes_as_one_that_is_not(s
     assert killed.count(b"\n") == 3700
 
 
+# Two batches, each with what does not fit; the second one waits for the gate.
+BATCHES = """
+case "$*" in *--state*) ;; *) cat "$1"; while [ ! -e "$3" ]; do sleep 0.02; done ;; esac
+cat "$2"
+"""
+
+
+def test_what_does_not_fit_is_counted_once_though_the_database_went_away(shop):
+    """Its connection is cut within the second commit: the tap is started again behind the first."""
+    properties = schema({**ID, "note": {"type": "string"}}, ["id"])
+    odd = [record(id="?"), record(note="no key"), record(id=1, note="a\0b"), record(id=2, more=1)]
+    first, second = (shop.lines(properties, *odd, state(number)) for number in (1, 2))
+    gate = shop.folder / "gate"
+    arguments = [*map(str, (first, second, gate))]
+    loader = shop.loader(BATCHES, argv=["tap", *arguments], bad_rows=f"{shop.schema}.bad")
+    waiting = (
+        "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+    )
+    name = f"dama:{shop.context_id}:0"
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(loader.load)
+        wait_until(shop.states)
+        table = Identifier(shop.schema, "orders")
+        with shop.connection.transaction():
+            shop.connection.execute(SQL("LOCK {}").format(table))
+            gate.touch()
+            with psycopg.connect(shop.url, autocommit=True) as other:
+                wait_until(lambda: other.execute(waiting, [name]).fetchall())
+                pid = other.execute(waiting, [name]).fetchone()
+                other.execute("SELECT pg_terminate_backend(%s)", pid)
+        result = loading.result()
+    assert result["rows"] == {"orders": 4}
+    assert {kind: result[kind] for kind in ("bad", "characters", "properties")} == {
+        "bad": {"orders": 4}, "characters": {"orders": 2}, "properties": {"orders": 2},
+    }  # fmt: skip
+    assert len(shop.table("bad")) == 4
+
+
 def test_a_run_that_was_taken_over_loads_nothing(shop):
     shop.load(schema(ID), record(id=1), state(1))
     started = {"type": f"{shop.task}:STARTED", "meta": {"epoch": 2}}

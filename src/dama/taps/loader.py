@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ from dama.taps.source import Source
 from dama.taps.stream import Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from dama.domain.secrets import Secrets
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
 OUTAGE_PAUSE = 1.0
 LARGEST_STATE = 512 * 1024  # bytes that an event tells
 TOLD_SECONDS = 2.0
+ROWS = "rows"
 WORDS = {
     "bad": "{} records of {} do not fit, and are in the table of bad rows.",
     "characters": "{} records of {} had NUL characters or broken surrogates, which are U+FFFD now.",
@@ -116,9 +116,8 @@ class Loader:
         self._name = f"dama:{order.context_id}:{order.epoch}"
         self._streams: dict[str, Stream] = {}
         self._version = 0
-        self._unsure = _Commit(0, {})
-        self._rows = Counter[str]()
-        self._odd: dict[str, Counter[str]] = {kind: Counter() for kind in WORDS}
+        self._unsure = _Commit(0, Counter())
+        self._counts = Counter[tuple[str, str]]()
         self._commits = 0
         self._told_at = 0.0
 
@@ -174,28 +173,32 @@ class Loader:
 
     def _batch(self, connection: Connection, source: Source) -> Sequence[Append]:
         """Load up to the next state within one transaction; return the event about it."""
-        before = {name: stream.rows for name, stream in self._streams.items()}
+        before = self._so_far()
         prepare(connection)
         tables: dict[str, TapTable] = {}
         for messages in source.until_state():
             self._load(connection, tables, messages)
             self._tell()
-        rows = {n: more for n, s in self._streams.items() if (more := s.rows - before.get(n, 0))}
+        counts = self._so_far() - before
         order = self._order
         version = put_state(
             connection, order.task, order.key, self._version, source.state, order.context_id
         )
-        self._unsure = _Commit(version, rows)
-        return [self._event(source.state, rows)]
+        self._unsure = _Commit(version, counts)
+        return [self._event(source.state, _by_stream(counts, ROWS))]
+
+    def _so_far(self) -> Counter[tuple[str, str]]:
+        """What the tap that runs now has written, by kind and stream."""
+        streams = self._streams.items()
+        counts = Counter({(ROWS, name): stream.rows for name, stream in streams})
+        counts.update({(k, name): n for name, s in streams for k, n in s.odd.items()})
+        return counts
 
     def _is_committed(self) -> None:
         self._version = self._unsure.version
-        self._rows.update(self._unsure.rows)
-        self._unsure = _Commit(0, {})
+        self._counts.update(self._unsure.counts)
+        self._unsure = _Commit(0, Counter())
         self._commits += 1
-        for name, stream in self._streams.items():
-            for kind, count in stream.odd.items():
-                self._odd[kind][name] = count
 
     def _load(
         self, connection: Connection, tables: dict[str, TapTable], messages: Iterable[Message]
@@ -292,15 +295,14 @@ class Loader:
             file.write(json.dumps({"type": type_, "payload": payload}) + "\n")
 
     def _result(self) -> dict[str, Any]:
-        result: dict[str, Any] = {
-            "rows": dict(sorted(self._rows.items())),
-            "commits": self._commits,
-        }
-        for kind, counts in self._odd.items():
+        rows = _by_stream(self._counts, ROWS)
+        result: dict[str, Any] = {"rows": rows, "commits": self._commits}
+        for kind, words in WORDS.items():
+            counts = _by_stream(self._counts, kind)
             for name, count in counts.items():
-                self._say(":WARN", {"message": WORDS[kind].format(f"{count:,}", name)})
+                self._say(":WARN", {"message": words.format(f"{count:,}", name)})
             if counts:
-                result[kind] = dict(counts)
+                result[kind] = counts
         return result
 
 
@@ -309,7 +311,12 @@ class _Commit:
     """What a commit has, whose answer may be lost."""
 
     version: int
-    rows: Mapping[str, int]
+    counts: Counter[tuple[str, str]]
+
+
+def _by_stream(counts: Counter[tuple[str, str]], kind: str) -> dict[str, int]:
+    """What was counted of a kind."""
+    return {name: n for (of, name), n in sorted(counts.items()) if of == kind and n}
 
 
 def _nothing(_: object) -> None:
