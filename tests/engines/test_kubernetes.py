@@ -24,6 +24,11 @@ MORE = """
 @jobs.task(launcher="there", resources={"cpus": 17})
 async def too_wide(task: Task) -> None:
     pass
+
+
+@jobs.task(launcher="there", resources={"image": "nosuch"}, retries=3)
+async def elsewhere(task: Task) -> None:
+    pass
 """
 COMMAND = Path(sys.executable).with_name("dama")  # itself, to be killed as it is
 OWN = """kind = "kubernetes"
@@ -180,6 +185,28 @@ def test_a_run_whose_pod_is_evicted_is_placed_again(place: Pods) -> None:
     assert steps == ["0", "1", "1", "2"]  # what was done before is not done again
     (lost,) = [payload for kind, payload in place.events(context) if kind == "UNPLACED"]
     assert "low on resource" in lost["message"]
+
+
+def test_a_job_that_somebody_deletes_is_an_error_and_not_asked_for_again(place: Pods) -> None:
+    """While its pod waits, here for an image of the task's own; and while it runs."""
+    folder = place.dama.folder
+    (folder / "hold").touch()
+    (folder / "done").unlink(missing_ok=True)
+    waiting = place.start("jobs.elsewhere")
+    running = place.start("jobs.steps", "--folder", str(folder))
+    wait_until(lambda: 'pulling image "nosuch"' in place.why(waiting), "the cluster's reason", 60)
+    wait_until((folder / "done").exists, "a first step", 120)
+    for context in (waiting, running):
+        name = place.pod_of(context).rpartition("-")[0].rpartition("-")[0]
+        assert place.cluster.delete_job(name, "Background")
+
+    for context in (waiting, running):
+        kind, payload = place.end(context)
+        assert (kind, payload["code"]) == ("ERROR", "CANCELLED_THERE"), payload
+        assert "somebody has deleted it" in payload["message"]
+        assert place.kinds(context).count("PLACED") == 1
+    (folder / "hold").unlink()
+    assert place.events(waiting)[1][1]["resources"] == {"image": "nosuch"}
 
 
 def test_10_a_cluster_that_is_away_has_ended_nothing(place: Pods) -> None:

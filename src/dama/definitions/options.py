@@ -79,7 +79,8 @@ class TaskOptions:
             done twice. None lets everybody who may start it.
         launcher: The engine that places its runs on another machine: a name of `[launchers]`.
         resources: What a run needs there: cpus, memory, gpus, time; how often it is placed again
-            with twice the memory (retry_memory), and how long it waits there (pending_timeout).
+            with twice the memory (retry_memory), how long it waits there (pending_timeout), and the
+            image of its container (image).
     """
 
     queue: str = "default"

@@ -25,6 +25,7 @@ class Resources:
         retry_memory: How often a run that had too little memory is placed again, each time with
             twice as much.
         pending_timeout: Seconds that its job may wait for its place; then the run has failed.
+        image: The image of its container, instead of that of the launcher.
     """
 
     cpus: int | None = None
@@ -33,6 +34,7 @@ class Resources:
     time: float | None = None
     retry_memory: int | None = None
     pending_timeout: float | None = None
+    image: str | None = None
 
     def after_memory_losses(self, losses: int) -> Resources:
         """What is asked for when so often there was too little memory."""
@@ -65,6 +67,7 @@ class ResourceSettings(TypedDict, total=False):
     time: Duration
     retry_memory: int
     pending_timeout: Duration
+    image: str
 
 
 def read_resources(task: str, values: object) -> Resources:
@@ -81,6 +84,7 @@ def read_resources(task: str, values: object) -> Resources:
         _seconds(table, "time"),
         table.number("retry_memory", 1, MOST_RETRIES),
         _seconds(table, "pending_timeout"),
+        table.text("image"),
     )
     if asked.retry_memory and asked.memory is None:
         table.wrong("retry_memory", "memory beside it, which is doubled")

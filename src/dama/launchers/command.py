@@ -40,6 +40,7 @@ class Command:
     """
 
     group = 1
+    keeps = 0.0
 
     def __init__(self, settings: LauncherSettings, prefix: str) -> None:
         self._settings = settings
@@ -62,6 +63,7 @@ class Command:
             "DAMA_JOB_MEMORY_MB": str(needs.megabytes or ""),
             "DAMA_JOB_GPUS": str(needs.gpus or ""),
             "DAMA_JOB_MINUTES": str(needs.minutes or ""),
+            "DAMA_JOB_IMAGE": needs.image or "",
         }
         code, out, err = await ask(
             settings.submit, timeout=settings.timeout, text=script, environ=environ

@@ -145,9 +145,11 @@ class Launcher(Protocol):
 
     Attributes:
         group: How many runs a job may have.
+        keeps: Seconds for which it knows a job that has ended; 0 where it may forget any at once.
     """
 
     group: int
+    keeps: float
 
     async def prepare(self, conninfo: str) -> None:
         """Write what its jobs need, when a worker begins to look after it.

@@ -154,7 +154,9 @@ class Placing:
         await store.note_trouble(settings.name, None)
         placements = await self._placements()
         times = {"now": clock.monotonic(), "grace": self._grace}
-        todo = plan(placements, seen, self._memory, **times, patience=self._patience)
+        todo = plan(
+            placements, seen, self._memory, **times, patience=self._patience, keeps=engine.keeps
+        )
         await store.note(todo.note)
         for each, job in todo.judge:
             await self._judge(engine, each, job)

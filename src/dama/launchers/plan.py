@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Judged = tuple[Placement, Sighting]
 NO_LIMITS: Mapping[str, float] = MappingProxyType({})
+DELETED = "somebody has deleted it"
 QUIET_SECONDS = 5.0  # a worker renews its lease once a second
 MOST_SUBMISSIONS = 3
 # In which a job that is not wanted any more ends what its program has started, wherever that has
@@ -69,6 +70,7 @@ def plan(
     now: float,
     grace: float,
     patience: Mapping[str, float] = NO_LIMITS,
+    keeps: float = 0,
 ) -> Plan:
     """Compare what is placed with what the engine knows.
 
@@ -79,6 +81,8 @@ def plan(
         now: Of a steady clock, in seconds.
         grace: Seconds for which a job may be on its way to the engine.
         patience: Seconds for which the jobs of tasks may be pending; no limit for the rest.
+        keeps: Seconds for which the engine knows a job that has ended: a younger one that it has
+            shown and shows no more was removed there.
     """
     done, known = Plan(), {Key(each.name, each.element) for each in placements}
     wanted: set[Key] = set()
@@ -89,6 +93,10 @@ def plan(
             wanted.add(key)
         if job is None:
             since = memory.missing.setdefault(key, now)
+            if each.state in ("pending", "running") and each.age < keeps:
+                name = each.native_id or each.name
+                _ended(each, Sighting("ended", name, DELETED, why="cancelled"), done)
+                continue
             _absent(each, done, is_late=min(now - since, each.age) >= grace)
             continue
         memory.missing.pop(key, None)

@@ -55,6 +55,7 @@ class Slurm:
     """
 
     group = MOST_ELEMENTS
+    keeps = 0.0
 
     def __init__(self, settings: LauncherSettings, prefix: str) -> None:
         self._settings = settings
@@ -66,6 +67,8 @@ class Slurm:
 
     async def submit(self, job: Job) -> Mapping[int, str]:
         """Submit an array, also for a single run; see `Launcher`."""
+        if job.resources.image is not None:
+            raise RefusedError("Slurm has no images: leave image out of the task's resources.")
         script = script_of(job, self._settings, head=self._head(job), index="$SLURM_ARRAY_TASK_ID")
         code, out, err = await self._ask("sbatch", "--parsable", text=script)
         number = out.strip().partition(";")[0]

@@ -65,6 +65,20 @@ def test_what_the_engine_does_not_know_is_asked_for_again_and_lost_at_last() -> 
     assert (sighting.state, sighting.why) == ("ended", "lost")
 
 
+def test_what_an_engine_has_shown_and_keeps_was_removed_when_it_is_not_there_any_more() -> None:
+    """One that forgets what has ended, or may have by now, says nothing by showing nothing."""
+    cases = [
+        (placed(), 1), (placed(state="running"), 1), (placed("queued"), 1), (placed("retrying"), 1),
+        (placed(state=None), 0), (placed(age=3600.0), 0), (placed("running", quiet=0.5), 0),
+        (placed("running", quiet=60.0), 1), (placed(None), 0),
+    ]  # fmt: skip
+    for known, judged in cases:
+        done = plan([known], {}, Memory(), now=0, grace=10, keeps=3600)
+        assert [job.why for _, job in done.judge] == ["cancelled"] * judged, known
+        assert done.submit == []
+        assert plan([known], {}, Memory(), now=0, grace=10).judge == []
+
+
 def test_a_worker_that_was_heard_of_is_believed_rather_than_the_engine() -> None:
     """It renews its lease each second; the engine may say the end early."""
     for quiet, judged in ((0.5, 0), (60.0, 1)):

@@ -11,7 +11,7 @@ import msgspec
 
 from dama.launchers.kubernetes.access import find_access, needed
 from dama.launchers.kubernetes.answers import JobList, KubeJob, PodList, Status
-from dama.launchers.kubernetes.manifest import CONTAINER, DATABASE, manifest_of
+from dama.launchers.kubernetes.manifest import CONTAINER, DATABASE, KEPT_SECONDS, manifest_of
 from dama.launchers.kubernetes.sightings import native_id, newest_pods, sightings
 from dama.launchers.launcher import AwayError, Key, RefusedError
 
@@ -43,6 +43,7 @@ class Kubernetes:
     """
 
     group = MOST_ELEMENTS
+    keeps = float(KEPT_SECONDS)
 
     def __init__(self, settings: LauncherSettings, prefix: str) -> None:
         self._settings = settings

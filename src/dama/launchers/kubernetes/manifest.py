@@ -103,7 +103,7 @@ def _container(job: Job, settings: LauncherSettings, given: Mapping[str, Any]) -
     return {
         **given,
         "name": CONTAINER,
-        "image": settings.image,
+        "image": job.resources.image or settings.image,
         "command": ["sh", "-c", _script(job, settings)],
         "envFrom": [*given.get("envFrom", ()), *secrets],
         "env": [*given.get("env", ()), *env],

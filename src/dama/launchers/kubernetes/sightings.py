@@ -28,10 +28,16 @@ def sightings(jobs: Iterable[KubeJob], pods: Iterable[KubePod]) -> Mapping[Key, 
         pods: All of theirs, listed after the jobs.
     """
     found: dict[Key, Sighting] = {}
+    standing: set[str] = set()
     for job in jobs:
         found.update(_of_job(job))
+        if job.metadata.deletion_timestamp is None:
+            standing.add(job.metadata.name)
     # Also of jobs that are gone: a pod may outlive its job.
-    return {**found, **{key: _of_pod(key, pod) for key, pod in newest_pods(pods).items()}}
+    for key, pod in newest_pods(pods).items():
+        is_leaving = key.name not in standing and pod.metadata.deletion_timestamp is not None
+        found[key] = _deleted(key) if is_leaving and not _is_over(pod) else _of_pod(key, pod)
+    return found
 
 
 def newest_pods(pods: Iterable[KubePod]) -> Mapping[Key, KubePod]:
@@ -66,11 +72,16 @@ def _of_job(job: KubeJob) -> Iterator[tuple[Key, Sighting]]:
             why: Why = "time" if end and end.reason == "DeadlineExceeded" else "exit"
             sighting = Sighting("ended", name, end.message if end else "its pod failed", why=why)
         elif job.metadata.deletion_timestamp is not None:
-            sighting = Sighting("ended", name, "the job was deleted", why="cancelled")
+            sighting = _deleted(key)
         else:
             reason = suspended.reason if suspended else "no pod yet"
             sighting = Sighting("pending", name, reason)
         yield key, sighting
+
+
+def _deleted(key: Key) -> Sighting:
+    """A job that somebody has deleted; its pods have a moment to end."""
+    return Sighting("ended", native_id(key), "somebody has deleted it", why="cancelled")
 
 
 def _of_pod(key: Key, pod: KubePod) -> Sighting:
