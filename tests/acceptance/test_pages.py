@@ -167,6 +167,10 @@ PAGES = {
         keeps=(None, "tap_orders.py", "dama.toml", None),
         others=SQL,
     ),
+    "docs/howto/dbt.md": Page(
+        left_out={"tools/dbt": "an environment of its own", "dama": "of a project of dbt"},
+        keeps=(None,),
+    ),
     "docs/howto/slice-tables.md": Page(
         files={"loads.py": ROWS, "dama.toml": 'services = ["loads"]\n'}, others=SQL
     ),

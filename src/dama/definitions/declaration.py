@@ -19,7 +19,7 @@ from dama.definitions.declared_params import SECRET_HINTS, read_params
 from dama.definitions.inherit import read_inherit
 from dama.definitions.options import Singleton, TaskOptions, TaskSettings, read_options
 from dama.definitions.program import LOG_CAP, ProgramSpec
-from dama.definitions.tap import WORTHLESS, TapSpec, read_tap
+from dama.definitions.tap import DBT, WORTHLESS, TapSpec, read_kind, read_tap
 from dama.domain.exit import ExitCodes
 from dama.errors import InvalidDefinitionError
 
@@ -67,6 +67,8 @@ class ProgramSettings(TypedDict, total=False):
 
 
 PROGRAM_KEYS = ("command", *ProgramSettings.__annotations__)
+# What dbt is told by the environment, so that its log and its documents are where they are read.
+OF_DBT = ("--target-path", "--log-path", "--log-format-file", "--log-level-file")
 _FOR_GOOD = frozenset({WORTHLESS})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -106,8 +108,22 @@ def read_program(
         help=table.text("help", ""),
         place=place,
         tap=tap,
+        is_dbt=_read_is_dbt(table),
     )
     return spec, _read_options(table, tap)
+
+
+def _read_is_dbt(table: Table) -> bool:
+    is_dbt = read_kind(table) == DBT
+    parts: Sequence[object] = table.values.get("command") or ()
+    for part in parts if is_dbt else ():
+        if str(part).partition("=")[0] in OF_DBT:
+            raise InvalidDefinitionError(
+                f"{table.where}.command has {part}, which dama sets for a program of kind "
+                f'"{DBT}" to read what dbt writes.',
+                "Leave it out: the documents of dbt are artifacts of the run.",
+            )
+    return is_dbt
 
 
 def _read_options(table: Table, tap: TapSpec | None) -> TaskOptions:

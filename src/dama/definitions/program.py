@@ -47,6 +47,7 @@ class ProgramSpec:
         help: What it does; the first paragraph is the summary.
         place: Where it is declared, for messages.
         tap: Where what it extracts is loaded; None for a program that is no tap.
+        is_dbt: Whether it is dbt, whose nodes become events.
     """
 
     command: Command
@@ -66,6 +67,7 @@ class ProgramSpec:
     help: str = ""
     place: str = ""
     tap: TapSpec | None = None
+    is_dbt: bool = False
 
     def argv(self, params: Mapping[str, Any]) -> list[str]:
         """The arguments for these params, the program first; each value is in one element."""

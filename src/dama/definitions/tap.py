@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dama.config.table import Table
 
 SINGER = "singer"
+DBT = "dbt"
 TAP_KEYS = ("config", "catalog", "schema", "state_key", "bad_rows")
 WORTHLESS = 78  # the exit code of what another attempt would not mend
 _CONFIG = 'a table, such as { token = "{SHOP_TOKEN}" }, or the path of a JSON file'
@@ -52,21 +53,30 @@ class TapSpec:
         return (self.state_key and fill(self.state_key, params)) or ""
 
 
+def read_kind(table: Table) -> str | None:
+    """Read the kind of a program; None for one of no kind.
+
+    Raises:
+        InvalidDefinitionError: There is no such kind.
+    """
+    kind = table.text("kind")
+    if kind not in {None, SINGER, DBT}:
+        table.wrong("kind", f'"{SINGER}", "{DBT}", or no kind')
+    return kind
+
+
 def read_tap(
     table: Table, params: Collection[str], secrets: Collection[str], base: Path
 ) -> TapSpec | None:
-    """Read what makes a program a tap; None for a program of no kind.
+    """Read what makes a program a tap; None for one that is none.
 
     Raises:
         InvalidDefinitionError: A key is wrong, or belongs to a tap only.
     """
-    kind = table.text("kind")
-    if kind is None:
+    if read_kind(table) != SINGER:
         if lost := next((key for key in TAP_KEYS if table.has(key)), None):
             table.wrong(lost, "no such key in a program", f'Add kind = "{SINGER}" if it is a tap.')
         return None
-    if kind != SINGER:
-        table.wrong("kind", f'"{SINGER}", or no kind for a program that is no tap')
     if not table.has("schema"):
         table.wrong("schema", 'the schema of its tables, such as "shop"')
     for key in ("exit_codes", "pty"):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LONGEST_STRING = 128 * 1024  # with its NUL, MAX_ARG_STRLEN of Linux
 PARAM = "DAMA_PARAM_"
 LOADER = (sys.executable, "-P", "-m", "dama.taps")  # what a tap is started by
+DBT = (sys.executable, "-P", "-m", "dama.dbt")  # and dbt
 SOFT_LIMIT = "DAMA_SOFT_LIMIT"  # of open files; not passed on, as nothing of DAMA_ is
 _SIGNALS = [number for number in signal.valid_signals() if number not in (9, 19)]
 
@@ -118,6 +119,8 @@ def launch_of(
     base = inherited(os.environ, (*patterns, *spec.inherit))
     declared = spec.environment(values)
     argv = spec.argv(values) if spec.tap is None else [*LOADER, task.name]
+    if spec.is_dbt:
+        argv = [*DBT, *argv]
     return Launch(
         argv,
         {**base, **declared, **passed_on(spec.secrets, declared), **protocol},

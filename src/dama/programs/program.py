@@ -348,8 +348,9 @@ class ProgramRun:
         )
 
     def _name(self) -> str:
-        if self._task.program is not None and self._task.program.tap is not None:
-            return Path(str(self._task.program.command[0])).name
+        spec = self._task.program
+        if spec is not None and (spec.tap is not None or spec.is_dbt):  # not who started it
+            return Path(str(spec.command[0])).name
         with suppress(OSError, LookupError, TypeError):
             return str(self._directory.known("spec.json")["argv"][0])
         return self._task.name

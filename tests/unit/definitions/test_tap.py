@@ -18,6 +18,11 @@ params.account = { type = "integer" }
 params.note = { required = false }
 """
 
+DBT = """
+kind = "dbt"
+command = ["dbt", "build"]
+"""
+
 
 def task(lines="", text=TAP):
     registry = Registry()
@@ -60,6 +65,8 @@ def test_paths_begin_at_the_folder_of_the_file():
 
 WRONG = [
     (TAP.replace("singer", "airbyte"), "", "kind is 'airbyte': expected \"singer\""),
+    (DBT, 'schema = "shop"', "schema is 'shop': expected no such key"),
+    (DBT.replace("build", "--log-path=x"), "", "command has --log-path=x, which dama sets"),
     (TAP.replace('schema = "shop"', ""), "", "schema is missing: expected the schema"),
     (TAP.replace('kind = "singer"', ""), "", "schema is 'shop': expected no such key"),
     (TAP, "pty = true", "pty is true: expected no such key"),
