@@ -158,6 +158,8 @@ def test_a_tap_of_others_loads_continues_and_follows_its_schema(dama, database, 
             "tags", "to_jsonb(tags)"
         )
         assert database.execute(more).fetchall() == database.execute(source).fetchall()
+    (steps,) = [p for t, p in events(database, second["context_id"]) if "/load:" in t]
+    assert steps["table"] == "shop.source_orders"
     assert "none@localhost" not in str(events(database, second["context_id"]))
 
 
@@ -194,6 +196,10 @@ def test_the_nodes_of_dbt_are_events_and_only_what_failed_is_done_again(dama, da
     assert "mart.build/model.mart.orders:DONE" not in types
     final = dict(second)["mart.build:FINAL"]
     assert final == {"command": "retry --profiles-dir .", "nodes": {"success": 2}}
+    lineage = json.loads(dama("lineage", "mart.after", "--json", check=True).stdout)
+    assert [source["table"] for source in lineage["sources"]] == ["mart.broken"]
+    assert [source["table"] for source in lineage["sources"][0]["sources"]] == ["mart.orders"]
+    assert lineage["is_fresh"] is True
     made = [payload["path"] for type_, payload in second if type_.endswith(":ARTIFACT")]
     assert sorted(made) == ["manifest.json", "run_results.json"]
 

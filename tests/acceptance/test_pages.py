@@ -160,7 +160,9 @@ PAGES = {
         ends={"dama diff": 1},
     ),
     "docs/howto/data.md": Page(
-        files={"dama.toml": 'services = ["loads"]\n'}, keeps=("loads.py", "+loads.py"), others=SQL
+        files={"dama.toml": 'services = ["loads"]\n'},
+        keeps=("loads.py", "+loads.py", "+loads.py"),
+        others=SQL,
     ),
     "docs/howto/singer.md": Page(
         left_out={"taps/postgres": "a tap of others, in an environment of its own"},

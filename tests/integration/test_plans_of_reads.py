@@ -274,6 +274,7 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a late page for a reader of several": (lambda s: lane(s, LATE), LOOK),
     "a context that a reader continues with": (lambda s: lane(s, 0, context=FILLED.long), LOOK),
     "a day of activity": (lambda s: s.activity.counts(a_day_ago(), 720.0), 3620),
+    "who wrote tables": (lambda s: s.lineage.writes(["a", "b.c"], 10), 20),
     "a day of queues": (lambda s: s.activity.queues(a_day_ago(), 720.0), 3610),
     "noting what happened": (lambda s: s.activity.note(), LOOK),
     "upkeep": (lambda s: asked(s, "uphold", most=100), LOOK),

@@ -73,6 +73,10 @@ SECTIONS = {
             "dama.cli.commands.activity:activity",
             "Show how much ran recently and how long it took.",
         ),
+        "lineage": (
+            "dama.cli.commands.lineage:lineage",
+            "Show who wrote a table, from what, and whether it is fresh.",
+        ),
         "state": (
             "dama.cli.commands.state:state",
             "Show the state that the events add up to, at any event.",

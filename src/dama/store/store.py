@@ -24,6 +24,7 @@ from dama.store.errors import UnknownContextError
 from dama.store.forks import Forks
 from dama.store.hints import Hints
 from dama.store.items import as_json, encode, start_item
+from dama.store.lineage import Lineage
 from dama.store.log import Log
 from dama.store.placements import Placements
 from dama.store.queue import RunQueue
@@ -59,6 +60,7 @@ class Store:
         browser_sessions: Browsers that have shown a token.
         windows: Bounded reads of what may be long.
         activity: What happened when.
+        lineage: Which steps wrote a table.
         acts: What people did beside contexts.
         placements: Runs that engines place elsewhere.
         slice_tables: Slices whose states are kept as tables.
@@ -76,6 +78,7 @@ class Store:
         self.browser_sessions = BrowserSessions(database)
         self.windows = Windows(database)
         self.activity = Activity(database)
+        self.lineage = Lineage(database)
         self.acts = Acts(database)
         self.placements = Placements(database)
         self.slice_tables = SliceTables(database, self.log)

@@ -24,7 +24,7 @@ from dama.store.tap_state import put_state, read_state
 from dama.store.tap_tables import prepare
 from dama.store.transaction import commit_blocking
 from dama.store.translation import has_given_way
-from dama.taps.columns import VERSION
+from dama.taps.columns import VERSION, name_for
 from dama.taps.messages import TapError, without_unfit
 from dama.taps.process import Process
 from dama.taps.source import Source
@@ -133,16 +133,21 @@ class Loader:
             TapFailedError: The tap has failed.
             DamaError: What it wrote cannot be loaded.
         """
-        while True:
-            try:
-                self._load_once()
-            except Exception as error:
-                if not (isinstance(error, UnavailableError) or has_given_way(error)):
-                    raise
-                _log.warning("%s The tap is started again at its last state.", error)
-                time.sleep(OUTAGE_PAUSE)
-            else:
-                return self._result()
+        try:
+            while True:
+                try:
+                    self._load_once()
+                except Exception as error:
+                    if not (isinstance(error, UnavailableError) or has_given_way(error)):
+                        raise
+                    _log.warning("%s The tap is started again at its last state.", error)
+                    time.sleep(OUTAGE_PAUSE)
+                else:
+                    return self._result()
+        finally:  # also of a tap that has failed: what it has loaded stays
+            for name, count in _by_stream(self._counts, ROWS).items():
+                table = f"{self._order.schema}.{name_for(name)}"
+                self._say(f"/load:{table}:DONE", {"table": table, "rows": count, "stream": name})
 
     def _load_once(self) -> None:
         order = self._order
