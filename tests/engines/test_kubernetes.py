@@ -170,12 +170,19 @@ def test_09_a_cancelled_run_ends_in_the_cluster_too(place: Pods) -> None:
     wait_until(lambda: not place.sleepers(), "the end of what it started", 60)
 
 
+def said(folder: Path) -> str:
+    """What the steps have said so far."""
+    with suppress(FileNotFoundError):
+        return (folder / "done").read_text()
+    return ""
+
+
 def test_a_run_whose_pod_is_evicted_is_placed_again(place: Pods) -> None:
     folder = place.dama.folder
     (folder / "hold").touch()
     (folder / "done").unlink(missing_ok=True)
     context = place.start("jobs.steps", "--folder", str(folder))
-    wait_until((folder / "done").exists, "a first step", 120)
+    wait_until(lambda: "1 " in said(folder), "a second step that waits", 120)
     place.cluster.evict(place.pod_of(context))
     wait_until(lambda: place.kinds(context).count("PLACED") == 2, "another place", 60)
     (folder / "hold").unlink()
