@@ -39,7 +39,9 @@ cwd = "mart"
 inherit = ["MART_*"]
 """
 MART = {
-    "dbt_project.yml": "{name: mart, version: '1', profile: mart}",
+    "dbt_project.yml": """
+{name: mart, profile: mart, flags: {send_anonymous_usage_stats: false}}
+""",
     "profiles.yml": """
 mart:
   target: it
@@ -187,9 +189,14 @@ def test_the_nodes_of_dbt_are_events_and_only_what_failed_is_done_again(dama, da
     assert "mart.build/model.mart.after:SKIPPED" in first
     assert "division by zero" in first["mart.build:ERROR"]["message"]
 
+    (dama.folder / "mart" / "models" / "after.sql").write_text("select {{ ref('nosuch') }}")
+    wrong = json.loads(dama("resume", context, "--json").stdout)
+    assert "depends on a node named 'nosuch'" in wrong["error"]["message"]
+
+    (dama.folder / "mart" / "models" / "after.sql").write_text(MART["models/after.sql"])
     database.execute("UPDATE divisor SET divisor = 1")
     dama("resume", context, check=True)
-    second = events(database, context)[len(events_until_error(events(database, context))) :]
+    second = since_last_error(events(database, context))
     types = [type_ for type_, _ in second]
     assert "mart.build/model.mart.broken:DONE" in types
     assert "mart.build/model.mart.after:DONE" in types
@@ -204,6 +211,7 @@ def test_the_nodes_of_dbt_are_events_and_only_what_failed_is_done_again(dama, da
     assert sorted(made) == ["manifest.json", "run_results.json"]
 
 
-def events_until_error(found):
-    """Those of the first attempt."""
-    return found[: [type_ for type_, _ in found].index("mart.build:ERROR") + 1]
+def since_last_error(found):
+    """Those of the last attempt."""
+    last = max(place for place, (type_, _) in enumerate(found) if type_ == "mart.build:ERROR")
+    return found[last + 1 :]

@@ -55,7 +55,7 @@ async def test_the_latest_write_is_found_with_all_that_it_was_made_from(app, sto
     assert [each.table for each in of_clean.sources] == ["raw"]
     (elsewhere,) = of_clean.sources[0].sources
     assert (elsewhere.table, elsewhere.written) == ("elsewhere", None)
-    assert of_raw.sources == ()  # it is shown above
+    assert list(of_raw.sources) == []  # it is shown above
     assert len((await lineage.read(app, "public.clean", most=10)).writes) == 2
     assert (await lineage.read(app, "nowhere")).writes == []
 

@@ -115,6 +115,8 @@ class Invocation:
         self._follow(process)
         self._keep(began)
         self._write_result()
+        if process.returncode:
+            self._tell_why()
         return process.returncode
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
@@ -154,13 +156,19 @@ class Invocation:
         }
         if nodes.messages:
             result["failed"] = nodes.messages
-            shown, message = next(iter(nodes.messages.items()))
-            count, total = len(nodes.messages), len(nodes.statuses)
-            text = " ".join(message.split())
-            sys.stderr.write(f"{count:,} of {total:,} nodes failed, such as {shown}: {text}\n")
-            sys.stderr.flush()
         with open(self._result, "w", encoding="utf-8", opener=private) as file:
             json.dump(result, file)
+
+    def _tell_why(self) -> None:
+        """Say on standard error what went wrong: dbt writes all to standard output."""
+        text, messages = self._nodes.error, self._nodes.messages
+        if messages:
+            shown, message = next(iter(messages.items()))
+            count, total = len(messages), len(self._nodes.statuses)
+            text = f"{count:,} of {total:,} nodes failed, such as {shown}: {message}"
+        if text:
+            sys.stderr.write(" ".join(text.split()) + "\n")
+            sys.stderr.flush()
 
 
 def _parts(path: Path, offset: int) -> Iterator[bytes]:

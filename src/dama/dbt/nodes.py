@@ -49,6 +49,8 @@ class _Data(msgspec.Struct):
 
 class _Info(msgspec.Struct):
     name: str
+    level: str = ""
+    msg: str = ""
 
 
 class _Named(msgspec.Struct):
@@ -118,18 +120,23 @@ class Nodes:
     Attributes:
         statuses: By the id of the node.
         messages: Of those that failed.
+        error: The first error that was logged; of a node, or of what comes before all nodes.
     """
 
     manifest: Path
     statuses: dict[str, str] = field(default_factory=dict[str, str])
     messages: dict[str, str] = field(default_factory=dict[str, str])
+    error: str = ""
     _known: Manifest | None = None
     _total: int = 0
 
     def events(self, line: bytes) -> Iterable[Mapping[str, Any]]:
         """The events of a line; none of most."""
         try:
-            name = _named(line).info.name
+            info = _named(line).info
+            name = info.name
+            if info.level == "error" and not self.error:
+                self.error = info.msg[:LONGEST]
             if name == "LogStartLine":
                 data = _line(line).data
                 self._total = data.total
