@@ -11,7 +11,7 @@ from dama import clock
 from dama.config.config import Config, EmbeddedDatabase, home_of
 from dama.duty import Duty, on_duty
 from dama.embedded import EmbeddedPostgres
-from dama.programs.process import JOBS
+from dama.programs.place import JOBS
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.store import Store, schema
 from dama.store.conninfo import check_conninfo

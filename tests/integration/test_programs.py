@@ -19,7 +19,8 @@ from dama import Service
 from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
 from dama.programs import adoption
-from dama.programs.process import identity_of_this_process, members_of, process_start
+from dama.programs.place import identity_of_this_process, keep_mark
+from dama.programs.process import members_of, process_start
 from dama.programs.programs import directories_of
 from dama.run.starts import start_of
 from tests.integration.programs import Bench, until
@@ -214,9 +215,9 @@ async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(b
     task = bench.declare("plain", "echo once >> $(dirname $DAMA_EVENTS)/count")
     context = await bench.start(task)
     queue = bench.store.queue
-    identity = replace(
-        identity_of_this_process(Path(os.environ["DAMA_HOME"])), pid=1, pid_started="never"
-    )
+    home = Path(os.environ["DAMA_HOME"])
+    identity = identity_of_this_process(home, keep_mark(home))
+    identity = replace(identity, pid=1, pid_started="never")
     dead = await queue.register(
         identity, queues=["default"], root=None, slots=1, lease=timedelta(minutes=1)
     )
@@ -526,7 +527,8 @@ async def test_another_home_of_the_host_is_another_place(bench, tmp_path):
 
 async def test_a_worker_that_cannot_be_seen_is_not_buried(bench):
     """In another PID namespace its pid is nobody's, or another's: its lease decides."""
-    identity = identity_of_this_process(Path(os.environ["DAMA_HOME"]))
+    home = Path(os.environ["DAMA_HOME"])
+    identity = identity_of_this_process(home, keep_mark(home))
     unseen = [
         replace(identity, pid=1, pid_started="1", pid_namespace="pid:[1]"),
         replace(identity, pid=1, pid_started="1", boot_id="another machine"),

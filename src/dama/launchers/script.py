@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from dama.config.private_file import write_private
-from dama.programs.process import JOBS
+from dama.programs.place import JOBS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,7 +14,7 @@ from dama.launchers.command import STATES, Command
 from dama.launchers.kubernetes.launcher import Kubernetes
 from dama.launchers.launcher import Kind, LauncherSettings
 from dama.launchers.slurm import Slurm
-from dama.programs.process import JOBS
+from dama.programs.place import JOBS
 from dama.shapes import is_object
 
 if TYPE_CHECKING:

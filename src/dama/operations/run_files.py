@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from dama.domain.secrets import NONE
 from dama.programs.environment import secrets_left
 from dama.programs.log_levels import FromLevel, level_of
-from dama.programs.process import JOB, place_of
+from dama.programs.place import JOB, place_of
 from dama.programs.programs import directories_of
 from dama.programs.run_directory import RunDirectories, state_of
 from dama.programs.tail import first_byte, lines

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from dama.definitions.registry import Registry
 from dama.definitions.service import Service
 from dama.errors import DamaError
+from dama.programs.place import MARK
 from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
@@ -46,10 +47,12 @@ class ForkServer:
 
     Args:
         registry: Whose services it loads.
+        mark: By which it and its shims know their place.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, mark: str) -> None:
         self._registry = registry
+        self._mark = mark
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -98,6 +101,7 @@ class ForkServer:
                     stdin=theirs.fileno(),
                     stdout=sys.stderr if _is_file(sys.stderr) else None,
                     start_new_session=True,
+                    env={**os.environ, MARK: self._mark},
                 )
             self._channel.settimeout(START_SECONDS)
             _send(self._channel, {"path": sys.path, "modules": _modules(self._registry)})

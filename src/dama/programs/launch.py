@@ -18,6 +18,7 @@ from dama.definitions.command import WORK_DIR
 from dama.domain.exit import ExitCodes
 from dama.programs.environment import inherited, passed_on, secret_names, secrets_of_files
 from dama.programs.packed import NAME, START, packed_shim
+from dama.programs.place import MARK
 from dama.programs.shim.files import LOG
 from dama.programs.shim.supervisor import LOCK
 from dama.run.errors import ProgramError
@@ -207,7 +208,7 @@ def spawn(directory: RunDirectory, launch: Launch, lock: int) -> int:
             return os.posix_spawn(
                 sys.executable,
                 [sys.executable, *flags, str(copy), str(directory.path)],
-                {},
+                {MARK: launch.environment.get(MARK, "")},
                 file_actions=[  # the lock last: its place may be that of one of the others
                     (os.POSIX_SPAWN_DUP2, environment.fileno(), 0),
                     (os.POSIX_SPAWN_DUP2, log, 1),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.definitions.errors import UnknownTaskError
 from dama.programs.environment import secrets_of
-from dama.programs.process import place_of
+from dama.programs.place import place_of
 from dama.programs.programs import directories_of
 from dama.programs.shipping import MARK
 from dama.programs.tail import Growing

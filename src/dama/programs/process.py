@@ -2,72 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
 import re
-import secrets
 import time
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dama.config.private_file import write_private
 from dama.programs.packed import EARLIER, NAME
 from dama.programs.shim.family import lives, ticks_ahead
-from dama.store.queue_rows import WorkerIdentity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-JOBS = "jobs"  # the folder of a home that has the homes of batch jobs
 # Of a process that is gone, or another user's; without a free descriptor nothing is known of any.
 UNSEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
-JOB = "job:"  # how the place of one begins: nobody waits for it to come back
 
 _ticks_ahead = cache(ticks_ahead)  # of this process, for good
-
-
-def identity_of_this_process(home: Path) -> WorkerIdentity:
-    """Which process this is, and of which place: what one place runs is no other's to judge."""
-    return WorkerIdentity(
-        host=platform.node(),
-        boot_id=boot_id(),
-        pid=os.getpid(),
-        pid_started=process_start(os.getpid()) or "",
-        version=version("dama-controller"),
-        place=place_of(home),
-        pid_namespace=pid_namespace(),
-    )
-
-
-def place_of(home: Path) -> str:
-    """Which place a DAMA_HOME is, for the user of this process; the same after another boot.
-
-    Containers may agree in name, user and path: the home has a number of its own, drawn once. A
-    home that several hosts mount is a place on each. The home of a job is gone when the job is.
-    """
-    machine = _text(Path("/etc/machine-id"))
-    parts = (platform.node(), machine, str(os.geteuid()), str(home.resolve()), _number_of(home))
-    number = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
-    is_of_job = home.parent.name == JOBS
-    return f"{JOB if is_of_job else ''}{platform.node()}/{number}"
-
-
-def _number_of(home: Path) -> str:
-    path = home / "place"
-    with suppress(OSError):  # a home that cannot be written has no programs either
-        if not path.exists():
-            write_private(path, secrets.token_hex(8).encode(), replace=False)
-    return _text(path)
-
-
-def _text(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text().strip()
-    return ""
 
 
 def pid_namespace() -> str:
@@ -137,6 +89,17 @@ def runs_below(folder: Path) -> set[Path]:
             if run.startswith(inside) and re.fullmatch(rb"\d+/\d+", run[len(inside) :]):
                 found.add(Path(os.fsdecode(run)))
     return found
+
+
+def values_of(name: bytes) -> Iterator[bytes]:
+    """What the processes of this user were started with under a name, in this file system."""
+    for pid in _pids():
+        with suppress(*UNSEEN):
+            process = Path("/proc", str(pid))
+            if process.stat().st_uid != os.geteuid() or not (value := _variable(pid, name)):
+                continue
+            if (process / "root").samefile("/"):  # else it is a container's, which has other homes
+                yield value
 
 
 def session_of(leader: int, since: str) -> set[int]:

@@ -28,6 +28,7 @@ from dama.programs.launch import Launch, fitting, launch_of, spawn
 from dama.programs.leavings import Leavings
 from dama.programs.loading import for_loader
 from dama.programs.looking import AGAIN_SECONDS, TRANSIENT, seen
+from dama.programs.place import MARK
 from dama.programs.process import age_of, is_stopped
 from dama.programs.run_directory import State, state_of
 from dama.programs.shim.supervisor import TIMED_OUT
@@ -316,6 +317,7 @@ class ProgramRun:
             "TRACEPARENT": await self._execution.traceparent(),
             "PGAPPNAME": self._execution.application_name,
             "PYTHONUNBUFFERED": "1",
+            MARK: self._programs.mark,
             **await self._http(),
             **for_loader(self._task, self._execution, self._directory),
         }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.fork_server import ForkServer
+from dama.programs.place import keep_mark
 from dama.programs.run_directory import RunDirectories
 from dama.run.commands import Commands
 
@@ -37,6 +38,7 @@ class Programs:
         store: Where their contexts are.
         registry: The tasks that it knows.
         home: The folder of dama's files.
+        mark: By which the processes of this place know it.
         host: This place: host, user and DAMA_HOME.
         worker_id: Returns the worker's id, as it is now.
         gateway_url: Where programs reach the gateway; None when they are not told.
@@ -45,6 +47,7 @@ class Programs:
         commands: The right of its user to run undeclared commands.
         fork_server: Starts the tasks that have a process of their own.
         directories: Where the programs are on this host.
+        mark: By which the processes of this place know it.
         followed: The contexts whose programs continue without the worker.
     """
 
@@ -53,6 +56,7 @@ class Programs:
         store: Store,
         registry: Registry,
         home: Path,
+        mark: str,
         host: str,
         worker_id: Callable[[], int],
         gateway_url: str | None = None,
@@ -61,7 +65,8 @@ class Programs:
         self.store = store
         self.registry = registry
         self.gateway_url = gateway_url
-        self.fork_server = ForkServer(registry)
+        self.mark = mark
+        self.fork_server = ForkServer(registry, mark)
         self.host = host
         self.worker_id = worker_id
         self._home = home
@@ -86,6 +91,7 @@ class Programs:
                 async with asyncio.timeout(LOOK_SECONDS):
                     await self._look.wait()
             self._look.clear()
+            keep_mark(self._home, self.mark)  # somebody may have removed it
             try:
                 await self.end_unwanted()
             except BaseException:

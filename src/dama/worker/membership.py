@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.duty import troubles
-from dama.programs.process import identity_of_this_process, process_start
+from dama.programs.place import identity_of_this_process, keep_mark
+from dama.programs.process import process_start
 from dama.store.errors import StatementEndedError
 from dama.store.queue import marks_of
 
@@ -42,6 +43,7 @@ class Membership:
     Attributes:
         id: The worker's id; 0 before it is registered.
         place: Host, machine, user and DAMA_HOME.
+        mark: By which what it starts knows that.
         name: `host:pid`.
     """
 
@@ -50,7 +52,8 @@ class Membership:
         self._queue = queue
         self._offer = offer
         self._lease = LEASE if offer.placed is None else offer.placed.lease
-        self._identity = identity_of_this_process(home)
+        self.mark = keep_mark(home)
+        self._identity = identity_of_this_process(home, self.mark)
         self.place = self._identity.place
         self.name = f"{self._identity.host}:{self._identity.pid}"
         self._user = getpass.getuser()

@@ -83,7 +83,7 @@ class Worker:
             store.queue, _claims(store, offer), members, self._holding, self._begin, self._drop
         )
         self._programs = Programs(
-            store, registry, home, members.place, lambda: members.id, gateway_url
+            store, registry, home, members.mark, members.place, lambda: members.id, gateway_url
         )
         self._endings = Endings(store, self._wake, park_after=park_after)
         self._executions = Executions(
