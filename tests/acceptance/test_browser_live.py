@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import expect
 
 from dama.domain.event import Event
 from dama.pages import live
 from dama.store import Start
+from tests.acceptance.browser import chromium as chromium  # noqa: PLC0414 - a fixture
 from tests.acceptance.browser import log_in, opened
+from tests.acceptance.browser import store as store  # noqa: PLC0414 - a fixture
 from tests.integration.served import served
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 async def _answer(answer, route):
     await route.fulfill(**answer)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def client(store, tmp_path):
     async with served(store, tmp_path, working=False) as client:
         yield client
 
 
 async def test_a_stream_that_a_proxy_broke_is_opened_again_and_the_mark_goes(
-    client, tmp_path, store
+    chromium, client, tmp_path, store
 ):
     """A browser gives a stream up for good at a redirect or an error; forms stay as they are."""
     (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
-    async with opened(client, tmp_path, problems=False) as page:
+    async with opened(chromium, client, tmp_path, problems=False) as page:
         for answer in ({"status": 502}, {"status": 302, "headers": {"Location": "/doctor"}}):
             await page.route("**/~live*", partial(_answer, answer))
             await page.goto(f"/contexts/{context_id}")
@@ -46,10 +52,35 @@ async def test_a_stream_that_a_proxy_broke_is_opened_again_and_the_mark_goes(
             await expect(page.locator("#stale")).to_be_hidden()
 
 
-async def test_a_context_that_ended_is_followed_when_somebody_resumes_it(client, tmp_path, store):
+async def test_a_slow_gateway_is_said_and_its_answers_are_shown(chromium, client, tmp_path, store):
+    """However often something changes while it answers."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    given_up: list[str] = []
+    is_answering = asyncio.Event()
+
+    async def hold(route):
+        await is_answering.wait()
+        await route.continue_()
+
+    async with opened(chromium, client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}")
+        page.on("requestfailed", lambda request: given_up.append(request.url))
+        await page.route(f"**/contexts/{context_id}", hold)
+        await store.append(context_id, [Event("tick")])
+        await expect(page.locator("#stale")).to_contain_text("does not answer")
+        await store.append(context_id, [Event("tock")])
+        is_answering.set()
+        await expect(page.locator("#tab")).to_contain_text("tock")
+        await expect(page.locator("#stale")).to_be_hidden()
+        assert not [url for url in given_up if url.endswith(f"/contexts/{context_id}")]
+
+
+async def test_a_context_that_ended_is_followed_when_somebody_resumes_it(
+    chromium, client, tmp_path, store
+):
     (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
     await store.cancel([context_id], "x", {"user": "ada"})
-    async with opened(client, tmp_path) as page:
+    async with opened(chromium, client, tmp_path) as page:
         await page.goto(f"/contexts/{context_id}")
         await expect(page.locator("#head h1")).to_contain_text("cancelled")
         await store.resume(context_id, {"user": "bob"})
@@ -59,12 +90,12 @@ async def test_a_context_that_ended_is_followed_when_somebody_resumes_it(client,
 
 
 async def test_a_revoked_token_ends_pages_within_ten_seconds_and_no_half_written_form(
-    client, tmp_path, store, monkeypatch
+    chromium, client, tmp_path, store, monkeypatch
 ):
     monkeypatch.setattr(live, "BEAT_SECONDS", 1.0)
     token = await store.tokens.add("ada", "operator", "bob")
     (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
-    async with opened(client, tmp_path, token=token, problems=False) as page:
+    async with opened(chromium, client, tmp_path, token=token, problems=False) as page:
         other, third = await page.context.new_page(), await page.context.new_page()
         await other.goto("/contexts")
         form = await page.context.new_page()

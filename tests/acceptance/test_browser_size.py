@@ -13,10 +13,14 @@ from playwright.async_api import expect
 
 from benchmarks.filled import Filled
 from dama.programs.programs import directories_of
+from tests.acceptance.browser import chromium as chromium  # noqa: PLC0414 - a fixture
 from tests.acceptance.browser import opened
+from tests.acceptance.browser import store as store  # noqa: PLC0414 - a fixture
 from tests.acceptance.test_browser import PATHS
 from tests.conftest import url_of
 from tests.integration.served import ended, served
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FILLED = Filled(closed=30_000, history=100_000, children=10_000, queued=3_000)
 WEIGHT = """() => performance.getEntriesByType("resource").concat(
@@ -30,10 +34,15 @@ KB = 1000
 
 
 @pytest.mark.timeout(240)
-async def test_a_large_store_is_as_light_as_a_small_one(server, store, database_url, tmp_path):
+async def test_a_large_store_is_as_light_as_a_small_one(
+    chromium, server, store, database_url, tmp_path
+):
     FILLED.fill(url_of(server, urlsplit(database_url).path[1:], "dama"))
     long, root = f"/contexts/{FILLED.long}", f"/contexts/{FILLED.root}"
-    async with served(store, tmp_path, working=False) as client, opened(client, tmp_path) as page:
+    async with (
+        served(store, tmp_path, working=False) as client,
+        opened(chromium, client, tmp_path) as page,
+    ):
         paints = {}
         await page.goto(long)  # its states are kept from the first look on
         for path in (*PATHS, "/diff", long, f"{root}?tab=tree", f"{long}?failed=1&text=typo"):
@@ -68,8 +77,8 @@ async def test_a_large_store_is_as_light_as_a_small_one(server, store, database_
 
 
 @pytest.mark.timeout(120)
-async def test_the_end_and_the_begin_of_a_log_of_a_gibibyte_are_near(store, tmp_path):
-    async with served(store, tmp_path) as client, opened(client, tmp_path) as page:
+async def test_the_end_and_the_begin_of_a_log_of_a_gibibyte_are_near(chromium, store, tmp_path):
+    async with served(store, tmp_path) as client, opened(chromium, client, tmp_path) as page:
         context_id = await ended(client, "shop.report")
         (run,) = (await directories_of(store, tmp_path)).of_context(context_id)
         with run.stdout.open("wb") as file:

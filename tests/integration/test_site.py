@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,9 @@ import pytest
 from dama.domain.event import Event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import Schedule
+from dama.pages.shown import shown_taken
 from dama.store import Start
+from dama.store.rows import ContextRow
 from dama.store.windows import ContextFilter
 from tests.cases import case
 from tests.integration.browsing import Browser, Page
@@ -131,6 +133,23 @@ async def test_what_waits_says_why(idle, store):
         page.links[[link.startswith("/contexts/") for link in page.links].index(True)]
     )
     assert "No worker is alive." in page.text
+    await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    page = await idle.get("/contexts/2")
+    assert re.search(r"delayed until [0-9-]{10} [0-9:]{8} UTC\.", page.text)
+
+
+@pytest.mark.parametrize(("status", "taken"), [("OPEN", "3 h 0 min"), ("DONE", "50 ms")])
+def test_what_has_not_ended_takes_as_long_as_it_is_there(status, taken):
+    begin = datetime.now(UTC) - timedelta(hours=3)
+    changed = begin + timedelta(seconds=0.05)
+    assert shown_taken(ContextRow(1, None, 1, "a.b", status, 3, begin, changed, None)) == taken
+
+
+async def test_an_event_without_a_payload_shows_none(idle, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    await store.append(context_id, [Event("tick")])
+    for path in ("/log", f"/contexts/{context_id}", f"/contexts/{context_id}/what-if?event=2"):
+        assert "UNSET" not in (await idle.get(path)).source
 
 
 async def test_what_programs_and_payloads_hold_is_text(browser, client, store):
@@ -190,6 +209,27 @@ async def test_the_filters_of_the_list_are_those_of_the_action(browser, client, 
         answer = await client.post("/api/contexts/list", json=params)
         told = answer.json()["contexts"]
         assert page.rows() == [f"c{each['context_id']}" for each in told], query
+
+
+async def test_views_are_kept_in_the_browser_by_name_and_forgotten(browsers):
+    viewer = browsers["viewer"]
+    page = await viewer.get("/contexts?status=ERROR&task=shop.*&before=7&odd=1")
+    page = await viewer.get(next(link for link in page.links if "view=" in link))
+    page = await viewer.send(page.form("/views"), name="failed  <b> & 30 %; é")
+    assert str(page.url.query, "ascii") == "status=ERROR&task=shop.%2A"
+    assert "Save this view" not in page.text
+    page = await viewer.get("/contexts")
+    assert "failed <b> & 30 %; é" in page.text
+    assert "/contexts?status=ERROR&task=shop.%2A" in page.links
+    page = await viewer.get("/settings")
+    form, name = page.form("/views"), "failed <b> & 30 %; é"
+    for fields, status in (({"view": "odd=1", "name": "x"}, 400), ({"view": "task=a"}, 400),
+                           ({"view": f"task={'a' * 4000}", "name": "x"}, 400)):  # fmt: skip
+        assert (await viewer.send(form, **fields)).status == status, fields
+    page = await viewer.send(form, forget=name)
+    assert name not in page.text
+    viewer.client.cookies.set("dama_views", "%FF%00&&=;" + "a%3Db%26" * 300, domain="127.0.0.1")
+    assert (await viewer.get("/contexts")).status == 200
 
 
 async def test_a_filter_that_is_none_is_refused_in_words(idle):
@@ -375,6 +415,24 @@ async def test_what_is_not_there_is_a_page_with_the_way_on(idle):
         assert page.headers["content-type"].startswith("text/html")
         assert page.status in (status, 404), path
         assert "Request " in page.text
+
+
+async def test_an_address_that_is_none_is_a_page_for_people_and_json_for_programs(idle):
+    visit = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    for headers, path, status, type_ in (
+        (visit, "/context/1", 404, "text/html"),
+        (visit, "/%3Cscript%3E", 404, "text/html"),
+        (visit, "/api/none", 401, "application/json"),
+        (visit, "/metrics", 401, "application/json"),
+        ({}, "/context/1", 401, "application/json"),
+    ):
+        answer = await idle.client.get(path, headers=headers)
+        found = answer.headers["content-type"].partition(";")[0]
+        assert (answer.status_code, found) == (status, type_), path
+        assert "<script>" not in answer.text
+    idle.client.cookies.clear()
+    answer = await idle.client.get("/context/1", headers=visit)
+    assert (answer.status_code, answer.headers["content-type"][:9]) == (404, "text/html")
 
 
 async def test_the_stream_tells_of_changes_of_its_tree_only(idle, store):

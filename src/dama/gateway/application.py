@@ -57,6 +57,10 @@ class Site(Protocol):
         """Whether a path, still encoded, is one of a page."""
         ...
 
+    def is_lost(self, request: Request) -> bool:
+        """Whether a person looks for a page, where programs have no business."""
+        ...
+
     async def answer(self, request: Request, calls: Calls) -> Response:
         """The page of a request, or what went wrong as a page."""
         ...
@@ -153,7 +157,10 @@ class Gateway:
 
     async def _answer(self, request: Request, headers: Mapping[str, str]) -> Response:
         path = request.scope["raw_path"].decode("latin-1")
-        is_page = self._site is not None and self._site.has(path)
+        is_page = self._site is not None and (
+            self._site.has(path)
+            or (self._site.is_lost(request) and not self._is_for_programs(request, path))
+        )
         if not is_page:  # a page says itself from where it may be visited
             self._origins.check(headers)
         limits = await self._limit.count(request.client.host if request.client else "")
@@ -169,6 +176,10 @@ class Gateway:
         if limits:
             response.headers.update(limits)
         return response
+
+    def _is_for_programs(self, request: Request, path: str) -> bool:
+        is_fixed = self._fixed.find(request.scope["path"]) is not None
+        return is_fixed or self._calls.has(request.method, path)
 
     def _note(self, request: Request, state: dict[str, Any], status: int, spent: float) -> None:
         key = (state["action"], str(status))

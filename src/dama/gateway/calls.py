@@ -105,6 +105,10 @@ class Calls:
             request.scope["dama"]["meta"] = call.meta
         return await respond(request, call, result, endpoints.all[0])
 
+    def has(self, method: str, path: str) -> bool:
+        """Whether a path, still encoded, is one of an action, with this method or another one."""
+        return bool(self._aliases.find(method, path))
+
     def offered(self) -> Mapping[str, Endpoint]:
         """The actions that are called by their names."""
         return self._aliases.named()

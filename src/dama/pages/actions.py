@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.broker.errors import CallError
 from dama.broker.stream import is_chunks
 from dama.definitions.errors import InvalidParamsError
@@ -14,7 +12,7 @@ from dama.domain.exact import document
 from dama.gateway.errors import RequestError
 from dama.gateway.openapi import params_schema
 from dama.operations import acts
-from dama.pages.fields import fields, params_of
+from dama.pages.fields import fields, json_of, params_of
 from dama.pages.shown import shown_size
 from dama.shapes import is_dict
 
@@ -123,10 +121,7 @@ def _params(visit: Visit, endpoint: Endpoint) -> dict[str, Any]:
     if "properties" in schema:
         return params_of(schema, visit.form)
     text = visit.form.get("params", "").strip()
-    try:
-        found: object = msgspec.json.decode(text or "{}")
-    except msgspec.MsgspecError as error:
-        raise RequestError("BAD_REQUEST", f"The params are not valid JSON: {error}.") from error
+    found: object = json_of(text or "{}", "The params are")
     if not is_dict(found):
         raise RequestError("BAD_REQUEST", "The params are not a JSON object.", 'Such as {"id": 1}.')
     return found

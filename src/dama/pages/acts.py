@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.domain.event import ABSENT
 from dama.errors import DamaError
 from dama.gateway.errors import RequestError
 from dama.operations import contexts, forks
+from dama.pages.fields import json_of
 from dama.pages.visit import LONGEST_ID, see
 from dama.store.errors import LifeCycleError
 
@@ -58,14 +57,7 @@ def _payload(visit: Visit) -> Any:
     text = visit.form.get("payload", "").strip()
     if not text:
         return ABSENT
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError as error:
-        raise RequestError(
-            "BAD_REQUEST",
-            f"The payload is not valid JSON: {error}.",
-            'Write, for instance, {"ok": true}.',
-        ) from error
+    return json_of(text, "The payload is", 'Write, for instance, {"ok": true}.')
 
 
 async def emit(visit: Visit) -> Response:

@@ -34,7 +34,7 @@ FEW = 12
 SHORT_LOG = 4 * 1024
 TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
 FILTERS = ("type", "text", "failed")
-KEPT = ("at", "slice", "path", "tab", "zoom", "true", *FILTERS)
+KEPT = ("at", "slice", "path", "tab", "stream", "zoom", "true", *FILTERS)
 TOGETHER = ("tree", "state", "events", "log")
 
 

@@ -8,12 +8,13 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import msgspec
-
 from dama.config.duration import parse_duration
+from dama.domain.errors import InvalidJsonError
+from dama.domain.exact import decode
 from dama.errors import InvalidDefinitionError
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
+from dama.pages.views import FIELDS, read_views
 from dama.shapes import is_dict
 from dama.store.windows import ContextFilter
 
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 PAGE = 50
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
 STATES = ("queued", "delayed", "blocked", "placed", "running", "waiting", "retrying")
-FIELDS = (
-    "status", "state", "task", "service", "queue", "worker", "user", "schedule", "params", "since",
-    "until", "all",
-)  # fmt: skip
 # How the command line asks for the same, where it can.
 OPTIONS = {
     "status": "--status", "state": "--run", "task": "--task", "service": "--service",
@@ -53,6 +50,8 @@ async def show(visit: Visit) -> Response:
         page=page,
         filters=kept,
         more=more,
+        view=urlencode(kept),
+        views=read_views(visit.request.cookies),
         newest="before" not in query,
         command=_command(kept),
         statuses=STATUSES,
@@ -125,8 +124,8 @@ def _params(text: str | None) -> Mapping[str, Any] | None:
 
 def _value(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+        return decode(text)
+    except InvalidJsonError:
         return text
 
 

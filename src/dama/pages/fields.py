@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dama.domain.errors import InvalidJsonError
+from dama.domain.exact import decode
 from dama.gateway.errors import RequestError
 
 if TYPE_CHECKING:
@@ -75,13 +77,22 @@ def params_of(schema: Schema, form: Mapping[str, str]) -> dict[str, Any]:
         text = form.get(f"{PREFIX}{name}", "")
         kind, _ = _kind(resolved)
         if kind == "json" and text.strip():
-            try:
-                params[name] = msgspec.json.decode(text)
-            except msgspec.MsgspecError as error:
-                raise RequestError("BAD_REQUEST", f"{name} is not valid JSON: {error}.") from error
+            params[name] = json_of(text, f"{name} is")
         elif text:
             params[name] = text
     return params
+
+
+def json_of(text: str, what: str, hint: str | None = None) -> Any:
+    """The JSON that was filled in, read as at all other doors: numbers keep their digits.
+
+    Raises:
+        RequestError: It is none, as `what` (such as "The payload is") and the hint say.
+    """
+    try:
+        return decode(text)
+    except InvalidJsonError as error:
+        raise RequestError("BAD_REQUEST", f"{what} not valid JSON: {error}.", hint) from error
 
 
 def _field(

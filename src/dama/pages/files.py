@@ -101,6 +101,7 @@ async def log_window(
         "epoch": run.epoch,
         "stream": name,
         "sought": sought,
+        "is_end": "byte" not in visit.query and not sought,
         "found": found,
         "log_address": address,
     }

@@ -14,11 +14,13 @@ from starlette.responses import Response
 
 from dama.pages.shown import (
     SHAPES,
+    in_zone,
     short_json,
     shown_age,
     shown_duration,
     shown_json,
     shown_size,
+    shown_taken,
     shown_time,
     state_of,
 )
@@ -90,17 +92,20 @@ def _environment(version: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "age": shown_age,
         "duration": shown_duration,
+        "in_zone": in_zone,
         "json": shown_json,
         "line": on_one_line,
-        "path": lambda text: quote(str(text), safe=""),
+        "path": _quoted,
         "short": short_json,
         "size": shown_size,
         "state": state_of,
+        "taken": shown_taken,
         "visible": visible,
     }
+    environment.filters.update(filters)
     common: Mapping[str, Any] = {
         "shapes": SHAPES,
         "static": f"/static/{version}",
@@ -108,3 +113,8 @@ def _environment(version: str) -> Environment:
     }
     environment.globals.update(common)
     return environment
+
+
+def _quoted(text: object) -> str:
+    """A text as one part of a path."""
+    return quote(str(text), safe="")

@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 
 from dama.gateway.errors import RequestError
 from dama.pages.look import DENSITIES, KEPT_SECONDS, SWITCHES, THEMES, is_zone, read_look
+from dama.pages.views import LONGEST_NAME, filters, read_views
 from dama.pages.visit import see
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ async def show(visit: Visit) -> Response:
         densities=DENSITIES,
         switches=SWITCHES,
         zones=sorted(available_timezones()),
+        views=read_views(visit.request.cookies),
+        view=filters(visit.query.get("view", "")),
+        longest_name=LONGEST_NAME,
     )
 
 

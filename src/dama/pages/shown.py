@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from markupsafe import Markup
 
+from dama.domain.event import ABSENT
 from dama.domain.exact import document, encode
 from dama.shapes import is_dict, is_list
 from dama.visible import visible
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 LONGEST_JSON = 16 * 1024
 KIB = 1024
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,15}(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
 SHAPES = {
     "queued": "○",
     "delayed": "◷",
@@ -46,6 +51,19 @@ def shown_time(moment: datetime | None, zone: tzinfo) -> Markup:
     )
 
 
+def in_zone(text: str, zone: tzinfo) -> str:
+    """A sentence with its instants as the page has all other times."""
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            moment = datetime.fromisoformat(found[0])
+        except ValueError:  # it only looks like one
+            return found[0]
+        return moment.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+    return _INSTANT.sub(shown, text)
+
+
 def shown_duration(seconds: float | None) -> str:
     """A duration in two units at most: `2 h 4 min`."""
     if seconds is None:
@@ -66,6 +84,12 @@ def shown_duration(seconds: float | None) -> str:
 def shown_age(moment: datetime | None) -> str:
     """How long ago a time was."""
     return "-" if moment is None else shown_duration((datetime.now(UTC) - moment).total_seconds())
+
+
+def shown_taken(row: ContextRow) -> str:
+    """How long a context took, or has taken so far."""
+    end = datetime.now(UTC) if row.status == "OPEN" else row.modified_at
+    return shown_duration((end - row.created_at).total_seconds())
 
 
 def shown_size(count: int) -> str:
@@ -94,15 +118,18 @@ class ShownJson:
 
 
 def shown_json(value: Any, *, indent: int = 2) -> ShownJson:
-    """A value as indented JSON with its numbers exact, cut after 16 KiB."""
+    """A value as indented JSON with its numbers exact, cut after 16 KiB; nothing for none."""
+    if value is ABSENT:
+        return ShownJson("", 0, is_cut=False)
     try:
         data = encode(document(value))
         text = msgspec.json.format(data, indent=indent).decode()
     except (msgspec.MsgspecError, ValueError, TypeError):
         text = json.dumps(str(value))
-    text = visible(text)
+    bytes_ = len(text.encode(errors="replace"))
     is_cut = len(text) > LONGEST_JSON
-    return ShownJson(text[:LONGEST_JSON], len(text.encode(errors="replace")), is_cut)
+    text = visible(text[:LONGEST_JSON])
+    return ShownJson(text[:LONGEST_JSON], bytes_, is_cut or len(text) > LONGEST_JSON)
 
 
 def pointed(value: Any, pointer: str) -> Any:

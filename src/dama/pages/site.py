@@ -31,6 +31,7 @@ from dama.pages import (
     start,
     system,
     tokens,
+    views,
     what_if,
 )
 from dama.pages.look import read_look
@@ -117,6 +118,7 @@ PAGES = (
     _page("POST", "/sessions/{name}/end", tokens.end_session),
     _page("GET", "/settings", settings_page.show),
     _page("POST", "/settings", settings_page.keep),
+    _page("POST", "/views", views.keep),
     _page("GET", "/~live", live.follow),
     _page("GET", "/login", login.show, is_open=True),
     _page("POST", "/login", login.begin, is_open=True),
@@ -146,6 +148,11 @@ class Site:
     def has(self, path: str) -> bool:
         """Whether a path, still encoded, is one of a page."""
         return path.startswith("/static/") or any(each.pattern.fullmatch(path) for each in PAGES)
+
+    def is_lost(self, request: Request) -> bool:
+        """Whether a person looks for a page, where programs have no business."""
+        is_seen = headers_of(request).get("sec-fetch-dest") == "document"
+        return is_seen and _is_visit(request) and not request.scope["path"].startswith("/api")
 
     async def answer(self, request: Request, calls: Calls) -> Response:
         """The page of a request, or what went wrong as a page."""
@@ -210,6 +217,8 @@ def _find(method: str, path: str) -> tuple[Page, dict[str, str]]:
             if page.method == wanted:
                 return page, {name: unquote(text) for name, text in found.groupdict().items()}
             allowed.append(page.method)
+    if not allowed:
+        raise RequestError("NOT_FOUND", f"There is no page at {unquote(path)}.")
     raise RequestError(
         "METHOD_NOT_ALLOWED",
         f"This address does not take {method}.",

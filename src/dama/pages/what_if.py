@@ -17,6 +17,7 @@ from dama.domain.slice import slices
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
 from dama.operations.supposing import Supposition, suppose
+from dama.pages.fields import json_of
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -67,14 +68,7 @@ def _payload(visit: Visit) -> tuple[Any, str]:
     text = visit.query.get("payload", "").strip()
     if not text:
         return ABSENT, ""
-    try:
-        return msgspec.json.decode(text), text
-    except msgspec.MsgspecError as error:
-        raise RequestError(
-            "BAD_REQUEST",
-            f"The payload is not valid JSON: {error}.",
-            'Write, for instance, {"rows": 7}.',
-        ) from error
+    return json_of(text, "The payload is", 'Write, for instance, {"rows": 7}.'), text
 
 
 def _shown(event: StoredEvent) -> str:

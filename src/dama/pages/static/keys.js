@@ -3,6 +3,7 @@
 import { chooseTo } from "./choose.js";
 import { pause } from "./live.js";
 import { step } from "./scrubber.js";
+import { change } from "./zone.js";
 
 let isGoing = false;
 
@@ -15,12 +16,12 @@ export function listen() {
       if (event.key === "Escape") /** @type {HTMLElement} */ (target).blur();
       return;
     }
-    if (act(event.key, target)) event.preventDefault();
+    if (act(event.key, target, event.repeat)) event.preventDefault();
   });
 }
 
-/** @param {string} key @param {Element} target */
-function act(key, target) {
+/** @param {string} key @param {Element} target @param {boolean} isHeld */
+function act(key, target, isHeld) {
   if (isGoing) {
     isGoing = false;
     return click(`[data-go="${CSS.escape(key)}"]`);
@@ -41,9 +42,9 @@ function act(key, target) {
     case "/":
       return focus(".filters input");
     case "[":
-      return step("previous");
+      return step("previous", isHeld);
     case "]":
-      return step("next");
+      return step("next", isHeld);
     case ".":
       return step("live");
     case "p":
@@ -53,7 +54,7 @@ function act(key, target) {
       navigator.clipboard?.writeText(location.href);
       return true;
     case "?":
-      location.assign(`${document.documentElement.dataset.base ? `/${document.documentElement.dataset.base}` : ""}/settings#keys`);
+      location.assign(`${document.documentElement.dataset.base ? `/${document.documentElement.dataset.base}` : ""}/settings#list-of-keys`);
       return true;
     case "c":
       return click('[data-act="cancel"]');
@@ -61,6 +62,13 @@ function act(key, target) {
       return click('[data-act="resume"]');
     case "e":
       return click('[data-act="emit"]');
+    case "F":
+      return click('[data-act="fork"]');
+    case "u":
+      return click("main [data-up]") || click('.top [aria-current="page"]');
+    case "z":
+      change();
+      return true;
     default:
       return /^[1-9]$/.test(key) && click(`[data-tab="${key}"]`);
   }

@@ -1,6 +1,7 @@
 // Live: the server says that something changed, and the page asks for itself again.
 // Only its regions are taken over, and nothing that somebody is using. A hidden page holds no stream.
 
+import { showEnds } from "./ends.js";
 import { morph } from "./morph.js";
 import { clear, holds } from "./newest.js";
 import { isWaited, offer, tell } from "./notify.js";
@@ -10,6 +11,8 @@ const AWAY = "not up to date: the server does not answer";
 const LATER = "changed meanwhile: shown when you are done here";
 const OUT = "logged out; nothing here is lost. Log in in another tab, then continue: ";
 const BEAT = 5000;
+const SLOW = 5000;
+const LOST = 60000;
 const LONGEST_REST = 30000;
 
 const policy = window.trustedTypes?.createPolicy("dama", { createHTML: (text) => text });
@@ -21,6 +24,7 @@ let again = 0;
 let rest = 1000;
 let isPaused = false;
 let isStepping = false;
+let isAskedAgain = false;
 let isWanted = false;
 
 /** Ask for a page and take its regions over.
@@ -28,9 +32,15 @@ let isWanted = false;
  */
 export async function refresh({ address = location.href, everything = false } = {}) {
   if (isStepping && !everything) return; // what a person asked for is not given up for news
+  if (asking && !everything) {
+    isAskedAgain = true; // nor is an answer for a newer one: who is slow would never be seen
+    return;
+  }
   asking?.abort();
   const mine = (asking = new AbortController());
   isStepping = everything;
+  const slow = setTimeout(() => mark(AWAY), SLOW);
+  const lost = setTimeout(() => mine.abort(), LOST);
   try {
     const headers = tag && !everything && address === location.href ? { "If-None-Match": tag } : {};
     const answer = await fetch(address, { headers, signal: mine.signal, redirect: "follow", cache: "no-store" });
@@ -40,15 +50,25 @@ export async function refresh({ address = location.href, everything = false } = 
     const fresh = parsed(await answer.text());
     renew(fresh);
     if (isBusy() && !everything) return mark("");
-    tag = answer.headers.get("etag") ?? "";
-    take(fresh, everything);
+    const isWhole = take(fresh, everything); // what was held is to be sent again
+    tag = (isWhole && answer.headers.get("etag")) || "";
     if (address !== location.href) history.replaceState(null, "", address);
     mark("");
   } catch (error) {
     if (!(error instanceof DOMException && error.name === "AbortError")) mark(AWAY);
   } finally {
-    if (asking === mine) isStepping = false;
+    clearTimeout(slow);
+    clearTimeout(lost);
+    if (asking === mine) rested();
   }
+}
+
+/** Nothing is asked for now, but perhaps something came meanwhile. */
+function rested() {
+  asking = null;
+  isStepping = false;
+  if (isAskedAgain && isLive()) change();
+  isAskedAgain = false;
 }
 
 /** @param {string} text */
@@ -57,17 +77,29 @@ function parsed(text) {
   return new DOMParser().parseFromString(/** @type {string} */ (html), "text/html");
 }
 
-/** @param {Document} fresh @param {boolean} everything */
+/** Take a page over; says whether nothing of it was held.
+ * @param {Document} fresh @param {boolean} everything
+ */
 function take(fresh, everything) {
   const before = status(document);
+  let isWhole = true;
   if (everything) {
-    const main = fresh.querySelector("main");
-    if (main) morph(/** @type {Element} */ (document.querySelector("main")), main);
+    for (const name of ["main", "footer"]) {
+      const wanted = fresh.querySelector(name);
+      if (wanted) morph(/** @type {Element} */ (document.querySelector(name)), wanted);
+    }
     clear();
+    showEnds();
   } else {
     for (const region of document.querySelectorAll("[data-region]")) {
       const wanted = fresh.getElementById(region.id);
-      if (wanted && !holds(region, wanted, refresh)) morph(region, wanted);
+      if (!wanted) continue;
+      if (holds(region, wanted, refresh)) {
+        isWhole = false;
+        continue;
+      }
+      morph(region, wanted);
+      showEnds(region);
     }
   }
   document.title = fresh.title;
@@ -76,6 +108,7 @@ function take(fresh, everything) {
   document.documentElement.dataset.zone = fresh.documentElement.dataset.zone;
   if (before === "OPEN" && status(document) !== "OPEN") tell();
   offer();
+  return isWhole;
 }
 
 /** What was filled in is sent by whoever has logged in since.

@@ -1,6 +1,8 @@
 // Lists of which the newest row is the first: whoever reads further down keeps what they read,
 // and is told how many rows came meanwhile.
 
+import { isAwayFromEnd, showEnds } from "./ends.js";
+
 const ROWS = "tr[id]";
 
 /** Whether a list stays as it is, because new rows would take away what is looked at or used.
@@ -9,6 +11,14 @@ const ROWS = "tr[id]";
  * @param {() => void} refresh
  */
 export function holds(region, fresh, refresh) {
+  const log = region.querySelector("pre[data-end]");
+  if (log) {
+    const isHeld = isAwayFromEnd(region);
+    const isLonger = log.textContent !== fresh.querySelector("pre[data-end]")?.textContent;
+    if (!isHeld) clear();
+    else if (isLonger) say(region, "More was printed", refresh);
+    return isHeld;
+  }
   if (!region.hasAttribute("data-newest") || !fresh.hasAttribute("data-newest")) return false;
   const first = region.querySelector(ROWS);
   const known = new Set([...fresh.querySelectorAll(ROWS)].map((row) => row.id));
@@ -45,7 +55,7 @@ function say(region, text, refresh) {
     button.addEventListener("click", () => {
       leave(region);
       clear();
-      region.scrollIntoView({ block: "start" });
+      if (region.hasAttribute("data-newest")) region.scrollIntoView({ block: "start" });
       refresh();
     });
     region.before(button);
@@ -55,6 +65,7 @@ function say(region, text, refresh) {
 
 /** @param {Element} region */
 function leave(region) {
+  showEnds(region);
   for (const row of used(region)) {
     row.classList.remove("here");
     row.querySelector("details[open]")?.removeAttribute("open");

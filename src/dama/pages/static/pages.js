@@ -2,22 +2,17 @@
 // Without this file everything can still be read and done.
 
 import { choose } from "./choose.js";
-import { follow, refresh } from "./live.js";
+import { showEnds } from "./ends.js";
+import { follow } from "./live.js";
 import { listen } from "./keys.js";
 import { offer } from "./notify.js";
 import { watch } from "./scrubber.js";
+import { adopt } from "./zone.js";
 
-const root = document.documentElement;
-
-if (!document.cookie.includes("dama_zone=")) {
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone && zone !== root.dataset.zone) {
-    document.cookie = `dama_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
-    refresh({ everything: true });
-  }
-}
+adopt();
+showEnds();
 follow();
 offer();
 choose();
 watch();
-if (root.dataset.keys !== "off") listen();
+if (document.documentElement.dataset.keys !== "off") listen();

@@ -1,12 +1,20 @@
-// The scrubber: a step is one request; a newer one ends it. The address tells where the page stands.
+// The scrubber: a step is one request, and steps are made one after the other, so that all are seen.
+// Where they lead the server says: with a filter, to the events that fit. The address tells where the page stands.
 
 import { refresh } from "./live.js";
+
+const PATIENCE = 10000;
+const moves = /** @type {(() => string | undefined)[]} */ ([]);
+let mover = /** @type {object | null} */ (null);
+let begun = 0;
 
 /** Let the range step while it is dragged. */
 export function watch() {
   document.addEventListener("input", (event) => {
     const range = /** @type {HTMLInputElement} */ (event.target);
-    if (range.matches('#scrubber input[type="range"]')) go({ at: range.value });
+    if (!range.matches('#scrubber input[type="range"]')) return;
+    moves.length = 0; // of a drag only the latest place is looked at
+    go(() => at(range.value));
   });
   document.addEventListener("click", (event) => {
     const link = /** @type {Element} */ (event.target).closest("[data-step]");
@@ -16,35 +24,46 @@ export function watch() {
   });
 }
 
-/** Step to another event.
- * @param {string} where first, previous, next or live
- */
-export function step(where) {
-  const range = /** @type {HTMLInputElement | null} */ (document.querySelector('#scrubber input[type="range"]'));
-  if (!range) return false;
-  const now = Number(range.value);
-  const last = Number(range.max);
-  switch (where) {
-    case "first":
-      return go({ at: "1" });
-    case "previous":
-      return go({ at: String(Math.max(now - 1, 1)) });
-    case "next":
-      return go({ at: String(Math.min(now + 1, last)) });
-    default:
-      return go({ at: null });
-  }
+/** @param {string} version */
+function at(version) {
+  const address = new URL(location.href);
+  address.searchParams.set("at", version);
+  for (const name of ["to", "after", "byte", "find", "run"]) address.searchParams.delete(name);
+  return address.href;
 }
 
-/** @param {{at: string | null}} place */
-function go({ at }) {
-  const address = new URL(location.href);
-  if (at === null) address.searchParams.delete("at");
-  else address.searchParams.set("at", at);
-  for (const name of ["to", "after", "byte", "find", "run"]) address.searchParams.delete(name);
-  if (at !== null) {
-    document.body.removeAttribute("data-live");
-    refresh({ address: address.href, everything: true });
-  } else location.assign(address.href);
+/** Step to another event.
+ * @param {string} where first, previous, next or live
+ * @param {boolean} isHeld whether the key is held down: it steps as fast as the pages come
+ */
+export function step(where, isHeld = false) {
+  if (!link(where)) return false;
+  if (where === "live") location.assign(link(where)?.href ?? "");
+  else if (!isHeld || !moves.length) go(() => link(where)?.href);
   return true;
+}
+
+/** @param {string} where */
+function link(where) {
+  return /** @type {HTMLAnchorElement | null} */ (document.querySelector(`#scrubber [data-step="${where}"]`));
+}
+
+/** Make a move after those that were asked for before; one that takes long is given up for it.
+ * @param {() => string | undefined} move The address that the page then has.
+ */
+function go(move) {
+  document.body.removeAttribute("data-live");
+  moves.push(move);
+  if (!mover || performance.now() - begun > PATIENCE) work();
+}
+
+async function work() {
+  const mine = (mover = {});
+  while (mover === mine && moves.length) {
+    begun = performance.now();
+    const address = moves.shift()?.();
+    if (address) await refresh({ address, everything: true });
+    if (mover === mine && location.href !== address) moves.length = 0; // the server is away
+  }
+  if (mover === mine) mover = null;
 }
