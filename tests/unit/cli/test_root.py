@@ -68,6 +68,16 @@ def pages(command, path):
                 yield from pages(command.get_command(context, name), [*path, name])
 
 
+def test_no_line_of_a_list_of_commands_ends_in_the_middle():
+    """Of a terminal of 80 columns; the first paragraph of a command is its line."""
+    cut = []
+    for path, command in pages(root, ["dama"]):
+        if isinstance(command, click.Group) and len(path) > 1:
+            context = click.Context(command, obj=Session(), terminal_width=78)
+            cut += [line for line in command.get_help(context).splitlines() if line.endswith("...")]
+    assert not [line for line in cut if "Usage:" not in line and "[ARGS]" not in line]
+
+
 def test_each_example_of_a_page_is_a_command_with_options_that_it_has():
     """Those of the tasks are read from the examples of the project."""
     seen = 0

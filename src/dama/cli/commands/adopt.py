@@ -41,11 +41,12 @@ COLOURS = {"refused": "red", "flagged": "yellow", "kept": "cyan", "note": "green
 @json_option()
 @click.pass_obj
 def adopt(session: Session, *, dry_run: bool, follow: bool, ended: bool, as_json: bool) -> int:
-    """Take the database of the first system in: etl_context and event_store_prototype, in place.
+    """Take in the database of the first system, in place.
 
-    What is odd in its history is counted and kept. Programs that write these tables continue
-    meanwhile and afterwards. It may be interrupted or killed at any moment: the same command
-    continues. The exit code is 1 when something must be corrected first.
+    Its tables are etl_context and event_store_prototype. What is odd in its history is counted and
+    kept. Programs that write these tables continue meanwhile and afterwards. It may be interrupted
+    or killed at any moment: the same command continues. The exit code is 1 when something must be
+    corrected first.
 
     The tables of its later generation, data_manager.etl_contexts and event_store, are copied with
     their ids, and stay as they are.

@@ -40,7 +40,7 @@ older_than = click.option(
     )
 )
 def archive() -> None:
-    """Move closed trees out of the tables that are worked with, and bring them back.
+    """Move closed trees out of the working tables, and bring them back.
 
     They go into archived_context and archived_event of the same schema.
     """
@@ -57,7 +57,7 @@ def archive() -> None:
 @json_option()
 @click.pass_obj
 def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_json: bool) -> None:
-    """Archive trees in which nothing has happened for longer than an age.
+    """Archive trees in which nothing has happened for a while.
 
     A tree stays while something in it is open, and until every durable subscription has handled
     it. The idempotency keys of its contexts are free again.
@@ -87,9 +87,9 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_jso
 @json_option()
 @click.pass_obj
 def restore(session: Session, context: int, *, folder: Path | None, as_json: bool) -> None:
-    """Bring back the tree of a context, from the archive or from its file.
+    """Bring back the tree of a context.
 
-    Everything is as it was, with its ids. The file stays.
+    From the archive or from its file: everything is as it was, with its ids. The file stays.
     """
     from dama.operations import archive as verbs
     from dama.operations import archive_files
@@ -116,10 +116,10 @@ def restore(session: Session, context: int, *, folder: Path | None, as_json: boo
 @json_option()
 @click.pass_obj
 def move(session: Session, *, age: timedelta, folder: Path, as_json: bool) -> None:
-    """Move trees that were archived for longer than an age into files of FOLDER.
+    """Move trees from the archive into files of FOLDER.
 
-    Each is a bundle: see `dama export`. It leaves the database when its file is on the disk, and
-    was read again.
+    Those that were archived for longer than an age. Each is a bundle: see `dama export`. It leaves
+    the database when its file is on the disk, and was read again.
     """
     from dama.operations import archive_files
 

@@ -35,7 +35,9 @@ PATIENCE_SECONDS = 5.0  # the time that a person waits for a service before bein
 @click.argument("action", metavar="ACTION")
 @click.argument("values", metavar="[NAME=VALUE]...", nargs=-1)
 @click.option(
-    "--params", metavar=METAVAR, help="All params as JSON: a file, - for standard input, itself."
+    "--params",
+    metavar=METAVAR,
+    help="All params as JSON: a file, - for standard input, or the JSON itself.",
 )
 @click.option("--meta", metavar="JSON", help="A JSON object that goes with the call.")
 @click.option("--node", "node_id", metavar="ID", help="The node that is to execute it.")
@@ -53,7 +55,7 @@ def call(
 ) -> None:
     """Call an action, of this project or of another node, and print what it returns.
 
-    A value that is JSON is taken as JSON, any other as a text.
+    A value that is JSON is taken as JSON, any other as a string.
     """
     given = read_params(values, params)
     told = {} if meta is None else read_object(meta, "--meta")
@@ -80,7 +82,9 @@ def call(
 )
 @click.argument("event", metavar="EVENT")
 @click.argument("values", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
+@click.option(
+    "--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, or the JSON itself."
+)
 @click.option("--broadcast", is_flag=True, help="To all handlers, not one of each group.")
 @click.option("--group", "groups", multiple=True, metavar="NAME", help="Only to this group.")
 @click.pass_obj

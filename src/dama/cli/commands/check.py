@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.1), default=30.0, show_default=True,
-    help="In which the code must come to the end of one record.",
+    help="Seconds that the code may take for one record.",
 )  # fmt: skip
 @json_option()
 @click.pass_obj
 def check(
     session: Session, task: str, *, sample: int, module: str | None, seconds: float, as_json: bool
 ) -> int:
-    """Hold the code of a task against what its runs have recorded.
+    """Check the code of a task against what its runs have recorded.
 
     The function is called for each of them: those that are open or failed, then the latest. Every
     step, call, subtask and wait is answered from the record, nothing is written, and it ends where

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option()
 @click.pass_obj
 def clean(session: Session, *, dry_run: bool, as_json: bool) -> None:
-    """Remove logs and working folders that are older than [keep] of dama.toml says.
+    """Remove logs and working folders that are older than [keep] of dama.toml allows.
 
     By default files of runs stay for 30 days after the end of their context, and the working
     folder of a tree for one day when it is done. Workers clean their host once an hour.

@@ -63,7 +63,7 @@ def stop(session: Session) -> None:
 @json_option()
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
-    """Show which database it is, whether it runs, and the state of its schema."""
+    """Show which database it is, whether it runs, and its schema."""
     import msgspec
 
     from dama.config.config import EmbeddedDatabase
@@ -161,12 +161,12 @@ def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
 )
 @click.pass_obj
 def grants(session: Session, *, role: str | None, access: Access | None) -> None:
-    """Print the SQL that gives roles their rights; the owner of the schema executes it.
+    """Print the SQL that gives roles their rights.
 
-    A reader sees everything but tokens and secrets. A writer inserts contexts and events as
-    programs do, and calls dispatch(). A worker has what `dama worker` and `dama gateway` need.
-    Without options: for dama_reader, dama_writer and dama_worker, which are created when missing.
-    It may be executed again at any time.
+    The owner of the schema executes it. A reader sees everything but tokens and secrets. A writer
+    inserts contexts and events as programs do, and calls dispatch(). A worker has what `dama
+    worker` and `dama gateway` need. Without options: for dama_reader, dama_writer and dama_worker,
+    which are created when missing. It may be executed again at any time.
     """
     from dama.store.grants import default_grants
     from dama.store.grants import grants as grants_of

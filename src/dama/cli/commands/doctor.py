@@ -27,8 +27,8 @@ COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 def doctor(session: Session, *, as_json: bool) -> int:
     """Look at the database, the queue, the workers and the log.
 
-    The exit code is 1 when something fails; a warning is none. It is 3 when the database does not
-    answer.
+    The exit code is 1 when something fails; a warning does not count. It is 3 when the
+    database does not answer.
     """
     from dama.operations import health
     from dama.store.errors import SchemaError

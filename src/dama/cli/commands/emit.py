@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.argument("type_", metavar="TYPE")
-@click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
+@click.option(
+    "--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, or the JSON itself."
+)
 @click.option("--meta", metavar="JSON", help="A JSON object.")
 @click.option("--error", is_flag=True, help="Mark it as an error; the payload says which.")
 @click.option(

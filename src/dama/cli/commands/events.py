@@ -62,7 +62,7 @@ def events(
     at: int | None,
     as_json: bool,
 ) -> None:
-    """Show the events of a context, or those of all, oldest first; found ones the latest first."""
+    """Show the events of a context or of all, oldest first; those of a search latest first."""
     is_search = not of_all and bool(prefix or text or failed)
     _check(
         {

@@ -48,7 +48,7 @@ def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) 
 )
 @click.argument("context_id", metavar="[CONTEXT]", type=ID, required=False)
 @click.option("--at", type=ID, metavar="EVENT", help="The last event that it shares.")
-@click.option("--at-step", "step", metavar="STEP", help="Share what was before this step.")
+@click.option("--at-step", "step", metavar="STEP", help="Share everything before this step.")
 @click.option("--payload", metavar=METAVAR, help="A different payload for that event: any JSON.")
 @click.option("--edit", is_flag=True, help="Edit the payload of that event in your editor.")
 @click.option(

@@ -35,7 +35,10 @@ def log() -> None:
 @json_option()
 @click.pass_obj
 def status(session: Session, *, as_json: bool) -> None:
-    """Show the last position, how far each subscription is behind, and what is parked."""
+    """Show how far each subscription is behind.
+
+    Also the last position, and what is parked.
+    """
     from dama.operations import log as operations
 
     async def read() -> LogStatus:
@@ -64,7 +67,10 @@ def status(session: Session, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def list_acts(session: Session, *, limit: int, as_json: bool) -> None:
-    """List what people did to queues, schedules, tokens and subscriptions this year, and why."""
+    """List what people did to queues and the like, and why.
+
+    To queues, schedules, tokens and subscriptions, in this year.
+    """
     from dama.operations import acts
 
     async def read() -> Sequence[StoredEvent]:
@@ -105,7 +111,10 @@ def resume(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Let a parked context continue: its events are handled in order, from the one that failed."""
+    """Let a parked context continue.
+
+    Its events are handled in order, from the one that failed.
+    """
     from dama.operations import log as operations
     from dama.operations.who import person
 

@@ -76,7 +76,7 @@ def logs(
     """Show what a task logged or a program printed; a progress bar as its last state.
 
     The files are on the host that ran it; of a job on a cluster in a folder that its nodes share.
-    Of a log beyond its cap the oldest part is gone; the places of the rest are what they were.
+    A log beyond its cap has lost its oldest part; the offsets in the rest stay the same.
     """
     from dama.operations import run_files
     from dama.run.errors import NoLogsError

@@ -110,8 +110,8 @@ def ls(
 ) -> None:
     """List contexts, newest first.
 
-    One command looks at 20,000 contexts at most; where more are left it says on standard error
-    how to look on.
+    One command looks at 20,000 contexts at most; if more are left, it says on standard error how
+    to continue.
     """
     from dama.operations import contexts
     from dama.store.windows import ContextFilter

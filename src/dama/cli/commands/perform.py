@@ -20,8 +20,8 @@ GRACE_SECONDS = 5.0  # less than engines give between their two signals
 
 @click.command(epilog=examples("dama perform 42 --epoch 3 --launcher slurm"))
 @click.argument("context_id", metavar="CONTEXT", type=ID)
-@click.option("--epoch", type=ID, required=True, help="Of the run that was placed.")
-@click.option("--launcher", required=True, metavar="NAME", help="Which one has placed it.")
+@click.option("--epoch", type=ID, required=True, help="The epoch of the run that was placed.")
+@click.option("--launcher", required=True, metavar="NAME", help="The launcher that placed it.")
 @click.pass_obj
 def perform(session: Session, context_id: int, *, epoch: int, launcher: str) -> int:
     """Execute the one run that a launcher has placed; its jobs call this.

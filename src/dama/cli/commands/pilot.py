@@ -80,7 +80,7 @@ spec:
     )
 )
 def pilot() -> None:
-    """Print a batch job that works on what is queued, until nothing is, or its time is over.
+    """Print a batch job that executes queued runs until none are left or its time is up.
 
     Tasks with the label of the pilot wait for such a job, however many there are.
     """
@@ -149,7 +149,10 @@ def slurm(session: Session, /, **chosen: Any) -> None:
 @click.option("--image", required=True, help="Has dama and the project in its working folder.")
 @click.option("--secret", default="dama", show_default=True, help="Has DAMA_DATABASE_URL.")
 def kubernetes(**chosen: Any) -> None:
-    """Print a Job for kubectl: workers side by side, none of which is started again."""
+    """Print a Job for kubectl: workers side by side.
+
+    None of them is started again.
+    """
     seconds = math.ceil(_seconds(chosen["time"], "--time"))
     memory = {"memory": chosen["memory"]} if chosen["memory"] else {}
     text = KUBERNETES.format(

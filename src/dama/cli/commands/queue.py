@@ -32,7 +32,10 @@ def queue() -> None:
 @json_option()
 @click.pass_obj
 def list_queues(session: Session, *, as_json: bool) -> None:
-    """List the queues that have runs or settings; 10,000 runs or more are not counted further."""
+    """List the queues that have runs or settings.
+
+    10,000 runs or more are not counted further.
+    """
     from dama.operations import queues
 
     async def read() -> tuple[list[QueueRow], list[str]]:
@@ -66,7 +69,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def pause(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
-    """Start nothing of a queue any more; what runs continues."""
+    """Start nothing more from a queue; what runs continues."""
     from dama.operations import queues
     from dama.operations.who import person
 

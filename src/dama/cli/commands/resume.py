@@ -39,7 +39,7 @@ def resume(
     log_level: str | None,
     as_json: bool,
 ) -> int:
-    """Let a context continue that failed, was cancelled or was interrupted.
+    """Continue a context that failed, was cancelled or was interrupted.
 
     Steps that are done are not done again: their results are read from the events. It runs here,
     and is followed to its end.

@@ -220,7 +220,8 @@ def run_options() -> list[click.Option]:
         ),
         option(
             "--params",
-            "All params as JSON: a file, - for standard input, itself. Options win over it.",
+            "All params as JSON: a file, - for standard input, or the JSON itself. "
+            "Options win over it.",
             metavar=METAVAR,
         ),
         option(

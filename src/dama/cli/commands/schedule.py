@@ -206,7 +206,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def pause(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
-    """Let a schedule fire no more; what runs continues."""
+    """Stop a schedule from firing; what runs continues."""
     from dama.operations import schedules
     from dama.operations.who import person
 

@@ -53,8 +53,9 @@ def scrub(
 
     The secret is read from standard input, --env or --file, never from the command line, which
     others can see. It is replaced by ***, in all the ways in which programs write a value, and the
-    act is kept in a context of its own. Only the owner of the tables may. Workers may live; run it
-    on each host, and once more when all that had the secret has ended. Backups are not changed.
+    act is kept in a context of its own. Only the owner of the tables may. Workers may keep
+    running; run it on each host, and once more when everything that had the secret has ended.
+    Backups are not changed.
     """
     from dama.operations import scrubbing
     from dama.operations.who import person

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 @click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.argument("type_", metavar="[TYPE]", required=False)
 @click.argument("fields", metavar="[NAME=VALUE]...", nargs=-1)
-@click.option("--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, itself.")
+@click.option(
+    "--payload", metavar=METAVAR, help="Any JSON: a file, - for standard input, or the JSON itself."
+)
 @click.option("--reason", metavar="TEXT", help="The reason; it is kept in the event.")
 @json_option()
 @click.pass_obj
@@ -48,7 +50,7 @@ def signal(
 ) -> None:
     """Answer what the task of a context waits for; without TYPE, show what that is.
 
-    A value that is JSON is taken as JSON, another one as a string. An answer that does not fit the
+    A value that is JSON is taken as JSON, any other as a string. An answer that does not fit the
     form of the task is refused. The event says who answered.
     """
     event: dict[str, Any] = {"type": type_}

@@ -43,9 +43,10 @@ def slice_() -> None:
 @json_option("Print the table as one JSON document when it has caught up.")
 @click.pass_obj
 def materialise(session: Session, name: str, *, once: bool, rebuild: bool, as_json: bool) -> None:
-    """Keep the states of a slice as a table: what there is, then what comes, until Ctrl-C.
+    """Keep the states of a slice as a table, until Ctrl-C.
 
-    It may be ended and started again at any time, on any machine: each event is folded once.
+    First what there is, then what comes. It may be ended and started again at any time, on any
+    machine: each event is folded once.
     """
     from dama.operations import slices
 
@@ -83,7 +84,7 @@ def _tell(table: SliceTable, *, as_json: bool, once: bool) -> None:
 @json_option()
 @click.pass_obj
 def ls(session: Session, *, as_json: bool) -> None:
-    """List the slices that are kept as tables, and how far each is behind."""
+    """List the slices that are tables, and how far each is behind."""
     from dama.operations import slices
 
     async def read() -> SliceTables:
@@ -113,7 +114,10 @@ def ls(session: Session, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def drop(session: Session, name: str, *, reason: str | None, as_json: bool) -> None:
-    """Keep a slice no longer as a table, and remove its rows; its events stay."""
+    """Stop keeping a slice as a table; its events stay.
+
+    The rows of the table are removed.
+    """
     from dama.operations import slices
     from dama.operations.who import person
 

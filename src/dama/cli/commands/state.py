@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         "dama state 42",
         "dama state 42 --slice rows_loaded",
         "dama state 42 --slice rows_loaded --at 1234",
-        "dama state 42 --slice rows_loaded --without 1234     what would be other without it",
+        "dama state 42 --slice rows_loaded --without 1234     what would differ without it",
         "dama state 42 --slice rows_loaded --without 1234 --payload '{\"rows\": 7}'",
     )
 )
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--without",
     type=ID,
     metavar="EVENT",
-    help="Only what would be other had this event not happened; nothing is stored.",
+    help="Only what would differ had this event not happened; nothing is stored.",
 )
 @click.option("--payload", metavar=METAVAR, help="With --without: had it had this payload.")
 @json_option("Print one JSON document; it always does.")

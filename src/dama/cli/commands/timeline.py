@@ -46,8 +46,8 @@ def timeline(
 ) -> None:
     """Show how long a context and its subtasks were queued, ran and waited, and each step.
 
-    Of a long history the latest 1,000 events are looked at. Where more subtasks are left it says
-    on standard error how to read on.
+    Only the latest 1,000 events of a long history are looked at. If more subtasks are left,
+    it says on standard error how to continue.
     """
     from dama.operations import timelines
 

@@ -27,7 +27,7 @@ SCOPES = ("viewer", "operator", "admin")
     )
 )
 def token() -> None:
-    """Make, list and revoke the tokens that requests to the gateway show.
+    """Create, list and revoke the tokens that requests to the gateway show.
 
     A viewer reads, an operator starts, cancels and changes, an admin may do all.
     """
@@ -59,7 +59,7 @@ def add(
     reason: str | None,
     as_json: bool,
 ) -> None:
-    """Make a token and print it: it cannot be read again."""
+    """Create a token and print it: it cannot be read again."""
     from dama.config.duration import parse_duration
     from dama.operations import tokens
     from dama.operations.who import person

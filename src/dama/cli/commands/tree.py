@@ -41,7 +41,7 @@ def tree(
 ) -> None:
     """Show a context with its subtasks, from the root of its tree.
 
-    Where more are left it says on standard error how to read on.
+    If more are left, it says on standard error how to continue.
     """
     from dama.operations import contexts, moments
 

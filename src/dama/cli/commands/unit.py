@@ -55,7 +55,7 @@ WantedBy=multi-user.target
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_obj
 def unit(session: Session, command: str, options: tuple[str, ...]) -> None:
-    """Print a unit of systemd that runs `dama worker` or `dama up` for this project.
+    """Print a systemd unit that runs `dama worker` or `dama up` for this project.
 
     It is started again when it ends, and lets programs continue while it is deployed. What follows
     the name of the command becomes its options.

@@ -48,7 +48,7 @@ def whatif(session: Session, slice_: str, *, module: str, contexts: tuple[int, .
     """Fold recorded history with the reducers of another module, and show which states differ.
 
     Each version of the slice folds in a process of its own, and nothing is stored. The exit code
-    is 1 when a state would be another one, or a reducer raises.
+    is 1 when a state would differ or a reducer raises.
     """
 
     async def compare() -> WhatIf:

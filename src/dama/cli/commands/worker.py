@@ -147,7 +147,7 @@ def worker_options(command: Callable[..., int]) -> Callable[..., int]:
 def worker(session: Session, /, **chosen: Any) -> int:
     """Execute queued runs of the tasks of this project, any number of workers side by side.
 
-    It says in a line each what it starts and how that ends; with DAMA_LOG=json as JSON.
+    It prints a line when a run starts and one when it ends, as JSON with DAMA_LOG=json.
 
     SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
     it at once. What is not done then is queued again and continues with another worker.
