@@ -206,6 +206,7 @@ def test_a_task_that_is_run_here_calls_actions(dama):
     done = dama("run", "stock.order", "--id", "3")
     assert done.returncode == 0, done.stderr
     assert '"id": 3' in done.stdout
+    assert "It is a task: `dama run stock.order`." in dama("call", "stock.order").stderr
 
 
 def test_the_prompt_takes_lines_from_a_pipe_and_survives_mistakes(dama):

@@ -219,6 +219,7 @@ async def test_a_call_that_a_node_still_performs_outlasts_the_bus(bus, tmp_path)
         assert await asyncio.wait_for(lasting, 60) is None
 
 
+@pytest.mark.timeout(600)
 async def test_a_large_stream_is_read_whole_by_both(bus):
     """The reader sets the pace, so that the bus does not cut it off."""
     async with js_node(bus.url), py_node(bus.url) as py:
@@ -226,7 +227,7 @@ async def test_a_large_stream_is_read_whole_by_both(bus):
         await until(lambda: sees(py))
         count = 1600
         asked = {"action": "py.large", "params": {"count": count}}
-        told = await py.call("js.weigh", asked, timeout=55)
+        told = await py.call("js.weigh", asked, timeout=500)
         assert told.get("result") == count * 65536, told.get("error")
 
 

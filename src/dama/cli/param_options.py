@@ -90,7 +90,9 @@ class ParamOption:
 
 def param_options(model: type[BaseModel]) -> list[ParamOption]:
     """The options of a task, in the order of its signature."""
-    schema = model.model_json_schema()
+    from dama.definitions.params import schema_of
+
+    schema = schema_of(model)
     required = set(schema.get("required", ()))
     definitions = schema.get("$defs", {})
     return [

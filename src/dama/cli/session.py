@@ -81,6 +81,17 @@ class Session:
             self._registry = registry
         return self._registry
 
+    def tell_unfit(self) -> None:
+        """Say which tasks nobody can start, where they are about to be served."""
+        from dama.cli.terminal import echo
+        from dama.errors import InvalidDefinitionError
+
+        for task in self.registry().tasks.values():
+            try:
+                task.params_schema()
+            except InvalidDefinitionError as error:
+                echo(f"Nobody can start it: {error.message}", err=True)
+
     def outlives_worker(self, task: str) -> bool:
         """Whether the runs of a task have a process of their own, which outlives its worker."""
         from dama.definitions.adhoc import adhoc

@@ -102,11 +102,30 @@ def fields_model(task: str, params: Mapping[str, ParamField]) -> type[BaseModel]
     try:
         return create_model(f"{task} params", __config__=config, **fields)
     except Exception as error:  # pydantic raises several kinds
-        raise InvalidDefinitionError(
-            f"{task}: its params cannot be validated: {_first_line(error)}",
-            "Use types that JSON can hold: numbers, text, dates, lists, dicts, "
-            "dataclasses, pydantic models.",
-        ) from error
+        raise _no_params(task, error) from error
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of the model of a task's params.
+
+    Raises:
+        InvalidDefinitionError: A type can be validated and has none, as a function: nobody could
+            give it.
+    """
+    from pydantic.errors import PydanticUserError
+
+    try:
+        return model.model_json_schema()
+    except PydanticUserError as error:
+        raise _no_params(str(model.model_config.get("title")), error) from error
+
+
+def _no_params(task: str, error: Exception) -> InvalidDefinitionError:
+    return InvalidDefinitionError(
+        f"{task}: its params cannot be validated: {_first_line(error)}",
+        "Use types that JSON can hold: numbers, text, dates, lists, dicts, "
+        "dataclasses, pydantic models.",
+    )
 
 
 def validate_params(task: str, model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -223,14 +224,17 @@ class Registry:
 
 
 def _services_of(name: str, root: Path) -> list[Service]:
-    services = [v for v in vars(_import(name, root)).values() if isinstance(v, Service)]
-    if not services:
-        raise ModuleLoadError(
-            name,
-            f"The module {name!r} has no service.",
-            'Its top level should have one: flights = Service("flights")',
-        )
-    return services
+    module = _import(name, root)
+    services = [v for v in vars(module).values() if isinstance(v, Service)]
+    if services:
+        return services
+    file = getattr(module, "__file__", None)
+    hint = 'Its top level should have one: flights = Service("flights")'
+    if name in sys.stdlib_module_names:
+        hint = "Python has a module of this name, which comes first: rename that of the project."
+    raise ModuleLoadError(
+        name, f"The module {name!r}{f' ({file})' if file else ''} has no service.", hint
+    )
 
 
 def _quoted(name: str, values: object) -> str:
@@ -292,7 +296,7 @@ def _failed(name: str, error: BaseException) -> ModuleLoadError:
 
 
 def _innermost_line(error: BaseException) -> str:
-    """Where it happened: the last line that is not part of Python's import machinery."""
+    """Where it happened: the last line of the project, else of anything but the import itself."""
     import traceback
 
     if isinstance(error, SyntaxError):  # says it itself
@@ -300,5 +304,7 @@ def _innermost_line(error: BaseException) -> str:
     frames: StackSummary = traceback.extract_tb(error.__traceback__)
     machinery = ("importlib", "<frozen ")
     frames_of_code = [f for f in frames if not any(m in f.filename for m in machinery)]
-    own = [f for f in frames_of_code if f.filename != __file__]
+    libraries = (*map(sysconfig.get_path, ("stdlib", "purelib", "platlib")), __file__)
+    own = [f for f in frames_of_code if not f.filename.startswith(libraries)]
+    own = own or [f for f in frames_of_code if f.filename != __file__]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""

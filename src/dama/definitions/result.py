@@ -118,7 +118,7 @@ class ResultType(Generic[R]):
         return self._unfit(f"cannot be kept as JSON: {how}")
 
     def _unfit(self, how: str) -> InvalidResultError:
-        return InvalidResultError(f"The result of {self._owner} {how}.")
+        return InvalidResultError(f"The result of {self._owner} {how.removesuffix('.')}.")
 
 
 def _adapter_of(annotation: Any) -> TypeAdapter[Any]:

@@ -21,6 +21,7 @@ from dama.definitions.params import (
     optional_names,
     param_names,
     params_model,
+    schema_of,
     validate_params,
 )
 from dama.definitions.program import ProgramSpec, program_model
@@ -180,6 +181,14 @@ class TaskDefinition(Generic[R, P, V]):
     @cached_property
     def _docstring(self) -> Docstring:
         return parse_docstring(self.program.help if self.program else self.function.__doc__)
+
+    def params_schema(self) -> dict[str, Any]:
+        """The JSON schema of the params.
+
+        Raises:
+            InvalidDefinitionError: An annotation is not a type that JSON can hold.
+        """
+        return schema_of(self.params)
 
     def validate(self, params: Mapping[str, Any]) -> BaseModel:
         """Validate params, all at once.

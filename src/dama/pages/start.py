@@ -66,7 +66,7 @@ async def begin(visit: Visit) -> Response:
     if not key or len(key) > LONGEST_KEY:
         raise RequestError("BAD_REQUEST", "The form has no key.", "Load the page again.")
     try:
-        params = params_of(task.params.model_json_schema(), visit.form)
+        params = params_of(task.params_schema(), visit.form)
         context_id = await tasks.start(
             visit.app, task, params, key=f"page:{key}", by=by, **_options(visit)
         )
@@ -80,7 +80,7 @@ async def begin(visit: Visit) -> Response:
 
 def _fields(task: TaskDefinition[Any], visit: Visit, problems: Mapping[str, str]) -> list[Field]:
     given = visit.form or {f"param.{name}": value for name, value in visit.query.items()}
-    return fields(task.params.model_json_schema(), given, problems)
+    return fields(task.params_schema(), given, problems)
 
 
 def _options(visit: Visit) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from dama.broker.errors import CallError
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
 from dama.domain.exact import document
+from dama.errors import InvalidDefinitionError
 from dama.operations import contexts, forks, tasks
 from dama.operations.who import because
 from dama.shipped.documents import COMMANDS, Id, permit_context, permit_task, starter
@@ -175,7 +176,11 @@ def _add_fork(service: Service, app: App) -> None:
 
 
 def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:
-    """A task with the schema of its params."""
+    """A task with the schema of its params; with an `error` where it cannot be started."""
+    try:
+        params: dict[str, Any] = {"params": task.params_schema()}
+    except InvalidDefinitionError as error:  # one task, and a list of all
+        params = {"params": {}, "error": error.message}
     return {
         "name": task.name,
         "summary": task.summary,
@@ -184,7 +189,7 @@ def describe_task(task: TaskDefinition[Any]) -> dict[str, Any]:
         "priority": task.options.priority,
         "retries": task.options.retries,
         "timeout": task.options.timeout,
-        "params": task.params.model_json_schema(),
+        **params,
     }
 
 

@@ -42,6 +42,16 @@ def test_a_current_folder_that_was_deleted_is_no_bug(tmp_path, monkeypatch, caps
     assert "current folder does not exist" in capsys.readouterr().err
 
 
+def test_a_program_that_is_run_like_a_task_says_how_programs_are_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "load.sh").touch()
+    hints: list[bool] = []
+    for name in ("./load.sh", "sh", "flights.load"):
+        assert main(["run", name]) == 2
+        hints.append(f"dama run -- {name}" in capsys.readouterr().err)
+    assert hints == [True, True, False]
+
+
 def test_an_error_says_what_was_found_and_what_to_do(capsys):
     exit_code_of(NotFoundError("There is no context 42.", "`dama ls` lists them."), debug=False)
 

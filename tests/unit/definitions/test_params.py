@@ -1,6 +1,7 @@
 """Params: the model that a signature and a docstring make, and what it says of wrong values."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from dama.definitions.service import Service
 from dama.errors import InvalidDefinitionError
 from dama.run.sync_task import SyncTask
 from dama.run.task import Task
+from dama.shipped.tasks import describe_task
 
 
 def define(function):
@@ -295,3 +297,18 @@ def test_types_in_a_docstring_are_skipped_and_other_sections_are_not_help():
 
     assert docstring.params == {"year": "The year: a number."}
     assert docstring.description == ""
+
+
+@pytest.mark.parametrize("annotation", [Callable[[], int], type, object])
+def test_a_task_that_nobody_can_start_is_listed_with_the_reason(annotation):
+    """It is one task, and the list is of all."""
+
+    async def load(task: Task, what: object) -> None: ...
+
+    load.__annotations__["what"] = annotation
+    listed = describe_task(Service("odd").task(load))
+    if annotation is object:
+        assert "error" not in listed
+    else:
+        assert "odd.load: its params cannot be validated" in listed["error"]
+        assert listed["params"] == {}

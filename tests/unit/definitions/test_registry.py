@@ -152,11 +152,19 @@ def test_a_module_that_exits_when_it_is_imported_ends_no_command_without_a_word(
     """A script with its work at the top level is taken for a module sooner or later."""
     name = module(f"x = 1\n{ending}")
 
-    with pytest.raises(ModuleLoadError, match=rf"ends the process .*{message}.*py:\d+\)") as caught:
+    # The line of the module, not the one of the library that it called.
+    with pytest.raises(ModuleLoadError, match=rf"ends the .*{message}.*{name}\.py:2\)") as caught:
         Registry().load_modules([name], tmp_path)
 
     assert "__main__" in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+def test_a_module_of_python_that_is_taken_for_one_of_the_project_is_named(tmp_path):
+    (tmp_path / "json.py").write_text(SERVICE)
+    with pytest.raises(ModuleLoadError, match=r"'json' \(.*__init__.py\) has no s") as caught:
+        Registry().load_modules(["json"], tmp_path)
+    assert "rename" in caught.value.hint
 
 
 @pytest.mark.parametrize("error", ["GeneratorExit", "__import__('asyncio').CancelledError"])

@@ -61,12 +61,14 @@ def call(
     told = {} if meta is None else read_object(meta, "--meta")
 
     async def work(broker: Broker) -> None:
-        from dama.broker.errors import CallError
+        from dama.broker.errors import CallError, ServiceNotFoundError
 
         await until_started(broker, action)
         try:
             await print_answer(broker, action, given, meta=told, node_id=node_id, timeout=timeout)
         except CallError as error:
+            if isinstance(error, ServiceNotFoundError) and action in session.registry().tasks:
+                error.hint = f"It is a task: `dama run {action}`."
             facts = {k: v for k, v in error.event_fields.items() if k != "retryable"}
             error.hint = "\n".join(
                 [*filter(None, [error.hint]), f"Answer: {json_text(facts, indent=0)}"]

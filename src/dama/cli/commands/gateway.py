@@ -48,6 +48,7 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     unless one is chosen with --pg-env.
     """
     settings = gateway_settings(session, host, port)
+    session.tell_unfit()
     if sessions := session.environments():
         return asyncio.run(_serve_each(sessions, settings))
     configure_log()

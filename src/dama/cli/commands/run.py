@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP
 from dama.cli.param_options import ParamOption, param_options, typed_params, with_flags
 from dama.cli.session import Session
 from dama.definitions.adhoc import adhoc
-from dama.definitions.errors import InvalidParamsError
+from dama.definitions.errors import InvalidParamsError, UnknownTaskError
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
@@ -126,7 +127,12 @@ class TaskGroup(click.Group):
         if found is None:
             # By its full name, or with the error that names the nearest ones.
             own = f"{self._service.name}." if self._service and "." not in cmd_name else ""
-            found = ctx.ensure_object(Session).registry().task(own + cmd_name)
+            try:
+                found = ctx.ensure_object(Session).registry().task(own + cmd_name)
+            except UnknownTaskError as error:
+                if _is_program(cmd_name):
+                    error.hint = f"{error.hint} A program is run with dama run -- {cmd_name}"
+                raise
         return task_command(found, f"{ctx.command_path} {cmd_name}")
 
     @override
@@ -135,6 +141,10 @@ class TaskGroup(click.Group):
         if tasks := self.tasks(ctx):
             with formatter.section("Tasks"):
                 formatter.write_dl([(name, task.summary) for name, task in tasks.items()])
+
+
+def _is_program(name: str) -> bool:
+    return shutil.which(name) is not None or Path(name).is_file()
 
 
 def _program_command(command: list[str]) -> click.Command:

@@ -106,6 +106,6 @@ def _print_next(context: ContextRow) -> None:
         (f"dama events {number}", "all that happened"),
         (f"dama tree {number}", "its subtasks"),
     ]
-    if context.status != "DONE":
+    if context.task and context.status != "DONE":
         commands.append((f"dama resume {number}", "continue after its last step"))
     print_next(*commands)

@@ -68,6 +68,7 @@ def up(
     """
     options = WorkerOptions(**chosen)
     settings = None if no_gateway else gateway_settings(session, host, port)
+    session.tell_unfit()
     if sessions := session.environments():
         return asyncio.run(work_in_each(sessions, options, settings, pages, migrate=migrate))
     server = session.embedded()

@@ -156,6 +156,7 @@ def worker(session: Session, /, **chosen: Any) -> int:
     unless one is chosen with --pg-env.
     """
     options = WorkerOptions(**chosen)
+    session.tell_unfit()
     if sessions := session.environments():
         return asyncio.run(work_in_each(sessions, options))
     launches = launched(session, options)
