@@ -143,6 +143,9 @@ async def test_a_stopped_program_is_ended_with_its_tree(bench):
     "replace",
     [
         "mkfifo $d/exit.json",
+        "mkfifo $d/exit.json.new $d/shipped.json.new",
+        "ln -s /dev/full $d/exit.json.new; ln -s /dev/full $d/stdout.new; rm $d/stdout",
+        "mkdir -p $d/stdout.other/x; rm $d/stdout; mkdir $d/stdout",
         "ln -s /dev/zero $d/exit.json",
         "truncate -s 1T $d/exit.json",
         "rm $d/stderr; mkfifo $d/stderr",

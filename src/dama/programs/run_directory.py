@@ -280,7 +280,8 @@ class RunDirectory:
     def write(self, name: str, document: object) -> None:
         """Write a file of it as a whole or not at all."""
         new = self.path / f"{name}.new"
-        with open(new, "wb", opener=private) as file:
+        new.unlink(missing_ok=True)  # a FIFO or a link, which a program may have put there
+        with open(new, "xb", opener=private) as file:
             file.write(encode(document))  # programs read it, with tools of text, too
         new.rename(self.path / name)
         self._known.pop(name, None)

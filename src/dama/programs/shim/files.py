@@ -15,7 +15,8 @@ NO_FSYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)
 
 def write_json(name: str, document: object) -> None:
     """Write a file as a whole or not at all, durably."""
-    with open(f"{name}.new", "w", opener=private) as file:
+    clear(f"{name}.new")
+    with open(f"{name}.new", "x", opener=private) as file:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
@@ -28,6 +29,14 @@ def write_json(name: str, document: object) -> None:
             raise
     finally:
         os.close(folder)
+
+
+def clear(path: str) -> None:
+    """Remove what a program has put there: a FIFO would be waited for, a link written behind."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def private(path: str, flags: int) -> int:
@@ -75,12 +84,14 @@ def restore(name: str, log: int) -> None:
     try:
         if os.path.samestat(os.lstat(name), os.fstat(log)):
             return
-        os.rename(name, f"{name}.other")
+        other = f"{name}.other"
+        while os.path.lexists(other):  # a folder of this name would be in the way for good
+            other += ".other"
+        os.rename(name, other)
     except FileNotFoundError:
         pass
     new = f"{name}.new"
-    if os.path.lexists(new):
-        os.unlink(new)
+    clear(new)
     if not linked(log, new):
         copied(log, new)
     os.rename(new, name)
