@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from dama.domain.event import Event
+from dama.domain.exact import encode
 from dama.domain.lifecycle import lifecycle
 from dama.domain.schedule import Schedule
 from dama.pages.shown import shown_taken
@@ -296,6 +297,32 @@ async def test_acts_are_events_with_user_and_reason(browser, client, store):
     assert (await client.get(f"/api/tasks/{context_id}/result")).json() == {"by": "ada"}
     (signal,) = [e for e in await store.events(context_id) if e.type == "approved"]
     assert signal.meta["reason"] == "checked"
+
+
+async def test_json_is_read_in_forms_as_at_all_other_doors(idle, store):
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    path = f"/contexts/{context_id}"
+    emit = (await idle.get(path)).form(f"{path}/emit")
+    echo = (await idle.get("/services/shop.echo")).form("/services/shop.echo")
+    exact = '{"n": 9007199254740993, "x": 0.1000000000000000055511}'
+    await idle.send(emit, type="odd", reason="x", payload=exact)
+    fork = (await idle.get(f"{path}?at=2")).form(f"{path}/fork")
+    await idle.send(fork, reason="x", payload=exact)
+    (forked,) = (await store.forks.of(context_id))[1]
+    for each in (context_id, forked):
+        event = (await store.events(each))[1]
+        assert encode(event.payload).decode().replace(" ", "") == exact.replace(" ", "")
+    page = await idle.send(echo, reason="x", params=exact)
+    assert "0.1000000000000000055511" in page.text
+    for wrong in ('{"a": 1, "a": 2}', "[" * 100_000, "1e999", "{"):
+        for form, name in ((emit, "payload"), (fork, "payload"), (echo, "params")):
+            page = await idle.send(form, type="odd", reason="x", **{name: wrong})
+            assert (page.status, "not valid JSON" in page.text) == (400, True), (name, wrong[:20])
+        query = {"event": 1, "ask": 1, "payload": wrong[:5000]}
+        page = await idle.get(f"{path}/what-if?{urlencode(query)}")
+        assert page.status == 400
+        page = await idle.get(f"/contexts?{urlencode({'params': f'n={wrong[:5000]}'})}")
+        assert page.status == 200
 
 
 async def test_a_context_is_cancelled_and_resumed(idle, store):
