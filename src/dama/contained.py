@@ -105,6 +105,14 @@ async def settled(value: V | Awaitable[V]) -> V:
         return cast("V", await value)
 
 
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that runs in this thread; None when none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
     """Contain every task that is started in a loop from now on, user code's own included."""
     if loop.get_task_factory() is None:

@@ -109,6 +109,23 @@ def all_wrong_in_a_thread(task: SyncTask, year: int = 2013) -> dict[str, str]:
     return said
 
 
+async def awaiting(task: Task) -> int:
+    """What an `async def` would await."""
+    return await task.step("double", double, 1)
+
+
+async def starting(task: Task) -> int:
+    """It waits for a subtask, which blocks in a `def`."""
+    return await (await task.start(load)).result()
+
+
+@calls.task
+def returns_a_coroutine(task: Task, *, starts: bool = False) -> int:
+    """Annotated as an `async def` would be; it runs all the same."""
+    assert task.step("one", double, 1) == 2
+    return starting(task) if starts else awaiting(task)  # type: ignore[return-value]
+
+
 @calls.task
 async def in_time(task: Task) -> list[str]:
     """Each door that takes a duration, with a timedelta."""
@@ -147,6 +164,16 @@ def test_a_wrong_call_of_a_task_is_refused_before_anything_is_recorded(task):
     for name, (_, told) in OF_TASKS.items():
         assert told in ran.result.get(name, "it was accepted"), name
     assert ran.names == ["INITIAL", "STARTED", "FINAL"]
+
+
+@pytest.mark.parametrize("starts", [False, True])
+def test_a_def_whose_coroutine_uses_its_task_fails_and_does_not_stop_its_worker(starts):
+    """Its methods block: in the loop they would wait for the loop itself, with all other runs."""
+    ran = run(returns_a_coroutine, {"starts": starts})
+
+    assert ran.status == "ERROR"
+    assert "methods block the event loop" in ran.error["message"]
+    assert ran.names == ["INITIAL", "STARTED", "one:DONE", "ERROR"]
 
 
 def test_each_wait_takes_a_timedelta():

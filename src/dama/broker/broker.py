@@ -17,12 +17,13 @@ from uuid import uuid4
 from dama.broker.arrivals import Arrivals
 from dama.broker.background import Background, log_failed_duty
 from dama.broker.cache import Cache
-from dama.broker.call import Call, CallOptions, EmitOptions, ids_of_calls, make_call
+from dama.broker.call import Call, CallOptions, EmitOptions
 from dama.broker.caller import Caller
 from dama.broker.catalog import Catalog, Endpoint, Node
 from dama.broker.emitter import Emitter
 from dama.broker.errors import ServiceNotFoundError
 from dama.broker.hosting import Hosting
+from dama.broker.making import check_call, ids_of_calls, make_call, make_delivery
 from dama.broker.mcall import Calls, call_all
 from dama.broker.node_service import node_service
 from dama.broker.options import BrokerOptions
@@ -256,18 +257,13 @@ class Broker:
         finally:
             parent.meta.update(call.meta)
 
-    def new_call(
-        self,
-        parent: Call | None,
-        name: str,
-        params: Any,
-        options: CallOptions | EmitOptions,
-    ) -> Call:
-        """Make a call, or a delivery, without executing it."""
+    def new_call(self, parent: Call | None, name: str, params: Any, options: CallOptions) -> Call:
+        """Make a call without executing it; see `make_call`."""
         return make_call(self, parent, name, params, options)
 
     async def perform(self, call: Call, **options: Unpack[CallOptions]) -> Any:
         """Perform a call that `new_call` has made; its meta then has what the action put in."""
+        check_call(call.name, options)
         return await self._caller.perform(call, options)
 
     async def perform_here(self, call: Call, endpoint: Endpoint) -> Any:
@@ -324,8 +320,8 @@ class Broker:
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event to all handlers of this node."""
-        call = self.new_call(None, event, payload, options)
-        call.groups, call.event_type = options.get("groups"), "broadcast"
+        call = make_delivery(self, None, event, payload, options)
+        call.event_type = "broadcast"
         await self.deliver(call)
 
     async def raise_local(self, event: str, payload: Any = None) -> None:
@@ -344,8 +340,8 @@ class Broker:
         event_type: str = "emit",
     ) -> None:
         """Emit or broadcast an event, as a part of a call if there is one."""
-        call = self.new_call(parent, event, payload, options)
-        call.groups, call.event_type = options.get("groups"), event_type
+        call = make_delivery(self, parent, event, payload, options)
+        call.event_type = event_type
         await self._emitter.send(call)
 
     async def deliver(self, call: Call) -> None:

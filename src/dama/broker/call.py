@@ -6,21 +6,19 @@ request, has no more time than is left, and merges its meta back.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
-from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
 
 from dama.broker.errors import MaxCallLevelError, RequestSkippedError
 from dama.broker.mcall import Calls, call_all
-from dama.broker.stream import Stream, as_stream
 from dama.config.duration import optional_duration
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
 
     from dama.broker.options import BrokerOptions
+    from dama.broker.stream import Stream
     from dama.config.duration import Duration
     from dama.definitions.action import ActionDefinition
     from dama.definitions.policies import RetryPolicy
@@ -307,33 +305,3 @@ class Call:
                 "Look for actions that call each other in a circle.",
                 data={"nodeID": self.broker.node_id, "level": self.level},
             )
-
-
-def make_call(
-    home: Home,
-    parent: Call | None,
-    name: str,
-    params: Any,
-    options: CallOptions | EmitOptions,
-) -> Call:
-    """Make a call, or a delivery, as a part of another call if there is one."""
-    meta = options.get("meta")
-    if parent is None:
-        call = Call(home, name, params)
-        if meta:
-            call.meta = dict(meta)
-    else:
-        call = parent.child(name, params, meta)
-    if options:
-        call.headers = dict(options.get("headers") or {})
-        if request_id := options.get("request_id"):
-            call.request_id = str(request_id)
-        stream = options.get("stream")
-        call.stream = as_stream(stream) if stream is not None else None
-    return call
-
-
-def ids_of_calls() -> Callable[[], str]:
-    """Return a function that makes ids, which no call of this node or another has."""
-    base, numbers = secrets.token_hex(8), count(1)
-    return lambda: f"{base}-{next(numbers):x}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dama.contained import running_loop
 from dama.definitions.step import performing
 from dama.run.errors import TaskUsageError
 from dama.run.steps import do_step
@@ -40,7 +40,7 @@ def _perform(
     Raises:
         TaskUsageError: A `def` is called in the loop, or a coroutine in a thread.
     """
-    is_in_loop = _loop() is execution.loop
+    is_in_loop = running_loop() is execution.loop
     if is_in_loop is not step.is_async:
         own = getattr(step.function, "__name__", step.name)
         awaited = "await " if is_in_loop else ""
@@ -53,10 +53,3 @@ def _perform(
     ask = partial(do_step, execution, name, step, *args, transactional=False, **kwargs)
     asked = execution.asks.take(f"{name}(...)", ask)
     return asked if is_in_loop else answer(execution, asked)
-
-
-def _loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -17,9 +17,10 @@ from typing import (
     overload,
 )
 
+from dama.contained import running_loop
 from dama.domain.event import ABSENT, Event
 from dama.run.branch import from_thread
-from dama.run.errors import LostSignal
+from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.facts import RunFacts
 from dama.run.task import Task
 
@@ -365,7 +366,16 @@ def answer(execution: Execution, coroutine: Coroutine[Any, Any, V]) -> V:
 
     Raises:
         LostSignal: The attempt is over, as after a timeout.
+        TaskUsageError: It is asked within the loop, which would wait for itself.
     """
+    if running_loop() is execution.loop:
+        coroutine.close()
+        raise TaskUsageError(
+            "The task of a `def` was used by a coroutine, and its methods block the event loop "
+            "that they wait for.",
+            "Write the task as an `async def` with `task: Task`, and await its methods; or use "
+            "them in the `def` itself, not in a coroutine that it returns.",
+        )
     if execution.is_closed:
         coroutine.close()
         raise LostSignal

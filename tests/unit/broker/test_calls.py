@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import pytest
 
@@ -16,6 +17,7 @@ from dama.broker.errors import (
     ValidationError,
 )
 from dama.definitions.errors import DuplicateNameError
+from dama.errors import InvalidDefinitionError
 
 from .nodes import node
 
@@ -48,6 +50,43 @@ async def test_params_that_do_not_fit_are_told_as_moleculer_tells_them():
         ("required", "b", "math.add", "n1"),
         ("objectStrict", "c", "math.add", "n1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        (lambda b: b.call("s.echo", tiemout=1), "s.echo has no option 'tiemout'"),
+        (lambda b: b.ask("s.echo", nodeID="n1"), "no option 'nodeID'"),
+        (lambda b: b.mcall([("s.echo", 1)], time_out=1), "no option 'time_out'"),
+        (lambda b: b.perform(b.new_call(None, "s.echo", 1, {}), retry=1), "no option 'retry'"),
+        (lambda b: b.call("s.within", "call"), "no option 'tiemout'"),
+        (lambda b: b.call("s.within", "call_local"), "no option 'tiemout'"),
+        (lambda b: b.call("s.within", "emit"), "no option 'tiemout'"),
+        (lambda b: b.emit("x", timeout=1), "x has no option 'timeout'"),
+        (lambda b: b.broadcast("x", group="a"), "no option 'group'"),
+        (lambda b: b.broadcast_local("x", gruops=["a"]), "Did you mean 'groups'"),
+        (lambda b: b.emit("x", groups="mail"), "groups is the string 'mail'"),
+        (lambda b: b.call("s.echo", meta=3), "meta is 3: expected a mapping"),
+        (lambda b: b.emit("x", headers=[1]), r"headers is \[1\]: expected a mapping"),
+    ],
+)
+async def test_options_that_there_are_not_are_refused_wherever_one_calls_or_emits(does, told):
+    """A misspelt timeout must not pass for none."""
+    service = Service("s")
+
+    @service.action
+    async def echo(call):
+        raise AssertionError("it must not be called")
+
+    @service.action
+    async def within(call):
+        name = "s.echo" if call.params == "call" else "echo"
+        await getattr(call, call.params)(name, tiemout=1)
+
+    async with node(service) as broker:
+        with pytest.raises(InvalidDefinitionError) as raised:
+            await does(broker)
+    assert re.search(told, f"{raised.value} {raised.value.hint}")
 
 
 async def test_an_action_without_params_takes_any():
