@@ -240,7 +240,7 @@ class Storm:
 
     def _fork(self, connection, draw, context):
         self._ask(connection, "fork_context", source=context, upto=draw.randint(1, 3), edits="{}",
-                  meta="{}")  # fmt: skip
+                  meta="{}", is_before=draw.random() < 0.5)  # fmt: skip
 
     def _start(self, connection, draw, number, spawned, parent):
         batch = []

@@ -279,6 +279,21 @@ async def test_a_fork_before_a_step_does_that_step_again(app):
     assert [each for each in done if each[0] == made.context_id] == [(made.context_id, "two")]
 
 
+async def test_a_fork_before_a_step_does_no_subtask_again_that_the_step_came_after(app):
+    """A run writes nothing when its subtasks end: its own last event is from before."""
+    context_id = await tasks.start(app, parent, {"count": 2})
+    assert await result_of(app, context_id) == 3
+    spawned = place((await contexts.events(app, context_id)).events, ":SPAWNED")
+
+    before_sum = await forks.fork(app, context_id, step="sum")
+    at_the_start = await forks.fork(app, context_id, spawned.event_id)
+
+    assert await result_of(app, before_sum.context_id) == 3
+    assert len(before_sum.contexts) == 1
+    assert [name for each, name in done if each == before_sum.context_id] == ["sum"]
+    assert len(at_the_start.contexts) == 3
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_a_fork_at_any_event_is_that_prefix(app, seed):
     """Random histories, forked at random events and forked again: the folds are the same."""

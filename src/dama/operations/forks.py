@@ -87,7 +87,8 @@ async def fork(
         app: Where both are.
         context_id: Whose history.
         at: The last event that is shared. Of a context that is done, its FINAL cannot be.
-        step: Instead: the key of a step; what was before it is shared, and it is done again.
+        step: Instead: the key of a step; what was before it is shared, subtasks that had ended
+            included, and it is done again.
         edits: What is told otherwise in the fork.
         by: Who does it; by default the user of this process.
 
@@ -102,7 +103,11 @@ async def fork(
     point = await point_of(app, context_id, at, step)
     _refuse_unforkable(app, point)
     told = _payloads(app, point, edits or Edits())
-    made = await app.store.forks.create(context_id, point.version, told, by or person())
+    # What the step saw: subtasks may have ended after the last event of the context itself.
+    is_before = step is not None
+    made = await app.store.forks.create(
+        context_id, point.version, told, by or person(), is_before=is_before
+    )
     await app.store.hints.send()
     done = await app.store.forks.steps_after(context_id, point.version)
     return Fork(

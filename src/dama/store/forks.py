@@ -133,7 +133,13 @@ class Forks:
         ]
 
     async def create(
-        self, source: int, version: int, edits: Mapping[int, Any], meta: Mapping[str, Any]
+        self,
+        source: int,
+        version: int,
+        edits: Mapping[int, Any],
+        meta: Mapping[str, Any],
+        *,
+        is_before: bool = False,
     ) -> list[Forked]:
         """Make the fork, with all subtasks that were not done at that moment; its own first.
 
@@ -142,6 +148,7 @@ class Forks:
             version: The last event that is.
             edits: Other payloads, by version.
             meta: Who does it.
+            is_before: The moment is that before the next event of the source.
 
         Raises:
             UnknownContextError: There is no such context.
@@ -155,6 +162,7 @@ class Forks:
             "upto": version,
             "edits": as_json({str(place): payload for place, payload in edits.items()}),
             "meta": as_json(meta),
+            "is_before": is_before,
         }
         rows = await self._database.rows("fork_context", params, again=False)
         return [Forked(*row) for row in rows]

@@ -41,15 +41,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- fork_context: make a new context with the events of another one up to a version, and let it continue.
--- In:    source; upto: the last version that is shared; edits: other payloads, by version; meta: who does it
+-- In:    source; upto: the last version that is shared; edits: other payloads, by version; meta: who does it;
+--        is_before: the moment is not that of the last shared event, but the one before the next event of the source
 -- Out:   each context that was made, the first one for the source itself: from which, and up to which version
 -- Subtasks that were done at that moment are referred to; those that were not are forked with it, at the same moment.
 -- Copied events say in meta.copied_from which they are copies of. What follows them is a RESUMED, whose payload says
 -- where the context comes from: queue, attempts and deadlines begin with it as after `dama resume`.
 -- Locks: the tree of the source, shared: nobody archives it meanwhile. It is read, and stays as it is
--- The moment is the position of the event in the log: call sequence_log() first.
+-- The moment is a position in the log: call sequence_log() first.
 -- Raises: DM002 there is no source; DM006 it had ended, or has not come so far
-CREATE OR REPLACE FUNCTION _data_manager_admin.fork_context(source bigint, upto bigint, edits jsonb, meta jsonb)
+CREATE OR REPLACE FUNCTION _data_manager_admin.fork_context(
+  source bigint, upto bigint, edits jsonb, meta jsonb, is_before boolean DEFAULT FALSE)
 RETURNS TABLE (context_id bigint, source_id bigint, version bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
@@ -79,6 +81,11 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = format('Context %s has ended with this event, and nothing follows it. Fork it at an earlier one.', source);
   END IF;
   place := (SELECT l.position FROM _data_manager_admin.event_log l WHERE l.event_id = last.event_id);
+  IF is_before THEN
+    place := greatest(place, (
+      SELECT l.position - 1 FROM _data_manager_admin.events_anywhere(source, upto + 1) e
+        JOIN _data_manager_admin.event_log l ON l.event_id = e.event_id WHERE e.version = upto + 1));
+  END IF;
   IF place IS NULL THEN
     RAISE EXCEPTION USING ERRCODE = 'DM006', MESSAGE = format('Event %s of context %s has no position in the log yet.', last.event_id, source),
       HINT = 'Call sequence_log() first, in a transaction of its own.';
