@@ -161,15 +161,16 @@ def commands_take_an_environment(project):
     assert json.loads(project.run("ls", "--json").stdout) == []
     unknown = project.run("ls", "--pg-env", "three")
     assert "late, one, two" in unknown.stderr
+    nothing = project.run("show", "999", "--pg-env", "two")
+    assert "`dama --pg-env two ls`" in nothing.stderr
     opened = project.run("open", "--print", "--pg-env", "two")
     assert "/two/login?ticket=" in opened.stdout
 
 
 def test_a_worker_until_idle_says_which_it_could_not_reach(project):
     """It works in the others, and its exit code says that something is left."""
-    assert (
-        project.run("run", "small.add", "--a", "3", "--enqueue", "--pg-env", "two").returncode == 0
-    )
+    started = project.run("run", "small.add", "--a", "3", "--enqueue", "--pg-env", "two")
+    assert (started.returncode, "dama --pg-env two events" in started.stdout) == (0, True)
     done = project.run("worker", "--until-idle")
     assert (done.returncode, "environment late is away" in done.stderr) == (1, True)
     (listed,) = json.loads(project.run("ls", "--json", "--pg-env", "two").stdout)

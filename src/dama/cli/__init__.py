@@ -58,13 +58,14 @@ def _invoke(group: click.Group, prog: str, argv: Sequence[str] | None, *services
     # An error may come before these are parsed, when the services are loaded for example.
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debug, as_json = "--debug" in own, "--json" in own
+    session = Session(services=services)
     try:
         # Not group.main(): it has its own ideas about interrupts and closed pipes.
-        with group.make_context(prog, arguments, obj=Session(services=services)) as context:
+        with group.make_context(prog, arguments, obj=session) as context:
             code = group.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001 - the last place that can say anything
-        return report.exit_code_of(error, debug=debug, as_json=as_json)
+        return report.exit_code_of(error, debug=debug, as_json=as_json, pg_env=session.pg_env)
     return code if isinstance(code, int) else 0
 
 

@@ -11,7 +11,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import click
+
 from dama.cli.terminal import echo, secho, style
+from dama.cli.typed import typed
 from dama.visible import on_one_line, visible
 
 if TYPE_CHECKING:
@@ -69,10 +72,16 @@ def print_fields(fields: Sequence[tuple[str, object]]) -> None:
 
 
 def print_next(*commands: tuple[str, str]) -> None:
-    """Print commands worth trying next, each with what it is good for."""
+    """Print commands worth trying next, each with what it is good for.
+
+    They name the environment where `--pg-env` chose one.
+    """
     echo()
-    width = max(len(command) for command, _ in commands)
-    for command, purpose in commands:
+    context = click.get_current_context(silent=True)
+    pg_env: str | None = getattr(context and context.find_root().obj, "pg_env", None)
+    named = [(typed(command, pg_env), purpose) for command, purpose in commands]
+    width = max(len(command) for command, _ in named)
+    for command, purpose in named:
         echo(f"  {style(command.ljust(width), bold=True)}  {purpose}")
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 import click
 
 from dama.cli.terminal import echo, style
+from dama.cli.typed import typed
 from dama.domain.secrets import without_password
 from dama.errors import DamaError
 
@@ -22,8 +23,12 @@ INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 
-def exit_code_of(error: BaseException, *, debug: bool, as_json: bool = False) -> int:
+def exit_code_of(
+    error: BaseException, *, debug: bool, as_json: bool = False, pg_env: str | None = None
+) -> int:
     """Say what went wrong on standard error, and return the exit code for it.
+
+    What it says to type names the environment `pg_env`, where one was chosen.
 
     With `as_json` standard output gets it as well: `{"error": {...}}`, with the names of HTTP.
     """
@@ -45,7 +50,7 @@ def exit_code_of(error: BaseException, *, debug: bool, as_json: bool = False) ->
                 _print(_beneath(f"  {text.rstrip()}"))
             if as_json:
                 _print_document(error)
-            return _explain(error)
+            return _explain(error, pg_env)
 
 
 def _of_a_deleted_folder() -> DamaError | None:
@@ -78,10 +83,10 @@ def _print_document(error: BaseException) -> None:
         echo(without_password(json_text({"error": document}, indent=0)))
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: BaseException, pg_env: str | None) -> int:
     match error:
         case DamaError():
-            print_error(error.message, error.hint)
+            print_error(error.message, typed(error.hint or "", pg_env))
             return error.exit_code
         case click.UsageError() if type(error).__name__ == "NoArgsIsHelpError":  # new in click 8.2
             _print(error.format_message())

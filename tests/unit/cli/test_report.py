@@ -60,6 +60,17 @@ def test_an_error_says_what_was_found_and_what_to_do(capsys):
     )
 
 
+def test_what_is_to_be_typed_names_the_environment_that_was_chosen(capsys):
+    """Without it the command means the first environment, in which 42 is another context."""
+    error = NotFoundError("No.", "Migrate: dama db migrate, or see `dama ls`; dama is fine.")
+    exit_code_of(error, debug=False, pg_env="a b")
+
+    assert capsys.readouterr().err == (
+        "Error: No.\nHint: Migrate: dama --pg-env 'a b' db migrate, or see "
+        "`dama --pg-env 'a b' ls`; dama is fine.\n"
+    )
+
+
 def test_a_bug_is_one_line_and_says_so(capsys):
     exit_code_of(KeyError("year"), debug=False)
 

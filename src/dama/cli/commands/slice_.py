@@ -76,6 +76,12 @@ def _tell(table: SliceTable, *, as_json: bool, once: bool) -> None:
         f"slice_states has {counted(table.rows)} contexts of {table.slice}, version "
         f"{table.version}, up to position {table.position}."
     )
+    if table.parked:
+        echo(
+            f"Contexts that wait at an event that cannot be folded: {counted(table.parked)}. "
+            "dama log status",
+            err=True,
+        )
     if not once:
         echo("Keeping it; Ctrl-C stops.")
 
