@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 
@@ -15,6 +16,7 @@ from dama.broker.errors import (
     QueueIsFullError,
     RequestRejectedError,
 )
+from dama.broker.wire.packets import Ping, Pong
 from tests.interop.cluster import Bus, js_node, until
 from tests.interop.conftest import py_node, sees
 
@@ -288,3 +290,12 @@ async def test_rubbish_is_logged_seldom(bus, caplog):
         assert py.is_started
         lines = [r for r in caplog.records if r.name == "dama.broker" and r.levelname != "INFO"]
         assert 0 < len(lines) < 20
+
+
+async def test_what_a_node_had_not_begun_to_say_when_it_ends_is_missed_by_nobody(bus):
+    """Python warns of a coroutine that nobody awaits, and here a warning is an error."""
+    async with py_node(bus.url, "py-1") as py:
+        py.transit.discovery.on_ping(Ping(sender="asking", id="1", time=0))
+        py.transit.discovery.on_pong(Pong(sender="asking", id="1", time=0, arrived=0))
+        py._background.cancel()
+    gc.collect()

@@ -29,6 +29,8 @@ from dama.duty import Duty, DutyError, cancelled
 from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from dama.broker.wire.exchange import Exchange
     from dama.broker.wire.seams import Sender
 
@@ -159,7 +161,7 @@ class Discovery:
     def on_discover(self, packet: Discover) -> None:
         """Somebody asks who is there."""
         if self._broker.is_started:
-            self._send(self.announce(packet.sender))
+            self._send(self.announce, packet.sender)
 
     def on_info(self, packet: Info) -> None:
         """A node tells of itself."""
@@ -183,18 +185,18 @@ class Discovery:
             self._broker.catalog.set_services(node, [s for s in services if is_object(s)])
         payload = {"node": _shown(node), "reconnected": was_known and not was_there}
         event = "$node.updated" if was_there else "$node.connected"
-        self._send(self._broker.raise_local(event, payload))
+        self._send(self._broker.raise_local, event, payload)
 
     def on_heartbeat(self, packet: Heartbeat) -> None:
         """A node is alive; one that is not known is asked for more."""
         node = self._broker.catalog.nodes.get(packet.sender)
         if node is None or not node.is_available:
-            self._send(self.discover(packet.sender))
+            self._send(self.discover, packet.sender)
             return
         node.cpu = packet.cpu
         seq, instance = packet.seq, packet.instance_id
         if (seq and seq != node.seq) or (instance and instance != node.instance_id):
-            self._send(self.discover(node.id))
+            self._send(self.discover, node.id)
 
     def on_disconnect(self, packet: Disconnect) -> None:
         """A node goes."""
@@ -204,7 +206,7 @@ class Discovery:
 
     def on_ping(self, packet: Ping) -> None:
         """Somebody asks for a sign of life, or whether a stream has room."""
-        self._send(self._pong(packet))
+        self._send(self._pong, packet)
 
     def on_pong(self, packet: Pong) -> None:
         """A node gives a sign of life."""
@@ -215,7 +217,7 @@ class Discovery:
         if answer and not answer.done():
             closed = {} if packet.closed is UNSET else {"closed": packet.closed}
             answer.set_result(payload | closed)
-        self._send(self._broker.raise_local("$node.pong", payload))
+        self._send(self._broker.raise_local, "$node.pong", payload)
 
     async def _pong(self, packet: Ping) -> None:
         answer = Pong(time=packet.time or 0, id=packet.id, arrived=_now())
@@ -255,12 +257,12 @@ class Discovery:
         self._broker.catalog.take_offline(node)
         self._exchange.reject_node(node.id)
         payload = {"node": _shown(node), "unexpected": unexpected}
-        self._send(self._broker.raise_local("$node.disconnected", payload))
+        self._send(self._broker.raise_local, "$node.disconnected", payload)
 
-    def _send(self, work: Any) -> None:
-        async def sent() -> None:
+    def _send(self, does: Callable[..., Awaitable[None]], *args: Any) -> None:
+        async def sent() -> None:  # where the node ends before this begins, nothing was called
             try:
-                await work
+                await does(*args)
             except CallError as error:
                 _log.warning("%s", error)
 
