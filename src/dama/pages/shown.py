@@ -88,8 +88,7 @@ def shown_age(moment: datetime | None) -> str:
 
 def shown_taken(row: ContextRow) -> str:
     """How long a context took, or has taken so far."""
-    end = datetime.now(UTC) if row.status == "OPEN" else row.modified_at
-    return shown_duration((end - row.created_at).total_seconds())
+    return shown_duration(row.took(datetime.now(UTC)))
 
 
 def shown_size(count: int) -> str:

@@ -53,6 +53,11 @@ class ContextRow:
     modified_at: datetime
     run: RunRow | None
 
+    def took(self, now: datetime) -> float:
+        """How long it took from its creation to its end, or has taken so far, in seconds."""
+        end = now if self.status == "OPEN" else self.modified_at
+        return (end - self.created_at).total_seconds()
+
 
 @dataclass(frozen=True)
 class Append:

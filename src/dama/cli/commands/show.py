@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,7 +75,7 @@ def _print_context(context: ContextReport) -> None:
             ("events", context.version),
             ("created", context.created_at),
             ("changed", context.modified_at),
-            ("time", duration(context.modified_at - context.created_at)),
+            ("time", duration(context.took(datetime.now(UTC)))),
             ("usually", usual and f"{duration(usual)}, half of the latest runs of the task"),
         ]
     )

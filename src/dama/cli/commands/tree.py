@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -54,12 +55,12 @@ def tree(
     if as_json:
         print_json(found)
     elif found:
-        _print(found, context_id)
+        _print(found, context_id, datetime.now(UTC) if at is None else None)
     if len(rows) == limit:
         print_more(f"--after {max(context.context_id for context in rows)}")
 
 
-def _print(contexts: Sequence[ContextRow], context_id: int) -> None:
+def _print(contexts: Sequence[ContextRow], context_id: int, now: datetime | None) -> None:
     depths = depths_of(contexts)
     print_table(
         ["context", "status", "run", "events", "time", "task"],
@@ -71,7 +72,7 @@ def _print(contexts: Sequence[ContextRow], context_id: int) -> None:
                 c.status,
                 run_word(c),
                 c.version,
-                duration(c.modified_at - c.created_at),
+                duration(c.took(now or c.modified_at)),
                 "  " * depths[c.context_id] + (c.task or "-"),
             ]
             for c in contexts
