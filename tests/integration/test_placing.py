@@ -256,6 +256,30 @@ async def test_what_gets_more_memory_is_no_part_of_an_array_with_the_rest(
     assert len({each.name for each in then}) == 2
 
 
+async def test_a_run_that_came_back_is_placed_again_when_the_end_of_its_job_is_known(
+    store, registry, database_url
+):
+    """Its job may have been cancelled there. Meanwhile nobody holds it, and it is as it was."""
+    worker, name = await worker_of(store), "work.fit"
+    needs = {name: registry.task(name).options.resources.given()}
+    demand = Demand(["default"], needs, ["launcher:there"], 9, "p", grouped=True)
+    await started(store, 1)
+    await store.placements.place("there", worker, demand)
+    look = "SELECT state, epoch, attempt, worker_id FROM _data_manager_admin.run_queue"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("UPDATE _data_manager_admin.run_queue SET state = 'queued'")
+        before = connection.execute(look).fetchone()
+
+        for _ in range(2):
+            assert await store.placements.place("there", worker, demand) == []
+
+        assert connection.execute(look).fetchone() == before
+    (placement,) = await store.placements.list("there", timedelta(hours=1))
+    assert (placement.run, placement.epoch) == ("queued", 1)
+    await store.placements.forget([placement])
+    assert [each.epoch for each in await store.placements.place("there", worker, demand)] == [2]
+
+
 async def test_a_run_waits_for_its_place_no_longer_than_its_task_says(
     engine, store, registry, database_url
 ):

@@ -17,6 +17,7 @@ from dama.errors import DamaError
 Kind = Literal["slurm", "kubernetes", "command"]
 State = Literal["pending", "running", "ended"]
 Why = Literal["lost", "memory", "time", "cancelled", "exit"]
+DELETED = "somebody has deleted it"  # the reason of a job that was removed from its engine
 
 
 class Key(NamedTuple):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from dama.launchers.launcher import Key, Sighting
+from dama.launchers.launcher import DELETED, Key, Sighting
 from dama.store.placements import Placement, Seen
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Judged = tuple[Placement, Sighting]
 NO_LIMITS: Mapping[str, float] = MappingProxyType({})
-DELETED = "somebody has deleted it"
 QUIET_SECONDS = 5.0  # a worker renews its lease once a second
 MOST_SUBMISSIONS = 3
 # In which a job that is not wanted any more ends what its program has started, wherever that has
@@ -89,11 +88,12 @@ def plan(
     for each in placements:
         key = Key(each.name, each.element)
         job = seen.get(key)
-        if each.run is not None:
+        if each.run in ("placed", "running"):
             wanted.add(key)
         if job is None:
             since = memory.missing.setdefault(key, now)
-            if each.state in ("pending", "running") and each.age < keeps:
+            was_there = each.state in ("pending", "running") or each.reason == DELETED
+            if was_there and each.age < keeps:
                 name = each.native_id or each.name
                 _ended(each, Sighting("ended", name, DELETED, why="cancelled"), done)
                 continue

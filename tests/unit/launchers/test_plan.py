@@ -1,6 +1,8 @@
 """What a launcher does about what an engine shows: cases of what is placed, and what is seen."""
 
-from dama.launchers.launcher import Key, Sighting, State
+import pytest
+
+from dama.launchers.launcher import DELETED, Key, Sighting, State
 from dama.launchers.plan import ENDING_SECONDS, Memory, plan
 from dama.store.placements import Placement
 
@@ -25,9 +27,10 @@ def test_a_job_that_nobody_wants_and_has_not_begun_is_cancelled_at_once() -> Non
     assert done.cancel == ["7"]
 
 
-def test_a_job_that_runs_has_time_to_end_what_its_program_started() -> None:
+@pytest.mark.parametrize("run", [None, "queued", "retrying"])
+def test_a_job_that_runs_has_time_to_end_what_its_program_started(run: str | None) -> None:
     """An engine may end the processes of the job only; each job has a minute of its own."""
-    memory, gone = Memory(), [placed(None)]
+    memory, gone = Memory(), [placed(run)]
     for now in (0, ENDING_SECONDS / 2):
         assert plan(gone, seen("running"), memory, now=now, grace=10).cancel == []
     assert plan(gone, seen("running", "8"), memory, now=ENDING_SECONDS, grace=10).cancel == []
@@ -71,6 +74,8 @@ def test_what_an_engine_has_shown_and_keeps_was_removed_when_it_is_not_there_any
         (placed(), 1), (placed(state="running"), 1), (placed("queued"), 1), (placed("retrying"), 1),
         (placed(state=None), 0), (placed(age=3600.0), 0), (placed("running", quiet=0.5), 0),
         (placed("running", quiet=60.0), 1), (placed(None), 0),
+        # It was deleted while its worker had still to end, and is gone now.
+        (placed("queued", state="ended", reason=DELETED), 1), (placed("queued", state="ended"), 0),
     ]  # fmt: skip
     for known, judged in cases:
         done = plan([known], {}, Memory(), now=0, grace=10, keeps=3600)

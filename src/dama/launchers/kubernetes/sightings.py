@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from dama.launchers.kubernetes.manifest import CONTAINER, ELEMENTS
-from dama.launchers.launcher import Key, Sighting, Why
+from dama.launchers.launcher import DELETED, Key, Sighting, Why
 from dama.launchers.ranges import numbers_of
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _of_job(job: KubeJob) -> Iterator[tuple[Key, Sighting]]:
 
 def _deleted(key: Key) -> Sighting:
     """A job that somebody has deleted; its pods have a moment to end."""
-    return Sighting("ended", native_id(key), "somebody has deleted it", why="cancelled")
+    return Sighting("ended", native_id(key), DELETED, why="cancelled")
 
 
 def _of_pod(key: Key, pod: KubePod) -> Sighting:

@@ -17,7 +17,7 @@ $$;
 --        resources: by task; grouped: whether one job may have several runs of a task
 -- Out:   one row for each run
 -- Locks: as claim_runs(), then the rows of the contexts, SKIP LOCKED: elsewhere contexts come before runs. What could
---        not be placed stays claimed, and the worker hands it back.
+--        not be placed is queued again with the epoch that it had, as if it had not been claimed.
 CREATE OR REPLACE FUNCTION _data_manager_admin.place_runs(
   worker bigint, queues text[], tasks text[], offered text[], demand int,
   launcher text, prefix text, resources jsonb, grouped boolean)
@@ -25,23 +25,26 @@ RETURNS TABLE (context_id bigint, epoch bigint, name text, element int, task tex
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  ids    bigint[];
-  batch  jsonb;
+  claimed  bigint[];
+  ids      bigint[];
+  batch    jsonb;
 BEGIN
-  ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.claim_runs(
+  claimed := ARRAY(SELECT c.context_id FROM _data_manager_admin.claim_runs(
       worker, queues, array_fill(-(1::bigint << 40), ARRAY[cardinality(queues)]), array_fill(0::bigint, ARRAY[cardinality(queues)]),
       tasks, offered, NULL, demand) c
     WHERE c.program_epoch IS NULL);
-  IF ids = '{}' THEN
+  IF claimed = '{}' THEN
     RETURN;
   END IF;
   -- How its last job ended is to be known first: it may have been cancelled there.
   ids := ARRAY(SELECT c.context_id FROM _data_manager_admin.etl_context c
-    WHERE c.context_id = ANY (ids) AND NOT EXISTS (
+    WHERE c.context_id = ANY (claimed) AND NOT EXISTS (
       SELECT FROM _data_manager_admin.placement p JOIN _data_manager_admin.run_queue q ON q.context_id = p.context_id
         WHERE p.context_id = c.context_id AND p.epoch = q.epoch - 1)
     ORDER BY c.context_id FOR NO KEY UPDATE OF c SKIP LOCKED);
   UPDATE _data_manager_admin.run_queue q SET state = 'placed', worker_id = NULL WHERE q.context_id = ANY (ids);
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL, epoch = q.epoch - 1, attempt = q.attempt - 1
+    WHERE q.context_id = ANY (claimed) AND q.context_id <> ALL (ids);
   INSERT INTO _data_manager_admin.placement (context_id, epoch, launcher, name, element, task)
     SELECT q.context_id, q.epoch, place_runs.launcher,
            format('%s-%s-%s', prefix, first_value(q.context_id) OVER same, first_value(q.epoch) OVER same),
