@@ -33,7 +33,7 @@ BEGIN
       ('event_admission', 'event_store_prototype', 'BEFORE INSERT', 'ROW', writing, 'admit_event'),
       ('event_effects', 'event_store_prototype', 'AFTER INSERT', 'ROW', writing, 'follow_event'),
       ('context_admission', 'etl_context', 'BEFORE INSERT', 'ROW', writing, 'admit_context'),
-      ('subtasks_join_their_tree', 'etl_context', 'AFTER INSERT', 'ROW', 'NEW.parent_id IS NOT NULL AND ' || writing, 'join_tree'),
+      ('subtasks_join_their_tree', 'etl_context', 'AFTER INSERT', 'ROW', writing, 'join_tree'),
       -- What a context is follows from its events; these columns are no column of an old program.
       ('contexts_follow_their_events', 'etl_context',
        'BEFORE UPDATE OF status, version, epoch, initial_event_id, latest_event_id, task, idempotency_key, created_at',
