@@ -134,7 +134,9 @@ class Shell:
     def _answer(self, command: str) -> str:
         found = b""
         while not found.endswith(b"\n"):
-            ready, _, _ = select.select([self._answers], [], [], PATIENCE)
+            poll = select.poll()  # select() takes no descriptor from 1,024 on
+            poll.register(self._answers, select.POLLIN)
+            ready = poll.poll(PATIENCE * 1000)
             assert ready, f"{command} has not ended."
             found += os.read(self._answers, 100)
         return found.decode().strip()

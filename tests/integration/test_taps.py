@@ -1,6 +1,8 @@
 """What the loader of a tap makes of the messages that it writes: each kind, and each oddity."""
 
 import json
+import os
+import resource
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -20,6 +22,7 @@ from dama.taps import source
 from dama.taps.columns import name_for, type_of
 from dama.taps.loader import Loader, Order
 from dama.taps.messages import TapError
+from dama.taps.process import Process
 from dama.taps.source import TapFailedError
 from tests.conftest import fresh_database
 from tests.integration.programs import wait_until
@@ -525,3 +528,17 @@ def test_a_tap_that_is_not_installed_is_said(shop):
     loader._order = order
     with pytest.raises(TapError, match="tap-that-is-not-there cannot be started: No such file"):
         loader.load()
+
+
+def test_a_tap_is_read_by_who_has_a_thousand_files_open(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        tap = Process(["echo", "{}"], tmp_path, config=None, catalog=None, values={}, state=None)
+        wait_until(lambda: tap.lines(1) is None, "the end of the tap")
+        tap.end()
+    finally:
+        for descriptor in files:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -84,8 +84,8 @@ class Process:
         Raises:
             TapError: A line is too long to be kept.
         """
-        if not select.select([self._reader], [], [], seconds)[0]:
-            if self._process.poll() is None or select.select([self._reader], [], [], LINGER)[0]:
+        if not self._is_ready(seconds):
+            if self._process.poll() is None or self._is_ready(LINGER):
                 return []
             part = b""  # another process of it has the pipe still
         else:
@@ -104,6 +104,12 @@ class Process:
         lines = [b"".join([*self._parts, first]), *others]
         self._parts, self._size = [lines[-1]], len(lines[-1])
         return [line for line in lines[:-1] if line.strip()]
+
+    def _is_ready(self, seconds: float) -> bool:
+        """Whether there is something to read within this time, be it the end."""
+        poll = select.poll()  # select() takes no descriptor from 1,024 on
+        poll.register(self._reader, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
 
     def wait(self) -> int:
         """Its exit code, when it has closed its output; negative for a signal."""
