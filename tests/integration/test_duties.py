@@ -19,7 +19,7 @@ from dama.embedded import EmbeddedPostgres
 from dama.gateway import server as gateway_server
 from dama.programs.programs import Programs
 from dama.shipped.node import node_of
-from dama.store import Start
+from dama.store import Start, Store
 from dama.store.hints import Hints
 from dama.upkeep import cleaning
 from dama.worker import worker as worker_module
@@ -280,3 +280,18 @@ async def test_a_node_without_a_heartbeat_ends_its_process(store, monkeypatch, i
     bus.is_broken = True
     with pytest.raises(DutyError, match=r"this one is alive failed 10 times.*it broke"):
         await forever(node(monkeypatch, store, bus), lambda source: source.broker())
+
+
+async def test_a_hint_that_is_about_to_be_sent_is_sent_before_its_connections_are_closed(
+    database_url,
+):
+    """A client of a loop that goes on would have a task forever that waits for a closed one."""
+    before = asyncio.all_tasks()
+    async with Store.opened(database_url) as store:
+        await store.hints.send()
+        await store.hints.send()
+        (late,) = {store.hints._late} - before
+        assert not late.done()
+    assert late.done()
+    assert not late.cancelled()
+    assert late.exception() is None

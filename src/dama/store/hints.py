@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CHANNEL = "dama_queue"
 INTERVAL = 0.02
 RECONNECT_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 
 _log = logging.getLogger("dama.hints")
 
@@ -48,6 +49,13 @@ class Hints:
             self._late = asyncio.create_task(self._send_later(wait))
             return
         await self._send_now()
+
+    async def close(self) -> None:
+        """Let what is about to be said be said, before the connections are closed."""
+        if self._late is not None and not self._late.done():
+            await asyncio.wait([self._late], timeout=CLOSE_SECONDS)
+            self._late.cancel()
+            await asyncio.wait([self._late])
 
     @property
     def arrive(self) -> bool:

@@ -89,7 +89,11 @@ class Store:
     async def opened(cls, conninfo: str) -> AsyncGenerator[Store]:
         """Open the store of a database; see `Database.opened` for the errors."""
         async with Database.opened(conninfo) as database:
-            yield cls(database)
+            store = cls(database)
+            try:
+                yield store
+            finally:
+                await store.hints.close()
 
     async def append(
         self, context_id: int, events: Sequence[Event], *, expected: int | None = None
