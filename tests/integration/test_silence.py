@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def options_of(address):
     """What the sockets of this process to an address do about silence."""
     found = []
     for descriptor in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - these are numbers
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                continue
         with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as each:
             if each.getpeername()[1:] == (address.port,):
                 kept = each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
