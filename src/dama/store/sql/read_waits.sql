@@ -34,9 +34,10 @@ reached AS (
                 LIMIT 1000) h
       UNION ALL
       -- Of all that wait for one key a single one tells; what runs and waits for nothing is in no circle.
+      -- coalesce: by their parent, where the index of what is open could be read as a whole.
       SELECT min(b.context_id), NULL, NULL
         FROM ((SELECT c.context_id FROM _data_manager_admin.etl_context c
-                 WHERE (c.parent_id, c.context_id) > (q.context_id, 0) AND c.parent_id <= q.context_id AND c.status = 'OPEN'
+                 WHERE (c.parent_id, c.context_id) > (q.context_id, 0) AND c.parent_id <= q.context_id AND coalesce(c.status, '') = 'OPEN'
                  ORDER BY c.parent_id, c.context_id OFFSET 0)
               UNION SELECT unnest(q.awaited)) o (context_id)
         CROSS JOIN LATERAL (
@@ -45,7 +46,7 @@ reached AS (
           AND (b.state IN ('blocked', 'waiting') OR EXISTS (
             SELECT FROM (
                 SELECT c.context_id FROM _data_manager_admin.etl_context c
-                  WHERE (c.parent_id, c.context_id) > (b.context_id, 0) AND c.parent_id <= b.context_id AND c.status = 'OPEN'
+                  WHERE (c.parent_id, c.context_id) > (b.context_id, 0) AND c.parent_id <= b.context_id AND coalesce(c.status, '') = 'OPEN'
                   ORDER BY c.parent_id, c.context_id OFFSET 0) c
               CROSS JOIN LATERAL (
                 SELECT FROM _data_manager_admin.run_queue d WHERE d.context_id = c.context_id AND d.is_awaited OFFSET 0) d))
