@@ -112,3 +112,17 @@ def test_what_a_task_copies_is_found_by_the_command(dama, forked, tmp_path):
     assert [line.split()[0] for line in lines] == ["table", "daily", "readings", "Fresh."]
     assert lines[2].split()[-2:] == ["copy:readings", "2"]
     assert "No step says" in command("lineage", "nowhere", check=True).stdout
+
+
+async def test_what_no_table_can_have_is_not_known_and_ends_no_look(app, store):
+    """Names that are too long for PostgreSQL, and counts that are too large for it."""
+    long = "x" * 200
+    await written(store, long)
+    await written(store, f"{long}y")
+    await written(store, "mart.odd", long, rows=1e30)
+
+    found = await lineage.read(app, "mart.odd")
+    assert found.writes[0].rows is None
+    (source,) = found.sources
+    assert (source.table, source.written.table) == (long, long)
+    assert (await lineage.read(app, "x" * 128)).writes == []

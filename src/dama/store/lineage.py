@@ -13,8 +13,6 @@ from dama.shapes import is_list
 if TYPE_CHECKING:
     from dama.store.database import Database
 
-LONGEST = 128  # characters of a name, by which it is found
-
 
 @dataclass(frozen=True)
 class Write:
@@ -56,8 +54,7 @@ class Lineage:
 
         Source: store/sql/read_writes.sql
         """
-        names = [name[:LONGEST] for name in tables]
-        rows = await self._database.rows("read_writes", {"tables": names, "most": most})
+        rows = await self._database.rows("read_writes", {"tables": [*tables], "most": most})
         return [
             Write(
                 table, context_id, epoch, task, _key(type_), at, rows_,
