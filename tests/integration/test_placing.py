@@ -280,6 +280,23 @@ async def test_a_run_that_came_back_is_placed_again_when_the_end_of_its_job_is_k
     assert [each.epoch for each in await store.placements.place("there", worker, demand)] == [2]
 
 
+async def test_a_run_whose_context_is_locked_is_placed_later_and_expires_as_before(
+    store, registry, database_url
+):
+    worker, name = await worker_of(store), "work.fit"
+    needs = {name: registry.task(name).options.resources.given()}
+    demand = Demand(["default"], needs, ["launcher:there"], 9, "p", grouped=True)
+    await store.start([Start(name, {}, labels=["launcher:there"], expires=3600)])
+    look = "SELECT state, epoch, attempt FROM _data_manager_admin.run_queue"
+    left = "SELECT expires_at - now() > '59 minutes' FROM _data_manager_admin.run_queue"
+    with psycopg.connect(database_url) as stranger:
+        stranger.execute("SELECT FROM _data_manager_admin.etl_context FOR UPDATE")
+        assert await store.placements.place("there", worker, demand) == []
+        assert stranger.execute(look).fetchone() == ("queued", 0, 0)
+        assert stranger.execute(left).fetchone() == (True,)
+    assert len(await store.placements.place("there", worker, demand)) == 1
+
+
 async def test_a_run_waits_for_its_place_no_longer_than_its_task_says(
     engine, store, registry, database_url
 ):

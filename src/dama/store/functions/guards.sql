@@ -157,9 +157,9 @@ BEGIN
 END
 $$;
 
--- join_tree: a context that was inserted directly, perhaps below another one, is committed. Whoever cancelled the tree in between has not seen it:
--- it is refused now. Not before, for an old program may keep its transaction open for hours, and nobody waits for that
--- to cancel what it is a part of.
+-- join_tree: a context that was inserted directly, perhaps below another one, is committed. Whoever cancelled the tree
+-- in between has not seen it: it is refused now. Not before, for an old program may keep its transaction open for hours,
+-- and nobody waits for that to cancel what it is a part of.
 -- Locks: the tree of the parent, shared
 CREATE OR REPLACE FUNCTION _data_manager_admin.join_tree() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -43,7 +43,11 @@ BEGIN
         WHERE p.context_id = c.context_id AND p.epoch = q.epoch - 1)
     ORDER BY c.context_id FOR NO KEY UPDATE OF c SKIP LOCKED);
   UPDATE _data_manager_admin.run_queue q SET state = 'placed', worker_id = NULL WHERE q.context_id = ANY (ids);
-  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL, epoch = q.epoch - 1, attempt = q.attempt - 1
+  UPDATE _data_manager_admin.run_queue q SET state = 'queued', worker_id = NULL, epoch = q.epoch - 1, attempt = q.attempt - 1,
+      expires_at = CASE WHEN q.attempt = 1 THEN (
+        SELECT i.created_at + _data_manager_admin.number_in(i.meta, 'expires', 1e10) * interval '1 second'
+          FROM _data_manager_admin.etl_context c JOIN _data_manager_admin.event_store_prototype i ON i.event_id = c.initial_event_id
+          WHERE c.context_id = q.context_id) END
     WHERE q.context_id = ANY (claimed) AND q.context_id <> ALL (ids);
   INSERT INTO _data_manager_admin.placement (context_id, epoch, launcher, name, element, task)
     SELECT q.context_id, q.epoch, place_runs.launcher,
