@@ -92,3 +92,13 @@ def test_odd_meta_is_read_too(dama, odd):
         for command in ("show", "events", "state", "tree"):
             well(dama(command, context))
         well(dama("resume", context))
+
+
+@pytest.mark.parametrize(
+    "command", [("lineage",), ("schedule", "show"), ("ls", "--task"), ("queue", "why"), ("call",)]
+)
+def test_an_argument_that_is_not_utf_8_is_refused(dama, command):
+    done = dama(*command, "caf\udcff")
+    assert done.returncode not in {0, 1}
+    assert "bug" not in done.stderr
+    assert "Error: " in done.stderr

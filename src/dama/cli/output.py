@@ -42,11 +42,16 @@ def print_json(value: object) -> None:
 
 def json_text(value: object, *, indent: int = 2) -> str:
     """Write dataclasses, structs, dates and all else as JSON; on one line with an indent of 0."""
+    import json
+
     import msgspec
 
     from dama.domain.exact import document, encode_hook
 
-    encoded = msgspec.json.encode(document(value), enc_hook=encode_hook)
+    try:
+        encoded = msgspec.json.encode(document(value), enc_hook=encode_hook)
+    except UnicodeEncodeError:  # an argument that is not UTF-8: it is escaped
+        return json.dumps(document(value), default=encode_hook, indent=indent or None)
     if indent:
         with suppress(RecursionError, msgspec.DecodeError):  # nested as deep as no reader takes it
             return msgspec.json.format(encoded, indent=indent).decode()

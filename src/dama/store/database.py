@@ -21,7 +21,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from dama import clock
 from dama.store import schema, session
 from dama.store.connecting import PromptConnection, connect
-from dama.store.errors import DatabaseUnreachableError, LockedError
+from dama.store.errors import DatabaseUnreachableError, InvalidValueError, LockedError
 from dama.store.lending import Lending
 from dama.store.rights import rights_named
 from dama.store.statements import statement
@@ -211,6 +211,11 @@ class Database:
             # made a standby, and another one writes now.
             await connection.close()
             raise
+        except UnicodeEncodeError as error:  # as from an argument that is not UTF-8
+            raise InvalidValueError(
+                "A text has a lone surrogate, which is not Unicode text.",
+                "Is it from a terminal or a file that is not UTF-8?",
+            ) from error
         return await cursor.fetchall() if cursor.description else []
 
 
