@@ -5,6 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dama.definitions.registry import Registry
@@ -130,6 +131,20 @@ async def test_a_worker_stays_the_same_place_when_its_home_is_removed(store, mon
         shutil.rmtree(home_of_dama())
         await until((home_of_dama() / "place").exists)
     assert place_of(home_of_dama()) == known
+
+
+@pytest.mark.parametrize("away", [removed, with_an_empty_number, moved_behind_a_link])
+async def test_a_worker_that_starts_at_once_is_of_the_place_of_those_that_live(
+    store, database_url, away
+):
+    """Though nothing runs, and nobody has written the number again."""
+    bench = Bench(store, Registry([]))
+    async with bench.worker():
+        away(home_of_dama())
+        async with bench.worker():
+            with psycopg.connect(database_url) as sql:
+                places = sql.execute("SELECT place FROM _data_manager_admin.worker").fetchall()
+    assert [len(places), len(set(places))] == [2, 1]
 
 
 def test_who_only_looks_draws_no_number_for_a_home(tmp_path):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from dama.programs.packed import EARLIER, NAME
 from dama.programs.shim.family import lives, ticks_ahead
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping
 
 # Of a process that is gone, or another user's; without a free descriptor nothing is known of any.
 UNSEEN = (FileNotFoundError, ProcessLookupError, PermissionError)
@@ -92,14 +93,29 @@ def runs_below(folder: Path) -> set[Path]:
 
 
 def values_of(name: bytes) -> Iterator[bytes]:
-    """What the processes of this user were started with under a name, in this file system."""
-    for pid in _pids():
-        with suppress(*UNSEEN):
-            process = Path("/proc", str(pid))
-            if process.stat().st_uid != os.geteuid() or not (value := _variable(pid, name)):
-                continue
-            if (process / "root").samefile("/"):  # else it is a container's, which has other homes
-                yield value
+    """What the processes of this user, in this file system, have under a name.
+
+    They were started with it, or keep it in memory (`in_memory`), which takes longer to find.
+    """
+    for look in (_variable, _in_memory):
+        for pid in _pids():
+            with suppress(*UNSEEN):
+                process = Path("/proc", str(pid))
+                if process.stat().st_uid != os.geteuid() or not (value := look(pid, name)):
+                    continue
+                if (process / "root").samefile("/"):  # else a container's, which has other homes
+                    yield value
+
+
+@contextmanager
+def in_memory(name: str, value: str) -> Generator[None]:
+    """Let others find a value under a name in this process, which is on no disk."""
+    if sys.platform != "linux":
+        yield
+        return
+    with os.fdopen(os.memfd_create(name), "wb", buffering=0) as file:
+        file.write(os.fsencode(value))
+        yield
 
 
 def session_of(leader: int, since: str) -> set[int]:
@@ -148,6 +164,17 @@ def _variable(pid: int, name: bytes) -> bytes:
             b"\0" + name + b"="
         )
         return rest.partition(b"\0")[0]
+    return b""
+
+
+def _in_memory(pid: int, name: bytes) -> bytes:
+    """What a process keeps in memory under a name; empty when that is nothing."""
+    link, folder = b"/memfd:%b (deleted)" % name, b"/proc/%d/fd/" % pid
+    with suppress(*UNSEEN):
+        for entry in os.listdir(folder):  # noqa: PTH208 - there are many
+            with suppress(*UNSEEN):  # it was closed meanwhile
+                if os.readlink(folder + entry) == link:  # noqa: PTH115 - as above
+                    return Path(os.fsdecode(folder + entry)).read_bytes()
     return b""
 
 

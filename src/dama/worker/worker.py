@@ -18,6 +18,8 @@ from dama.config.config import home_of
 from dama.contained import contain_tasks
 from dama.duty import Duty, on_duty
 from dama.launchers.placing import Placing
+from dama.programs.place import MARK
+from dama.programs.process import in_memory
 from dama.programs.programs import Programs
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.subtasks import PARK_AFTER, Endings
@@ -130,14 +132,15 @@ class Worker:
     async def working(self) -> AsyncGenerator[Worker]:
         """Work until the end of the block; what is not done then is queued again."""
         contain_tasks(asyncio.get_running_loop())
-        await self._members.join(self._programs)
-        self._lease.start()
-        try:
-            async with on_duty(*self._duties):
-                yield self
-        finally:
-            await asyncio.to_thread(self._lease.stop)
-            await self._stop()
+        with in_memory(MARK, self._members.mark):  # also when nothing runs, and the home is gone
+            await self._members.join(self._programs)
+            self._lease.start()
+            try:
+                async with on_duty(*self._duties):
+                    yield self
+            finally:
+                await asyncio.to_thread(self._lease.stop)
+                await self._stop()
 
     async def drain(self, grace: float) -> bool:
         """Claim no more, and let what runs come to its end; whether it did within the grace.
