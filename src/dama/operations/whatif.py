@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dama.domain.difference import changes
-from dama.operations.folding import Ask, Begin, Fold, Folder
+from dama.domain.event import StoredEvent
+from dama.domain.exact import line_reader
+from dama.operations.folding import NOTHING, Begin, Contexts, Fold, Folder, Show, Shown, Step, Trace
+from dama.store.histories import read_histories
 from dama.store.windows import ContextFilter
 
 if TYPE_CHECKING:
@@ -18,11 +22,14 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.definitions.registry import Registry
+    from dama.store.rows import ContextRow
+
+T = TypeVar("T")
 
 SAMPLE = 1000
 MOST_SHOWN = 20  # contexts whose difference is looked for
 MOST_CHANGES = 50
-PAGE = 100
+PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,8 @@ async def what_if(
 ) -> WhatIf:
     """Fold history with the reducers of today and with others, each in a process; nothing is kept.
 
+    Both get the same events, those that there were when a context was looked up.
+
     Args:
         app: Where the history is.
         slice_: The name of the slice, in both.
@@ -111,32 +120,38 @@ async def what_if(
         sample: How many of the latest.
 
     Raises:
+        UnknownContextError: There is no such context.
         UnfoldableError: A module cannot be imported, or does not define the slice.
     """
-    conninfo = app.store.database.conninfo
     begins = [
-        Begin(conninfo, [str(code.root), str(today.root)], list(code.modules), slice_)
+        Begin([str(code.root), str(today.root)], list(code.modules), slice_)
         for code in (today, other)
     ]
-    folded = events = different = 0
-    found: list[Difference] = []
     async with Folder(begins[0]) as one, Folder(begins[1]) as two:
-        async for context_id in _chosen(app, contexts, sample):
-            before, after = await _both(one, two, Ask(context_id))
-            folded += 1
-            events += before.events
-            if (before.digests, before.error) == (after.digests, after.error):
-                continue
-            different += 1
-            if len(found) < MOST_SHOWN:
-                found.append(await _difference(app, one, two, context_id))
-    return WhatIf(slice_, folded, events, different, found)
+        pair = _Pair(app, one, two)
+        contexts_folded = events = 0
+        different: list[ContextRow] = []
+        before: Sequence[ContextRow] = []
+        async for rows in _chosen(app, contexts, sample):
+            # While these are read, those before are folded.
+            _, found = await asyncio.gather(pair.send(rows), pair.different(before))
+            different += found
+            before = rows
+            contexts_folded += len(rows)
+            events += sum(row.version for row in rows)
+        different += await pair.different(before)
+        differences = [await pair.difference(row) for row in different[:MOST_SHOWN]]
+    shown = [each for each in differences if each is not None]
+    return WhatIf(slice_, contexts_folded, events, len(different), shown)
 
 
-async def _chosen(app: App, contexts: Sequence[int] | None, sample: int) -> AsyncGenerator[int]:
+async def _chosen(
+    app: App, contexts: Sequence[int] | None, sample: int
+) -> AsyncGenerator[Sequence[ContextRow]]:
     if contexts is not None:
-        for context_id in contexts:
-            yield (await app.store.context(context_id)).context_id
+        rows = [await app.store.context(context_id) for context_id in contexts]
+        if rows:
+            yield rows
         return
     before: int | None = None
     left = sample
@@ -144,29 +159,81 @@ async def _chosen(app: App, contexts: Sequence[int] | None, sample: int) -> Asyn
         page = await app.store.windows.contexts(
             ContextFilter(roots=False), before=before, limit=min(PAGE, left)
         )
-        for row in page.contexts:
-            yield row.context_id
+        if page.contexts:
+            yield page.contexts
         left -= len(page.contexts)
         before = page.next_before
         if before is None:
             return
 
 
-async def _both(one: Folder, two: Folder, ask: Ask) -> tuple[Fold, Fold]:
-    before, after = await asyncio.gather(one.ask(ask), two.ask(ask))
-    return before, after
+class _Pair:
+    """Both processes, and the events for them, each of which is read once."""
 
+    def __init__(self, app: App, one: Folder, two: Folder) -> None:
+        self._app = app
+        self._one = one
+        self._two = two
+        no_types = one.types is None or two.types is None
+        self._types = None if no_types else {*(one.types or ()), *(two.types or ())}
 
-async def _difference(app: App, one: Folder, two: Folder, context_id: int) -> Difference:
-    before, after = await _both(one, two, Ask(context_id, trace=True))
-    pairs = zip(before.digests, after.digests, strict=False)
-    shared = min(len(before.digests), len(after.digests))
-    place = next((n for n, (a, b) in enumerate(pairs) if a != b), shared)
-    (event,) = await app.store.events(context_id, after_version=place, limit=1)
-    error = after.error if after.failed_at == event.version else None
-    told: list[Mapping[str, Any]] = []
-    if error is None and before.failed_at != event.version:
-        old, new = await _both(one, two, Ask(context_id, version=event.version))
-        differences = islice(changes(old.state, new.state), MOST_CHANGES)
-        told = [change.document() for change in differences]
-    return Difference(context_id, event.version, event.event_id, event.type, told, error)
+    async def send(self, rows: Sequence[ContextRow]) -> None:
+        """Send the events of contexts."""
+        await self._tell(Contexts([row.context_id for row in rows]))
+        async for lines in self._lines(rows):
+            await self._send(lines)
+        await self._send(NOTHING)
+
+    async def different(self, rows: Sequence[ContextRow]) -> list[ContextRow]:
+        """Those of the contexts that were sent whose states differ."""
+        if not rows:
+            return []
+        folds = await self._answers(list[Fold])
+        return [row for row, before, after in zip(rows, *folds, strict=True) if before != after]
+
+    async def difference(self, row: ContextRow) -> Difference | None:
+        """How the states of a context differ; None if its events are not there any more."""
+        is_first = True
+        async with aclosing(self._lines([row])) as pages:
+            async for lines in pages:
+                await self._tell(Step(is_first))
+                await self._send(lines)
+                is_first = False
+                before, after = await self._answers(Trace)
+                if before != after:
+                    return await self._at_first(row, lines, before, after)
+        return None
+
+    async def _at_first(
+        self, row: ContextRow, lines: bytes, before: Trace, after: Trace
+    ) -> Difference:
+        """Where, within some events, the states begin to differ."""
+        pairs = zip(before.digests, after.digests, strict=False)
+        shared = min(len(before.digests), len(after.digests))
+        place = next((n for n, (a, b) in enumerate(pairs) if a != b), shared)
+        event = line_reader(StoredEvent)(lines.split(b"\n")[place])[0]
+        told: list[Mapping[str, Any]] = []
+        error = after.error if place == len(after.digests) else None
+        if place < shared:
+            await self._tell(Show(place + 1))
+            old, new = await self._answers(Shown)
+            differences = islice(changes(old.state, new.state), MOST_CHANGES)
+            told = [change.document() for change in differences]
+        return Difference(row.context_id, event.version, event.event_id, event.type, told, error)
+
+    async def _lines(self, rows: Sequence[ContextRow]) -> AsyncGenerator[bytes]:
+        pages = read_histories(self._app.store.database, rows, self._types)
+        async with aclosing(pages):
+            async for lines in pages:
+                yield "\n".join(lines).encode()
+
+    async def _tell(self, what: Contexts | Step | Show) -> None:
+        await self._one.tell(what)
+        await self._two.tell(what)
+
+    async def _send(self, frame: bytes) -> None:
+        await self._one.send(frame)
+        await self._two.send(frame)
+
+    async def _answers(self, type_: type[T]) -> tuple[T, T]:
+        return await self._one.answer(type_), await self._two.answer(type_)

@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import psycopg
 
-from dama.store import session
-from dama.store.connecting import connect
+from dama.store.apart import lines_of, transaction_apart
 from dama.store.items import as_json
-from dama.store.rights import rights_named
 from dama.store.statements import statement
-from dama.store.translation import translate_own
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +100,7 @@ async def leaving(
     """
     here = await database.identity()
     params = {"given": list(given), "here": here, "plainly": plainly}
-    async with _transaction(database, "dama export", REPEATABLE_READ) as connection:
+    async with transaction_apart(database, "dama export", REPEATABLE_READ) as connection:
         cursor = await connection.execute(statement("export_contexts"), params)
         rows = await cursor.fetchall()
         contexts = [
@@ -113,16 +110,9 @@ async def leaving(
             )
             for n, parent, source, source_id, task, status, upto, created_at, _ in rows
         ]  # fmt: skip
-        yield Leaving(contexts, [row[-1] for row in rows], _lines(connection, params))
-
-
-async def _lines(
-    connection: psycopg.AsyncConnection[Any], params: Mapping[str, object]
-) -> AsyncGenerator[list[str]]:
-    async with connection.cursor("events") as cursor:
-        await cursor.execute(statement("export_events"), params)
-        while rows := await cursor.fetchmany(LINES_AT_ONCE):
-            yield [line for (line,) in rows]
+        yield Leaving(
+            contexts, [row[-1] for row in rows], lines_of(connection, "export_events", params)
+        )
 
 
 class Coming:
@@ -231,34 +221,11 @@ async def coming(
         MissingRightError: Only who owns the tables may.
         DatabaseUnreachableError: The server went away; whether it committed is not known.
     """
-    async with _transaction(database, "dama import", READ_COMMITTED) as connection:
+    async with transaction_apart(database, "dama import", READ_COMMITTED) as connection:
         into = Coming(connection, contexts, come_back)
         await into.begin()
         yield into
         await connection.commit()
-
-
-@asynccontextmanager
-async def _transaction(
-    database: Database, name: str, isolation: psycopg.IsolationLevel
-) -> AsyncGenerator[psycopg.AsyncConnection[Any]]:
-    """A transaction of its own, which may take any time; undone unless it is committed."""
-    try:
-        async with await connect(
-            database.conninfo,
-            application_name=name,
-            prepare_threshold=database.prepare_threshold,
-            client_encoding="UTF8",
-        ) as connection:
-            with rights_named(connection.info.user):
-                await session.begin_plainly(connection)
-                await connection.set_isolation_level(isolation)
-                await session.lift_timeouts(connection)
-                await session.pin_transaction(connection)
-                yield connection
-                await connection.rollback()
-    except psycopg.Error as error:
-        raise translate_own(error) or error from error
 
 
 @dataclass(frozen=True)
