@@ -63,7 +63,7 @@ class Doors:
         if isinstance(value, str) and (alone := re.fullmatch(r"\{(\w+)\}", value)):
             return self.ids[alone[1]]
         if isinstance(value, str):
-            return re.sub(r"\{(open|done|first)\}", lambda m: str(self.ids[m[1]]), value)
+            return re.sub(r"\{(open|done|first|tree)\}", lambda m: str(self.ids[m[1]]), value)
         return value
 
     async def command(self, arguments):

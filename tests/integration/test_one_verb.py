@@ -24,6 +24,7 @@ READS = [
     (["queue", "why", "{open}", "--json"], "contexts.why", {"context_id": "{open}"},
      "/api/contexts/{open}/why"),
     (["queue", "ls", "--json"], "queues.list", {}, "/api/queues"),
+    (["queue", "history", "--json"], "queues.history", {}, "/api/queues/history"),
     (["schedule", "ls", "--json"], "schedules.list", {}, "/api/schedules"),
     (["schedule", "show", "nightly", "--json"], "schedules.get", {"name": "nightly"},
      "/api/schedules/nightly"),
@@ -153,7 +154,6 @@ NO_COMMAND = {
     "tasks.run",  # `dama run` follows what it has started
     "tasks.wait",  # as `dama resume` does of what is at work
     "contexts.children",  # a page of `dama tree`
-    "queues.history",  # the charts of the pages
 }
 
 

@@ -97,7 +97,7 @@ async def read(app: App, hours: int = HOURS) -> ActivityReport:
     Raises:
         InvalidValueError: It is asked for less than an hour, or more than seven days.
     """
-    since, width, pieces = await _span(app, hours)
+    since, width, pieces = await span(app, hours)
     found = await app.store.activity.counts(since, width)
     counts = [each for each in found if each.piece < pieces]
     of_piece: dict[int, list[Count]] = {}
@@ -116,7 +116,7 @@ async def queues(app: App, hours: int = HOURS) -> list[QueueHistory]:
     Raises:
         InvalidValueError: It is asked for less than an hour, or more than seven days.
     """
-    since, width, _ = await _span(app, hours)
+    since, width, _ = await span(app, hours)
     found: dict[str, list[QueuePiece]] = {}
     for each in await app.store.activity.queues(since, width):
         at = since + each.piece * timedelta(seconds=width)
@@ -125,7 +125,7 @@ async def queues(app: App, hours: int = HOURS) -> list[QueueHistory]:
     return [QueueHistory(name, width, pieces) for name, pieces in found.items()]
 
 
-async def _span(app: App, hours: int) -> tuple[datetime, float, int]:
+async def span(app: App, hours: int = HOURS) -> tuple[datetime, float, int]:
     """Since when, the seconds of a piece, and how many there are."""
     if not 1 <= hours <= MOST_HOURS:
         raise InvalidValueError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import StoredEvent
 
@@ -81,20 +81,44 @@ async def find(
         UnknownContextError: There is no such context.
     """
     last = (await app.store.context(context_id)).version
-    if after is None:
-        high = last if before is None else min(before - 1, last)
-        low = max(high - chosen.look + 1, 1)
-    else:
-        low, high = after + 1, min(after + chosen.look, last)
-    found = await app.store.windows.find_events(
-        context_id, low, high, type=_pattern(chosen.type), text=chosen.text,
-        failed=chosen.failed, backwards=after is None, limit=limit,
-    )  # fmt: skip
+    values = look(context_id, chosen, last, before=before, after=after, limit=limit)
+    found = await app.store.windows.find_events(**values)
+    low, high = values["low"], values["high"]
     if len(found) == limit:
         return FoundEvents(found, found[-1].version)
     if after is None:
         return FoundEvents(found, low if low > 1 else None)
     return FoundEvents(found, high if high < last else None)
+
+
+def look(
+    context_id: int,
+    chosen: EventFilter,
+    last: int,
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    limit: int,
+) -> dict[str, Any]:
+    """What one look asks, as the params of `store/sql/find_events.sql`; see `find`.
+
+    Args:
+        context_id: Whose events.
+        chosen: Which.
+        last: Its version.
+        before: Only those before this version.
+        after: Instead, only those after this version.
+        limit: At most this many.
+    """
+    if after is None:
+        high = last if before is None else min(before - 1, last)
+        low = max(high - chosen.look + 1, 1)
+    else:
+        low, high = after + 1, min(after + chosen.look, last)
+    return {
+        "context_id": context_id, "low": low, "high": high, "type": _pattern(chosen.type),
+        "text": chosen.text, "failed": chosen.failed, "backwards": after is None, "limit": limit,
+    }  # fmt: skip
 
 
 def _pattern(type_: str | None) -> str | None:

@@ -14,7 +14,8 @@ from dama.domain.lifecycle import Lifecycle, lifecycle
 from dama.domain.slice import Slice, find_slice, slices
 from dama.errors import DamaError
 from dama.operations import contexts
-from dama.operations.finding import EventFilter, find
+from dama.operations.finding import EventFilter, find, look
+from dama.operations.statements import shown
 from dama.pages import files
 from dama.pages.moment import CHILDREN, Moment, moment_of, tree
 from dama.pages.shown import pointed
@@ -147,10 +148,21 @@ async def _events(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> 
         before = end + 1 if "to" in visit.query or not moment.is_live else None
         found = await find(visit.app, row.context_id, chosen, before=before, limit=limit)
         older = found.looked_to and found.looked_to - 1
-        return {"events": found.events, "older": older, "newer": None, "looked": chosen.look}
+        values = look(row.context_id, chosen, row.version, before=before, limit=limit)
+        return {
+            "events": found.events,
+            "older": older,
+            "newer": None,
+            "looked": chosen.look,
+            "size": limit,
+            "statement": shown("find_events", **values),
+        }
     after = max(end - limit, 0)
     page = await contexts.events(visit.app, row.context_id, after_version=after, limit=limit)
+    values = {"context_id": row.context_id, "after_version": after, "limit": limit}
     return {
+        "size": limit,
+        "statement": shown("read_events", up_to_event=None, **values),
         "events": list(reversed(page.events)),
         "older": after or None,
         "newer": min(end + limit, row.version) if end < row.version else None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -14,6 +13,7 @@ from dama.domain.exact import decode
 from dama.errors import InvalidDefinitionError
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
+from dama.pages.elsewhere import of_list
 from dama.pages.views import FIELDS, read_views
 from dama.shapes import is_dict
 from dama.store.windows import ContextFilter
@@ -28,21 +28,14 @@ if TYPE_CHECKING:
 PAGE = 50
 STATUSES = ("OPEN", "DONE", "ERROR", "CANCELLED")
 STATES = ("queued", "delayed", "blocked", "placed", "running", "waiting", "retrying")
-# How the command line asks for the same, where it can.
-OPTIONS = {
-    "status": "--status", "state": "--run", "task": "--task", "service": "--service",
-    "queue": "--queue", "worker": "--worker", "user": "--user", "schedule": "--schedule",
-    "params": "--param", "since": "--since", "until": "--until",
-}  # fmt: skip
 
 
 async def show(visit: Visit) -> Response:
     """A window of the list."""
     query = visit.query
     visit.demand("viewer", service_of(visit) or "")
-    page = await contexts.all_of(
-        visit.app, filter_of(visit), before=visit.number("before"), limit=PAGE
-    )
+    chosen, before = filter_of(visit), visit.number("before")
+    page = await contexts.all_of(visit.app, chosen, before=before, limit=PAGE)
     kept = {name: query[name] for name in FIELDS if name in query}
     more = page.next_before and f"/contexts?{urlencode({**kept, 'before': page.next_before})}"
     return visit.page(
@@ -53,7 +46,7 @@ async def show(visit: Visit) -> Response:
         view=urlencode(kept),
         views=read_views(visit.request.cookies),
         newest="before" not in query,
-        command=_command(kept),
+        elsewhere=of_list(chosen, PAGE, before),
         statuses=STATUSES,
         states=STATES,
     )
@@ -154,9 +147,3 @@ def _moment(visit: Visit, name: str) -> datetime | None:
             "Write how long ago, such as 30m, 1h or 7d, or a time such as 2026-01-31T06:30.",
         ) from error
     return moment if moment.tzinfo else moment.replace(tzinfo=visit.look.tzinfo)
-
-
-def _command(kept: Mapping[str, str]) -> str:
-    """The same on the command line."""
-    words = [f"{OPTIONS[name]} {quote(value)}" for name, value in kept.items() if name in OPTIONS]
-    return " ".join(["dama ls", *words, *(["--all"] if "all" in kept else [])])

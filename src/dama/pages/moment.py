@@ -74,6 +74,7 @@ async def tree(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dic
         visit.app, row.context_id, at=event_id, after=after, limit=limit
     )
     return {
+        "after": after,
         "parents": await _above(visit, row),
         "more": told.next_after,
         "failed": [each for each in lost if each.status == "ERROR"] if not after else [],

@@ -22,9 +22,12 @@ async def show(visit: Visit) -> Response:
     history = await activity.queues(visit.app)
     end = (await activity.now(visit.app)) + timedelta(seconds=activity.GRAIN)
     begin = end - timedelta(hours=activity.HOURS)
+    begun, width, _ = await activity.span(visit.app)
     return visit.page(
         "queues.html",
         queues=await queues.all_of(visit.app),
+        begin=begun,
+        width=width,
         charts={each.queue: chart.of_queue(each, begin, end) for each in history},
     )
 

@@ -6,12 +6,14 @@ import gzip
 import hashlib
 from functools import cache, cached_property
 from importlib.resources import files
+from shlex import quote as word
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
+from dama.operations.statements import shown
 from dama.pages.shown import (
     SHAPES,
     in_zone,
@@ -104,10 +106,12 @@ def _environment(version: str) -> Environment:
         "state": state_of,
         "taken": shown_taken,
         "visible": visible,
+        "word": word,
     }
     environment.filters.update(filters)
     common: Mapping[str, Any] = {
         "shapes": SHAPES,
+        "sql": shown,
         "static": f"/static/{version}",
         "time_in": shown_time,
     }

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from dama.gateway.errors import RequestError
 from dama.operations import contexts, schedules
+from dama.pages.elsewhere import of_list
 from dama.pages.visit import see
 from dama.store.windows import ContextFilter
 
@@ -40,6 +41,7 @@ async def show(visit: Visit, *, backfill: schedules.Backfill | None = None) -> R
         "schedule.html",
         row=row,
         started=started,
+        elsewhere=of_list(chosen, STARTED),
         days=_by_day(started.contexts, ZoneInfo(row.schedule.zone)),
         backfill=backfill,
         begin=visit.form.get("begin", ""),

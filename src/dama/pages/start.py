@@ -9,6 +9,7 @@ from dama.definitions.errors import InvalidParamsError
 from dama.gateway.errors import RequestError
 from dama.operations import contexts, tasks
 from dama.pages.contexts import service_of
+from dama.pages.elsewhere import of_list
 from dama.pages.fields import Field, fields, params_of
 from dama.pages.visit import see
 from dama.store.windows import ContextFilter
@@ -44,13 +45,15 @@ async def show(
     """The form of a task."""
     visit.demand_task("viewer", visit.parts["task"])
     task = visit.app.registry.task(visit.parts["task"])
-    latest = await contexts.all_of(visit.app, ContextFilter(task=task.name), limit=LATEST)
+    chosen = ContextFilter(task=task.name)
+    latest = await contexts.all_of(visit.app, chosen, limit=LATEST)
     return visit.page(
         "task.html",
         status=status,
         task=task,
         fields=_fields(task, visit, problems or {}),
         latest=latest,
+        elsewhere=of_list(chosen, LATEST),
         key=visit.form.get("key") or secrets.token_hex(16),
         message=message,
         form=visit.form,

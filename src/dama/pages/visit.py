@@ -90,6 +90,7 @@ class Visit:
             "address": _address(self.request),
             "look": self.look,
             "base": base,
+            "server": f"{self.request.url.scheme}://{self.request.url.netloc}{base}",
             "environment": self.config.environment,
             "environments": names_of(self.request.scope),
             "form_token": form_token(self.secret),

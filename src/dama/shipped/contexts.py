@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from dama.beside import beside
 from dama.definitions.service import Service
 from dama.domain.event import ABSENT
-from dama.domain.exact import document
+from dama.domain.exact import decode, document
 from dama.operations import contexts, diffs, finding, moments, run_files, supposing, timelines
 from dama.operations.diffs import Side
 from dama.operations.finding import EventFilter
@@ -27,7 +27,15 @@ Limit = Annotated[int, Field(ge=1, le=1000)]
 Version = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Attempt = Annotated[int, Field(ge=1)]
 Status = Literal["OPEN", "DONE", "ERROR", "CANCELLED"]
-State = Literal["queued", "delayed", "blocked", "running", "waiting", "retrying"]
+State = Literal["queued", "delayed", "blocked", "placed", "running", "waiting", "retrying"]
+
+
+def _object(value: object) -> object:
+    """A param that an address has as JSON, which keeps numbers apart from strings."""
+    return decode(value) if isinstance(value, str) else value
+
+
+Within = Annotated[dict[str, Any], BeforeValidator(_object)]
 
 
 def contexts_service(app: App) -> Service:
@@ -43,7 +51,7 @@ def contexts_service(app: App) -> Service:
         service: str | None = None,
         user: str | None = None,
         schedule: str | None = None,
-        params: dict[str, Any] | None = None,
+        params: Within | None = None,
         queue: str | None = None,
         state: State | None = None,
         worker: Id | None = None,
@@ -64,9 +72,10 @@ def contexts_service(app: App) -> Service:
             service: Only those of the tasks of this service.
             user: Only what this user started.
             schedule: Only what this schedule started.
-            params: Only those whose params contain this.
+            params: Only those whose params contain this; in an address as JSON: {"year": 2013}.
             queue: Only those whose run is in this queue.
-            state: Only those whose run is so: queued, delayed, blocked, running, waiting, retrying.
+            state: Only those whose run is so: queued, delayed, blocked, placed, running, waiting,
+                retrying.
             worker: Only what this worker runs, by its id.
             since: Only those that were created then or later.
             until: Only those that were created before.
@@ -218,7 +227,7 @@ def _add_history(service: Service, app: App) -> None:
         context_id: Id,
         event: Id,
         slice: str = "lifecycle",
-        payload: dict[str, Any] | None = None,
+        payload: Annotated[Any, BeforeValidator(_object)] = None,
     ) -> Any:
         """Say what the state would be without an event, or with another payload; stores nothing.
 
@@ -226,7 +235,7 @@ def _add_history(service: Service, app: App) -> None:
             context_id: Whose.
             event: The id of the event.
             slice: The slice that folds the events.
-            payload: Its payload instead; by default the event is left out.
+            payload: Its payload instead, a string of it as JSON; by default the event is left out.
         """
         await permit_context(app, call, context_id)
         other = ABSENT if payload is None else payload

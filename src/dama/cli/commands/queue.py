@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.cli.session import Session
+    from dama.operations.activity import QueueHistory
     from dama.store.queue_rows import QueueRow
     from dama.upkeep.why import Reason
 
@@ -61,6 +62,39 @@ def list_queues(session: Session, *, as_json: bool) -> None:
         )
         for line in placed:
             echo_line(line)
+
+
+@queue.command(epilog=examples("dama queue history", "dama queue history --hours 168 --json"))
+@click.option(
+    "--hours", type=int, default=24, help="How many hours back, at most 168; 24 by default."
+)
+@json_option()
+@click.pass_obj
+def history(session: Session, *, hours: int, as_json: bool) -> None:
+    """Show the most that was in each queue lately, and for how long the oldest had waited.
+
+    A gateway looks every ten seconds.
+    """
+    from dama.operations import activity
+
+    async def read() -> list[QueueHistory]:
+        async with session.app() as app:
+            return await activity.queues(app, hours)
+
+    found = asyncio.run(read())
+    if as_json:
+        print_json(found)
+    elif not found:
+        echo("Nothing was recorded. A gateway records it: dama up")
+    else:
+        print_table(
+            ["queue", "since", "queued", "running", "oldest"],
+            [
+                [each.queue, piece.at, piece.queued, piece.running, f"{piece.age:g} s"]
+                for each in found
+                for piece in each.pieces
+            ],
+        )
 
 
 @queue.command(epilog=examples("dama queue pause etl", "dama queue pause etl --reason maintenance"))
