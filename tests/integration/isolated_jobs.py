@@ -4,6 +4,7 @@ import asyncio
 import math
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -62,6 +63,17 @@ def square(task, number: int) -> int:
 def squares(task, count: int) -> list[int]:
     """Wait for subtasks."""
     return task.map(square, [{"number": number} for number in range(count)])
+
+
+@jobs.task(isolation="process")
+def hinder(task, names: list[str]) -> int:
+    """Put folders in the place of its own files, or remove them all; then wait for a subtask."""
+    folder = Path(os.environ["DAMA_EVENTS"]).parent
+    for name in names:
+        (folder / name / "x").mkdir(parents=True)
+    if not names:
+        shutil.rmtree(folder)
+    return task.run(square, {"number": 3})
 
 
 @jobs.task(isolation="process", queue="narrow")

@@ -106,11 +106,11 @@ async def test_a_program_whose_folder_was_moved_is_found_and_ended(bench):
 
 
 async def test_a_shim_that_fails_says_why_in_the_error_of_the_run(bench):
-    script = f"{FOLDER}; mkdir $d/exit.json.new; exit 3"
+    script = f"{FOLDER}; echo 'MemoryError: of the shim' >> $d/shim.log; kill -9 $PPID; exit 3"
     context = await bench.performed(bench.declare("spoilt", script))
     (error,) = await bench.events(context, ":ERROR")
     assert error.payload["code"] == "PROGRAM_LOST"
-    assert "exit.json.new" in error.payload["message"]
+    assert "MemoryError: of the shim" in error.payload["message"]
 
 
 async def test_a_process_may_have_any_name(bench):
@@ -143,6 +143,9 @@ async def test_a_stopped_program_is_ended_with_its_tree(bench):
     "replace",
     [
         "mkfifo $d/exit.json",
+        "mkdir -p $d/exit.json/x",
+        """rm $d/stdout $d/stderr; for name in stdout stderr exit.json shipped.json
+            do mkdir -p $d/$name.new/x $d/$name.new.other; done""",
         "mkfifo $d/exit.json.new $d/shipped.json.new",
         "ln -s /dev/full $d/exit.json.new; ln -s /dev/full $d/stdout.new; rm $d/stdout",
         "mkdir -p $d/stdout.other/x; rm $d/stdout; mkdir $d/stdout",

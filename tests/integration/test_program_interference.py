@@ -248,3 +248,15 @@ async def test_the_outcome_of_an_isolated_run_outlives_its_folder(store, tmp_pat
         gate.touch()
         assert (await bench.ended(context)).result == "passed"
     assert directory.exit()["code"] == 0
+
+
+@pytest.mark.parametrize(
+    "names", [["outcome.json", "exit.json"], ["outcome.json.new", "waiting"], []]
+)
+async def test_what_an_isolated_run_does_to_its_own_files_changes_no_outcome(store, names):
+    """Nor does it when it waits, which another file says."""
+    bench = Bench(store, Registry([jobs.jobs]))
+    context = await bench.start(jobs.hinder, names=names)
+    async with bench.worker():
+        outcome = await bench.ended(context)
+    assert outcome.result == 9, outcome

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
@@ -27,7 +27,7 @@ from dama.domain.exact import reader
 from dama.domain.outcome import Done, Failed, Interrupted, Outcome, Retry, Waiting
 from dama.programs.reported import report_of
 from dama.programs.run_directory import RunDirectory
-from dama.programs.shim.files import LOG
+from dama.programs.shim.files import LOG, clear
 from dama.programs.shim.supervisor import LOOK_SECONDS, Shim, own_run
 from dama.run.body import call_body, end_body
 from dama.run.execution import Execution
@@ -148,8 +148,6 @@ def _leave_outcome(directory: RunDirectory, report: Mapping[str, Any]) -> None:
         try:
             make_private(directory.path)
             directory.write("outcome.json", report)
-        except IsADirectoryError:
-            raise  # the task has put something in its place
         except OSError:
             time.sleep(LOOK_SECONDS)
         else:
@@ -209,10 +207,12 @@ class Flag:
     def count(self, change: int) -> None:
         """The run begins (1) or ceases (-1) to wait."""
         if change > 0:
-            self._directory.waiting.touch(PRIVATE_FILE)
+            with suppress(OSError):  # its folder is gone, or its disk full: it keeps its slot
+                self._directory.waiting.touch(PRIVATE_FILE)
             self._listening = asyncio.create_task(self._store.hints.listen(self._endings.ended))
         else:
-            self._directory.waiting.unlink(missing_ok=True)
+            with suppress(OSError):
+                clear(str(self._directory.waiting))
             if self._listening is not None:
                 self._listening.cancel()
 

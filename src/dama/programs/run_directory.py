@@ -22,6 +22,7 @@ from dama.config.private_file import PRIVATE_FILE, make_private, private
 from dama.domain.exact import decode_stored, encode
 from dama.programs.process import boot_id, members_of, process_start
 from dama.programs.regular import read_regular
+from dama.programs.shim.files import clear, take_place
 from dama.run.errors import ProgramError
 from dama.shapes import is_dict
 
@@ -279,11 +280,11 @@ class RunDirectory:
 
     def write(self, name: str, document: object) -> None:
         """Write a file of it as a whole or not at all."""
-        new = self.path / f"{name}.new"
-        new.unlink(missing_ok=True)  # a FIFO or a link, which a program may have put there
+        new = f"{self.path / name}.new"
+        clear(new)
         with open(new, "xb", opener=private) as file:
             file.write(encode(document))  # programs read it, with tools of text, too
-        new.rename(self.path / name)
+        take_place(new, f"{self.path / name}")
         self._known.pop(name, None)
 
 

@@ -20,7 +20,7 @@ def write_json(name: str, document: object) -> None:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
-    os.rename(f"{name}.new", name)
+    take_place(f"{name}.new", name)
     folder = os.open(".", os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -37,6 +37,25 @@ def clear(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+    except (IsADirectoryError, PermissionError):  # the latter as macOS says it
+        put_aside(path)
+
+
+def take_place(new: str, name: str) -> None:
+    """Give a file its name, whatever a program has put there."""
+    try:
+        os.rename(new, name)
+    except IsADirectoryError:
+        put_aside(name)
+        os.rename(new, name)
+
+
+def put_aside(path: str) -> None:
+    """Let something have another name: what is in a folder is not removed."""
+    other = f"{path}.other"
+    while os.path.lexists(other):  # a folder of this name would be in the way for good
+        other += ".other"
+    os.rename(path, other)
 
 
 def private(path: str, flags: int) -> int:
@@ -84,10 +103,7 @@ def restore(name: str, log: int) -> None:
     try:
         if os.path.samestat(os.lstat(name), os.fstat(log)):
             return
-        other = f"{name}.other"
-        while os.path.lexists(other):  # a folder of this name would be in the way for good
-            other += ".other"
-        os.rename(name, other)
+        put_aside(name)
     except FileNotFoundError:
         pass
     new = f"{name}.new"

@@ -366,8 +366,6 @@ def own_run(make: Callable[[dict[str, Any]], Shim]) -> int:
             write_json("exit.json", report)
             if not is_away(folder):  # else it was moved a moment ago
                 return 0
-        except IsADirectoryError:
-            raise  # the program has put something in its place, which nobody will see to
         except OSError as problem:
             if is_new := said != str(problem):
                 said = str(problem)
