@@ -185,3 +185,9 @@ async def events_of(response: httpx.Response, count: int) -> list[tuple[int, str
             if len(found) == count:
                 break
     return found
+
+
+def artifacts_of(home: Path, context_id: int) -> Path:
+    """The folder of what its only run has left."""
+    (folder,) = home.glob(f"runs/*/{context_id}/*/artifacts")
+    return folder

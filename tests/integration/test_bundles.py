@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import random
 import sys
 import zipfile
@@ -563,11 +564,14 @@ async def test_logs_and_artifacts_come_along_when_they_are_asked_for(app, elsewh
     run.artifacts.joinpath("deep").mkdir()
     run.artifacts.joinpath("deep", "é.csv").write_text("a,b\n")
     run.artifacts.joinpath("link").symlink_to("/etc/passwd")
+    for odd in (b"z\xe9", b"z\xea"):  # names of text are made of these
+        run.artifacts.joinpath(os.fsdecode(odd)).write_bytes(odd)
     path = tmp_path / "a.zip"
     await bundles.export(app, [context_id], path, logs=True, artifacts=True)
     with zipfile.ZipFile(path) as file:
         names = [name for name in file.namelist() if "/" in name]
-    assert names == ["logs/1/3/stdout", "artifacts/1/3/deep/é.csv"]
+    assert names[:2] == ["logs/1/3/stdout", "artifacts/1/3/deep/é.csv"]
+    assert [name[:17] for name in names[2:]] == ["artifacts/1/3/z\ufffd."] * 2
     rewritten(path, escape)
 
     made = await bundles.import_bundle(elsewhere, path)
@@ -575,8 +579,9 @@ async def test_logs_and_artifacts_come_along_when_they_are_asked_for(app, elsewh
 
     new = made.contexts[0].context_id
     there = (await directories_of(elsewhere.store, elsewhere.home)).of(new, 3)
-    assert (made.files, twice.files) == (2, 0)
+    assert (made.files, twice.files) == (4, 0)
     assert there.stdout.read_bytes() == run.stdout.read_bytes()
+    assert {file.read_bytes() for file in there.artifacts.glob("z*")} == {b"z\xe9", b"z\xea"}
     assert there.artifacts.joinpath("deep", "é.csv").read_text() == "a,b\n"
     assert not there.is_open()
     assert list(tmp_path.rglob("evil*")) == []

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from types import ModuleType
+from urllib.parse import quote
 
 import pytest
 
 from dama.errors import InvalidDefinitionError
 from dama.programs.run_directory import WORK
 from tests.cases import case
-from tests.integration.served import began, ended, events_of, left, served
+from tests.integration.served import artifacts_of, began, ended, events_of, left, served
 
 
 @pytest.fixture
@@ -302,6 +304,30 @@ async def test_what_a_program_left_is_listed_and_read(client):
     answer = await client.get(f"/api/contexts/{id_}/artifacts/sub/a.csv")
     assert answer.text == "data"
     assert answer.headers["content-disposition"].startswith("attachment")
+
+
+async def test_what_a_program_left_has_any_name(client, tmp_path):
+    """Bytes that are not UTF-8, in folders too: they are listed, and asked for as they are."""
+    id_ = await ended(client, "shop.report")
+    folder = artifacts_of(tmp_path, id_)
+    names = [b"d\xff/caf\xe9", b"d\xfe/caf\xe9", "d\ufffd/\ufffd".encode()]
+    for name in names:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name)
+    listed = (await client.get(f"/api/contexts/{id_}/artifacts")).json()
+    assert [each["path"] for each in listed] == [
+        *["d\ufffd/caf\ufffd"] * 2,
+        "d\ufffd/\ufffd",
+        "sub/a.csv",
+    ]
+    found = [bytes.fromhex(each.get("path_hex", "")) or each["path"].encode() for each in listed]
+    assert set(found) == {*names, b"sub/a.csv"}
+    for name in names:
+        answer = await client.get(f"/api/contexts/{id_}/artifacts/{quote(name)}")
+        assert answer.content == name
+    none = await client.get(f"/api/contexts/{id_}/artifacts/d%ff/none%ff")
+    assert none.json()["type"] == "NOT_FOUND"
 
 
 async def test_a_file_is_written_into_the_folder_of_a_tree(client, store, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -19,7 +20,7 @@ from dama.store.rows import ContextRow
 from dama.store.windows import ContextFilter
 from tests.cases import case
 from tests.integration.browsing import Browser, Page
-from tests.integration.served import ended, served
+from tests.integration.served import artifacts_of, ended, served
 from tests.integration.test_site_security import browsers as browsers  # noqa: PLC0414 - a fixture
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
@@ -180,7 +181,7 @@ async def test_the_log_of_a_program_is_shown_with_colours_and_found_in(browser, 
     )
 
 
-async def test_artifacts_are_kept_as_files_and_never_shown_as_pages(browser, client):
+async def test_artifacts_are_kept_as_files_and_never_shown_as_pages(browser, client, tmp_path):
     context_id = await ended(client, "shop.report")
     page = await browser.get(f"/contexts/{context_id}?tab=artifacts")
     (link,) = [link for link in page.links if "/artifacts/" in link]
@@ -190,6 +191,15 @@ async def test_artifacts_are_kept_as_files_and_never_shown_as_pages(browser, cli
     assert answer.headers["content-security-policy"].startswith("sandbox")
     outside = await browser.get(f"/contexts/{context_id}/artifacts/link")
     assert outside.status == 404
+    folder = artifacts_of(tmp_path, context_id)
+    (folder / os.fsdecode(b"caf\xe9")).write_text("odd")
+    page = await browser.get(f"/contexts/{context_id}?tab=artifacts")
+    assert "caf\ufffd" in page.text
+    (link,) = [link for link in page.links if "/artifacts/caf" in link]
+    assert (await browser.client.get(link)).text == "odd"
+    preview = await browser.get(link.replace("/artifacts/", "/preview/"))
+    assert "odd" in preview.text
+    assert link in preview.links
 
 
 async def test_the_filters_of_the_list_are_those_of_the_action(browser, client, store):

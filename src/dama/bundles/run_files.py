@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from dama.bundles.errors import BundleError
 from dama.bundles.layout import LOGS
 from dama.config.private_file import make_private, private
 from dama.programs.environment import secrets_left
+from dama.programs.leavings import readable
 from dama.programs.regular import open_regular, read_regular
 from dama.programs.tail import read_range
 
@@ -102,13 +104,19 @@ def _logs(run: RunDirectory, folder: str) -> Iterator[Found]:
 
 
 def _artifacts(top: Path, folder: str) -> Iterator[Found]:
-    for path in sorted(top.rglob("*")):
+    for name, path in sorted((_name(path, top), path) for path in top.rglob("*")):
         if path.is_file() and not path.is_symlink():
-            with suppress(OSError, UnicodeEncodeError):
-                name = str(path.relative_to(top))
-                name.encode()
+            with suppress(OSError):
                 descriptor = open_regular(path)
                 yield f"{folder}/{name}", _whole(descriptor)
+
+
+def _name(path: Path, top: Path) -> str:
+    """The name of an artifact; one that is not UTF-8 gets another, as a bundle has only text."""
+    name = str(path.relative_to(top))
+    if (shown := readable(name)) == name:
+        return name
+    return f"{shown}.{sha256(os.fsencode(name)).hexdigest()[:12]}"
 
 
 def _whole(descriptor: int) -> Iterator[bytes]:

@@ -11,6 +11,7 @@ import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
 from starlette.responses import FileResponse, Response, StreamingResponse
@@ -20,6 +21,7 @@ from dama.config.table import shown
 from dama.gateway.errors import RequestError
 from dama.operations import run_files
 from dama.programs.environment import secrets_left
+from dama.programs.leavings import described, readable
 from dama.programs.tail import first_byte, read_range
 from dama.run.errors import NoLogsError
 from dama.store.errors import LifeCycleError
@@ -86,8 +88,23 @@ async def artifacts(app: App, context_id: int) -> list[dict[str, Any]]:
     return []
 
 
+def name_asked(request: Request) -> str:
+    """The name of an artifact as a request has it, whose bytes need not be UTF-8."""
+    name: str = request.path_params["path"]
+    if "\ufffd" not in name:
+        return name
+    raw = unquote_to_bytes(request.scope["raw_path"])
+    before = raw.decode(errors="replace")[: -len(name)]
+    return os.fsdecode(raw[len(before.encode()) :])
+
+
 async def artifact(app: App, context_id: int, name: str) -> FileResponse:
     """One of the files that a program left.
+
+    Args:
+        app: Where to look.
+        context_id: Its context.
+        name: Of the file, as the file system has it.
 
     Raises:
         RequestError: There is none of this name, or it is not among what the program left.
@@ -102,8 +119,9 @@ async def artifact(app: App, context_id: int, name: str) -> FileResponse:
             continue
         if is_there:
             headers = {"X-Content-Type-Options": "nosniff"}
+            name = readable(path.name)
             return FileResponse(
-                path, filename=path.name, media_type="application/octet-stream", headers=headers
+                path, filename=name, media_type="application/octet-stream", headers=headers
             )
     raise RequestError(
         "NOT_FOUND",
@@ -239,7 +257,5 @@ def _listed(folder: Path) -> list[dict[str, Any]]:
             path = Path(place, name)
             with suppress(OSError):  # a program removes files while they are listed
                 if stat.S_ISREG((seen := path.lstat()).st_mode):
-                    found.append(
-                        {"path": path.relative_to(folder).as_posix(), "bytes": seen.st_size}
-                    )
+                    found.append(described(path.relative_to(folder).as_posix(), seen.st_size))
     return sorted(found, key=lambda each: each["path"])

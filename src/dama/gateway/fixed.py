@@ -162,7 +162,7 @@ class FixedPaths:
 
     async def _artifact(self, request: Request, identity: Identity) -> Response:
         context_id = await self._permitted(request, identity)
-        return await files.artifact(self._app, context_id, request.path_params["path"])
+        return await files.artifact(self._app, context_id, files.name_asked(request))
 
     async def _upload(self, request: Request, identity: Identity) -> Response:
         context_id = await self._permitted(request, identity, "operator")

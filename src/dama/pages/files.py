@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from dama.errors import DamaError
 from dama.gateway import files as served
@@ -160,9 +160,13 @@ async def log(visit: Visit) -> Response:
 async def artifact_list(visit: Visit, row: ContextRow) -> dict[str, Any]:
     """The values of the tab of a context's artifacts."""
     try:
-        return {"artifacts": await served.artifacts(visit.app, row.context_id), "problem": None}
+        found = await served.artifacts(visit.app, row.context_id)
     except DamaError as error:
         return {"artifacts": [], "problem": error}
+    for each in found:
+        odd = each.get("path_hex")
+        each["address"] = quote(each["path"] if odd is None else bytes.fromhex(odd))
+    return {"artifacts": found, "problem": None}
 
 
 async def artifact(visit: Visit) -> Response:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
 from starlette.responses import FileResponse
 
 from dama.gateway import files as served
 from dama.gateway.errors import RequestError
 from dama.pages.beginnings import image_type, read
+from dama.programs.leavings import readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,9 @@ async def show(visit: Visit) -> Response:
     row = await visit.context()
     path = await _path(visit, row.context_id)
     preview = await _of_file(read, path)
-    return visit.page("preview.html", row=row, name=visit.parts["path"], preview=preview)
+    name = visit.parts["path"]
+    address = quote(name, errors="surrogateescape")
+    return visit.page("preview.html", row=row, name=readable(name), file=address, preview=preview)
 
 
 async def image(visit: Visit) -> Response:

@@ -215,7 +215,12 @@ def _find(method: str, path: str) -> tuple[Page, dict[str, str]]:
     for page in PAGES:
         if found := page.pattern.fullmatch(path):
             if page.method == wanted:
-                return page, {name: unquote(text) for name, text in found.groupdict().items()}
+                parts = found.groupdict().items()
+                # The name of a file is any bytes.
+                errors = {"path": "surrogateescape"}
+                return page, {
+                    name: unquote(text, errors=errors.get(name, "replace")) for name, text in parts
+                }
             allowed.append(page.method)
     if not allowed:
         raise RequestError("NOT_FOUND", f"There is no page at {unquote(path)}.")

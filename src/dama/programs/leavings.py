@@ -75,12 +75,12 @@ class Leavings:
         told: Counter[str] = Counter()
         items: list[Append] = []
         for name, size in found[:MOST_ARTIFACTS]:
-            described, key = _described(name, size), _artifact_key(name)
+            payload, key = described(name, size), _artifact_key(name)
             if strike(name) != name:  # the bytes of the name would tell it
-                described, key = _described(strike(name), size), _artifact_key(strike(name))
+                payload, key = described(strike(name), size), _artifact_key(strike(name))
             told[key] += 1
             key += f"#{told[key]}" if told[key] > 1 else ""
-            items.append(self._shipper.item(":ARTIFACT", described, key))
+            items.append(self._shipper.item(":ARTIFACT", payload, key))
         for place in range(0, len(items), BATCH):
             await self._shipper.append(items[place : place + BATCH])
         folder = self._directory.artifacts
@@ -152,19 +152,21 @@ def _read_result(path: Path) -> bytes:
     return read_regular(path, LARGEST_RESULT)
 
 
-def _described(name: str, size: int) -> dict[str, Any]:
-    """An artifact; a name that is not UTF-8 is shown with replacements, and its bytes are kept."""
-    raw = os.fsencode(name)
-    try:
-        return {"path": raw.decode(), "bytes": size}
-    except UnicodeDecodeError:
-        return {"path": raw.decode(errors="replace"), "bytes": size, "path_hex": raw.hex()}
+def readable(name: str) -> str:
+    """The name of a file as text; it need not be UTF-8, and then has replacements."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def described(name: str, size: int) -> dict[str, Any]:
+    """An artifact; of a name that is not UTF-8 the bytes are there as well, in hexadecimal."""
+    if (shown := readable(name)) == name:
+        return {"path": name, "bytes": size}
+    return {"path": shown, "bytes": size, "path_hex": os.fsencode(name).hex()}
 
 
 def _artifact_key(name: str) -> str:
-    raw = os.fsencode(name)
-    shown = raw.decode(errors="replace")
-    return f"artifact/{shown}" if shown == name else f"artifact/{shown}/{raw.hex()}"
+    shown = readable(name)
+    return f"artifact/{shown}" if shown == name else f"artifact/{shown}/{os.fsencode(name).hex()}"
 
 
 def _size(path: Path) -> int:
