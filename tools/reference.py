@@ -57,13 +57,19 @@ KINDS = {
     "Strategy": '`"round_robin"` or `"random"`',
     "Singleton": '`"refuse"`, `"return"` or `"queue"`',
     "Literal[4, 5]": "4 or 5",
+    "Seconds": 'seconds, or a string such as `"30m"`',
+    "Duration": 'seconds, or a string such as `"30m"`',
     "frozenset[int]": "list of whole numbers",
     "Command": "list of strings and of lists of strings",
 }
 # Where the models have another kind or meaning than the file.
 LISTS = ("services", "inherit", "startable", "bus_actions", "offer")
-TABLES = ("environments", "programs", "keep", "broker", "gateway", "launchers", "aliases", "users")
+TABLES = (
+    "environments", "programs", "keep", "broker", "gateway", "launchers", "settings", "profiles",
+    "aliases", "users",
+)  # fmt: skip
 DURATIONS = ("logs", "work")
+OWN_KINDS = {"resources": "table", "protected": "true, or list of strings"}
 MEANINGS = {
     "cwd": "The folder where it is started; the folder of the file without it.",
     "command": "The program and its arguments, with placeholders for params.",
@@ -288,8 +294,8 @@ def _kind(key: str, models: tuple[type, ...]) -> str:
     """The values of a key, in words."""
     if key in DURATIONS and Keep in models:
         return KINDS["float | str"]
-    if key == "resources":
-        return "table"
+    if key in OWN_KINDS:
+        return OWN_KINDS[key]
     if key in LISTS or (key in TABLES and ProgramSpec not in models):
         return "list of strings" if key in LISTS else "table"
     annotation = ProgramSettings.__annotations__.get(key) if ProgramSpec in models else None

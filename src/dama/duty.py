@@ -86,21 +86,25 @@ class Duty:
         """The next cancellation ends it; before, one would be a failure like any other."""
         self._is_told_to_end = True
 
-    async def run(self) -> None:
+    async def run(self, block: asyncio.Task[Any] | None = None) -> None:
         """Do it until it is told to end.
+
+        Args:
+            block: What it is done for: once that has ended nobody is left to tell, and the next
+                cancellation is the end of the loop.
 
         Raises:
             DutyError: It failed again and again.
         """
         _done_here.add(self)
         try:
-            while not await self._is_done():
+            while not await self._is_done(block):
                 await clock.sleep(self._pause)
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
         finally:
             _done_here.discard(self)
 
-    async def _is_done(self) -> bool:
+    async def _is_done(self, block: asyncio.Task[Any] | None) -> bool:
         loop = asyncio.get_running_loop()
         steady = None if self._steady is None else loop.call_later(self._steady, self.well)
         try:
@@ -108,7 +112,7 @@ class Duty:
         except DutyError:  # of a duty that this one looks after
             raise
         except BaseException as error:  # one that dies would not be missed
-            if self._is_told_to_end:
+            if self._is_told_to_end or (block is not None and block.done()):
                 raise
             self._take(error)
             return False
@@ -144,7 +148,7 @@ async def on_duty(*duties: Duty) -> AsyncGenerator[None]:
 
     async def watched(duty: Duty) -> None:
         try:
-            await duty.run()
+            await duty.run(block)
         except DutyError as error:
             failures.append(error)
             if block is not None and len(failures) == 1:

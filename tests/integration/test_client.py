@@ -9,12 +9,14 @@ import pytest
 
 import dama
 from dama import RunError, Service, Slice, SyncTask, Task
+from dama.client.link import OtherLoopError
 from dama.client.loop import ClosedClientError, ForkedClientError
 from dama.definitions.connected import NotConnectedError
 from dama.definitions.errors import InvalidParamsError, UnknownTaskError
 from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.store import Store
+from dama.store.errors import UnknownContextError
 from dama.worker.worker import Worker
 
 shop = Service("shop")
@@ -136,8 +138,9 @@ async def test_a_run_is_cancelled_and_resumed_with_a_reason(database_url):
     async with dama.connect(database_url) as client:
         run = await client.start(approved)
         assert await run.cancel("a mistake") == [run.context_id]
-        with pytest.raises(RunError, match="a mistake"):
+        with pytest.raises(RunError, match="was cancelled: a mistake") as caught:
             await run.result()
+        assert caught.value.status == "CANCELLED"
         await run.resume("no mistake")
         async with working(database_url):
             await client.handle(run.context_id).signal("approval", 1)
@@ -197,6 +200,22 @@ def test_a_client_that_is_kept_is_closed_once_and_refused_after_a_fork(database_
     client.close()
 
 
+async def test_a_client_with_a_loop_is_refused_after_a_fork(database_url):
+    async with dama.connect(database_url) as client:
+        run = client.handle(1)
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                run.report().send(None)
+            except ForkedClientError:
+                code = 0
+            finally:
+                os._exit(code)
+        _, status = await asyncio.to_thread(os.waitpid, pid, 0)
+    assert status == 0
+
+
 def test_a_closed_client_says_so_and_leaves_no_noise(database_url, capsys):
     """Events that nobody reads to their end are dropped with it."""
     client = dama.connect(database_url).open()
@@ -227,7 +246,82 @@ async def test_a_task_is_started_by_its_name_from_the_project(database_url, tmp_
         assert (await run.report()).lifecycle is not None
         program = await client.start("client_named.hello")
         assert (await program.report()).task == "client_named.hello"
+        (run,) = await client.start_many("client_named.twice", [{"n": 2}])
+        assert (await run.report()).task == "client_named.twice"
     sys.modules.pop("client_named")
+
+
+async def test_a_client_out_of_its_place_says_so_at_once(database_url):
+    """In another loop nothing would ever answer; after its end an outage would be waited for."""
+    async with dama.connect(database_url) as client:
+        run = await client.options(delay="1d").start(price, item="tea")
+        uses = [
+            lambda: client.start(price, item="tea"),
+            run.report,
+            run.result,
+            lambda: anext(run.events()),
+        ]
+        starts = [*uses, lambda: price.start(item="tea")]
+        refused = [await asyncio.to_thread(in_a_loop_of_its_own, use) for use in starts]
+        assert [type(each) for each in refused] == [*[OtherLoopError] * 4, NotConnectedError]
+
+    for use in uses:
+        with pytest.raises(ClosedClientError):
+            await use()
+
+
+def in_a_loop_of_its_own(use):
+    try:
+        asyncio.run(call(use))
+    except dama.DamaError as error:
+        return error
+    raise AssertionError("it was not refused")
+
+
+async def call(use):
+    return await use()
+
+
+async def test_the_end_of_a_client_ends_the_waits_for_its_runs(database_url):
+    """Whether they have a loop or are a thread of a program without one."""
+    async with dama.connect(database_url) as client:
+        run = await client.options(delay="1d").start(price, item="tea")
+        waits = [
+            asyncio.create_task(run.result()),
+            asyncio.create_task(call(lambda: followed(run))),
+        ]
+        await run.report()  # so that they wait: both have asked before it
+        await run.report()
+    client = dama.connect(database_url).open()
+    kept = client.handle(run.context_id)
+    uses = (kept.result, lambda: [*kept.events(follow=True)])
+    waits += [asyncio.create_task(asyncio.to_thread(use)) for use in uses]
+    await asyncio.to_thread(kept.report)
+    await asyncio.to_thread(kept.report)
+    await asyncio.to_thread(client.close)
+
+    ends = await asyncio.gather(*waits, return_exceptions=True)
+    assert [type(end) for end in ends] == [ClosedClientError] * 4
+
+
+async def followed(run):
+    return [event async for event in run.events(follow=True)]
+
+
+def test_what_is_no_database_and_no_project_is_refused_before_it_is_opened(tmp_path):
+    with pytest.raises(dama.DamaError, match="expected a connection string"):
+        dama.connect(5432)  # type: ignore[arg-type]
+    with pytest.raises(dama.DamaError, match="not a folder"):
+        dama.connect(project=tmp_path / "misspelt")
+
+
+async def test_what_is_unknown_is_no_empty_history(database_url):
+    async with dama.connect(database_url) as client:
+        with pytest.raises(UnknownContextError):
+            await anext(client.handle(10**9).events())
+        run = await client.start(approved)
+        with pytest.raises(dama.DamaError, match="at is 'first'"):
+            await run.state(sold, at="first")  # type: ignore[arg-type]
 
 
 async def test_many_wait_side_by_side_with_a_few_connections(database_url):

@@ -71,3 +71,16 @@ async def test_what_fails_now_and_then_is_no_reason_to_end():
     async with on_duty(duty):
         for _ in range(module.MOST_FAILURES * 5):
             await asyncio.sleep(0)
+
+
+def test_the_end_of_a_loop_ends_the_duties_of_a_block_that_was_never_left():
+    """As of a client that a program has connected and not closed."""
+    kept = []
+
+    async def leave():
+        failing = Failing()
+        kept.append(on_duty(Duty("counting", failing.work)))
+        await kept[0].__aenter__()
+        await failing.reached.wait()
+
+    asyncio.run(leave())

@@ -21,11 +21,9 @@ from dama.shapes import is_whole
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from dama.app import App
-    from dama.config.config import Config
+    from dama.client.link import Link
     from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
-    from dama.operations.ends import Ends
     from dama.run.starts import QueueOptions
 
 R = TypeVar("R")
@@ -59,12 +57,8 @@ class StartOptions(TypedDict, total=False):
 class Client:
     """A database, with what starts tasks in it and follows them; see `dama.connect`."""
 
-    def __init__(
-        self, app: App, ends: Ends, config: Config, options: StartOptions | None = None
-    ) -> None:
-        self._app = app
-        self._ends = ends
-        self._config = config
+    def __init__(self, link: Link, options: StartOptions | None = None) -> None:
+        self._link = link
         self._options: StartOptions = options or {}
 
     def options(self, **options: Unpack[StartOptions]) -> Client:
@@ -74,7 +68,7 @@ class Client:
             InvalidDefinitionError: An option is unknown or makes no sense.
         """
         _queue_options(options)
-        return Client(self._app, self._ends, self._config, {**self._options, **options})
+        return Client(self._link, {**self._options, **options})
 
     @overload
     async def start(
@@ -104,8 +98,8 @@ class Client:
         definition = self._definition(task)
         start_options, key = _queue_options(self._options)
         params = _params(definition, args, kwargs)
-        context_id = await tasks.start(self._app, definition, params, key=key, **start_options)
-        return Handle(context_id, definition, self._app, self._ends)
+        context_id = await tasks.start(self._link.app, definition, params, key=key, **start_options)
+        return Handle(context_id, definition, self._link)
 
     @overload
     async def run(
@@ -123,23 +117,38 @@ class Client:
         run: Handle[Any] = await self.start(task, *args, **kwargs)
         return await run.result()
 
+    @overload
     async def start_many(
         self,
         task: TaskDefinition[R, ..., Any],
         params: Iterable[Params],
         *,
         key: Callable[[Params], str] | None = None,
-    ) -> list[Handle[R]]:
+    ) -> list[Handle[R]]: ...
+
+    @overload
+    async def start_many(
+        self, task: str, params: Iterable[Params], *, key: Callable[[Params], str] | None = None
+    ) -> list[Handle[Any]]: ...
+
+    async def start_many(
+        self,
+        task: Any,
+        params: Iterable[Params],
+        *,
+        key: Callable[[Params], str] | None = None,
+    ) -> list[Handle[Any]]:
         """Queue a task once for each of any number of params, a thousand in a transaction.
 
         Args:
-            task: What to run.
+            task: Its definition or its full name, as for `start`.
             params: What it takes, each time.
             key: Makes an idempotency key of the params, so that the call can be repeated.
         """
+        definition = self._definition(task)
         start_options, _ = _queue_options(self._options)
-        ids = await tasks.queue_many(self._app, task, params, key=key, **start_options)
-        return [Handle(context_id, task, self._app, self._ends) for context_id in ids]
+        ids = await tasks.queue_many(self._link.app, definition, params, key=key, **start_options)
+        return [Handle(context_id, definition, self._link) for context_id in ids]
 
     @overload
     def handle(self, context_id: int) -> Handle[Any]: ...
@@ -158,14 +167,15 @@ class Client:
         if not is_whole(context_id):
             raise UsageError(f"{context_id!r} is not the id of a context: expected a whole number.")
         known = None if task is None else task_of(task)
-        return Handle(context_id, known, self._app, self._ends)
+        return Handle(context_id, known, self._link)
 
     def _definition(self, task: TaskDefinition[Any, ..., Any] | str) -> TaskDefinition[Any]:
         if not isinstance(task, str):
             return task_of(task)
-        if not self._app.registry.services:
-            self._app.registry.load(self._config)
-        return self._app.registry.task(task)
+        registry = self._link.app.registry
+        if not registry.services:
+            registry.load(self._link.config)
+        return registry.task(task)
 
 
 def _params(

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from dama.app import App
 from dama.client.client import Client
+from dama.client.link import Link
 from dama.client.loop import LoopThread
 from dama.client.sync import SyncClient
 from dama.config.config import load_config
 from dama.definitions.connected import connecting
 from dama.definitions.registry import Registry
+from dama.errors import UsageError
 from dama.operations.ends import Ends
+from dama.shapes import is_name
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -34,7 +37,9 @@ class Connection:
             app = await stack.enter_async_context(App.open(config, Registry()))
             ends = Ends(app)
             stack.push_async_callback(ends.close)
-            client = Client(app, ends, config)
+            link = Link(app, ends, config)
+            stack.callback(link.close)
+            client = Client(link)
             stack.enter_context(connecting(client.start))
             self._stack = stack.pop_all()
         return client
@@ -78,6 +83,16 @@ def connect(database_url: str | None = None, *, project: Path | str | None = Non
         project: Where the search for dama.toml begins, instead of the current folder.
 
     Raises:
+        UsageError: The database is not a connection string, or the project not a folder.
         UnavailableError: When connecting: the database cannot be used; the message says why.
     """
-    return Connection(database_url, None if project is None else Path(project))
+    if database_url is not None and not is_name(database_url):
+        raise UsageError(
+            f"database_url is {type(database_url).__name__}: expected a connection string.",
+            'Write dama.connect("postgresql://USER@HOST/DATABASE"), or nothing for the database '
+            "that dama.toml names.",
+        )
+    folder = None if project is None else Path(project)
+    if folder is not None and not folder.is_dir():
+        raise UsageError(f"project is {str(project)!r}, which is not a folder.")
+    return Connection(database_url, folder)

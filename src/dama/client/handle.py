@@ -10,6 +10,7 @@ from typing_extensions import TypeVar, override
 from dama.client.frames import frame
 from dama.config.duration import optional_duration
 from dama.domain.event import ABSENT
+from dama.errors import UnavailableError
 from dama.operations import contexts, run_files
 from dama.operations.who import person
 from dama.run.errors import RunError
@@ -19,13 +20,12 @@ if TYPE_CHECKING:
 
     from pandas import DataFrame  # pyright: ignore[reportMissingTypeStubs]
 
-    from dama.app import App
+    from dama.client.link import Link
     from dama.config.duration import Duration
     from dama.definitions.task import TaskDefinition
     from dama.domain.event import StoredEvent
     from dama.domain.slice import Slice
     from dama.operations.contexts import ContextReport
-    from dama.operations.ends import Ends
     from dama.store import ContextRow
 
 R = TypeVar("R")
@@ -40,13 +40,10 @@ class Handle(Generic[R]):
         task: Its definition; None when only its id is known.
     """
 
-    def __init__(
-        self, context_id: int, task: TaskDefinition[R] | None, app: App, ends: Ends
-    ) -> None:
+    def __init__(self, context_id: int, task: TaskDefinition[R] | None, link: Link) -> None:
         self.context_id = context_id
         self.task = task
-        self._app = app
-        self._ends = ends
+        self._link = link
 
     @override
     def __repr__(self) -> str:
@@ -68,21 +65,24 @@ class Handle(Generic[R]):
         seconds = optional_duration(timeout, of="timeout")
         try:
             async with asyncio.timeout(seconds):
-                ended = await self._ends.wait(self.context_id)
+                ended = await self._link.ends.wait(self.context_id)
         except TimeoutError:
             raise TimeoutError(
                 f"Context {self.context_id} has not ended in {timeout}; it continues."
             ) from None
+        except UnavailableError:
+            self._link.check()  # closed while somebody waits, it is no outage
+            raise
         if ended.status != "DONE":
             task = (await self.report()).task
-            raise RunError(self.context_id, str(task), ended.error)
+            raise RunError(self.context_id, str(task), ended.error, ended.status)
         value = None if ended.result is ABSENT else ended.result
         result: Any = self.task.decode_result(value) if self.task else value
         return result
 
     async def report(self) -> ContextReport:
         """How it is: its status, its result or error, why it does not run if it does not."""
-        return await contexts.read(self._app, self.context_id)
+        return await contexts.read(self._link.app, self.context_id)
 
     async def events(
         self, *, follow: bool = False, tree: bool = False
@@ -93,30 +93,35 @@ class Handle(Generic[R]):
             follow: Wait for more until it has ended.
             tree: Those of the contexts below it as well.
         """
-        async for event in contexts.follow(self._app, self.context_id, tree=tree, wait=follow):
-            yield event
+        try:
+            events = contexts.follow(self._link.app, self.context_id, tree=tree, wait=follow)
+            async for event in events:
+                yield event
+        except UnavailableError:
+            self._link.check()
+            raise
 
     async def state(self, slice_: Slice[S], at: int | None = None) -> S:
         """Its state in a slice, after an event or after the latest."""
-        state: Any = await contexts.state(self._app, self.context_id, slice_, at)
+        state: Any = await contexts.state(self._link.app, self.context_id, slice_, at)
         return state
 
     async def signal(self, type_: str, payload: Any = ABSENT) -> int:
         """Append an event that its task waits for, an approval for one; returns the event's id."""
         event = {"type": type_} if payload is ABSENT else {"type": type_, "payload": payload}
-        return await contexts.dispatch(self._app, self.context_id, event)
+        return await contexts.dispatch(self._link.app, self.context_id, event)
 
     async def cancel(self, reason: str | None = None) -> list[int]:
         """End it and all below it that have not ended; returns their ids."""
-        return await contexts.cancel(self._app, self.context_id, person(reason))
+        return await contexts.cancel(self._link.app, self.context_id, person(reason))
 
     async def resume(self, reason: str | None = None) -> None:
         """Let it continue from its last step, after it has failed or was cancelled."""
-        await contexts.resume(self._app, self.context_id, person(reason), here=False)
+        await contexts.resume(self._link.app, self.context_id, person(reason), here=False)
 
     async def tree(self) -> list[ContextRow]:
         """The contexts of the tree that it is in, depth first, from the root."""
-        return await contexts.tree(self._app, self.context_id)
+        return await contexts.tree(self._link.app, self.context_id)
 
     async def logs(self, level: str | None = None) -> list[str]:
         """What it has logged, and what its program printed on this host, line by line.
@@ -125,7 +130,7 @@ class Handle(Generic[R]):
             level: Only log lines from this one on, such as "warning"; what a program printed has
                 no level, and is there.
         """
-        return [line async for line in run_files.lines_of(self._app, self.context_id, level)]
+        return [line async for line in run_files.lines_of(self._link.app, self.context_id, level)]
 
     async def frame(self, *, tree: bool = False) -> DataFrame:
         """Its events as a frame of pandas, a row for each."""

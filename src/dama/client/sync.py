@@ -152,13 +152,27 @@ class SyncClient:
         """See `Client.run`."""
         return self._thread.answer(self._client.run(task, *args, **kwargs))
 
+    @overload
     def start_many(
         self,
         task: TaskDefinition[R, ..., Any],
         params: Iterable[Params],
         *,
         key: Callable[[Params], str] | None = None,
-    ) -> list[SyncHandle[R]]:
+    ) -> list[SyncHandle[R]]: ...
+
+    @overload
+    def start_many(
+        self, task: str, params: Iterable[Params], *, key: Callable[[Params], str] | None = None
+    ) -> list[SyncHandle[Any]]: ...
+
+    def start_many(
+        self,
+        task: Any,
+        params: Iterable[Params],
+        *,
+        key: Callable[[Params], str] | None = None,
+    ) -> list[SyncHandle[Any]]:
         """See `Client.start_many`."""
         handles = self._thread.answer(self._client.start_many(task, params, key=key))
         return [SyncHandle(handle, self._thread) for handle in handles]

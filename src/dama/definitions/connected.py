@@ -5,6 +5,7 @@ Who connects says so here, so that a definition need not know the client.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,29 +48,33 @@ class Started(Protocol[R_co]):
 Start = Callable[..., Awaitable[Started[Any]]]
 """Queues a task: gets its definition and its params."""
 
-_starters: list[Start] = []
+_starters: list[tuple[asyncio.AbstractEventLoop, Start]] = []
 
 
 @contextmanager
 def connecting(start: Start) -> Generator[None]:
-    """Let definitions start their tasks by this client meanwhile."""
-    _starters.append(start)
+    """Let definitions start their tasks by this client meanwhile, in the loop that runs here."""
+    starter = (asyncio.get_running_loop(), start)
+    _starters.append(starter)
     try:
         yield
     finally:
-        _starters.remove(start)
+        _starters.remove(starter)
 
 
 def connected(task: str) -> Start:
-    """The start of the client that was connected last.
+    """The start of the client that was connected last in the loop that runs here.
 
     Raises:
         NotConnectedError: There is none.
     """
-    if not _starters:
+    here = asyncio.get_running_loop()
+    starts = [start for loop, start in _starters if loop is here]
+    if not starts:
         raise NotConnectedError(
-            f"{task} cannot be started here: this process has no client.",
+            f"{task} cannot be started here: this process has no client"
+            f"{' that belongs to this event loop' if _starters else ''}.",
             "Write `async with dama.connect():` around it, once for the whole program; within a "
             "task, use task.run or task.start.",
         )
-    return _starters[-1]
+    return starts[-1]

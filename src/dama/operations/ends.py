@@ -77,18 +77,22 @@ class Ends:
                 self._waiting.pop(context_id, None)
 
     async def close(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more; who still does is told."""
         if self._asking:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
+        self._fail(UnavailableError("Nobody here waits for the ends of runs any more."))
 
     async def _ask(self) -> None:
         try:
             await self._ask_always()
         except Exception as error:  # noqa: BLE001 - who waits must not wait forever
-            for end in [each for waiting in self._waiting.values() for each in waiting]:
-                if not end.done():
-                    end.set_exception(error)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        for end in [each for waiting in self._waiting.values() for each in waiting]:
+            if not end.done():
+                end.set_exception(error)
 
     async def _ask_always(self) -> None:
         """Ask as long as somebody waits: often at first, for most tasks are short."""

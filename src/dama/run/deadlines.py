@@ -55,7 +55,7 @@ async def outcome_within(
             raise error
     await met(execution, bound, end_asked, {context_id: outcome})
     if outcome.status != "DONE":
-        raise SubtaskError(context_id, asked.name, outcome.error)
+        raise SubtaskError(context_id, asked.name, outcome.error, outcome.status)
     return outcome
 
 

@@ -50,7 +50,8 @@ async def ends_of(
         left = [context_id for context_id in ids if context_id not in outcomes]
         if left:
             await cancel(execution, left, BESIDE)
-        raise SubtaskError(failed, task, outcomes[failed].error)
+        end = outcomes[failed]
+        raise SubtaskError(failed, task, end.error, end.status)
     return outcomes
 
 

@@ -37,20 +37,28 @@ class RunError(DamaError):
         context_id: Its context.
         task: Its full name.
         data: The payload of its error.
+        status: ERROR or CANCELLED.
     """
 
     code = "RUN"
     exit_code = 1
 
-    def __init__(self, context_id: int, task: str, error: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        context_id: int,
+        task: str,
+        error: Mapping[str, Any] | None,
+        status: str | None = "ERROR",
+    ) -> None:
         self.context_id = context_id
         self.task = task
+        self.status = status or "ERROR"
         self.data = dict(error or {})
         self.data.pop("stack", None)
-        what = self.data.get("message") or "it was cancelled"
-        name = self.data.get("name")
+        happened = "was cancelled" if status == "CANCELLED" else "failed"
+        why = ": ".join(str(self.data[part]) for part in ("name", "message") if self.data.get(part))
         super().__init__(
-            f"{task} (context {context_id}) failed: {f'{name}: ' if name else ''}{what}",
+            f"{task} (context {context_id}) {happened}{why and f': {why}'}",
             f"`dama show {context_id}` shows where.",
         )
 

@@ -353,7 +353,9 @@ def _result(task: TaskDefinition[R], outcome: Outcome) -> R:
 def _end(context_id: int, task: TaskDefinition[R], outcome: Outcome) -> Ended[R]:
     if outcome.status == "DONE":
         return Ended(context_id, result=_result(task, outcome))
-    return Ended(context_id, error=SubtaskError(context_id, task.name, outcome.error))
+    return Ended(
+        context_id, error=SubtaskError(context_id, task.name, outcome.error, outcome.status)
+    )
 
 
 def _dispatch_key(type_: str) -> str:

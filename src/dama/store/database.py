@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from dama import clock
 from dama.store import schema, session
@@ -243,7 +243,9 @@ class _Wait:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, psycopg.Error) and is_outage(error)
+    """Whether it may pass; a pool that this process has closed stays closed."""
+    is_closed = isinstance(error, PoolClosed)
+    return isinstance(error, psycopg.Error) and is_outage(error) and not is_closed
 
 
 def _was_not_done(error: Exception) -> bool:

@@ -64,7 +64,7 @@ class Ran(Generic[R]):
             )
         payload = self.events[-1].payload
         if self.status != "DONE":
-            raise RunError(self.context_id, self.task.name, self.error)
+            raise RunError(self.context_id, self.task.name, self.error, self.status)
         return self.task.decode_result(None if payload is ABSENT else payload)
 
     @property
