@@ -1,6 +1,7 @@
 """The client: what programs start tasks by, with a loop and without, and what handles can do."""
 
 import asyncio
+import gc
 import os
 import sys
 from contextlib import asynccontextmanager
@@ -198,6 +199,21 @@ def test_a_client_that_is_kept_is_closed_once_and_refused_after_a_fork(database_
     client.start(price, item="tea")
     client.close()
     client.close()
+
+
+async def test_a_client_that_is_awaited_lives_until_it_is_closed(database_url):
+    """As in the cells of a notebook: nothing else keeps what it has opened."""
+    client = await dama.connect(database_url)
+    run = await client.options(delay="1d").start(price, item="tea")
+    gc.collect()
+    await asyncio.sleep(0)
+    assert (await run.report()).task == "shop.price"
+    await client.close()
+    await client.close()
+    with pytest.raises(ClosedClientError):
+        await run.report()
+    async with await dama.connect(database_url) as client:
+        assert (await client.handle(run.context_id).report()).task == "shop.price"
 
 
 async def test_a_client_with_a_loop_is_refused_after_a_fork(database_url):

@@ -155,8 +155,18 @@ async def program(task: Task) -> None:
         await client.start(load, year="2013")  # pyright: ignore[reportCallIssue, reportArgumentType]
         await client.run(load)  # pyright: ignore[reportCallIssue]
         await load.start(year="2013")  # pyright: ignore[reportArgumentType]
+        assert_type(await client.start_many(load, [{"year": 1}]), list[dama.Handle[int]])
+        assert_type(await client.start_many("mistakes.load", []), list[dama.Handle[Any]])
+        await client.start_many(load)  # pyright: ignore[reportCallIssue]
         text: str = await run.result()  # pyright: ignore[reportAssignmentType]
         await client.options(keys="k").start(load, year=1)  # pyright: ignore[reportCallIssue]
+
+
+async def notebook() -> None:
+    client = await dama.connect()
+    assert_type(client, dama.Client)
+    assert_type(await client.run(load, year=2013), int)
+    client.close("now")  # pyright: ignore[reportCallIssue]
 
 
 def script() -> None:

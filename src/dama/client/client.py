@@ -7,7 +7,7 @@ line and of HTTP. Its connections are shared by all calls.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack, cast, overload
 
 from typing_extensions import ParamSpec, TypeVar
 
@@ -20,6 +20,7 @@ from dama.shapes import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
+    from types import TracebackType
 
     from dama.client.link import Link
     from dama.config.duration import Duration
@@ -55,11 +56,26 @@ class StartOptions(TypedDict, total=False):
 
 
 class Client:
-    """A database, with what starts tasks in it and follows them; see `dama.connect`."""
+    """A database, with what starts tasks in it and follows them; see `dama.connect`.
+
+    Attributes:
+        link: To the database; its handles and those of `options` have the same.
+    """
 
     def __init__(self, link: Link, options: StartOptions | None = None) -> None:
-        self._link = link
+        self.link = link
         self._options: StartOptions = options or {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.link.end(kind, error, trace)
 
     def options(self, **options: Unpack[StartOptions]) -> Client:
         """The same client for starts with options: `client.options(key="2013").start(load)`.
@@ -68,7 +84,7 @@ class Client:
             InvalidDefinitionError: An option is unknown or makes no sense.
         """
         _queue_options(options)
-        return Client(self._link, {**self._options, **options})
+        return Client(self.link, {**self._options, **options})
 
     @overload
     async def start(
@@ -98,8 +114,8 @@ class Client:
         definition = self._definition(task)
         start_options, key = _queue_options(self._options)
         params = _params(definition, args, kwargs)
-        context_id = await tasks.start(self._link.app, definition, params, key=key, **start_options)
-        return Handle(context_id, definition, self._link)
+        context_id = await tasks.start(self.link.app, definition, params, key=key, **start_options)
+        return Handle(context_id, definition, self.link)
 
     @overload
     async def run(
@@ -147,8 +163,8 @@ class Client:
         """
         definition = self._definition(task)
         start_options, _ = _queue_options(self._options)
-        ids = await tasks.queue_many(self._link.app, definition, params, key=key, **start_options)
-        return [Handle(context_id, definition, self._link) for context_id in ids]
+        ids = await tasks.queue_many(self.link.app, definition, params, key=key, **start_options)
+        return [Handle(context_id, definition, self.link) for context_id in ids]
 
     @overload
     def handle(self, context_id: int) -> Handle[Any]: ...
@@ -167,14 +183,18 @@ class Client:
         if not is_whole(context_id):
             raise UsageError(f"{context_id!r} is not the id of a context: expected a whole number.")
         known = None if task is None else task_of(task)
-        return Handle(context_id, known, self._link)
+        return Handle(context_id, known, self.link)
+
+    async def close(self) -> None:
+        """Close its connections; the end of `async with` does so, too."""
+        await self.link.end()
 
     def _definition(self, task: TaskDefinition[Any, ..., Any] | str) -> TaskDefinition[Any]:
         if not isinstance(task, str):
             return task_of(task)
-        registry = self._link.app.registry
+        registry = self.link.app.registry
         if not registry.services:
-            registry.load(self._link.config)
+            registry.load(self.link.config)
         return registry.task(task)
 
 

@@ -1,10 +1,13 @@
-"""Connecting: `async with dama.connect() as client`, or `with` from code without a loop."""
+"""Connecting: `async with dama.connect() as client`, or `with` from code without a loop.
+
+A client that is kept: `await dama.connect()`, or `dama.connect().open()` without a loop.
+"""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dama.app import App
 from dama.client.client import Client
@@ -19,6 +22,7 @@ from dama.operations.ends import Ends
 from dama.shapes import is_name
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import TracebackType
 
 
@@ -28,20 +32,15 @@ class Connection:
     def __init__(self, database_url: str | None, project: Path | None) -> None:
         self._database_url = database_url
         self._project = project
-        self._stack = AsyncExitStack()
+        self._link: Link | None = None
         self._sync: SyncClient | None = None
 
+    def __await__(self) -> Generator[Any, None, Client]:
+        return self._client().__await__()
+
     async def __aenter__(self) -> Client:
-        config = load_config(cwd=self._project, database_url=self._database_url)
-        async with AsyncExitStack() as stack:
-            app = await stack.enter_async_context(App.open(config, Registry()))
-            ends = Ends(app)
-            stack.push_async_callback(ends.close)
-            link = Link(app, ends, config)
-            stack.callback(link.close)
-            client = Client(link)
-            stack.enter_context(connecting(client.start))
-            self._stack = stack.pop_all()
+        client = await self._client()
+        self._link = client.link
         return client
 
     async def __aexit__(
@@ -50,7 +49,8 @@ class Connection:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.__aexit__(kind, error, trace)
+        if self._link is not None:
+            await self._link.end(kind, error, trace)
 
     def __enter__(self) -> SyncClient:
         self._sync = self.open()
@@ -64,19 +64,31 @@ class Connection:
         """A client without `with`, for a program that keeps it: `close()` it, or let it end."""
         thread = LoopThread()
         try:
-            client = thread.answer(self.__aenter__())
+            client = thread.answer(self._client())
         except BaseException:
             thread.close()
             raise
-        return SyncClient(client, thread, lambda: self.__aexit__(None, None, None))
+        return SyncClient(client, thread, client.close)
+
+    async def _client(self) -> Client:
+        config = load_config(cwd=self._project, database_url=self._database_url)
+        async with AsyncExitStack() as stack:
+            app = await stack.enter_async_context(App.open(config, Registry()))
+            ends = Ends(app)
+            stack.push_async_callback(ends.close)
+            client = Client(Link(app, ends, config))
+            stack.enter_context(connecting(client.start))
+            client.link.keep(stack.pop_all())
+        return client
 
 
 def connect(database_url: str | None = None, *, project: Path | str | None = None) -> Connection:
     """Connect to the database that `dama` uses in this folder, or to another.
 
     Both `async with dama.connect() as client` and `with dama.connect() as client` connect; the
-    second works where a loop runs, too, as in a notebook. Connecting opens a few connections that
-    all calls share: do it once in a program.
+    second works where a loop runs, too, as in a notebook. `client = await dama.connect()` and
+    `client = dama.connect().open()` are for a client that is kept, until `close()`. Connecting
+    opens a few connections that all calls share: do it once in a program.
 
     Args:
         database_url: Wins over dama.toml and the environment.

@@ -10,10 +10,11 @@ from typing_extensions import TypeVar, override
 from dama.client.frames import frame
 from dama.config.duration import optional_duration
 from dama.domain.event import ABSENT
-from dama.errors import UnavailableError
+from dama.errors import UnavailableError, UsageError
 from dama.operations import contexts, run_files
 from dama.operations.who import person
 from dama.run.errors import RunError
+from dama.shapes import is_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -102,7 +103,13 @@ class Handle(Generic[R]):
             raise
 
     async def state(self, slice_: Slice[S], at: int | None = None) -> S:
-        """Its state in a slice, after an event or after the latest."""
+        """Its state in a slice, after an event or after the latest.
+
+        Raises:
+            UsageError: `at` is not the id of an event.
+        """
+        if at is not None and not is_whole(at):
+            raise UsageError(f"at is {at!r}: expected the id of an event, a whole number.")
         state: Any = await contexts.state(self._link.app, self.context_id, slice_, at)
         return state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from dama.client.loop import ClosedClientError, ForkedClientError
@@ -11,6 +12,8 @@ from dama.contained import running_loop
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from dama.app import App
     from dama.config.config import Config
     from dama.operations.ends import Ends
@@ -37,7 +40,12 @@ class Link:
         self._pid = os.getpid()
         self._loop = asyncio.get_running_loop()
         self._is_closed = False
+        self._stack = AsyncExitStack()
         self.config = config
+
+    def keep(self, stack: AsyncExitStack) -> None:
+        """Keep what was opened for it, until its end."""
+        self._stack = stack
 
     @property
     def app(self) -> App:
@@ -70,6 +78,14 @@ class Link:
                 "loops of a process may share.",
             )
 
-    def close(self) -> None:
-        """Refuse every use from now on."""
-        self._is_closed = True
+    async def end(
+        self,
+        kind: type[BaseException] | None = None,
+        error: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Refuse every use from now on, and close what was opened, as the end of a block does."""
+        if not self._is_closed:
+            self.check()
+            self._is_closed = True
+            await self._stack.__aexit__(kind, error, trace)

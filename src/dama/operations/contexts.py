@@ -12,10 +12,9 @@ from dama.domain.event import ABSENT, StoredEvent, parse_event
 from dama.domain.lifecycle import lifecycle
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
-from dama.errors import UsageError
 from dama.operations import questions
 from dama.operations.who import person
-from dama.shapes import is_object, is_whole
+from dama.shapes import is_object
 from dama.store import ContextRow, Outcome
 from dama.store.bundles import ImportedFrom, origin_of
 from dama.store.errors import LifeCycleError, UnknownContextError
@@ -374,10 +373,7 @@ async def state(
     Raises:
         UnknownContextError: There is no such context.
         UnknownSliceError: No module defines the slice.
-        UsageError: `at` is not the id of an event.
     """
-    if at is not None and not is_whole(at):
-        raise UsageError(f"at is {at!r}: expected the id of an event, a whole number.")
     await app.store.context(context_id)
     if isinstance(slice_, str):
         slice_ = lifecycle if slice_ == lifecycle.name else find_slice(slice_)
