@@ -13,7 +13,7 @@ DAMA = Path(sys.executable).parent / "dama"
 LINE = b'{"type": "a/b", "payload": {"text": "' + b"x" * 200 + b'"}}\n'
 
 
-def emit(path, *arguments, largest=None):
+def emit(path, *arguments, largest=None, stderr=subprocess.PIPE):
     """Emit into a file that may be so large; the exit code."""
 
     def limit():
@@ -26,7 +26,8 @@ def emit(path, *arguments, largest=None):
         [DAMA, "emit", *arguments],
         env=environment,
         preexec_fn=limit,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         timeout=60,
         check=False,
     )
@@ -64,3 +65,10 @@ def test_what_nobody_reads_is_not_written(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "no" / "such")
     for path in (tmp_path / "fifo", "/dev/full", tmp_path, tmp_path / "dangling"):
         assert emit(path, "a/b") == 3, path
+
+
+@pytest.mark.parametrize(("path", "pair", "code"), [("/dev/full", "a=1", 3), ("events", "a", 2)])
+def test_the_exit_code_is_the_same_where_nothing_can_be_said(tmp_path, path, pair, code):
+    """What a program complains of goes to the same full disk."""
+    with Path("/dev/full").open("wb") as full:
+        assert emit(tmp_path / path, "a/b", pair, stderr=full) == code

@@ -31,15 +31,22 @@ def tell(arguments: Sequence[str], path: str) -> int:
     try:
         payload = _payload(pairs)
     except _UsageError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 - click is not there
-        return USAGE
+        return _fail(USAGE, str(error))
     line = f'{{"type": {_quoted(type_)}{payload}}}\n'
     try:
         _append(path, line.encode())
     except OSError as error:
-        print(f"Error: {path!r} ($DAMA_EVENTS): {error.strerror}.", file=sys.stderr)  # noqa: T201
-        return UNWRITABLE
+        return _fail(UNWRITABLE, f"{path!r} ($DAMA_EVENTS): {error.strerror}.")
     return 0
+
+
+def _fail(code: int, text: str) -> int:
+    """Say why, where there is room for it, and return the exit code in any case."""
+    try:
+        print(f"Error: {text}", file=sys.stderr, flush=True)  # noqa: T201 - click is not there
+    except OSError:  # the log may be on the same full disk; Python would complain once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    return code
 
 
 class _UsageError(Exception):
