@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final, get_type_hints, overload
 
@@ -18,6 +19,7 @@ from dama.domain.errors import InvalidSliceError, UnknownSliceError
 from dama.domain.event import Event, StoredEvent
 from dama.domain.event_creator import EventCreator, payload_type, plain, typed
 from dama.domain.origin import caller
+from dama.domain.untouched import copy_of, is_as
 from dama.shapes import is_name, is_whole
 
 S = TypeVar("S")
@@ -99,6 +101,7 @@ class Slice(Generic[S]):
             self.origin.refuse_another(name, _SLICES[name].origin)
         self.name = name
         self.initial = initial
+        self._kept = copy_of(initial)
         self.version = version
         self.selectors: dict[str, Callable[[S], Any]] = {}
         self._cases: dict[str, Reducer[S]] = {}
@@ -188,7 +191,12 @@ class Slice(Generic[S]):
         return None if self._matchers else frozenset(self._cases)
 
     def reduce(self, state: S, event: Event) -> S:
-        """The state after one more event; the same state when the event is none of its own."""
+        """The state after one more event; the same state when the event is none of its own.
+
+        Raises:
+            InvalidSliceError: A reducer returned nothing, or changed the initial state in place.
+        """
+        before = state
         case = self._cases.get(event.type)
         if case is not None:
             state = case(state, event)
@@ -200,13 +208,22 @@ class Slice(Generic[S]):
                 f"A reducer of the slice {self.name} gave no state for {event.type!r}. Return the "
                 "next state, or the same one when nothing changes."
             )
+        if self._kept is not None and before is self.initial:
+            self._refuse_change_in_place(self._kept)
         return state
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
-        """The state after events, from the initial state or from an earlier one."""
+        """The state after events, from the initial state or from an earlier one.
+
+        Raises:
+            InvalidSliceError: As for `reduce`.
+        """
         current = self.initial if state is None else state
         if self._fold_many is not None:
-            return self._fold_many(current, events)
+            folded = self._fold_many(current, events)
+            if self._kept is not None and current is self.initial:
+                self._refuse_change_in_place(self._kept)
+            return folded
         reduce = self.reduce
         for event in events:
             current = reduce(current, event)
@@ -222,6 +239,17 @@ class Slice(Generic[S]):
             return self._codec.decode(value)
         wanted = type(self.initial) if self._state_type is None else self._state_type
         return typed(value, wanted)
+
+    def _refuse_change_in_place(self, kept: S) -> None:
+        """All contexts begin with the initial state: who changes it in place changes them all."""
+        if is_as(self.initial, kept):
+            return
+        found, self.initial = self.initial, deepcopy(kept)
+        raise InvalidSliceError(
+            f"A reducer of the slice {self.name} changed the initial state in place, from "
+            f"{kept!r:.200} to {found!r:.200}. Every context begins with it.",
+            "Return a new state instead: {**state, key: value} or [*state, item], say.",
+        )
 
     def _add(self, type_: str, function: Reducer[S]) -> None:
         if type_ in self._cases:

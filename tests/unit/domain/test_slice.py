@@ -321,3 +321,35 @@ def test_a_stored_event_that_does_not_fit_is_named(event):
     """Out of a million events, the one to look at."""
     with pytest.raises(UnreadableEventError, match=r"event 7 \(test_loaded/rows_loaded\)"):
         loaded.fold([stored(event, version=7)])
+
+
+def _append(state, event):
+    state["items"].append(event.payload)
+    return state
+
+
+def _add_and_forget(state, events):
+    state |= {"items": [event.payload for event in events]}
+    return {}
+
+
+@pytest.mark.parametrize("own", [_append, None], ids=["a reducer", "a function that folds many"])
+def test_a_state_that_is_changed_in_place_is_refused(own):
+    counts = Slice(f"in-place-{own is None}", initial={"items": list[int]()})
+    if own is None:
+        counts.fold_many(_add_and_forget)
+    else:
+        counts.on("added")(own)
+    for _ in range(2):  # it is found each time, and the next context begins as it should
+        with pytest.raises(InvalidSliceError, match=r"changed the initial state in place.*'items'"):
+            counts.fold([Event("added", 1)])
+        assert counts.initial == {"items": []}
+
+
+def test_what_cannot_be_compared_is_no_fault_of_a_reducer():
+    class Opaque:
+        __hash__ = None
+
+    counts = Slice("opaque", initial={"codec": Opaque(), "rows": 0})
+    counts.on("added")(lambda state, event: {**state, "rows": state["rows"] + event.payload})
+    assert counts.fold([Event("added", 1), Event("added", 2)])["rows"] == 3
