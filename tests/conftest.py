@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
@@ -39,6 +40,7 @@ COMPILE = Path(__file__).parent.parent / "tools" / "compile.py"
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare what the processes inherit that tests start."""
     _take_signals()
+    _test_without_a_clock()
     if sys.dont_write_bytecode and not hasattr(config, "workerinput") and not _is_compiled():
         _compile()
 
@@ -52,6 +54,13 @@ def _take_signals() -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def _test_without_a_clock() -> None:
+    """Let a property be judged by what it says, however slow the machine is at the time."""
+    too_slow = [hypothesis.HealthCheck.too_slow]
+    hypothesis.settings.register_profile("dama", deadline=None, suppress_health_check=too_slow)
+    hypothesis.settings.load_profile("dama")
 
 
 def _is_compiled() -> bool:
