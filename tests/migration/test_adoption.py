@@ -41,7 +41,7 @@ INSERT INTO _data_manager_admin.event_store_prototype
   (1, 1, ':INITIAL', '0', '{"timestamp": "2022-02-28T23:59:59.123Z"}', NULL),
   (2, 1, ':INITIAL', 'false', '{"timestamp": "2022-02-29T00:00:00Z"}', NULL),
   (3, 1, 'x:FINAL', '""', '{"created_at": 1646370367000}', FALSE),
-  (4, 1, 'x:FINAL', NULL, '{"timestamp": "2022-03-04 05:06:07.123456+02:00"}', FALSE),
+  (4, 1, 'x:FINAL', NULL, '{"timestamp": "2022-03-04 05:06:07.123456+02"}', FALSE),
   (5, 1, 'late', 'null', 'null', NULL),
   (6, 2, 'x:STEP', NULL, '[1]', NULL),
   (7, 2, 'x:INITIAL', NULL, '"text"', TRUE),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dama.cli.group import examples, json_option
+from dama.cli.group import examples, json_option, override
 from dama.cli.numbers import ID
 from dama.cli.output import duration, json_text, print_json, print_table, shortened
 from dama.cli.terminal import echo, secho
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH = 200
 PLACES = 8
+PER_SIDE = ("--at", "--attempt")
 PARTS = {
     "steps": "step",
     "functions": "function of",
@@ -28,21 +29,51 @@ PARTS = {
 }
 
 
+class _TwoSides(click.Command):
+    """A command with options that take a number for each side: `--at 1201 1234`."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before the second number."""
+        return super().parse_args(ctx, _repeated(args))
+
+
+def _repeated(args: Sequence[str]) -> list[str]:
+    """Arguments in which `--at 1 2` is `--at 1 --at 2`, where the context stands before it."""
+    found: list[str] = []
+    is_named = False
+    left = [*args]
+    while left:
+        word = left.pop(0)
+        found.append(word)
+        option, has_value, _ = word.partition("=")
+        if option in PER_SIDE:
+            found += [] if has_value else left[:1]
+            left = left if has_value else left[1:]
+            if is_named and left and left[0].isdecimal():
+                found += [option, left.pop(0)]
+        is_named = is_named or word.isdecimal()
+    return found
+
+
 @click.command(
+    cls=_TwoSides,
     epilog=examples(
         "dama diff 42 43                      yesterday's run and today's",
-        "dama diff 42 --at 1201 --at 1234     two moments of one context",
+        "dama diff 42 --at 1201 1234          two moments of one context",
         "dama diff 42 --at 1201               that moment and now",
-        "dama diff 42 --attempt 1 --attempt 2",
+        "dama diff 42 --attempt 1 2           two attempts",
+        "dama diff 42 43 --at 1201 1302       both, each as it was then",
         "dama diff 42 43 --slice rows_loaded --json",
-    )
+    ),
 )
 @click.argument("context_id", metavar="CONTEXT", type=ID)
 @click.argument("other", metavar="[OTHER]", type=ID, required=False)
-@click.option("--at", "at", type=ID, multiple=True, metavar="EVENT",
-              help="As it was after this event; twice for both sides.")  # fmt: skip
-@click.option("--attempt", "attempts", type=click.IntRange(1), multiple=True, metavar="NUMBER",
-              help="Only what this attempt did; twice for both sides.")  # fmt: skip
+@click.option("--at", "at", type=ID, multiple=True, metavar="EVENT [EVENT]",
+              help="As it was after this event; two for both sides.")  # fmt: skip
+@click.option("--attempt", "attempts", type=click.IntRange(1), multiple=True,
+              metavar="NUMBER [NUMBER]",
+              help="Only what this attempt did; two for both sides.")  # fmt: skip
 @click.option("--slice", "names", metavar="NAME", multiple=True,
               help="Compare these slices; by default all of your modules.")  # fmt: skip
 @json_option()
@@ -75,13 +106,13 @@ def _sides(
     from dama.operations.diffs import Side
 
     if max(len(at), len(attempts)) > 2:  # noqa: PLR2004 - two sides
-        raise click.UsageError("There are two sides: --at and --attempt can each be given twice.")
+        raise click.UsageError("There are two sides: --at and --attempt take two numbers each.")
     if other is None and not at and not attempts:
         raise click.UsageError("Give another context, --at or --attempt: what to compare it with.")
     moments = (*at, None, None)
     tries = (*attempts, None, None)
     if attempts and len(attempts) == 1 and other is None:
-        raise click.UsageError("Give --attempt twice: what is compared with that attempt?")
+        raise click.UsageError("Give --attempt two numbers: what is compared with that attempt?")
     return (
         Side(context_id, moments[0], tries[0]),
         Side(context_id if other is None else other, moments[1], tries[1]),
