@@ -29,6 +29,8 @@ from dama.gateway.settings import KEYS as GATEWAY_KEYS
 from dama.gateway.settings import GatewaySettings
 from dama.launchers.launcher import LauncherSettings
 from dama.launchers.settings import KEYS as LAUNCHER_KEYS
+from dama.openlineage.settings import KEYS as OPENLINEAGE_KEYS
+from dama.openlineage.settings import OpenLineageSettings
 from dama.shipped.node_settings import ACCESS_KEYS
 from dama.shipped.node_settings import SETTINGS as BROKER_KEYS
 from dama.upkeep.cleaning import Keep
@@ -61,12 +63,13 @@ KINDS = {
     "Duration": 'seconds, or a string such as `"30m"`',
     "frozenset[int]": "list of whole numbers",
     "Command": "list of strings and of lists of strings",
+    "tuple[Mapping[str, Any], ...]": "list of tables",
 }
 # Where the models have another kind or meaning than the file.
 LISTS = ("services", "inherit", "startable", "bus_actions", "offer")
 TABLES = (
     "environments", "programs", "keep", "broker", "gateway", "launchers", "settings", "profiles",
-    "aliases", "users",
+    "openlineage", "aliases", "users",
 )  # fmt: skip
 DURATIONS = ("logs", "work")
 OWN_KINDS = {"resources": "table", "protected": "true, or list of strings"}
@@ -218,6 +221,11 @@ def settings_page() -> str:
             }.items()
         ),
         _part("[launchers.NAME]", _meanings(LAUNCHER_KEYS, LauncherSettings), (LauncherSettings,)),
+        _part(
+            "[openlineage]",
+            _meanings(OPENLINEAGE_KEYS, OpenLineageSettings),
+            (OpenLineageSettings,),
+        ),
         _part('[programs."SERVICE.NAME"]', kind | _meanings(common, *programs), programs),
         _part('[programs."SERVICE.NAME"] with kind = "singer"', taps, (TapSpec, ProgramSpec)),
         _part('[programs."SERVICE.NAME".exit_codes]', _all(ExitCodes), (ExitCodes,)),

@@ -11,6 +11,7 @@ from dama import clock
 from dama.config.config import Config, EmbeddedDatabase, home_of
 from dama.duty import Duty, on_duty
 from dama.embedded import EmbeddedPostgres
+from dama.openlineage.settings import read_openlineage
 from dama.programs.place import JOBS
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.store import Store, schema
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.definitions.registry import Registry
+    from dama.openlineage.settings import OpenLineageSettings
     from dama.worker.offer import Asked
     from dama.worker.worker import Worker
 
@@ -40,6 +42,7 @@ class App:
         broker: Gives what calls actions, once `dama.shipped` has put it there.
         gateway_url: Where programs reach the gateway; None when they are not told.
         jobs: The folders of the homes of batch jobs that are seen from here, or might be.
+        openlineage: How events of OpenLineage are sent; None where nobody wants them.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class App:
         self.registry = registry
         self.home = home or home_of(os.environ)
         self.jobs: Sequence[Path] = [self.home / JOBS]
+        self.openlineage: OpenLineageSettings | None = None
 
     @classmethod
     @asynccontextmanager
@@ -74,12 +78,21 @@ class App:
             url = config.gateway.get("url")
             app.gateway_url = url if isinstance(url, str) else None
             app.jobs = folders_of_jobs(config)
+            app.openlineage = read_openlineage(config)
             yield app
 
     def working(self, **asked: Unpack[Asked]) -> AbstractAsyncContextManager[Worker]:
-        """A worker in this process, for one tree or for all that it knows; see `Asked`."""
+        """A worker in this process, for one tree or for all that it knows; see `Asked`.
+
+        Raises:
+            UsageError: Events of OpenLineage are wanted, and cannot be sent as the settings say.
+        """
         from dama.worker.worker import Worker  # most commands have none
 
+        if self.openlineage and asked.get("root") is None and asked.get("placed") is None:
+            from dama.openlineage.exporting import Exporting
+
+            asked.setdefault("exporting", Exporting(self.openlineage))
         worker = Worker(
             self.store,
             self.registry,

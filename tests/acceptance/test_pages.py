@@ -173,6 +173,14 @@ PAGES = {
         left_out={"tools/dbt": "an environment of its own", "dama": "of a project of dbt"},
         keeps=(None,),
     ),
+    "docs/howto/openlineage.md": Page(
+        files={
+            "dama.toml": 'services = ["marts"]\n[openlineage]\ntransport = { type = "console" }\n'
+        },
+        left_out={"pip install": "the tests have it"},
+        keeps=(None, "marts.py", None),
+        others=SQL | {"": "of a worker whose endpoint is away"},
+    ),
     "docs/howto/slice-tables.md": Page(
         files={"loads.py": ROWS, "dama.toml": 'services = ["loads"]\n'}, others=SQL
     ),

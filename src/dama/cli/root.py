@@ -124,6 +124,10 @@ SECTIONS = {
             "dama.cli.commands.slice_:slice_",
             "Keep states of slices as tables, which SQL can read.",
         ),
+        "openlineage": (
+            "dama.cli.commands.openlineage:openlineage",
+            "Send what runs read and wrote to where that is collected.",
+        ),
         "log": (
             "dama.cli.commands.log:log",
             "Show who reads the log and what they could not handle.",

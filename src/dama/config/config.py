@@ -36,6 +36,7 @@ FILE_KEYS = {
     "broker": "How calls are made, and the bus: a table, see below.",
     "gateway": "How HTTP is served: a table, see below.",
     "launchers": "Engines that place runs on other machines: a table of tables, see below.",
+    "openlineage": "Where events of OpenLineage are sent: a table, see below.",
     "settings": "The project's own: a table, which `dama.settings(Model)` reads in a type.",
     "protected": "Commands that change what is there ask first, or want `--yes`: true, or where, "
     "as a list of names of `--pg-env` and `--profile`.",
@@ -47,10 +48,12 @@ TABLES = {
     "broker": '[broker] with url = "nats://127.0.0.1:4222"',
     "gateway": "[gateway] with port = 8080",
     "launchers": '[launchers.slurm] with kind = "slurm"',
+    "openlineage": '[openlineage] with transport = { type = "console" }',
     "environments": '[environments] with test = "postgresql://localhost/test"',
     "settings": "[settings] with batch = 500",
     "profiles": '[profiles.test] with database_url = "postgresql://localhost/test"',
 }
+READ_LATER = ("programs", "keep", "gateway", "launchers", "openlineage", "settings")
 BROKER_NAMES = {
     "DAMA_BROKER_URL": "url",
     "DAMA_NAMESPACE": "namespace",
@@ -99,6 +102,8 @@ class Config:
         broker: How calls are made, as the file has it; `dama.shipped.node` reads it.
         gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
         launchers: Engines, as the file has them; `dama.launchers.settings` reads them.
+        openlineage: Where events of OpenLineage go, as the file has it; `dama.openlineage.settings`
+            reads it.
         settings: The project's own, as the file has them; `dama.settings` reads them.
         profile: Which was chosen; None for none.
         environment: The name of the environment: that of `--pg-env`, or of the profile.
@@ -118,6 +123,7 @@ class Config:
     broker: Mapping[str, object] = field(default_factory=dict[str, object])
     gateway: Mapping[str, object] = field(default_factory=dict[str, object])
     launchers: Mapping[str, object] = field(default_factory=dict[str, object])
+    openlineage: Mapping[str, object] = field(default_factory=dict[str, object])
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     profile: str | None = None
     environment: str | None = None
@@ -157,19 +163,18 @@ def load_config(
     database = _chosen(project, environ, pg_env, database_url, environments)
     name, own, served = chosen_of(environments, pg_env, is_free=database is None)
     settings = filled(laid_on(settings, own), environ, source)
+    as_they_are: dict[str, Any] = {
+        key: MappingProxyType(settings.get(key, {})) for key in READ_LATER
+    }
     return Config(
+        **as_they_are,
         home=home.expanduser().absolute() if home else home_of(environ),
         database=database or _from_file(project, settings, own, name, source),
         services=tuple(settings.get("services", ())),
         project=project,
-        programs=MappingProxyType(settings.get("programs", {})),
         inherit=settings.get("inherit"),
         source=source,
-        keep=MappingProxyType(settings.get("keep", {})),
         broker=MappingProxyType(_with_environment(settings.get("broker", {}), environ, own, name)),
-        gateway=MappingProxyType(settings.get("gateway", {})),
-        launchers=MappingProxyType(settings.get("launchers", {})),
-        settings=MappingProxyType(settings.get("settings", {})),
         profile=profile,
         environment=pg_env or name or profile,
         environments=served,

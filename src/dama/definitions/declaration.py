@@ -58,6 +58,8 @@ class ProgramSettings(TypedDict, total=False):
     singleton: Singleton
     launcher: str
     resources: ResourceSettings
+    inputs: Sequence[str]
+    outputs: Sequence[str]
     grace: Duration
     linger: Duration
     pty: bool
@@ -136,6 +138,8 @@ def _read_options(table: Table, tap: TapSpec | None) -> TaskOptions:
         "singleton": table.text("singleton"),
         "launcher": table.text("launcher"),
         "resources": table.values.get("resources"),
+        "inputs": table.texts("inputs") or None,
+        "outputs": table.texts("outputs") or None,
         **{key: _duration(table, key, None) for key in ("timeout", "backoff", "max_backoff")},
     }
     given = {key: value for key, value in settings.items() if value is not None}

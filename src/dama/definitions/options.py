@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from dama.config.duration import Duration
 
+MOST_OF_NAMES = 16_384  # bytes; they are in the meta of an event
+
 Singleton = Literal["refuse", "return", "queue"]
 Isolation = Literal["process"]
 Fork = Literal["refuse"]
@@ -81,6 +83,9 @@ class TaskOptions:
         resources: What a run needs there: cpus, memory, gpus, time; how often it is placed again
             with twice the memory (retry_memory), how long it waits there (pending_timeout), and the
             image of its container (image).
+        inputs: The datasets that it reads: tables as SQL has them, such as "mart.orders", or URLs,
+            such as "s3://lab/orders". `dama lineage` and OpenLineage show them.
+        outputs: The datasets that it writes.
     """
 
     queue: str = "default"
@@ -104,6 +109,14 @@ class TaskOptions:
     fork: Fork | None = None
     launcher: str | None = None
     resources: Resources = NOTHING_ASKED
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def datasets(self) -> dict[str, list[str]]:
+        """What the event that begins a run says of its datasets."""
+        given = {"inputs": self.inputs, "outputs": self.outputs}
+        return {name: list(found) for name, found in given.items() if found}
 
 
 class TaskSettings(TypedDict, total=False):
@@ -130,6 +143,8 @@ class TaskSettings(TypedDict, total=False):
     fork: Fork | None
     launcher: str
     resources: ResourceSettings
+    inputs: Collection[str]
+    outputs: Collection[str]
 
 
 def read_options(task: str, settings: TaskSettings) -> TaskOptions:
@@ -162,6 +177,8 @@ def read_options(task: str, settings: TaskSettings) -> TaskOptions:
         fork=written.choice("fork", get_args(Fork)),
         launcher=written.text("launcher", None),
         resources=read_resources(task, written.get("resources", {})),
+        inputs=_datasets(written, "inputs"),
+        outputs=_datasets(written, "outputs"),
     )
     _refuse_senseless(task, options)
     return options
@@ -183,6 +200,18 @@ def _refuse_senseless(task: str, options: TaskOptions) -> None:
             f"{task}: concurrency_key says what is counted; how many there may be is missing.",
             "Give concurrency or singleton too.",
         )
+
+
+def _datasets(written: Written, name: str) -> tuple[str, ...]:
+    found = written.strings(name)
+    if any("{" in each for each in found):
+        written.wrong(name, "names of datasets, without params")
+    if len("".join(found).encode()) > MOST_OF_NAMES:
+        raise InvalidDefinitionError(
+            f"{written.where}: {name} has more than {MOST_OF_NAMES:,} bytes of names.",
+            "Name the folder or the schema that the datasets are in.",
+        )
+    return tuple(dict.fromkeys(found))
 
 
 def _labels(written: Written) -> frozenset[str]:

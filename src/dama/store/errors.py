@@ -149,6 +149,12 @@ class ArchivedError(UsageError):
     code = "ARCHIVED"
 
 
+class NotNowError(UnavailableError):
+    """What the handler of a subscription needs is away: its events are handled when it is back."""
+
+    code = "NOT_NOW"
+
+
 class LanesError(UsageError):
     """A durable subscription has another number of lanes than was asked for."""
 

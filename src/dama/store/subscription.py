@@ -22,7 +22,7 @@ from dama.domain.errors import UnreadableEventError
 from dama.domain.event import LoggedEvent, StoredEvent, error_payload
 from dama.domain.exact import Undecoded
 from dama.store.connecting import connect
-from dama.store.errors import DatabaseUnreachableError, LanesError
+from dama.store.errors import DatabaseUnreachableError, LanesError, NotNowError
 from dama.store.items import as_json
 from dama.store.log_page import page_of, query
 from dama.store.session import begin_plainly, let_idle, lift_timeouts, own_search_path
@@ -52,9 +52,11 @@ class Together:
 
     Attributes:
         handle: Gets a connection and events in their order, those of several contexts.
+        size: How many events it gets at most, which share a commit.
     """
 
     handle: Callable[[Connection, Sequence[LoggedEvent]], Awaitable[object]]
+    size: int = LARGE_BATCH
 
     async def __call__(self, connection: Connection, event: LoggedEvent) -> None:
         """Handle one."""
@@ -96,6 +98,7 @@ class Subscription:
 
         Raises:
             LanesError: It exists with another number of lanes.
+            NotNowError: The handler says that what it needs is away; nothing is passed over.
         """
         await self._create()
         pause = FIRST_PAUSE
@@ -121,6 +124,7 @@ class Subscription:
         Raises:
             LanesError: It exists with another number of lanes.
             DatabaseUnreachableError: The database does not answer.
+            NotNowError: The handler says that what it needs is away; nothing is passed over.
         """
         await self._create()
         await self._head.poll()
@@ -201,7 +205,7 @@ class Lane:
                 return False
             ((lane, position, resumed),) = taken
             keys = {"subscription": self._name, "lane": lane}
-            size = LARGE_BATCH if isinstance(self._handler, Together) else BATCH
+            size = self._handler.size if isinstance(self._handler, Together) else BATCH
             params = query(position, self._filter, size) | keys
             rows = () if resumed else await self._rows("read_log", params)
         if resumed:
@@ -226,6 +230,8 @@ class Lane:
                     refuse_undecoded(event)
                 with contained():
                     await self._handler.handle(self._connection, events)
+        except NotNowError:
+            raise
         except Exception as error:  # one by one, the events show whose fault it is
             if self._connection.closed or _is_transient(error):
                 raise
@@ -257,6 +263,8 @@ class Lane:
                 refuse_undecoded(event)
                 with contained():
                     await self._handler(self._connection, event)
+        except NotNowError:
+            raise
         except Exception as error:  # whatever it is: it must not stop the other contexts
             # Not the event's fault, unless it happens each time.
             if self._connection.closed or (not is_last and _is_transient(error)):

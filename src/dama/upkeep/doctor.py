@@ -255,7 +255,8 @@ def workers(facts: Facts) -> Iterator[Finding]:
             "worker",
             "fail",
             f"{row['worker']} cannot do a part of its work: {row['trouble']}",
-            "It tries again by itself, and ends when that continues. Its log has the traceback.",
+            "It tries again by itself: what is away is waited for; for another reason it ends when "
+            "that continues. Its log says more.",
         )
 
 

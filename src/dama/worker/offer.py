@@ -11,6 +11,7 @@ from dama.definitions.adhoc import adhoc
 from dama.domain.labels import label_of, label_of_release, option_for, reserved_among
 from dama.errors import DamaError, UsageError
 from dama.launchers.launcher import LauncherSettings
+from dama.openlineage.exporting import Exporting
 from dama.run.commands import Commands
 from dama.worker.placed import PlacedRun
 from dama.worker.time_left import TimeLeft
@@ -41,6 +42,7 @@ class Offer:
         launches: What it gives to engines, which it does not execute itself.
         placed: The one run that it was started for, with its epoch; None for what is queued.
         release: Of its code, which keeps the runs that it begins; None for none.
+        exporting: Sends events of OpenLineage; None for none.
     """
 
     queues: Sequence[str]
@@ -52,6 +54,7 @@ class Offer:
     launches: Sequence[LauncherSettings] = ()
     placed: PlacedRun | None = None
     release: str | None = None
+    exporting: Exporting | None = None
 
     @property
     def announced(self) -> list[str]:
@@ -71,6 +74,7 @@ class Asked(TypedDict, total=False):
         launches: The launchers that it looks after.
         placed: The one run that an engine has started it for; None for what is queued.
         release: The release of its code; None for none.
+        exporting: Sends events of OpenLineage; None for none.
     """
 
     queues: Sequence[str] | None
@@ -81,6 +85,7 @@ class Asked(TypedDict, total=False):
     launches: Sequence[LauncherSettings]
     placed: PlacedRun | None
     release: str | None
+    exporting: Exporting | None
 
 
 def offer_of(registry: Registry, home: Path, asked: Asked) -> Offer:
@@ -106,6 +111,7 @@ def offer_of(registry: Registry, home: Path, asked: Asked) -> Offer:
         launches=asked.get("launches", ()),
         placed=placed,
         release=release,
+        exporting=asked.get("exporting"),
     )
 
 

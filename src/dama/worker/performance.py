@@ -169,9 +169,10 @@ class Performance:
         claim, crew = self._claim, self._crew
         program: ProgramRun | None = None
         flaw: Exception | None = UnreadableParamsError(claim) if claim.flaw else None
-        beginning = STARTED
+        beginning, datasets = STARTED, dict[str, list[str]]()
         try:
             task = task_of(crew.programs, claim)
+            datasets = task.options.datasets
             if flaw is None:
                 execution.claim = await until_answered(
                     lambda: without_removed(task, claim, crew.programs.store), self._name
@@ -182,7 +183,8 @@ class Performance:
             if isinstance(error, OSError) and says_nothing(claim, error):
                 raise  # it is handed back
             flaw = flaw or error  # the run fails with it, once it has begun
-        await execution.writer.begin(crew.worker, crew.meta(claim), beginning)
+        meta = {**crew.meta(claim), **datasets}
+        await execution.writer.begin(crew.worker, meta, beginning)
         self._tell(_BEGINNINGS[beginning.kind].format(claim.attempt))
         if flaw is not None:
             return Failed(flaw)

@@ -37,7 +37,7 @@ from dama.worker.placed import ClaimOfPlaced
 from dama.worker.scheduler import Scheduler
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Sequence
     from pathlib import Path
 
     from dama.definitions.registry import Registry
@@ -181,7 +181,19 @@ class Worker:
             self._note,
             steady=None,
         )
-        return [*duties, cleaning, self._lease.duty]
+        return [*duties, *self._exporting(), cleaning, self._lease.duty]
+
+    def _exporting(self) -> Iterator[Duty]:
+        """What sends events of OpenLineage, where they are wanted; an outage of it ends nothing."""
+        exporting = self._offer.exporting
+        if exporting is not None:
+            duty = Duty(
+                "sending events of OpenLineage",
+                lambda: exporting.always(self._store, lambda _: duty.well()),
+                self._note,
+                steady=None,
+            )
+            yield duty
 
     def _note(self, _changed: Duty) -> None:
         self._notes.add(task := asyncio.create_task(self._members.note()))

@@ -14,9 +14,10 @@ OTHERS = frozenset((
     "run", "up", "worker", "gateway", "perform", "unit", "services", "call", "emit-event",
     "actions", "nodes", "repl", "check", "whatif", "import", "open", "ls", "show", "diff", "tree",
     "timeline", "logs", "events", "workers", "activity", "state", "doctor", "clean", "export",
-    "lineage", "queue ls", "queue why", "schedule ls", "schedule show", "archive ls", "token ls",
-    "log status", "log acts", "slice ls", "db start", "db stop", "db status", "db psql", "db url",
-    "db grants", "db migrate status", "pilot slurm", "pilot kubernetes",
+    "lineage", "openlineage", "queue ls", "queue why", "queue history", "schedule ls",
+    "schedule show", "archive ls", "token ls", "log status", "log acts", "slice ls", "db start",
+    "db stop", "db status", "db psql", "db url", "db grants", "db migrate status", "pilot slurm",
+    "pilot kubernetes",
 ))  # fmt: skip
 PROJECT = """
 protected = ["production"]
