@@ -2,8 +2,11 @@
 
 import asyncio
 import inspect
+import pickle
+import pydoc
 import re
 import time
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -194,16 +197,18 @@ class Shop:
 @decorated.task
 async def of_methods(task: Task) -> list[int]:
     """Called as they are, and by task.step."""
-    return [await Shop().fetch(1), await task.step("second", Shop().fetch, 2)]
+    shop = Shop()
+    third = await task.step("third", partial(shop.fetch, 3))
+    return [await shop.fetch(1), await task.step("second", shop.fetch, 2), third]
 
 
 def test_a_method_is_a_step_with_its_options_either_way():
     Shop.tries.clear()
     ran = run(of_methods, crash_after=["fetch 1", "second:FAILED"])
 
-    assert ran.result == [1, 2]
+    assert ran.result == [1, 2, 3]
     assert ran.names.count("fetch 1:FAILED") == ran.names.count("second:FAILED") == 2
-    assert ran.steps == ["fetch 1", "second"]
+    assert ran.steps == ["third", "fetch 1", "second"]
 
 
 async def test_outside_of_a_run_it_is_the_function_itself():
@@ -213,6 +218,11 @@ async def test_outside_of_a_run_it_is_the_function_itself():
     assert str(inspect.signature(fetch)) == "(url: str, *, page: int = 1) -> list[int]"
     assert (fetch.__doc__ or "").startswith("Fetch a page.")
     assert fetch.__name__ == "fetch"
+    for each in (fetch, load, Shop.fetch):
+        assert pickle.loads(pickle.dumps(each)) is each  # noqa: S301 - written here
+        shown = pydoc.plain(pydoc.render_doc(each))
+        assert f"{each.__name__}({str(inspect.signature(each))[1:]}" in shown
+    assert repr([fetch, load]) == "[<step fetch>, <task decorated_steps.load>]"
 
 
 class FakeTask:
@@ -318,6 +328,8 @@ def test_options_that_make_no_sense_are_refused_at_once(settings, words):
 def test_what_is_no_function_of_a_step_is_refused():
     with pytest.raises(InvalidDefinitionError, match="yields"):
         step(lambda: (yield 1))
+    with pytest.raises(InvalidDefinitionError, match="expected a function"):
+        step(staticmethod(len))
     with pytest.raises(InvalidDefinitionError, match="is a task"):
         step(load)  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidDefinitionError, match="is a step"):

@@ -5,7 +5,6 @@ Who connects says so here, so that a definition need not know the client.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +14,7 @@ from typing_extensions import TypeVar
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Generator
 
     from dama.config.duration import Duration
@@ -48,13 +48,15 @@ class Started(Protocol[R_co]):
 Start = Callable[..., Awaitable[Started[Any]]]
 """Queues a task: gets its definition and its params."""
 
-_starters: list[tuple[asyncio.AbstractEventLoop, Start]] = []
+_starters: list[tuple[AbstractEventLoop, Start]] = []
 
 
 @contextmanager
 def connecting(start: Start) -> Generator[None]:
     """Let definitions start their tasks by this client meanwhile, in the loop that runs here."""
-    starter = (asyncio.get_running_loop(), start)
+    from asyncio import get_running_loop  # who only defines tasks has no loop
+
+    starter = (get_running_loop(), start)
     _starters.append(starter)
     try:
         yield
@@ -68,7 +70,9 @@ def connected(task: str) -> Start:
     Raises:
         NotConnectedError: There is none.
     """
-    here = asyncio.get_running_loop()
+    from asyncio import get_running_loop
+
+    here = get_running_loop()
     starts = [start for loop, start in _starters if loop is here]
     if not starts:
         raise NotConnectedError(

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from string import Formatter
 from types import MethodType
 from typing import (
@@ -26,7 +26,7 @@ from typing import (
     overload,
 )
 
-from typing_extensions import ParamSpec, TypeVar
+from typing_extensions import ParamSpec, TypeVar, override
 
 from dama.definitions.signature import read_signature
 from dama.definitions.written import Exceptions, Written, chosen_name
@@ -100,6 +100,7 @@ class StepDefinition(Generic[P, V]):
         self._fields = [field for _, field, *_ in Formatter().parse(name) if field is not None]
         _refuse(name, function, self._fields)
         update_wrapper(self, function, updated=())
+        self.__qualname__: str = getattr(function, "__qualname__", name)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> V:
         """Do the step in the run of the caller, or call the function where there is none."""
@@ -119,6 +120,15 @@ class StepDefinition(Generic[P, V]):
     def __get__(self, instance: object, owner: type | None = None, /) -> Any:
         """A step that was decorated in a class is a method."""
         return self if instance is None else MethodType(self, instance)
+
+    @override
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    @override
+    def __reduce__(self) -> str:
+        """Pickled as functions are: by where it is found."""
+        return self.__qualname__
 
     @property
     def is_async(self) -> bool:
@@ -193,6 +203,9 @@ def opened(function: Callable[..., Any]) -> tuple[Callable[..., Any], StepOption
     """A function as it was before it was decorated, and the options of its step."""
     if isinstance(function, StepDefinition):
         return function.function, function.options
+    if isinstance(function, partial):
+        inner, options = opened(function.func)
+        return partial(inner, *function.args, **function.keywords), options
     if isinstance(function, MethodType) and isinstance(function.__func__, StepDefinition):
         step = cast("StepDefinition[..., Any]", function.__func__)
         return MethodType(step.function, function.__self__), step.options
@@ -212,7 +225,8 @@ def _read_options(name: str, settings: StepSettings) -> StepOptions:
 
 
 def _refuse(name: str, function: Callable[..., Any], names: list[str]) -> None:
-    if inspect.isclass(function) or not callable(function):
+    is_method = isinstance(function, staticmethod)
+    if inspect.isclass(function) or not callable(function) or is_method:
         raise InvalidDefinitionError(
             f"{function!r} cannot be a step; expected a function.", "Put @step above a `def`."
         )

@@ -9,9 +9,9 @@ import hashlib
 import inspect
 from functools import cached_property, update_wrapper
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Generic, cast, final
+from typing import TYPE_CHECKING, Any, Generic, Self, cast, final
 
-from typing_extensions import ParamSpec, TypeVar
+from typing_extensions import ParamSpec, TypeVar, override
 
 from dama.definitions.connected import connected
 from dama.definitions.docstring import Docstring, parse_docstring
@@ -83,6 +83,20 @@ class TaskDefinition(Generic[R, P, V]):
         _refuse_unlike_clean_ups(where, options, params)
         if program is None:
             update_wrapper(self, function, updated=())
+        self.__qualname__: str = getattr(function, "__qualname__", name)
+
+    @override
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+    @override
+    def __reduce__(self) -> str:
+        """Pickled as functions are: by where it is found."""
+        return self.__qualname__
+
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self:
+        """Itself, in a class as well: with this, `help` shows it as a function."""
+        return self
 
     def __call__(self, task: Any, /, *args: P.args, **kwargs: P.kwargs) -> V:
         """Call the function itself: nothing is queued, and nothing is recorded but by `task`."""

@@ -90,9 +90,14 @@ async def _close(url: str) -> None:
         await stack.aclose()
 
 
+def close(url: str) -> None:
+    """Close the connections to what `make` made."""
+    thread().answer(_close(url))
+
+
 def drop(url: str) -> None:
     """Remove what `make` made."""
-    thread().answer(_close(url))
+    close(url)
     thread().answer(trial.drop_trial(server_url(), trial.name_of(url)))
 
 
@@ -100,6 +105,5 @@ def drop(url: str) -> None:
 def shared() -> str:
     """The database of all tests that have none of their own."""
     url = make()
-    if VARIABLE in os.environ:
-        atexit.register(drop, url)
+    atexit.register(drop if VARIABLE in os.environ else close, url)
     return url
