@@ -10,7 +10,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
-from dama.domain.event import Event
+from dama.domain.event import ABSENT, Event
 from dama.domain.schedule import Schedule
 from dama.programs.programs import directories_of
 from dama.store import Start
@@ -122,6 +122,40 @@ async def test_steps_by_keys_and_buttons_lead_to_events_that_fit_the_filter(
             await expect(page.locator("#tab")).to_contain_text(f"What event {version} changed")
             assert f"at={version}" in page.url
             assert "type=third" in page.url
+
+
+async def test_keys_lead_to_marks_play_and_show_failures(chromium, client, tmp_path, store):
+    """A mark is a begin or an end of a run, or an error; it is played up to the last event."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    for n in range(2, 13):
+        is_error = n in (5, 9)
+        await store.append(context_id, [Event("odd", {"n": n}, error=is_error or ABSENT)])
+    async with opened(chromium, client, tmp_path) as page:
+        await page.goto(f"/contexts/{context_id}?tab=state")
+        for key, version in (("{", 9), ("{", 5), ("{", 1), ("}", 5), ("]", 6), ("}", 9)):
+            await page.keyboard.press(key)
+            await expect(page.locator("#tab")).to_contain_text(f"What event {version} changed")
+            assert f"at={version}" in page.url
+        play = page.locator("#play")
+        await page.keyboard.press("Space")
+        await expect(play).to_have_text("Stop")
+        for version in (10, 11, 12):
+            await expect(page.locator("#tab")).to_contain_text(f"What event {version} changed")
+        await expect(play).to_have_text("Play")
+        await page.keyboard.press("Space")  # from the first, where it stood at the last
+        await expect(page.locator("#tab")).to_contain_text("What event 2 changed")
+        await play.click()
+        await expect(play).to_have_text("Play")
+        await page.keyboard.press("f")
+        rows = page.locator("#tab tr[data-row]")
+        await expect(rows).to_have_count(2)
+        await page.keyboard.press("f")
+        await expect(rows).not_to_have_count(2)
+        await page.goto("/contexts?task=shop.double")
+        await expect(page.locator("tr[data-row]")).to_have_count(1)
+        await page.keyboard.press("f")
+        await expect(page.locator("#list")).to_contain_text("No context fits")
+        assert "task=shop.double" in page.url
 
 
 async def test_one_step_moves_state_tree_log_and_events_to_one_event(

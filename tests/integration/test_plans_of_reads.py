@@ -186,6 +186,7 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
         ), 906,
     ),
     "events that fit": (lambda s: found_in(s, "long%"), LOOK),
+    "marks among events": (lambda s: found_in(s, None, marks=True), LOOK),
     "events of a type that nothing has": (lambda s: found_in(s, "typo"), LOOK),
     "the log": (lambda s: s.log.read(0), LOOK),
     "a type that nothing has": (lambda s: s.log.read(0, LogFilter(types=("typo",))), LOOK),
@@ -296,12 +297,12 @@ async def asked(store: Store, statement: str, **params: object) -> None:
     await store.database.rows(statement, params)
 
 
-async def found_in(store: Store, type_: str) -> object:
+async def found_in(store: Store, type_: str | None, *, marks: bool = False) -> object:
     """The latest events of a type in the longest context."""
     last = FILLED.history
     return await store.windows.find_events(
-        FILLED.long, last - LOOK + 1, last, type=type_, text=None, failed=False, backwards=True,
-        limit=100,
+        FILLED.long, last - LOOK + 1, last, type=type_, text=None, failed=False, marks=marks,
+        backwards=True, limit=100,
     )  # fmt: skip
 
 

@@ -38,6 +38,9 @@ class Attempt:
         ended_at: When it failed, was cancelled or ended; None while it runs or when it was lost.
         outcome: done, failed, cancelled, or lost for a program that nobody knows the end of; None
             while it runs or when its worker died.
+        release: Of the code, where its worker names one.
+        commit: Of the code, where its worker started in a checkout of Git.
+        dama: The version of dama.
     """
 
     epoch: int
@@ -45,6 +48,9 @@ class Attempt:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     outcome: str | None = None
+    release: str | None = None
+    commit: str | None = None
+    dama: str | None = None
 
 
 @dataclass(frozen=True)
@@ -157,11 +163,18 @@ def _with_steps(
 
 def _attempt(event: Event) -> Attempt:
     meta = _meta(event)
-    worker: object = meta.get("worker")
+
+    def text(name: str) -> str | None:
+        value: object = meta.get(name)
+        return value if isinstance(value, str) else None
+
     return Attempt(
         epoch=_integer(meta.get("epoch")),
-        worker=worker if isinstance(worker, str) else None,
+        worker=text("worker"),
         started_at=_at(event),
+        release=text("release"),
+        commit=text("commit"),
+        dama=text("version"),
     )
 
 

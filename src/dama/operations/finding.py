@@ -28,16 +28,18 @@ class EventFilter:
         type: The type; a * in it is any text.
         text: What the type, the payload or the meta holds, in any case.
         failed: Only errors.
+        marks: Only errors, and where a run begins or ends.
     """
 
     type: str | None = None
     text: str | None = None
     failed: bool = False
+    marks: bool = False
 
     @property
     def is_any(self) -> bool:
         """Whether every event fits."""
-        return self.type is None and self.text is None and not self.failed
+        return self == EventFilter()
 
     @property
     def look(self) -> int:
@@ -117,7 +119,8 @@ def look(
         low, high = after + 1, min(after + chosen.look, last)
     return {
         "context_id": context_id, "low": low, "high": high, "type": _pattern(chosen.type),
-        "text": chosen.text, "failed": chosen.failed, "backwards": after is None, "limit": limit,
+        "text": chosen.text, "failed": chosen.failed, "marks": chosen.marks,
+        "backwards": after is None, "limit": limit,
     }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from shlex import quote
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from dama.beside import beside
 from dama.domain.difference import MOST_SHOWN, Change, changes
@@ -19,6 +20,7 @@ from dama.operations.statements import shown
 from dama.pages import files
 from dama.pages.moment import CHILDREN, Moment, moment_of, tree
 from dama.pages.shown import pointed
+from dama.pages.visit import see
 from dama.shapes import is_object
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ EVENTS = 100
 FEW = 12
 SHORT_LOG = 4 * 1024
 TABS = ("events", "state", "tree", "timeline", "log", "params", "artifacts", "moment")
-FILTERS = ("type", "text", "failed")
+FILTERS = ("type", "text", "failed", "marks")
 KEPT = ("at", "slice", "path", "tab", "stream", "zoom", "true", *FILTERS)
 TOGETHER = ("tree", "state", "events", "log")
 
@@ -118,13 +120,14 @@ async def _of_tab(
 def _chosen(visit: Visit) -> EventFilter:
     """The events that the address asks for."""
     query = visit.query
-    return EventFilter(query.get("type"), query.get("text"), "failed" in query)
+    return EventFilter(query.get("type"), query.get("text"), "failed" in query, "marks" in query)
 
 
 def _options(visit: Visit) -> str:
     """The filter as options of `dama events`."""
     options = [f" --{n} {quote(visit.query[n])}" for n in ("type", "text") if n in visit.query]
-    return "".join([*options, *([" --failed"] if "failed" in visit.query else [])])
+    options += [f" --{name}" for name in ("failed", "marks") if name in visit.query]
+    return "".join(options)
 
 
 async def _steps(visit: Visit, row: ContextRow, moment: Moment) -> tuple[int, int]:
@@ -132,12 +135,27 @@ async def _steps(visit: Visit, row: ContextRow, moment: Moment) -> tuple[int, in
     chosen, version = _chosen(visit), moment.version
     if chosen.is_any:
         return max(version - 1, 1), min(version + 1, moment.last)
-    back = await find(visit.app, row.context_id, chosen, before=version, limit=1)
-    on = await find(visit.app, row.context_id, chosen, after=version, limit=1)
     return (
-        back.events[0].version if back.events else back.looked_to or version,
-        on.events[0].version if on.events else on.looked_to or version,
+        await _nearest(visit, row.context_id, chosen, before=version),
+        await _nearest(visit, row.context_id, chosen, after=version),
     )
+
+
+async def _nearest(visit: Visit, context_id: int, chosen: EventFilter, **of: int) -> int:
+    """The version of the nearest event that fits, or that to which was looked."""
+    found = await find(visit.app, context_id, chosen, **of, limit=1)
+    (version,) = of.values()
+    return found.events[0].version if found.events else found.looked_to or version
+
+
+async def mark(visit: Visit) -> Response:
+    """Go on to the mark before or after an event: where a run begins or ends, or an error."""
+    row = await visit.context()
+    version = visit.number("at") or row.version
+    side = "before" if visit.query.get("side") == "before" else "after"
+    at = await _nearest(visit, row.context_id, EventFilter(marks=True), **{side: version})
+    kept = {n: v for n, v in visit.query.items() if n in KEPT}
+    return see(f"/contexts/{row.context_id}?{urlencode({**kept, 'at': at})}")
 
 
 async def _events(visit: Visit, row: ContextRow, moment: Moment, limit: int) -> dict[str, Any]:

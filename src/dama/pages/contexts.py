@@ -42,6 +42,7 @@ async def show(visit: Visit) -> Response:
         "contexts.html",
         page=page,
         filters=kept,
+        failures={**kept, "status": "" if kept.get("status") == "ERROR" else "ERROR"},
         more=more,
         view=urlencode(kept),
         views=read_views(visit.request.cookies),

@@ -85,6 +85,7 @@ PAGES = (
     _page("GET", "/contexts", contexts.show),
     _page("POST", "/contexts/acts", acts.of_many),
     _page("GET", "/contexts/{context_id}", context.show),
+    _page("GET", "/contexts/{context_id}/mark", context.mark),
     _page("POST", "/contexts/{context_id}/cancel", acts.cancel),
     _page("POST", "/contexts/{context_id}/resume", acts.resume),
     _page("POST", "/contexts/{context_id}/fork", acts.fork),

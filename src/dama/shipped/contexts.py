@@ -200,6 +200,7 @@ def _add_history(service: Service, app: App) -> None:
         type: str | None = None,
         text: str | None = None,
         failed: bool = False,
+        marks: bool = False,
         before: Version | None = None,
         limit: Limit = 100,
     ) -> Any:
@@ -213,11 +214,12 @@ def _add_history(service: Service, app: App) -> None:
             type: Only those of this type; a * in it is any text.
             text: Only those with this in their type, payload or meta, in any case.
             failed: Only errors.
+            marks: Only errors, and where a run begins or ends.
             before: Only those before this version: the next page.
             limit: At most this many.
         """
         await permit_context(app, call, context_id)
-        chosen = EventFilter(type, text, failed)
+        chosen = EventFilter(type, text, failed, marks)
         found = await finding.find(app, context_id, chosen, before=before, limit=limit)
         return await beside(found.events, document, found)
 

@@ -7,6 +7,7 @@ import getpass
 import logging
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
@@ -15,10 +16,10 @@ from dama.programs.place import identity_of_this_process, keep_mark
 from dama.programs.process import process_start
 from dama.store.errors import StatementEndedError
 from dama.store.queue import marks_of
+from dama.worker.commit import commit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from dama.programs.programs import Programs
     from dama.store import Claim
@@ -57,6 +58,7 @@ class Membership:
         self.place = self._identity.place
         self.name = f"{self._identity.host}:{self._identity.pid}"
         self._user = getpass.getuser()
+        self._commit = commit_of(Path())
         self._again: asyncio.Task[None] | None = None
 
     async def register(self, programs: Programs) -> None:
@@ -126,8 +128,8 @@ class Membership:
     def start_meta(self, claim: Claim) -> dict[str, Any]:
         """The meta of the beginning of a run."""
         meta = {"attempt": claim.attempt, "user": self._user, "version": self._identity.version}
-        release = self._offer.release
-        return meta | ({"release": release} if release is not None else {})
+        code = {"release": self._offer.release, "commit": self._commit}
+        return meta | {name: value for name, value in code.items() if value is not None}
 
     async def _try_again(self, programs: Programs) -> None:
         try:

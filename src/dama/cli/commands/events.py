@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
     from dama.domain.event import LoggedEvent, StoredEvent
+    from dama.operations.finding import EventFilter
 
 
 @click.command(
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
 )
 @click.option("--text", metavar="TEXT", help="Of a context: in type, payload or meta.")
 @click.option("--failed", is_flag=True, help="Of a context: only errors.")
+@click.option(
+    "--marks", is_flag=True, help="Of a context: only errors, and where a run begins or ends."
+)
 @click.option("--tree", is_flag=True, help="Those of its subtasks too.")
 @click.option("--at", type=ID, metavar="EVENT", help="Up to this event only.")
 @json_option("Print JSON lines: one event a line.")
@@ -58,17 +62,21 @@ def events(
     prefix: str | None,
     text: str | None,
     failed: bool,
+    marks: bool,
     tree: bool,
     at: int | None,
     as_json: bool,
 ) -> None:
     """Show the events of a context or of all, oldest first; those of a search latest first."""
-    is_search = not of_all and bool(prefix or text or failed)
+    from dama.operations.finding import EventFilter
+
+    is_search = not of_all and bool(prefix or text or failed or marks)
     _check(
         {
             "--all cannot be combined with a context, --tree or --at.":
                 of_all and (context_id is not None or tree or at is not None),
-            "--text and --failed are for the events of a context.": of_all and (text or failed),
+            "--text, --failed and --marks are for the events of a context.":
+                of_all and (text or failed or marks),
             "--at cannot be combined with --follow or --tree.":
                 at is not None and (follow or tree),
             "--from requires --all.": not of_all and first is not None,
@@ -82,7 +90,7 @@ def events(
         if context_id is None:
             return _log(app, first or 1, prefix, follow=follow)
         if is_search:
-            return _found(app, context_id, prefix, text, failed=failed)
+            return _found(app, context_id, EventFilter(prefix, text, failed, marks))
         return _stream(app, context_id, follow=follow, tree=tree, at=at)
 
     asyncio.run(_print(session, chosen, log_line if of_all else event_line, as_json=as_json))
@@ -143,14 +151,11 @@ async def _stream(
             seen = page.next_after_version
 
 
-async def _found(
-    app: App, context_id: int, type_: str | None, text: str | None, *, failed: bool
-) -> AsyncIterator[StoredEvent]:
-    from dama.operations.finding import EventFilter, find
+async def _found(app: App, context_id: int, chosen: EventFilter) -> AsyncIterator[StoredEvent]:
+    from dama.operations.finding import find
 
     before: int | None = None
     while True:
-        chosen = EventFilter(type_, text, failed)
         found = await find(app, context_id, chosen, before=before)
         for event in found.events:
             yield event

@@ -2,7 +2,7 @@
 
 import { chooseTo } from "./choose.js";
 import { pause } from "./live.js";
-import { step } from "./scrubber.js";
+import { play, step } from "./scrubber.js";
 import { change } from "./zone.js";
 
 let isGoing = false;
@@ -45,6 +45,14 @@ function act(key, target, isHeld) {
       return step("previous", isHeld);
     case "]":
       return step("next", isHeld);
+    case "{":
+      return step("mark-before", isHeld);
+    case "}":
+      return step("mark-after", isHeld);
+    case " ":
+      return target.closest("a, button, summary, input") ? false : play();
+    case "f":
+      return click('[data-act="failures"]');
     case ".":
       return step("live");
     case "p":

@@ -27,14 +27,14 @@ let isStepping = false;
 let isAskedAgain = false;
 let isWanted = false;
 
-/** Ask for a page and take its regions over.
+/** Ask for a page and take its regions over; says whether it did.
  * @param {{address?: string, everything?: boolean}} options
  */
 export async function refresh({ address = location.href, everything = false } = {}) {
-  if (isStepping && !everything) return; // what a person asked for is not given up for news
+  if (isStepping && !everything) return false; // what a person asked for is not given up for news
   if (asking && !everything) {
     isAskedAgain = true; // nor is an answer for a newer one: who is slow would never be seen
-    return;
+    return false;
   }
   asking?.abort();
   const mine = (asking = new AbortController());
@@ -52,8 +52,10 @@ export async function refresh({ address = location.href, everything = false } = 
     if (isBusy() && !everything) return mark("");
     const isWhole = take(fresh, everything); // what was held is to be sent again
     tag = (isWhole && answer.headers.get("etag")) || "";
-    if (address !== location.href) history.replaceState(null, "", address);
+    const shown = answer.redirected ? answer.url : address;
+    if (shown !== location.href) history.replaceState(null, "", shown);
     mark("");
+    return true;
   } catch (error) {
     if (!(error instanceof DOMException && error.name === "AbortError")) mark(AWAY);
   } finally {

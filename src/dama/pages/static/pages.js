@@ -9,6 +9,7 @@ import { offer } from "./notify.js";
 import { watch } from "./scrubber.js";
 import { adopt } from "./zone.js";
 
+document.documentElement.dataset.script = "on";
 adopt();
 showEnds();
 follow();
