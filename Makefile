@@ -38,8 +38,9 @@ storm: .venv/dev .venv/project ## Every verb of the store at once, among strange
 	@$(BIN)/python -m tests.integration.storm $(ARGS)
 
 replay: .venv/dev .venv/project ## Random programs, killed and parked at each event (PROGRAMS=500 SEED=7)
-	@REPLAY_PROGRAMS=$(or $(PROGRAMS),100) REPLAY_SEED=$(or $(SEED),1) REPLAY_ROUNDS=60 \
+	@REPLAY_PROGRAMS=$(or $(PROGRAMS),100) REPLAY_SEED=$(or $(SEED),1) REPLAY_ROUNDS=60 REPLAY_COPIES=20 \
 	  $(BIN)/python -m pytest tests/integration/random_programs_alike.py tests/integration/test_structured.py \
+	    tests/integration/test_replay_given_up.py \
 	    tests/acceptance/test_pipelines.py $(ARGS)
 
 bench: .venv/dev .venv/project ## Measure this machine (ARGS= picks one)

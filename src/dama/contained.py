@@ -26,8 +26,8 @@ V = TypeVar("V")
 class Offspring(Protocol):
     """What is told of the asyncio tasks and timers that user code starts."""
 
-    def child(self) -> Offspring:
-        """What the next task has in its place."""
+    def child(self, coroutine: object) -> Offspring:
+        """What the next task has in its place, which is to run a coroutine."""
         ...
 
     def born(self, task: asyncio.Task[Any]) -> None:
@@ -161,7 +161,9 @@ def _task(
     **options: Any,
 ) -> asyncio.Task[V]:
     parent = offspring.get()
-    child = None if parent is None or options.get("context") is not None else parent.child()
+    child = (
+        None if parent is None or options.get("context") is not None else parent.child(coroutine)
+    )
     if child is not None:
         options["context"] = context = copy_context()
         context.run(offspring.set, child)
@@ -179,7 +181,7 @@ async def _performed(coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V]
         with contained():
             return await cast("Coroutine[Any, Any, V]", coroutine)
     except GeneratorExit as error:
-        if asyncio.current_task() is not this:  # somebody closes it
+        if running_loop() is None or asyncio.current_task() is not this:  # somebody closes it
             raise
         # Raised by its own code. Whoever awaits the task would be closed by it, not told.
         raise ExitError(error) from error

@@ -7,6 +7,7 @@ Most names in it are the same; the numbers tell its parts from each other.
 
 import asyncio
 import json
+from contextlib import suppress
 from random import Random
 
 from dama import Service, Slice, SyncTask, Task, WaitTimeoutError
@@ -199,6 +200,56 @@ async def too_late(task, number):
         return "too late"
 
 
+async def asked_again(task, name, number):
+    """Gives a step up, and asks for one of its name again."""
+    found = await too_late(task, number)
+    return [found, await task.step("endless", slowly, number, 1), await task.step(name, int)]
+
+
+async def beats(task, body):
+    """Gives the end of a subtask up at each beat."""
+    subtask = await task.start(perform, {"body": body})
+    while True:
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(subtask.result(), 0.05)
+
+
+async def race(task, body):
+    """A branch that gives up whatever it asks for, until the other one has won."""
+
+    async def never() -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.03):
+                    await task.step("cut", slowly, 0, ENDLESS * 1000)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(0.03):
+                    await task.wait_for("cut", ENDLESS)
+
+    asked = [asyncio.create_task(never()), asyncio.create_task(together(task, body))]
+    (won,), (left,) = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    left.cancel()
+    await asyncio.wait([left])
+    return won.result()
+
+
+async def cut(task, seconds):
+    """Gives up what may be recorded by then; a later attempt must see what the first has seen."""
+    seen = []
+    for number, ask in enumerate(
+        (
+            lambda: task.step("cut", slowly, 0, 0),
+            lambda: task.dispatch("cut", 0),
+            lambda: task.sleep(0.01, name="cut"),
+        )
+    ):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await ask()
+                seen.append(number)
+    return seen == await task.step("cut seen", lambda: seen)
+
+
 async def caught(task, body, name, number):
     """Fails after some operations; outlives it."""
     try:
@@ -213,7 +264,7 @@ OPERATIONS = {
     for each in (
         step, blocking, transaction, whole, sub, start, mapped, collected, late_subtask, sleep,
         no_signal, dispatch, state, clock, gather, gather_all, group, broken_group, as_completed,
-        wait, the_first, shielded, in_time, too_late, caught,
+        wait, the_first, shielded, in_time, too_late, asked_again, beats, race, cut, caught,
     )
 }  # fmt: skip
 THREADED = {
@@ -229,9 +280,9 @@ THREADED = {
 }
 ANY = tuple(OPERATIONS)
 OPERATIONS["failing"] = failing  # which a program has only where it is caught
-NAMED = ("blocking", "transaction", "broken_group")
+NAMED = ("blocking", "transaction", "broken_group", "asked_again")
 SIDE_BY_SIDE = ("gather", "group", "as_completed", "wait")
-AROUND = ("the_first", "shielded", "in_time")
+AROUND = ("the_first", "shielded", "in_time", "race")
 IN_STEPS = ("step", "blocking", "gather", "group", "caught")
 
 
@@ -274,6 +325,8 @@ class Writer:
             "too_late": lambda: [self._next()],
             "sleep": lambda: [self._one_of(0, 20, 100)],
             "no_signal": lambda: [self._one_of(0, 20, 100)],
+            "cut": lambda: [self._one_of(0, 0.001, 0.003, 0.01, 0.03)],
+            "beats": lambda: [alone()],
             "whole": lambda: [self._name(), self._body(IN_STEPS, depth, aside=True)],
             "sub": lambda: self._subtask(depth),
             "start": lambda: [alone(), aside()],

@@ -31,6 +31,7 @@ TABLE = "CREATE TABLE public.loaded (context bigint, number int)"
 # Whatever an attempt says of itself: how many there are is another matter.
 OF_ATTEMPTS = {"STARTED", "INITIAL"}
 CONTEXT = re.compile(r"[Cc]ontext \d+")
+CUT = re.compile(r"\bcut\b")  # what may be given up before it is recorded, or after
 NUMBER = re.compile(r"(#\d+)+(?=[/:]|$)")
 
 
@@ -65,7 +66,14 @@ async def ended(store, contexts):
 
 async def told(store, connection, context):
     """What a program came to: its result, its events and its rows, and those of its subtasks."""
-    rows = (await store.context(context)), await store.events(context, limit=1000)
+    rows = (
+        (await store.context(context)),
+        [event for event in await store.events(context, limit=1000) if not CUT.search(event.type)],
+    )
+    # What was cancelled within its commit: the function never had it, and may have asked again.
+    markers = [event.type for event in rows[1] if "cancelled:" in event.type]
+    unseen = {*markers, *(type_.replace("cancelled:", "") for type_ in markers)}
+    rows = rows[0], [event for event in rows[1] if event.type not in unseen]
     children = [row.context_id for row in await store.tree(context) if row.parent_id == context]
     events = Counter(
         f"{NUMBER.sub('', event.type)} {payload_of(event)}"

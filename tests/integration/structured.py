@@ -10,6 +10,7 @@ import contextlib
 import anyio
 
 from dama import Service, SubtaskError, Task
+from tests.integration.alike import ALIKE
 
 ENDLESS = 3600
 SOON = 0.3
@@ -375,7 +376,7 @@ SHAPES = {
         (failed_after, "late"),
         (the_first_by_anyio, [2]),
     )
-}
+} | {f"alike, {name}": (shape, True) for name, shape in ALIKE.items()}
 # Of these subtasks none may be left open: who awaited them was cancelled.
 ENDED = {
     *("grouped_failure", "timed_out", "waited_for", "the_first", "the_failed", "cancelled"),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Thread
 
 from msgspec.structs import replace
 
@@ -305,11 +306,33 @@ def in_own_threads(task: SyncTask) -> list[object]:
         return list(pool.map(lambda n: task.step("square", same, n), range(4)))
 
 
+def alike_in_own_threads(task: SyncTask) -> list[object]:
+    """Nothing tells the steps of the two from each other; both threads live."""
+    both = Barrier(2)
+
+    def one(n: int) -> object:
+        both.wait()
+        return task.step("square", lambda: n)
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(one, range(2)))
+
+
+def one_after_another_in_own_threads(task: SyncTask) -> list[object]:
+    found: list[object] = []
+    for n in range(2):
+        thread = Thread(target=lambda n=n: found.append(task.step("square", lambda: n)))
+        thread.start()
+        thread.join()
+    return found
+
+
 THREADED = {
     "renamed": (steps_in_a_thread("a", "b"), steps_in_a_thread("a", "new")),
     "reordered": (steps_in_a_thread("a", "b"), steps_in_a_thread("b", "a")),
     "removed": (steps_in_a_thread("a", "b"), steps_in_a_thread("a")),
     "own threads": (in_own_threads, in_own_threads),
+    "one after another": (one_after_another_in_own_threads,) * 2,
 }
 
 
@@ -366,8 +389,18 @@ async def test_a_change_that_the_code_accepts_is_no_divergence(store):
 async def test_a_blocking_task_is_held_to_its_record(store):
     outcomes = await both_phases(store, changed_in_a_thread, list(THREADED))
     assert outcomes.pop("own threads").result == [0, 1, 2, 3]
+    assert outcomes.pop("one after another").result == [0, 1]
     assert sorted(made.count(n) for n in range(4)) == [1, 1, 1, 1]
     assert {outcome.error["name"] for outcome in outcomes.values()} == {"DivergedError"}
+
+
+async def test_threads_that_ask_for_the_same_are_refused(store, monkeypatch):
+    """In which order they come is another matter each time, and so would be who gets what."""
+    monkeypatch.setitem(THREADED, "alike", (alike_in_own_threads,) * 2)
+    (context,) = await store.start([Start(changed_in_a_thread.name, {"name": "alike"})])
+    async with Worker(store, Registry([code])).working(), asyncio.timeout(120):
+        found = await Endings(store, lambda: None).wait([context], fail_fast=False)
+    assert "Two threads that the function has started ask" in found[context].error["message"]
 
 
 async def test_a_record_of_an_older_version_is_adopted(store, monkeypatch):

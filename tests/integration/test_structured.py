@@ -12,6 +12,7 @@ from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.run.subtasks import Endings
 from dama.store import Start
+from dama.testing import run
 from dama.worker.worker import Worker
 from tests.integration.structured import ENDED, SHAPES, perform, structured
 
@@ -47,6 +48,12 @@ async def test_each_shape_has_its_result_and_its_replay_the_same(store, park_aft
     worker = Worker(store, Registry([structured]), slots=100, park_after=park_after)
     async with worker.working():
         await check(store, contexts)
+
+
+def test_a_step_that_was_under_way_takes_no_record_of_a_like_branch(database_url):
+    """The other branch, which has recorded its like, is started later."""
+    ran = run(perform, {"shape": "alike, born_later"}, crash_after="keep", database=database_url)
+    assert (ran.result, ran.deaths) == (True, 1)
 
 
 @pytest.mark.skipif("REPLAY_PROGRAMS" not in ENVIRON, reason="a part of `make replay`")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from dama.domain.reserved import name_of
 from dama.shapes import as_object, is_list, is_object
 
 LONGEST_DELAY = 1e9  # seconds
+TRIED = "TRIED"  # the kind of a failure that is tried again
 _NUMBER = re.compile(r"#\d+$")
 
 
@@ -35,7 +36,9 @@ class Entry:
         function: Of a step: `module:qualname`; None when the journal does not say.
         args: A digest of what it was called with; None when it does not say.
         place: The branch of the function that asked for it; "" for the function itself.
+        kin: What tells that branch, and each on the way to it, from those beside it.
         within: The keys of the steps that it is a part of, from the outermost.
+        nth: How many asks of its branch had its name, with its own; None for the first.
     """
 
     key: str
@@ -45,7 +48,9 @@ class Entry:
     function: str | None = None
     args: str | None = None
     place: str = ""
+    kin: tuple[str, ...] = ()
     within: tuple[str, ...] = ()
+    nth: int | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,6 @@ class Journal:
         waits: When the waits began, by key.
         signals: The events from outside the run that no wait has taken, by type, in their order.
         version: Of the latest event that was read.
-        entries: What was recorded, in its order, without what is tried again.
         failures: The payload and the meta of the failures among them, by key.
         tried: The keys of steps that failed and are tried again.
         tries: Of those that are tried again within the attempt, by key.
@@ -108,7 +112,7 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self._entries: list[Entry] = []  # with what is tried again
         self.failures: dict[str, tuple[Any, Mapping[str, Any]]] = {}
         self.tried: set[str] = set()
         self.tries: dict[str, Tries] = {}
@@ -128,6 +132,16 @@ class Journal:
         self.signals: dict[str, list[Signal]] = {}
         self.version = 0
         self._outlived = 0  # entries of earlier attempts
+        self._again: set[str] = set()  # the keys of those that were tried again since
+
+    @property
+    def entries(self) -> list[Entry]:
+        """What was recorded, in its order, without what is tried again.
+
+        What was tried again has the place of its first failure: all that the function asked for
+        after that comes after it.
+        """
+        return [entry for entry in self._entries if entry.kind != TRIED]
 
     @property
     def recorded_args(self) -> set[str | None]:
@@ -250,40 +264,46 @@ class Journal:
         named = meta.get("failed_with")
         keys = named if is_list(named) else []
         fatal = {str(key) for key in keys}
-        kept: list[Entry] = []
         later: set[str] = set()
-        for number, entry in reversed([*enumerate(self.entries)]):
-            if step is not None and step not in entry.within:
-                kept.append(entry)
+        for number, entry in reversed([*enumerate(self._entries)]):
+            is_of_step = step is None or step in entry.within
+            if entry.kind == TRIED or not is_of_step:
                 continue
-            is_unoutlived = number >= self._outlived and later.isdisjoint(_above(entry.place))
+            is_of_attempt = number >= self._outlived or entry.key in self._again
+            is_unoutlived = is_of_attempt and later.isdisjoint(_above(entry.place))
             if entry.kind == "FAILED" and (entry.key in fatal or is_unoutlived):
                 self.failures.pop(entry.key, None)
                 self.tried.add(entry.key)
+                self._entries[number] = replace(entry, kind=TRIED)
                 continue
-            later.add(entry.place)
-            kept.append(entry)
-        gone = len(self.entries) - len(kept)
-        self.entries = kept[::-1]
-        # A try of a step leaves what is outlived by the attempt as it is.
-        is_attempt = step is None
-        self._outlived = len(self.entries) if is_attempt else max(self._outlived - gone, 0)
+            if is_of_attempt:
+                later.add(entry.place)
+        if step is None:  # a try of a step leaves what is outlived by the attempt as it is
+            self._outlived = len(self._entries)
+            self._again.clear()
 
     def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
-        self.tried.discard(key)
         self.has_news = False
-        self.entries.append(
-            Entry(
-                key,
-                kind,
-                event.event_id,
-                _integer(meta.get("epoch")),
-                function=_text(meta.get("function")),
-                args=_text(meta.get("args", meta.get("spawned"))),
-                place=_text(meta.get("place")) or "",
-                within=_keys(meta.get("within")),
-            )
+        entry = Entry(
+            key,
+            kind,
+            event.event_id,
+            _integer(meta.get("epoch")),
+            function=_text(meta.get("function")),
+            args=_text(meta.get("args", meta.get("spawned"))),
+            place=_text(meta.get("place")) or "",
+            kin=tuple((_text(meta.get("kin")) or "").split()),
+            within=_keys(meta.get("within")),
+            nth=_integer(meta.get("nth_ask")) or None,
         )
+        for index, was in enumerate(self._entries) if key in self.tried else ():
+            if (was.key, was.kind) == (key, TRIED):
+                self._entries[index] = replace(entry, event_id=was.event_id)
+                self._again.add(key)
+                break
+        else:
+            self._entries.append(entry)
+        self.tried.discard(key)
 
 
 def _origins(kind: str | None, payload: object, meta: Mapping[str, Any]) -> list[int]:

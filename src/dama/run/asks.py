@@ -12,7 +12,6 @@ import inspect
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import wraps
-from itertools import count
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from dama.errors import UnavailableError
@@ -26,6 +25,10 @@ P = ParamSpec("P")
 V = TypeVar("V")
 
 TURNS = 3  # of the loop, in which what was cancelled before it began is closed
+
+
+class _Number:
+    """Tells one ask from all others of its process."""
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,33 @@ class Asks:
 
     def __init__(self) -> None:
         self.are_cut_off = False
-        self._numbers = count()
-        self._open: dict[int, _Ask] = {}
+        self._open: dict[_Number, _Ask] = {}
 
-    def take(self, what: str, ask: Callable[[], Coroutine[Any, Any, V]]) -> Coroutine[Any, Any, V]:
+    def take(
+        self,
+        what: str,
+        ask: Callable[[], Coroutine[Any, Any, V]],
+        args: tuple[Any, ...] = (),
+    ) -> Coroutine[Any, Any, V]:
         """Keep an ask until it is answered.
 
         Args:
             what: How the code reads: `task.step('load')`.
             ask: Gives the coroutine that does it, when it is awaited.
+            args: What tells it from the like, where it is a branch of its own.
         """
-        number = next(self._numbers)
-        coroutine = self._answered(number, ask)
+        number = _Number()
+        coroutine = self._answered(number, ask, what, args)
         self._open[number] = _Ask(what, coroutine)
         return coroutine
 
-    async def _answered(self, number: int, ask: Callable[[], Coroutine[Any, Any, V]]) -> V:
+    async def _answered(
+        self,
+        number: _Number,
+        ask: Callable[[], Coroutine[Any, Any, V]],
+        _what: str,
+        _args: tuple[Any, ...],
+    ) -> V:
         try:
             with asking():
                 return await ask()
@@ -114,7 +128,8 @@ def asked(
 
     @wraps(method)
     def ask(self: T, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, V]:
-        return self.asks.take(_text_of(method, args), lambda: method(self, *args, **kwargs))
+        told = (*args, kwargs, vars(self).get("context_id"))  # of a subtask
+        return self.asks.take(_text_of(method, args), lambda: method(self, *args, **kwargs), told)
 
     return ask
 

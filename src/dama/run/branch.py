@@ -1,42 +1,32 @@
 """Branches: the parts of a task's function that run side by side, and which of them can move.
 
-The function itself is one; each asyncio task that it starts is another, numbered in the order in
-which they are started, so that "1.2" is the same branch in every run of the same code. The function
-of a step that the branch does is "1.2:", and the tasks that it starts are "1.2:1", "1.2:2".
+The function itself is one; each asyncio task that it starts is another, with a number that it has
+in every run of the same code: "1.2" is the second task that the first one started. The function of
+a step that the branch does is "1.2:", and the tasks that it starts are "1.2:1", "1.2:2".
 """
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
+from collections import Counter
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from itertools import count
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
 from typing_extensions import override
 
 from dama.contained import Offspring, offspring
 from dama.run.errors import DivergedError, LostSignal, ParkSignal
+from dama.run.kin import Recorded, below, kin_of
+from dama.run.own_threads import own_thread
+from dama.run.standing import is_of_branches, waits_for_branches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from types import CodeType
 
 LATEST_SECONDS = 5.0  # in which what a timer has set in motion reaches the function
 PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
-# Where a coroutine stands that waits for others of its process, or for a time.
-_WAITING_FILES = frozenset({"tasks.py", "taskgroups.py", "queues.py", "locks.py", "timeouts.py"})
-# Of anyio, which waits for sockets and threads by the same locks.
-_OF_ANYIO = (
-    "TaskGroup.",
-    "Event.",
-    "Lock.",
-    "Semaphore.",
-    "CapacityLimiter.",
-    "AsyncIOBackend.sleep",
-)
 
 
 class _Timer:
@@ -51,16 +41,20 @@ class Branches:
     Attributes:
         resting: The tasks that wait in their run, for their turn or for the world outside.
         blocked_threads: How many threads of the function wait for their run.
+        recorded: The numbers of those that have recorded anything in earlier runs.
     """
 
     def __init__(self) -> None:
         self.resting: set[asyncio.Task[Any]] = set()
         self.blocked_threads = 0
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self._places: WeakValueDictionary[str, Branch] = WeakValueDictionary()
         self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
+        self._at_work = 0
         self._timers: WeakKeyDictionary[asyncio.TimerHandle, _Timer] = WeakKeyDictionary()
         self._has_come = False  # whether one of them came since time was last asked to pass
+        self.recorded = Recorded([])
 
     @contextmanager
     def body(self, *, is_threaded: bool) -> Generator[None]:
@@ -75,9 +69,24 @@ class Branches:
         finally:
             offspring.reset(own)
 
-    def add(self, task: asyncio.Task[Any]) -> None:
-        """One more branch."""
+    def add(self, task: asyncio.Task[Any], branch: Branch | None) -> None:
+        """One more branch; None when it has no place of its own."""
         self._tasks.add(task)
+        if branch is not None:
+            branch.task = ref(task)
+            self._places[branch.place] = branch
+
+    def is_live(self, place: str) -> bool:
+        """Whether a branch has begun and not ended; the function of a step is of its branch."""
+        place = place.rstrip(PARTS)
+        branch = self._places.get(place)
+        task = branch.task() if branch and branch.task else None
+        return not place or (task is not None and not task.done())
+
+    def renumber(self, branch: Branch, number: int) -> None:
+        """A branch had the number of another one, which has come."""
+        branch.number = number
+        self._places = WeakValueDictionary({each.place: each for each in self._places.values()})
 
     def add_timer(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         """Something continues when its time has come."""
@@ -112,6 +121,15 @@ class Branches:
         finally:
             self.resting.discard(task)
 
+    @contextmanager
+    def at_work(self) -> Generator[None]:
+        """Something is done for one of them, which continues by itself when it is."""
+        self._at_work += 1
+        try:
+            yield
+        finally:
+            self._at_work -= 1
+
     @property
     def are_alone(self) -> bool:
         """Whether the function does one thing at a time: no other branch lives, no timer is set."""
@@ -124,7 +142,7 @@ class Branches:
 
     def can_move(self) -> bool:
         """Whether one of them could still ask for something by itself, before its time comes."""
-        if self._is_threaded and not self.blocked_threads:
+        if self._at_work or (self._is_threaded and not self.blocked_threads):
             return True
         return any(self._moves(task) for task in self._tasks if not task.done())
 
@@ -165,7 +183,7 @@ class Branches:
         waiter: Any = getattr(task, "_fut_waiter", None)
         if waiter is None or waiter.done():
             return True
-        return not (_is_of_branches(waiter) or _waits_for_branches(task))
+        return not (is_of_branches(waiter) or waits_for_branches(task))
 
 
 class Branch(Offspring):
@@ -173,26 +191,117 @@ class Branch(Offspring):
 
     Args:
         branches: All of them.
-        place: The numbers on the way to it.
+        parent: The branch that started it; None for the function itself.
+        number: Its own among those that the parent starts; None for the function of a step.
         within: The keys of the steps that it is a part of, from the outermost.
+
+    Attributes:
+        task: Its task; None while that is started, and for a function.
+        late: How it was cancelled while it waited for what is recorded: it is told after it.
+        own_kin: What tells it from those beside it.
+        is_known: Whether its number is its own: it has asked for what is recorded there.
     """
 
-    def __init__(self, branches: Branches, place: str = "", within: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        branches: Branches,
+        parent: Branch | None = None,
+        number: int | None = None,
+        within: tuple[str, ...] = (),
+    ) -> None:
         self.branches = branches
-        self.place = place
+        self.parent = parent
+        self.number = number
         self.within = within
-        self._numbers = count(1)
+        self.task: ref[asyncio.Task[Any]] | None = None
+        self.late: asyncio.CancelledError | None = None
+        self.own_kin = ""
+        self.is_known = number is None
+        self._recorded: dict[int, Branch] = {}  # children, by the numbers that are in the history
+        self._born: Counter[str] = Counter()
+        self._count = 0
+        self._highest = 0
+        self._latest: Branch | None = None  # a child that is being born
+        self._asked: Counter[str] = Counter()
+
+    @property
+    def place(self) -> str:
+        """The numbers on the way to it."""
+        place = ""
+        for each in self._lineage():
+            place = below(place, PARTS if each.number is None else str(each.number))
+        return place
+
+    @property
+    def kin(self) -> str:
+        """What tells it, and each on the way to it, from those beside it."""
+        return " ".join(each.own_kin for each in self._lineage() if each.number is not None)
+
+    def settle(self) -> None:
+        """It has asked for what is recorded at its place."""
+        for each in self._lineage():
+            each.is_known = True
+
+    def _lineage(self) -> list[Branch]:
+        """Those on the way to it, from below the function itself, and itself."""
+        found: list[Branch] = []
+        branch = self
+        while branch.parent is not None:
+            found.append(branch)
+            branch = branch.parent
+        return found[::-1]
+
+    def refuse_late(self) -> None:
+        """What is asked for was not answered before: it is told of a cancellation now.
+
+        Raises:
+            CancelledError: It was cancelled; with the words by which anyio knows its own.
+        """
+        if self.late is not None:
+            late, self.late = self.late, None
+            raise asyncio.CancelledError(*late.args)
+
+    def nth(self, name: str) -> int:
+        """How many asks of this branch had a name, with this one."""
+        self._asked[name] += 1
+        return self._asked[name]
 
     @override
-    def child(self) -> Branch:
-        number = next(self._numbers)
-        is_first = not self.place or self.place.endswith(PARTS)
-        place = f"{self.place}{number}" if is_first else f"{self.place}.{number}"
-        return Branch(self.branches, place, self.within)
+    def child(self, coroutine: object) -> Branch:
+        kin = kin_of(coroutine)
+        self._born[kin] += 1
+        if self._born[kin] > 1:
+            kin = f"{kin}-{self._born[kin]}"
+        number = self._number(kin)
+        self._latest = child = Branch(self.branches, self, number, self.within)
+        child.own_kin = kin
+        if number <= self.branches.recorded.highest(self.place):
+            self._recorded[number] = child
+        return child
+
+    def _number(self, kin: str) -> int:
+        """The number that the next child has in the history, or may have had there."""
+        place, recorded = self.place, self.branches.recorded
+        self._count += 1
+        highest = recorded.highest(place)
+        self._highest = max(self._highest, highest)
+        number = recorded.number(place, kin)
+        holder = self._recorded.get(number or self._count)
+        if number and (holder is None or not holder.is_known):
+            if holder is not None:
+                self.branches.renumber(holder, self._next())
+            return number
+        is_free = number is None and holder is None and self._count <= highest
+        return self._count if is_free else self._next()
+
+    def _next(self) -> int:
+        self._highest += 1
+        return self._highest
 
     @override
     def born(self, task: asyncio.Task[Any]) -> None:
-        self.branches.add(task)
+        child, self._latest = self._latest, None
+        self.branches.add(task, child)
         task.add_done_callback(_look_at)
 
     @override
@@ -219,8 +328,27 @@ def asking() -> Generator[None]:
     try:
         yield
     finally:
-        offspring.reset(own)
-        asker.reset(asked)
+        with suppress(ValueError):  # the collector closes what nobody continues, wherever it is
+            offspring.reset(own)
+            asker.reset(asked)
+        if branch.late is not None:
+            branch.late = None
+            _cancel_soon()
+
+
+def _cancel_soon() -> None:
+    """Cancel this task at its next await, unless what has cancelled it takes that back till then.
+
+    A scope that ends meanwhile does so: what it is for has come in time.
+    """
+    task = asyncio.current_task()
+
+    def cancel() -> None:
+        if task is not None and not task.done() and task.cancelling():
+            task.uncancel()
+            task.cancel()
+
+    asyncio.get_running_loop().call_soon(cancel)
 
 
 @contextmanager
@@ -230,7 +358,7 @@ def inside(step: str) -> Generator[None]:
     if branch is None:
         yield
         return
-    parts = Branch(branch.branches, branch.place + PARTS, (*branch.within, step))
+    parts = Branch(branch.branches, branch, within=(*branch.within, step))
     own = offspring.set(parts)
     try:
         yield
@@ -244,7 +372,8 @@ def from_thread() -> Generator[None]:
     with asking():
         branch = asker.get()
         if branch is None:  # a thread that user code started
-            yield
+            with own_thread():
+                yield
             return
         branch.branches.blocked_threads += 1
         try:
@@ -257,34 +386,3 @@ def _look_at(task: asyncio.Task[Any]) -> None:
     """Nobody may wait for a branch any more, and asyncio need not say that its run is over."""
     if isinstance(getattr(task, "_exception", None), ParkSignal | LostSignal | DivergedError):
         task.exception()
-
-
-def _is_of_branches(waiter: object) -> bool:
-    """Whether a future is done by other branches: a task, a gather, a shield."""
-    if isinstance(waiter, asyncio.Task) or type(waiter).__name__ == "_GatheringFuture":
-        return True
-    callbacks: Any = getattr(waiter, "_callbacks", None) or ()
-    return any(getattr(each, "__qualname__", "").startswith("shield.") for each, _ in callbacks)
-
-
-def _waits_for_branches(task: asyncio.Task[Any]) -> bool:
-    """Whether a task stands where a coroutine waits for others of its process, or for a time."""
-    stack = _stack(task)
-    where = PurePath(stack[-1].co_filename)
-    if where.match("anyio/_backends/_asyncio.py"):
-        return stack[-1].co_qualname.startswith(_OF_ANYIO)
-    if where.parent.name != "asyncio" or where.name not in _WAITING_FILES:
-        return False
-    above = stack[-2] if len(stack) > 1 else stack[-1]
-    is_of_anyio = PurePath(above.co_filename).match("anyio/_backends/_asyncio.py")
-    return not is_of_anyio or above.co_qualname.startswith(_OF_ANYIO)
-
-
-def _stack(task: asyncio.Task[Any]) -> list[CodeType]:
-    """The code of its coroutines, the innermost last."""
-    stack: list[CodeType] = []
-    coroutine: Any = task.get_coro()
-    while (code := getattr(coroutine, "cr_code", None)) is not None:
-        stack.append(code)
-        coroutine = coroutine.cr_await
-    return stack

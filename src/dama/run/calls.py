@@ -41,15 +41,16 @@ async def call_action(
         "root_context_id": claim.root_context_id,
         "task": claim.task,
         "idempotency_key": f"{claim.context_id}/{key}",
-        "traceparent": await execution.traceparent(),
     }
-    options["meta"] = {**correlation, **(options.get("meta") or {})}
+    given = options.get("meta")
     options.setdefault("request_id", f"context-{claim.root_context_id}")
 
     async def called() -> Any:
         stub = execution.writer.rehearsal and execution.writer.rehearsal.stand_in(action)
         if stub:
             return await settled(stub(params))
+        meta = {"traceparent": await execution.traceparent(), **correlation}
+        options["meta"] = {**meta, **(given or {})}
         broker = await execution.broker()
         return await broker.call(action, params, **options)
 

@@ -10,7 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from dama import clock
-from dama.run.ends import bind_end, cancel, met
+from dama.run.completing import kept
+from dama.run.ends import bind_end, cancel, looked_at, met
 from dama.run.errors import SubtaskError
 from dama.run.patience import until_answered
 from dama.run.steps import failed_again, note_failure
@@ -36,13 +37,15 @@ async def outcome_within(
         with execution.pending.acting():
             await execution.replay.turn(key, asked)
             error = failed_again(execution, key)
-            await _cancel_late(execution, context_id, seconds)
+            await kept(execution, _cancel_late(execution, context_id, seconds))
             raise error
+    found: dict[int, Outcome] = {}
     bound, end_asked = bind_end(execution, key)
     if execution.replay.has(bound, "DONE"):
         with execution.pending.acting():
             await execution.replay.turn(bound, end_asked)
-    outcome = await _awaited(execution, key, context_id, seconds)
+        found = await kept(execution, looked_at(execution, [context_id]))
+    outcome = found.get(context_id) or await _awaited(execution, key, context_id, seconds)
     if outcome is None or _was_late(outcome, seconds):
         await execution.replay.last(asked)
         with execution.pending.acting():
@@ -51,7 +54,7 @@ async def outcome_within(
                 "and was cancelled."
             )
             await note_failure(execution, key, error, asked)
-            await _cancel_late(execution, context_id, seconds)
+            await kept(execution, _cancel_late(execution, context_id, seconds))
             raise error
     await met(execution, bound, end_asked, {context_id: outcome})
     if outcome.status != "DONE":

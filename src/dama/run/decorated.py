@@ -51,5 +51,5 @@ def _perform(
         )
     name = step.named(args, kwargs)
     ask = partial(do_step, execution, name, step, *args, transactional=False, **kwargs)
-    asked = execution.asks.take(f"{name}(...)", ask)
+    asked = execution.asks.take(f"{name}(...)", ask, (*args, kwargs))
     return asked if is_in_loop else answer(execution, asked)

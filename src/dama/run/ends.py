@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from dama.run.completing import completing, kept
 from dama.run.errors import LostSignal, SubtaskError
 from dama.run.patience import until_answered
+from dama.run.records import END
 from dama.run.steps import digest_of
+from dama.run.subtasks import LOOK
 from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
@@ -45,11 +49,12 @@ async def ends_of(
     """
     outcomes = await _known(execution, key, ids, fail_fast=fail_fast)
     execution.ended |= outcomes
+    execution.met.update(outcomes)
     failed = _failed(outcomes)
     if fail_fast and failed is not None:
         left = [context_id for context_id in ids if context_id not in outcomes]
         if left:
-            await cancel(execution, left, BESIDE)
+            await kept(execution, cancel(execution, left, BESIDE))
         end = outcomes[failed]
         raise SubtaskError(failed, task, end.error, end.status)
     return outcomes
@@ -58,9 +63,6 @@ async def ends_of(
 async def _known(
     execution: Execution, key: str, ids: Sequence[int], *, fail_fast: bool
 ) -> dict[int, Outcome]:
-    ended = execution.ended
-    if all(context_id in ended for context_id in ids):
-        return {context_id: ended[context_id] for context_id in ids}
     bound, asked = bind_end(execution, key)
     first = ids
     if execution.replay.has(bound, "DONE"):
@@ -68,6 +70,11 @@ async def _known(
             await execution.replay.turn(bound, asked)
         failed = _recorded_failure(execution, bound) if fail_fast else None
         first = ids if failed is None else [failed]
+        execution.met.update(first)
+    if execution.met.issuperset(first):
+        outcomes = await _met_before(execution, first)
+        if len(outcomes) == len(first) and (first is ids or _failed(outcomes) is not None):
+            return outcomes
     wait = Wait(awaited=tuple(ids), fail_fast=fail_fast)
     with execution.pending.waiting(wait):
         outcomes = await _awaited(execution, wait, first)
@@ -82,7 +89,7 @@ async def _known(
 def bind_end(execution: Execution, key: str) -> tuple[str, Asked]:
     """The key of the end of what a key has started; it is found in whichever branch awaits it."""
     args = digest_of(execution, (key,))
-    return execution.bind("step", f"end:{key.replace('#', '.')}", args=args)
+    return execution.bind("step", f"{END}{key.replace('#', '.')}", args=args)
 
 
 async def met(
@@ -113,7 +120,9 @@ async def met(
     await execution.replay.last(asked)
     failed = _failed(outcomes)
     payload = None if failed is None else {"failed": failed}
-    await execution.writer.write(f"/{bound}:DONE", payload, key=f"DONE/{bound}", args=asked.args)
+    name = f"DONE/{bound}"
+    writing = execution.writer.write(f"/{bound}:DONE", payload, key=name, **asked.facts)
+    await completing(execution, bound, asked, writing)
 
 
 @contextmanager
@@ -143,6 +152,23 @@ async def _abandon(execution: Execution, key: str) -> None:
         parts = [ids for name, ids in subtasks.items() if name.split("+")[0] == key]
         if ids := [context_id for part in parts for context_id in part]:
             await cancel(execution, ids, ABANDONED)
+
+
+async def _met_before(execution: Execution, ids: Sequence[int]) -> dict[int, Outcome]:
+    """Those of some subtasks that have ended; the function has come to the end of all of them."""
+    ended = execution.ended
+    if all(context_id in ended for context_id in ids):
+        return {context_id: ended[context_id] for context_id in ids}
+    return await kept(execution, looked_at(execution, ids))
+
+
+async def looked_at(execution: Execution, ids: Sequence[int]) -> dict[int, Outcome]:
+    """Those that have ended, which those with a record have unless somebody has resumed them."""
+    found: dict[int, Outcome] = {}
+    for place in range(0, len(ids), LOOK):
+        window = ids[place : place + LOOK]
+        found |= await until_answered(partial(execution.store.outcomes, window), execution.name)
+    return found
 
 
 async def _awaited(execution: Execution, wait: Wait, ids: Sequence[int]) -> dict[int, Outcome]:

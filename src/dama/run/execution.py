@@ -14,9 +14,11 @@ from dama.run.asks import Asks
 from dama.run.branch import Branches, asker
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal
+from dama.run.kin import Recorded
+from dama.run.own_threads import OwnThreads
 from dama.run.patience import until_answered
 from dama.run.pending import Pending
-from dama.run.records import NO_ARGS, Asked
+from dama.run.records import NO_ARGS, Asked, base_of
 from dama.run.replay import Replay
 from dama.run.threads import Threads
 from dama.run.writer import Writer
@@ -59,6 +61,7 @@ class Execution:
         endings: Tells when subtasks end.
         is_parking: Whether it leaves memory, whatever its function makes of that.
         ended: The ends of subtasks that its function knows.
+        met: The subtasks to whose ends it has come; `ended` may have them a little later.
         abandoned: What ends subtasks that its function has ceased to wait for.
         deadline: When its function times out, by the clock of the loop; None for never.
         name: What the log calls it.
@@ -87,6 +90,7 @@ class Execution:
         self.threads = Threads(pool, self.name)
         self.asked: set[Future[Any]] = set()
         self.asks = Asks()
+        self._own_threads = OwnThreads()
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
         self.branches = Branches()
@@ -105,6 +109,7 @@ class Execution:
         self._is_leaving = False
         self.is_parking = False
         self.ended: dict[int, Outcome] = {}
+        self.met: set[int] = set()
         self.abandoned: set[asyncio.Task[None]] = set()
         self.deadline: float | None = None
         self._is_over = False
@@ -117,7 +122,11 @@ class Execution:
     async def remember(self) -> None:
         """Read what earlier runs did."""
         await self._read()
-        self.replay = Replay(self.journal.entries, self.branches, frozenset(self.journal.tried))
+        tried = frozenset(self.journal.tried)
+        self.branches.recorded = Recorded(self.journal.entries)
+        self.replay = Replay(
+            self.journal.entries, self.branches, tried, is_ending=lambda: self.is_ending
+        )
 
     async def _read(self) -> Journal:
         await until_answered(self._read_on, self.name)
@@ -188,8 +197,14 @@ class Execution:
         place, within = (branch.place, branch.within) if branch else ("", ())
         if within:
             name = f"{within[-1]}/{name}"
-        asked = Asked(name, what, function, args, place, within)
-        return self.replay.bind(asked), asked
+        nth = branch.nth(f"{what} {base_of(name)}") if branch else None
+        if branch is None:
+            self._own_threads.refuse_alike(what, name, args)
+        asked = Asked(name, what, function, args, place, within, nth)
+        key = self.replay.bind(asked)
+        if branch and self.replay.event_id(key) is None:
+            branch.refuse_late()
+        return key, asked
 
     async def traceparent(self) -> str:
         """The W3C trace context of this run: of the trace that its tree was started in, if any."""

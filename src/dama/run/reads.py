@@ -12,6 +12,7 @@ from datetime import datetime  # noqa: TC003 - the result of a step is read by i
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dama.run.completing import completing, kept
 from dama.run.patience import until_answered
 from dama.run.steps import do_step
 from dama.store import earlier
@@ -36,13 +37,14 @@ async def read_state(execution: Execution, slice_: Slice[S]) -> S:
         elif not replay.is_over:
             at = replay.position or execution.journal.began
     if at is not None:
-        return await _state(execution, slice_, at)
+        return await kept(execution, _state(execution, slice_, at))
     state = await _state(execution, slice_, None)
     if not (await execution.recorded()).has_news:
         return state
     with execution.pending.acting():
-        appended = await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
-    return await _state(execution, slice_, appended.event_id)
+        writing = execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", **asked.facts)
+        appended = await completing(execution, key, asked, writing)
+    return await kept(execution, _state(execution, slice_, appended.event_id))
 
 
 async def read_previous(execution: Execution, slice_: Slice[S], key: str | None) -> S:
@@ -62,9 +64,10 @@ async def read_previous(execution: Execution, slice_: Slice[S], key: str | None)
         return slice_.initial
     context_id, event_id = found
     fold = earlier.state_of
-    return await until_answered(
+    reading = until_answered(
         lambda: fold(execution.store, context_id, slice_, event_id), execution.name
     )
+    return await kept(execution, reading)
 
 
 async def _find(

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dama.domain.journal import Entry
 
 MAINS = frozenset({"__main__", "__dama_main__"})
 NO_ARGS = ""
 ANY_ARGS = "?"
+END = "end:"
+CANCELLED = "cancelled:"  # before the key of what the function was cancelled in
+
+_KINDS = {"SPAWNED": "subtask", "SENT": "event", "WAITING": "wait"}
+_NUMBER = re.compile(r"(#\d+)+$")
 
 
 @dataclass(frozen=True)
@@ -22,6 +34,7 @@ class Asked:
         args: A digest of what it is called with: `NO_ARGS`, or `ANY_ARGS` when it cannot be said.
         place: The branch.
         within: The keys of the steps that it is a part of, from the outermost.
+        nth: How many asks of the branch had the name, with this one; None where there is no branch.
     """
 
     name: str
@@ -30,6 +43,13 @@ class Asked:
     args: str = NO_ARGS
     place: str = ""
     within: tuple[str, ...] = ()
+    nth: int | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the meta of its events tells a later run, which knows the record by it."""
+        is_said = self.nth is not None and (self.nth > 1 or is_end(self.name))
+        return {"args": self.args, **({"nth_ask": self.nth} if is_said else {})}
 
     @override
     def __str__(self) -> str:
@@ -47,6 +67,8 @@ class Record:
         function: Of a step; None when the history does not say.
         args: As of what asked for it; None when the history does not say.
         place: The branch.
+        nth: As of what asked for it; None for the first, and when the history does not say.
+        kin: What tells the branch from others; empty when the history does not say.
         indexes: Of its entries that have not come to their turn.
     """
 
@@ -55,11 +77,21 @@ class Record:
     function: str | None
     args: str | None
     place: str
+    nth: int | None = None
+    kin: tuple[str, ...] = ()
     indexes: list[int] = field(default_factory=list[int])
 
     @override
     def __str__(self) -> str:
         return _words(self.what, self.key, self.function)
+
+
+def record_of(entry: Entry) -> Record:
+    """The record that an entry is the first of."""
+    what = _KINDS.get(entry.kind, "step")
+    return Record(
+        entry.key, what, entry.function, entry.args, entry.place, nth=entry.nth, kin=entry.kin
+    )
 
 
 def difference(record: Record, asked: Asked) -> tuple[str, str] | None:
@@ -96,6 +128,35 @@ def fits(record: Record, asked: Asked) -> bool:
     return record.args in unknown or asked.args in unknown or record.args == asked.args
 
 
+def is_of(record: Record, asked: Asked) -> bool:
+    """Whether a record may be that of an ask: one that was given up left none to those after it.
+
+    The end of a subtask is the same whoever asks for it, and asking again and again is usual.
+    """
+    return is_end(record.key) or None in {record.nth, asked.nth} or record.nth == asked.nth
+
+
+def is_its_own(record: Record, asked: Asked) -> bool:
+    """Whether an ask is the one that got what is recorded, and not another that it would do for.
+
+    What was given up before, in this branch or in one that is there no more, was never told.
+    """
+    if record.place != asked.place:
+        return False
+    if None in {record.nth, asked.nth}:
+        return not is_end(record.key)
+    return _order(asked) >= _order(record)
+
+
+def is_end(name: str) -> bool:
+    """Whether a name or a key is that of the end of subtasks."""
+    return name.rpartition("/")[2].startswith(END)
+
+
+def _order(one: Asked | Record) -> int:
+    return one.nth or 1
+
+
 def is_alike(record: Record, asked: Asked) -> bool:
     """Whether a record of another branch will do: its result is what this one would be."""
     if record.args is None:  # of an older version, which did not say its branch
@@ -107,3 +168,14 @@ def is_alike(record: Record, asked: Asked) -> bool:
 def _words(what: str, key: str, function: str | None) -> str:
     key = key.removeprefix("dispatch/") if what == "event" else key
     return f"the {what} {key}" + (f", done by {function}" if function else "")
+
+
+def base_of(key: str) -> str:
+    """A name or a key without the numbers that tell it from its like."""
+    return _NUMBER.sub("", key)
+
+
+def without_parts(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries but for the parts of steps that have an outcome: their functions are not called."""
+    ended = {entry.key for entry in entries if entry.kind in {"DONE", "FAILED"}}
+    return [entry for entry in entries if ended.isdisjoint(entry.within)]

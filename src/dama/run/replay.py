@@ -10,18 +10,27 @@ the run can move, runs other code than the one that recorded them: the run has d
 from __future__ import annotations
 
 import asyncio
-import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from dama import clock
-from dama.run.branch import PARTS
+from dama.run.begun import Begun
+from dama.run.branch import asker
 from dama.run.errors import DivergedError
-from dama.run.records import Asked, Record, difference, fits, is_alike
+from dama.run.pace import Pace
+from dama.run.records import (
+    CANCELLED,
+    Asked,
+    Record,
+    difference,
+    is_its_own,
+    record_of,
+    without_parts,
+)
+from dama.run.unclaimed import Unclaimed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from dama.domain.journal import Entry
     from dama.run.branch import Branches
@@ -29,18 +38,7 @@ if TYPE_CHECKING:
 TURNS = 12  # of the loop, in which a branch comes from one outcome to its next ask
 PAUSE = 0.05
 LOOKS = 4  # in a row that find nothing in motion: a timer may just have fired
-MOST_PASSED = 300  # times in a row: what is set again and again leads nowhere
 PATIENCE = 60.0  # with a branch that can move and does not ask for what is recorded
-
-_NUMBER = re.compile(r"(#\d+)+$")
-_KINDS = {"SPAWNED": "subtask", "SENT": "event"}
-
-
-@dataclass
-class _Begun:
-    index: int
-    place: str
-    is_taken: bool = False
 
 
 class Replay:
@@ -50,34 +48,41 @@ class Replay:
         entries: What earlier runs recorded.
         branches: The branches of the function.
         tried: The keys of what failed and is tried again.
+        is_ending: Whether the function is unwound, and not by itself.
 
     Attributes:
         diverged: How it has diverged, once it has: nothing more is done, whoever catches the error.
     """
 
     def __init__(
-        self, entries: Sequence[Entry], branches: Branches, tried: frozenset[str] = frozenset()
+        self,
+        entries: Sequence[Entry],
+        branches: Branches,
+        tried: frozenset[str] = frozenset(),
+        *,
+        is_ending: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._entries = _without_parts(entries)
+        self._entries = without_parts(entries)
         self._branches = branches
         self._tried = tried
+        self._is_ending = is_ending
         self._records: dict[str, Record] = {}
-        self._unclaimed: dict[str, dict[str, list[Record]]] = {}
+        self._unclaimed = Unclaimed(branches)
         self._is_taken = bytearray(len(self._entries))
         self._next = 0
         self._lenient = 0  # records before it may be left out
-        self._begun: dict[str, _Begun] = {}
+        self._begun = Begun()
         self._changed = asyncio.Event()
         self._stirred = 0  # rises whenever something may move again
-        self._passed = 0  # how often time was let pass since something came to its turn
+        self._pace = Pace()
         self._held: list[tuple[int, object]] = []
         self._free: list[object] = []  # held, and let through when nothing else can move
         self.diverged: DivergedError | None = None
         for index, entry in enumerate(self._entries):
             self._add(index, entry)
         for index, entry in enumerate(self._entries):
-            self._add_begun(index, entry)
-        self._keys = {entry.key for entry in entries} | set(self._begun)
+            self._begun.add(index, entry, self._records)
+        self._keys = {entry.key for entry in entries} | self._begun.keys()
 
     @property
     def is_over(self) -> bool:
@@ -92,10 +97,12 @@ class Replay:
         """
         if self.diverged:
             raise self.diverged
-        record = self._record_of(asked)
+        record = self._unclaimed.find(asked)
         if record is None:
-            return self._begun_key(asked) or self._new_key(asked)
-        self._unclaimed[_base(record.key)][record.place].remove(record)
+            return self._begun.claim(asked) or self._new_key(asked)
+        self._unclaimed.remove(record)
+        if record.place == asked.place and (branch := asker.get()):
+            branch.settle()
         if not self._is_forgiven(record) and (differs := difference(record, asked)):
             self.diverge(*differs)
         return record.key
@@ -117,17 +124,22 @@ class Replay:
         """
         record = self._records.get(key)
         index = record.indexes.pop(0) if record and record.indexes else len(self._entries)
-        if key in self._begun and index == len(self._entries):
-            await self._hold(self._begun[key].index, found)
+        if index == len(self._entries) and (begun := self._begun.index(key)) is not None:
+            await self._hold(begun, found)
             return
         if index == len(self._entries) and key in self._tried:
             return
         if index < self._lenient:
             self._take(index)
             return
-        await self._hold(index, found)
-        if index < len(self._entries):
-            self._take(index)
+        if record is None or index == len(self._entries):
+            await self._hold(index, found)
+            return
+        await self._hold_recorded(record, index, found)
+        self._take(index)
+        marker = self._records.get(f"{CANCELLED}{key}")
+        if marker and marker.indexes and not record.indexes:
+            await self._hold_cancelled(marker.indexes.pop(0), found)
 
     async def all(self, found: object) -> None:
         """Wait until all that was recorded has come to its turn: what follows is new.
@@ -186,6 +198,7 @@ class Replay:
         record = self._records.get(key)
         until = record.indexes[0] if record and record.indexes else len(self._entries)
         self._lenient = max(self._lenient, until)
+        self._unclaimed.is_lenient = self._lenient > 0
         self._advance()
 
     def is_forgiven(self, key: str) -> bool:
@@ -202,8 +215,7 @@ class Replay:
         """
         parts = {entry.key for entry in (*self._entries, *entries) if key in entry.within}
         for record in [self._records.pop(part) for part in parts if part in self._records]:
-            unclaimed = self._unclaimed[_base(record.key)][record.place]
-            unclaimed[:] = [each for each in unclaimed if each is not record]
+            self._unclaimed.remove(record)
         for entry in entries:
             self._entries.append(entry)
             self._is_taken.append(1)
@@ -218,38 +230,89 @@ class Replay:
         """
         if self.diverged:
             raise self.diverged
+        self._pass_over(are_ended=True)
         if not self.is_over:
             self.diverge(self._missing(), "the function returned without it")
 
-    async def _hold(self, index: int, found: object) -> None:
+    async def _hold(self, index: int, found: object, *, is_kept: bool = False) -> None:
+        """Wait until all before an entry has come to its turn; see `_paused`."""
         if self._next >= index:
             return
         self._held.append((index, found))
         try:
             with self._branches.at_rest():
-                await self._until(index, found)
+                await self._until(index, found, is_kept=is_kept)
+        except asyncio.CancelledError:
+            self._pace.given_up += 1
+            raise
         finally:
             self._held.remove((index, found))
 
-    async def _until(self, index: int, found: object) -> None:
+    async def _hold_recorded(self, record: Record, index: int, found: object) -> None:
+        """Wait for the turn of what the function has got: who is cancelled meanwhile, is after it.
+
+        Time passes otherwise than it did, so that a timer may come too early.
+        """
+        is_others = isinstance(found, Asked) and not is_its_own(record, found)
+        is_begun = self._entries[index].kind == "WAITING" and not record.indexes
+        is_kept = asker.get() is not None and not is_others and not is_begun
+        try:
+            await self._hold(index, found, is_kept=is_kept)
+        except asyncio.CancelledError:
+            if not self._is_ending():
+                if is_others:
+                    record.indexes.insert(0, index)
+                    self._unclaimed.give_back(record)
+                elif is_begun:
+                    self._take(index)
+            raise
+
+    async def _hold_cancelled(self, index: int, found: object) -> None:
+        """The function was cancelled before it got what is recorded: wait until it is again."""
+        branch = asker.get()
+        try:
+            if branch is not None:
+                branch.refuse_late()
+            await self._hold(len(self._entries), found)
+        except asyncio.CancelledError:
+            self._take(index)
+            raise
+
+    async def _until(self, index: int, found: object, *, is_kept: bool) -> None:
         begun, turns, looks, stirred = clock.monotonic(), 0, 0, self._stirred
         while self._next < index and index >= self._lenient:
             if stirred != self._stirred:
                 begun, turns, looks, stirred = clock.monotonic(), 0, 0, self._stirred
             if turns < TURNS:
                 turns += 1
-                await asyncio.sleep(0)
+                await self._paused(0, is_kept=is_kept)
                 continue
             looks = 0 if self._branches.can_move() else looks + 1
-            if self.diverged or looks >= LOOKS:
+            if self.diverged or looks >= LOOKS or self._goes_round():
                 if self._let_go(found):
                     return
             elif clock.monotonic() - begun > PATIENCE:
                 return
-            changed = self._changed
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PAUSE):
-                    await changed.wait()
+            await self._paused(PAUSE, is_kept=is_kept)
+
+    async def _paused(self, seconds: float, *, is_kept: bool) -> None:
+        """Let others move for a time, or until something has come to its turn."""
+        changed, until = self._changed, clock.monotonic() + seconds
+        while True:
+            try:
+                if not seconds:
+                    await asyncio.sleep(0)
+                    return
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(until - clock.monotonic()):
+                        await changed.wait()
+            except asyncio.CancelledError as late:
+                branch = asker.get()
+                if branch is None or not is_kept or self._is_ending():
+                    raise
+                branch.late = late
+            if changed.is_set() or clock.monotonic() >= until:
+                return
 
     def _let_go(self, found: object) -> bool:
         """Nothing can move: time has passed then, or an end is let through; whether it is this one.
@@ -257,16 +320,40 @@ class Replay:
         Raises:
             DivergedError: Neither: the code is another.
         """
-        is_let_go = False
-        if not self.diverged and self._passed < MOST_PASSED and self._branches.pass_time():
-            self._passed += 1
+        if not self.diverged and (self._pass_over() or self._pass_time()):
             self._stir()
-        elif not self.diverged and self._free:
-            is_let_go = self._free[0] is found
-        else:
+            return False
+        if self.diverged or not self._free:
             _, latest = max(self._held, key=lambda held: held[0])  # what is new, if anything
             self.diverge(self._missing(), f"{latest} in its place")
-        return is_let_go
+        return self._free[0] is found
+
+    def _pass_time(self) -> bool:
+        is_passed = self._pace.may_pass and not self._goes_round() and self._branches.pass_time()
+        self._pace.passed += is_passed
+        return is_passed
+
+    def _pass_over(self, *, are_ended: bool = False) -> bool:
+        """Pass over what a branch was given up in: this time it was before it asked for that.
+
+        The function got nothing of it. Once all are ended, those that live ask for nothing, too.
+        """
+        before = self._next
+        while not self.is_over:
+            record = self._records[self._entries[self._next].key]
+            marker = self._records.get(f"{CANCELLED}{record.key}")
+            is_cancelled = marker is not None and bool(marker.indexes)
+            is_begun = [self._entries[index].kind for index in record.indexes] == ["WAITING"]
+            is_left = record.place and (are_ended or not self._branches.is_live(record.place))
+            if not (is_left and (is_cancelled or is_begun) and self._unclaimed.has(record)):
+                break
+            self._unclaimed.remove(record)
+            for index in (*record.indexes, *(marker.indexes if marker else ())):
+                self._take(index)
+        return self._next != before
+
+    def _goes_round(self) -> bool:
+        return self._pace.goes_round and not self._branches.can_move()
 
     def _stir(self) -> None:
         self._stirred += 1
@@ -284,50 +371,16 @@ class Replay:
         ):
             self._next += 1
         if self._next != before:
-            self._passed = 0
+            self._pace = Pace()
             self._stir()
 
     def _add(self, index: int, entry: Entry) -> None:
         record = self._records.get(entry.key)
         if record is None:
-            what = _KINDS.get(entry.kind, "wait" if entry.kind == "WAITING" else "step")
-            record = Record(entry.key, what, entry.function, entry.args, entry.place)
-            self._records[entry.key] = record
-            places = self._unclaimed.setdefault(_base(entry.key), {})
-            places.setdefault(entry.place, []).append(record)
+            self._records[entry.key] = record = record_of(entry)
+            self._unclaimed.add(record)
         record.function = record.function or entry.function
         record.indexes.append(index)
-
-    def _add_begun(self, index: int, entry: Entry) -> None:
-        """The steps that an entry is a part of and that have no outcome."""
-        places = entry.place.split(PARTS)
-        for depth, key in enumerate(entry.within):
-            if key not in self._records and key not in self._begun:
-                self._begun[key] = _Begun(index, PARTS.join(places[: depth + 1]))
-
-    def _begun_key(self, asked: Asked) -> str | None:
-        """The key of a step that was under way when its run ended: its parts are recorded."""
-        for key, begun in self._begun.items():
-            is_asked = asked.what == "step" and _base(key) == _base(asked.name)
-            if is_asked and begun.place == asked.place and not begun.is_taken:
-                begun.is_taken = True
-                return key
-        return None
-
-    def _record_of(self, asked: Asked) -> Record | None:
-        places = self._unclaimed.get(_base(asked.name))
-        if not places:
-            return None
-        same = [r for r in places.get(asked.place, ()) if r.what == asked.what]
-        for record in same:
-            if fits(record, asked):
-                return record
-        others = [r for place, found in places.items() if place != asked.place for r in found]
-        for record in others:
-            if record.what == asked.what and is_alike(record, asked):
-                return record
-        left = [record for record in same if record.indexes]
-        return left[0] if left else None
 
     def _new_key(self, asked: Asked) -> str:
         key, number = asked.name, 1
@@ -342,13 +395,3 @@ class Replay:
 
     def _missing(self) -> str:
         return str(self._records[self._entries[self._next].key])
-
-
-def _base(key: str) -> str:
-    return _NUMBER.sub("", key)
-
-
-def _without_parts(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries but for the parts of steps that have an outcome: their functions are not called."""
-    ended = {entry.key for entry in entries if entry.kind in {"DONE", "FAILED"}}
-    return [entry for entry in entries if ended.isdisjoint(entry.within)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama import clock
 from dama.errors import UnavailableError
+from dama.run.completing import completing
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.starts import given_params
@@ -52,12 +53,17 @@ async def spawn(execution: Execution, key: str, starts: Sequence[Start], asked: 
         return known
     await execution.begin_new(asked)
     with execution.pending.acting():
-        return await _spawn(execution, key, starts, digest)
+        spawning = _spawn(execution, key, starts, digest, asked)
+        return await completing(execution, key, asked, spawning)
 
 
-async def _spawn(execution: Execution, key: str, starts: Sequence[Start], digest: str) -> list[int]:
+async def _spawn(
+    execution: Execution, key: str, starts: Sequence[Start], digest: str, asked: Asked
+) -> list[int]:
     await execution.writer.is_started()
-    spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", spawned=digest).event
+    facts: dict[str, Any] = {**asked.facts, "spawned": digest}
+    facts.pop("args")  # which are the digest
+    spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", **facts).event
     parent = execution.claim.context_id
     while True:
         try:

@@ -6,6 +6,7 @@ exactly once, whatever dies when. An ordinary step is done at least once and rec
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from dama.definitions.result import ResultType
 from dama.definitions.step import opened
 from dama.errors import UnavailableError
 from dama.run.branch import inside
+from dama.run.completing import completing, note_if_recorded
 from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
 from dama.run.limit import NO_LIMIT, Limit
@@ -127,11 +129,20 @@ async def _try(execution: Execution, step: _Step) -> Any:
     """Do it, and record it with its result."""
     does = _stood_in(execution, step.key, step.asked, step.function)
     if step.is_transactional:
-        return await _transactional(execution, step, partial(does, **step.kwargs))
+        try:
+            return await _transactional(execution, step, partial(does, **step.kwargs))
+        except asyncio.CancelledError:
+            await note_if_recorded(execution, step.key, step.asked)
+            raise
     with inside(step.key):
         value = await _called(execution, partial(does, *step.args, **step.kwargs), step.limit)
     encoded = await beside(value, step.result.encode, value)
     await execution.replay.all(step.asked)
+    return await completing(execution, step.key, step.asked, _recorded(execution, step, encoded))
+
+
+async def _recorded(execution: Execution, step: _Step, encoded: object) -> Any:
+    """Record the result, and give it as a later run gets it."""
     await execution.writer.append(_done(execution, step.key, encoded, step.asked))
     return await beside(encoded, step.result.decode, encoded)
 
@@ -181,7 +192,7 @@ def _done(execution: Execution, key: str, encoded: object, asked: Asked, **facts
 
 def _known_by(asked: Asked) -> dict[str, Any]:
     """What a later run knows the record by."""
-    return {"function": asked.function, "args": asked.args}
+    return {"function": asked.function, **asked.facts}
 
 
 def _stood_in(
@@ -210,9 +221,10 @@ async def note_failure(execution: Execution, key: str, error: Exception, asked: 
     execution.writer.failed.append((key, error))
     number = execution.claim.epoch
     meta = {"raised": kind_of_error(error), **_known_by(asked)}
-    await execution.writer.write_failure(
+    writing = execution.writer.write_failure(
         f"/{key}:FAILED", error, {}, f"FAILED/{key}#{number}", **meta
     )
+    await completing(execution, key, asked, writing)
 
 
 async def _called(execution: Execution, call: Callable[[], Any], limit: Limit) -> Any:

@@ -26,6 +26,7 @@ from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
 from dama.run.asks import asked
 from dama.run.awaiting import Awaiting
+from dama.run.completing import completing
 from dama.run.deadlines import outcome_within
 from dama.run.ends import cancel, ends_of, owning
 from dama.run.errors import SubtaskError, TaskUsageError
@@ -249,10 +250,11 @@ class Task(Awaiting):
         if is_sent:
             return
         meta = dict(event.meta) if isinstance(event.meta, Mapping) else {}
-        meta |= {**execution.writer.own_meta(), "idempotency_key": key, "args": asked.args}
+        meta |= {**execution.writer.own_meta(), "idempotency_key": key, **asked.facts}
         sent = Event(event.type, event.payload, event.error, meta)
         with execution.pending.acting():
-            await execution.writer.append(Append(self.context_id, sent))
+            writing = execution.writer.append(Append(self.context_id, sent))
+            await completing(execution, key, asked, writing)
 
     @asked
     async def changed(self, name: str) -> None:
@@ -272,9 +274,7 @@ class Task(Awaiting):
             is_done = self._execution.replay.has(key, "DONE")
             await self._execution.replay.turn(key, asked)
             if not is_done:
-                await self._execution.writer.write(
-                    f"/{key}:DONE", key=f"DONE/{key}", args=asked.args
-                )
+                await self._execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", **asked.facts)
 
     @asked
     async def state(self, slice_: Slice[S]) -> S:

@@ -19,6 +19,7 @@ from dama.contained import contained
 from dama.definitions.errors import InvalidAnswerError
 from dama.definitions.form import Form
 from dama.domain.event import ABSENT
+from dama.run.completing import completing
 from dama.run.errors import TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.waiting import Wait
@@ -89,7 +90,8 @@ async def sleep(execution: Execution, name: str, seconds: float) -> None:
         await let_pass(execution, left.total_seconds())
         wait.is_known = False  # until the function continues
         await execution.replay.turn(key, asked)
-        await execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", args=asked.args)
+        writing = execution.writer.write(f"/{key}:DONE", key=f"DONE/{key}", **asked.facts)
+        await completing(execution, key, asked, writing)
 
 
 async def received(
@@ -119,7 +121,7 @@ async def begin(execution: Execution, key: str, asked: Asked, payload: dict[str,
         waits = execution.journal.waits
         if key not in waits:
             await execution.writer.write(
-                f"/{key}:WAITING", payload, key=f"WAITING/{key}", args=asked.args
+                f"/{key}:WAITING", payload, key=f"WAITING/{key}", **asked.facts
             )
             await execution.recorded()
         return waits[key]
@@ -159,11 +161,12 @@ async def ended(
                 _give_back(execution, found)
             raise
         result = lapse
-        meta: dict[str, Any] = {"args": asked.args}
+        meta = asked.facts
         if found is not None:
             result = _told(found, sought)
             meta["signal"] = found.version
-        await execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
+        writing = execution.writer.write(f"/{key}:DONE", result, key=f"DONE/{key}", **meta)
+        await completing(execution, key, asked, writing)
     return result
 
 

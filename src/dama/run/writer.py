@@ -135,6 +135,8 @@ class Writer:
         meta: dict[str, Any] = {"epoch": self._claim.epoch}
         if branch is not None and branch.place:
             meta["place"] = branch.place
+            if kin := branch.kin:
+                meta["kin"] = kin
         if branch is not None and branch.within:
             meta["within"] = list(branch.within)
         return meta

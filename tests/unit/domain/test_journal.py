@@ -177,3 +177,28 @@ def test_what_an_earlier_attempt_has_outlived_stays_and_is_tried_again_once_it_i
     assert set(journal.failures) == {"k"}
     journal.take(stored("a.b:RETRYING", {}, {"epoch": 4, "failed_with": ["k"]}, 5))
     assert not journal.failures
+
+
+@pytest.mark.parametrize("again", ["DONE", "FAILED"])
+def test_what_was_tried_again_keeps_the_place_of_its_first_failure(again):
+    """What the code asked for after it was recorded before the second try, and depends on it."""
+    side = {"place": "1"}
+    events = [
+        stored("a.b/k:FAILED", {"message": "no"}, {**FAILURE, **side}, 1),
+        stored("a.b/after:DONE", 1, {"epoch": 1, "place": "2"}, 2),
+        stored("a.b:RETRYING", {}, {"epoch": 1}, 3),
+    ]
+    journal = Journal.read(events)
+    assert [entry.key for entry in journal.entries] == ["after"]
+    first = journal.entries[0].event_id
+
+    journal.take(stored(f"a.b/k:{again}", {}, {**FAILURE, "epoch": 2, **side}, 4))
+
+    assert [(entry.key, entry.kind) for entry in journal.entries] == [
+        ("k", again),
+        ("after", "DONE"),
+    ]
+    assert journal.entries[0].event_id <= first
+    journal.take(stored("a.b:RETRYING", {}, {"epoch": 2, "failed_with": ["k"]}, 5))
+    assert [entry.key for entry in journal.entries][-1] == "after"
+    assert ("k" in journal.tried) is (again == "FAILED")
