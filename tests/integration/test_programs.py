@@ -16,8 +16,10 @@ import psycopg
 import pytest
 
 from dama import Service
+from dama.app import App
 from dama.definitions.registry import Registry
 from dama.domain.lifecycle import lifecycle
+from dama.operations import contexts
 from dama.programs import adoption
 from dama.programs.place import identity_of_this_process, keep_mark
 from dama.programs.process import members_of, process_start
@@ -208,6 +210,26 @@ async def test_cancelling_ends_the_program(bench):
         await until(directory.exit)
     assert (directory.exit()["why"], directory.exit()["left"]) == ("cancelled", 0)
     assert directory.pid() is None
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True])
+async def test_who_cancels_one_context_ends_no_program_of_another(bench, monkeypatch, is_elsewhere):
+    """Whatever it knows of the place, such as where another user cancels."""
+    gate = bench.folder / "gate"
+    wanted = await bench.start(bench.declare("wanted", f"until [ -e {gate} ]; do sleep 0.05; done"))
+    long = await bench.start(bench.declare("long", "sleep 600", grace=0.2))
+    app = App(bench.store, bench.registry, Path(os.environ["DAMA_HOME"]))
+    async with bench.worker():
+        directories = [await bench.running(context) for context in (wanted, long)]
+    # No worker is there: who cancels sees to it.
+    with monkeypatch.context() as patch:
+        if is_elsewhere:
+            patch.setattr(platform, "node", lambda: "elsewhere")
+        await contexts.cancel(app, long)
+    assert [directory.exit() is None for directory in directories] == [True, False]
+    gate.touch()
+    async with bench.worker():
+        assert (await bench.ended(wanted)).status == "DONE"
 
 
 async def test_a_program_that_was_about_to_start_is_started_by_the_next_worker(bench):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -266,8 +265,7 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
         LifeCycleError: It has ended already.
     """
     # What only reads contexts needs nothing of programs.
-    from dama.programs.adoption import stop_bound_elsewhere
-    from dama.programs.programs import directories_of
+    from dama.programs.programs import end_programs_of
 
     context = await app.store.context(context_id)
     by = by or person()
@@ -278,9 +276,8 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
             f"Context {context_id} is {context.status}; there is nothing to cancel.",
             f"`dama tree {context_id}` shows it with its subtasks.",
         )
-    runs = await directories_of(app.store, app.home)
     # A worker does so, too; there may be none on this host.
-    await stop_bound_elsewhere(app.store, runs, platform.node())
+    await end_programs_of(app.store, app.home, cancelled)
     return cancelled
 
 

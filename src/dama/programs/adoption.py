@@ -22,6 +22,8 @@ from dama.programs.process import members_of, process_start, runs_below, session
 from dama.programs.run_directory import RunDirectories, RunDirectory, State, state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from dama.store import Store
 
 _log = logging.getLogger("dama.worker")
@@ -32,21 +34,30 @@ PATIENCE_SECONDS = 30.0  # for what is killed and does not go
 DEFAULT_GRACE = 10.0
 
 
-async def stop_bound_elsewhere(store: Store, directories: RunDirectories, host: str) -> None:
+async def stop_bound_elsewhere(
+    store: Store, directories: RunDirectories, host: str, among: Collection[int] | None = None
+) -> None:
     """End the programs of this host whose contexts have ended or belong to others.
+
+    Args:
+        store: Where their contexts are.
+        directories: Where the programs are.
+        host: This place.
+        among: Only of these contexts; who is no worker knows nothing of others.
 
     Raises:
         UnavailableError: The database does not answer; nothing was ended.
     """
     # Looked at before the database is asked: a program that runs then was bound before. One that is
     # held without a shim is not bound yet: its worker asks that itself before it starts the shim.
-    opened = list(directories.open())
+    opened = [each for each in directories.open() if among is None or each.context_id in among]
     looked = [(directory, state_of(directory)) for directory in opened]
     # Somebody may have removed all that says that there is a program, but not the program.
     hidden = {RunDirectory(path) for path in await asyncio.to_thread(runs_below, directories.path)}
     looked += [
         (directory, state)
         for directory in hidden.difference(opened)
+        if among is None or directory.context_id in among
         if (state := state_of(directory)) is State.HELD
     ]
     found = [pair for pair in looked if _has_begun(*pair)]

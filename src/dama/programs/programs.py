@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.fork_server import ForkServer
-from dama.programs.place import keep_mark
+from dama.programs.place import keep_mark, place_of
 from dama.programs.run_directory import RunDirectories
 from dama.run.commands import Commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from dama.definitions.registry import Registry
@@ -29,6 +29,13 @@ LOOK_SECONDS = 10.0
 async def directories_of(store: Store, home: Path) -> RunDirectories:
     """Where the programs of a database are on this host."""
     return RunDirectories(home / "runs" / await store.database.identity())
+
+
+async def end_programs_of(store: Store, home: Path, ended: Collection[int]) -> None:
+    """End what still runs on this host of contexts that have ended."""
+    directories = await directories_of(store, home)
+    place = await asyncio.to_thread(place_of, home)
+    await stop_bound_elsewhere(store, directories, place, ended)
 
 
 class Programs:
