@@ -9,6 +9,7 @@ from dama.definitions.registry import Registry
 from dama.domain.event import Event
 from dama.operations import lineage
 from dama.store import Start
+from dama.testing import run
 from tests.acceptance.command import Command
 
 loads = Service("loads")
@@ -112,6 +113,37 @@ def test_what_a_task_copies_is_found_by_the_command(dama, forked, tmp_path):
     assert [line.split()[0] for line in lines] == ["table", "daily", "readings", "Fresh."]
     assert lines[2].split()[-2:] == ["copy:readings", "2"]
     assert "No step says" in command("lineage", "nowhere", check=True).stdout
+
+
+@loads.task(inputs=["public.raw", "s3://lab/raw"], outputs=["declared", "mart.both"])
+async def declares(task: Task) -> None:
+    """One of its outputs is written by a step that says nothing of what it read."""
+    await task.step("make", made, {"table": "mart.both", "rows": 3})
+
+
+async def test_what_tasks_declare_is_written_when_they_are_done(app, store, database_url):
+    """With what they declare to read, also where a step says that it wrote it."""
+    await written(store, "raw")
+    await store.start([Start("loads.declares", {}, delay=3600)])  # it is not done
+    first = run(declares, database=database_url).context_id
+    second = run(declares, database=database_url).context_id
+
+    found = await lineage.read(app, "public.declared", most=10)
+    assert [(each.context_id, each.step) for each in found.writes] == [
+        (second, None),
+        (first, None),
+    ]
+    assert [each.table for each in found.sources] == ["raw", "s3://lab/raw"]
+    assert found.is_fresh
+    both = (await lineage.read(app, "mart.both", most=10)).writes
+    assert [(each.context_id, each.step, each.rows) for each in both] == [
+        (second, "make", 3),
+        (first, "make", 3),
+    ]
+    assert list(both[0].inputs) == ["public.raw", "s3://lab/raw"]
+
+    await written(store, "raw")
+    assert not (await lineage.read(app, "declared")).is_fresh
 
 
 async def test_what_no_table_can_have_is_not_known_and_ends_no_look(app, store):

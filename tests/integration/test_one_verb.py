@@ -37,6 +37,8 @@ READS = [
      "/api/contexts/{done}/timeline"),
     (["diff", "{open}", "{open}", "--json"], "contexts.diff",
      {"context_id": "{open}", "other": "{open}"}, "/api/contexts/{open}/diff?other={open}"),
+    (["lineage", "mart.daily", "--json"], "tables.lineage", {"table": "mart.daily"},
+     "/api/tables/mart.daily/lineage"),
     (["slice", "ls", "--json"], "slices.list", {}, "/api/slices"),
     (["state", "{done}", "--json"], "contexts.state", {"context_id": "{done}"},
      "/api/contexts/{done}/state"),

@@ -32,6 +32,7 @@ PAGES = (
     *(f"/contexts/{{tree}}?tab={tab}{at}" for tab in (
         "events", "state", "tree", "timeline", "log", "params", "artifacts", "moment",
     ) for at in ("", "&at=2")),
+    "/lineage?table=mart.daily",
     "/contexts/{tree}?type=o'dd&text=50%25&failed=1",
 )  # fmt: skip
 # What is only to be read: without its params, its module or its adoption, or a help.

@@ -345,8 +345,8 @@ OTHERS = {
     "is held in test_plans.py": "append_events claim_runs renew_lease read_waits",
     "is held below":
         "count_closed_trees archive_trees forget_trees list_contexts read_tree_ends",
-    "reads one attempt, which its end is told with, or names of the catalog":
-        "read_attempts read_columns read_written",
+    "reads one attempt, the catalog, or the latest of a task, which are limited":
+        "read_attempts read_columns read_written read_done_of_tasks",
     "reads nothing that grows with the store":
         "find_imported find_neighbours find_workers_of_host list_act_contexts "
         "list_browser_sessions list_due_schedules list_schedules "

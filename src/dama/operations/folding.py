@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LENGTH = 8  # bytes
+LIFECYCLE = "dama.domain.lifecycle"  # its slice is known everywhere
 NOTHING = b""  # the frame after the last events
 _encode = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic").encode
 _events = line_reader(StoredEvent)
@@ -351,7 +352,7 @@ def _serve() -> None:
     try:
         with contained():
             sys.path[:0] = begin.path
-            for module in begin.modules:
+            for module in (LIFECYCLE, *begin.modules):
                 importlib.import_module(module)
             slice_ = find_slice(begin.slice)
     except Exception as error:  # noqa: BLE001 - told to who started the process

@@ -156,6 +156,7 @@ def product_services(
     from dama.shipped.histories import slices_service
     from dama.shipped.log import log_service
     from dama.shipped.operations import queues_service, schedules_service, workers_service
+    from dama.shipped.tables import tables_service
     from dama.shipped.tasks import tasks_service
     from dama.shipped.upkeep import archive_service, upkeep_service
 
@@ -170,6 +171,7 @@ def product_services(
         upkeep_service(app),
         log_service(app),
         slices_service(app),
+        tables_service(app),
     ]
     shipped = [service for service in made if service.name not in app.registry.services]
     return [guarded(service, app, rights) for service in shipped]

@@ -23,7 +23,7 @@ class Write:
         context_id: Of the run.
         epoch: Of the run.
         task: The full name.
-        step: Its key.
+        step: Its key; None where the task declares the table, and no step of the run says more.
         at: When it was done.
         rows: How many rows it wrote; None where that is not known.
         inputs: The tables that it read, as far as it says so.
@@ -33,7 +33,7 @@ class Write:
     context_id: int
     epoch: int | None
     task: str | None
-    step: str
+    step: str | None
     at: datetime
     rows: int | None = None
     inputs: Sequence[str] = field(default_factory=list[str])
@@ -62,6 +62,18 @@ class Lineage:
             )
             for table, context_id, epoch, task, type_, at, rows_, inputs in rows
         ]  # fmt: skip
+
+    async def done(self, tasks: Sequence[str], most: int) -> list[tuple[str, int, int, datetime]]:
+        """The latest contexts of tasks that are done: task, id, epoch, and when.
+
+        Args:
+            tasks: Their full names.
+            most: How many of each.
+
+        Source: store/sql/read_done_of_tasks.sql
+        """
+        rows = await self._database.rows("read_done_of_tasks", {"tasks": [*tasks], "most": most})
+        return [(task, context_id, epoch, at) for task, context_id, epoch, at in rows]
 
 
 def _key(type_: str) -> str:

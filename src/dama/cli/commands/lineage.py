@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 def lineage(session: Session, table: str, *, last: int, as_json: bool) -> None:
     """Show who wrote a table, from what, and whether it is fresh.
 
-    Steps say what they wrote: task.copy, taps, dbt, and any whose result has a `table`.
+    Steps say what they wrote: task.copy, taps, dbt, and any whose result has a `table`. Tasks
+    declare it with `outputs`.
     """
     from dama.operations import lineage as verbs
 
     async def read() -> TableLineage:
-        async with session.app() as app:
+        async with session.app(with_services=True) as app:
             return await verbs.read(app, table, most=last)
 
     found = asyncio.run(read())
@@ -42,7 +43,7 @@ def lineage(session: Session, table: str, *, last: int, as_json: bool) -> None:
         print_json(found)
         return
     if not found.writes:
-        echo(f"No step says that it wrote {table}.")
+        echo(f"No step says that it wrote {table}, and no task declares it.")
         return
     headings = ["table", "written", "by", "context", "step", "rows"]
     rows = [_row(found.table, each) for each in found.writes]
@@ -60,4 +61,4 @@ def _below(sources: Sequence[Source], depth: int) -> Iterator[list[object]]:
 
 def _row(name: str, write: Write) -> list[object]:
     rows = "-" if write.rows is None else write.rows
-    return [name, write.at, write.task or "-", write.context_id, write.step, rows]
+    return [name, write.at, write.task or "-", write.context_id, write.step or "-", rows]
