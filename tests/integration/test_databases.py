@@ -278,7 +278,7 @@ READS = [
     lambda s: s.queue.circles(),
     lambda s: s.queue.circle(1),
     lambda s: s.queue.without_worker([1]),
-    lambda s: s.queue.bound_programs([1], "host"),
+    lambda s: s.queue.bound_programs([1]),
     lambda s: s.queue.workers_of_host("host"),
     lambda s: s.schedules.due(["odd.steps"]),
     lambda s: s.tokens.find("dama_unknown"),

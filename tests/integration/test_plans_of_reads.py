@@ -268,7 +268,7 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "who waits for whom": (lambda s: s.queue.circles(), LOOK),
     "the circle of a run": (lambda s: s.queue.circle(FILLED.newest), 99),
     "runs without a worker": (lambda s: s.queue.without_worker([FILLED.newest, 1]), 99),
-    "the programs of a place": (lambda s: s.queue.bound_programs([FILLED.newest, 1], "h1"), 99),
+    "the programs of contexts": (lambda s: s.queue.bound_programs([FILLED.newest, 1]), 99),
     "whether a run is that of a token": (
         lambda s: asked(s, "is_running", context_id=FILLED.newest, epoch=1), 1,
     ),

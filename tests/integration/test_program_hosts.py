@@ -89,7 +89,7 @@ async def test_after_its_time_another_host_starts_it_anew(hosts):
     taken = await hosts.claim(other, root=hosts.context)
     assert (taken.program_epoch, taken.epoch, taken.attempt) == (None, 2, 2)
     assert hosts.sql(QUEUE) == [(None, None, None, 2)]
-    assert await hosts.store.queue.bound_programs([hosts.context], "one") == {}
+    assert await hosts.store.queue.bound_programs([hosts.context]) == {}
     await hosts.begun(other, epoch=2)
     with pytest.raises(StaleEpochError):
         await hosts.store.append(hosts.context, [Event("x", meta={"epoch": 1})])

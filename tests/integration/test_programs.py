@@ -265,12 +265,33 @@ async def test_a_program_whose_run_another_host_has_is_ended(bench, database_url
     pid = directory.pid()
     assert pid is not None  # it outlived its worker
     with psycopg.connect(database_url, autocommit=True) as database:
-        database.execute("UPDATE _data_manager_admin.run_queue SET host = 'elsewhere'")
+        database.execute(
+            "UPDATE _data_manager_admin.run_queue"
+            " SET host = 'elsewhere', epoch = epoch + 1, program_epoch = epoch + 1"
+        )
     async with bench.worker():
         await until(directory.exit)
     assert directory.exit()["why"] == "cancelled"
     assert process_start(pid) is None
     assert [e.type for e in await bench.events(context)] == ["p.long:INITIAL", "p.long:STARTED"]
+
+
+async def test_a_host_that_has_another_name_since_ends_no_program(bench, monkeypatch):
+    """Nor does another user with the same files: only who has started it again is a reason."""
+    context = await bench.start(bench.declare("long", "sleep 600", grace=0.2))
+    async with bench.worker():
+        directory = await bench.running(context)
+    other = await bench.start(bench.declare("other", "sleep 600", grace=0.2))
+    with monkeypatch.context() as patch:
+        patch.setattr(platform, "node", lambda: "renamed")
+        async with bench.worker():
+            unwanted = await bench.running(other)
+            await bench.store.cancel([other], "enough", {})
+            await until(unwanted.exit)  # it has looked at all of them
+    assert directory.exit() is None
+    async with bench.worker():
+        await bench.store.cancel([context], "enough", {})
+        await until(directory.exit)
 
 
 async def test_a_tree_has_a_working_folder_for_its_programs_and_tasks(bench):
@@ -331,7 +352,7 @@ async def test_a_run_that_somebody_is_about_to_start_is_left_alone(bench, monkey
     begun.make()
     lock = begun.lock()
     monkeypatch.setattr(adoption, "START_SECONDS", 0.1)
-    await adoption.stop_bound_elsewhere(bench.store, runs, "host")
+    await adoption.stop_bound_elsewhere(bench.store, runs)
     assert begun.is_open()
     os.close(lock)
 
@@ -344,7 +365,7 @@ async def test_a_run_that_is_about_to_be_bound_is_not_waited_for(bench):
     begun.make()
     lock = begun.lock()
     async with asyncio.timeout(adoption.START_SECONDS / 2):
-        await adoption.stop_bound_elsewhere(bench.store, runs, "host")
+        await adoption.stop_bound_elsewhere(bench.store, runs)
     assert begun.is_open()
     os.close(lock)
 

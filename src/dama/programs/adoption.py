@@ -35,15 +35,17 @@ DEFAULT_GRACE = 10.0
 
 
 async def stop_bound_elsewhere(
-    store: Store, directories: RunDirectories, host: str, among: Collection[int] | None = None
+    store: Store, directories: RunDirectories, among: Collection[int] | None = None
 ) -> None:
-    """End the programs of this host whose contexts have ended or belong to others.
+    """End the programs of this host whose contexts have ended or have another program by now.
+
+    The epoch of the program says it, not the place: a host may have another name since, and another
+    user, such as root, another place with the same files.
 
     Args:
         store: Where their contexts are.
         directories: Where the programs are.
-        host: This place.
-        among: Only of these contexts; who is no worker knows nothing of others.
+        among: Only of these contexts; None for all.
 
     Raises:
         UnavailableError: The database does not answer; nothing was ended.
@@ -63,7 +65,7 @@ async def stop_bound_elsewhere(
     found = [pair for pair in looked if _has_begun(*pair)]
     if not found:
         return
-    bound = await store.queue.bound_programs([each.context_id for each, _ in found], host)
+    bound = await store.queue.bound_programs([each.context_id for each, _ in found])
     unwanted = [
         (directory, state)
         for directory, state in found

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dama.programs.adoption import stop_bound_elsewhere
 from dama.programs.fork_server import ForkServer
-from dama.programs.place import keep_mark, place_of
+from dama.programs.place import keep_mark
 from dama.programs.run_directory import RunDirectories
 from dama.run.commands import Commands
 
@@ -34,8 +34,7 @@ async def directories_of(store: Store, home: Path) -> RunDirectories:
 async def end_programs_of(store: Store, home: Path, ended: Collection[int]) -> None:
     """End what still runs on this host of contexts that have ended."""
     directories = await directories_of(store, home)
-    place = await asyncio.to_thread(place_of, home)
-    await stop_bound_elsewhere(store, directories, place, ended)
+    await stop_bound_elsewhere(store, directories, ended)
 
 
 class Programs:
@@ -108,7 +107,7 @@ class Programs:
     async def end_unwanted(self) -> None:
         """End the programs of this host that no context wants any more."""
         try:
-            await stop_bound_elsewhere(self.store, self.directories, self.host)
+            await stop_bound_elsewhere(self.store, self.directories)
         finally:
             self.reap()
 

@@ -188,9 +188,9 @@ class RunQueue:
         params = {"context_id": context_id, "worker_id": worker_id, "epoch": epoch}
         return bool(await self._database.rows("bind_program", params))
 
-    async def bound_programs(self, contexts: Sequence[int], host: str) -> dict[int, int]:
-        """The epochs of the programs that still belong to their contexts on a host."""
-        params = {"contexts": list(contexts), "host": host}
+    async def bound_programs(self, contexts: Sequence[int]) -> dict[int, int]:
+        """The epochs of the programs that still belong to their contexts, on whatever host."""
+        params = {"contexts": list(contexts)}
         rows = await self._database.rows("find_bound_programs", params)
         return dict(rows)
 
