@@ -47,28 +47,24 @@ class Unclaimed:
     def remove(self, record: Record) -> None:
         """It is asked for, or is recorded no longer."""
         like = self._like(record)
-        like[:] = [each for each in like if each is not record]
+        at = next((at for at, each in enumerate(like) if each is record), None)
+        if at is not None:
+            del like[at]
         if not like:
             del self._records[base_of(record.key)][record.place]
 
     def find(self, asked: Asked) -> Record | None:
         """The record that an ask is for; None when it has none."""
-        own = self._of_its_place(asked)
-        if own and fits(own[0], asked):
-            return own[0]
-        if other := self._of_another(asked):
-            return other
-        return next((record for record in own if record.indexes), None)
-
-    def _of_its_place(self, asked: Asked) -> list[Record]:
-        """Those that an ask of this branch may be for, which fit it first."""
-        there = self._records.get(base_of(asked.name), {}).get(asked.place, ())
-        may_be = [
-            record
-            for record in there
-            if record.what == asked.what and (self.is_lenient or is_of(record, asked))
-        ]
-        return sorted(may_be, key=lambda record: not fits(record, asked))
+        left: Record | None = None
+        for record in self._records.get(base_of(asked.name), {}).get(asked.place, ()):
+            is_its = self.is_lenient or is_of(record, asked)
+            if record.what != asked.what or not is_its:
+                continue
+            if fits(record, asked):
+                return record
+            if left is None and record.indexes:
+                left = record
+        return self._of_another(asked) or left
 
     def _of_another(self, asked: Asked) -> Record | None:
         """One of a branch that is not there, which would do."""
