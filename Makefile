@@ -12,12 +12,12 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos outages soak storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild compiled
+.PHONY: help demo test chaos outages soak conformance storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild compiled
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
-	  /^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	  /^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 ##@ Use it
 
@@ -33,6 +33,9 @@ outages: .venv/dev .venv/project ## One outage at each moment of a run (SECONDS=
 
 soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (ARGS="--programs 100")
 	@$(BIN)/python -m tests.acceptance.program_soak $(ARGS)
+
+conformance: .venv/dev .venv/project ## The cases that each kind of launcher passes, as a table
+	@$(BIN)/python tools/conformance.py $(ARGS)
 
 storm: .venv/dev .venv/project ## Every verb of the store at once, among strangers' locks (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.integration.storm $(ARGS)

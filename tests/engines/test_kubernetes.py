@@ -114,6 +114,7 @@ def runs(place: Pods) -> dict[str, int]:
     }
 
 
+@pytest.mark.case(1)
 def test_01_a_placed_run_is_as_one_here(place: Pods, runs: dict[str, int]) -> None:
     """Its events, its result and its place are there, by the payload's own connection."""
     kind, payload = place.end(runs["where"])
@@ -123,6 +124,7 @@ def test_01_a_placed_run_is_as_one_here(place: Pods, runs: dict[str, int]) -> No
     assert place.kinds(runs["where"]) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
 
 
+@pytest.mark.case(13)
 def test_13_what_ends_a_run_is_told_apart(place: Pods, runs: dict[str, int]) -> None:
     """A program's exit code, too little memory, a killed payload, an error."""
     ends = {name: place.end(context) for name, context in runs.items()}
@@ -135,6 +137,7 @@ def test_13_what_ends_a_run_is_told_apart(place: Pods, runs: dict[str, int]) -> 
     assert ends["fails"][1]["message"] == "an unlucky number"
 
 
+@pytest.mark.case(16)
 def test_16_a_map_is_one_job_and_its_limit_holds(place: Pods, runs: dict[str, int]) -> None:
     """Each part is a context of its own."""
     place.end(runs["all_of"])
@@ -158,7 +161,8 @@ def test_why_a_pod_waits_is_shown_and_the_pod_is_removed_with_its_run(place: Pod
     wait_until(lambda: not place.jobs(), "the end of the pod", 60)
 
 
-def test_09_a_cancelled_run_ends_in_the_cluster_too(place: Pods) -> None:
+@pytest.mark.case(11)
+def test_11_a_cancelled_run_ends_in_the_cluster_too(place: Pods) -> None:
     """The job, its program, and what that has started in a session of its own."""
     context = place.start("jobs.stays")
     wait_until(lambda: len(place.sleepers()) == 2, "the program and its child", 60)
@@ -216,7 +220,8 @@ def test_a_job_that_somebody_deletes_is_an_error_and_not_asked_for_again(place: 
     assert place.events(waiting)[1][1]["resources"] == {"image": "nosuch"}
 
 
-def test_10_a_cluster_that_is_away_has_ended_nothing(place: Pods) -> None:
+@pytest.mark.case(8)
+def test_08_a_cluster_that_is_away_has_ended_nothing(place: Pods) -> None:
     """What runs there continues, and the reason of what is placed says that it does not answer."""
     folder = place.dama.folder
     (folder / "hold").touch()
@@ -237,6 +242,7 @@ def test_10_a_cluster_that_is_away_has_ended_nothing(place: Pods) -> None:
     assert place.kinds(running) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
 
 
+@pytest.mark.case(14)
 def test_14_a_time_limit_is_said(place: Pods) -> None:
     folder = place.dama.folder
     (folder / "hold").touch()
@@ -249,6 +255,7 @@ def test_14_a_time_limit_is_said(place: Pods) -> None:
     assert (kind, payload["code"]) == ("ERROR", "TIME_LIMIT"), payload
 
 
+@pytest.mark.case(17)
 def test_17_nothing_secret_is_said_to_the_cluster(place: Pods) -> None:
     """The address of the database is in the Secret only; what the template says is in each pod."""
     assert place.end(place.start("jobs.where", "--number", 2))[0] == "FINAL"
@@ -271,6 +278,7 @@ def test_17_nothing_secret_is_said_to_the_cluster(place: Pods) -> None:
         assert container["envFrom"] == [{"secretRef": {"name": "dama"}}]
 
 
+@pytest.mark.case(15)
 def test_15_a_record_that_is_gone_takes_nothing_with_it(place: Pods) -> None:
     """The time to live of all jobs is over: what was done stays done, and new runs are placed."""
     # A job ends a moment after its run.

@@ -51,6 +51,7 @@ def runs(place: Place) -> dict[str, int]:
     }
 
 
+@pytest.mark.case(1)
 def test_01_a_placed_run_is_as_one_here(place: Place, runs: dict[str, int]) -> None:
     """Its events, its result and its place are there, by the payload's own connection."""
     kind, payload = place.end(runs["where"])
@@ -61,6 +62,7 @@ def test_01_a_placed_run_is_as_one_here(place: Place, runs: dict[str, int]) -> N
     assert place.kinds(runs["where"]) == ["INITIAL", "PLACED", "STARTED", "FINAL"]
 
 
+@pytest.mark.case(13)
 def test_13_what_ends_a_run_is_told_apart(place: Place, runs: dict[str, int]) -> None:
     """A program's exit code, too little memory, a killed payload, an error, a refusal."""
     ends = {name: place.end(context) for name, context in runs.items()}
@@ -75,6 +77,7 @@ def test_13_what_ends_a_run_is_told_apart(place: Place, runs: dict[str, int]) ->
     assert ends["too_big"][1]["code"] == "ENGINE_REFUSED"
 
 
+@pytest.mark.case(16)
 def test_16_a_map_is_one_array_and_its_limit_holds(place: Place, runs: dict[str, int]) -> None:
     """Each part is a context of its own; one that fails leaves the others."""
     place.end(runs["all_of"])
@@ -90,7 +93,8 @@ def test_16_a_map_is_one_array_and_its_limit_holds(place: Place, runs: dict[str,
         assert len(names) < 6
 
 
-def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
+@pytest.mark.case(11)
+def test_11_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
     """The job, its program, and what that has started in a session of its own."""
     context = place.start("jobs.stays")
     wait_until(lambda: place.run_state(context) == "running", "a program on a node", 60)
@@ -106,7 +110,8 @@ def test_09_a_cancelled_run_ends_in_the_engine_too(place: Place) -> None:
     wait_until(lambda: not place.sleepers(), "the end of what it started", 60)
 
 
-def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
+@pytest.mark.case(7, 8)
+def test_08_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
     """What runs there continues, and the reason of what is placed says that it does not answer.
 
     What it has saved is known again. What it has not is forgotten: it gives the number of the job
@@ -140,6 +145,7 @@ def test_10_an_engine_that_is_away_has_ended_nothing(place: Place) -> None:
     place.slurm.resume_nodes()
 
 
+@pytest.mark.case(17)
 def test_17_nothing_secret_is_said_to_the_engine(place: Place) -> None:
     """The address of the database: in no command line, no job, and no file of the engine."""
     folder = place.dama.folder
