@@ -71,9 +71,10 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 @json_option()
 @click.pass_obj
 def history(session: Session, *, hours: int, as_json: bool) -> None:
-    """Show the most that was in each queue lately, and for how long the oldest had waited.
+    """Show the greatest depth and age of each queue in the last hours.
 
-    A gateway looks every ten seconds.
+    The depth is how many runs are queued, the age how long the oldest of them has waited. A
+    gateway notes both every ten seconds.
     """
     from dama.operations import activity
 
