@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dama.domain.untouched import copy_of
+
 if TYPE_CHECKING:
     from dama.domain.event import Event
     from dama.domain.slice import Slice
@@ -69,4 +71,6 @@ class Scenario(Generic[S]):
 
 def given(slice_: Slice[S], *events: Event) -> Scenario[S]:
     """Begin with the state after some events; none for the initial state."""
-    return Scenario(slice_, slice_.initial).when(*events)
+    # Of a copy, so that a reducer that changes it in place is told with its event.
+    initial = copy_of(slice_.initial)
+    return Scenario(slice_, slice_.initial if initial is None else initial).when(*events)
