@@ -323,6 +323,12 @@ def test_a_stored_event_that_does_not_fit_is_named(event):
         loaded.fold([stored(event, version=7)])
 
 
+@pytest.fixture
+def _apart(monkeypatch):
+    """Slices that no other test of the process meets."""
+    monkeypatch.setattr("dama.domain.slice._SLICES", {})
+
+
 def _append(state, event):
     state["items"].append(event.payload)
     return state
@@ -333,6 +339,7 @@ def _add_and_forget(state, events):
     return {}
 
 
+@pytest.mark.usefixtures("_apart")
 @pytest.mark.parametrize("own", [_append, None], ids=["a reducer", "a function that folds many"])
 def test_a_state_that_is_changed_in_place_is_refused(own):
     counts = Slice(f"in-place-{own is None}", initial={"items": list[int]()})
@@ -346,6 +353,7 @@ def test_a_state_that_is_changed_in_place_is_refused(own):
         assert counts.initial == {"items": []}
 
 
+@pytest.mark.usefixtures("_apart")
 def test_what_cannot_be_compared_is_no_fault_of_a_reducer():
     class Opaque:
         __hash__ = None
