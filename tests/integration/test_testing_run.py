@@ -291,6 +291,29 @@ def test_a_failure_and_the_cancellation_that_it_causes_are_both_cleaned_up_after
     assert [row.status for row in both.clean_ups] == ["DONE", "DONE"]
 
 
+def test_programs_that_the_settings_declare_are_found_by_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = tmp_path / "dama.toml"
+    settings.write_text('[programs."declared.echo"]\ncommand = ["sh", "-c", "exit 3"]\n')
+
+    @plays.task
+    async def calls_declared(task: Task) -> object:
+        return await task.run("declared.echo")
+
+    for _ in range(2):  # declared once for all tests of a process
+        assert run(calls_declared, stub={"declared.echo": lambda: "fake"}).result == "fake"
+    assert run(calls_declared).status == "ERROR"
+
+    settings.write_text('services = ["nowhere"]\ndatabase_url = "${NOT_SET_ANYWHERE}"\n')
+
+    @plays.task
+    async def calls_nothing(task: Task) -> object:
+        return await task.run("declared.other")
+
+    with pytest.raises(RunError, match=r"no task 'declared\.other'.*NOT_SET_ANYWHERE"):
+        _ = run(calls_nothing).result
+
+
 def test_programs_actions_and_subtasks_have_fakes_by_their_names():
     assert run(calling, stub={"mailer.send": lambda params: len(params["to"])}).result == 3
     assert run(mixed, stub={"test_plays.hello": lambda: {"rows": 3}}).result == [{"rows": 3}]

@@ -12,11 +12,14 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from dama import clock
 from dama.app import App
+from dama.config.config import load_config
 from dama.config.duration import Duration, parse_duration
+from dama.definitions.broken import BrokenModule
+from dama.definitions.errors import BrokenTaskError
 from dama.definitions.registry import Registry
 from dama.definitions.service import Service
 from dama.definitions.task import task_of
@@ -276,9 +279,36 @@ async def clean_ups_of(app: App, tree: Sequence[ContextRow]) -> list[int]:
 
 
 def registry_of(task: TaskDefinition[Any]) -> Registry:
-    """The services of this process; of several with one name that of the task, else the latest."""
+    """The services of this process, and the programs that the settings of its folder declare.
+
+    Of several services with one name it is that of the task, else the latest.
+
+    Raises:
+        InvalidDefinitionError: The declaration of a program cannot be used.
+    """
     services = {service.name: service for service in Service.made()}
     for service in Service.made():
         if task in service.tasks.values():
             services[service.name] = service
-    return Registry(services.values())
+    registry = Registry(services.values())
+    try:
+        config = load_config()
+    except DamaError as error:  # a test that needs none of them runs without
+        registry.broken["the settings"] = _UnreadSettings("the settings", error)
+        return registry
+    known = registry.tasks
+    new = {name: values for name, values in config.programs.items() if name not in known}
+    registry.add_programs(new, config.source, config.project)
+    registry.let_inherit(config.inherit, config.source)
+    return registry
+
+
+class _UnreadSettings(BrokenModule):
+    """Settings that cannot be read: any task that is not known may be a program of theirs."""
+
+    @override
+    def refuse(self, task: str) -> None:
+        raise BrokenTaskError(
+            f"There is no task {task!r}, and the settings that may declare it cannot be read: "
+            f"{self.error.message}"
+        )
