@@ -355,6 +355,52 @@ def test_a_living_server_goes_on_when_its_files_are_cleared_away(postgres, tmp_p
     assert postgres.status().pid == pid
 
 
+def test_a_server_whose_programs_were_removed_is_started_again(tmp_path):
+    """As with a virtual environment: it takes connections, but can load no language."""
+    copy_installation(find_binaries(), tmp_path / "removed")
+    tmp_path.chmod(0o755)
+    binaries = tmp_path / "removed" / binaries_within(find_binaries())
+    first = EmbeddedPostgres(tmp_path / "home", fsync=False, binaries=binaries)
+    second = EmbeddedPostgres(tmp_path / "home", fsync=False)
+    try:
+        with psycopg.connect(first.start()) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 7 AS n")
+        pid = first.status().pid
+        assert second.start() == first.url
+        assert second.status().pid == pid  # whoever else needs it, while its programs are there
+        shutil.rmtree(tmp_path / "removed")
+        for copy in (tmp_path / "home").glob("binaries-*"):  # for an account that cannot read it
+            shutil.rmtree(copy)
+        with psycopg.connect(second.start()) as connection:
+            connection.execute("DO $$ BEGIN PERFORM n FROM kept; END $$")
+        assert second.status().pid != pid
+        assert "its programs were removed" in Path(second.status().log).read_text()
+    finally:
+        second.stop()
+
+
+@pytest.mark.skipif(not ROOT, reason="only root runs the server as somebody else")
+def test_a_living_server_gets_its_copy_of_the_programs_back(tmp_path):
+    """Of an installation that its account cannot read; the connections that there are stay."""
+    copy_installation(find_binaries(), tmp_path / "closed")
+    (tmp_path / "closed").chmod(0o700)
+    tmp_path.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    binaries = tmp_path / "closed" / binaries_within(find_binaries())
+    postgres = EmbeddedPostgres(home, fsync=False, binaries=binaries)
+    try:
+        with psycopg.connect(postgres.start()) as before:
+            (copy,) = home.glob("binaries-*")
+            shutil.rmtree(copy)
+            with psycopg.connect(postgres.start()) as connection:
+                connection.execute("DO $$ BEGIN NULL; END $$")
+            assert before.execute("SELECT 7").fetchone() == (7,)
+    finally:
+        postgres.stop()
+
+
 def test_a_living_server_without_any_name_of_its_socket_is_left_alone(postgres, tmp_path):
     """Those who are connected need it; a person decides."""
     postgres.start()

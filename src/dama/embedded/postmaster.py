@@ -33,6 +33,7 @@ class Postmaster:
         started_at: When it started.
         socket_folder: Where it listens, as it was named when it started; empty before it listens.
         is_open: Whether it takes connections: not while it recovers.
+        is_stripped: Whether its programs were removed: it cannot load a library any more.
     """
 
     pid: int
@@ -40,6 +41,7 @@ class Postmaster:
     started_at: datetime
     socket_folder: str
     is_open: bool
+    is_stripped: bool = False
 
 
 def find_postmaster(data: Path, lives_elsewhere: Callable[[], bool]) -> Postmaster | None:
@@ -57,7 +59,9 @@ def find_postmaster(data: Path, lives_elsewhere: Callable[[], bool]) -> Postmast
         return None
     pid, _, started, _, folder, _, _, state = (lines + [""] * LINES)[:LINES]
     started_at = datetime.fromtimestamp(int(started or 0), UTC)
-    return Postmaster(int(pid), is_here, started_at, folder, state.strip() in ("ready", "standby"))
+    is_open = state.strip() in ("ready", "standby")
+    is_stripped = is_here and _is_stripped(int(pid))
+    return Postmaster(int(pid), is_here, started_at, folder, is_open, is_stripped)
 
 
 def disown(data: Path, lock: Path) -> None:
@@ -97,6 +101,21 @@ def _serves(pid: int, data: Path) -> bool:
     named = Path(os.fsdecode(words[words.index(b"-D") + 1]))
     # Its working folder finds it after a move; another user's may be hidden from us.
     return _is_same(named, data) or _is_same(process / "cwd", data)
+
+
+def _is_stripped(pid: int) -> bool:
+    """Whether its program is no longer where it was started from, seen from where it lives."""
+    process = Path("/proc", str(pid))
+    try:
+        program = process.joinpath("cmdline").read_bytes().partition(b"\0")[0]
+        if not program.startswith(b"/"):
+            return False
+        os.stat(os.fsencode(process / "root") + program)  # noqa: PTH116 - a name in any bytes
+    except (FileNotFoundError, NotADirectoryError):
+        return process.exists()
+    except OSError:  # another user's: it is not known
+        return False
+    return False
 
 
 def _serves_by_ps(pid: int, data: Path) -> bool:

@@ -2,8 +2,9 @@
 
 Any number of processes may ask at once: a lock in the home makes one of them start the server, the
 others find it running. Nothing but `stop` ends it, and who asked for that is in its log: a server
-whose socket was removed gets it back, one that cannot be seen is left alone. Where its data come
-from is told by `data`, what is believed of a pid file by `postmaster`.
+whose socket was removed gets it back, one that cannot be seen is left alone. Only one whose
+programs were removed is started again, with those of who needs it. Where its data come from is told
+by `data`, what is believed of a pid file by `postmaster`.
 """
 
 from __future__ import annotations
@@ -119,7 +120,8 @@ class EmbeddedPostgres:
         """
         try:
             server = self._ready()
-            if server is None or self._log.is_large or not self._socket.is_whole:
+            is_well = server is not None and not server.is_stripped and self._socket.is_whole
+            if server is None or self._log.is_large or not is_well:
                 with self._home.locked():
                     server = self._bring_up()
                     if self._log.is_large:
@@ -199,12 +201,24 @@ class EmbeddedPostgres:
         check_version(self._data, self._version())
         place = self._log.path.stat().st_size if self._log.path.exists() else 0
         server = self._find()
+        if server is not None and server.is_stripped:
+            server = self._equip()
         if server is None:
             self._launch()
         elif server.socket_folder:
             self._mend(server)
         server = self._wait_until_ready(place)
         self._socket.mend(choose_account(self._data))
+        return server
+
+    def _equip(self) -> Postmaster | None:
+        """Make a removed copy of its programs again; without any the server ends."""
+        choose_account(self._data).readable(self.binaries, self._home.path)
+        server = self._find()
+        if server is not None and server.is_stripped:
+            self._log.note("its programs were removed: it is started again with others")
+            self._end(server)
+            return None
         return server
 
     def _mend(self, server: Postmaster) -> None:
