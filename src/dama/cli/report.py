@@ -1,15 +1,18 @@
 """Reports: what a person reads when a command fails, and the exit code that a program reads.
 
 0 done, 1 the task failed, 2 wrong usage, 3 database, 4 not found, 5 cancelled, 6 refused by the
-store, 70 a bug, 130 interrupted; 141 as a shell has it, for a reader that went away.
+store, 70 a bug, 74 no space for what is printed, 130 interrupted; 141 as a shell has it, for a
+reader that went away.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
 from contextlib import suppress
+from typing import TextIO
 
 import click
 
@@ -19,8 +22,10 @@ from dama.domain.secrets import without_password
 from dama.errors import DamaError
 
 BUG = 70
+NO_SPACE = 74  # EX_IOERR of sysexits.h
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def exit_code_of(
@@ -98,6 +103,14 @@ def _explain(error: BaseException, pg_env: str | None) -> int:
         case click.ClickException():
             print_error(error.format_message())
             return error.exit_code
+        case OSError() if error.errno in FULL:
+            where = repr(error.filename) if error.filename else "standard output"
+            print_error(
+                f"{where} has no space: {error.strerror}.",
+                "What was done before is kept. Make room there, or let it go to another place.",
+            )
+            drop_what_is_left()
+            return NO_SPACE
         case _:
             print_error(
                 f"{type(error).__name__}: {error} (this is a bug)",
@@ -127,5 +140,18 @@ def _print(text: str) -> None:
 
 def _leave_the_pipe() -> int:
     """Quietly: `dama events 42 | head` is not an error. Python would complain when it flushes."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _to_nowhere(sys.stdout)
     return PIPE_CLOSED
+
+
+def drop_what_is_left() -> None:
+    """Drop what standard output and error do not take: Python would complain at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _to_nowhere(stream)
+
+
+def _to_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -21,8 +21,17 @@ _COLOUR = re.compile(r"\x1b\[([0-9;]*)m")
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a text; what a terminal would act on is escaped, and left out are colours in a pipe."""
-    click.echo(rendered(str(text)), err=err, nl=nl)
+    """Print a text; what a terminal would act on is escaped, and left out are colours in a pipe.
+
+    What is said on the way, to standard error, may find no space: it is not worth what it is about.
+    """
+    try:
+        click.echo(rendered(str(text)), err=err, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        if not err:
+            raise
 
 
 def echo_line(text: str, *, err: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -105,6 +106,29 @@ def test_a_reader_that_goes_away_is_no_error():
 
     assert process.returncode == 141
     assert errors == b""
+
+
+HELP = "import sys; from dama.cli import main; sys.exit(main(['--help']))"
+PROGRESS = "from dama.cli.terminal import echo; echo('begun', err=True); echo('the result')"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize(
+    ("program", "full", "code", "said"),
+    [
+        (HELP, "stdout", 74, b"Error: standard output has no space: No space left on device.\n"),
+        (PROGRESS, "stderr", 0, b"the result\n"),
+    ],
+    ids=["a result is missed", "what is said on the way is not"],
+)
+def test_a_full_disk_is_no_bug(program, full, code, said):
+    """As of a cron job whose log is on it: what is run goes on, whoever cannot be told of it."""
+    with Path("/dev/full").open("wb") as disk:
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, full: disk}
+        done = subprocess.run([sys.executable, "-c", program], check=False, **pipes)
+
+    assert done.returncode == code
+    assert (done.stdout or done.stderr).startswith(said)
 
 
 @pytest.mark.parametrize("debug", [False, True])
