@@ -44,7 +44,7 @@ class Publication(BaseModel):
 async def publish(
     task: Task, days: Annotated[float, Field(gt=0)] = 3, *, raised: bool = False
 ) -> Publication:
-    """Load a table of fares, and publish it when somebody approves of it.
+    """Load a table of fares, and publish it when somebody approves it.
 
     Args:
         days: How long an answer is waited for.

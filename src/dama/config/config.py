@@ -92,12 +92,12 @@ class Config:
         home: The folder of the embedded database and of other state.
         database: Which PostgreSQL.
         services: Modules to import for their services.
-        project: The folder of the file of settings, or the current one.
+        project: The folder of the settings file, or the current one.
         programs: Declarations by task, as the file has them; `dama.definitions.declaration` reads
             them.
         inherit: What all programs get of the worker's environment, as the file has it;
             `dama.definitions.inherit` reads it.
-        source: The name of the file of settings; empty when there is none.
+        source: The name of the settings file; empty when there is none.
         keep: How long things stay, as the file has it; `dama.upkeep.cleaning` reads it.
         broker: How calls are made, as the file has it; `dama.shipped.node` reads it.
         gateway: How HTTP is served, as the file has it; `dama.gateway.settings` reads it.
@@ -259,7 +259,7 @@ def _with_environment(
 
 
 def _read_file(start: Path) -> tuple[Path, Mapping[str, Any], str]:
-    """The folder of the nearest file of settings, what is in it, and its name."""
+    """The folder of the nearest settings file, what is in it, and its name."""
     for folder in (start, *start.parents):
         for name in ("dama.toml", "pyproject.toml"):
             path = folder / name

@@ -27,13 +27,13 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}", re.ASCII)
 
 
 class WrongEnvironmentError(UsageError):
-    """An environment of the file of settings cannot be one."""
+    """An environment of the settings file cannot be one."""
 
     code = "ENVIRONMENT"
 
 
 def read_environments(value: object, path: Path | str) -> dict[str, dict[str, Any]]:
-    """The environments of a file of settings, in its order, each with what is different there.
+    """The environments of a settings file, in its order, each with what is different there.
 
     Raises:
         WrongEnvironmentError: A name is taken or is none, or a setting is unknown.

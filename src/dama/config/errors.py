@@ -6,6 +6,6 @@ from dama.errors import UsageError
 
 
 class ConfigError(UsageError):
-    """A setting is unknown, or a file of settings is missing or cannot be read."""
+    """A setting is unknown, or a settings file is missing or cannot be read."""
 
     code = "CONFIG"

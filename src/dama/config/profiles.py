@@ -1,4 +1,4 @@
-"""Profiles: parts of a file of settings that hold where they are chosen, over all the rest."""
+"""Profiles: parts of a settings file that hold where they are chosen, over all the rest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VARIABLE = "DAMA_PROFILE"
 
 
 class UnknownProfileError(UsageError):
-    """A profile was chosen that the file of settings does not have."""
+    """A profile was chosen that the settings file does not have."""
 
     code = "UNKNOWN_PROFILE"
 

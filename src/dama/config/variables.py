@@ -1,4 +1,4 @@
-"""Variables in a file of settings: `${NAME}` is what the environment has, `${NAME:-text}` or else.
+"""Variables in a settings file: `${NAME}` is what the environment has, `${NAME:-text}` or else.
 
 `$${` stands for `${`. Declarations of programs are left as they are: their placeholders are params,
 and what they get of the environment they say by `inherit` and `secrets`.

@@ -16,7 +16,7 @@ _PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?|\*")
 
 
 def read_inherit(table: Table) -> tuple[str, ...]:
-    """Read `inherit` of a declaration, or of a whole file of settings.
+    """Read `inherit` of a declaration, or of a whole settings file.
 
     Raises:
         InvalidDefinitionError: It is not a list of names; the message says what is wanted.

@@ -163,7 +163,7 @@ def arguments_of(params: BaseModel) -> dict[str, Any]:
 
 
 def deprecated_params(model: type[BaseModel]) -> dict[str, str]:
-    """What is said of the params that should be given no more, by name; may be empty."""
+    """What is said of the params that should no longer be given, by name; may be empty."""
     return {
         field.alias or name: "" if field.deprecated is True else field.deprecation_message or ""
         for name, field in model.model_fields.items()

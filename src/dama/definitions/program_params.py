@@ -39,7 +39,7 @@ class ProgramParam:
         min: The least value.
         max: The greatest value.
         list: Whether it takes any number of values.
-        deprecated: Why it should be given no more; empty when it may be.
+        deprecated: Why it should no longer be given; empty when it may be.
     """
 
     type: str = "string"

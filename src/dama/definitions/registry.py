@@ -136,7 +136,7 @@ class Registry:
                 raise UnknownLauncherError(name, config.launchers, of=task.name)
 
     def add_programs(self, programs: Mapping[str, object], source: str, root: Path) -> None:
-        """Add the programs that a file of settings declares; each joins the service of its name.
+        """Add the programs that a settings file declares; each joins the service of its name.
 
         Args:
             programs: The declarations by full name, such as `flights.import`.
@@ -159,7 +159,7 @@ class Registry:
             self.add(found)
 
     def let_inherit(self, inherit: object, source: str) -> None:
-        """Give all programs more of the worker's environment, as a file of settings says.
+        """Give all programs more of the worker's environment, as a settings file says.
 
         Raises:
             InvalidDefinitionError: It is not a list of names.

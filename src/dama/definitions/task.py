@@ -178,7 +178,7 @@ class TaskDefinition(Generic[R, P, V]):
 
     @cached_property
     def deprecated(self) -> dict[str, str]:
-        """What is said of the params that should be given no more, by name; may be empty."""
+        """What is said of the params that should no longer be given, by name; may be empty."""
         return deprecated_params(self.params)
 
     @cached_property

@@ -60,7 +60,7 @@ class Draft:
     Attributes:
         name: The full name of the task.
         command: Its arguments.
-        cwd: Where it is started, from the file of settings.
+        cwd: Where it is started, from the settings file.
         help: What it does, in its own words.
         env: Variables that it was given.
         secrets: Names of variables that look secret.
@@ -224,5 +224,5 @@ def unique(name: str, taken: set[str], *others: str) -> str:
 
 
 def relative(folder: Path, base: Path) -> str:
-    """A folder as the file of settings in `base` would name it."""
+    """A folder as the settings file in `base` would name it."""
     return os.path.relpath(folder.absolute(), base.absolute())

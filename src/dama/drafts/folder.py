@@ -56,7 +56,7 @@ def draft_folder(folder: Path, service: str, base: Path) -> Drafts:
     Args:
         folder: Where they are.
         service: The name of their service.
-        base: The folder of the file of settings.
+        base: The folder of the settings file.
     """
     programs: list[Draft] = []
     notes: list[str] = []
@@ -86,7 +86,7 @@ def draft_script(path: Path, service: str, base: Path) -> Drafts | None:
     Args:
         path: The file.
         service: The name of its service.
-        base: The folder of the file of settings.
+        base: The folder of the settings file.
     """
     text = _read(path)
     language = None if text is None else _language(path, text)

@@ -86,7 +86,7 @@ def draft_makefile(path: Path, service: str, base: Path) -> Drafts:
     Args:
         path: The file.
         service: The name of their service.
-        base: The folder of the file of settings.
+        base: The folder of the settings file.
     """
     found = _parse(path.read_text("utf-8-sig", errors="replace"))
     make = ("make",) if path.name in DEFAULT_NAMES else ("make", "-f", path.name)

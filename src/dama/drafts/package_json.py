@@ -32,7 +32,7 @@ def draft_package(path: Path, service: str, base: Path) -> Drafts:
     Args:
         path: The file.
         service: The name of their service.
-        base: The folder of the file of settings.
+        base: The folder of the settings file.
 
     Raises:
         InvalidDefinitionError: It is not valid JSON, or its scripts are not a table of strings.

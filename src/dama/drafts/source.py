@@ -25,7 +25,7 @@ def draft_source(source: Path, base: Path, service: str | None = None) -> Drafts
 
     Args:
         source: A script, a folder of them, a Makefile, a package.json or a crontab.
-        base: The folder of the file of settings.
+        base: The folder of the settings file.
         service: The name of their service; by default that of the folder, `cron` for a crontab.
 
     Raises:

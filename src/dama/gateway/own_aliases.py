@@ -1,4 +1,4 @@
-"""Aliases of the gateway itself: `[gateway.aliases]` of the file of settings.
+"""Aliases of the gateway itself: `[gateway.aliases]` of the settings file.
 
 `"GET /flights/:year" = "flights.list"` is a route below `/api`. `"REST /items" = "stock.items"` is
 the six of moleculer-web: list, get, create, update, patch and remove of that service.

@@ -1,4 +1,4 @@
-"""Settings of the gateway: `[gateway]` of the file of settings."""
+"""Settings of the gateway: `[gateway]` of the settings file."""
 
 from __future__ import annotations
 

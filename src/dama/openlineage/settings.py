@@ -1,4 +1,4 @@
-"""Settings of OpenLineage: `[openlineage]` of the file of settings."""
+"""Settings of OpenLineage: `[openlineage]` of the settings file."""
 
 from __future__ import annotations
 

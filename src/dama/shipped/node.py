@@ -35,7 +35,7 @@ class NodeSource:
 
     Args:
         app: What the services of the product work on.
-        settings: `[broker]` of the file of settings.
+        settings: `[broker]` of the settings file.
         source: The name of that file.
         patience: Seconds that the services wait for others that they need; None for no limit. With
             0 they start in the background, and nobody waits for them.

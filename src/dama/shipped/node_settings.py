@@ -1,4 +1,4 @@
-"""`[broker]` of the file of settings: what a node is called, how it makes calls, what it offers."""
+"""`[broker]` of the settings file: what a node is called, how it makes calls, what it offers."""
 
 from __future__ import annotations
 

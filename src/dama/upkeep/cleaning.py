@@ -65,7 +65,7 @@ class Cleaned:
 
 
 def read_keep(values: Mapping[str, object], source: str) -> Keep:
-    """Read `[keep]` of a file of settings.
+    """Read `[keep]` of a settings file.
 
     Raises:
         InvalidDefinitionError: A key is unknown, or no duration.

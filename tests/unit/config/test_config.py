@@ -10,7 +10,7 @@ from dama.errors import UsageError
 
 @pytest.fixture
 def project(tmp_path):
-    """A project with a file of settings, two environments and a folder below."""
+    """A project with a settings file, two environments and a folder below."""
     (tmp_path / "dama.toml").write_text(
         'services = ["etl.flights"]\ndatabase_url = "postgresql://file/"\n'
     )

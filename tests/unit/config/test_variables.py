@@ -1,4 +1,4 @@
-"""`${NAME}` in a file of settings."""
+"""`${NAME}` in a settings file."""
 
 import pytest
 

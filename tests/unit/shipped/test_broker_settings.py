@@ -1,4 +1,4 @@
-"""`[broker]`: how calls are made, as the file of settings says it."""
+"""`[broker]`: how calls are made, as the settings file says it."""
 
 import pytest
 

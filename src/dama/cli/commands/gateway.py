@@ -44,7 +44,7 @@ def gateway(session: Session, *, host: str | None, port: int | None) -> int:
     add` makes others. With `tokens = false` in [gateway] of dama.toml a gateway on loopback needs
     none: every account of the machine may do anything then.
 
-    With [environments] in the file of settings it serves all of them, each at /NAME/ and /api/NAME,
+    With [environments] in the settings file it serves all of them, each at /NAME/ and /api/NAME,
     unless one is chosen with --pg-env.
     """
     settings = gateway_settings(session, host, port)

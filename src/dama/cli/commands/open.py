@@ -28,7 +28,7 @@ SIGNS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 def open_(session: Session, *, context_id: int | None, only_print: bool) -> None:
     """Open the pages in a browser, or the page of a context.
 
-    A gateway has to be there: `dama up` or `dama gateway` in another terminal. The address logs in
+    A gateway must be running: `dama up` or `dama gateway` in another terminal. The address logs in
     whoever opens it first, within a minute; nobody else can see it on a shared machine.
     """
     settings = gateway_settings(session, None, None)

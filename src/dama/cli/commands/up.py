@@ -63,8 +63,8 @@ def up(
     embedded database stays, for programs that still run and for other commands: `dama db stop`
     stops it.
 
-    With [environments] in the file of settings all of them are served, unless one is chosen with
-    --pg-env: those that are away do not hinder the others.
+    With [environments] in the settings file all of them are served, unless --pg-env chooses one.
+    One that is away does not hold up the others.
     """
     options = WorkerOptions(**chosen)
     settings = None if no_gateway else gateway_settings(session, host, port)

@@ -88,7 +88,7 @@ OPTIONS = (
         metavar="DURATION",
         callback=_seconds,
         help="End so long after the start, and claim nothing that may take longer than is left. "
-        "Within a job of Slurm it is what that has left.",
+        "Within a Slurm job, the default is the time that the job has left.",
     ),
     click.option("--quiet", is_flag=True, help="Print only what goes wrong."),
     click.option("--log-level", type=LOG_LEVEL, help=LOG_LEVEL_HELP),
@@ -152,8 +152,8 @@ def worker(session: Session, /, **chosen: Any) -> int:
     SIGTERM, SIGHUP and Ctrl-C let it claim no more and end when its runs have; a second one ends
     it at once. What is not done then is queued again and continues with another worker.
 
-    With [environments] in the file of settings it works in all of them, with so many slots in each,
-    unless one is chosen with --pg-env.
+    With [environments] in the settings file it works in all of them, with that many slots in
+    each, unless --pg-env chooses one.
     """
     options = WorkerOptions(**chosen)
     session.tell_unfit()
