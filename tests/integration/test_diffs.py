@@ -7,7 +7,8 @@ import pytest
 from dama import Service, Slice, Task
 from dama.app import App
 from dama.definitions.registry import Registry
-from dama.operations import contexts, diffs, forks, tasks
+from dama.domain.errors import ReducerError
+from dama.operations import bundles, contexts, diffs, forks, tasks
 from dama.operations.diffs import Side, UnknownAttemptError
 from dama.store.errors import UnknownContextError, UnknownEventError
 
@@ -124,6 +125,30 @@ async def test_a_fork_differs_in_what_it_was_forked_for(app):
     found = await diffs.diff(app, Side(context_id), Side(made.context_id), names=["days_seen"])
     assert told(found.changes)["/steps/fetch/0"] == (0, 7)
     assert told(found.changes)["/result"] == (3, 1)
+
+
+async def test_a_slice_that_cannot_be_folded_is_named_and_hinders_no_other(
+    app, monkeypatch, tmp_path
+):
+    """A reducer that old events do not fit, or a state that JSON cannot hold, is no bug of dama."""
+    monkeypatch.setattr("dama.domain.slice._SLICES", {seen.name: seen})
+    raises = Slice("raises", initial=0)
+    raises.on("days.load:FINAL")(lambda state, event: state + event.payload["rows"])
+    Slice("opaque", initial=object())
+    one, other = await ended(app, n=2), await ended(app, n=3)
+
+    found = await diffs.diff(app, Side(one), Side(other))
+    assert [*found.states] == [seen.name]
+    assert sorted(found.unfoldable) == ["opaque", "raises"]
+    assert "slice raises cannot be folded here: TypeError: " in found.unfoldable["raises"]
+
+    for name in ("raises", "opaque"):
+        with pytest.raises(ReducerError, match=f"slice {name} cannot"):
+            await diffs.diff(app, Side(one), Side(other), names=[name])
+        with pytest.raises(ReducerError, match=f"slice {name} cannot"):
+            await bundles.export_devtools(app, one, tmp_path / name, [name])
+    with pytest.raises(ReducerError, match="slice raises cannot"):
+        await contexts.state(app, one, raises)
 
 
 async def test_what_is_not_there_is_said(app):

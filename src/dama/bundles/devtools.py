@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import event_dict
 from dama.domain.exact import document
+from dama.domain.own_code import named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,17 +25,21 @@ def lifted_state(events: Iterable[StoredEvent], slices: Sequence[Slice[Any]]) ->
     Args:
         events: Of the context, from its first.
         slices: Whose states are told, each under its name.
+
+    Raises:
+        ReducerError: One of them cannot be folded.
     """
     states: dict[str, Any] = {each.name: each.initial for each in slices}
-    encoded = {each.name: document(each.encode_state(each.initial)) for each in slices}
+    encoded = {each.name: _encoded(each, each.initial) for each in slices}
     actions: dict[str, Any] = {"0": _action({"type": "@@INIT"}, 0)}
     computed: list[dict[str, Any]] = [{"state": dict(encoded)}]
     for number, event in enumerate(events, 1):
         for each in slices:
-            after = each.fold([event], states[each.name])
+            with named(each):
+                after = each.fold([event], states[each.name])
             if after is not states[each.name]:
                 states[each.name] = after
-                encoded[each.name] = document(each.encode_state(after))
+                encoded[each.name] = _encoded(each, after)
         action = {**document(event_dict(event)), "event_id": event.event_id}
         actions[str(number)] = _action(action, int(event.created_at.timestamp() * 1000))
         computed.append({"state": dict(encoded)})
@@ -50,6 +55,11 @@ def lifted_state(events: Iterable[StoredEvent], slices: Sequence[Slice[Any]]) ->
         "isLocked": False,
         "isPaused": False,
     }
+
+
+def _encoded(slice_: Slice[Any], state: Any) -> Any:
+    with named(slice_):
+        return document(slice_.encode_state(state))
 
 
 def _action(action: dict[str, Any], timestamp: int) -> dict[str, Any]:

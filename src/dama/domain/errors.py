@@ -32,6 +32,12 @@ class InvalidSliceError(UsageError):
     code = "INVALID_SLICE"
 
 
+class ReducerError(InvalidSliceError):
+    """A function of a slice raised where recorded history was folded."""
+
+    code = "REDUCER"
+
+
 class UnknownSliceError(UsageError):
     """No slice has the name that was asked for."""
 

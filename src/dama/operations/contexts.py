@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dama import clock
 from dama.domain.event import ABSENT, StoredEvent, parse_event
 from dama.domain.lifecycle import lifecycle
+from dama.domain.own_code import named
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
 from dama.operations import questions
@@ -370,11 +371,13 @@ async def state(
     Raises:
         UnknownContextError: There is no such context.
         UnknownSliceError: No module defines the slice.
+        ReducerError: One of its functions raised.
     """
     await app.store.context(context_id)
     if isinstance(slice_, str):
         slice_ = lifecycle if slice_ == lifecycle.name else find_slice(slice_)
-    return await app.store.state(context_id, slice_, at)
+    with named(slice_):
+        return await app.store.state(context_id, slice_, at)
 
 
 async def _has_ended(app: App, context_id: int) -> bool:

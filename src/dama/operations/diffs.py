@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import off_loop
 from dama.domain.account import Account
 from dama.domain.difference import Change, changes
+from dama.domain.errors import InvalidSliceError
 from dama.domain.event import kind_of
 from dama.domain.exact import document
 from dama.domain.lifecycle import lifecycle
+from dama.domain.own_code import named
 from dama.domain.slice import find_slice, slices
 from dama.errors import NotFoundError
 from dama.operations import contexts
@@ -72,6 +74,7 @@ class Diff:
         states: The same of the slices that differ, by name.
         is_whole: Whether these are all changes.
         timings: How long all of it and each step took.
+        unfoldable: Why slices could not be compared, by name: one of their functions raised.
     """
 
     first: Side
@@ -80,6 +83,7 @@ class Diff:
     states: Mapping[str, Sequence[Mapping[str, Any]]]
     is_whole: bool
     timings: Sequence[Timing]
+    unfoldable: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 async def diff(app: App, first: Side, second: Side, *, names: Sequence[str] | None = None) -> Diff:
@@ -96,18 +100,26 @@ async def diff(app: App, first: Side, second: Side, *, names: Sequence[str] | No
         UnknownEventError: It has no such event.
         UnknownAttemptError: It has no such attempt.
         UnknownSliceError: No module defines the slice.
+        ReducerError: A slice of `names` cannot be folded; of all, those are left out and named.
     """
     one, other = await account(app, first), await account(app, second)
     found = await off_loop(_changes, one.document(), other.document())
     is_whole = len(found) <= MOST_CHANGES
     states: dict[str, Sequence[Mapping[str, Any]]] = {}
+    unfoldable: dict[str, str] = {}
     if first.attempt is None and second.attempt is None:
         for name in _all_slices() if names is None else names:
-            before, after = await _state(app, first, name), await _state(app, second, name)
+            try:
+                before, after = await _state(app, first, name), await _state(app, second, name)
+            except InvalidSliceError as error:
+                if names is not None:
+                    raise
+                unfoldable[name] = error.message
+                continue
             if differences := await off_loop(_changes, before, after):
                 is_whole = is_whole and len(differences) <= MOST_CHANGES
                 states[name] = _shown(differences)
-    return Diff(first, second, _shown(found), states, is_whole, _timings(one, other))
+    return Diff(first, second, _shown(found), states, is_whole, _timings(one, other), unfoldable)
 
 
 async def account(app: App, side: Side) -> Account:
@@ -154,7 +166,8 @@ def _all_slices() -> list[str]:
 async def _state(app: App, side: Side, name: str) -> Any:
     slice_ = find_slice(name)
     state = await contexts.state(app, side.context_id, slice_, side.at)
-    return document(slice_.encode_state(state))
+    with named(slice_):
+        return document(slice_.encode_state(state))
 
 
 def _changes(before: Any, after: Any) -> list[Change]:

@@ -10,7 +10,7 @@ import click
 from dama.cli.group import examples, json_option, override
 from dama.cli.numbers import ID
 from dama.cli.output import duration, json_text, print_json, print_table, shortened
-from dama.cli.terminal import echo, secho
+from dama.cli.terminal import echo, echo_line, secho
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,7 +82,8 @@ def diff(session: Session, context_id: int, other: int | None, *, at: tuple[int,
          attempts: tuple[int, ...], names: tuple[str, ...], as_json: bool) -> int:  # fmt: skip
     """Show what is different: params, steps and their results, answers, states, times.
 
-    The exit code is 0 when nothing is, and 1 when something is; times do not count.
+    The exit code is 0 when nothing is, and 1 when something is or a slice cannot be compared;
+    times do not count.
     """
     first, second = _sides(context_id, other, at, attempts)
 
@@ -97,7 +98,7 @@ def diff(session: Session, context_id: int, other: int | None, *, at: tuple[int,
         print_json(found)
     else:
         _print(found)
-    return 1 if found.changes or found.states else 0
+    return 1 if found.changes or found.states or found.unfoldable else 0
 
 
 def _sides(
@@ -122,7 +123,9 @@ def _sides(
 def _print(found: Diff) -> None:
     echo(f"{_name(found.first)}  →  {_name(found.second)}")
     if not found.changes and not found.states:
-        echo("Nothing is different.")
+        echo("Nothing else is different." if found.unfoldable else "Nothing is different.")
+    for why in found.unfoldable.values():
+        echo_line(f"Not compared: {why}")
     for change in found.changes:
         _print_change(_place(change["path"]), change)
     for name, changes in found.states.items():
