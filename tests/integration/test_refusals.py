@@ -204,6 +204,8 @@ UNREADABLE = [
      ("POST", "/api/log/mailer/resume", {"context_id": 0})),
     (["log", "acts", "--limit", "0"], "log.latest_acts", {"limit": 0},
      ("GET", "/api/log/acts?limit=0", None)),
+    (["lineage", "mart.orders", "--last", "0"], "tables.lineage",
+     {"table": "mart.orders", "last": 0}, ("GET", "/api/tables/mart.orders/lineage?last=0", None)),
     (["scrub", "0", "--env", "DAMA_LEAKED"], "upkeep.scrub",
      {"env": "DAMA_LEAKED", "context_id": 0},
      ("POST", "/api/upkeep/scrub", {"env": "DAMA_LEAKED", "context_id": 0})),
