@@ -114,7 +114,8 @@ def _walked(value: Any) -> Iterator[str]:
     elif is_dataclass(value):
         within = [getattr(value, field.name, None) for field in fields(value)]
     else:
-        kind = getattr(value, "__qualname__", kind)
+        name: object = getattr(value, "__qualname__", None)
+        kind = name if isinstance(name, str) else kind  # a proxy has whatever it is asked for
     yield kind
     for each in within:
         yield from _walked(each)
