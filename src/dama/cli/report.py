@@ -109,7 +109,7 @@ def _explain(error: BaseException, pg_env: str | None) -> int:
                 f"{where} has no space: {error.strerror}.",
                 "What was done before is kept. Make room there, or let it go to another place.",
             )
-            drop_what_is_left()
+            _drop_what_is_left()
             return NO_SPACE
         case _:
             print_error(
@@ -144,7 +144,7 @@ def _leave_the_pipe() -> int:
     return PIPE_CLOSED
 
 
-def drop_what_is_left() -> None:
+def _drop_what_is_left() -> None:
     """Drop what standard output and error do not take: Python would complain at its end."""
     for stream in (sys.stdout, sys.stderr):
         try:
