@@ -86,6 +86,40 @@ def test_what_a_node_reads_are_tables_also_through_models_that_have_none(tmp_pat
     assert Manifest().inputs("model.p.b") == []
 
 
+def test_a_manifest_that_is_being_written_is_waited_for(tmp_path, monkeypatch):
+    """dbt writes it once more at its end, when the last nodes are read from its log."""
+    manifest = tmp_path / "manifest.json"
+    source = {"schema": "raw", "name": "a", "relation_name": '"raw"."a"'}
+    whole = json.dumps(
+        {
+            "nodes": {"model.shop.a": {"depends_on": {"nodes": ["source.shop.a"]}}},
+            "sources": {"source.shop.a": source},
+        }
+    ).encode()
+    manifest.write_bytes(whole[:40])
+    pauses = []
+
+    def goes_on(seconds):
+        pauses.append(seconds)
+        manifest.write_bytes(whole)
+
+    monkeypatch.setattr("dama.dbt.nodes.time.sleep", goes_on)
+    event, _ = Nodes(manifest).events(finished("model.shop.a"))
+    assert event["payload"]["inputs"] == ["raw.a"]
+    assert len(pauses) == 1
+
+
+def test_a_manifest_that_comes_late_or_never_holds_nothing_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("dama.dbt.nodes.time.sleep", lambda _: None)
+    manifest = tmp_path / "manifest.json"
+    nodes = Nodes(manifest)
+    for content in (None, b"", b'{"nodes": {', b'{"nodes": {}}'):
+        if content is not None:
+            manifest.write_bytes(content)
+        event, _ = nodes.events(finished("model.shop.a"))
+        assert "inputs" not in event["payload"]
+
+
 RETRIED = [
     ("dbt build", "dbt retry"),
     ("/v/bin/dbt run --select a+ --target prod", "/v/bin/dbt retry --target prod"),

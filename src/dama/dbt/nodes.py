@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 SKIPPED = "skipped"
 LONGEST = 10_000  # characters of a message
 SHOWN = 500
+PAUSE = 0.1
+TRIES = 100  # in which dbt has written the manifest
 
 
 class _Relation(msgspec.Struct):
@@ -115,7 +118,8 @@ class Nodes:
     """The nodes of one invocation, as its log tells of them.
 
     Args:
-        manifest: The file, which is there before the first node begins.
+        manifest: The file, which is there before the first node begins; dbt writes it again when
+            the last one has ended.
 
     Attributes:
         statuses: By the id of the node.
@@ -128,6 +132,7 @@ class Nodes:
     messages: dict[str, str] = field(default_factory=dict[str, str])
     error: str = ""
     _known: Manifest | None = None
+    _tries: int = TRIES
     _total: int = 0
 
     def events(self, line: bytes) -> Iterable[Mapping[str, Any]]:
@@ -188,11 +193,19 @@ class Nodes:
         return {"type": ":PROGRESS", "payload": progress}
 
     def _read(self) -> Manifest:
-        if self._known is None:
+        """The manifest; an empty one while there is none that can be read."""
+        while self._known is None:
             try:
                 self._known = _manifest(self.manifest.read_bytes())
-            except (OSError, msgspec.DecodeError):
+            except msgspec.ValidationError:  # of another version, which says it in another way
                 self._known = _NONE
+            except OSError:
+                return _NONE
+            except msgspec.DecodeError:  # it is being written
+                self._tries -= 1
+                if self._tries <= 0:
+                    return _NONE
+                time.sleep(PAUSE)
         return self._known
 
 
