@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 from uuid import uuid4
 
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response
 
 from dama.config.private_file import make_private, private
 from dama.config.table import shown
 from dama.gateway.errors import RequestError
+from dama.gateway.streamed import Streamed
 from dama.operations import run_files
 from dama.programs.environment import secrets_left
 from dama.programs.leavings import described, readable
@@ -77,7 +78,7 @@ async def log(request: Request, app: App, context_id: int) -> Response:
             return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
         status, headers["Content-Range"] = 206, f"bytes {begin}-{end - 1}/{size}"
     parts = _parts(path, begin, end, secrets)
-    return StreamingResponse(parts, status, headers, media_type="text/plain; charset=utf-8")
+    return Streamed(parts, status, headers, media_type="text/plain; charset=utf-8")
 
 
 async def artifacts(app: App, context_id: int) -> list[dict[str, Any]]:

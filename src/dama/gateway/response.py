@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from dama.beside import beside
 from dama.broker.errors import CallError
@@ -20,6 +20,7 @@ from dama.broker.wire.values import as_json
 from dama.contained import contained
 from dama.gateway.errors import header_name, header_values
 from dama.gateway.params import headers_of
+from dama.gateway.streamed import Streamed
 from dama.shapes import is_list, is_object
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ async def respond(
     # What another node gives is what it is in JSON there; the schema of an action here says base64.
     write = as_json if endpoint.action else _as_nodes_write
     if is_chunks(result):
-        response = StreamingResponse(_chunks(result, write), status)
+        response = Streamed(_chunks(result, write), status)
         return headers.onto(response, kind or "application/octet-stream")
     body, kind = await beside(result, _encode, result, kind, write)
     if status == HTTPStatus.OK and request.method in {"GET", "HEAD"}:

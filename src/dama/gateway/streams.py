@@ -12,7 +12,6 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
-from starlette.responses import StreamingResponse
 
 from dama.beside import beside
 from dama.config.table import shown
@@ -20,6 +19,7 @@ from dama.domain.exact import encode_hook
 from dama.errors import DamaError
 from dama.gateway.errors import RequestError
 from dama.gateway.params import headers_of
+from dama.gateway.streamed import Streamed
 from dama.store.rows import LogFilter
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 async def stream(
     request: Request, app: App, access: Access, *, context: int | None, tree: bool
-) -> StreamingResponse:
+) -> Streamed:
     """Follow the events of a context, of its tree, or of all contexts.
 
     Raises:
@@ -50,7 +50,7 @@ async def stream(
     chosen, first = await _filter(app, context, tree=tree)
     after = await _place(request, app, first)
     source = app.store.log.subscribe(after, chosen)
-    return StreamingResponse(
+    return Streamed(
         _lines(request, access, source), headers=HEADERS, media_type="text/event-stream"
     )
 

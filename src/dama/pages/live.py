@@ -9,14 +9,15 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from starlette.responses import Response, StreamingResponse
-
 from dama.errors import DamaError
+from dama.gateway.streamed import Streamed
 from dama.gateway.streams import HEADERS, RETRY_MILLISECONDS
 from dama.operations import log
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from starlette.responses import Response
 
     from dama.pages.visit import Visit
 
@@ -35,9 +36,7 @@ async def follow(visit: Visit) -> Response:
         parts = {"context_id": str(context_id)}
         root = (await visit.at(parts).context()).root_context_id
     after = await log.position(visit.app)
-    return StreamingResponse(
-        _beats(visit, root, after), headers=HEADERS, media_type="text/event-stream"
-    )
+    return Streamed(_beats(visit, root, after), headers=HEADERS, media_type="text/event-stream")
 
 
 async def _beats(visit: Visit, root: int | None, after: int) -> AsyncIterator[bytes]:
