@@ -121,6 +121,14 @@ async def flaky(task: Task) -> int:
     return task.attempt
 
 
+@work.task(retries=3, backoff=0)
+async def flaky_at_once(task: Task) -> int:
+    """Fails three times."""
+    if task.attempt < 4:
+        raise OSError(f"attempt {task.attempt}")
+    return task.attempt
+
+
 @work.task(timeout=0.05)
 async def slow(task: Task) -> None:
     """Takes too long."""
@@ -317,6 +325,17 @@ async def test_an_attempt_that_fails_is_followed_by_another(store):
     assert outcome.result == 3
     kinds = [type_.rpartition(":")[2] for type_ in await types(store, context)]
     assert kinds == ["INITIAL", *["STARTED", "RETRYING"] * 2, "STARTED", "FINAL"]
+
+
+async def test_a_worker_is_not_idle_while_an_attempt_follows_at_once(store):
+    """`dama worker --until-idle` would end and leave it queued."""
+    context = await started(store, "flaky_at_once")
+    async with worker(store).working() as working:
+        async with asyncio.timeout(60):
+            await working.idle()
+        row = await store.context(context)
+
+    assert row.status == "DONE"
 
 
 async def test_a_task_that_takes_too_long_fails(store):
