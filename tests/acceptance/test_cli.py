@@ -415,17 +415,17 @@ def test_a_schedule_is_added_seen_paused_backfilled_and_removed(dama):
 def test_closed_trees_are_archived_restored_and_forgotten(dama):
     """And what is archived says so."""
     assert dama("run", "small.add", "--a", "1").returncode == 0
-    assert "1 trees would" in dama("archive", "add", "--older-than", "0s", "--dry-run").stdout
-    assert "1 contexts with" in dama("archive", "add", "--older-than", "0s").stdout
+    assert "1 tree would" in dama("archive", "add", "--older-than", "0s", "--dry-run").stdout
+    assert "1 context with" in dama("archive", "add", "--older-than", "0s").stdout
 
     shown = dama("show", "1")
     assert (shown.returncode, "is archived" in shown.stderr) == (4, True)
-    assert "1 contexts are back" in dama("archive", "restore", "1").stdout
+    assert "1 context is back" in dama("archive", "restore", "1").stdout
     assert dama("show", "1").returncode == 0
 
     dama("archive", "add", "--older-than", "0s")
     assert dama("archive", "forget", "--older-than", "0s").returncode != 0  # nobody said yes
-    assert "are removed" in dama("archive", "forget", "--older-than", "0s", "--yes").stdout
+    assert "is removed" in dama("archive", "forget", "--older-than", "0s", "--yes").stdout
 
 
 def test_the_doctor_and_a_rebuild_say_what_they_found(dama):

@@ -158,5 +158,5 @@ async def test_what_is_not_there_is_said(app):
         await diffs.diff(app, Side(10**9), Side(context_id))
     with pytest.raises(UnknownEventError):
         await diffs.diff(app, Side(context_id, 10**9), Side(context_id))
-    with pytest.raises(UnknownAttemptError, match="has 1 attempts"):
+    with pytest.raises(UnknownAttemptError, match="has 1 attempt,"):
         await diffs.diff(app, Side(context_id, attempt=1), Side(context_id, attempt=2))

@@ -56,10 +56,10 @@ async def test_what_is_wrong_is_found(store, monkeypatch, database_url):
         found = await findings(store, monkeypatch, database_url)
 
     assert "gone:7" in found["workers"]
-    assert "1 runs wait in etl with the labels gpu" in found["queue"]
+    assert "1 run waits in etl with the labels gpu" in found["queue"]
     assert "nightly" in found["schedule"]
     assert "idle in transaction" in found["transactions"]
-    assert "1 runs of c.d wait in default" in found["task"]
+    assert "1 run of c.d waits in default" in found["task"]
 
 
 async def test_a_limited_queue_is_not_blamed_on_its_worker(store, monkeypatch, database_url):

@@ -177,7 +177,7 @@ async def test_busy_workers_and_those_before_it_are_told(store, database_url):
     found = await why(store, third)
 
     assert found["busy"] == "All 1 slots of the workers that know it are taken: host:1."
-    assert found["behind"] == "1 runs of default come before it."
+    assert found["behind"] == "1 run of default comes before it."
     assert second
 
 

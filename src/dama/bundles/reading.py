@@ -25,6 +25,7 @@ from dama.bundles.layout import (
     BundledEvent,
     Manifest,
 )
+from dama.counts import number_of
 from dama.store.bundles import BundledContext
 
 if TYPE_CHECKING:
@@ -72,11 +73,14 @@ class Bundle:
             if not 1 <= event.context <= last or event.version < 1:
                 raise self._wrong(
                     f"line {count} of {EVENTS} is of context {event.context}, version "
-                    f"{event.version}; there are {last} contexts, and versions begin with 1"
+                    f"{event.version}; {number_of(last, 'context')} in all, "
+                    "and versions begin with 1"
                 )
             yield event, line
         if count != self.manifest.events:
-            raise self._wrong(f"it says that it has {self.manifest.events} events, got {count}")
+            raise self._wrong(
+                f"it says that it has {number_of(self.manifest.events, 'event')}, got {count}"
+            )
 
     def verify(self) -> None:
         """Read all of it once.
@@ -159,7 +163,8 @@ class Bundle:
                 raise self._wrong(f"context {place} of {CONTEXTS} is its own parent")
         if len(self.contexts) != self.manifest.contexts:
             raise self._wrong(
-                f"it says that it has {self.manifest.contexts} contexts, got {len(self.contexts)}"
+                f"it says that it has {number_of(self.manifest.contexts, 'context')}, "
+                f"got {len(self.contexts)}"
             )
 
     def _wrong(self, what: str) -> BundleError:

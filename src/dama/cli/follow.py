@@ -17,6 +17,7 @@ from dama.cli.log_level import level_number
 from dama.cli.output import duration, json_text, print_json, print_next, print_table, shortened
 from dama.cli.report import INTERRUPTED, print_error
 from dama.cli.terminal import echo
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -335,4 +336,4 @@ def _print_result(root: int, result: object, *, quiet: bool) -> None:
     lines = json_text(result).splitlines()
     echo("\n" + "\n".join(shortened(text, 200) for text in lines[:RESULT_LINES]))
     if len(lines) > RESULT_LINES:
-        echo(f"... {len(lines) - RESULT_LINES} more lines: dama show {root} --json")
+        echo(f"... {number_of(len(lines) - RESULT_LINES, 'more line')}: dama show {root} --json")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from dama.cli.board import Board, Row, payload_of, progress_text, split_type, step_of
 from dama.cli.output import COLOURS, duration, shortened
 from dama.cli.terminal import echo, of_log, style
+from dama.counts import number_of
 from dama.visible import on_one_line
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _of_step(step: str, suffix: str, payload: Mapping[str, Any]) -> str:
     match suffix:
         case "SPAWNED":
             count = len(payload.get("context_ids", ()))
-            return f"{step}: {count} {'subtask' if count == 1 else 'subtasks'}"
+            return f"{step}: {number_of(count, 'subtask')}"
         case "FAILED":
             return _red(f"step {step} failed: {_message(payload)}")
         case _:

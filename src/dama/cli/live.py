@@ -19,6 +19,7 @@ from dama.cli.board import ENDED, Board, Row, progress_text, split_type
 from dama.cli.lines import line, output_line
 from dama.cli.output import COLOURS, duration
 from dama.cli.terminal import rendered
+from dama.counts import number_of
 from dama.visible import on_one_line
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ def _work(row: Row, rows: list[Row]) -> Text:
     if row.subtasks and not row.depth:
         below = [other for other in rows if other.depth]
         ended = sum(other.status in ENDED for other in below)
-        parts.append(f"{ended} of {len(below)} subtasks")
+        parts.append(f"{ended} of {number_of(len(below), 'subtask')}")
     if row.steps:
-        parts.append(f"{row.steps} {'step' if row.steps == 1 else 'steps'}, last {row.step}")
+        parts.append(f"{number_of(row.steps, 'step')}, last {row.step}")
     if text := progress_text(row.progress):
         parts.append(text)
     return Text(on_one_line("  ".join(parts)), overflow="ellipsis", no_wrap=True)

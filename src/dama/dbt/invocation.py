@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dama.config.private_file import private
+from dama.counts import number_of
 from dama.dbt.nodes import FAILED, SKIPPED, Nodes
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Invocation:
         if messages:
             shown, message = next(iter(messages.items()))
             count, total = len(messages), len(self._nodes.statuses)
-            text = f"{count:,} of {total:,} nodes failed, such as {shown}: {message}"
+            text = f"{count:,} of {number_of(total, 'node')} failed, such as {shown}: {message}"
         if text:
             sys.stderr.write(" ".join(text.split()) + "\n")
             sys.stderr.flush()

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from dama.beside import off_loop
+from dama.counts import number_of
 from dama.domain.account import Account
 from dama.domain.difference import Change, changes
 from dama.domain.errors import InvalidSliceError
@@ -148,7 +149,8 @@ async def account(app: App, side: Side) -> Account:
             break
     if side.attempt is not None and side.attempt > attempt:
         raise UnknownAttemptError(
-            f"Context {side.context_id} has {attempt} attempts, and no attempt {side.attempt}.",
+            f"Context {side.context_id} has {number_of(attempt, 'attempt')}, "
+            f"and no attempt {side.attempt}.",
             f"`dama show {side.context_id}` lists them.",
         )
     return told

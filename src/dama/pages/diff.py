@@ -7,6 +7,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from dama.counts import number_of
 from dama.domain.slice import slices
 from dama.gateway.errors import RequestError
 from dama.operations import contexts
@@ -81,7 +82,7 @@ async def _side(visit: Visit, name: str) -> Shown | None:
     if not page.events:
         raise RequestError(
             "NOT_FOUND",
-            f"Context {context_id} has {row.version} events, and no event {version}.",
+            f"Context {context_id} has {number_of(row.version, 'event')}, and no event {version}.",
         )
     event = page.events[0]
     at = None if version is None else event.event_id

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dama import clock
+from dama.counts import number_of
 from dama.errors import UnavailableError
 from dama.run.completing import completing
 from dama.run.errors import LostSignal, TaskUsageError
@@ -100,7 +101,10 @@ async def _difference(
                 f"{key} started context {context_id} as {was[0]} with {str(was[1])[:300]}",
                 f"{key} starts {now[0]} with {str(now[1])[:300]}",
             )
-    return f"{key} started {len(known)} subtasks", f"{key} starts {len(starts)} subtasks"
+    return (
+        f"{key} started {number_of(len(known), 'subtask')}",
+        f"{key} starts {number_of(len(starts), 'subtask')}",
+    )
 
 
 def digest_of(starts: Sequence[Start]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from dama.counts import number_of
 from dama.domain.circle import WaitsFor, who_waits
 from dama.domain.labels import options_for
 from dama.run import commands
@@ -286,7 +287,8 @@ def unclaimed(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "queue",
             "warn",
-            f"{row['runs']} runs wait in {row['queue']}{needs}, since {_ago(row['seconds'])}, "
+            f"{number_of(row['runs'], 'run waits', 'runs wait')} in {row['queue']}{needs}, "
+            f"since {_ago(row['seconds'])}, "
             "and no live worker claims them",
             _worker_for(row["queue"], row["labels"]),
         )
@@ -308,10 +310,11 @@ def passed_over(facts: Facts) -> Iterator[Finding]:
     """What a worker of the queue has room for and leaves: it cannot know the task."""
     for row in facts.health.passed_over:
         if row["seconds"] >= LONG_WAIT:
+            waits = "waits" if row["runs"] == 1 else "wait"
             yield Finding(
                 "task",
                 "warn",
-                f"{row['runs']} runs of {row['task']} wait in {row['queue']} since "
+                f"{number_of(row['runs'], 'run')} of {row['task']} {waits} in {row['queue']} since "
                 f"{_ago(row['seconds'])}, though a live worker of the queue has room",
                 "Does a worker know the task? `dama services` in its folder lists what it knows.",
             )
@@ -352,7 +355,8 @@ def hints(facts: Facts) -> Iterator[Finding]:
 def log(facts: Facts) -> Iterator[Finding]:
     """How far the log is; asking places what had no position, so nothing is left behind."""
     placed = facts.log_position - facts.health.log_position
-    yield Finding("log", "ok", f"{facts.log_position} events, {placed} of them placed just now")
+    events = number_of(facts.log_position, "event")
+    yield Finding("log", "ok", f"{events}, {placed} of them placed just now")
 
 
 def ids(facts: Facts) -> Iterator[Finding]:
@@ -371,16 +375,16 @@ def subscriptions(facts: Facts) -> Iterator[Finding]:
     for name, behind in facts.behind:
         yield _judged(
             "subscription",
-            f"{name} is {behind} events behind",
+            f"{name} is {number_of(behind, 'event')} behind",
             "Does its program run?",
             well=behind <= LARGEST_LAG,
         )
     if facts.parked:
-        more = " or more" if facts.parked >= MOST_COUNTED else ""
+        contexts = number_of(facts.parked, "context", more=facts.parked >= MOST_COUNTED)
         yield Finding(
             "parked",
             "fail",
-            f"{facts.parked}{more} contexts could not be handled by a subscription",
+            f"{contexts} could not be handled by a subscription",
             "dama log status",
         )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from dama.counts import number_of
 from dama.domain.circle import WaitsFor, who_waits
 from dama.domain.labels import LAUNCHER, options_for
 
@@ -88,8 +89,7 @@ def _launcher(facts: Mapping[str, Any]) -> tuple[str, str]:
     launcher, held = facts["launcher"], facts["held"]
     if facts["away_since"]:
         return f"{launcher} has not answered since {facts['away_since']}: {facts['trouble']}", ""
-    runs = f"{held} runs" if held != 1 else "one run"
-    return f"{launcher} places it when there is room; it has {runs} now.", ""
+    return f"{launcher} places it when there is room; it has {number_of(held, 'run')} now.", ""
 
 
 def _paused(facts: Mapping[str, Any]) -> tuple[str, str]:
@@ -109,7 +109,7 @@ def _queue_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
 def _held(facts: Mapping[str, Any]) -> str:
     ids: Sequence[int] = facts["held_by"]
     more = facts["held"] - len(ids)
-    named = ", ".join(map(str, ids)) + (f" and {more} others" if more > 0 else "")
+    named = ", ".join(map(str, ids)) + (f" and {number_of(more, 'other')}" if more > 0 else "")
     return f"context {named} {'holds the place' if facts['held'] == 1 else 'hold the places'}"
 
 
@@ -125,10 +125,15 @@ def _key_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
     return f"At most {facts['limit']} of {facts['key']} may run at once: {_held(facts)}.", ""
 
 
+def _behind(facts: Mapping[str, Any]) -> str:
+    come = "comes" if facts["runs"] == 1 else "come"
+    return f"{number_of(facts['runs'], 'run')} of {facts['queue']} {come} before it."
+
+
 def _subtasks(facts: Mapping[str, Any]) -> tuple[str, str]:
     ids: Sequence[int] = facts["contexts"]
     more = facts["open"] - len(ids)
-    named = ", ".join(map(str, ids)) + (f" and {more} others" if more > 0 else "")
+    named = ", ".join(map(str, ids)) + (f" and {number_of(more, 'other')}" if more > 0 else "")
     return f"It waits for the end of context {named}.", f"dama queue why {ids[0]}" if ids else ""
 
 
@@ -184,5 +189,5 @@ WORDS: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "place": _place,
     "no_worker": _no_worker,
     "busy": _busy,
-    "behind": lambda facts: (f"{facts['runs']} runs of {facts['queue']} come before it.", ""),
+    "behind": lambda facts: (_behind(facts), ""),
 }

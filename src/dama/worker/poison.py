@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dama.counts import number_of
 from dama.errors import DamaError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class PoisonError(DamaError):
     def __init__(self, claim: Claim, how: str = "") -> None:
         end = f", and then the process that it was given of its own: {how}" if how else ""
         super().__init__(
-            f"{claim.deaths} workers died in a row while they executed {claim.task}{end}. "
+            f"{number_of(claim.deaths, 'worker')} died in a row while executing {claim.task}{end}. "
             "It is set aside.",
             f"os._exit, a crash in C code or too little memory does that. Mend it, then "
             f"`dama resume {claim.context_id}` gives it another chance.",

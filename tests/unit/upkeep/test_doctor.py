@@ -128,9 +128,9 @@ def test_what_is_well_needs_no_advice():
         ({"full_sequences": [{"sequence": "s", "used": 0.81}]}, "ids", "warn", "81.0%", "bigint"),
         ({"failed_schedules": ["nightly"]}, "schedule", "fail", "nightly", "schedule show nightly"),
         ({"hints": False}, "hints", "warn", "does not arrive", "once a second"),
-        ({"behind": [("mailer", 5000)]}, "subscription", "warn", "mailer is 5000", "program run"),
+        ({"behind": [("mailer", 5000)]}, "subscription", "warn", "mailer is 5,000", "program run"),
         ({"parked": 2}, "parked", "fail", "2 contexts", "dama log status"),
-        ({"parked": 10_000}, "parked", "fail", "10000 or more contexts", "dama log status"),
+        ({"parked": 10_000}, "parked", "fail", "10,000+ contexts", "dama log status"),
     ],
 )  # fmt: skip
 def test_what_is_not_well_says_what_to_do(changes, name, level, found, advice):

@@ -10,6 +10,7 @@ import click
 from dama.cli.group import examples, json_option
 from dama.cli.output import print_fields, print_json, print_next
 from dama.cli.terminal import echo, echo_line, style
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -123,7 +124,7 @@ def print_audit(found: Audit) -> None:
     of = "of the first system" if found.generation == "first" else "of its later generation"
     echo(f"The tables {of}; they belong to {found.owner}:")
     for table in (found.contexts, found.events):
-        echo(f"  {table.name}: {table.rows:,} rows, ids up to {table.latest:,}")
+        echo(f"  {table.name}: {number_of(table.rows, 'row')}, ids up to {table.latest:,}")
         echo(f"  {'':{len(table.name)}}  checksum {table.checksum}")
     echo()
     for each in found.found:

@@ -13,6 +13,7 @@ from dama.cli.group import examples, json_option
 from dama.cli.numbers import ID
 from dama.cli.output import print_json, print_table
 from dama.cli.terminal import echo
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -74,7 +75,8 @@ def add(session: Session, *, age: timedelta, failed: bool, dry_run: bool, as_jso
     if as_json:
         print_json(done)
     elif isinstance(done, verbs.Closed):
-        echo(f"{done.trees}{' or more' if done.or_more else ''} trees would be archived.")
+        trees = number_of(done.trees, "tree", more=done.or_more)
+        echo(f"{trees} would be archived.")
     else:
         echo(_said(done, "archived"))
 
@@ -107,7 +109,7 @@ def restore(session: Session, context: int, *, folder: Path | None, as_json: boo
     if as_json:
         print_json({"contexts": count})
     else:
-        echo(f"{count} contexts are back.{said}")
+        echo(f"{number_of(count, 'context is', 'contexts are')} back.{said}")
 
 
 @archive.command(epilog=examples("dama archive move --older-than 365d --to /backup/dama"))
@@ -131,7 +133,10 @@ def move(session: Session, *, age: timedelta, folder: Path, as_json: bool) -> No
     if as_json:
         print_json(done)
     else:
-        echo(f"{done.trees} trees with {done.events} events are in {folder}, {done.bytes:,} bytes.")
+        events = number_of(done.events, "event")
+        is_in = "is" if done.trees == 1 else "are"
+        trees = number_of(done.trees, "tree")
+        echo(f"{trees} with {events} {is_in} in {folder}, {done.bytes:,} bytes.")
 
 
 @archive.command(epilog=examples("dama archive ls /backup/dama --verify"))
@@ -185,4 +190,6 @@ def forget(session: Session, *, age: timedelta, yes: bool, as_json: bool) -> Non
 
 
 def _said(moved: Moved, what: str) -> str:
-    return f"{moved.contexts} contexts with {moved.events} events are {what}."
+    is_what = "is" if moved.contexts == 1 else "are"
+    contexts, events = number_of(moved.contexts, "context"), number_of(moved.events, "event")
+    return f"{contexts} with {events} {is_what} {what}."

@@ -13,6 +13,7 @@ from dama.cli.numbers import ID
 from dama.cli.output import print_json, print_next
 from dama.cli.terminal import echo
 from dama.cli.where import where_option
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -78,7 +79,10 @@ def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: di
     if as_json:
         print_json(done)
         return
-    echo(f"{done.path}: {done.contexts} contexts, {done.events} events, {done.bytes:,} bytes.")
+    echo(
+        f"{done.path}: {number_of(done.contexts, 'context')}, {number_of(done.events, 'event')}, "
+        f"{done.bytes:,} bytes."
+    )
     if format_ == "bundle":
         print_next((f"dama import-run {done.path}", "where another database is chosen"))
 

@@ -11,6 +11,7 @@ import click
 from dama.cli.group import examples, json_option
 from dama.cli.output import print_json
 from dama.cli.terminal import echo, secho
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -89,7 +90,7 @@ def _print(report: CheckReport) -> None:
         echo(f"  found:    {misfit.found}")
     fit = report.checked - len(report.misfits)
     echo(
-        f"{fit} of {report.checked} runs of {report.task} fit the code; "
+        f"{fit} of {number_of(report.checked, 'run')} of {report.task} fit the code; "
         f"{report.still_open} of them are not done and would continue with it."
     )
     if report.misfits:

@@ -15,6 +15,7 @@ from dama.cli.group import examples, json_option
 from dama.cli.output import print_fields, print_json, print_table
 from dama.cli.session import Session
 from dama.cli.terminal import echo
+from dama.counts import number_of
 from dama.errors import UsageError
 
 if TYPE_CHECKING:
@@ -142,8 +143,11 @@ def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
         print_table(["context", "column", "stored", "derived"], rows)
         echo()
     if done is not None:
-        echo(f"{done[0]} contexts were not what their events say, and are now.")
-        echo(f"{done[1]} runs are in the queue.")
+        said = number_of(
+            done[0], "context was not what its events", "contexts were not what their events"
+        )
+        echo(f"{said} say, and {'is' if done[0] == 1 else 'are'} now.")
+        echo(f"{number_of(done[1], 'run is', 'runs are')} in the queue.")
     elif not differences:
         echo("All contexts are what their events say.")
 

@@ -11,6 +11,7 @@ from dama.cli.group import examples, json_option, override
 from dama.cli.numbers import ID
 from dama.cli.output import duration, json_text, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line, secho
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -138,7 +139,7 @@ def _print(found: Diff) -> None:
     rows = [[t.step or "all of it", _seconds(t.first), _seconds(t.second)] for t in found.timings]
     print_table(["step", _name(found.first), _name(found.second)], rows[: PLACES + 1])
     if len(rows) > PLACES + 1:
-        echo(f"... and {len(rows) - PLACES - 1} more steps; --json has them.")
+        echo(f"... and {number_of(len(rows) - PLACES - 1, 'more step')}; --json has them.")
 
 
 def _name(side: Side) -> str:

@@ -16,6 +16,7 @@ from dama.cli.numbers import ID
 from dama.cli.output import json_text, print_json, print_next, print_table
 from dama.cli.terminal import echo
 from dama.cli.where import where_option
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.app import App
@@ -167,7 +168,7 @@ async def _fork_all(
 def _print_fork(made: Fork) -> None:
     echo(
         f"Context {made.context_id} continues after event {made.event_id} of context "
-        f"{made.forked_from}, with {made.version} events of it."
+        f"{made.forked_from}, with {number_of(made.version, 'event')} of it."
     )
     if len(made.contexts) > 1:
         below = ", ".join(map(str, made.contexts[1:]))

@@ -9,6 +9,7 @@ import click
 
 from dama.cli.group import examples
 from dama.cli.terminal import echo
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -48,4 +49,4 @@ def openlineage(session: Session, *, once: bool, from_beginning: bool) -> None:
 
     asyncio.run(send())
     count = sum(sent)
-    echo("Sent 1 event." if count == 1 else f"Sent {count:,} events.", err=True)
+    echo(f"Sent {number_of(count, 'event')}.", err=True)

@@ -11,6 +11,7 @@ from dama.cli.group import examples, json_option, reason_option
 from dama.cli.json_input import METAVAR, read_object
 from dama.cli.output import print_fields, print_json, print_next, print_table
 from dama.cli.terminal import echo, echo_line
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -307,7 +308,8 @@ def backfill(
         for firing in done.firings:
             echo(firing.isoformat())
     else:
-        echo(f"{len(done.contexts)} firings have a context: {_span(done.contexts)}")
+        firings = number_of(len(done.contexts), "firing has", "firings have")
+        echo(f"{firings} a context: {_span(done.contexts)}")
 
 
 def _pairs(texts: Sequence[str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ import click
 from dama.cli.group import examples, json_option, reason_option
 from dama.cli.output import counted, print_json, print_table
 from dama.cli.terminal import echo, echo_line
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from dama.cli.session import Session
@@ -135,4 +136,5 @@ def drop(session: Session, name: str, *, reason: str | None, as_json: bool) -> N
     if as_json:
         print_json(done)
     else:
-        echo_line(f"{done.slice} is no longer kept; {done.rows} rows were removed.")
+        rows = number_of(done.rows, "row was", "rows were")
+        echo_line(f"{done.slice} is no longer kept; {rows} removed.")

@@ -11,6 +11,7 @@ from dama.cli.group import examples, json_option
 from dama.cli.numbers import ID
 from dama.cli.output import json_text, print_json, shortened
 from dama.cli.terminal import echo, secho
+from dama.counts import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +82,10 @@ def _print(found: WhatIf) -> None:
         for change in each.changes:
             _print_change(change)
     if found.different > len(found.differences):
-        echo(f"... and {found.different - len(found.differences)} more contexts.")
+        echo(f"... and {number_of(found.different - len(found.differences), 'more context')}.")
     echo(
-        f"{found.different} of {found.contexts} contexts would have another state of "
-        f"{found.slice}; {found.events:,} events were folded."
+        f"{found.different} of {number_of(found.contexts, 'context')} would have another state of "
+        f"{found.slice}; {number_of(found.events, 'event was', 'events were')} folded."
     )
 
 

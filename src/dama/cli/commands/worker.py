@@ -13,6 +13,7 @@ import click
 from dama.cli.group import examples
 from dama.cli.log_level import LOG_LEVEL, LOG_LEVEL_HELP, level_number
 from dama.cli.terminal import echo
+from dama.counts import number_of
 from dama.errors import UsageError
 from dama.signals import on_signals
 from dama.telemetry import configure_log
@@ -231,9 +232,7 @@ def launched(session: Session, options: WorkerOptions) -> list[LauncherSettings]
 def worker_text(app: App, options: WorkerOptions) -> str:
     """The worker in words, without an article."""
     count = len(app.registry.tasks)
-    tasks = "1 task" if count == 1 else f"{count} tasks"
-    slots = "1 slot" if options.slots == 1 else f"{options.slots} slots"
-    return f"worker for {tasks} with {slots}"
+    return f"worker for {number_of(count, 'task')} with {number_of(options.slots, 'slot')}"
 
 
 async def work_until_told(

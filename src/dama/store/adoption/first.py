@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from dama.counts import number_of
 from dama.store import schema
 from dama.store.adoption.progress import Progress
 from dama.store.adoption.session import Connection
@@ -138,7 +139,9 @@ async def place_contexts(work: Work) -> None:
     """What its events say of each context; missing ones are added before."""
     added = await work.value(text("add_missing"))
     if added:
-        work.progress.tell(f"{added} contexts are added that events or contexts name")
+        work.progress.tell(
+            f"{number_of(added, 'context is', 'contexts are')} added that events or contexts name"
+        )
     await work.execute("SET work_mem = '128MB'")
     await work.execute(text("stage_contexts"))
     total = await work.value("SELECT count(*) FROM _data_manager_admin.adoption_context")
