@@ -121,6 +121,8 @@ ERRORS = [
      ("POST", "/api/slices/typo", {})),
     (["slice", "drop", "typo"], "slices.drop", {"name": "typo"},
      ("DELETE", "/api/slices/typo", None)),
+    (["log", "drop", "mailer"], "log.drop", {"subscription": "mailer"},
+     ("DELETE", "/api/log/mailer", None)),
     (["run", "shop.duoble", "--enqueue"], "tasks.start", {"name": "shop.duoble"},
      ("POST", "/api/tasks/shop.duoble", {})),
     (["archive", "restore", "999"], "archive.restore", {"context_id": 999},
@@ -498,6 +500,37 @@ async def test_what_a_subscription_parked_is_resumed_alike_by_each_door(doors, s
     assert documents == [{"subscription": "mailer"}] * 3
     await subscription.catch_up()
     assert await store.log.parked() == []
+
+
+async def test_a_subscription_is_dropped_alike_by_each_door(doors, store):
+    """Each forgets one of its own, with what it has parked; why is kept."""
+    (context,) = await store.start([Start("shop.approval", {})])
+
+    async def refuse(_connection, event):
+        if event.context_id == context:
+            raise ValueError("no mail today")
+
+    for name in "abc":
+        await store.log.subscription(name, refuse).catch_up()
+    out, err, code = await doors.command(["log", "drop", "a", "--reason", "gone", "--json"])
+    assert code == 0, err
+    params = {"subscription": "b", "reason": "gone"}
+    called = await doors.broker.call("log.drop", params)
+    answer = (await doors.request("DELETE", "/api/log/c?reason=gone")).json()
+
+    documents = [json.loads(out), called, answer]
+    assert [each.pop("subscription") for each in documents] == [*"abc"]
+    assert len({each.pop("position") for each in documents}) == 1
+    assert documents == [{"parked": 1}] * 3
+    assert await store.log.subscriptions() == []
+    assert await store.log.parked() == []
+    (year, *_) = await store.acts.contexts()
+    told = [
+        (act.type, act.payload["subscription"], act.meta["reason"])
+        for act in await store.events(year)
+        if act.type == "subscription/dropped"
+    ]
+    assert told == [("subscription/dropped", name, "gone") for name in "abc"]
 
 
 async def test_the_installation_is_checked_alike_by_each_door(doors):

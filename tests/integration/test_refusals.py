@@ -60,6 +60,8 @@ WRITES = [
      ("POST", "/api/slices/lifecycle", {})),
     (["slice", "drop", "lifecycle"], "slices.drop", {"name": "lifecycle"},
      ("DELETE", "/api/slices/lifecycle", None)),
+    (["log", "drop", "mailer"], "log.drop", {"subscription": "mailer"},
+     ("DELETE", "/api/log/mailer", None)),
     (["archive", "add", "--older-than", "0s"], "archive.add", {"older_than": "0s"},
      ("POST", "/api/archive", {"older_than": "0s"})),
     (["archive", "restore", "{done}"], "archive.restore", {"context_id": "{done}"},
@@ -244,6 +246,7 @@ UNREADABLE = [
 # Their params are names, which may be any text: nothing of the name is an error, of another test.
 OF_NAMES = {
     "schedules.get", "schedules.pause", "schedules.resume", "schedules.remove", "slices.drop",
+    "log.drop",
 }  # fmt: skip
 
 

@@ -15,7 +15,12 @@ import pytest
 from dama.domain.event import Event
 from dama.domain.slice import Slice
 from dama.store import Start, Store
-from dama.store.errors import ArchivedError, SliceTableError, UnknownSliceTableError
+from dama.store.errors import (
+    ArchivedError,
+    SliceTableError,
+    SubscriptionInUseError,
+    UnknownSliceTableError,
+)
 from dama.store.slice_build import SliceBuild
 
 ROWS = """
@@ -302,3 +307,14 @@ async def test_killed_at_random_it_is_equal_to_a_fold_of_everything(store, rows,
 
     assert shown(database_url) == await folded(store, rows, contexts)
     assert [t.state for t in await store.slice_tables.tables()] == ["shown"]
+
+
+async def test_the_subscription_of_a_table_is_dropped_with_it(store, rows):
+    await (await store.slice_tables.begin(rows)).catch_up()
+    (name,) = [row.name for row in await store.log.subscriptions()]
+    with pytest.raises(SubscriptionInUseError) as refused:
+        await store.log.drop(name)
+
+    assert "dama slice drop" in refused.value.hint
+    await store.slice_tables.drop(rows.name)
+    assert await store.log.subscriptions() == []

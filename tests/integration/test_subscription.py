@@ -12,7 +12,12 @@ from psycopg.sql import SQL, Identifier
 
 from dama.domain.event import Event
 from dama.store import LogFilter, Start, Store
-from dama.store.errors import LanesError, NotParkedError, UnknownSubscriptionError
+from dama.store.errors import (
+    LanesError,
+    NotParkedError,
+    SubscriptionInUseError,
+    UnknownSubscriptionError,
+)
 
 EFFECT = (
     "INSERT INTO effect (position, context_id, version, pid) VALUES (%s, %s, %s, pg_backend_pid())"
@@ -335,3 +340,28 @@ def wait_until(connection, query):
     """Until a count is not 0."""
     while connection.execute(query).fetchone() == (0,):
         time.sleep(0.01)
+
+
+async def test_a_subscription_is_dropped_only_when_its_program_has_ended(store, contexts, effects):
+    """A program that still ran would hear of nothing any more. Then the name is free."""
+    subscription = store.log.subscription("mailer", note)
+    await subscription.catch_up()
+    reader = asyncio.create_task(subscription.run())
+    await store.append(contexts[0], [Event("x", 3)])
+    await store.log.wait(await store.log.position(), "mailer")
+    with pytest.raises(SubscriptionInUseError, match="in use"):
+        await store.log.drop("mailer")
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+    while True:  # the server takes a moment to end the session
+        try:
+            await store.log.drop("mailer")
+            break
+        except SubscriptionInUseError:
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(UnknownSubscriptionError):
+        await store.log.drop("mailer")
+    assert len(effects()) == 10
+    await subscription.catch_up()
+    assert len(effects()) == 20

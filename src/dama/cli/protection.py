@@ -22,7 +22,7 @@ ACTS = frozenset((
     "queue pause", "queue resume", "queue limit",
     "schedule add", "schedule backfill", "schedule pause", "schedule resume", "schedule rm",
     "archive add", "archive restore", "archive move", "archive forget",
-    "token add", "token revoke", "log resume", "slice materialise", "slice drop",
+    "token add", "token revoke", "log resume", "log drop", "slice materialise", "slice drop",
     "db adopt", "db migrate", "db rebuild",
 ))  # fmt: skip
 """The commands that act, as they are typed."""

@@ -46,6 +46,21 @@ class Resumed:
     position: int
 
 
+@dataclass(frozen=True)
+class DroppedSubscription:
+    """A subscription that is forgotten.
+
+    Attributes:
+        subscription: Its name.
+        position: Up to which it had handled all.
+        parked: How many contexts it had parked.
+    """
+
+    subscription: str
+    position: int
+    parked: int
+
+
 async def status(app: App) -> LogStatus:
     """The last position, how far each subscription is behind, and what is parked."""
     log = app.store.log
@@ -104,3 +119,17 @@ async def resume(
     done = act("subscription/resumed", parked, by)
     position = await app.store.log.resume(subscription, context_id, skip=skip, act=done)
     return Resumed(subscription, context_id, position)
+
+
+async def drop(
+    app: App, subscription: str, *, by: Mapping[str, Any] | None = None
+) -> DroppedSubscription:
+    """Forget a durable subscription that nobody reads any more; the events stay.
+
+    Raises:
+        UnknownSubscriptionError: There is no such subscription.
+        SubscriptionInUseError: Its program runs, or it keeps the table of a slice.
+    """
+    done = act("subscription/dropped", {"subscription": subscription}, by)
+    position, parked = await app.store.log.drop(subscription, done)
+    return DroppedSubscription(subscription, position, parked)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def log_service(app: App) -> Service:
     """Make the service `log`."""
-    service = Service("log", description="Show how far subscriptions are, and resume them.")
+    service = Service("log", description="Show how far subscriptions are, resume and drop them.")
 
     @service.action(scope="viewer", rest="GET /")
     async def status(call: Call) -> Any:
@@ -62,5 +62,15 @@ def log_service(app: App) -> Service:
                 by=because(starter(call), reason),
             )
         )
+
+    @service.action(scope="operator", rest="DELETE /:subscription")
+    async def drop(call: Call, subscription: str, reason: str | None = None) -> Any:
+        """Forget a subscription that nobody reads any more: how far it is, and what it has parked.
+
+        Args:
+            subscription: Its name.
+            reason: Why; it is kept with the name of the caller.
+        """
+        return document(await log.drop(app, subscription, by=because(starter(call), reason)))
 
     return service

@@ -137,6 +137,12 @@ class UnknownSubscriptionError(NotFoundError):
     code = "UNKNOWN_SUBSCRIPTION"
 
 
+class SubscriptionInUseError(UsageError):
+    """A durable subscription cannot be dropped while somebody needs it."""
+
+    code = "SUBSCRIPTION_IN_USE"
+
+
 class NotParkedError(NotFoundError):
     """The subscription has not parked the context."""
 

@@ -14,7 +14,12 @@ from dama.beside import beside
 from dama.domain.exact import decode_stored
 from dama.shapes import is_dict
 from dama.store.acts import kept
-from dama.store.errors import ArchivedError, NotParkedError, UnknownSubscriptionError
+from dama.store.errors import (
+    ArchivedError,
+    NotParkedError,
+    SubscriptionInUseError,
+    UnknownSubscriptionError,
+)
 from dama.store.head import FIRST_PAUSE, LONGEST_PAUSE, Head
 from dama.store.items import check_name
 from dama.store.log_page import page_of, query
@@ -29,6 +34,10 @@ if TYPE_CHECKING:
 
 ALL = LogFilter()
 PAGE = 1000
+HINTS_IN_USE = {
+    "read": "End the programs that run it first.",
+    "slice": "It keeps the table of a slice: `dama slice drop` ends that.",
+}
 
 
 class Log:
@@ -159,9 +168,7 @@ class Log:
         for row in await self.subscriptions():
             if row.name == subscription:
                 return row.position
-        raise UnknownSubscriptionError(
-            f"There is no subscription {subscription!r}.", "`dama log status` lists them."
-        )
+        raise _unknown(subscription)
 
     async def subscriptions(self) -> list[SubscriptionRow]:
         """The durable subscriptions and how far they are."""
@@ -174,6 +181,34 @@ class Log:
             ParkedRow(name, context_id, position, _error(text), parked_at, resumed_at)
             for name, context_id, position, text, parked_at, resumed_at in rows
         ]
+
+    async def drop(self, subscription: str, act: Event | None = None) -> tuple[int, int]:
+        """Forget a durable subscription: how far it is, and what it has parked.
+
+        Args:
+            subscription: Its name.
+            act: What is kept of it.
+
+        Returns:
+            The position up to which it had handled all, and how many contexts it had parked.
+
+        Raises:
+            UnknownSubscriptionError: There is no such subscription.
+            SubscriptionInUseError: Its program runs, or it keeps the table of a slice.
+
+        Source: store/functions/subscriptions.sql
+        """
+        params = {"name": subscription, "act": kept(act)}
+        ((said, position, parked, _),) = await self._database.rows(
+            "drop_subscription", params, again=False
+        )
+        if said == "unknown":
+            raise _unknown(subscription)
+        if said != "dropped":
+            raise SubscriptionInUseError(
+                f"The subscription {subscription!r} is in use.", HINTS_IN_USE[said]
+            )
+        return position, parked
 
     async def resume(
         self, subscription: str, context_id: int, *, skip: bool = False, act: Event | None = None
@@ -206,6 +241,12 @@ class Log:
                 "`dama log status` lists what is parked.",
             )
         return rows[0][0]
+
+
+def _unknown(subscription: str) -> UnknownSubscriptionError:
+    return UnknownSubscriptionError(
+        f"There is no subscription {subscription!r}.", "`dama log status` lists them."
+    )
 
 
 def _error(text: str) -> Mapping[str, object]:

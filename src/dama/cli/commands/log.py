@@ -11,6 +11,7 @@ from dama.cli.group import examples, json_option, reason_option
 from dama.cli.numbers import ID
 from dama.cli.output import counted, print_fields, print_json, print_table, shortened
 from dama.cli.terminal import echo, echo_line
+from dama.counts import number_of
 from dama.shapes import as_object
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
     from dama.cli.session import Session
     from dama.domain.event import StoredEvent
-    from dama.operations.log import LogStatus, Resumed
+    from dama.operations.log import DroppedSubscription, LogStatus, Resumed
     from dama.store.rows import ParkedRow
 
 
-@click.group(epilog=examples("dama log status", "dama log resume mailer 42"))
+@click.group(
+    epilog=examples("dama log status", "dama log resume mailer 42", "dama log drop mailer")
+)
 def log() -> None:
     """Show who reads the log and what they could not handle.
 
@@ -130,6 +133,32 @@ def resume(
         return
     how = "after" if skip else "at"
     echo_line(f"{subscription} continues with context {context_id} {how} position {done.position}.")
+
+
+@log.command(epilog=examples("dama log drop mailer"))
+@click.argument("subscription")
+@reason_option()
+@json_option()
+@click.pass_obj
+def drop(session: Session, subscription: str, *, reason: str | None, as_json: bool) -> None:
+    """Forget a subscription that nobody reads any more.
+
+    How far it is, and what it has parked. Events stay, and are no longer kept out of the archive
+    for it. A program that subscribes under its name again begins where it says, as a new one.
+    """
+    from dama.operations import log as operations
+    from dama.operations.who import person
+
+    async def drop_it() -> DroppedSubscription:
+        async with session.app() as app:
+            return await operations.drop(app, subscription, by=person(reason))
+
+    done = asyncio.run(drop_it())
+    if as_json:
+        print_json(done)
+        return
+    parked = number_of(done.parked, "context")
+    echo_line(f"{subscription} is forgotten, at position {done.position}, with {parked} parked.")
 
 
 def _print_parked(parked: Sequence[ParkedRow]) -> None:
