@@ -203,10 +203,12 @@ async def test_code_that_never_ends_is_told(ran):
 
 
 async def test_what_cannot_be_checked_is_refused(ran):
-    """A task without runs."""
+    """A task without runs, and a command that nobody declared: it is started again."""
     app_of, _ = ran
     with pytest.raises(UncheckedError, match="no runs"):
         await checks.check(app_of(fitting(""), name="unheard"), "jobs.unheard")
+    with pytest.raises(UncheckedError, match=r"programs\.run is a program"):
+        await checks.check(app_of(fitting("")), "programs.run")
 
 
 async def test_a_failed_run_is_checked_up_to_its_failure(store, tmp_path):

@@ -94,10 +94,12 @@ class Session:
 
     def outlives_worker(self, task: str) -> bool:
         """Whether the runs of a task have a process of their own, which outlives its worker."""
-        from dama.definitions.adhoc import adhoc
+        from dama.definitions.errors import BrokenTaskError, UnknownTaskError
 
-        found = self.registry().tasks.get(task)
-        return task == adhoc.name or bool(found and (found.program or found.options.isolation))
+        try:
+            return self.registry().task(task).outlives_worker
+        except (UnknownTaskError, BrokenTaskError):
+            return False
 
     def embedded(self) -> EmbeddedPostgres | None:
         """The embedded database; None when another one is configured."""

@@ -32,3 +32,6 @@ async def adhoc(
     raise InvalidDefinitionError(
         f"{command} is a program: a worker starts it.", f"{cwd}, {env}, {inherit}"
     )
+
+
+adhoc.is_function = False

@@ -135,7 +135,7 @@ class Service(Part):
         """What it is, in a sentence; empty when nobody said."""
         if self._description or not self._tasks:
             return self._description
-        in_python = [task for task in self._tasks.values() if task.program is None]
+        in_python = [task for task in self._tasks.values() if task.is_function]
         if not in_python:
             return f"Programs of {next(iter(self._tasks.values())).place.partition(':')[0]}."
         module = sys.modules.get(in_python[0].function.__module__)
@@ -246,7 +246,7 @@ class Service(Part):
         return self._keep(name, TaskDefinition[Any](self.name, name, function, options))
 
     def _keep(self, name: str, definition: TaskDefinition[Any]) -> TaskDefinition[Any]:
-        way = "@service.task(name=...)" if definition.program is None else "its declaration"
+        way = "@service.task(name=...)" if definition.is_function else "its declaration"
         if not _TASK_NAME.fullmatch(name):
             raise InvalidDefinitionError(
                 f"{name!r} cannot be the name of a task of {self.name}.",

@@ -58,6 +58,8 @@ class TaskDefinition(Generic[R, P, V]):
         function: What was decorated; its first parameter is the task itself.
         options: How it is queued, timed and tried again.
         program: What the worker starts instead of the function; None for a task in Python.
+        is_function: Whether its runs are calls of the function, which are replayed from their
+            record; those of a program, declared or not, are started again.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class TaskDefinition(Generic[R, P, V]):
         self.function = function
         self.options = options
         self.program = program
+        self.is_function = program is None
         # Refuses here what could never be called.
         params = program.params if program else params_of(self.name, function)
         if program is None:
@@ -146,6 +149,11 @@ class TaskDefinition(Generic[R, P, V]):
     def is_async(self) -> bool:
         """Whether the function is an `async def`, which runs in the worker's loop."""
         return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def outlives_worker(self) -> bool:
+        """Whether its runs have a process of their own, which outlives its worker."""
+        return not self.is_function or self.options.isolation is not None
 
     @property
     def summary(self) -> str:

@@ -86,7 +86,7 @@ async def check(
         UncheckedError: It is a program, which has no steps, or has no run.
     """
     task = app.registry.task(name)
-    if task.program is not None:
+    if not task.is_function:
         raise UncheckedError(
             f"{name} is a program: it is started again, and nothing of it is replayed.",
             "Check tasks that are functions.",
@@ -115,7 +115,7 @@ async def misfits(app: App, rows: Sequence[ContextRow], seconds: float = SECONDS
                     task = app.registry.task(row.task or "")
                 except UnknownTaskError:
                     continue
-                if task.program is not None:
+                if not task.is_function:
                     continue
                 if different := await checks.run(task, await _recorded(app, row)):
                     found.append(Misfit(row.context_id, row.status, **vars(different)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import UnknownTaskError
 from dama.definitions.options import TaskOptions
 from dama.definitions.program import ProgramSpec
@@ -44,7 +43,7 @@ def task_of(programs: Programs, claim: Claim) -> TaskDefinition[Any]:
         if claim.program_epoch is None:
             return task
         directory = programs.directories.of(claim.context_id, claim.program_epoch)
-        if not directory.known("pid.json") or _was_function(directory) is _is_function(task):
+        if not directory.known("pid.json") or _was_function(directory) is task.is_function:
             return task
         options = task.options  # a further attempt is one of what is declared now
     directory = programs.directories.of(claim.context_id, claim.program_epoch)
@@ -62,24 +61,20 @@ def program_of(
         task: What is declared.
         isolated: Whether a function is to have its own process, whatever is declared.
     """
-    claim = execution.claim
-    is_function = _is_function(task)
-    wants_process = isolated or task.options.isolation is not None
-    if is_function and not wants_process and claim.program_epoch is None:
+    claim, tested = execution.claim, execution.writer.rehearsal
+    if tested and (task.is_function or tested.stand_in(task.name)):
+        return None  # a function is called in the process of its test
+    if not (isolated or task.outlives_worker) and claim.program_epoch is None:
         return None
     directory = programs.directories.of(claim.context_id, claim.program_epoch or claim.epoch)
     state = State.UNSTARTED if claim.program_epoch is None else state_of(directory)
-    kind = IsolatedRun if is_function else ProgramRun
+    kind = IsolatedRun if task.is_function else ProgramRun
     return kind(programs, execution, task, directory, state)
 
 
 def says_nothing(claim: Claim, error: OSError) -> bool:
     """Whether files that cannot be read are no verdict: a program runs, or the host is short."""
     return claim.program_epoch is not None or error.errno in TRANSIENT
-
-
-def _is_function(task: TaskDefinition[Any]) -> bool:
-    return task.program is None and task is not adhoc
 
 
 def _was_function(directory: RunDirectory) -> bool:

@@ -138,7 +138,7 @@ def _is_file(stream: object) -> bool:
 def _modules(registry: Registry) -> list[str]:
     """Where the tasks are: dotted names, and the path of a file that was started as a program."""
     names = dict.fromkeys(
-        task.function.__module__ for task in registry.tasks.values() if task.program is None
+        task.function.__module__ for task in registry.tasks.values() if task.is_function
     )
     if "__main__" in names:
         del names["__main__"]

@@ -197,9 +197,6 @@ class Performance:
         return outcome
 
     def _program(self, execution: Execution, task: TaskDefinition[Any]) -> ProgramRun | None:
-        tested = execution.writer.rehearsal
-        if tested and (task.program is None or tested.stand_in(task.name)):
-            return None  # a function is called in the process of its test
         suspect = is_suspect(self._claim, task)
         if suspect:
             _log.warning("%s gets a process of its own: its workers died", self._name)

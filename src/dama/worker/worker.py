@@ -92,31 +92,11 @@ class Worker:
             store, registry, self._endings, self._programs, broker, self._holding.count_waiting
         )
         self._scheduler = Scheduler(store, registry, self._wake)
-        self._placings = [
-            Placing(store, registry, each, lambda: members.id, offer.queues, offer.labels)
-            for each in offer.launches
-        ]
-        renewer = Renewer(
-            store.database,
-            lambda: members.lease_params(self._holding.contexts(), self._claiming.places()),
-        )
-        loop = asyncio.get_running_loop()
-        self._lease = LeaseKeeper(
-            renewer, self._learn, lambda: self._holding.begun, loop, self._note
-        )
+        self._placings = _placings(store, registry, offer, members)
+        self._lease = self._lease_keeper()
         self._duties = self._all_duties(keep)
         self._notes: set[asyncio.Task[None]] = set()
-        self._crew = Crew(
-            store.queue,
-            registry,
-            self._programs,
-            self._executions.make,
-            lambda: members.id,
-            members.name,
-            members.start_meta,
-            self._holding.count_settling,
-            self._lease.look,
-        )
+        self._crew = self._all_hands(registry)
 
     @property
     def id(self) -> int:
@@ -162,6 +142,28 @@ class Worker:
         """Wait until it has to end; forever where nothing says when."""
         while (left := self._offer.time_left.seconds) is None or left > 0:
             await clock.sleep(LONGEST_SLEEP if left is None else min(left, LONGEST_SLEEP))
+
+    def _lease_keeper(self) -> LeaseKeeper:
+        renewer = Renewer(
+            self._store.database,
+            lambda: self._members.lease_params(self._holding.contexts(), self._claiming.places()),
+        )
+        loop = asyncio.get_running_loop()
+        return LeaseKeeper(renewer, self._learn, lambda: self._holding.begun, loop, self._note)
+
+    def _all_hands(self, registry: Registry) -> Crew:
+        members, holding = self._members, self._holding
+        return Crew(
+            self._store.queue,
+            registry,
+            self._programs,
+            self._executions.make,
+            lambda: members.id,
+            members.name,
+            members.start_meta,
+            holding.count_settling,
+            self._lease.look,
+        )
 
     def _all_duties(self, keep: Keep) -> list[Duty]:
         store, programs = self._store, self._programs
@@ -256,6 +258,14 @@ class Worker:
         if claim.parent_id is not None:
             with suppress(Exception):  # a hint; who needs it looks by itself, too
                 await self._store.hints.send()
+
+
+def _placings(store: Store, registry: Registry, offer: Offer, members: Membership) -> list[Placing]:
+    """What places runs elsewhere, one for each launcher."""
+    return [
+        Placing(store, registry, each, lambda: members.id, offer.queues, offer.labels)
+        for each in offer.launches
+    ]
 
 
 def _claims(store: Store, offer: Offer) -> Claims | ClaimOfPlaced:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from dama.config.duration import parse_duration
+from dama.definitions.adhoc import adhoc
 from dama.definitions.errors import DuplicateNameError, InvalidResultError
 from dama.definitions.options import TaskOptions
 from dama.definitions.service import Service
@@ -27,6 +28,23 @@ async def load(task, year: int = 2013) -> Month:
 
     In blocks.
     """
+
+
+def test_a_task_says_what_its_runs_are():
+    """Nobody else asks what kind it is; a command that nobody declared is a program, too."""
+    flights = Service("flights")
+    program = flights.program("fetch", command=["./fetch.sh"])
+    own = flights.task(load, name="apart", isolation="process")
+
+    said = {t.name: (t.is_function, t.outlives_worker) for t in (flights.task(load), own)}
+    said |= {t.name: (t.is_function, t.outlives_worker) for t in (program, adhoc)}
+
+    assert said == {
+        "flights.load": (True, False),
+        "flights.apart": (True, True),
+        "flights.fetch": (False, True),
+        "programs.run": (False, True),
+    }
 
 
 def test_a_definition_has_names_options_and_texts():
