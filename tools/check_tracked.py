@@ -1,8 +1,8 @@
 """Check that what goes into git fits every machine, and that changelog fragments are named well.
 
 Refused: paths of this machine or of anybody's home, addresses of package registries, lock files
-that record them, files too large to be written by hand. Looks at the files that git tracks or would
-add.
+that record them, files too large to be written by hand, and American spellings where people read.
+Looks at the files that git tracks or would add.
 """
 
 from __future__ import annotations
@@ -20,6 +20,17 @@ LOCK_FILES = {"uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock"}
 REGISTRIES = r"\bpypi\.org|pythonhosted\.org|registry\.(npmjs|yarnpkg)\.\w+|\bproxy\.golang\.org"
 OPTIONS = r"--(extra-)?index-url|--find-links"
 HOMES = r"(?<![\w.~}-])/(home|Users)/\w+|(?<![\w.~}-])/root/[\w.]|\b[A-Z]:\\Users\\"
+# English here is British. What others have named stays: `license` of a package, SQL's ANALYZE and
+# MATERIALIZED, `color` of a style, PostgreSQL's "serialization failure", a method `capitalize`.
+READ = re.compile(r"(src|docs|changelog\.d)/.*\.(py|md|html|sql)|[A-Z]+\.md")
+AMERICAN = re.compile(
+    r"(?:(?:analy|paraly)z(?:ed|es|ing)|behavior|cancel(?:ed|ing)|colored|favor"
+    r"|honor|flavor|neighbor|label(?:ed|ing)|model(?:ed|ing)|signal(?:ed|ing)|travel(?:ed|ing)"
+    r"|center(?:ed|s)|defense|fulfills?\b|\bgotten|judgment"
+    r"|(?:categor|custom|emphas|final|general|initial|maxim|minim|normal|optim|organ|priorit|real"
+    r"|recogn|serial|special|summar|synchron|util|visual)iz(?:e[ds]|ing)"
+    r"|(?:custom|final|general|organ|priorit|synchron|visual)ization)"
+)
 MAX_KB = 300
 MIN_ROOT_LENGTH = 5  # a shorter root, such as /src in a container, is a word of its own
 
@@ -48,6 +59,11 @@ def forbidden() -> list[tuple[str, re.Pattern[str]]]:
     return found
 
 
+def is_read(path: Path) -> bool:
+    """Whether a file has text that people read."""
+    return READ.fullmatch(path.relative_to(ROOT).as_posix()) is not None
+
+
 def problems_of(path: Path, patterns: list[tuple[str, re.Pattern[str]]]) -> list[str]:
     """Return what is wrong with one file, a line each."""
     name = path.relative_to(ROOT).as_posix()
@@ -72,7 +88,12 @@ def problems_of(path: Path, patterns: list[tuple[str, re.Pattern[str]]]) -> list
 def main() -> None:
     """Print each problem and exit with their number."""
     patterns = forbidden()
-    problems = [problem for path in tracked() for problem in problems_of(path, patterns)]
+    spelling = [("American spelling", AMERICAN)]
+    problems = [
+        problem
+        for path in tracked()
+        for problem in problems_of(path, [*patterns, *(spelling if is_read(path) else [])])
+    ]
     for problem in problems:
         print(problem)
     if problems:
