@@ -227,7 +227,7 @@ async def test_a_large_stream_is_read_whole_by_both(bus):
     async with js_node(bus.url), py_node(bus.url) as py:
         await py.wait_for_services("js")
         await until(lambda: sees(py))
-        count = 1600
+        count = 800
         asked = {"action": "py.large", "params": {"count": count}}
         told = await py.call("js.weigh", asked, timeout=500)
         assert told.get("result") == count * 65536, told.get("error")
@@ -237,12 +237,13 @@ async def test_a_sender_waits_for_a_reader_that_takes_its_time(bus):
     """More than the buffer of a reader holds; nothing fails while it does something else."""
     async with py_node(bus.url, "py-1") as py, py_node(bus.url, "py-2", name="reads") as reading:
         await reading.wait_for_services("py")
-        stream = await reading.call("py.large", {"count": 1200})
+        stream = await reading.call("py.large", {"count": 1200, "text": True})
         chunks = aiter(stream)
         read = len(await anext(chunks))
         # It sends until the reader is full, and then no more.
         pending = next(iter(reading.transit.exchange.pending.values()))
         await until(lambda: not pending.inbox._has_room.is_set())
+        await until(lambda: pending.inbox._has_room._waiters)  # it has asked whether there is room
         sent = py.transit._transporter._client.stats["out_bytes"]
         await reading.call("py.who")
         async for chunk in chunks:
