@@ -1,9 +1,9 @@
 """`dama` without its start: a process that has imported it forks for each command.
 
-The files of a project are read by each command as always, and its environment, folder and terminal
-are those of the caller. For tests that type many commands, each of which would take a second of
-importing. Nothing of dama is replaced: the child calls the entry point of the command. A caller
-that is killed ends its command, as if it were the command itself.
+The files of a project are read by each command as always, and its environment, folder, umask and
+terminal are those of the caller. For tests that type many commands, each of which would take a
+second of importing. Nothing of dama is replaced: the child calls the entry point of the command. A
+caller that is killed ends its command, as if it were the command itself.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 SERVER = '''
 """Forks for each command that comes by the socket."""
-import json, os, select, signal, socket, sys
+import marshal, os, select, signal, socket, sys
 
 import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
 import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic.main, rich.live  # noqa
@@ -23,15 +23,18 @@ import dama.cli.answers, dama.cli.json_input, dama.cli.numbers, dama.cli.param_o
 import dama.cli.settings, importlib.resources.readers, pydantic.type_adapter  # noqa
 import dama.launchers.settings, dama.programs.adoption, dama.worker.worker, statistics  # noqa
 import dama.cli.commands.run, dama.cli.commands.call, dama.cli.commands.ls  # noqa
+import dama.cli.commands.events, dama.cli.commands.show, dama.cli.commands.worker  # noqa
+import dama.cli.tell, dama.launchers.in_job, dama.shipped.tables, dama.signals  # noqa
+import importlib.readers  # noqa
 from dama.cli import main
 
 
 def receive(connection):
     """What is to be run, and the three files of its standard streams."""
     data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-    while not data.endswith(b"\\n"):
+    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4]):
         data += connection.recv(1 << 20)
-    return json.loads(data), fds
+    return marshal.loads(data[4:]), fds
 
 
 def perform(connection):
@@ -43,6 +46,7 @@ def perform(connection):
         for place, descriptor in enumerate(fds):
             os.dup2(descriptor, place)
         os.chdir(request["cwd"])
+        os.umask(request["umask"])
         os.environ.clear()
         os.environ.update(request["environ"])
         sys.argv = request["argv"]
@@ -77,26 +81,38 @@ while True:
     connection.close()
 '''
 COMMAND = '''#!{python} -IS
-"""dama, as a child of a process that has imported it."""
-import json, os, signal, socket, sys
+"""dama, as a child of a process that has imported it. Imports little: it is started very often."""
+import marshal, os, _signal, _socket, sys
 
-with socket.socket(socket.AF_UNIX) as connection:
-    connection.connect({socket!r})
-    request = {{"argv": ["dama", *sys.argv[1:]], "cwd": os.getcwd(),
-               "environ": dict(os.environ)}}
-    data = json.dumps(request).encode() + b"\\n"
-    sent = socket.send_fds(connection, [data], [0, 1, 2])
-    connection.sendall(data[sent:])
-    answers = connection.makefile()
-    pid = int(answers.readline())
+connection = _socket.socket(_socket.AF_UNIX)
+connection.connect({socket!r})
+request = {{"argv": ["dama", *sys.argv[1:]], "cwd": os.getcwd(),
+           "environ": dict(os.environ), "umask": os.umask(0)}}
+data = marshal.dumps(request)
+data = len(data).to_bytes(4) + data
+streams = b"".join(number.to_bytes(4, sys.byteorder) for number in (0, 1, 2))
+sent = connection.sendmsg([data], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
+connection.sendall(data[sent:])
 
-    def forward(number, _):
-        os.kill(pid, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)
-    code = int(answers.readline() or 70)
-sys.exit(code if code >= 0 else 128 - code)
+def answer():
+    line = b""
+    while not line.endswith(b"\\n") and (byte := connection.recv(1)):
+        line += byte
+    return line
+
+
+pid = int(answer())
+
+
+def forward(number, _):
+    os.kill(pid, number)
+
+
+for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP):
+    _signal.signal(number, forward)
+code = int(answer() or 70)
+os._exit(code if code >= 0 else 128 - code)
 '''
 
 
