@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -18,10 +17,10 @@ from typing import Any
 import psycopg
 
 from dama.embedded import EmbeddedPostgres
+from tests.forked import Forked
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 POLL_SECONDS = 0.1
-PROGRESS = 60  # contexts that end between two kills: on a busy machine a worker begins slowly
+PROGRESS = 36  # contexts that end between two kills: on a busy machine a worker begins slowly
 SERVICE = '''
 """FizzBuzz: the total is known."""
 from collections import Counter
@@ -57,10 +56,21 @@ SELECT count(*) FILTER (WHERE initials <> 1), count(*) FILTER (WHERE finals <> 1
 
 
 class KilledTree:
-    """Workers and a server that are killed at random, from a seed."""
+    """Workers and a server that are killed at random, from a seed.
 
-    def __init__(self, folder: Path, numbers: int, workers: int, seed: int) -> None:
+    Args:
+        folder: For all of it; empty.
+        forked: What starts the workers: none of the many that are killed pays for its imports.
+        numbers: How many subtasks there are.
+        workers: How many there are at a time.
+        seed: Chooses who is killed.
+    """
+
+    def __init__(
+        self, folder: Path, forked: Forked, *, numbers: int, workers: int, seed: int
+    ) -> None:
         self.folder = folder
+        self.command = forked.dama
         self.numbers = numbers
         self.random = random.Random(seed)
         self.server = EmbeddedPostgres(folder / "home")
@@ -118,7 +128,7 @@ class KilledTree:
         with log:
             self.workers.append(
                 subprocess.Popen(
-                    [DAMA, "worker", "--slots", "8"],
+                    [self.command, "worker", "--slots", "8"],
                     cwd=self.folder,
                     env=self.environ,
                     stdout=log,
@@ -182,7 +192,7 @@ class KilledTree:
         return result
 
     def _dama(self, *arguments: str) -> None:
-        subprocess.run([DAMA, *arguments], cwd=self.folder, env=self.environ, check=True)
+        subprocess.run([self.command, *arguments], cwd=self.folder, env=self.environ, check=True)
 
 
 def fizzbuzz(numbers: int) -> dict[str, int]:

@@ -1,13 +1,10 @@
 """Several environments in one controller: contexts apart, and one that is away hurts nobody."""
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -16,7 +13,6 @@ import pytest
 from tests.conftest import fresh_database, url_of
 from tests.plain_http import NO_TLS
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """One task."""
 from dama import Service, Task
@@ -45,11 +41,11 @@ def two_url(server, template):
 
 
 @pytest.fixture
-def project(tmp_path, server, database_url, two_url):
+def project(tmp_path, server, database_url, two_url, forked):
     (tmp_path / "small.py").write_text(SERVICE)
     late = url_of(server, "late_environment", "dama")
     (tmp_path / "dama.toml").write_text(SETTINGS.format(one=database_url, late=late))
-    environ = {**os.environ, "DAMA_HOME": str(tmp_path / "home"), "TWO": two_url}
+    environ = forked.environ(DAMA_HOME=str(tmp_path / "home"), TWO=two_url)
     environ.pop("DAMA_DATABASE_URL", None)
     yield Project(tmp_path, environ)
     with psycopg.connect(server.url, autocommit=True) as connection:
@@ -62,12 +58,16 @@ class Project:
 
     def begin(self, *arguments):
         return subprocess.Popen(
-            [DAMA, *arguments], cwd=self.folder, env=self.environ, stderr=subprocess.PIPE, text=True
+            ["dama", *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def run(self, *arguments):
         return subprocess.run(
-            [DAMA, *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True,
+            ["dama", *arguments], cwd=self.folder, env=self.environ, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
 

@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import os
-import sys
 from pathlib import Path
 
 import httpx
@@ -14,16 +13,16 @@ from dama.domain.event import Event
 from dama.store import Append, Start, Store
 from tests.plain_http import NO_TLS
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 EVENTS, SOME = 400, 50
 
 
 class Copies:
     """Two gateways, and a proxy before them that takes them in turn."""
 
-    def __init__(self, folder, url):
+    def __init__(self, folder, url, forked):
         self.folder = folder
-        self.environ = {**os.environ, "DAMA_DATABASE_URL": url}
+        self.dama = forked.dama
+        self.environ = forked.environ(DAMA_DATABASE_URL=url)
         self.processes = []
         self.ports = []
         self.served = []
@@ -31,7 +30,7 @@ class Copies:
     async def start(self):
         """Start one; its port is in what it says."""
         process = await asyncio.create_subprocess_exec(
-            DAMA, "gateway", "--port", "0",
+            self.dama, "gateway", "--port", "0",
             cwd=self.folder, env=self.environ, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         self.processes.append(process)
@@ -78,9 +77,11 @@ class Copies:
             await process.reading
 
 
-async def test_a_client_misses_nothing_when_its_gateway_is_killed(tmp_path, database_url, store):
+async def test_a_client_misses_nothing_when_its_gateway_is_killed(
+    tmp_path, database_url, store, forked
+):
     """It comes back with the id of the last event, to whichever copy the proxy gives it."""
-    copies = Copies(tmp_path, database_url)
+    copies = Copies(tmp_path, database_url, forked)
     try:
         await copies.start()
         await copies.start()
@@ -139,7 +140,9 @@ async def follow(address: str, count: int, enough: asyncio.Event) -> tuple[list[
     return positions, numbers
 
 
-async def test_a_program_of_dama_up_is_told_where_and_with_which_token(tmp_path, database_url):
+async def test_a_program_of_dama_up_is_told_where_and_with_which_token(
+    tmp_path, database_url, forked
+):
     """A program that knows curl and nothing of dama tells what it does."""
     script = (
         'curl -sf -X POST "$DAMA_URL/api/run/events" -H "Authorization: Bearer $DAMA_TOKEN"'
@@ -148,13 +151,13 @@ async def test_a_program_of_dama_up_is_told_where_and_with_which_token(tmp_path,
     (tmp_path / "dama.toml").write_text(
         f'[programs."web.tell"]\ncommand = ["bash", "-c", {json.dumps(script)}]\n'
     )
-    environ = {**os.environ, "DAMA_DATABASE_URL": database_url}
+    environ = forked.environ(DAMA_DATABASE_URL=database_url)
     process = await asyncio.create_subprocess_exec(
-        DAMA, "run", "--enqueue", "web.tell", cwd=tmp_path, env=environ
+        forked.dama, "run", "--enqueue", "web.tell", cwd=tmp_path, env=environ
     )
     assert await process.wait() == 0
     up = await asyncio.create_subprocess_exec(
-        DAMA, "up", "--port", "0", "--until-idle", cwd=tmp_path, env=environ
+        forked.dama, "up", "--port", "0", "--until-idle", cwd=tmp_path, env=environ
     )
     async with asyncio.timeout(40):
         assert await up.wait() == 0

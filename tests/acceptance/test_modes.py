@@ -1,21 +1,17 @@
 """What is written is its user's only, whatever the umask of the starter is; programs keep that."""
 
 import json
-import os
 import re
 import stat
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 from dama.embedded import EmbeddedPostgres
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = """
 from pathlib import Path
 from dama import Service, Task
@@ -46,12 +42,12 @@ ADDRESS = re.compile(r"http://\S+?:\d+")
 class Project:
     """A project whose commands are started with an umask."""
 
-    def __init__(self, folder, umask, environ):
+    def __init__(self, folder, umask, forked, **environ):
         self.folder = folder
         self.umask = umask
         self.home = folder / "deep" / "er" / "home"
         self.out = folder / "out"
-        self.environ = {**os.environ, "DAMA_HOME": str(self.home), **environ}
+        self.environ = forked.environ(DAMA_HOME=str(self.home), **environ)
         self.out.mkdir()
         (folder / "modes.py").write_text(SERVICE)
         (folder / "dama.toml").write_text('services = ["modes"]\n')
@@ -59,12 +55,13 @@ class Project:
     def use(self):
         """Write all that is written: runs of all kinds, logs, keys, tokens, an upload."""
         with subprocess.Popen(
-            [DAMA, "up", "--port", "0"], cwd=self.folder, env=self.environ, umask=self.umask,
+            ["dama", "up", "--port", "0"], cwd=self.folder, env=self.environ, umask=self.umask,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         ) as up:  # fmt: skip
             try:
                 address = next(found for line in up.stdout if (found := ADDRESS.search(line)))
-                threading.Thread(target=up.stdout.read, daemon=True).start()
+                rest = threading.Thread(target=up.stdout.read, daemon=True)
+                rest.start()
                 gateway = Gateway(address[0], (self.home / "gateway.token").read_text().strip())
                 started = [
                     gateway.start("modes.in_worker", to=str(self.out)),
@@ -73,7 +70,7 @@ class Project:
                 held = gateway.start("modes.hold")
                 gateway.ask("PUT", f"contexts/{held}/files/sent", b"sent")
                 subprocess.run(
-                    [DAMA, "run", "--detach", "--", "sh", "-c", PROGRAM, "sh", str(self.out)],
+                    ["dama", "run", "--detach", "--", "sh", "-c", PROGRAM, "sh", str(self.out)],
                     cwd=self.folder, env=self.environ, umask=self.umask, check=True,
                     stdout=subprocess.DEVNULL,
                 )  # fmt: skip
@@ -81,6 +78,7 @@ class Project:
                     gateway.until_done(context)
             finally:
                 up.kill()
+            rest.join()  # it has ended, and changes no file any more
 
     def modes(self):
         """Of all that is in the home and above it, but what programs wrote."""
@@ -135,17 +133,19 @@ class Gateway:
 
 
 @pytest.mark.parametrize("umask", UMASKS, ids=oct)
-def test_all_that_is_written_is_private_and_programs_keep_the_umask(tmp_path, database_url, umask):
+def test_all_that_is_written_is_private_and_programs_keep_the_umask(
+    tmp_path, database_url, forked, umask
+):
     """With a database elsewhere."""
-    project = Project(tmp_path, umask, {"DAMA_DATABASE_URL": database_url})
+    project = Project(tmp_path, umask, forked, DAMA_DATABASE_URL=database_url)
     project.use()
     project.check()
 
 
 @pytest.mark.parametrize("umask", [0o000], ids=oct)
-def test_the_embedded_database_is_private_too(tmp_path, umask):
+def test_the_embedded_database_is_private_too(tmp_path, forked, umask):
     """Data, socket, log and locks."""
-    project = Project(tmp_path, umask, {})
+    project = Project(tmp_path, umask, forked)
     try:
         project.use()
         project.check()
@@ -153,16 +153,16 @@ def test_the_embedded_database_is_private_too(tmp_path, umask):
         EmbeddedPostgres(project.home).stop()
 
 
-def test_within_a_home_that_others_may_enter_all_is_private(tmp_path, database_url):
+def test_within_a_home_that_others_may_enter_all_is_private(tmp_path, database_url, forked):
     """The doctor tells of the home."""
-    project = Project(tmp_path, 0o000, {"DAMA_DATABASE_URL": database_url})
+    project = Project(tmp_path, 0o000, forked, DAMA_DATABASE_URL=database_url)
     project.home.mkdir(parents=True)
     project.home.chmod(0o755)
     project.use()
     open_to_others = {path for path, mode in project.modes().items() if mode & 0o077}
     assert open_to_others == {"deep", "deep/er", "deep/er/home"}
     found = subprocess.run(
-        [DAMA, "doctor"], cwd=tmp_path, env=project.environ, capture_output=True, text=True,
+        ["dama", "doctor"], cwd=tmp_path, env=project.environ, capture_output=True, text=True,
         check=False,
     ).stdout  # fmt: skip
     assert f"chmod 700 {project.home}" in found

@@ -1,16 +1,12 @@
 """Workers that are killed by their runs, hung up on, or forked by them; all are real processes."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psycopg
 import pytest
 
-DAMA = str(Path(sys.executable).with_name("dama"))
 SERVICE = '''
 """What takes a worker down."""
 import asyncio, ctypes, multiprocessing, os, pathlib
@@ -60,23 +56,23 @@ async def forks(task: Task) -> list[int]:
 class Project:
     """A project with deadly tasks."""
 
-    def __init__(self, folder, url):
+    def __init__(self, folder, url, forked):
         self.folder = folder
         self.url = url
-        self.environ = {**os.environ, "DAMA_DATABASE_URL": url}
+        self.environ = forked.environ(DAMA_DATABASE_URL=url)
         self.started = []
         (folder / "deadly.py").write_text(SERVICE)
         (folder / "dama.toml").write_text('services = ["deadly"]\n')
 
     def dama(self, *arguments, **options):
         return subprocess.run(
-            [DAMA, *arguments], cwd=self.folder, env=self.environ, timeout=120, check=False,
+            ["dama", *arguments], cwd=self.folder, env=self.environ, timeout=120, check=False,
             capture_output=True, text=True, **options,
         )  # fmt: skip
 
     def start(self, *arguments):
         process = subprocess.Popen(
-            [DAMA, *arguments], cwd=self.folder, env=self.environ, stderr=subprocess.DEVNULL
+            ["dama", *arguments], cwd=self.folder, env=self.environ, stderr=subprocess.DEVNULL
         )
         self.started.append(process)
         return process
@@ -106,8 +102,8 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, database_url):
-    project = Project(tmp_path, database_url)
+def project(tmp_path, database_url, forked):
+    project = Project(tmp_path, database_url, forked)
     yield project
     for process in project.started:
         process.kill()

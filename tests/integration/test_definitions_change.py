@@ -1,7 +1,6 @@
 """Definitions that change: former names, modules that are broken, profiles and own settings."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -113,13 +112,13 @@ def test_a_broken_module_takes_nothing_with_it_but_its_own_tasks(project):
     assert f"Not imported: {bad}" in str(raised.value.hint)
 
 
-def test_a_broken_module_is_named_by_the_commands(project, database_url):
+def test_a_broken_module_is_named_by_the_commands(project, database_url, forked):
     folder, good, bad = project
     (folder / "dama.toml").write_text(f'services = ["{good}", "{bad}"]\n')
 
     def type_(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "dama.cli", *arguments],
+            [forked.dama, *arguments],
             cwd=folder, capture_output=True, text=True, check=False,
             env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "DAMA_DATABASE_URL": database_url},
         )  # fmt: skip

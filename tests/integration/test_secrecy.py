@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
@@ -243,7 +242,7 @@ async def test_what_a_cancelled_program_prints_last_is_struck_out(bench, secrets
 
 
 async def test_no_door_to_a_log_shows_what_no_worker_has_struck_out(
-    bench, secrets, monkeypatch, tmp_path
+    bench, secrets, monkeypatch, tmp_path, forked
 ):
     """The program continues without one; whoever reads need not have its environment."""
     script = 'until [ -e go ]; do sleep 0.02; done; printf "a %s\\nb %s %s" "$API" "$PGPASSWORD" "${API:0:5}"; touch x; exec sleep 600'
@@ -269,9 +268,9 @@ async def test_no_door_to_a_log_shows_what_no_worker_has_struck_out(
         app = App(bench.store, bench.registry, home)
         lines = [line async for line in run_files.lines_of(app, context)]
         assert lines == whole.splitlines()
-    environ = {**os.environ, "DAMA_DATABASE_URL": bench.store.database.conninfo}
+    environ = forked.environ(DAMA_DATABASE_URL=bench.store.database.conninfo)
     for arguments in ([], ["--tail", "2"], ["--bytes", "4:"]):
-        command = [sys.executable, "-m", "dama.cli", "logs", str(context), *arguments]
+        command = [forked.dama, "logs", str(context), *arguments]
         shown = await asyncio.to_thread(
             subprocess.run, command, env=environ, cwd=tmp_path, capture_output=True, text=True
         )

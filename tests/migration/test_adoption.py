@@ -1,10 +1,8 @@
 """Adopting a database of the first system: all that is there is said, kept, and works."""
 
 import asyncio
-import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -318,10 +316,9 @@ async def test_old_programs_continue_during_and_after(empty_database_url):
         assert await store.log.position() == 10_000 + 5 * len(ids)
 
 
-def killed_at(url, words):
+def killed_at(environment, words):
     """Adopt in a process of its own, and kill it with -9 when it says these words."""
-    environment = {**os.environ, "DAMA_DATABASE_URL": url}
-    command = [sys.executable, "-m", "dama.cli", "db", "adopt"]
+    command = ["dama", "db", "adopt"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment
     ) as dama:
@@ -333,13 +330,14 @@ def killed_at(url, words):
     return said, dama.returncode
 
 
-async def test_it_continues_after_kill_at_each_step(empty_database_url):
+async def test_it_continues_after_kill_at_each_step(empty_database_url, forked):
     """In the same database, from step to step; an old program writes all the while."""
+    environment = forked.environ(DAMA_DATABASE_URL=empty_database_url)
     fill(empty_database_url, contexts=200, events=5)
     before = rows(empty_database_url, SIX)
     with OldProgram(empty_database_url) as old:
         for _, words, _ in STEPS:
-            said, code = await asyncio.to_thread(killed_at, empty_database_url, words)
+            said, code = await asyncio.to_thread(killed_at, environment, words)
             assert code == -signal.SIGKILL, said
         done = await adopt(empty_database_url, lambda _: None)
 
