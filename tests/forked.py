@@ -14,6 +14,7 @@ from pathlib import Path
 SERVER = '''
 """Forks for each command that comes by the socket."""
 import marshal, os, select, signal, socket, sys
+from contextlib import suppress
 
 import dama.app, dama.cli.follow, dama.cli.printed, dama.cli.root, dama.gateway.server  # noqa
 import dama.broker.tracing, dama.shipped.node, dama.store.schema, pydantic.main, rich.live  # noqa
@@ -33,7 +34,10 @@ def receive(connection):
     """What is to be run, and the three files of its standard streams."""
     data, fds, _, _ = socket.recv_fds(connection, 1 << 20, 3)
     while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4]):
-        data += connection.recv(1 << 20)
+        more = connection.recv(1 << 20)
+        if not more:
+            os._exit(0)  # who asked was killed meanwhile
+        data += more
     return marshal.loads(data[4:]), fds
 
 
@@ -55,7 +59,8 @@ def perform(connection):
         code = main(request["argv"][1:])
         sys.stdout.flush()
         os._exit(code)
-    connection.sendall(f"{pid}\\n".encode())
+    with suppress(OSError):  # it may be gone already, as it is found to be below
+        connection.sendall(f"{pid}\\n".encode())
     ends = select.poll()
     ends.register(ended := os.pidfd_open(pid), select.POLLIN)
     ends.register(connection, 0)  # tells that the caller is gone
@@ -63,7 +68,8 @@ def perform(connection):
         os.kill(pid, signal.SIGKILL)
         os._exit(0)
     status = os.waitpid(pid, 0)[1]
-    connection.sendall(f"{os.waitstatus_to_exitcode(status)}\\n".encode())
+    with suppress(OSError):
+        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\\n".encode())
     os._exit(0)
 
 
@@ -123,18 +129,19 @@ class Forked:
         folder: Where both are; its path is short enough for a socket.
 
     Attributes:
+        address: Of the socket that is asked for a command.
         bin: A folder for PATH, which has the command `dama`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "bin"
         self.bin.mkdir()
-        address = str(folder / "s")
+        self.address = str(folder / "s")
         command = self.bin / "dama"
-        command.write_text(COMMAND.format(python=sys.executable, socket=address))
+        command.write_text(COMMAND.format(python=sys.executable, socket=self.address))
         command.chmod(0o755)
         self._server = subprocess.Popen(
-            [sys.executable, "-P", "-c", SERVER, address], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-P", "-c", SERVER, self.address], stdout=subprocess.PIPE, text=True
         )
         assert self._server.stdout.readline() == "ready\n"
 
