@@ -12,7 +12,7 @@ SOURCES := src tests examples benchmarks tools
 PARALLEL := --numprocesses=auto --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test chaos outages soak conformance storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild compiled
+.PHONY: help demo test chaos outages soak conformance kills storm replay coverage screenshots check lint types imports package tracked format bench reference lock clean rebuild compiled
 
 help: ## Print this list
 	@awk 'BEGIN { FS = ":.*## " } \
@@ -36,6 +36,10 @@ soak: .venv/dev .venv/project ## 2,000 programs whose supervisors are killed (AR
 
 conformance: .venv/dev .venv/project ## The cases that each kind of launcher passes, as a table
 	@$(BIN)/python tools/conformance.py $(ARGS)
+
+kills: .venv/dev .venv/project ## Kill launching workers while they place runs (KILLS=200)
+	@DAMA_TEST_PARTS=1 DAMA_TEST_KILLS=$(or $(KILLS),200) \
+	  $(BIN)/python -m pytest -k at_any_moment tests/engines/test_placed.py $(ARGS)
 
 storm: .venv/dev .venv/project ## Every verb of the store at once, among strangers' locks (ARGS="--minutes 10")
 	@$(BIN)/python -m tests.integration.storm $(ARGS)

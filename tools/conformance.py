@@ -5,6 +5,7 @@ What has no test of a kind is shown as `-`, what could not run here as `skip`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import defaultdict
 from typing import Any
@@ -69,6 +70,7 @@ class Table:
 def main() -> int:
     """Run the suite; return its exit code."""
     table = Table()
+    os.environ.setdefault("DAMA_TEST_PARTS", "100")
     code = pytest.main(["-q", "-m", "case", "tests/engines", *sys.argv[1:]], plugins=[table])
     print("\n".join(table.lines()))
     return int(code)

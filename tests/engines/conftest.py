@@ -1,11 +1,15 @@
 """A cluster for all tests of a process, and a project that has work for it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.command import Command
+from tests.conftest import fresh_database
+from tests.engines.places import KINDS, Place
+from tests.engines.pods import running_pods
 from tests.engines.slurm import Slurm, running_slurm
 from tests.forked import Forked
 
@@ -53,6 +57,32 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
     """One cluster for all tests of this process."""
     with running_slurm(tmp_path_factory.mktemp("slurm") / "c") as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module", params=[*KINDS, "kubernetes"])
+def place(
+    request: pytest.FixtureRequest,
+    server,
+    template,
+    forked: Forked,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    """A project with the launcher of a kind, and a worker that looks after it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "project").mkdir()
+    for url in fresh_database(server, template):
+        environ = forked.environ(DAMA_DATABASE_URL=url, DAMA_HOME=str(folder / "home"))
+        with ExitStack() as stack:
+            if request.param == "kubernetes":
+                place: Place = stack.enter_context(running_pods(folder, environ, url))
+            else:
+                slurm: Slurm = request.getfixturevalue("slurm")
+                path = environ["PATH"] + ":" + slurm.environ["PATH"]
+                environ |= {**slurm.environ, "PATH": path}
+                place = Place(Command(folder / "project", environ), slurm, request.param)
+            stack.callback(place.close)
+            place.launch()
+            yield place
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ What it takes is checked by the published schemas, and what it answers is held t
 real control plane (test_kubernetes_stand_in.py). How pods begin and end is its own.
 """
 
+import asyncio
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import time
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +53,9 @@ class Cluster:
         self.secrets: dict[str, dict[str, str]] = {}
         self.nodes = {"n1", "n2"}
         self.bodies: list[bytes] = []  # all that was created, as it came
+        self.hold = ""  # the next request for a job: before or after it is created, or late
+        self.is_controlled = threading.Event()
+        self.is_controlled.set()
         self._environ = environ
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._deadlines: dict[str, float] = {}  # of pods that run
@@ -132,6 +137,21 @@ class Cluster:
                     self._kill(pod["metadata"]["name"], signal.SIGKILL)
                     pod["metadata"]["deletionTimestamp"] = _now()
 
+    def processes(self) -> list[int]:
+        """The processes of all pods."""
+        return [each.pid for each in self._processes.values() if each.poll() is None]
+
+    def freeze_node(self, name: str, number: int) -> None:
+        """Stop or continue a node: it does not answer, and its pods look as before."""
+        with self._lock:
+            is_frozen = number == signal.SIGSTOP
+            (self.nodes.discard if is_frozen else self.nodes.add)(name)
+            for pod in self.pods.values():
+                if pod["spec"].get("nodeName") == name and pod["status"]["phase"] == "Running":
+                    self._kill(pod["metadata"]["name"], number)
+                    if is_frozen:
+                        pod["metadata"]["deletionTimestamp"] = _now()
+
     def expire(self) -> None:
         """The time to live of all ended jobs is over."""
         with self._lock:
@@ -142,7 +162,7 @@ class Cluster:
     def _control(self) -> None:
         while not self._is_closed.wait(TICK):
             with self._lock:
-                for job in [*self.jobs.values()]:
+                for job in [*self.jobs.values()] if self.is_controlled.is_set() else []:
                     self._run_job(job)
                 for pod in [*self.pods.values()]:
                     self._run_pod(pod)
@@ -369,13 +389,6 @@ def status_of(code: int, reason: str, message: str) -> Body:
 
 
 def _routes(cluster: Cluster) -> list[Route]:
-    async def create(request: Request) -> Response:
-        cluster.bodies.append(await request.body())
-        strict = request.query_params.get("fieldValidation") == "Strict"
-        status, body, warning = cluster.create(await request.json(), strict=strict)
-        headers = {"Warning": f"299 - {json.dumps(warning)}"} if warning else {}
-        return JSONResponse(body, status, headers)
-
     async def listed(request: Request) -> Response:
         asked = request.query_params
         kind = "Job" if request.url.path.endswith("jobs") else "Pod"
@@ -384,8 +397,9 @@ def _routes(cluster: Cluster) -> list[Route]:
 
     async def one(request: Request) -> Response:
         name = request.path_params["name"]
-        kind = "jobs" if "/jobs/" in request.url.path else "pods"
-        known = cluster.jobs if kind == "jobs" else cluster.pods
+        kind, known = ("pods", cluster.pods)
+        if "/jobs/" in request.url.path:
+            kind, known = ("jobs", cluster.jobs)
         found = known.get(name)
         if request.method == "DELETE" and found is not None:
             # As the policy comes in the address or in the body.
@@ -407,13 +421,39 @@ def _routes(cluster: Cluster) -> list[Route]:
 
     jobs, pods = "/apis/batch/v1/namespaces/default/jobs", "/api/v1/namespaces/default/pods"
     return [
-        Route(jobs, create, methods=["POST"]),
+        Route(jobs, partial(_created, cluster), methods=["POST"]),
         Route(jobs, listed),
         Route(pods, listed),
         Route(f"{jobs}/{{name}}", one, methods=["GET", "DELETE"]),
         Route(f"{pods}/{{name}}/log", log),
         Route(f"{pods}/{{name}}", one, methods=["GET", "DELETE"]),
     ]
+
+
+async def _created(cluster: Cluster, request: Request) -> Response:
+    cluster.bodies.append(await request.body())
+    strict = request.query_params.get("fieldValidation") == "Strict"
+    body = await request.json()
+    if await _is_gone(cluster, request, "before"):
+        return Response()
+    await _is_gone(cluster, request, "late")
+    status, body, warning = cluster.create(body, strict=strict)
+    await _is_gone(cluster, request, "after")
+    headers = {"Warning": f"299 - {json.dumps(warning)}"} if warning else {}
+    return JSONResponse(body, status, headers)
+
+
+async def _is_gone(cluster: Cluster, request: Request, when: str) -> bool:
+    """Hold a request that is to be held at this moment; whether its client is gone."""
+    if cluster.hold != when:
+        return False
+    cluster.hold = "late" if when == "late" else "held"
+    while cluster.hold in ("late", "held", "gone"):
+        await asyncio.sleep(TICK)
+        if cluster.hold == "gone" and await request.is_disconnected():
+            cluster.hold = ""
+            return True
+    return False
 
 
 def _drop(body: Body, path: list[Any]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
@@ -22,14 +24,18 @@ from dama import Service, Task
 jobs = Service("jobs")
 
 
+def node() -> str:
+    return os.environ.get("SLURMD_NODENAME") or os.environ["POD_NODE"]
+
+
 @jobs.task(launcher="there", resources={"cpus": 1, "memory": "64MiB"})
 async def where(task: Task, number: int = 0) -> dict[str, object]:
-    if number == 13:
+    if number in (3, 13):
         raise ValueError("an unlucky number")
-    return {"node": os.environ.get("SLURMD_NODENAME", "here"), "number": number}
+    return {"node": node(), "number": number}
 
 
-@jobs.task(launcher="there", resources={"cpus": 16, "time": "5m"})
+@jobs.task(launcher="there", resources={"cpus": 9, "time": "5m"})  # one on each node
 async def steps(task: Task, folder: str, count: int = 3) -> int:
     done = 0
     for n in range(count):
@@ -39,7 +45,7 @@ async def steps(task: Task, folder: str, count: int = 3) -> int:
 
 async def one_step(folder: str, n: int) -> int:
     with Path(folder, "done").open("a") as file:
-        file.write(f"{n} {os.environ.get('SLURMD_NODENAME', 'here')}\\\\n")
+        file.write(f"{n} {node()}\\n")
     while n and Path(folder, "hold").exists():
         await asyncio.sleep(0.05)
     return 1
@@ -48,7 +54,7 @@ async def one_step(folder: str, n: int) -> int:
 @jobs.task(launcher="there", crashes=1)
 def dies(task: Task, how: str) -> None:
     if how == "memory":
-        os.write(2, b"slurmstepd: error: Detected 1 oom_kill event\\\\n")
+        os.write(2, b"slurmstepd: error: Detected 1 oom_kill event\\n")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -58,8 +64,10 @@ async def too_big(task: Task) -> None:
 
 
 @jobs.task()
-async def all_of(task: Task, count: int = 4) -> list[object]:
-    return await task.map(where, [{"number": n} for n in range(count)], limit=3)
+async def all_of(task: Task, count: int = 4) -> int:
+    numbers = [{"number": n} for n in range(100, 100 + count - 1)]
+    ends = await task.map(where, [{"number": 3}, *numbers], limit=3, on_failure="collect")
+    return sum(not each.ok for each in ends)
 """
 SETTINGS = """
 services = ["jobs"]
@@ -77,6 +85,7 @@ grace = "1s"
 look = "500ms"
 timeout = "4s"
 lease = "8s"
+setup = "[ ! -e {folder}/limit ] || export DAMA_JOB_END_TIME=$(($(date +%s) + 4))"
 """
 KINDS = {
     "slurm": 'kind = "slurm"\n',
@@ -107,6 +116,20 @@ cat "$DAMA_JOB_LOG.err" >&2
 grep -qi "memory specification" "$DAMA_JOB_LOG.err" && exit 65
 exit 1
 """
+SBATCH = """\
+#!/bin/sh
+# sbatch, that of a client which is held before it has asked, or when it has the answer.
+hold() {{
+    if rm "{folder}/hold-$1" 2>/dev/null; then
+        echo $$ >"{folder}/held"
+        while [ -e "{folder}/held" ]; do sleep 0.1; done
+    fi
+}}
+hold before
+answer=$({sbatch} "$@") || exit
+hold after
+echo "$answer"
+"""
 
 
 class Place:
@@ -130,11 +153,20 @@ class Place:
         self.slurm = slurm
         self.kind = kind
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._frozen: list[int] = []
         (dama.folder / "jobs.py").write_text(project)
-        (dama.folder / "dama.toml").write_text(settings or SETTINGS + KINDS[kind])
-        submit = dama.folder / "submit"
-        submit.write_text(SUBMIT)
-        submit.chmod(0o755)
+        text = (settings or SETTINGS + KINDS[kind]).replace("{folder}", str(dama.folder))
+        (dama.folder / "dama.toml").write_text(text)
+        sbatch = shutil.which("sbatch", path=dama.environ["PATH"])
+        for name, script in (
+            ("submit", SUBMIT),
+            ("bin/sbatch", SBATCH.format(folder=dama.folder, sbatch=sbatch)),
+        ):
+            path = dama.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(script)
+            path.chmod(0o755)
+        dama.environ["PATH"] = f"{dama.folder / 'bin'}:{dama.environ['PATH']}"
 
     @property
     def home(self) -> Path:
@@ -171,9 +203,13 @@ class Place:
         )
         return found[0][0] if found else None
 
-    def end(self, context: int) -> tuple[str, Any]:
+    def is_placed(self, context: int) -> bool:
+        """Whether the run of a context has left the queue."""
+        return self.run_state(context) != "queued"
+
+    def end(self, context: int, patience: float = 120) -> tuple[str, Any]:
         """The last event of a context once it has ended."""
-        wait_until(lambda: self.run_state(context) is None, f"the end of {context}", 120)
+        wait_until(lambda: self.run_state(context) is None, f"the end of {context}", patience)
         return self.events(context)[-1]
 
     def why(self, context: int) -> str:
@@ -204,6 +240,159 @@ class Place:
         command = ["dama", "logs", str(context), "--follow"]
         folder, environ = self.dama.folder, self.dama.environ
         return subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.PIPE)
+
+    def begin_steps(self, *, held: bool = True) -> int:
+        """Start a run of three steps; the second one waits until `release`."""
+        (self.dama.folder / "done").unlink(missing_ok=True)
+        (self.dama.folder / "hold").touch()
+        context = self.start("jobs.steps", "--folder", str(self.dama.folder))
+        if held:
+            wait_until(lambda: len(self.steps()) == 2, "a second step that waits", 120)
+        return context
+
+    def release(self) -> None:
+        """Let the steps that wait continue."""
+        (self.dama.folder / "hold").unlink()
+
+    def steps(self) -> list[str]:
+        """The steps that have begun, of all runs since the last that was started."""
+        with suppress(FileNotFoundError):
+            return re.findall(r"(?m)^[0-9]", (self.dama.folder / "done").read_text())
+        return []
+
+    # ------------------------------------------------------------------ what happens to the engine
+
+    def hold_submission(self, when: str) -> None:
+        """Hold the next submission before the engine has it, or after: without an answer."""
+        (self.dama.folder / f"hold-{when}").touch()
+
+    def is_held(self) -> bool:
+        """Whether a submission is held."""
+        held = self.dama.folder / "held"
+        return held.exists() and bool(held.read_text())
+
+    def let_go(self) -> None:
+        """Let the submission that is held continue."""
+        (self.dama.folder / "held").unlink()
+
+    def kill_submission(self) -> None:
+        """Kill what asks the engine, as a power cut kills it with its worker."""
+        held = self.dama.folder / "held"
+        os.killpg(os.getpgid(int(held.read_text())), signal.SIGKILL)
+        held.unlink()
+
+    def submit_late(self) -> None:
+        """Have the engine answer nobody, and do what it was asked for all the same."""
+        self.slurm.signal("slurmctld", signal.SIGSTOP)
+
+    def answer_again(self) -> None:
+        """End that."""
+        self.slurm.signal("slurmctld", signal.SIGCONT)
+
+    def go_away(self) -> None:
+        """Kill the engine; what runs there continues."""
+        (job,) = self.jobs()
+        if self.kind == "slurm":
+            self.slurm.save()
+        self.slurm.signal("slurmctld")
+        if self.kind == "command":
+            self.slurm.forget(job)
+
+    def come_back(self) -> None:
+        """Start the engine."""
+        self.slurm.start_daemon("slurmctld")
+
+    def submit_again(self, context: int) -> None:
+        """Submit another job of the same epoch of a context's run."""
+        script = self.slurm("scontrol", "write", "batch_script", self.job_of(context), "-")
+        more = ["--array=0", "--export=NIL", "--output=/dev/null", "--chdir=/"]
+        self.slurm("sbatch", *more, text=script)
+        wait_until(lambda: len(self.jobs()) == 2, "a second job")
+
+    def job_of(self, context: int) -> str:
+        """The job of a context's run, as its engine calls it."""
+        query = (
+            "SELECT native_id FROM _data_manager_admin.placement WHERE context_id = %s"
+            " ORDER BY epoch DESC LIMIT 1"
+        )
+        return self.sql(query, context)[0][0]
+
+    def node_of(self, context: int) -> str:
+        """The node on which the run of a context has its place."""
+        query = (
+            "SELECT node FROM _data_manager_admin.placement WHERE context_id = %s AND node <> ''"
+        )
+        wait_until(lambda: self.sql(query, context), "a node")
+        return self.sql(query, context)[0][0]
+
+    def resume_nodes(self) -> None:
+        """Let nodes take jobs that have given one up."""
+        self.slurm.resume_nodes()
+
+    def told(self) -> tuple[str, list[Path]]:
+        """What the engine says of its jobs, and the files that it keeps."""
+        said = self.slurm("scontrol", "show", "job", "--details")
+        for job in self.jobs():
+            said += self.slurm("scontrol", "write", "batch_script", job, "-")
+        return said, [path for path in self.slurm.folder.rglob("*") if path.is_file()]
+
+    def processes(self) -> list[int]:
+        """All of the engine."""
+        return self.slurm.processes()
+
+    def kill_payload(self, context: int) -> None:
+        """Kill the worker that has the run of a context."""
+        query = (
+            "SELECT w.pid FROM _data_manager_admin.run_queue q"
+            " JOIN _data_manager_admin.worker w USING (worker_id) WHERE q.context_id = %s"
+        )
+        os.kill(self.sql(query, context)[0][0], signal.SIGKILL)
+        wait_until(lambda: not self.jobs(), "the end of its job")
+
+    def freeze_node(self, name: str) -> None:
+        """A node does nothing any more, for a while."""
+        # Those that a process has forked do not have the environment of their jobs.
+        query = (
+            "SELECT w.pid FROM _data_manager_admin.placement p"
+            " JOIN _data_manager_admin.run_queue q USING (context_id, epoch)"
+            " JOIN _data_manager_admin.worker w USING (worker_id) WHERE p.node = %s"
+        )
+        self._frozen = [pid for (pid,) in self.sql(query, name)]
+        self.slurm.freeze_node(name, signal.SIGSTOP)
+        for pid in self._frozen:
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw_node(self, name: str) -> None:
+        """A node that was frozen continues as if nothing had happened."""
+        self.slurm.freeze_node(name, signal.SIGCONT)
+        for pid in self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def expire(self) -> None:
+        """Have the engine forget all jobs that have ended."""
+        self.slurm.forget_ended()
+
+    def time_out(self, context: int) -> None:
+        """The job of a context's run has come to its time limit."""
+        self.slurm("scontrol", "update", f"JobId={self.job_of(context)}", "EndTime=now")
+
+    # ------------------------------------------------------------------ its workers
+
+    def leader(self) -> int:
+        """The process of the worker that looks after the launcher."""
+        query = (
+            "SELECT w.pid FROM _data_manager_admin.launcher l"
+            " JOIN _data_manager_admin.worker w USING (worker_id)"
+        )
+        found = self.sql(query)
+        return found[0][0] if found else 0
+
+    def kill_workers(self) -> None:
+        """Kill all workers that look after the launcher."""
+        for worker in self._workers:
+            self.kill(worker)
+        self._workers.clear()
 
     def launch(self) -> subprocess.Popen[bytes]:
         """A worker that looks after the launcher."""

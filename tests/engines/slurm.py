@@ -1,6 +1,7 @@
 """A real Slurm with two nodes on this host, for tests. Without root, without munge."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -100,8 +101,9 @@ class Slurm:
         self.environ = {
             "SLURM_CONF": str(self.conf),
             "PATH": os.pathsep.join([str(root / "usr/bin"), os.environ["PATH"]]),
-            "LD_LIBRARY_PATH": libraries,
         }
+        if root != Path("/"):  # what is installed finds its own, and Python finds others there
+            self.environ["LD_LIBRARY_PATH"] = libraries
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
@@ -162,6 +164,22 @@ class Slurm:
         for pid in self.processes(f"SLURMD_NODENAME={name}"):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+    def freeze_node(self, name: str, number: int) -> None:
+        """Stop or continue a node: its daemon, and all that it started."""
+        self.signal(name, number)
+        for pid in self.processes(f"SLURMD_NODENAME={name}"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def forget_ended(self) -> None:
+        """Wait until it has forgotten all jobs that have ended; it remembers them from then on."""
+        conf = self.conf.read_text()
+        self.conf.write_text(re.sub("MinJobAge=.*", "MinJobAge=2", conf))
+        self("scontrol", "reconfigure")
+        wait_until(lambda: not self("squeue", "-h", "--states=all"), "no job", 150)
+        self.conf.write_text(conf)
+        self("scontrol", "reconfigure")
 
     def processes(self, variable: str | None = None) -> list[int]:
         """The processes of this cluster that have a variable; all of them by default."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from dama import clock
 from dama.definitions.resources import NOTHING_ASKED
 from dama.launchers.launcher import AwayError, Element, Job, Key, RefusedError, Sighting
-from dama.launchers.plan import QUIET_SECONDS, Memory, plan
+from dama.launchers.plan import QUIET_SECONDS, Limits, Memory, plan
 from dama.launchers.settings import launcher_of
 from dama.launchers.verdicts import Verdict, overdue, refusal, verdict
 from dama.run.secrets import secrets_of_worker
@@ -154,9 +154,8 @@ class Placing:
         await store.note_trouble(settings.name, None)
         placements = await self._placements()
         times = {"now": clock.monotonic(), "grace": self._grace}
-        todo = plan(
-            placements, seen, self._memory, **times, patience=self._patience, keeps=engine.keeps
-        )
+        limits = Limits(self._patience, engine.keeps, settings.look)
+        todo = plan(placements, seen, self._memory, **times, limits=limits)
         await store.note(todo.note)
         for each, job in todo.judge:
             await self._judge(engine, each, job)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dama.launchers.launcher import DELETED, Key, Sighting
 from dama.store.placements import Placement, Seen
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Judged = tuple[Placement, Sighting]
-NO_LIMITS: Mapping[str, float] = MappingProxyType({})
 QUIET_SECONDS = 5.0  # a worker renews its lease once a second
 MOST_SUBMISSIONS = 3
 # In which a job that is not wanted any more ends what its program has started, wherever that has
@@ -38,6 +37,24 @@ class Memory:
 
     missing: dict[Key, float] = field(default_factory=dict[Key, float])
     unwanted: dict[tuple[Key, str], float] = field(default_factory=dict[tuple[Key, str], float])
+
+
+class Limits(NamedTuple):
+    """Seconds that depend on the engine and on the tasks.
+
+    Attributes:
+        pending: For which the jobs of tasks may be pending; no limit for the rest.
+        keeps: For which the engine knows a job that has ended: a younger one that it has shown
+            and shows no more was removed there.
+        look: Between two looks: in them a job may end that its run has left.
+    """
+
+    pending: Mapping[str, float] = MappingProxyType({})
+    keeps: float = 0.0
+    look: float = 0.0
+
+
+NO_LIMITS = Limits()
 
 
 @dataclass
@@ -68,8 +85,7 @@ def plan(
     *,
     now: float,
     grace: float,
-    patience: Mapping[str, float] = NO_LIMITS,
-    keeps: float = 0,
+    limits: Limits = NO_LIMITS,
 ) -> Plan:
     """Compare what is placed with what the engine knows.
 
@@ -79,9 +95,7 @@ def plan(
         memory: Of the looks before; changed.
         now: Of a steady clock, in seconds.
         grace: Seconds for which a job may be on its way to the engine.
-        patience: Seconds for which the jobs of tasks may be pending; no limit for the rest.
-        keeps: Seconds for which the engine knows a job that has ended: a younger one that it has
-            shown and shows no more was removed there.
+        limits: Of the engine and the tasks.
     """
     done, known = Plan(), {Key(each.name, each.element) for each in placements}
     wanted: set[Key] = set()
@@ -93,7 +107,7 @@ def plan(
         if job is None:
             since = memory.missing.setdefault(key, now)
             was_there = each.state in ("pending", "running") or each.reason == DELETED
-            if was_there and each.age < keeps:
+            if was_there and each.age < limits.keeps:
                 name = each.native_id or each.name
                 _ended(each, Sighting("ended", name, DELETED, why="cancelled"), done)
                 continue
@@ -102,10 +116,11 @@ def plan(
         memory.missing.pop(key, None)
         if job.state == "ended":
             _ended(each, job, done)
-        elif _is_overdue(each, job, patience):
+        elif _is_overdue(each, job, limits.pending):
             done.overdue.append((each, job))
         _note(each, job, done)
     _unwanted({k: job for k, job in seen.items() if k not in wanted}, known, memory, now, done)
+    _abandoned(placements, seen, memory, now - limits.look, done)
     memory.missing = {key: since for key, since in memory.missing.items() if key in known}
     return done
 
@@ -129,6 +144,27 @@ def _unwanted(
             is_due = now - memory.unwanted[key, job.native_id] >= ENDING_SECONDS
         if is_due:
             done.cancel.append(job.native_id)
+
+
+def _abandoned(
+    placements: Sequence[Placement],
+    seen: Mapping[Key, Sighting],
+    memory: Memory,
+    before: float,
+    done: Plan,
+) -> None:
+    """Forget jobs that run on without their runs: those may have other places.
+
+    A lease has lapsed, and the engine has not noticed, as it does not for minutes when a node is
+    lost. What ends by itself, or is cancelled there, ends within a look, and how is known first.
+    """
+    for each in placements:
+        key = Key(each.name, each.element)
+        job = seen.get(key)
+        if job is None or job.state != "running" or each.run not in ("queued", "retrying"):
+            continue
+        if memory.unwanted[key, job.native_id] <= before:
+            done.forget.append(each)
 
 
 def _absent(each: Placement, done: Plan, *, is_late: bool) -> None:

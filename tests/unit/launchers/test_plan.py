@@ -3,7 +3,7 @@
 import pytest
 
 from dama.launchers.launcher import DELETED, Key, Sighting, State
-from dama.launchers.plan import ENDING_SECONDS, Memory, plan
+from dama.launchers.plan import ENDING_SECONDS, Limits, Memory, plan
 from dama.store.placements import Placement
 
 JOB = Key("dama-1-1", 0)
@@ -36,6 +36,18 @@ def test_a_job_that_runs_has_time_to_end_what_its_program_started(run: str | Non
     assert plan(gone, seen("running", "8"), memory, now=ENDING_SECONDS, grace=10).cancel == []
     late = 2 * ENDING_SECONDS
     assert plan(gone, seen("running", "8"), memory, now=late, grace=10).cancel == ["8"]
+
+
+@pytest.mark.parametrize("run", ["queued", "retrying"])
+def test_a_run_whose_job_goes_on_without_it_may_have_another_place_after_a_look(run: str) -> None:
+    """The engine has not noticed yet that the node is lost. The job still has its minute."""
+    memory, limits, left = Memory(), Limits(look=10), [placed(run)]
+    for now in (0, 9):
+        assert plan(left, seen("running"), memory, now=now, grace=10, limits=limits).forget == []
+    done = plan(left, seen("running"), memory, now=10, grace=10, limits=limits)
+    assert (done.forget, done.cancel) == (left, [])
+    late = plan([], seen("running"), memory, now=ENDING_SECONDS, grace=10, limits=limits)
+    assert late.cancel == ["7"]
 
 
 def test_a_job_that_is_wanted_again_begins_its_minute_anew() -> None:
@@ -78,7 +90,7 @@ def test_what_an_engine_has_shown_and_keeps_was_removed_when_it_is_not_there_any
         (placed("queued", state="ended", reason=DELETED), 1), (placed("queued", state="ended"), 0),
     ]  # fmt: skip
     for known, judged in cases:
-        done = plan([known], {}, Memory(), now=0, grace=10, keeps=3600)
+        done = plan([known], {}, Memory(), now=0, grace=10, limits=Limits(keeps=3600))
         assert [job.why for _, job in done.judge] == ["cancelled"] * judged, known
         assert done.submit == []
         assert plan([known], {}, Memory(), now=0, grace=10).judge == []
