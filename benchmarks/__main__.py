@@ -22,6 +22,7 @@ ALL = (
     "worker",
     "client",
     "programs",
+    "placed",
     "calls",
     "http",
     "blocks",
