@@ -53,6 +53,7 @@ INSERT INTO _data_manager_admin.event_store_prototype
   (15, 7, ':INITIAL', NULL, NULL, NULL),
   (16, 7, ':FINAL', '7', NULL, NULL);
 """
+IN_THE_LOG = "SELECT event_id FROM _data_manager_admin.event_log ORDER BY position"
 # Counted by hand.
 WANTED = {
     "context without events": 3,
@@ -314,6 +315,9 @@ async def test_old_programs_continue_during_and_after(empty_database_url):
     async with Store.opened(empty_database_url) as store:
         assert await store.differences() == []
         assert await store.log.position() == 10_000 + 5 * len(ids)
+    order = [event for (event,) in rows(empty_database_url, IN_THE_LOG)]
+    assert order[:10_000] == list(range(1, 10_001))
+    assert sorted(order) == [row[0] for row in rows(empty_database_url, SIX)]
 
 
 def killed_at(environment, words):

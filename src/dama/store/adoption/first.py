@@ -125,6 +125,16 @@ async def stage(work: Work) -> None:
     await work.execute(text("stage_versions", said=text("said"), time=text("time")))
 
 
+async def place_events(work: Work) -> None:
+    """A place in the log for each event; those that are written meanwhile come after."""
+
+    async def place() -> None:
+        if not await work.value("SELECT EXISTS (SELECT FROM _data_manager_admin.event_log)"):
+            await work.execute(text("place_events"))
+
+    await work.shortly(place)
+
+
 async def number_events(work: Work) -> None:
     """A version for each event, and its time."""
     staged = "SELECT count(*) FROM _data_manager_admin.adoption_version"
@@ -221,7 +231,7 @@ async def constrain(work: Work) -> None:
 
 
 async def sequence(work: Work) -> None:
-    """Places in the log for all events."""
+    """Places in the log for the events that were written meanwhile."""
     await work.execute("ANALYZE _data_manager_admin.etl_context")
     await work.execute("ANALYZE _data_manager_admin.event_store_prototype")
     await work.value("SELECT _data_manager_admin.sequence_log()")
@@ -241,11 +251,12 @@ STEPS: tuple[tuple[str, str, Callable[[Work], Awaitable[None]]], ...] = (
     ("columns", "adds columns", add_columns),
     ("tables", "makes the other tables and the functions", make_tables),
     ("stage", "counts the events of each context", stage),
+    ("places", "gives the events their places in the log", place_events),
     ("events", "numbers the events", number_events),
     ("contexts", "places the contexts", place_contexts),
     ("indexes", "builds indexes", build_indexes),
     ("switch", "turns the guards on", switch),
     ("constraints", "validates constraints", constrain),
-    ("log", "gives all events their places in the log", sequence),
+    ("log", "gives the last events their places in the log", sequence),
     ("clear", "clears up", clear),
 )
