@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from dama import clock
+from dama.run.asking import asker
 from dama.run.begun import Begun
-from dama.run.branch import asker
 from dama.run.errors import DivergedError
 from dama.run.pace import Pace
 from dama.run.records import (
@@ -235,8 +235,11 @@ class Replay:
             self.diverge(self._missing(), "the function returned without it")
 
     async def _hold(self, index: int, found: object, *, is_kept: bool = False) -> None:
-        """Wait until all before an entry has come to its turn; see `_paused`."""
-        if self._next >= index:
+        """Wait until all before an entry has come to its turn; see `_paused`.
+
+        What is asked for outside of the branches has no order: a lock may be held meanwhile.
+        """
+        if self._next >= index or (isinstance(found, Asked) and found.is_unordered):
             return
         self._held.append((index, found))
         try:

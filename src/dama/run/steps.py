@@ -22,7 +22,7 @@ from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
 from dama.definitions.step import opened
 from dama.errors import UnavailableError
-from dama.run.branch import inside
+from dama.run.asking import inside
 from dama.run.completing import completing, note_if_recorded
 from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
