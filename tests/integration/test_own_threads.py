@@ -17,6 +17,7 @@ from dama.testing import run
 own = Service("own_threads")
 lives = [0]
 EACH = range(3)
+pool = ThreadPoolExecutor(12)  # a life that has ended may still have some
 SECONDS = 60
 
 
@@ -33,17 +34,20 @@ class Turns:
         """Let a thread ask in its turn, and return what it got."""
         place = self._place[number]
         assert self._events[place].wait(SECONDS)
-        asked = ask()
-        self._events[place + 1].set()
+        try:
+            asked = ask()
+        finally:
+            self._events[place + 1].set()
         return asked.result(SECONDS)
 
     def whole(self, number, ask):
         """The next one asks after the answer, as where a lock is held."""
         place = self._place[number]
         assert self._events[place].wait(SECONDS)
-        got = ask()
-        self._events[place + 1].set()
-        return got
+        try:
+            return ask()
+        finally:
+            self._events[place + 1].set()
 
     async def come(self, number):
         """The same for a task of asyncio."""
@@ -113,8 +117,7 @@ async def told_apart_by_arguments(task: Task, turns: Turns) -> object:
         later = asyncio.run_coroutine_threadsafe(task.step("b", same, number + 10), loop)
         return [got, later.result(SECONDS)]
 
-    with ThreadPoolExecutor(len(EACH)) as pool:
-        return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
+    return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
 
 
 async def in_a_loop_of_the_thread(task: Task, turns: Turns) -> object:
@@ -129,8 +132,7 @@ async def in_a_loop_of_the_thread(task: Task, turns: Turns) -> object:
 
         return turns.whole(number, lambda: asyncio.run(both()))
 
-    with ThreadPoolExecutor(len(EACH)) as pool:
-        return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
+    return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
 
 
 SHAPES = {
@@ -162,8 +164,7 @@ def perform_blocking(task: SyncTask) -> object:
             lambda: [task.step("a", same, number), task.step("b", same, number + 10)],
         )
 
-    with ThreadPoolExecutor(len(EACH)) as pool:
-        return [*pool.map(work, EACH)]
+    return [*pool.map(work, EACH)]
 
 
 @own.task
@@ -176,18 +177,16 @@ async def dispatches(task: Task) -> None:
             number, lambda: asyncio.run_coroutine_threadsafe(task.dispatch("page", number), loop)
         )
 
-    with ThreadPoolExecutor(len(EACH)) as pool:
-        await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
+    await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in EACH))
 
 
 @own.task
 def dispatches_blocking(task: SyncTask) -> None:
     lives[0] += 1
     turns = Turns()
-    with ThreadPoolExecutor(len(EACH)) as pool:
-        work = [pool.submit(turns.whole, n, lambda n=n: task.dispatch("page", n)) for n in EACH]
-        for each in work:
-            each.result(SECONDS)
+    work = [pool.submit(turns.whole, n, lambda n=n: task.dispatch("page", n)) for n in EACH]
+    for each in work:
+        each.result(SECONDS)
 
 
 @own.task
@@ -213,8 +212,7 @@ async def ambiguous(task: Task, sent: str) -> object:
         both.wait(SECONDS)
         return asked[0].result()
 
-    with ThreadPoolExecutor(2) as pool:
-        return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in range(2)))
+    return await asyncio.gather(*(asyncio.wrap_future(pool.submit(work, n)) for n in range(2)))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
