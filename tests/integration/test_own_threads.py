@@ -7,6 +7,7 @@ each later life.
 import asyncio
 import contextvars
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -243,3 +244,40 @@ def test_what_nothing_tells_apart_is_refused(sent, database_url):
     ran = run(ambiguous, {"sent": sent}, database=database_url)
     assert ran.status == "ERROR"
     assert "Two threads that the function has started ask for the step a" in ran.error["message"]
+
+
+@own.task
+async def produced(task: Task) -> list[int]:
+    """Steps for what a thread puts into a queue; in the first life something beside them waits."""
+    lives[0] += 1
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    loop, is_asked = asyncio.get_running_loop(), threading.Event()
+
+    def produce() -> None:
+        if lives[0] > 1:  # what is beside asks for something new, and is held for a while
+            assert is_asked.wait(SECONDS)
+            time.sleep(1)
+        for number in EACH:
+            loop.call_soon_threadsafe(queue.put_nowait, number)
+
+    async def beside() -> None:
+        if lives[0] == 1:
+            await asyncio.Event().wait()
+        is_asked.set()
+        await task.step("beside", same, 1)
+
+    async def load() -> list[int]:
+        return [await task.step("load", same, await queue.get()) for _ in EACH]
+
+    threading.Thread(target=produce, daemon=True).start()
+    async with asyncio.TaskGroup() as group:
+        loaded = group.create_task(load())
+        group.create_task(beside())
+    return loaded.result()
+
+
+def test_what_a_thread_is_about_to_send_is_waited_for(database_url):
+    """The function stands still until then, and is not another one for that."""
+    lives[0] = 0
+    ran = run(produced, crash_after="load#2", database=database_url)
+    assert (ran.result, ran.deaths) == ([*EACH], 1)

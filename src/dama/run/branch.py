@@ -9,6 +9,7 @@ asked for outside of all of them, as by a thread that user code started, has the
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ class Branches:
         self._places: WeakValueDictionary[str, Branch] = WeakValueDictionary()
         self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
+        self._threads_before: WeakSet[threading.Thread] = WeakSet()
         self._at_work = 0
         self._timers: WeakKeyDictionary[asyncio.TimerHandle, _Timer] = WeakKeyDictionary()
         self._has_come = False  # whether one of them came since time was last asked to pass
@@ -60,6 +62,7 @@ class Branches:
     def body(self, *, is_threaded: bool) -> Generator[None]:
         """Call the function itself, in the current task or in a thread beside the loop."""
         self._is_threaded = is_threaded
+        self._threads_before = WeakSet(threading.enumerate())
         self._body = None if is_threaded else asyncio.current_task()
         if self._body is not None:
             self._tasks.add(self._body)
@@ -155,6 +158,14 @@ class Branches:
     def are_timed(self) -> bool:
         """Whether one of them continues when its time has come."""
         return bool(self._pending())
+
+    @property
+    def have_threads(self) -> bool:
+        """Whether a thread lives that was started since the function was called, not by dama."""
+        return any(
+            thread not in self._threads_before and not thread.name.startswith(("dama", "asyncio_"))
+            for thread in threading.enumerate()
+        )
 
     def can_move(self) -> bool:
         """Whether one of them could still ask for something by itself, before its time comes."""
