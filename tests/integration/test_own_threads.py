@@ -217,31 +217,31 @@ async def ambiguous(task: Task, sent: str) -> object:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_each_gets_what_is_its_own_when_they_come_otherwise(shape, database_url):
+def test_each_gets_what_is_its_own_when_they_come_otherwise(shape):
     for death in ("a", "b"):
         lives[0] = 0
-        ran = run(perform, {"shape": shape}, crash_after=death, database=database_url)
+        ran = run(perform, {"shape": shape}, crash_after=death)
         assert ran.result == [[n, n + 10] for n in EACH], death
         assert (ran.deaths, sorted(ran.steps)) == (1, ["a", "a#2", "a#3", "b", "b#2", "b#3"])
 
 
-def test_threads_of_a_blocking_function_may_hold_a_lock_while_they_ask(database_url):
+def test_threads_of_a_blocking_function_may_hold_a_lock_while_they_ask():
     for death in ("a", "b"):
         lives[0] = 0
-        ran = run(perform_blocking, crash_after=death, database=database_url)
+        ran = run(perform_blocking, crash_after=death)
         assert (ran.result, ran.deaths) == ([[n, n + 10] for n in EACH], 1)
 
 
 @pytest.mark.parametrize("task", [dispatches, dispatches_blocking])
-def test_each_event_of_threads_is_sent_once(task, database_url):
+def test_each_event_of_threads_is_sent_once(task):
     lives[0] = 0
-    ran = run(task, crash_after="page", database=database_url)
+    ran = run(task, crash_after="page")
     assert (sorted(ran.payloads("page")), ran.deaths) == ([*EACH], 1)
 
 
 @pytest.mark.parametrize("sent", ["step", "helper", "callback"])
-def test_what_nothing_tells_apart_is_refused(sent, database_url):
-    ran = run(ambiguous, {"sent": sent}, database=database_url)
+def test_what_nothing_tells_apart_is_refused(sent):
+    ran = run(ambiguous, {"sent": sent})
     assert ran.status == "ERROR"
     assert "Two threads that the function has started ask for the step a" in ran.error["message"]
 
@@ -276,8 +276,8 @@ async def produced(task: Task) -> list[int]:
     return loaded.result()
 
 
-def test_what_a_thread_is_about_to_send_is_waited_for(database_url):
+def test_what_a_thread_is_about_to_send_is_waited_for():
     """The function stands still until then, and is not another one for that."""
     lives[0] = 0
-    ran = run(produced, crash_after="load#2", database=database_url)
+    ran = run(produced, crash_after="load#2")
     assert (ran.result, ran.deaths) == ([*EACH], 1)
