@@ -138,7 +138,7 @@ class Slice(Generic[S]):
             _refuse_async(self.name, function)
             name: str = getattr(function, "__name__", "reducer")
             creator = EventCreator[Any](type or f"{self.name}/{name}", payload_type(function))
-            self._add(creator.type, _with_payload(function, creator))
+            self._add(creator.type, creator.reads_for(function))
             self._learn_state_type(function)
             return creator
 
@@ -203,13 +203,7 @@ class Slice(Generic[S]):
         for holds, function in self._matchers:
             if holds(event):
                 state = function(state, event)
-        if state is None and self.initial is not None:
-            raise InvalidSliceError(
-                f"A reducer of the slice {self.name} gave no state for {event.type!r}. Return the "
-                "next state, or the same one when nothing changes."
-            )
-        if self._kept is not None and before is self.initial:
-            self._refuse_change_in_place(self._kept)
+        self._check(before, event, state)
         return state
 
     def fold(self, events: Iterable[Event], state: S | None = None) -> S:
@@ -224,10 +218,29 @@ class Slice(Generic[S]):
             if self._kept is not None and current is self.initial:
                 self._refuse_change_in_place(self._kept)
             return folded
-        reduce = self.reduce
+        if self._matchers:
+            for event in events:
+                current = self.reduce(current, event)
+            return current
+        cases = self._cases  # as `reduce`, in three quarters of the time
         for event in events:
-            current = reduce(current, event)
+            case = cases.get(event.type)
+            if case is None:
+                continue
+            before = current
+            current = case(before, event)
+            if current is None or before is self.initial:
+                self._check(before, event, current)
         return current
+
+    def _check(self, before: S, event: Event, after: S) -> None:
+        if after is None and self.initial is not None:
+            raise InvalidSliceError(
+                f"A reducer of the slice {self.name} gave no state for {event.type!r}. Return the "
+                "next state, or the same one when nothing changes."
+            )
+        if self._kept is not None and before is self.initial:
+            self._refuse_change_in_place(self._kept)
 
     def encode_state(self, state: S) -> object:
         """The state as JSON builtins, for a snapshot or a reader."""
@@ -371,15 +384,6 @@ def _by_context(events: Iterable[Event]) -> dict[int, list[Event]]:
 
 def _always(_: Event) -> bool:
     return True
-
-
-def _with_payload(function: Callable[[S, Any], S], creator: EventCreator[Any]) -> Reducer[S]:
-    payload_of = creator.payload_of
-
-    def reduce(state: S, event: Event) -> S:
-        return function(state, payload_of(event))
-
-    return reduce
 
 
 def _state_annotation(function: Callable[..., object]) -> Any:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LENGTH = 8  # bytes
+ALLOCATIONS = 100_000  # between looks for circles; events have none, and are looked through in vain
 LIFECYCLE = "dama.domain.lifecycle"  # its slice is known everywhere
 NOTHING = b""  # the frame after the last events
 _encode = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic").encode
@@ -359,6 +360,7 @@ def _serve() -> None:
         answer(Ready(error=in_words(error)))
         return
     gc.freeze()  # what was imported is looked through no more
+    gc.set_threshold(ALLOCATIONS)
     answer(Ready(None if slice_.types is None else sorted(slice_.types)))
     folding = Folding(slice_, frames)
     while frame := read(frames):

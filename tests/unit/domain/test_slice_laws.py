@@ -1,13 +1,17 @@
 """The laws of snapshots, for the shapes of state that people write and for joined slices."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import reduce
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dama.domain.errors import InvalidSliceError, UnreadableEventError
 from dama.domain.event import Event, StoredEvent
 from dama.domain.slice import Slice, combine, each
 
@@ -29,6 +33,7 @@ class Year:
 typed = Slice("laws_typed", initial=Year())
 plain = Slice[dict[int, Month]]("laws_plain", initial={})
 count = Slice("laws_count", initial=0, version=3)
+faulty = Slice[dict[str, int]]("laws_faulty", initial={})
 
 
 def one_more(months: dict[int, Month], number: int) -> dict[int, Month]:
@@ -52,6 +57,27 @@ def loaded_plainly(state: dict[int, Month], event: Event) -> dict[int, Month]:
 def counted(state: int, _: Event) -> int:
     """Count all."""
     return state + 1
+
+
+@faulty.reducer(type="loaded")
+def loaded_faultily(state: dict[str, int], month: Literal[2, 3, 9, 10, 11, 12]) -> Any:
+    """Do, for some months, what no reducer may."""
+    match month:
+        case 10:
+            state["10"] = 1
+        case 11:
+            return None
+        case 12:
+            raise ValueError("there is no month 12")
+    return {**state, str(month): state.get(str(month), 0) + 1}
+
+
+def outcome(fold: Callable[[], Any]) -> tuple[str, object]:
+    """What a fold returned or raised."""
+    try:
+        return "state", fold()
+    except (InvalidSliceError, UnreadableEventError, ValueError) as error:
+        return type(error).__name__, str(error)
 
 
 SLICES = [
@@ -97,6 +123,15 @@ def test_a_snapshot_at_any_event_and_the_tail_are_the_full_fold(slice_, events, 
 def test_a_fold_can_be_cut_anywhere(slice_, first, second):
     """fold(a + b) = fold(b, from fold(a))."""
     assert slice_.fold(first + second) == slice_.fold(second, slice_.fold(first))
+
+
+@pytest.mark.parametrize("slice_", [*SLICES, faulty], ids=lambda slice_: slice_.name)
+@given(events=EVENTS)
+def test_a_fold_is_its_events_reduced_one_by_one(slice_, events):
+    """What a reducer raises, returns instead of a state or changes in place is found by both."""
+    at_once = outcome(lambda: slice_.fold(events))
+
+    assert at_once == outcome(lambda: reduce(slice_.reduce, events, slice_.initial))
 
 
 @given(EVENTS)
