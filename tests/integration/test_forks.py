@@ -325,7 +325,7 @@ async def test_a_fork_at_any_event_is_that_prefix(app, seed):
 
 
 async def test_a_batch_forks_what_has_no_fork_yet(app):
-    """All that failed, before a step; the second call finds nothing left to do."""
+    """All that failed, before a step; the second call finds nothing left, nor in the forks."""
     failed = [(await waiting(app, fails=True))[0] for _ in range(3)]
     healthy, _ = await waiting(app)
     chosen = ContextFilter(task="loads.load", status="ERROR")
@@ -333,6 +333,14 @@ async def test_a_batch_forks_what_has_no_fork_yet(app):
     assert sorted(made.forked_from for made in batch.forks) == failed
     again = await forks.fork_all(app, chosen, "two")
     assert (again.forks, sorted(again.known)) == ([], failed)
+    fork = batch.forks[0].context_id
+    await contexts.dispatch(app, fork, {"type": "approved", "payload": {"bonus": 5}})
+    assert await result_of(app, fork) == 15
+    chosen = ContextFilter(task="loads.load", status="DONE")
+    of_forks = await forks.fork_all(app, chosen, "two")
+    assert (of_forks.forks, of_forks.known) == ([], [fork])  # it is done with step two done again
+    after = await forks.fork_all(app, chosen, "one")  # which the forks share
+    assert [made.forked_from for made in after.forks] == [fork]
     assert (await app.store.forks.of(healthy)) == (None, [])
 
 

@@ -18,6 +18,7 @@ from dama.store.errors import LifeCycleError
 if TYPE_CHECKING:
     from dama.app import App
     from dama.store.forks import DoneStep, ForkPoint
+    from dama.store.rows import ContextRow
     from dama.store.windows import ContextFilter
 
 PAGE = 50
@@ -128,7 +129,7 @@ class Batch:
 
     Attributes:
         forks: What was forked.
-        known: Contexts that had a fork already, and were left alone.
+        known: Contexts that had a fork already, or are one that is done, and were left alone.
         refused: Why others were not forked, by context.
     """
 
@@ -148,6 +149,8 @@ async def fork_all(
 ) -> Batch:
     """Fork all contexts that a filter fits before a step; it can be repeated.
 
+    What has a fork already is left alone, and so is a fork that is done and did the step again.
+
     Args:
         app: Where they are.
         chosen: Which.
@@ -165,10 +168,10 @@ async def fork_all(
         for each in page.contexts:
             if len(made) >= limit:
                 return Batch(made, known, refused)
-            if (await app.store.forks.of(each.context_id))[1]:
-                known.append(each.context_id)
-                continue
             try:
+                if await _is_forked(app, each, step):
+                    known.append(each.context_id)
+                    continue
                 edits = Edits(params=params or {})
                 made.append(await fork(app, each.context_id, step=step, edits=edits, by=by))
             except (LifeCycleError, UsageError) as error:
@@ -176,6 +179,14 @@ async def fork_all(
         before = page.next_before
         if before is None:
             return Batch(made, known, refused)
+
+
+async def _is_forked(app: App, row: ContextRow, step: str) -> bool:
+    """Whether it has a fork, or is one that came to its end with the step done again."""
+    origin, made = await app.store.forks.of(row.context_id)
+    if made or origin is None or row.status != "DONE":
+        return bool(made)
+    return (await point_of(app, row.context_id, None, step)).version > origin.version
 
 
 async def point_of(app: App, context_id: int, at: int | None, step: str | None) -> ForkPoint:
