@@ -97,8 +97,7 @@ def _explain(error: BaseException, pg_env: str | None) -> int:
             _print(error.format_message())
             return error.exit_code
         case click.UsageError():
-            path = error.ctx.command_path if error.ctx else "dama"
-            print_error(error.format_message(), f"`{path} --help` shows what there is.")
+            print_error(error.format_message(), _what_there_is(error))
             return error.exit_code
         case click.ClickException():
             print_error(error.format_message())
@@ -117,6 +116,23 @@ def _explain(error: BaseException, pg_env: str | None) -> int:
                 "Run it again with --debug and report what it prints.",
             )
             return BUG
+
+
+def _what_there_is(error: click.UsageError) -> str:
+    """Where to look; an option of one verb of a group is easily given to the group."""
+    if error.ctx is None:
+        return "`dama --help` shows what there is."
+    path, group = error.ctx.command_path, error.ctx.command
+    if (
+        isinstance(error, click.NoSuchOption)
+        and isinstance(group, click.Group)
+        and error.ctx.parent
+    ):
+        for name in group.list_commands(error.ctx):
+            verb = group.get_command(error.ctx, name)
+            if verb and any(error.option_name in param.opts for param in verb.params):
+                return f"`{path} {name}` has it: `{path} {name} --help` shows what there is."
+    return f"`{path} --help` shows what there is."
 
 
 def print_error(message: str, hint: str | None = None) -> None:

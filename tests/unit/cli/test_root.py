@@ -128,6 +128,17 @@ def test_an_unknown_command_names_the_nearest(capsys):
     assert "There is no command 'evnts'. Did you mean events?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [("--to", "`dama archive move` has it"), ("--bla", "`dama archive --help` shows")],
+)
+def test_an_option_of_a_verb_that_is_given_to_its_group_names_the_verb(option, hint, capsys):
+    """`dama archive --to FOLDER` is what people type who think of one verb."""
+    assert main(["archive", option, "x"]) == 2
+
+    assert hint in capsys.readouterr().err
+
+
 def test_no_command_shows_the_first_page(capsys):
     assert main([]) in {0, 2}  # 0 before click 8.2
 
