@@ -373,6 +373,7 @@ OTHER_SHAPES = {
         "DROP SEQUENCE _data_manager_admin.etl_context_context_id_seq CASCADE",
         "etl_context_context_id_seq is missing",
     ),
+    "a rule": ("CREATE RULE kept AS ON UPDATE TO {e} DO INSTEAD NOTHING", "has rules.*: kept"),
     "row level security": ("ALTER TABLE {e} ENABLE ROW LEVEL SECURITY", "row level security"),
 }
 NAMES = {
@@ -406,6 +407,34 @@ async def test_other_tables_are_refused_with_what_differs(empty_database_url, ma
     for act in (lambda: audit(empty_database_url), lambda: adopt(empty_database_url, print)):
         with pytest.raises(SchemaError, match=said):
             await act()
+
+
+APPEND_ONLY = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'history is append only'; END $$;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {e} FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE TRIGGER of_payload BEFORE UPDATE OF payload ON {e} FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_a_trigger_that_refuses_updates_is_flagged_and_stops_it_until_it_is_disabled(
+    empty_database_url,
+):
+    """What is half done says how it continues."""
+    fill(empty_database_url, contexts=2, events=2)
+    execute(empty_database_url, APPEND_ONLY.format(**NAMES))
+    found = {each.kind: each for each in (await audit(empty_database_url)).found}
+    assert found[f"triggers on UPDATE of {NAMES['e']}"].examples == ["append_only"]
+    assert found[f"triggers of {NAMES['e']}"].examples == ["of_payload"]
+
+    with pytest.raises(SchemaError, match="history is append only"):
+        await adopt(empty_database_url, lambda _: None)
+    with pytest.raises(SchemaError, match="half adopted"):
+        await schema.status(empty_database_url)
+    execute(empty_database_url, "ALTER TABLE {e} DISABLE TRIGGER append_only".format(**NAMES))
+    done = await adopt(empty_database_url, lambda _: None)
+
+    assert done.before == done.after
 
 
 async def test_a_superuser_adopts_for_the_owner(server, empty_database_url):

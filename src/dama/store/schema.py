@@ -85,11 +85,11 @@ SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamesp
     AND (n.nspname = '_data_manager_admin' AND c.relname IN ('etl_context', 'event_store_prototype')
          OR n.nspname = 'data_manager' AND c.relname IN ('etl_contexts', 'event_store'))),
   EXISTS (SELECT FROM pg_attribute a WHERE a.attname = 'root_context_id'  -- which only ours has
-            AND a.attrelid = to_regclass('_data_manager_admin.etl_context'))
+            AND a.attrelid = to_regclass('_data_manager_admin.etl_context')),
+  to_regclass('_data_manager_admin.adoption') IS NOT NULL
+    AND to_regclass('_data_manager_admin.schema_migration') IS NULL
 """
-
 FIRST_IN_PLACE = FIRST_SYSTEM.replace("n.nspname = 'data_manager'", "FALSE")
-
 # Whoever migrates, a superuser or a member: what is new belongs to the owner of the rest. An event
 # trigger may have given away even the first table.
 AS_OWNER = """
@@ -360,8 +360,7 @@ def _is_missing(migration: Migration, known: Known) -> bool:
 
 
 def _refuse_newer(known: Known) -> None:
-    ours = {migration.name for migration in migrations()}
-    newer: Sequence[str] = sorted(set(known) - ours)
+    newer: Sequence[str] = sorted(set(known) - {migration.name for migration in migrations()})
     if newer:
         raise SchemaError(
             f"The schema of the database is newer than this dama: it has {', '.join(newer)}.",
@@ -371,7 +370,9 @@ def _refuse_newer(known: Known) -> None:
 
 async def _refuse_first_system(connection: Connection, query: LiteralString = FIRST_SYSTEM) -> None:
     cursor = await connection.execute(query)
-    is_first, is_ours = await cursor.fetchone() or (False, False)
+    is_first, is_ours, is_half_done = await cursor.fetchone() or (False, False, False)
+    if is_half_done:
+        raise SchemaError("The database is half adopted.", "Continue with: dama db adopt")
     if is_ours:
         raise SchemaError(
             "The database has tables of dama, and its list of migrations is empty.",

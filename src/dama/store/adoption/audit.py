@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 LARGEST = 2**31 - 1
 WIDEN = "ids stay integers; docs/howto/adopt.md has how they become bigint, in a pause"
 REFERENCES = "they stay; the archive cannot take contexts that they name"
+UPDATES = (
+    "executed for each row, as the columns of dama are filled by UPDATE; disable one that refuses "
+    "an UPDATE until the adoption has ended: ALTER TABLE ... DISABLE TRIGGER"
+)
 OURS = ("context_place", "contexts_are_kept", "contexts_follow_their_events", "context_admission",
         "event_history_is_immutable", "event_admission", "event_effects")  # fmt: skip
 WARN_FROM = 0.8  # of the largest id
@@ -240,7 +244,12 @@ def _surroundings(shape: Shape) -> list[Found]:
                     REFERENCES,
                 )
             )
-        triggers = [t for t in relation.triggers if t not in OURS]
+        updates = [t for t in relation.updates if t not in OURS and shape.generation is FIRST]
+        if updates:
+            found.append(
+                Found(f"triggers on UPDATE of {name}", "flagged", len(updates), updates, UPDATES)
+            )
+        triggers = [t for t in relation.triggers if t not in OURS and t not in updates]
         if triggers:
             found.append(
                 Found(

@@ -97,6 +97,8 @@ class Relation:
     keys: Sequence[str]
     references: Sequence[str]
     triggers: Sequence[str]
+    updates: Sequence[str]
+    rules: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -170,6 +172,11 @@ def _refuse_other_shapes(shape: Shape) -> None:
             raise SchemaError(
                 f"{name} has row level security, which hides rows from who adopts it.",
                 f"ALTER TABLE {name} DISABLE ROW LEVEL SECURITY",
+            )
+        if relation.rules and generation is FIRST:
+            raise SchemaError(
+                f"{name} has rules, which change what is written: {', '.join(relation.rules)}.",
+                f"ALTER TABLE {name} DISABLE RULE {relation.rules[0]}",
             )
         _refuse_columns(name, relation, columns, shape)
     if shape.contexts.owner != shape.events.owner:
