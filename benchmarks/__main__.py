@@ -25,6 +25,7 @@ ALL = (
     "placed",
     "calls",
     "http",
+    "pages",
     "blocks",
     "peers",
 )

@@ -33,8 +33,13 @@ PAGES = {
     "context-program": "/contexts/14?tab=timeline",
     "context-state": "/contexts/1?tab=state&at=16",
     "context-params": "/contexts/1?tab=params", "context-log": "/contexts/14?tab=log",
-    "context-artifacts": "/contexts/14?tab=artifacts", "start-failed": "/contexts/99999",
+    "context-artifacts": "/contexts/14?tab=artifacts", "preview": "/contexts/14/preview/delays.csv",
+    "diff": "/diff?a=2&b=3", "what-if": "/contexts/1/what-if?event=3&ask=1",
+    "lineage": "/lineage?table=flights.flights", "start-failed": "/contexts/99999",
 }  # fmt: skip
+PROGRAM = r"""printf '\e[32mready\e[0m\n'
+printf 'month,delay\n1,9.2\n2,11.4\n' > "$DAMA_ARTIFACTS/delays.csv"
+exit 3"""
 README = ("overview", "context-tree", "context-state")
 
 
@@ -87,7 +92,7 @@ def main(folder: str = "") -> None:
         server = up(environ)
         try:
             run(environ, "run", "flights.load", "--quiet")
-            run(environ, "run", "--", "bash", "-c", "printf '\\e[32mready\\e[0m\\n'; exit 3")
+            run(environ, "run", "--", "bash", "-c", PROGRAM)
             browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
             login = run(environ, "open", "--print")
             for name, picture in pictures(browser, login, names):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import partial
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import expect
+from psycopg.conninfo import make_conninfo
 
 from dama.domain.event import Event
 from dama.pages import live
-from dama.store import Start
+from dama.store import Start, Store
 from tests.acceptance.browser import chromium as chromium  # noqa: PLC0414 - a fixture
 from tests.acceptance.browser import log_in, opened
 from tests.acceptance.browser import store as store  # noqa: PLC0414 - a fixture
+from tests.forwarder import Forwarder
 from tests.integration.served import served
+from tests.interop.cluster import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -122,3 +126,64 @@ async def test_a_revoked_token_ends_pages_within_ten_seconds_and_no_half_written
     assert event.type == "approved"
     assert event.meta["reason"] == "it is right"
     assert event.meta["user"] != "ada"
+
+
+async def test_a_database_that_is_away_is_said_in_words_and_pages_come_back(
+    chromium, database_url, tmp_path
+):
+    """Both one that was open and one that was asked for meanwhile, and nobody presses a key."""
+    forwarder = Forwarder(database_url, free_port())
+    await forwarder.start()
+    async with (
+        Store.opened(make_conninfo(database_url, **forwarder.address)) as store,
+        served(store, tmp_path, working=False) as client,
+        opened(chromium, client, tmp_path, problems=False) as page,
+    ):
+        (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+        await page.goto(f"/contexts/{context_id}")
+        await forwarder.stop()
+        other = await page.context.new_page()
+        await other.goto("/queues")
+        await expect(other.locator("h1")).to_contain_text("503")
+        await expect(other.locator("[role=alert]")).to_contain_text("database")
+        await expect(other.get_by_text("opens by itself")).to_be_visible()
+        await expect(page.locator("#stale")).to_contain_text(
+            re.compile("not up to date: .*database")
+        )
+        await expect(page.locator("h1")).to_contain_text("shop.double")
+        await forwarder.start()
+        await expect(other.locator("h1")).to_have_text("Queues")
+        await store.append(context_id, [Event("tick")])
+        await expect(page.locator("#tab")).to_contain_text("tick")
+        await expect(page.locator("#stale")).to_be_hidden()
+    await forwarder.stop()
+
+
+async def test_ten_tabs_load_and_only_the_one_that_is_seen_holds_a_stream(
+    chromium, client, tmp_path, store
+):
+    """A browser opens six connections to a server: with a stream each the seventh would hang."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    see = """isAway = {}; document.dispatchEvent(new Event("visibilitychange"))"""
+    streams: set[object] = set()
+    async with opened(chromium, client, tmp_path) as first:
+        await first.context.add_init_script(
+            'window.isAway = false;Object.defineProperty(document, "hidden", { get: () => isAway })'
+        )
+        first.context.on("request", lambda r: streams.add(r) if "/~live" in r.url else None)
+        for end in ("requestfinished", "requestfailed"):
+            first.context.on(end, lambda request: streams.discard(request))  # noqa: PLW0108 - it is marked
+        tabs = [first]
+        await first.goto(f"/contexts/{context_id}")
+        for _ in range(9):
+            await tabs[-1].evaluate(see.format("true"))
+            tabs.append(await first.context.new_page())
+            await tabs[-1].goto(f"/contexts/{context_id}")
+        await store.append(context_id, [Event("tick")])
+        await expect(tabs[-1].locator("#tab")).to_contain_text("tick")
+        assert len(streams) == 1
+        assert "tick" not in await first.locator("#tab").inner_text()
+        await tabs[-1].evaluate(see.format("true"))
+        await first.evaluate(see.format("false"))
+        await expect(first.locator("#tab")).to_contain_text("tick")
+        assert len(streams) == 1

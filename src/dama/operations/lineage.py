@@ -28,7 +28,7 @@ class Source:
 
     Attributes:
         table: Its name.
-        written: Its latest write; None where nobody says that it wrote it.
+        written: Its latest write; None where no write is recorded.
         is_newer: Whether it was written after what was made from it.
         sources: What it is made from itself; empty where it is shown elsewhere in the answer.
     """
@@ -45,7 +45,7 @@ class TableLineage:
 
     Attributes:
         table: Its name.
-        writes: The latest ones, the latest first; empty where nobody says that it wrote it.
+        writes: The latest ones, the latest first; empty where none is recorded.
         sources: The tables that the latest one read.
         is_fresh: Whether none of these was written since, nor what they are made from after them.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote
@@ -14,6 +15,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from dama.gateway.errors import RequestError, error_document
 from dama.gateway.origin import Origins
 from dama.gateway.params import FORM, headers_of, read_body
+from dama.operations.patience import brief
 from dama.pages import (
     actions,
     acts,
@@ -41,7 +43,7 @@ from dama.pages.visit import Visit, check_form
 from dama.store.tokens import Identity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
 
@@ -56,7 +58,7 @@ if TYPE_CHECKING:
 NOBODY = login.Visitor(Identity("nobody", "viewer", ()), "")
 LONGEST_FORM = 1024 * 1024
 MOST_FIELDS = 2000
-UNAUTHORIZED, SERVER_ERROR = 401, 500
+UNAUTHORIZED, SERVER_ERROR, UNAVAILABLE = 401, 500, 503
 _PARTS = {"context_id": "[0-9]{1,19}", "path": ".+"}
 
 
@@ -163,24 +165,9 @@ class Site:
         path: str = request.scope["raw_path"].decode("latin-1")
         visit = self._visit(request, calls)
         try:
-            self._origins.check(headers, is_visit=_is_visit(request))
-            if path.startswith("/static/"):
-                return self._file(path, headers.get("accept-encoding", ""))
-            page, parts = _find(request.method, path)
-            request.scope["dama"]["action"] = f"page {page.show.__module__.rpartition('.')[2]}"
-            visitor = await self._sessions.identify(request)
-            if visitor is None and not page.is_open:
-                return _to_login(request, path)
-            form = await _form(request) if page.method == "POST" else {}
-            visit = replace(
-                visit, **(visitor or NOBODY)._asdict(), parts=parts, lists=form,
-                form={name: values[-1] for name, values in form.items()},
-            )  # fmt: skip
-            if page.method == "POST":
-                self._sessions.forget(visit.secret)
-                if not page.is_open:
-                    check_form(visit.secret, visit.form)
-            response = await page.show(visit)
+            # Whoever reads looks again soon; what somebody does is done when the database is back.
+            with brief() if request.method in ("GET", "HEAD") else nullcontext():
+                response = await self._page(request, visit, headers, path)
         except ClientDisconnect:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, a person sees a page
@@ -188,6 +175,28 @@ class Site:
         if _is_known(request, response):
             return Response(None, 304, {"ETag": response.headers["etag"]})
         return response
+
+    async def _page(
+        self, request: Request, visit: Visit, headers: Mapping[str, str], path: str
+    ) -> Response:
+        self._origins.check(headers, is_visit=_is_visit(request))
+        if path.startswith("/static/"):
+            return self._file(path, headers.get("accept-encoding", ""))
+        page, parts = _find(request.method, path)
+        request.scope["dama"]["action"] = f"page {page.show.__module__.rpartition('.')[2]}"
+        visitor = await self._sessions.identify(request)
+        if visitor is None and not page.is_open:
+            return _to_login(request, path)
+        form = await _form(request) if page.method == "POST" else {}
+        visit = replace(
+            visit, **(visitor or NOBODY)._asdict(), parts=parts, lists=form,
+            form={name: values[-1] for name, values in form.items()},
+        )  # fmt: skip
+        if page.method == "POST":
+            self._sessions.forget(visit.secret)
+            if not page.is_open:
+                check_form(visit.secret, visit.form)
+        return await page.show(visit)
 
     def _visit(self, request: Request, calls: Calls) -> Visit:
         async def is_known() -> bool:
@@ -300,7 +309,8 @@ def _is_known(request: Request, response: Response) -> bool:
 def _error(visit: Visit, error: Exception) -> Response:
     request_id = visit.request.scope["dama"].get("request_id") or secrets.token_hex(8)
     status, document = error_document(error, request_id)
-    response = visit.page("error.html", status=status, error=document)
+    is_coming = status == UNAVAILABLE and visit.request.method in ("GET", "HEAD")
+    response = visit.page("error.html", status=status, error=document, is_coming=is_coming)
     match document.get("type"):
         case "METHOD_NOT_ALLOWED":
             response.headers["Allow"] = ", ".join(document["data"]["allowed"])

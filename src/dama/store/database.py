@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,8 @@ Row = tuple[Any, ...]
 Params = Mapping[str, object]
 
 PATIENCE = 60.0
+# Of whoever cannot wait out an outage, as a person before a page; None for that of the database.
+short_patience: ContextVar[float | None] = ContextVar("short_patience", default=None)
 # Of the patience, until one is made or free. The pool's own pauses grow to minutes: it gives up
 # sooner, and whoever asks then makes it begin again.
 CONNECTION_SECONDS = 5.0
@@ -178,7 +181,8 @@ class Database:
 
     async def _patiently(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
         """Execute it; an outage is waited for."""
-        deadline = clock.monotonic() + self._patience
+        short = short_patience.get()
+        deadline = clock.monotonic() + (self._patience if short is None else short)
         pause = FIRST_PAUSE
         while True:
             try:

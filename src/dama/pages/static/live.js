@@ -46,8 +46,8 @@ export async function refresh({ address = location.href, everything = false } = 
     const answer = await fetch(address, { headers, signal: mine.signal, redirect: "follow", cache: "no-store" });
     if (answer.status === 304) return mark("");
     if (new URL(answer.url).pathname === `${base}/login`) return gone();
-    if (!answer.ok) return mark(`not up to date: ${answer.status}`);
     const fresh = parsed(await answer.text());
+    if (!answer.ok) return mark(`not up to date: ${problem(fresh) || `the server answers with an error, ${answer.status}`}`);
     renew(fresh);
     if (isBusy() && !everything) return mark("");
     const isWhole = take(fresh, everything); // what was held is to be sent again
@@ -77,6 +77,13 @@ function rested() {
 function parsed(text) {
   const html = policy ? policy.createHTML(text) : text;
   return new DOMParser().parseFromString(/** @type {string} */ (html), "text/html");
+}
+
+/** What an error page says; nothing where it is not one of ours.
+ * @param {Document} page
+ */
+function problem(page) {
+  return page.querySelector("main [role=alert]")?.textContent;
 }
 
 /** Take a page over; says whether nothing of it was held.

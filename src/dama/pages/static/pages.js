@@ -1,6 +1,7 @@
 // What the pages do beyond links and forms: they refresh, they take keys, the scrubber steps.
 // Without this file everything can still be read and done.
 
+import { retry } from "./again.js";
 import { choose } from "./choose.js";
 import { showEnds } from "./ends.js";
 import { follow } from "./live.js";
@@ -16,4 +17,5 @@ follow();
 offer();
 choose();
 watch();
+retry();
 if (document.documentElement.dataset.keys !== "off") listen();
