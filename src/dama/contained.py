@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -19,6 +21,8 @@ from dama.errors import DamaError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator
+    from concurrent.futures import Executor
+    from contextvars import Context
 
 V = TypeVar("V")
 
@@ -34,6 +38,10 @@ class Offspring(Protocol):
         """The task was started."""
         ...
 
+    def called(self, future: asyncio.Future[Any]) -> None:
+        """A function was called in a thread of an executor."""
+        ...
+
     def timed(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         """A timer was started; `fire` does what it does, as if its time had come."""
         ...
@@ -44,6 +52,8 @@ class Offspring(Protocol):
 
 
 offspring: ContextVar[Offspring | None] = ContextVar("offspring", default=None)
+sender: ContextVar[threading.Thread | None] = ContextVar("sender", default=None)
+"""The thread that had the loop do what is done now; None for what the loop began by itself."""
 
 
 class ExitError(DamaError):
@@ -118,6 +128,41 @@ def contain_tasks(loop: asyncio.AbstractEventLoop) -> None:
     if loop.get_task_factory() is None:
         loop.set_task_factory(_task)
         _watch_timers(loop)
+        _watch_threads(loop)
+        _watch_executors(loop)
+
+
+def _watch_threads(loop: asyncio.AbstractEventLoop) -> None:
+    send = loop.call_soon_threadsafe
+
+    def call_soon_threadsafe(
+        callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        if context is None and running_loop() is not loop:
+            context = copy_context()
+            context.run(sender.set, threading.current_thread())
+        return send(callback, *args, context=context)
+
+    setattr(loop, "call_soon_threadsafe", call_soon_threadsafe)  # noqa: B010 - as below
+
+
+def _watch_executors(loop: asyncio.AbstractEventLoop) -> None:
+    run = loop.run_in_executor
+
+    def run_in_executor(
+        executor: Executor | None, function: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        parent = offspring.get()
+        is_of_loop = getattr(function, "__module__", None) == "socket"  # it looks up a host
+        if parent is None or is_of_loop or not isinstance(executor, ThreadPoolExecutor | None):
+            return run(executor, function, *args)
+        context = copy_context()
+        context.run(offspring.set, parent.child(partial(function, *args)))
+        future = run(executor, partial(context.run, function, *args))
+        parent.called(future)
+        return future
+
+    setattr(loop, "run_in_executor", run_in_executor)  # noqa: B010 - as below
 
 
 def _watch_timers(loop: asyncio.AbstractEventLoop) -> None:
@@ -161,13 +206,8 @@ def _task(
     **options: Any,
 ) -> asyncio.Task[V]:
     parent = offspring.get()
-    child = (
-        None if parent is None or options.get("context") is not None else parent.child(coroutine)
-    )
-    if child is not None:
-        options["context"] = context = copy_context()
-        context.run(offspring.set, child)
-    task = asyncio.Task(_performed(coroutine), loop=loop, **options)
+    child = None if parent is None else parent.child(coroutine)
+    task = asyncio.Task(_performed(coroutine, child), loop=loop, **options)
     if parent is not None:
         parent.born(task)
     # One that was cancelled before its first step has not come to its coroutine.
@@ -175,8 +215,12 @@ def _task(
     return task
 
 
-async def _performed(coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V]) -> V:
+async def _performed(
+    coroutine: Coroutine[Any, Any, V] | Generator[Any, None, V], child: Offspring | None
+) -> V:
     this = asyncio.current_task()
+    if child is not None:  # in its own context, whether that was given or copied
+        offspring.set(child)
     try:
         with contained():
             return await cast("Coroutine[Any, Any, V]", coroutine)

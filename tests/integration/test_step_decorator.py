@@ -157,6 +157,29 @@ async def blocking_in_loop(task: Task) -> int:
 
 
 @decorated.task
+async def within_lambdas(task: Task) -> list[list[int]]:
+    """A coroutine that a function in a thread only returns, or awaits in a loop of its own."""
+    loop = asyncio.get_running_loop()
+    return [
+        await task.step("returned", lambda: fetch("url")),
+        await task.step("awaited", lambda: asyncio.run(fetch("url"))),
+        await loop.run_in_executor(None, lambda: asyncio.run(fetch("url"))),
+    ]
+
+
+@decorated.task
+def within_lambdas_of_a_def(task: SyncTask) -> list[int]:
+    """The same, of a def."""
+    return task.step("returned", lambda: fetch("url"))
+
+
+@decorated.task
+def coroutine_in_a_def(task: SyncTask) -> object:
+    """It cannot await it."""
+    return fetch("url")
+
+
+@decorated.task
 async def forgotten(task: Task) -> None:
     """Without its await."""
     fetch("url")  # pyright: ignore[reportUnusedCoroutine]
@@ -200,6 +223,15 @@ async def of_methods(task: Task) -> list[int]:
     shop = Shop()
     third = await task.step("third", partial(shop.fetch, 3))
     return [await shop.fetch(1), await task.step("second", shop.fetch, 2), third]
+
+
+def test_a_coroutine_that_a_function_in_a_thread_returns_is_a_step():
+    ran = run(within_lambdas, crash_after="awaited/fetch")
+    assert (ran.result, ran.deaths) == ([[3, 1]] * 3, 1)
+    assert ran.steps == [
+        "returned/fetch", "returned", "awaited/fetch", "awaited", "fetch",
+    ]  # fmt: skip
+    assert run(within_lambdas_of_a_def).result == [3, 1]
 
 
 def test_a_method_is_a_step_with_its_options_either_way():
@@ -304,6 +336,9 @@ def test_a_def_is_not_called_in_the_loop_and_a_coroutine_is_awaited():
     error = run(blocking_in_loop).error
     assert error is not None
     assert 'write `await task.step("store", store, ...)`' in error["message"]
+    error = run(coroutine_in_a_def).error
+    assert error is not None
+    assert 'write `task.step("fetch", fetch, ...)`' in error["message"]
     error = run(forgotten).error
     assert error is not None
     assert "fetch(...) was never awaited" in error["message"]

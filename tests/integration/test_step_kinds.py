@@ -37,6 +37,18 @@ def in_transactions_of_a_thread(task: SyncTask, n: int) -> list[int]:
 
 
 @kinds.task
+async def late_in_transaction(task: Task) -> int:
+    """A def that returns a coroutine."""
+    return await task.transaction("t", lambda connection: tripled(connection, n=1))
+
+
+@kinds.task
+def late_in_transaction_of_a_thread(task: SyncTask) -> int:
+    """The same, of a def."""
+    return task.transaction("t", lambda connection: tripled(connection, n=1))
+
+
+@kinds.task
 async def by_name(task: Task, name: str) -> int:
     """A subtask that this module need not import."""
     started = await task.start("step_kinds.in_transactions", {"n": 1})
@@ -82,6 +94,14 @@ def test_who_asks_to_be_tried_again_says_when():
 def test_a_transaction_gets_a_connection_first_and_survives_any_death():
     assert run_through_crashes(in_transactions, {"n": 5}).result == [10, 10, 15]
     assert run(in_transactions_of_a_thread, {"n": 4}).result == [8, 4]
+
+
+@pytest.mark.parametrize("task", [late_in_transaction, late_in_transaction_of_a_thread])
+def test_a_transaction_does_not_await_what_its_def_returns(task):
+    """The connection would be another kind than the coroutine wants, and gone."""
+    error = run(task).error
+    assert error is not None
+    assert "The function of the transaction t returned coroutine: it is a `def`" in error["message"]
 
 
 def test_a_subtask_is_named_where_its_definition_is_not_at_hand():

@@ -10,7 +10,8 @@ import pytest
 
 from dama.contained import contain_tasks
 from dama.run import branch, replay
-from dama.run.branch import Branches, asking
+from dama.run.asking import asking
+from dama.run.branch import Branches
 from dama.run.replay import Replay
 
 STALL = 0.6

@@ -5,12 +5,15 @@ Time and chance are not looked up here: who asks passes the random number in.
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from dama.config.duration import Duration, optional_duration
 from dama.domain.outcome import Failed, backoff
 from dama.domain.outcome import Retry as Again
 from dama.errors import DamaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Retry(DamaError):  # noqa: N818 - what is raised is a wish, as `raise Retry(after="5m")`
@@ -78,14 +81,12 @@ def delay_after(options: Tried, attempt: int, error: BaseException, chance: floa
         error: What it raised, perhaps a group.
         chance: From 0 to 1, random, so that many that fail at once do not come back at once.
     """
-    leaves = _leaves(error)
-    hopeless = any(isinstance(leaf, options.fail_on) or _is_final(leaf) for leaf in leaves)
-    hopeless = hopeless or not all(
-        isinstance(leaf, Retry) or _is_worth_it(leaf, options.retry_on) for leaf in leaves
-    )
+    errors = [error, *_within(error)]
+    hopeless = any(isinstance(each, options.fail_on) or _is_final(each) for each in errors)
+    hopeless = hopeless or not _is_worth_it(error, options.retry_on)
     if hopeless or attempt > options.retries:
         return None
-    pauses = [leaf.after for leaf in leaves if isinstance(leaf, Retry) and leaf.after is not None]
+    pauses = [each.after for each in errors if isinstance(each, Retry) and each.after is not None]
     if pauses:
         return max(pauses)
     return backoff(attempt, options.backoff, options.max_backoff, chance)
@@ -96,14 +97,23 @@ def _is_final(error: BaseException) -> bool:
 
 
 def _is_worth_it(error: BaseException, retry_on: tuple[type[BaseException], ...]) -> bool:
+    """Whether an error is worth another try: by its own class, or a group by all that are in it."""
     # A CancelledError or the like that the task itself raised is a failure as any other.
     is_odd = not isinstance(error, Exception) and Exception in retry_on
-    return is_odd or isinstance(error, retry_on)
+    if is_odd or isinstance(error, (Retry, *retry_on)):
+        return True
+    inner = _members(error)
+    return bool(inner) and all(_is_worth_it(each, retry_on) for each in inner)
 
 
-def _leaves(error: BaseException) -> list[BaseException]:
-    """The errors of a group, such as of a TaskGroup, and of the groups in it; or the error."""
+def _within(error: BaseException) -> Iterator[BaseException]:
+    """The errors of a group, such as of a TaskGroup, and of the groups in it."""
+    for each in _members(error):
+        yield each
+        yield from _within(each)
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...]:
     if not isinstance(error, BaseExceptionGroup):
-        return [error]
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return [leaf for each in group.exceptions for leaf in _leaves(each)]
+        return ()
+    return cast("BaseExceptionGroup[BaseException]", error).exceptions

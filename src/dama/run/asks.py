@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from dama.contained import running_loop, sender
 from dama.errors import UnavailableError
-from dama.run.branch import asking
+from dama.run.asking import asking
 from dama.run.errors import LostSignal, UnawaitedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dama.run.branch import Branches
 
 P = ParamSpec("P")
 V = TypeVar("V")
@@ -40,13 +43,19 @@ class _Ask:
 class Asks:
     """What one run has asked and not got yet.
 
+    Args:
+        branches: Those that ask.
+
     Attributes:
         are_cut_off: Whether an answer was that the run is lost, or the database out of reach.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, branches: Branches) -> None:
         self.are_cut_off = False
+        self._branches = branches
+        self._loop = asyncio.get_running_loop()
         self._open: dict[_Number, _Ask] = {}
+        self._sent: set[asyncio.Task[Any]] = set()  # by threads, which wait for them
 
     def take(
         self,
@@ -70,17 +79,32 @@ class Asks:
         self,
         number: _Number,
         ask: Callable[[], Coroutine[Any, Any, V]],
-        _what: str,
+        _what: str,  # what tells the coroutine from its like, also in histories: see `kin_of`
         _args: tuple[Any, ...],
     ) -> V:
         try:
-            with asking():
-                return await ask()
+            if running_loop() is not self._loop:  # that of a thread, as of `asyncio.run` there
+                asked = asyncio.run_coroutine_threadsafe(self._done(ask, _what, _args), self._loop)
+                return await asyncio.wrap_future(asked)
+            return await self._done(ask, _what, _args)
         except (LostSignal, UnavailableError):
             self.are_cut_off = True
             raise
         finally:
             self._open.pop(number, None)
+
+    async def _done(
+        self, ask: Callable[[], Coroutine[Any, Any, V]], _what: str, _args: tuple[Any, ...]
+    ) -> V:
+        this = asyncio.current_task() if sender.get() else None
+        if this:
+            self._sent.add(this)
+        try:
+            with asking(self._branches):
+                return await ask()
+        finally:
+            if this:
+                self._sent.discard(this)
 
     async def refuse_forgotten(self) -> None:
         """The function has returned: everything that it asked for was awaited.
@@ -101,10 +125,15 @@ class Asks:
             ask.coroutine.close()
         self._open.clear()
 
+    def release(self) -> None:
+        """The attempt is over: no thread waits for an answer any more."""
+        for task in self._sent:
+            task.cancel()
+
     def _forgotten(self) -> list[_Ask]:
         return [
             ask
-            for ask in self._open.values()
+            for ask in list(self._open.values())
             if inspect.getcoroutinestate(ask.coroutine) == inspect.CORO_CREATED
         ]
 

@@ -2,15 +2,16 @@
 
 The function itself is one; each asyncio task that it starts is another, with a number that it has
 in every run of the same code: "1.2" is the second task that the first one started. The function of
-a step that the branch does is "1.2:", and the tasks that it starts are "1.2:1", "1.2:2".
+a step that the branch does is "1.2:", and the tasks that it starts are "1.2:1", "1.2:2". What is
+asked for outside of all of them, as by a thread that user code started, has the place "0".
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary, ref
 
@@ -19,13 +20,13 @@ from typing_extensions import override
 from dama.contained import Offspring, offspring
 from dama.run.errors import DivergedError, LostSignal, ParkSignal
 from dama.run.kin import Recorded, below, kin_of
-from dama.run.own_threads import own_thread
 from dama.run.standing import is_of_branches, waits_for_branches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
 LATEST_SECONDS = 5.0  # in which what a timer has set in motion reaches the function
+OUTSIDE = 0  # the number of what is asked for outside of the branches: none of them has it
 PARTS = ":"  # ends the place of the function of a step, after that of the branch that asked for it
 
 
@@ -51,6 +52,7 @@ class Branches:
         self._places: WeakValueDictionary[str, Branch] = WeakValueDictionary()
         self._body: asyncio.Task[Any] | None = None
         self._is_threaded = False
+        self._threads_before: WeakSet[threading.Thread] = WeakSet()
         self._at_work = 0
         self._timers: WeakKeyDictionary[asyncio.TimerHandle, _Timer] = WeakKeyDictionary()
         self._has_come = False  # whether one of them came since time was last asked to pass
@@ -60,6 +62,7 @@ class Branches:
     def body(self, *, is_threaded: bool) -> Generator[None]:
         """Call the function itself, in the current task or in a thread beside the loop."""
         self._is_threaded = is_threaded
+        self._threads_before = WeakSet(threading.enumerate())
         self._body = None if is_threaded else asyncio.current_task()
         if self._body is not None:
             self._tasks.add(self._body)
@@ -76,12 +79,28 @@ class Branches:
             branch.task = ref(task)
             self._places[branch.place] = branch
 
+    def add_call(self, future: asyncio.Future[Any], branch: Branch | None) -> None:
+        """One more branch, which is a function in a thread."""
+        self._at_work += 1
+        future.add_done_callback(self._end_call)
+        if branch is not None:
+            branch.task = ref(future)
+            self._places[branch.place] = branch
+
+    def _end_call(self, _future: asyncio.Future[Any]) -> None:
+        self._at_work -= 1
+
     def is_live(self, place: str) -> bool:
         """Whether a branch has begun and not ended; the function of a step is of its branch."""
         place = place.rstrip(PARTS)
         branch = self._places.get(place)
         task = branch.task() if branch and branch.task else None
-        return not place or (task is not None and not task.done())
+        is_always = place in {"", str(OUTSIDE)}
+        return is_always or (task is not None and not task.done())
+
+    def outside(self) -> Branch:
+        """What asks for one thing outside of the branches."""
+        return Branch(self, Branch(self), OUTSIDE)
 
     def renumber(self, branch: Branch, number: int) -> None:
         """A branch had the number of another one, which has come."""
@@ -140,6 +159,14 @@ class Branches:
         """Whether one of them continues when its time has come."""
         return bool(self._pending())
 
+    @property
+    def have_threads(self) -> bool:
+        """Whether a thread lives that was started since the function was called, not by dama."""
+        return any(
+            thread not in self._threads_before and not thread.name.startswith(("dama", "asyncio_"))
+            for thread in threading.enumerate()
+        )
+
     def can_move(self) -> bool:
         """Whether one of them could still ask for something by itself, before its time comes."""
         if self._at_work or (self._is_threaded and not self.blocked_threads):
@@ -196,7 +223,7 @@ class Branch(Offspring):
         within: The keys of the steps that it is a part of, from the outermost.
 
     Attributes:
-        task: Its task; None while that is started, and for a function.
+        task: Its task, or the call in a thread; None while that is started, and for a function.
         late: How it was cancelled while it waited for what is recorded: it is told after it.
         own_kin: What tells it from those beside it.
         is_known: Whether its number is its own: it has asked for what is recorded there.
@@ -213,7 +240,7 @@ class Branch(Offspring):
         self.parent = parent
         self.number = number
         self.within = within
-        self.task: ref[asyncio.Task[Any]] | None = None
+        self.task: ref[asyncio.Future[Any]] | None = None
         self.late: asyncio.CancelledError | None = None
         self.own_kin = ""
         self.is_known = number is None
@@ -261,8 +288,15 @@ class Branch(Offspring):
             late, self.late = self.late, None
             raise asyncio.CancelledError(*late.args)
 
-    def nth(self, name: str) -> int:
-        """How many asks of this branch had a name, with this one."""
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is no branch: what is asked for there comes in any order."""
+        return self.number == OUTSIDE
+
+    def nth(self, name: str) -> int | None:
+        """How many asks of this branch had a name, with this one; None where order says nothing."""
+        if self.is_outside:
+            return None
         self._asked[name] += 1
         return self._asked[name]
 
@@ -305,81 +339,17 @@ class Branch(Offspring):
         task.add_done_callback(_look_at)
 
     @override
+    def called(self, future: asyncio.Future[Any]) -> None:
+        child, self._latest = self._latest, None
+        self.branches.add_call(future, child)
+
+    @override
     def timed(self, handle: asyncio.TimerHandle, fire: Callable[[], object]) -> None:
         self.branches.add_timer(handle, fire)
 
     @override
     def came(self, handle: asyncio.TimerHandle) -> None:
         self.branches.timer_came(handle)
-
-
-asker: ContextVar[Branch | None] = ContextVar("asker", default=None)
-"""The branch that asked for what is done now; what does it is no part of the branch."""
-
-
-@contextmanager
-def asking() -> Generator[None]:
-    """Do something that a branch asked for: its tasks and timers are not those of user code."""
-    branch = offspring.get()
-    if not isinstance(branch, Branch):  # asked from within what it asked for, or by its thread
-        yield
-        return
-    asked, own = asker.set(branch), offspring.set(None)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # the collector closes what nobody continues, wherever it is
-            offspring.reset(own)
-            asker.reset(asked)
-        if branch.late is not None:
-            branch.late = None
-            _cancel_soon()
-
-
-def _cancel_soon() -> None:
-    """Cancel this task at its next await, unless what has cancelled it takes that back till then.
-
-    A scope that ends meanwhile does so: what it is for has come in time.
-    """
-    task = asyncio.current_task()
-
-    def cancel() -> None:
-        if task is not None and not task.done() and task.cancelling():
-            task.uncancel()
-            task.cancel()
-
-    asyncio.get_running_loop().call_soon(cancel)
-
-
-@contextmanager
-def inside(step: str) -> Generator[None]:
-    """Call the function of a step: what it asks for is a part of the step."""
-    branch = asker.get()
-    if branch is None:
-        yield
-        return
-    parts = Branch(branch.branches, branch, within=(*branch.within, step))
-    own = offspring.set(parts)
-    try:
-        yield
-    finally:
-        offspring.reset(own)
-
-
-@contextmanager
-def from_thread() -> Generator[None]:
-    """Let the loop do something for this thread, which waits meanwhile."""
-    with asking():
-        branch = asker.get()
-        if branch is None:  # a thread that user code started
-            with own_thread():
-                yield
-            return
-        branch.branches.blocked_threads += 1
-        try:
-            yield
-        finally:
-            branch.branches.blocked_threads -= 1
 
 
 def _look_at(task: asyncio.Task[Any]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dama.run.branch import asker
+from dama.run.asking import asker
 from dama.run.records import CANCELLED
 
 if TYPE_CHECKING:

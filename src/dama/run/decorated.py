@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dama.contained import running_loop
+from dama.contained import offspring, running_loop
 from dama.definitions.step import performing
+from dama.run.branch import Branch
 from dama.run.errors import TaskUsageError
 from dama.run.steps import do_step
 from dama.run.sync_task import answer
@@ -35,13 +36,13 @@ def _perform(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Do the step: give what is awaited in the loop, or wait in a thread.
+    """Do the step: give what is awaited, or wait in a thread.
 
     Raises:
-        TaskUsageError: A `def` is called in the loop, or a coroutine in a thread.
+        TaskUsageError: A `def` is called in the loop, or a coroutine by the `def` of a task.
     """
     is_in_loop = running_loop() is execution.loop
-    if is_in_loop is not step.is_async:
+    if is_in_loop is not step.is_async and (is_in_loop or _is_of_def()):
         own = getattr(step.function, "__name__", step.name)
         awaited = "await " if is_in_loop else ""
         raise TaskUsageError(
@@ -52,4 +53,10 @@ def _perform(
     name = step.named(args, kwargs)
     ask = partial(do_step, execution, name, step, *args, transactional=False, **kwargs)
     asked = execution.asks.take(f"{name}(...)", ask, (*args, kwargs))
-    return asked if is_in_loop else answer(execution, asked)
+    return asked if step.is_async else answer(execution, asked)
+
+
+def _is_of_def() -> bool:
+    """Whether the `def` of a task calls: it cannot await, and nothing awaits what it gets."""
+    branch = offspring.get()
+    return running_loop() is None and isinstance(branch, Branch) and branch.parent is None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from dama.config.private_file import make_private
 from dama.domain.journal import Journal
 from dama.domain.trace import traceparent
+from dama.run.asking import asker
 from dama.run.asks import Asks
-from dama.run.branch import Branches, asker
+from dama.run.branch import Branches
 from dama.run.broker_source import BrokerSource, no_broker
 from dama.run.errors import LostSignal, ParkSignal
 from dama.run.kin import Recorded
@@ -89,11 +90,11 @@ class Execution:
         self.name = f"context {claim.context_id}"
         self.threads = Threads(pool, self.name)
         self.asked: set[Future[Any]] = set()
-        self.asks = Asks()
         self._own_threads = OwnThreads()
         self.loop = asyncio.get_running_loop()
         self.journal = Journal()
         self.branches = Branches()
+        self.asks = Asks(self.branches)
         self.replay = Replay([], self.branches)
         self.writer = Writer(claim, commits, store.database.conninfo)
         park_after = endings.park_after
@@ -198,7 +199,7 @@ class Execution:
         if within:
             name = f"{within[-1]}/{name}"
         nth = branch.nth(f"{what} {base_of(name)}") if branch else None
-        if branch is None:
+        if branch and branch.is_outside:
             self._own_threads.refuse_alike(what, name, args)
         asked = Asked(name, what, function, args, place, within, nth)
         key = self.replay.bind(asked)
@@ -275,6 +276,7 @@ class Execution:
     def close_threads(self) -> None:
         """The function timed out: its threads do nothing more for it, and its end is still told."""
         self._is_over = True
+        self.asks.release()
         for future in list(self.asked):
             future.cancel()
         self.threads.tell()

@@ -55,6 +55,24 @@ def check_step(what: str, name: object, function: object) -> None:
     _refuse(what, function, "a function", hint)
 
 
+def refuse_awaitable(name: str, value: object) -> None:
+    """What a `def` in a transaction returned: it would be awaited after its connection is gone.
+
+    Raises:
+        TaskUsageError: It is a coroutine, or another awaitable.
+    """
+    if not inspect.isawaitable(value):
+        return
+    if inspect.iscoroutine(value):
+        value.close()
+    raise TaskUsageError(
+        f"The function of the transaction {name} returned {type(value).__name__}: it is a `def`, "
+        "which got a blocking connection.",
+        "Give the `async def` itself, which gets an asynchronous one, or a functools.partial of "
+        "it; a decorator around it is an `async def`, too.",
+    )
+
+
 def check_function(what: str, of: str, value: Callable[..., Any] | None) -> None:
     """A function, or None.
 

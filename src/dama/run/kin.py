@@ -13,6 +13,7 @@ from dataclasses import fields, is_dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import partial
 from hashlib import sha256
 from inspect import CO_VARARGS, CO_VARKEYWORDS
 from itertools import chain, islice
@@ -35,7 +36,12 @@ _PLAIN = (bool, int, float, complex, date, time, timedelta, Decimal, Enum, PureP
 
 
 def kin_of(coroutine: object) -> str:
-    """A digest of the function of a coroutine that has not begun, and of its arguments."""
+    """A digest of the function of a coroutine that has not begun, and of its arguments.
+
+    What is called in a thread is a partial.
+    """
+    if isinstance(coroutine, partial):  # called in a thread
+        return _digest([*_told(coroutine.func), *_told(coroutine.args)])
     code: Any = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
     frame: Any = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
     if code is None or frame is None:

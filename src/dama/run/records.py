@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAINS = frozenset({"__main__", "__dama_main__"})
 NO_ARGS = ""
 ANY_ARGS = "?"
+OUTSIDE = "0"  # the place of what is asked for outside of the branches, and the first part of it
 END = "end:"
 CANCELLED = "cancelled:"  # before the key of what the function was cancelled in
 
@@ -34,7 +35,7 @@ class Asked:
         args: A digest of what it is called with: `NO_ARGS`, or `ANY_ARGS` when it cannot be said.
         place: The branch.
         within: The keys of the steps that it is a part of, from the outermost.
-        nth: How many asks of the branch had the name, with this one; None where there is no branch.
+        nth: How many asks of the branch had the name, with this one; None outside of the branches.
     """
 
     name: str
@@ -50,6 +51,11 @@ class Asked:
         """What the meta of its events tells a later run, which knows the record by it."""
         is_said = self.nth is not None and (self.nth > 1 or is_end(self.name))
         return {"args": self.args, **({"nth_ask": self.nth} if is_said else {})}
+
+    @property
+    def is_unordered(self) -> bool:
+        """Whether it is asked for outside of the branches, or by what is done there."""
+        return self.place.startswith(OUTSIDE)
 
     @override
     def __str__(self) -> str:

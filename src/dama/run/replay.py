@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from dama import clock
+from dama.run.asking import asker
 from dama.run.begun import Begun
-from dama.run.branch import asker
 from dama.run.errors import DivergedError
 from dama.run.pace import Pace
 from dama.run.records import (
@@ -235,8 +235,8 @@ class Replay:
             self.diverge(self._missing(), "the function returned without it")
 
     async def _hold(self, index: int, found: object, *, is_kept: bool = False) -> None:
-        """Wait until all before an entry has come to its turn; see `_paused`."""
-        if self._next >= index:
+        """Wait until all before an entry have come to their turn, unless it has no order."""
+        if self._next >= index or (isinstance(found, Asked) and found.is_unordered):
             return
         self._held.append((index, found))
         try:
@@ -289,7 +289,7 @@ class Replay:
                 continue
             looks = 0 if self._branches.can_move() else looks + 1
             if self.diverged or looks >= LOOKS or self._goes_round():
-                if self._let_go(found):
+                if self._let_go(found, begun):
                     return
             elif clock.monotonic() - begun > PATIENCE:
                 return
@@ -314,14 +314,17 @@ class Replay:
             if changed.is_set() or clock.monotonic() >= until:
                 return
 
-    def _let_go(self, found: object) -> bool:
-        """Nothing can move: time has passed then, or an end is let through; whether it is this one.
+    def _let_go(self, found: object, since: float) -> bool:
+        """Nothing can move but a thread: time passes, or an end is let through; whether this one.
 
         Raises:
             DivergedError: Neither: the code is another.
         """
         if not self.diverged and (self._pass_over() or self._pass_time()):
             self._stir()
+            return False
+        is_patient = self._branches.have_threads and clock.monotonic() - since < PATIENCE
+        if not self.diverged and not self._free and is_patient:
             return False
         if self.diverged or not self._free:
             _, latest = max(self._held, key=lambda held: held[0])  # what is new, if anything

@@ -22,10 +22,11 @@ from dama.contained import contained, is_async, settled
 from dama.definitions.result import ResultType
 from dama.definitions.step import opened
 from dama.errors import UnavailableError
-from dama.run.branch import inside
+from dama.run.asking import inside
 from dama.run.completing import completing, note_if_recorded
 from dama.run.errors import LostSignal
 from dama.run.failures import kind_of_error, rebuilt
+from dama.run.given import refuse_awaitable
 from dama.run.limit import NO_LIMIT, Limit
 from dama.run.records import ANY_ARGS, NO_ARGS, Asked
 from dama.run.spawning import renamed
@@ -298,6 +299,7 @@ async def _one_commit(execution: Execution, step: _Step, call: Callable[..., Any
         def in_thread(connection: object) -> list[Append]:
             with inside(step.key):
                 value = call(connection, *step.args)
+            refuse_awaitable(step.key, value)
             return recorded(value)
 
         blocking = BlockingCall(lambda: commit_blocking(database, name, in_thread, on_open))

@@ -19,7 +19,7 @@ from typing import (
 
 from dama.contained import running_loop
 from dama.domain.event import ABSENT, Event
-from dama.run.branch import from_thread
+from dama.run.asking import from_thread
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.facts import RunFacts
 from dama.run.task import Task

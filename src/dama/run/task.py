@@ -24,6 +24,7 @@ from dama.config.duration import optional_duration
 from dama.definitions.task import task_of
 from dama.domain.event import ABSENT, Event, kind_of
 from dama.domain.lifecycle import step_key
+from dama.run.asking import is_outside
 from dama.run.asks import asked
 from dama.run.awaiting import Awaiting
 from dama.run.completing import completing
@@ -32,9 +33,10 @@ from dama.run.ends import cancel, ends_of, owning
 from dama.run.errors import SubtaskError, TaskUsageError
 from dama.run.given import check_slice, check_text, event_of
 from dama.run.reads import read_previous, read_state
+from dama.run.records import NO_ARGS
 from dama.run.spawning import limited, recorded_digest, spawn
 from dama.run.starts import several, start_of
-from dama.run.steps import do_step
+from dama.run.steps import digest_of, do_step
 from dama.run.subtasks import Ended, Subtask
 from dama.store import Append, Outcome
 
@@ -243,7 +245,8 @@ class Task(Awaiting):
                 "Return a result, raise an error, or choose another type.",
             )
         execution = self._execution
-        key, asked = execution.bind("event", _dispatch_key(event.type))
+        args = digest_of(execution, (event.payload,)) if is_outside() else NO_ARGS
+        key, asked = execution.bind("event", _dispatch_key(event.type), args=args)
         with execution.pending.acting():
             is_sent = execution.replay.has(key, "SENT")
             await execution.replay.turn(key, asked)

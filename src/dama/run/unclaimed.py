@@ -62,7 +62,7 @@ class Unclaimed:
                 continue
             if fits(record, asked):
                 return record
-            if left is None and record.indexes:
+            if left is None and record.indexes and asked.nth is not None:
                 left = record
         return self._of_another(asked) or left
 

@@ -17,7 +17,7 @@ from dama.beside import off_loop
 from dama.domain.event import ABSENT, Event
 from dama.domain.secrets import NONE
 from dama.duty import in_words
-from dama.run.branch import asker
+from dama.run.asking import asker
 from dama.run.errors import LostSignal, ReportedError
 from dama.run.failures import failed_with, payload_of
 from dama.run.rehearsal import Rehearsal, rehearsal
