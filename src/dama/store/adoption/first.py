@@ -222,7 +222,8 @@ async def constrain(work: Work) -> None:
             add = f"{alter} ADD CONSTRAINT {check} CHECK ({column} IS NOT NULL) NOT VALID"
             await work.shortly(partial(work.execute, add))
         await work.shortly(partial(work.execute, f"{alter} VALIDATE CONSTRAINT {check}"))
-        fill = f"{alter} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {check}"
+        # In one ALTER TABLE the check goes first, and all rows are read while everybody waits.
+        fill = f"{alter} ALTER COLUMN {column} SET NOT NULL; {alter} DROP CONSTRAINT {check}"
         await work.shortly(partial(work.execute, fill))
     await work.shortly(partial(work.execute, text("references")))
     for name in ("etl_context_status_check", "etl_context_parent_id_fkey"):
