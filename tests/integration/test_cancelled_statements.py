@@ -4,6 +4,10 @@ import asyncio
 from random import Random
 
 import anyio
+import psycopg
+
+from dama.store import Start
+from dama.store.connecting import SURE_SECONDS
 
 ASKERS = 40
 ROUNDS = 20
@@ -38,3 +42,21 @@ async def test_one_statement_after_the_other_needs_one_connection(store):
         await store.now()
 
     assert store.database.pool_use()["open"] == 1
+
+
+async def test_a_connection_that_was_just_used_is_asked_nothing_first_unless_it_has_ended(store):
+    """A start is one statement; that its server has ended is there to be read."""
+    database = store.database
+    await store.start([Start("a.b", {})])
+    async with database._lending.connection() as connection:
+        assert connection.is_surely_there
+        connection.answered_at -= SURE_SECONDS
+        assert not connection.is_surely_there
+        connection.answered_at += SURE_SECONDS
+        pid = connection.info.backend_pid
+    with psycopg.connect(database.conninfo, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
+
+    assert not connection.is_surely_there
+    await store.start([Start("a.b", {})])  # the store does not know whether it may do this twice
+    assert len(await store.contexts()) == 2

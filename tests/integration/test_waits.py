@@ -1,5 +1,6 @@
 """Waits: for one of several events, for one that fits, for a person; and for what was before."""
 
+import asyncio
 from datetime import date, timedelta
 from typing import Literal
 
@@ -45,6 +46,39 @@ async def either(task: Task) -> list[object]:
 def either_blocking(task: SyncTask) -> str:
     """The same, of a def."""
     return task.wait_any("approved", "rejected").type
+
+
+class Refusal(BaseModel):
+    """Why not."""
+
+    why: str
+
+
+@waits.task
+async def either_typed(task: Task) -> str:
+    """One of three, two of which have a type."""
+    models = {"approved": Approval, "rejected": Refusal}
+    answer = await task.wait_any("approved", "rejected", "later", model=models)
+    return f"{answer.type} {answer.payload!r}"
+
+
+@waits.task
+def either_typed_blocking(task: SyncTask) -> str:
+    """The same type for all, of a def."""
+    return task.wait_any("rejected", "later", model=Refusal).payload.why
+
+
+@waits.task
+async def either_mistyped(task: Task) -> None:
+    """A model of an event that it does not wait for."""
+    await task.wait_any("approved", model={"aproved": Approval})
+
+
+@waits.task
+async def any_or_typed(task: Task) -> list[object]:
+    """Two waits for one type of event, of which only one has a form."""
+    either = task.wait_any("row", "end", model={"row": Refusal})
+    return [*await asyncio.gather(task.wait_for("row"), either)][:1]
 
 
 @waits.task
@@ -112,6 +146,32 @@ def test_one_of_several_events_ends_the_wait_and_says_which():
     late = run(either, advance="4d")
     assert late.error is not None
     assert "approved or rejected" in late.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("task", "answer", "result"),
+    [
+        (either_typed, {"rejected": {"why": "empty"}}, "rejected Refusal(why='empty')"),
+        (either_typed, {"later": [1]}, "later [1]"),
+        (either_typed_blocking, {"later": {"why": "tired"}}, "tired"),
+    ],
+)
+def test_the_payload_of_one_of_several_events_has_the_type_of_its_event(task, answer, result):
+    assert run_through_crashes(task, signals=answer).result == result
+
+
+def test_an_answer_that_does_not_fit_the_type_of_its_event_is_refused_where_it_is_given():
+    for answer in ({"rejected": {"approved": True}}, {"approved": {"why": "full"}}):
+        with pytest.raises(InvalidAnswerError, match=f"The event {next(iter(answer))}"):
+            run(either_typed, signals=answer)
+    mistaken = run(either_mistyped).error
+    assert mistaken is not None
+    assert "model has 'aproved', but the wait is for approved" in mistaken["message"]
+
+
+def test_an_answer_without_a_form_is_taken_by_the_wait_that_has_none():
+    signals = [("row", 1), ("end", None)]
+    assert run(any_or_typed, signals=signals).result == [1]
 
 
 def test_what_does_not_fit_is_left_for_other_waits():

@@ -10,6 +10,7 @@ is not needed, which is an error. A test holds mypy against the same lines. Noth
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, assert_type
 
@@ -57,6 +58,11 @@ class Source:
         return len(rows)
 
 
+@dataclass
+class Approval:
+    yes: bool
+
+
 counted = Slice("mistakes", initial=0)
 
 
@@ -84,6 +90,16 @@ async def methods(task: Task, source: Source) -> None:
     await task.dispatch(named("a"))
     added("1")  # pyright: ignore[reportArgumentType]
     named(1)  # pyright: ignore[reportArgumentType]
+
+    answer = await task.wait_any("a", "b", timeout="1d", model=Approval)
+    assert_type(answer.payload, Approval)
+    either = await task.wait_any("a", "b", model={"a": Approval, "b": Approval})
+    assert_type(either.payload, Approval)
+    assert_type(await task.wait_any("a", "b"), dama.Answer)
+    assert_type(await task.wait_for("a", model=Approval, where=lambda a: a.yes), Approval)
+    await task.wait_any("a", "b", model=3)  # pyright: ignore[reportArgumentType]
+    await task.wait_any(["a", "b"])  # pyright: ignore[reportArgumentType]
+    answer.payload.no  # pyright: ignore[reportAttributeAccessIssue]  # noqa: B018
 
     await task.sleep(timedelta(days=1))
     await task.run(load, {"year": 1}, timeout="3h")

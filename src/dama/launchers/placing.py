@@ -206,7 +206,7 @@ class Placing:
         )
         if is_over:
             _log.warning("context %s: %s", each.context_id, judged.facts["message"])
-            await self._store.hints.send()
+            self._store.hints.send()
 
     async def _submit(self, engine: Launcher, placed: Sequence[Placed | Placement]) -> None:
         """Ask for the jobs of some runs, each of its name, until the engine does not answer.

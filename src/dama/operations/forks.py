@@ -109,7 +109,7 @@ async def fork(
     made = await app.store.forks.create(
         context_id, point.version, told, by or person(), is_before=is_before
     )
-    await app.store.hints.send()
+    app.store.hints.send()
     done = await app.store.forks.steps_after(context_id, point.version)
     return Fork(
         context_id=made[0].context_id,

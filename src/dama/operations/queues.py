@@ -47,7 +47,7 @@ async def resume(app: App, queue: str, by: Mapping[str, Any] | None = None) -> N
     """Let a paused queue continue."""
     done = act("queue/resumed", {"queue": queue}, by)
     await app.store.queue.set_queue(queue, paused=False, act=done)
-    await app.store.hints.send()
+    app.store.hints.send()
 
 
 async def limit(
@@ -74,7 +74,7 @@ async def limit(
     limits = {"queue": queue, "concurrency": concurrency, "rate": rate}
     done = act("queue/limited", limits, by)
     await app.store.queue.set_queue(queue, concurrency=concurrency, rate=rate, act=done)
-    await app.store.hints.send()
+    app.store.hints.send()
 
 
 async def placed(app: App) -> list[str]:

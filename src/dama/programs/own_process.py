@@ -176,7 +176,10 @@ async def _opened(
         )
         if claim.epoch > 1:
             await execution.remember()
-        yield execution
+        try:
+            yield execution
+        finally:
+            await store.hints.close()
 
 
 class Ending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, overload
@@ -18,6 +18,7 @@ from dama.run.given import check_function, check_text
 from dama.run.loading import Loading
 from dama.run.steps import do_step
 from dama.run.waits import Sought, begin, ended, opening, received, sleep
+from dama.shapes import is_dict
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,15 +140,27 @@ class Awaiting(Loading):
         result = await received(self._execution, sought, seconds)
         if result is None:
             raise WaitTimeoutError(self.context_id, type_, seconds or 0)
-        return sought.read(result.get("payload", ABSENT))
+        return sought.read(type_, result.get("payload", ABSENT))
+
+    @overload
+    async def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer: ...
+
+    @overload
+    async def wait_any(
+        self, *types: str, timeout: Duration | None = None, model: type[M] | Mapping[str, type[M]]
+    ) -> Answer[M]: ...
 
     @asked
-    async def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer:
+    async def wait_any(
+        self, *types: str, timeout: Duration | None = None, model: Any = None
+    ) -> Answer:
         """Wait for an event of one of several types; the answer says which it was, and of whom.
 
         Args:
             *types: The types of the event.
             timeout: As for `wait_for`.
+            model: The type of the payload, as for `wait_for`; or one for each type of event, by
+                its name: of one that is left out the payload is any JSON.
 
         Raises:
             WaitTimeoutError: None came in time.
@@ -156,7 +169,8 @@ class Awaiting(Loading):
             raise TaskUsageError('task.wait_any needs the types of events: "approved", "rejected".')
         for type_ in types:
             check_text("task.wait_any", "types of events", type_)
-        sought, seconds = Sought(types, tells=True), optional_duration(timeout, of="timeout")
+        seconds = optional_duration(timeout, of="timeout")
+        sought = _one_of(types, model)
         result = await received(self._execution, sought, seconds)
         if result is None:
             raise WaitTimeoutError(self.context_id, " or ".join(types), seconds or 0)
@@ -203,6 +217,17 @@ class Awaiting(Loading):
         return await _asked(self._execution, sought, question, reminding)
 
 
+def _one_of(types: tuple[str, ...], model: object) -> Sought:
+    if not is_dict(model):
+        return Sought(types, None if model is None else Form(model), tells=True)
+    if unknown := next((type_ for type_ in model if type_ not in types), None):
+        raise TaskUsageError(
+            f"task.wait_any: model has {unknown!r}, but the wait is for {' or '.join(types)}."
+        )
+    forms = {str(type_): Form(each) for type_, each in model.items()}
+    return Sought(types, tells=True, forms=forms)
+
+
 async def _asked(
     execution: Execution, sought: Sought, question: str, reminding: Reminding
 ) -> Answer[Any]:
@@ -231,5 +256,5 @@ async def _asked(
 
 
 def _answer(result: dict[str, Any], sought: Sought) -> Answer[Any]:
-    payload = sought.read(result.get("payload", ABSENT))
+    payload = sought.read(result["type"], result.get("payload", ABSENT))
     return Answer(result["type"], payload, result.get("by"), result.get("event_id", 0))

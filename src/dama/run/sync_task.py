@@ -316,9 +316,17 @@ class SyncTask(RunFacts):
         """See `Task.wait_for`."""
         return self._wait(self._task.wait_for(type_, timeout, model=model, where=where))
 
-    def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer:
+    @overload
+    def wait_any(self, *types: str, timeout: Duration | None = None) -> Answer: ...
+
+    @overload
+    def wait_any(
+        self, *types: str, timeout: Duration | None = None, model: type[V] | Mapping[str, type[V]]
+    ) -> Answer[V]: ...
+
+    def wait_any(self, *types: str, timeout: Duration | None = None, model: Any = None) -> Answer:
         """See `Task.wait_any`."""
-        return self._wait(self._task.wait_any(*types, timeout=timeout))
+        return self._wait(self._task.wait_any(*types, timeout=timeout, model=model))
 
     def ask(
         self,
@@ -331,16 +339,10 @@ class SyncTask(RunFacts):
         on_reminder: Callable[[], Any] | None = None,
     ) -> Answer[V]:
         """See `Task.ask`."""
-        return self._wait(
-            self._task.ask(
-                form,
-                question,
-                name=name,
-                deadline=deadline,
-                reminder=reminder,
-                on_reminder=on_reminder,
-            )
+        asking = self._task.ask(
+            form, question, name=name, deadline=deadline, reminder=reminder, on_reminder=on_reminder
         )
+        return self._wait(asking)
 
     def progress(
         self,

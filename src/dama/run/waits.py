@@ -8,8 +8,8 @@ run: it unwinds, and is queued again when the time has come or the signal is the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ from dama.run.patience import until_answered
 from dama.run.waiting import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from datetime import datetime
 
     from dama.domain.journal import Signal
@@ -42,6 +41,7 @@ class Sought:
     Attributes:
         types: Its type is one of them.
         form: What its payload must be; None for anything.
+        forms: The same for some of the types only; empty where one is for all.
         where: Whether a payload is the one, in the type of the form; None for the first.
         tells: Whether the end of the wait says which signal it was, and who wrote it.
     """
@@ -50,20 +50,21 @@ class Sought:
     form: Form | None = None
     where: Callable[[Any], object] | None = None
     tells: bool = False
+    forms: Mapping[str, Form] = field(default_factory=dict[str, Form])
 
-    def read(self, payload: object) -> Any:
+    def read(self, type_: str, payload: object) -> Any:
         """A payload in the type of the form."""
-        what = f"The event {' or '.join(self.types)}"
-        return payload if self.form is None else self.form.read(what, payload)
+        form = self.forms.get(type_, self.form)
+        return payload if form is None else form.read(f"The event {type_}", payload)
 
-    def is_met(self, payload: object) -> bool:
+    def is_met(self, type_: str, payload: object) -> bool:
         """Whether a payload is the one.
 
         Raises:
             InvalidAnswerError: It does not fit the form.
             TaskUsageError: `where` is a coroutine function.
         """
-        value = self.read(payload)
+        value = self.read(type_, payload)
         if self.where is None:
             return True
         with contained():
@@ -111,6 +112,8 @@ def opening(sought: Sought, timeout: float | None) -> dict[str, Any]:
     payload["timeout"] = timeout
     if sought.form is not None:
         payload["form"] = sought.form.schema
+    if sought.forms:
+        payload["forms"] = {type_: form.schema for type_, form in sought.forms.items()}
     return payload
 
 
@@ -221,7 +224,7 @@ def _fits(signal: Signal, sought: Sought, looked: int, unfit: dict[int, Any]) ->
     if signal.version <= looked:
         return False
     try:
-        return sought.is_met(signal.payload)
+        return sought.is_met(signal.type, signal.payload)
     except InvalidAnswerError as error:
         unfit[signal.event_id] = error
         return False

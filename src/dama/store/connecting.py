@@ -8,12 +8,16 @@ PG*, or in a service file.
 
 from __future__ import annotations
 
+from math import inf
+from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PGconn
 from typing_extensions import override
+
+from dama import clock
 
 if TYPE_CHECKING:
     from typing import Self
@@ -27,6 +31,7 @@ REACH = {
 # Of connections with short statements only: a function of others may keep its session from reading
 # for as long as it waits for a lock, and what COPY sends meanwhile stays without an answer.
 PROMPT = {**REACH, "tcp_user_timeout": "20000"}  # milliseconds
+SURE_SECONDS = 5.0
 # Of a service file the driver does not know them: it would not try one host after the other, nor
 # end the attempt in time.
 DRIVERS = ("host", "hostaddr", "port", "connect_timeout")
@@ -53,7 +58,26 @@ def connect_prompt_blocking(conninfo: str, **options: Any) -> psycopg.Connection
 
 
 class PromptConnection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection for short statements that soon have an answer, as a pool makes it."""
+    """A connection for short statements that soon have an answer, as a pool makes it.
+
+    Attributes:
+        answered_at: When its server last answered, by the clock of this process.
+    """
+
+    answered_at = -inf
+
+    @property
+    def is_surely_there(self) -> bool:
+        """Whether its server answered a moment ago, and has not ended since.
+
+        The end of a server, or of its session, is there to be read. Only a network that drops
+        packets without a word is silent, and a moment is short for that.
+        """
+        if self.closed or clock.monotonic() - self.answered_at > SURE_SECONDS:
+            return False
+        looking = poll()
+        looking.register(self.fileno(), POLLIN)
+        return not looking.poll(0)
 
     @classmethod
     @override

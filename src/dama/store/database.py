@@ -50,6 +50,10 @@ _log = logging.getLogger("dama.store")
 logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
 
 
+class _NotSentError(psycopg.OperationalError):
+    """The connection had ended before the statement was sent."""
+
+
 class Database:
     """One PostgreSQL, as the store sees it.
 
@@ -196,10 +200,14 @@ class Database:
 
     async def _rows_once(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
         async with self._lending.connection() as connection:
-            if not again:  # it may have died since: better seen before than after
-                await AsyncConnectionPool.check_connection(connection)
+            # It may have died since it was used: better seen before than after. Behind a pooler
+            # that says nothing of the server.
+            if not again and (self.is_pooled or not connection.is_surely_there):
+                await _check(connection)
             if not self.is_pooled:
-                return await self._fetched(connection, name, params)
+                found = await self._fetched(connection, name, params)
+                connection.answered_at = clock.monotonic()
+                return found
             async with connection.transaction():
                 await session.pin_transaction(connection, alone=True)
                 return await self._fetched(connection, name, params)
@@ -252,10 +260,18 @@ def _is_outage(error: Exception) -> bool:
     return isinstance(error, psycopg.Error) and is_outage(error) and not is_closed
 
 
+async def _check(connection: PromptConnection) -> None:
+    """Ask whether its server is there, before anything is sent that may be done only once."""
+    try:
+        await AsyncConnectionPool.check_connection(connection)
+    except psycopg.OperationalError as error:
+        raise _NotSentError(str(error)) from error
+
+
 def _was_not_done(error: Exception) -> bool:
     """It was not sent; or it gave way to another transaction or to a migration: nothing is left."""
     undone = (psycopg.errors.DeadlockDetected, psycopg.errors.FeatureNotSupported)
-    return isinstance(error, PoolTimeout) or (
+    return isinstance(error, PoolTimeout | _NotSentError) or (
         isinstance(error, undone) and not is_of_standby(error)
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -38,24 +39,23 @@ class Hints:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next = 0.0
-        self._late: asyncio.Task[None] | None = None
+        self._is_due = False
+        self._sending: asyncio.Task[None] | None = None
 
-    async def send(self) -> None:
-        """Say that the queue changed: now, or together with what changes in the next moment."""
-        if self._late is not None and not self._late.done():
-            return
-        wait = self._next - clock.monotonic()
-        if wait > 0:
-            self._late = asyncio.create_task(self._send_later(wait))
-            return
-        await self._send_now()
+    def send(self) -> None:
+        """Say that the queue changed, beside whoever changed it: nobody waits for a hint."""
+        self._is_due = True
+        if self._sending is None or self._sending.done():
+            # Of no context: it is no part of the run that has changed something.
+            loop = asyncio.get_running_loop()
+            self._sending = Context().run(loop.create_task, self._send())
 
     async def close(self) -> None:
         """Let what is about to be said be said, before the connections are closed."""
-        if self._late is not None and not self._late.done():
-            await asyncio.wait([self._late], timeout=CLOSE_SECONDS)
-            self._late.cancel()
-            await asyncio.wait([self._late])
+        if self._sending is not None and not self._sending.done():
+            await asyncio.wait([self._sending], timeout=CLOSE_SECONDS)
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
 
     @property
     def arrive(self) -> bool:
@@ -80,11 +80,12 @@ class Hints:
             _log.debug("no hints for a moment: the connection is gone")
             await clock.sleep(RECONNECT_SECONDS)
 
-    async def _send_later(self, seconds: float) -> None:
-        await clock.sleep(seconds)
-        await self._send_now()
-
-    async def _send_now(self) -> None:
-        self._next = clock.monotonic() + INTERVAL
-        with suppress(UnavailableError):
-            await self._database.rows("notify_workers", again=False)
+    async def _send(self) -> None:
+        while self._is_due:  # what changes while one is under way has a hint of its own
+            wait = self._next - clock.monotonic()
+            if wait > 0:
+                await clock.sleep(wait)
+            self._is_due = False
+            self._next = clock.monotonic() + INTERVAL
+            with suppress(UnavailableError):
+                await self._database.rows("notify_workers", again=False)

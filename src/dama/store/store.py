@@ -118,7 +118,7 @@ class Store:
         """
         items = [Append(context_id, e, None if n else expected) for n, e in enumerate(events)]
         appended = await self.append_many(items)
-        await self.hints.send()  # it may be a signal
+        self.hints.send()  # it may be a signal
         return [each.event_id for each in appended]
 
     async def append_many(self, items: Sequence[Append], *, waits: bool = True) -> list[Appended]:
@@ -168,7 +168,7 @@ class Store:
         }
         again = spawned is None and all(start.key for start in starts)
         rows = await self.database.rows("start_contexts", params, again=again)
-        await self.hints.send()
+        self.hints.send()
         return [context_id for context_id, _is_new in rows]
 
     async def context(self, context_id: int) -> ContextRow:
@@ -309,14 +309,14 @@ class Store:
             "meta": as_json(meta),
         }
         rows = await self.database.rows("cancel_trees", params, again=False)
-        await self.hints.send()
+        self.hints.send()
         return [row[0] for row in rows]
 
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""
         params = {"context_id": context_id, "meta": as_json(meta)}
         rows = await self.database.rows("resume_tree", params, again=False)
-        await self.hints.send()
+        self.hints.send()
         return [row[0] for row in rows]
 
     async def differences(self, limit: int = 100) -> list[Difference]:

@@ -94,7 +94,7 @@ class Scheduler:
         )
         if contexts:
             _log.info("the schedule %s started %s", schedule.name, contexts)
-            await self._store.hints.send()
+            self._store.hints.send()
             self._on_start()
         return contexts or []
 

@@ -257,7 +257,7 @@ class Worker:
             self._endings.ended(claim.context_id)
         if claim.parent_id is not None:
             with suppress(Exception):  # a hint; who needs it looks by itself, too
-                await self._store.hints.send()
+                self._store.hints.send()
 
 
 def _placings(store: Store, registry: Registry, offer: Offer, members: Membership) -> list[Placing]:
