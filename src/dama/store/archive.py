@@ -97,7 +97,7 @@ class Archive:
     async def archived(self, age: timedelta, *, after: int = 0) -> list[int]:
         """The roots of some trees that were archived for longer than an age, behind a context."""
         params = {"age": age, "after": after, "limit": TREES_AT_ONCE}
-        return [row[0] for row in await self._database.rows("list_archived", params)]
+        return await self._database.column("list_archived", params)
 
     async def forget_exported(self, root: int, contexts: int, events: int) -> bool:
         """Remove an archived tree that stands in a file; false where it is another one now.

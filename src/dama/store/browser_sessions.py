@@ -73,11 +73,13 @@ class BrowserSessions:
         return Identity(name, scope, None if services is None else tuple(services))
 
     async def redeem(self, ticket: str) -> str | None:
-        """Begin a session with a ticket; returns its secret, None when it is not good."""
+        """Begin a session with a ticket; returns its secret, None when it is invalid."""
         rows = await self._database.rows(
             "take_browser_ticket", {"digest": _digest(ticket)}, again=False
         )
-        return await self.add(rows[0][0]) if rows else None
+        for (token_id,) in rows:
+            return await self.add(token_id)
+        return None
 
     async def all(self) -> list[SessionRow]:
         """Those that are not over, the latest seen first; a thousand at most."""

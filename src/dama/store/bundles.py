@@ -141,7 +141,7 @@ class Coming:
         is_new = [not comes_back for comes_back in self._come_back]
         await self._rows("begin_import", {})
         rows = await self._rows("draw_contexts", {"count": sum(is_new)})
-        self._drawn = [row[0] for row in rows]
+        self._drawn = [context_id for (context_id,) in rows]
         drawn = iter(self._drawn)
         places = {each.context: i for i, each in enumerate(self._contexts)}
         roots: list[int] = []
@@ -200,7 +200,7 @@ class Coming:
             "payload": as_json(payload),
             "meta": as_json(meta),
         }
-        return [row[0] for row in await self._rows("end_import", params)]
+        return [context_id for (context_id,) in await self._rows("end_import", params)]
 
     async def _rows(self, name: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return await (await self._connection.execute(statement(name), params)).fetchall()

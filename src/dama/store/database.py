@@ -183,6 +183,10 @@ class Database:
                 await wait.sleep()
         return await self._patiently(name, params, again=again)
 
+    async def column(self, name: str, params: Params | None = None) -> list[Any]:
+        """The values of a statement that returns one column: see `rows`."""
+        return [value for (value,) in await self.rows(name, params)]
+
     async def _patiently(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
         """Execute it; an outage is waited for."""
         short = short_patience.get()

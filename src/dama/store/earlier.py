@@ -62,10 +62,11 @@ async def _newest(
         rows = await database.rows(name, {**given, "before": before})
         found = [[context_id, event_id] for context_id, event_id, is_found in rows if is_found]
         further = [context_id for context_id, _, is_found in rows if not is_found]
+        newest, rest = next(iter(found), None), next(iter(further), None)
         # Of a task with several names, one that was not looked through may have a newer run.
-        if not further or (found and found[0][0] > further[0]):
-            return found[0] if found else None
-        before = further[0]
+        if rest is None or (newest is not None and newest[0] > rest):
+            return newest
+        before = rest
 
 
 async def state_of(store: Store, context_id: int, slice_: Slice[Any], event_id: int) -> Any:

@@ -120,8 +120,7 @@ class Forks:
         """The last event before a step; where it was not reached, the last before the failure."""
         prefix = f"{task}/{step}:".replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
         params = {"context_id": context_id, "step": f"{prefix}%"}
-        rows = await self._database.rows("find_before_step", params)
-        return rows[0][0] if rows else None
+        return next(iter(await self._database.column("find_before_step", params)), None)
 
     async def steps_after(self, context_id: int, version: int) -> list[DoneStep]:
         """The steps that a context did after a version, at most `MOST_STEPS`."""

@@ -16,7 +16,7 @@ from dama.domain.event import (
     check_sizes,
     event_dict,
 )
-from dama.domain.profile import LARGEST_META, LONGEST_KEY, exactly, flaw_of_name, write_hook
+from dama.domain.profile import LARGEST_META, LONGEST_KEY, exactly, flaw_of_name, to_json
 from dama.store.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NOTES = "notes"  # of the meta: what of the event was not kept as it was given
 
-_encoder = msgspec.json.Encoder(enc_hook=write_hook)
 _RARE_NUMBER = re.compile(rb"[0-9]e[0-9]|-0\.0")  # or a piece of a text that looks like one
 
 
@@ -64,14 +63,12 @@ def encode(items: Iterable[Append]) -> str:
             check_event(item.event)
         expected = msgspec.UNSET if item.expected is None else item.expected
         batch.append(_Item(item.context_id, _only_an_event(item.event), expected))
-    text = _encoder.encode(batch)
+    text = to_json(batch)
     if len(text) > LARGEST_META:
         for each in batch:
             check_sizes(each.event)
     if _RARE_NUMBER.search(text):
-        text = _encoder.encode(
-            [_Item(i.context_id, _exact(i.event), i.expected_version) for i in batch]
-        )
+        text = to_json([_Item(i.context_id, _exact(i.event), i.expected_version) for i in batch])
     return text.decode()
 
 
@@ -104,7 +101,7 @@ def as_json(value: object) -> str:
 
 def encode_json(value: object) -> str:
     """A value that is known to be JSON as its text."""
-    return _encoder.encode(value).decode()
+    return to_json(value).decode()
 
 
 def start_item(start: Start) -> dict[str, Any]:

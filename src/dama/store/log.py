@@ -137,9 +137,8 @@ class Log:
         deadline = clock.monotonic() + LONGEST_PAUSE
         while True:
             await self._head.poll()
-            rows = await self._database.rows("find_position", {"event_id": event_id})
-            if rows:
-                return rows[0][0]
+            for position in await self._database.column("find_position", {"event_id": event_id}):
+                return position
             if clock.monotonic() > deadline:
                 return None
             await clock.sleep(pause)
@@ -234,13 +233,12 @@ class Log:
                 f"Bring it back with `dama archive restore {context_id}`, then resume it.",
             )
         params = {"name": subscription, "context_id": context_id, "skip": skip, "act": kept(act)}
-        rows = await self._database.rows("resume_parked", params)
-        if not rows:
-            raise NotParkedError(
-                f"The subscription {subscription!r} has not parked context {context_id}.",
-                "`dama log status` lists what is parked.",
-            )
-        return rows[0][0]
+        for resumed in await self._database.column("resume_parked", params):
+            return resumed
+        raise NotParkedError(
+            f"The subscription {subscription!r} has not parked context {context_id}.",
+            "`dama log status` lists what is parked.",
+        )
 
 
 def _unknown(subscription: str) -> UnknownSubscriptionError:

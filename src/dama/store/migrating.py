@@ -164,7 +164,8 @@ async def _watch(conninfo: str, pid: int, tell: Tell) -> None:
                 await session.pin_transaction(connection)
                 rows = await (await connection.execute(BLOCKERS, params)).fetchall()
             for row in rows:
-                who = (row[0], row[4])
+                pid, _, _, _, since, _ = row
+                who = (pid, since)
                 if clock.monotonic() - said.get(who, -SAY_AGAIN_SECONDS) >= SAY_AGAIN_SECONDS:
                     said[who] = clock.monotonic()
                     tell(f"waits for {_words(row)}")

@@ -6,11 +6,11 @@ started, once. What the engine says in between explains; it decides nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dama.store.items import encode_json
 from dama.store.queue import claim_of
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Placements:
             "offered": list(demand.offered),
             "demand": demand.runs,
             "prefix": demand.prefix,
-            "resources": json.dumps(demand.resources),
+            "resources": encode_json(demand.resources),
             "grouped": demand.grouped,
         }
         # Never sent again: what was placed and not heard of is found by the next look.
@@ -212,7 +212,7 @@ class Placements:
             "context_id": placement.context_id,
             "epoch": placement.epoch,
             "failed": failed,
-            "facts": json.dumps(facts),
+            "facts": encode_json(facts),
             "losses": losses,
             "quiet": quiet,
             "lease": lease,

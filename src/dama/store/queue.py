@@ -73,12 +73,12 @@ class RunQueue:
     async def workers_of_host(self, host: str) -> list[tuple[int, str, int, str]]:
         """The workers that a host has or had: id, boot_id, pid, pid_started."""
         rows = await self._database.rows("find_workers_of_host", {"host": host})
-        return [(row[0], row[1], row[2], row[3]) for row in rows]
+        return [(id_, boot_id, pid, started) for id_, boot_id, pid, started in rows]
 
     async def neighbours(self, identity: WorkerIdentity) -> list[tuple[int, int, str]]:
         """The workers of a place whose processes can be seen there: id, pid, pid_started."""
         rows = await self._database.rows("find_neighbours", asdict(identity))
-        return [(row[0], row[1], row[2]) for row in rows]
+        return [(id_, pid, started) for id_, pid, started in rows]
 
     async def take_place(
         self, programs: Sequence[tuple[int, int]], identity: WorkerIdentity

@@ -87,7 +87,8 @@ class Schedules:
         rows = await self._database.rows("find_firings", {"name": name, "keys": list(keys)})
         if not rows:
             raise _unknown(name)
-        return rows[0][0], {key for _, key in rows if key is not None}
+        since = next(begin for begin, _ in rows)
+        return since, {key for _, key in rows if key is not None}
 
     async def due(self, tasks: Sequence[str]) -> list[ScheduleRow]:
         """Those of some tasks whose next firing has come."""

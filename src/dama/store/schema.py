@@ -303,8 +303,7 @@ def _up_to(name: str | None) -> list[Migration]:
 
 async def refuse_encoding(connection: psycopg.AsyncConnection[tuple[object, ...]]) -> None:
     """Refuse a database that cannot hold any text of JSON."""
-    row = await (await connection.execute("SHOW server_encoding")).fetchone()
-    encoding = row[0] if row else None
+    (encoding,) = await (await connection.execute("SHOW server_encoding")).fetchone() or (None,)
     if encoding != "UTF8":
         raise SchemaError(
             f"The database has the encoding {encoding}, which cannot hold every text; UTF8 can.",

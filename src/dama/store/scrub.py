@@ -86,7 +86,7 @@ class Scrubbing:
             UnknownContextError: There is no such context.
         """
         cursor = await self._connection.execute(TREE, {"context": context_id})
-        found = [int(row[0]) for row in await cursor.fetchall()]
+        found = [int(each) for (each,) in await cursor.fetchall()]
         if context_id not in found:
             raise UnknownContextError(f"There is no context {context_id}.", "`dama ls` lists them.")
         self.contexts = found if tree else [context_id]
@@ -156,7 +156,7 @@ class Scrubbing:
 
     async def _tables(self) -> Sequence[str]:
         cursor = await self._connection.execute(TABLES)
-        return [row[0] for row in await cursor.fetchall()]
+        return [table for (table,) in await cursor.fetchall()]
 
     async def _call(self, table: str, act: str) -> int:
         cursor = await self._connection.execute(

@@ -133,8 +133,9 @@ async def _first(connection: AnyAsync, query: LiteralString) -> psycopg.AsyncCur
 
 async def role_of(connection: AnyAsync) -> str:
     """Whose rights a session has: those of its user, unless the setting `role` says another."""
-    row = await (await connection.execute("SELECT current_user", prepare=False)).fetchone()
-    return str(row[0]) if row else connection.info.user
+    cursor = await connection.execute("SELECT current_user", prepare=False)
+    (role,) = await cursor.fetchone() or (connection.info.user,)
+    return str(role)
 
 
 async def pin(connection: AnyAsync, *, alone: bool = False) -> None:
@@ -227,9 +228,9 @@ async def lift_timeouts(connection: AnyAsync) -> None:
 @asynccontextmanager
 async def own_search_path(connection: AnyAsync) -> AsyncGenerator[None]:
     """Let our statements find what is ours, within a transaction whose search path is another's."""
-    row = await (await connection.execute(TAKE_PATH)).fetchone()
+    (path,) = await (await connection.execute(TAKE_PATH)).fetchone() or (None,)
     yield
-    await connection.execute(GIVE_PATH, [row and row[0]])
+    await connection.execute(GIVE_PATH, [path])
 
 
 async def begin_plainly(connection: AnyAsync) -> None:

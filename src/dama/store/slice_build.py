@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama import clock
 from dama.beside import beside, off_loop
 from dama.contained import contained
 from dama.domain.errors import InvalidSliceError
 from dama.domain.event import StoredEvent, error_payload
 from dama.domain.exact import decode_stored, reader
-from dama.store.items import as_json
+from dama.store.items import as_json, encode_json
 from dama.store.rows import LogFilter
 from dama.store.statements import statement
 from dama.store.states import text_of
@@ -105,12 +103,12 @@ class SliceBuild:
             own.setdefault(event.context_id, []).append(event)
         params: Mapping[str, Any] = {"build": self.build, "context_ids": list(own)}
         cursor = await connection.execute(statement("read_slice_rows"), params)
-        known = {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
+        known = {context_id: (version, text) async for context_id, version, text in cursor}
         rows = await beside(
             [*known.values(), *(e.payload for e in events)], self._folded, own, known
         )
         if rows:
-            written = {"build": self.build, "rows": _as_json(rows)}
+            written = {"build": self.build, "rows": encode_json(rows)}
             await connection.execute(statement("write_slice_rows"), written)
 
     def _folded(
@@ -148,8 +146,8 @@ class SliceBuild:
             outcomes = [await self._archived(each) for (each,) in found]
             written = {
                 "build": self.build,
-                "rows": _as_json([row for row, _ in outcomes if row]),
-                "failed": _as_json([failed for _, failed in outcomes if failed]),
+                "rows": encode_json([row for row, _ in outcomes if row]),
+                "failed": encode_json([failed for _, failed in outcomes if failed]),
             }
             await self._database.rows("keep_archived", written)
             self._archived_after = found[-1][0] if found else None
@@ -213,7 +211,3 @@ class SliceBuild:
 
 _Row = tuple[int, int, int, str]
 _Failed = tuple[int, int, str]  # context, event, error
-
-
-def _as_json(rows: Sequence[_Row | _Failed]) -> str:
-    return msgspec.json.encode(rows).decode()

@@ -68,7 +68,7 @@ class States:
         async for page in self._pages(context_id, after_version=fold.version, up_to_event=at):
             await fold.take(page)
             if fold.rungs:
-                rungs = msgspec.json.encode(fold.rungs).decode()
+                rungs = encode_json(fold.rungs)
                 await self._write("write_rungs", {**key, "rungs": rungs})
                 fold.rungs.clear()
         is_far = at is None and fold.version - first >= SNAPSHOT_EVERY

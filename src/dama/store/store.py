@@ -140,8 +140,8 @@ class Store:
 
     async def find_locked(self, context_ids: Sequence[int]) -> set[int]:
         """Those of some contexts that another transaction has locked now."""
-        rows = await self.database.rows("find_locked", {"context_ids": list(context_ids)})
-        return {row[0] for row in rows}
+        params = {"context_ids": list(context_ids)}
+        return set(await self.database.column("find_locked", params))
 
     async def start(
         self, starts: Sequence[Start], *, parent: int | None = None, spawned: Event | None = None
@@ -216,9 +216,10 @@ class Store:
         rows = await self.database.rows("read_tree", params)
         if not rows:
             await self.context(context_id)  # raises when there is none
-        ids = {row[0] for row in rows}
+        contexts = [context_of(row) for row in rows]
+        ids = {context.context_id for context in contexts}
         children: dict[int | None, list[ContextRow]] = {}
-        for context in map(context_of, rows):
+        for context in contexts:
             above = context.parent_id if context.parent_id in ids else None
             children.setdefault(above, []).append(context)
         ordered: list[ContextRow] = []
@@ -310,14 +311,14 @@ class Store:
         }
         rows = await self.database.rows("cancel_trees", params, again=False)
         self.hints.send()
-        return [row[0] for row in rows]
+        return [each for (each,) in rows]
 
     async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
         """Reopen a context that failed or was cancelled, and what failed below it."""
         params = {"context_id": context_id, "meta": as_json(meta)}
         rows = await self.database.rows("resume_tree", params, again=False)
         self.hints.send()
-        return [row[0] for row in rows]
+        return [each for (each,) in rows]
 
     async def differences(self, limit: int = 100) -> list[Difference]:
         """Where contexts are not what their events say; workers may continue meanwhile."""

@@ -46,7 +46,8 @@ def read_state(database: Database, name: str, task: str, key: str) -> tuple[str 
             row = connection.execute(statement("read_tap_state"), params).fetchone()
     except psycopg.Error as error:
         raise translate(error) or error from error
-    return (None, 0) if row is None else (row[0], row[1])
+    state, version = row or (None, 0)
+    return state, version
 
 
 def put_state(
@@ -65,4 +66,5 @@ def put_state(
     row = connection.execute(statement("put_tap_state"), params).fetchone()
     if row is None:
         raise TapOvertakenError(task)
-    return row[0]
+    (stored,) = row
+    return stored

@@ -155,18 +155,17 @@ class Tokens:
         return bool(await self._database.rows("is_running", params))
 
     async def find(self, text: str) -> Identity | None:
-        """Who shows a token; None when it is not good."""
+        """Who shows a token; None when it is invalid."""
         found = _parts_of(text)
         if found is None:
             return None
         token_id, secret = found
         rows = await self._database.rows("read_token", {"token_id": token_id})
+        name, digest, scope, services = rows[0] if rows else (None, bytes(32), None, None)
         # Compared in any case, and in constant time: how long it takes tells nothing.
-        known = bytes(rows[0][1]) if rows else bytes(32)
-        is_good = hmac.compare_digest(known, _digest(secret))
-        if not rows or not is_good:
+        is_right = hmac.compare_digest(bytes(digest), _digest(secret))
+        if name is None or scope is None or not is_right:
             return None
-        name, _, scope, services = rows[0]
         return Identity(name, scope, None if services is None else tuple(services))
 
     async def of_run(self, context_id: int, epoch: int) -> str:

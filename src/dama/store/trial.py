@@ -65,8 +65,7 @@ async def drop_trial(url: str, name: str) -> None:
 async def next_due(url: str, root: int) -> tuple[timedelta, str] | None:
     """How long until a run of a tree is due, and its state; None when none waits for a time."""
     async with await connect(url, autocommit=True) as connection:
-        row = await (await connection.execute(DUE, [root])).fetchone()
-    return (row[0], row[1]) if row else None
+        return await (await connection.execute(DUE, [root])).fetchone()
 
 
 async def move_time(url: str, by: timedelta) -> None:

@@ -153,7 +153,7 @@ class Windows:
         params = {"filter": filter_.as_json(), "before": before, "limit": limit}
         rows = await self._database.rows("list_contexts", params)
         found = [context_of(row) for is_found, *row in rows if is_found]
-        looked = [row[1] for row in rows if not row[0]]
+        looked = [context_id for is_found, context_id, *_ in rows if not is_found]
         # A page that is full may have been the last one.
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ContextPage(found, following)
@@ -167,7 +167,10 @@ class Windows:
         """
         params = {"context_ids": list(context_ids), "position": position}
         rows = await self._database.rows("read_contexts_at", params)
-        return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
+        return {
+            context_id: (version, type_, at, status)
+            for context_id, version, type_, at, status in rows
+        }
 
     async def children(
         self, parent: int, *, status: str | None = None, after: int = 0, limit: int = 50
@@ -183,7 +186,7 @@ class Windows:
         params = {"parent": parent, "status": status, "after": after, "limit": limit}
         rows = await self._database.rows("list_children", params)
         found = [context_of(row) for is_found, *row in rows if is_found]
-        looked = [row[1] for row in rows if not row[0]]
+        looked = [context_id for is_found, context_id, *_ in rows if not is_found]
         following = looked[0] if looked else found[-1].context_id if len(found) == limit else None
         return ChildPage(found, following)
 
@@ -223,7 +226,7 @@ class Windows:
     async def usual(self, task: str, before: int) -> list[float]:
         """The seconds that the latest runs of a task took that were done, before a context."""
         params = {"task": task, "before": before, "most": LATEST_RUNS}
-        return [row[0] for row in await self._database.rows("read_usual", params)]
+        return await self._database.column("read_usual", params)
 
     async def find_events(
         self, context_id: int, low: int, high: int, **chosen: object

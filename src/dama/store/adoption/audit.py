@@ -159,7 +159,9 @@ async def _look_at_events(connection: Connection, shape: Shape) -> dict[str, Any
         time=text("time"),
     )
     row = await (await connection.execute(query)).fetchone()
-    return dict(row[0]) if row else {}
+    for counts in row or ():
+        return dict(counts)
+    return {}
 
 
 async def _look_at_contexts(connection: Connection, shape: Shape) -> dict[str, Any]:
@@ -176,7 +178,9 @@ async def _look_at_contexts(connection: Connection, shape: Shape) -> dict[str, A
         signs=flags(kinds.LIVES),
     )
     row = await (await connection.execute(query)).fetchone()
-    return dict(row[0]) if row else {}
+    for counts in row or ():
+        return dict(counts)
+    return {}
 
 
 async def _events_twice(connection: Connection, shape: Shape) -> int:
@@ -184,8 +188,8 @@ async def _events_twice(connection: Connection, shape: Shape) -> int:
     if "event_id" in shape.events.keys:
         return 0
     query = text("count_twice", events=f"{shape.events.schema}.{shape.events.name}")
-    row = await (await connection.execute(query)).fetchone()
-    return int(row[0]) if row else 0
+    (count,) = await (await connection.execute(query)).fetchone() or (0,)
+    return int(count)
 
 
 async def _drawn(connection: Connection, shape: Shape) -> dict[str, int]:
@@ -200,7 +204,8 @@ async def _drawn(connection: Connection, shape: Shape) -> dict[str, int]:
                 f"The sequence _data_manager_admin.{sequence} is missing: ids are drawn from it.",
                 f"Make it as the first system had it: a serial column of {table}.",
             )
-        drawn[table] = row[0] or 0
+        (last,) = row
+        drawn[table] = last or 0
     return drawn
 
 

@@ -59,8 +59,9 @@ class Work:
 
     async def value(self, query: str) -> Any:
         """The first value that a query returns."""
-        row = await (await self.connection.execute(query.encode())).fetchone()
-        return row[0] if row else None
+        cursor = await self.connection.execute(query.encode())
+        (value,) = await cursor.fetchone() or (None,)
+        return value
 
     async def execute(self, query: str) -> None:
         """Execute statements."""
@@ -75,7 +76,8 @@ class Work:
             row = await (await self.connection.execute(query)).fetchone()
             if row is None:
                 return
-            after, done = row[0], done + row[1]
+            after, rows = row
+            done += rows
             self.progress.count(done, total)
 
 

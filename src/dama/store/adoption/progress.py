@@ -12,6 +12,7 @@ from dama import clock
 from dama.store import schema
 from dama.store.adoption.audit import Audit
 from dama.store.adoption.session import Connection
+from dama.store.items import encode_json
 
 # The migration makes it where there was nothing to adopt.
 TABLE = next(each for each in schema.migrations() if each.name.endswith("_adoption"))
@@ -78,21 +79,22 @@ class Progress:
 
     async def begin(self, audit: Audit) -> None:
         """Note that it begins."""
-        kept = msgspec.json.encode(audit).decode()
+        kept = encode_json(audit)
         async with self.connection.transaction():
             await self.connection.execute(TABLE.sql)
             await self.connection.execute(BEGIN, [self.generation, kept])
 
     async def note(self, audit: Audit) -> None:
         """Note that it begins, where the migrations have made the table."""
-        kept = msgspec.json.encode(audit).decode()
+        kept = encode_json(audit)
         await self.connection.execute(BEGIN, [self.generation, kept])
 
     async def position(self) -> int:
         """How far the step at hand has come; its batches are counted from now on."""
         self._begun = self._said = clock.monotonic()
-        row = await (await self.connection.execute(POSITION, [self.generation])).fetchone()
-        return int(row[0]) if row else 0
+        cursor = await self.connection.execute(POSITION, [self.generation])
+        (position,) = await cursor.fetchone() or (0,)
+        return int(position)
 
     async def finish(self, step: str) -> None:
         """Note that a step is done."""
