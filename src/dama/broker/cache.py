@@ -7,9 +7,8 @@ from collections import OrderedDict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.broker.pattern import matches
+from dama.domain.exact import canonical
 from dama.shapes import is_dict
 
 if TYPE_CHECKING:
@@ -71,8 +70,8 @@ def cache_key(call: Call, policy: CachePolicy) -> str | None:
             for key in policy.keys
         ]
     try:
-        return f"{call.name}:{msgspec.json.encode(parts, order='deterministic').decode()}"
-    except (TypeError, ValueError):
+        return f"{call.name}:{canonical(parts).decode()}"
+    except (TypeError, ValueError, NotImplementedError):
         return None
 
 

@@ -7,13 +7,13 @@ exception goes over the wire with its own name, and comes back as a plain `CallE
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 from dama.definitions.errors import InvalidParamsError, UndeclaredCommandError
 from dama.domain.errors import InvalidEventError
+from dama.domain.exact import encode
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
 from dama.shapes import as_object
 
@@ -346,7 +346,7 @@ def decode_error(document: object, sender: str) -> CallError:
 
 def _message_of(told: object) -> str:
     """The message of a packet, where JavaScript lets anything be one."""
-    return told if isinstance(told, str) else "" if told is None else json.dumps(told, default=str)
+    return told if isinstance(told, str) else "" if told is None else encode(told).decode()
 
 
 def _text_of(error: BaseException) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from dama.domain.exact import compact
 from dama.shapes import as_object, is_list
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def _describe_param(
 
 def _is_json(value: object) -> bool:
     try:
-        msgspec.json.encode(value)
-    except (TypeError, ValueError):
+        compact(value)
+    except (TypeError, ValueError, NotImplementedError):
         return False
     return True

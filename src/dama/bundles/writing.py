@@ -21,6 +21,7 @@ from dama.bundles.layout import (
     member,
 )
 from dama.config.private_file import keep_on_disk, private
+from dama.domain.exact import compact
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -41,8 +42,7 @@ class Writer:
     def add_contexts(self, contexts: Sequence[BundledContext]) -> None:
         """The contexts, parents before their children."""
         self.contexts = len(contexts)
-        encode = msgspec.json.Encoder().encode
-        self.add(CONTEXTS, (encode(context) + b"\n" for context in contexts))
+        self.add(CONTEXTS, (compact(context) + b"\n" for context in contexts))
 
     @contextmanager
     def adding_events(self) -> Generator[EventWriter]:

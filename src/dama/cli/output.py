@@ -46,10 +46,10 @@ def json_text(value: object, *, indent: int = 2) -> str:
 
     import msgspec
 
-    from dama.domain.exact import document, encode_hook
+    from dama.domain.exact import compact, document, encode_hook
 
     try:
-        encoded = msgspec.json.encode(document(value), enc_hook=encode_hook)
+        encoded = compact(document(value))
     except UnicodeEncodeError:  # an argument that is not UTF-8: it is escaped
         return json.dumps(document(value), default=encode_hook, indent=indent or None)
     if indent:

@@ -6,7 +6,6 @@ Only what has no other form on a command line is given as JSON: dicts, and lists
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -183,4 +182,6 @@ def _from_json(text: object) -> object:
 
 
 def _shown(default: object) -> str:
-    return default if isinstance(default, str) else json.dumps(default)
+    from dama.domain.exact import encode
+
+    return default if isinstance(default, str) else encode(default).decode()

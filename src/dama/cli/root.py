@@ -126,7 +126,7 @@ SECTIONS = {
         ),
         "openlineage": (
             "dama.cli.commands.openlineage:openlineage",
-            "Send what runs read and wrote to where that is collected.",
+            "Send what runs read and wrote to a server of lineage.",
         ),
         "log": (
             "dama.cli.commands.log:log",

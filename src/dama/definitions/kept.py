@@ -12,8 +12,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
 from dama.definitions.errors import InvalidParamsError, ParamProblem
 from dama.definitions.params import arguments_of, validate_params
 from dama.domain.exact import Digits, decode_stored
@@ -26,7 +24,7 @@ from dama.domain.profile import (
     flaw_of,
     is_too_large,
     plain_scalar,
-    write_hook,
+    to_json,
 )
 from dama.shapes import is_array, is_collection, is_dict, is_list
 
@@ -74,7 +72,7 @@ def flaw_of_result(
 
 def as_read(value: object) -> Any:
     """JSON builtins as a reader of the store gets them: a tuple is a list, an IntEnum a number."""
-    return decode_stored(msgspec.json.encode(value, enc_hook=write_hook).decode())
+    return decode_stored(to_json(value).decode())
 
 
 def with_digits(value: object, encoded: Any) -> Any:

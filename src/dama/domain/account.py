@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.domain.event import ABSENT, StoredEvent, kind_of
-from dama.domain.exact import encode_hook
+from dama.domain.exact import canonical
 from dama.domain.lifecycle import STATUS_OF, Status, step_key
 from dama.shapes import as_object, is_list
 
@@ -134,7 +132,7 @@ def _value(event: StoredEvent) -> Any:
     """The payload, or what tells a large one from others."""
     if event.payload is ABSENT:
         return None
-    text = msgspec.json.encode(event.payload, enc_hook=encode_hook, order="deterministic")
+    text = canonical(event.payload)
     if len(text) <= LARGEST:
         return event.payload
     return {"bytes": len(text), "sha256": hashlib.sha256(text).hexdigest()}

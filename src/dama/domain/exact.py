@@ -1,5 +1,8 @@
 """Exact values: JSON read and written without losing a digit, whatever wrote it.
 
+Here is the one encoder. Two modules give it forms for further values: `dama.domain.profile` for
+what an event may hold, `dama.broker.wire.values` for what an action takes and returns.
+
 jsonb keeps every digit of a number and any nesting; a double and a decoder do not. `Digits` is a
 number whose digits no double holds, `Undecoded` is JSON that no decoder here takes. Both are
 written as they were read. What an event may hold is in `dama.domain.profile`.
@@ -153,11 +156,26 @@ def _shown(value: object) -> object:
 
 def encode(value: object) -> bytes:
     """JSON of builtins and exact values, with all digits; with spaces, as `json` writes it."""
-    encoded = msgspec.json.encode(value, enc_hook=encode_hook)
+    encoded = compact(value)
     try:
         return msgspec.json.format(encoded, indent=0)
     except RecursionError:
         return encoded
+
+
+def compact(value: object) -> bytes:
+    """JSON of builtins, structs and exact values, without spaces.
+
+    Raises:
+        NotImplementedError: Another value is among them.
+        UnicodeEncodeError: A string among them is not Unicode.
+    """
+    return _compact(value)
+
+
+def canonical(value: object) -> bytes:
+    """As `compact`, and the same for equal values: members and sets are in one order."""
+    return _canonical(value)
 
 
 def encode_hook(value: object) -> object:
@@ -194,6 +212,8 @@ def _finite_number(text: str) -> float:
     return number
 
 
+_compact = msgspec.json.Encoder(enc_hook=encode_hook).encode
+_canonical = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic").encode
 _decoder = msgspec.json.Decoder(float_hook=_finite_number)
 _stored_decoder = msgspec.json.Decoder(float_hook=_number)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{},:]', re.DOTALL)

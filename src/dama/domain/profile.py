@@ -131,11 +131,20 @@ def fields_of(value: object) -> dict[str, object] | None:
 
 def is_too_large(value: object, limit: int) -> int | None:
     """How many bytes of JSON a value has, when they are more than the limit."""
-    size = len(msgspec.json.encode(value, enc_hook=write_hook))
+    size = len(to_json(value))
     return size if size > limit else None
 
 
-def write_hook(value: object) -> object:
+def to_json(value: object) -> bytes:
+    """JSON of what the profile lets pass, with structs around it.
+
+    Raises:
+        NotImplementedError: Another value is among it.
+    """
+    return _encode(value)
+
+
+def _hook(value: object) -> object:
     """What the encoder does not know by itself and the profile lets pass."""
     if isinstance(value, Digits | Undecoded):
         return encode_hook(value)
@@ -229,3 +238,6 @@ def _not_json(value: object) -> Flaw:
     advice = next((_ADVICE[c.__name__] for c in type(value).__mro__ if c.__name__ in _ADVICE), None)
     kind = type(value).__name__
     return "", f"is a {kind}: not JSON. {advice or 'Convert it to text, a number or an object.'}"
+
+
+_encode = msgspec.json.Encoder(enc_hook=_hook).encode

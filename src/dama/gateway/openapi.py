@@ -9,8 +9,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
+from dama.domain.exact import compact
 from dama.errors import DamaError
 from dama.gateway.fixed_operations import OPERATIONS
 from dama.gateway.params_schema import params_schema
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from dama.broker.broker import Broker
     from dama.broker.catalog import Endpoint
     from dama.gateway.aliases import Alias, Aliases
+
 
 ERRORS = {
     "400": "The request is not what the server wants.",
@@ -115,7 +115,7 @@ def _made(
     found = document(named, routes)
     for path, method in fixed:
         found["paths"].setdefault(path, {})[method.lower()] = _fixed(path, method)
-    return Document(msgspec.json.encode(found), page(found))
+    return Document(compact(found), page(found))
 
 
 def document(

@@ -11,11 +11,9 @@ import re
 from time import monotonic
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dama.beside import beside
 from dama.config.table import shown
-from dama.domain.exact import encode_hook
+from dama.domain.exact import compact
 from dama.errors import DamaError
 from dama.gateway.errors import RequestError
 from dama.gateway.params import headers_of
@@ -84,7 +82,7 @@ async def _place(request: Request, app: App, first: int) -> int:
 
 
 def _line(event: LoggedEvent) -> bytes:
-    data = msgspec.json.encode(event, enc_hook=encode_hook)
+    data = compact(event)
     return b"id: %d\ndata: %b\n\n" % (event.position, data)
 
 

@@ -23,7 +23,7 @@ import msgspec
 
 from dama.contained import contained
 from dama.domain.event import StoredEvent
-from dama.domain.exact import document, encode_hook, line_reader
+from dama.domain.exact import canonical, document, line_reader
 from dama.domain.slice import Slice, find_slice
 from dama.duty import in_words
 from dama.errors import DamaError, UsageError
@@ -37,7 +37,6 @@ LENGTH = 8  # bytes
 ALLOCATIONS = 100_000  # between looks for circles; events have none, and are looked through in vain
 LIFECYCLE = "dama.domain.lifecycle"  # its slice is known everywhere
 NOTHING = b""  # the frame after the last events
-_encode = msgspec.json.Encoder(enc_hook=encode_hook, order="deterministic").encode
 _events = line_reader(StoredEvent)
 
 
@@ -185,7 +184,7 @@ class Folder:
 
     async def tell(self, what: Begin | Contexts | Step | Show) -> None:
         """Say what is to be folded, or what follows."""
-        await self.send(_encode(what))
+        await self.send(canonical(what))
 
     async def send(self, frame: bytes) -> None:
         """Send events, a line of JSON each; `NOTHING` after the last ones of `Contexts`.
@@ -324,7 +323,7 @@ class Folding:
 
     def _digest_of(self, state: Any) -> str:
         with contained():
-            return hashlib.sha1(_encode(self._shown(state)), usedforsecurity=False).hexdigest()
+            return hashlib.sha1(canonical(self._shown(state)), usedforsecurity=False).hexdigest()
 
     def _shown(self, state: Any) -> Any:
         return document(self._slice.encode_state(state))
@@ -345,7 +344,7 @@ def _serve() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
     def answer(what: object) -> None:
-        frame = _encode(what)
+        frame = canonical(what)
         answers.write(len(frame).to_bytes(LENGTH) + frame)
         answers.flush()
 

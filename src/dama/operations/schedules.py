@@ -145,7 +145,7 @@ async def backfill(
         app: Where.
         name: Of the schedule.
         begin: The first moment; by the zone of the schedule when it says none.
-        end: The first moment that is not meant.
+        end: The first moment beyond the range.
         dry_run: Only say which firings there are.
         by: Who does it, and why; by default the user of this process.
 

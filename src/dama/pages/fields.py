@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from dama.domain.errors import InvalidJsonError
-from dama.domain.exact import decode
+from dama.domain.exact import compact, decode
 from dama.gateway.errors import RequestError
 
 if TYPE_CHECKING:
@@ -104,7 +102,7 @@ def _field(
     is_required: bool,
 ) -> Field:
     kind, choices = _kind(schema)
-    default = "" if "default" not in schema else msgspec.json.encode(schema["default"]).decode()
+    default = "" if "default" not in schema else compact(schema["default"]).decode()
     return Field(
         name,
         kind,

@@ -54,8 +54,8 @@ def add_bundles(service: Service, app: App) -> None:
         Args:
             context_id: Which.
             format: bundle, parquet with a row for each event, or redux-devtools for one context.
-            slices: With redux-devtools: whose states; all that are known by default.
-            logs: Also the last MiB of each log of a program on the host of this node.
+            slices: With redux-devtools: the slices to show; all that are known by default.
+            logs: Include the last MiB of each log of a program on the host of this node.
             artifacts: Also the files that programs left there.
         """
         await permit_context(app, call, context_id)
@@ -70,7 +70,7 @@ def add_bundles(service: Service, app: App) -> None:
         """Bring the contexts of a bundle, which is the stream of the call, into this database.
 
         Args:
-            again: Also what is here already, as further contexts.
+            again: Import what is here already again, as further contexts.
             reason: The reason; it is kept in the events.
         """
         if call.stream is None:
@@ -166,7 +166,7 @@ def slices_service(app: App) -> Service:
 
         Args:
             name: Of the slice.
-            rebuild: Fold all again; what is there is shown until that is done.
+            rebuild: Fold everything again; the old rows stay until that is done.
         """
         build = await slices.begin(app, name, rebuild=rebuild)
         return document(await slices.materialise(app, build))

@@ -88,8 +88,8 @@ def schedules_service(app: App) -> Service:
         Args:
             name: Of the schedule.
             begin: The first moment, by the zone of the schedule.
-            end: The first moment that is not meant.
-            dry_run: Only list the firings.
+            end: The first moment beyond the range.
+            dry_run: Only list the firings; start none.
             reason: Why; it is kept with the name of the caller.
         """
         by = because(starter(call), reason)

@@ -141,7 +141,7 @@ def move(session: Session, *, age: timedelta, folder: Path, as_json: bool) -> No
 
 @archive.command(epilog=examples("dama archive ls /backup/dama --verify"))
 @click.argument("folder", type=FOLDER)
-@click.option("--verify", is_flag=True, help="Read all of each file, and hold its checksums.")
+@click.option("--verify", is_flag=True, help="Read each file whole, and verify its checksums.")
 @json_option("Print a JSON document for each file.")
 @click.pass_context
 def ls(ctx: click.Context, folder: Path, *, verify: bool, as_json: bool) -> None:

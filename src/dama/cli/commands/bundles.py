@@ -36,7 +36,7 @@ FORMATS = ("bundle", "parquet", "redux-devtools")
 )
 @click.argument("contexts", metavar="[CONTEXT]...", type=ID, nargs=-1)
 @click.argument("file", type=click.Path(path_type=Path))
-@where_option("Export all contexts that are like this")
+@where_option("Export all contexts that match")
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True,
               help="With --where: how many at most, the newest.")  # fmt: skip
 @click.option(
@@ -46,12 +46,14 @@ FORMATS = ("bundle", "parquet", "redux-devtools")
 )  # fmt: skip
 @click.option(
     "--slice", "slices", metavar="SLICE", multiple=True,
-    help="With redux-devtools: whose states; all that are known by default.",
+    help="With redux-devtools: the slices to show; all that are known by default.",
 )  # fmt: skip
 @click.option(
-    "--logs", is_flag=True, help="Also the last MiB of each log of a program on this host."
+    "--logs", is_flag=True, help="Include the last MiB of each log of a program on this host."
 )
-@click.option("--artifacts", is_flag=True, help="Also the files that programs left on this host.")
+@click.option(
+    "--artifacts", is_flag=True, help="Include the files that programs left on this host."
+)
 @json_option()
 @click.pass_obj
 def export(session: Session, contexts: tuple[int, ...], file: Path, *, where: dict[str, Any] | None,
@@ -107,7 +109,9 @@ async def _chosen(app: App, where: dict[str, Any], limit: int) -> list[int]:
     ),
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--again", is_flag=True, help="Also what is here already, as further contexts.")
+@click.option(
+    "--again", is_flag=True, help="Import what is here already again, as further contexts."
+)
 @reason_option()
 @json_option()
 @click.pass_obj

@@ -40,7 +40,7 @@ PATIENCE_SECONDS = 5.0  # the time that a person waits for a service before bein
     help="All params as JSON: a file, - for standard input, or the JSON itself.",
 )
 @click.option("--meta", metavar="JSON", help="A JSON object that goes with the call.")
-@click.option("--node", "node_id", metavar="ID", help="The node that is to execute it.")
+@click.option("--node", "node_id", metavar="ID", help="The node that executes it.")
 @click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="How long to wait.")
 @click.pass_obj
 def call(

@@ -118,11 +118,11 @@ def url(session: Session, *, as_json: bool) -> None:
 
 
 @db.command(epilog=examples("dama db rebuild --dry-run", "dama db rebuild"))
-@click.option("--dry-run", is_flag=True, help="Only say what differs; workers may live.")
+@click.option("--dry-run", is_flag=True, help="Only say what differs; workers may run.")
 @json_option()
 @click.pass_obj
 def rebuild(session: Session, *, dry_run: bool, as_json: bool) -> None:
-    """Derive again all that follows from the events. No worker may live meanwhile.
+    """Derive everything again that follows from the events. No worker may run meanwhile.
 
     The status, version and epoch of contexts, the run queue and the snapshots. Runs that waited
     are queued, and wait again. At most 100 differences are shown.

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @click.argument("context_id", metavar="[CONTEXT]", type=ID, required=False)
 @click.option("--follow", "-f", is_flag=True, help="Wait for more; of a context, until it ends.")
 @click.option("--all", "of_all", is_flag=True, help="Those of all contexts, with their positions.")
-@click.option("--from", "first", type=ID, metavar="POSITION", help="With --all.")
+@click.option(
+    "--from", "first", type=ID, metavar="POSITION", help="With --all: from this position on."
+)
 @click.option(
     "--type",
     "prefix",

@@ -58,7 +58,7 @@ def _byte_range(
 @click.option(
     "--bytes", "part", metavar="FROM:TO", callback=_byte_range, help="A part of the file."
 )
-@click.option("--run", "epoch", type=ID, metavar="EPOCH", help="Of an earlier run.")
+@click.option("--run", "epoch", type=ID, metavar="EPOCH", help="The log of an earlier run.")
 @json_option("Print which files there are, and how large.")
 @click.pass_obj
 def logs(

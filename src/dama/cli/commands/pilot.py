@@ -88,13 +88,24 @@ def pilot() -> None:
 
 def _options(label: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     given = (
-        click.option("--label", default=label, show_default=True, help="What it offers to runs."),
-        click.option("--idle-for", default="10m", show_default=True, help="When it ends."),
-        click.option("--time", default="4h", show_default=True, help="How long it may take."),
-        click.option("--count", type=click.IntRange(1), default=1, help="How many of them."),
-        click.option("--slots", type=click.IntRange(1, 1000), default=4, help="Runs at once each."),
-        click.option("--cpus", type=click.IntRange(1), help="Of each; as many as slots."),
-        click.option("--memory", metavar="SIZE", help="Of each, as 8G."),
+        click.option(
+            "--label", default=label, show_default=True, help="The label that its workers offer."
+        ),
+        click.option(
+            "--idle-for",
+            default="10m",
+            show_default=True,
+            help="How long it stays with nothing to do.",
+        ),
+        click.option("--time", default="4h", show_default=True, help="The time limit of the job."),
+        click.option("--count", type=click.IntRange(1), default=1, help="How many workers."),
+        click.option(
+            "--slots", type=click.IntRange(1, 1000), default=4, help="Runs at once, of each worker."
+        ),
+        click.option(
+            "--cpus", type=click.IntRange(1), help="CPUs of each; by default as many as slots."
+        ),
+        click.option("--memory", metavar="SIZE", help="Memory of each, such as 8G."),
     )
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
@@ -112,8 +123,14 @@ def _options(label: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     )
 )
 @_options("slurm")
-@click.option("--option", "more", multiple=True, metavar="TEXT", help="Another option of sbatch.")
-@click.option("--env-file", type=click.Path(path_type=Path), help="Of secrets; DAMA_HOME/job.env.")
+@click.option(
+    "--option", "more", multiple=True, metavar="TEXT", help="Another option of sbatch; repeat it."
+)
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    help="The file with the secrets; by default DAMA_HOME/job.env.",
+)
 @click.pass_obj
 def slurm(session: Session, /, **chosen: Any) -> None:
     """Print a job for sbatch: an array of workers."""
@@ -146,8 +163,15 @@ def slurm(session: Session, /, **chosen: Any) -> None:
     )
 )
 @_options("kubernetes")
-@click.option("--image", required=True, help="Has dama and the project in its working folder.")
-@click.option("--secret", default="dama", show_default=True, help="Has DAMA_DATABASE_URL.")
+@click.option(
+    "--image", required=True, help="The image, with dama and the project in its working folder."
+)
+@click.option(
+    "--secret",
+    default="dama",
+    show_default=True,
+    help="The Kubernetes secret with DAMA_DATABASE_URL.",
+)
 def kubernetes(**chosen: Any) -> None:
     """Print a Job for kubectl: workers side by side.
 

@@ -51,7 +51,9 @@ def schedule() -> None:
 @click.option(
     "--cron", required=True, help="Minute, hour, day of month, month, day of week: 30 6 * * 1-5."
 )
-@click.option("--zone", default="UTC", show_default=True, help="Whose clock: Europe/Berlin.")
+@click.option(
+    "--zone", default="UTC", show_default=True, help="The time zone, such as Europe/Berlin."
+)
 @click.option(
     "--param",
     "params",
@@ -79,7 +81,9 @@ def schedule() -> None:
     show_default=True,
     help="While an earlier run is open: allow another, skip the firing, or queue it.",
 )
-@click.option("--jitter", type=float, default=0.0, help="Spread the firings over so many seconds.")
+@click.option(
+    "--jitter", type=float, default=0.0, help="Spread the firings over this many seconds."
+)
 @reason_option()
 @json_option()
 @click.pass_obj
@@ -269,9 +273,11 @@ def remove(session: Session, name: str, *, reason: str | None, as_json: bool) ->
     epilog=examples("dama schedule backfill nightly --from 2026-01-01 --to 2026-02-01")
 )
 @click.argument("name")
-@click.option("--from", "begin", type=DATES, required=True, help="The first moment, by its zone.")
-@click.option("--to", "end", type=DATES, required=True, help="The first moment that is not meant.")
-@click.option("--dry-run", is_flag=True, help="Only list the firings.")
+@click.option(
+    "--from", "begin", type=DATES, required=True, help="The first moment, in its time zone."
+)
+@click.option("--to", "end", type=DATES, required=True, help="The first moment beyond the range.")
+@click.option("--dry-run", is_flag=True, help="Only list the firings; start none.")
 @reason_option()
 @json_option()
 @click.pass_obj

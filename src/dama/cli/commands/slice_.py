@@ -39,15 +39,15 @@ def slice_() -> None:
 @click.option("--once", is_flag=True, help="End when all that is committed now is folded.")
 @click.option(
     "--rebuild", is_flag=True,
-    help="Fold all again; what is there is shown until that is done.",
+    help="Fold everything again; the old rows stay until that is done.",
 )  # fmt: skip
 @json_option("Print the table as one JSON document when it has caught up.")
 @click.pass_obj
 def materialise(session: Session, name: str, *, once: bool, rebuild: bool, as_json: bool) -> None:
     """Keep the states of a slice as a table, until Ctrl-C.
 
-    First what there is, then what comes. It may be ended and started again at any time, on any
-    machine: each event is folded once.
+    First the events that exist, then each new one. It may be stopped and started again at any
+    time, on any machine: each event is folded once.
     """
     from dama.operations import slices
 

@@ -45,7 +45,9 @@ def token() -> None:
 @click.option(
     "--service", "services", multiple=True, metavar="NAME", help="Only for this service; repeat it."
 )
-@click.option("--expires", metavar="DURATION", help="When it ends, as 12h or 90d; else never.")
+@click.option(
+    "--expires", metavar="DURATION", help="When it expires, such as 12h or 90d; by default never."
+)
 @reason_option()
 @json_option()
 @click.pass_obj
