@@ -179,7 +179,7 @@ class BrokerOptionsError(CallError, name="BrokerOptionsError"):
 
 
 class GracefulStopTimeoutError(CallError, name="GracefulStopTimeoutError"):
-    """A service stopped while calls of it were still going on."""
+    """A service stopped while calls of it were still running."""
 
 
 class ProtocolVersionMismatchError(CallError, name="ProtocolVersionMismatchError"):

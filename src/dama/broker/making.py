@@ -20,7 +20,7 @@ def check_call(name: str, options: CallOptions) -> None:
     """Refuse options that no call has: a misspelt timeout must not pass for none.
 
     Raises:
-        InvalidDefinitionError: One is unknown, or is no mapping where one is expected.
+        InvalidDefinitionError: One is unknown, or is not a mapping where one is expected.
     """
     if options:
         _check(name, options, CallOptions)
@@ -44,7 +44,7 @@ def make_call(
     """Make a call, as a part of another one if there is one.
 
     Raises:
-        InvalidDefinitionError: An option is unknown, or is no mapping where one is expected.
+        InvalidDefinitionError: An option is unknown, or is not a mapping where one is expected.
     """
     check_call(name, options)
     return _made(home, parent, name, params, options)

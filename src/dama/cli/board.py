@@ -1,4 +1,4 @@
-"""The board: what is going on in a tree of contexts, told from its events. Prints nothing.
+"""The board: what happens in a tree of contexts, told from its events. Prints nothing.
 
 `live.py` draws it on a terminal, `lines.py` writes it down event by event.
 """

@@ -268,7 +268,7 @@ class TaskDefinition(Generic[R, P, V]):
         """The params that a template names, as `{airport}` does: their values, and their defaults.
 
         Raises:
-            InvalidDefinitionError: It names what is no param, or none, or cannot be read.
+            InvalidDefinitionError: It names no param, or one that there is not, or cannot be read.
         """
         if template is not None and not is_name(template):
             raise InvalidDefinitionError(

@@ -99,7 +99,7 @@ async def check(
 
 
 async def misfits(app: App, rows: Sequence[ContextRow], seconds: float = SECONDS) -> list[Misfit]:
-    """Hold the code against contexts; those whose task is no function of this project fit.
+    """Hold the code against contexts; those whose task is not a function of this project fit.
 
     Args:
         app: Where they are; its registry has the code.

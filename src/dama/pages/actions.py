@@ -54,7 +54,7 @@ async def call(visit: Visit) -> Response:
         async with asyncio.timeout(PATIENCE_SECONDS):
             result = await visit.calls.perform(visit.request, visit.identity, name, params)
     except TimeoutError:
-        message = f"No answer within {PATIENCE_SECONDS:g} s; it may go on where it is."
+        message = f"No answer within {PATIENCE_SECONDS:g} s; it may still be running there."
         return await _shown(visit, message=message, status=504)
     except InvalidParamsError as error:
         problems = {each.name: each.text for each in error.problems}

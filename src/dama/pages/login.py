@@ -104,7 +104,7 @@ async def begin(visit: Visit) -> Response:
     """Begin a session with a token.
 
     Raises:
-        RequestError: The token is not good, or there were too many tries.
+        RequestError: The token is invalid, or there were too many tries.
     """
     client = visit.request.client.host if visit.request.client else ""
     count, left = await sessions.count_try(visit.app, client, TRIES_SECONDS)
@@ -160,7 +160,7 @@ def _begun(visit: Visit, secret: str) -> Response:
 
 
 def _next(visit: Visit) -> str:
-    """Where to go on: a path of this server, and nothing else that a browser takes for one."""
+    """Where to continue: a path of this server, and nothing else that a browser takes for one."""
     wanted = visit.form.get("next") or visit.query.get("next", "/")
     is_path = wanted.startswith("/") and wanted.isprintable() and wanted.isascii()
     return wanted if is_path and not wanted.startswith("//") and "\\" not in wanted else "/"

@@ -59,6 +59,6 @@ def is_zone(name: str) -> bool:
     """Whether there is a time zone of this name."""
     try:
         ZoneInfo(name)
-    except (ValueError, OSError, KeyError):  # it is no name of one, a folder, or not there
+    except (ValueError, OSError, KeyError):  # it is not the name of one, a folder, or not there
         return False
     return True

@@ -207,7 +207,7 @@ def result_of(context_id: int, outcome: Outcome) -> Any:
     if outcome.status == "DONE":
         return None if outcome.result is ABSENT else document(outcome.result)
     error: Mapping[str, Any] = outcome.error or {}
-    message = error.get("message") or "no reason was told"
+    message = error.get("message") or "no reason was given"
     told: dict[str, Any] = {"context_id": context_id, "status": outcome.status}
     told |= {key: error[key] for key in ("name", "data") if key in error}
     code = error.get("type") or error.get("code")

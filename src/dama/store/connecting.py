@@ -99,7 +99,7 @@ def reach(conninfo: str, defaults: dict[str, str]) -> dict[str, Any]:
         defaults: By the names of libpq.
 
     Raises:
-        OperationalError: Its timeout is no number, which libpq would refuse in these words.
+        OperationalError: Its timeout is not a number, which libpq would refuse in these words.
     """
     said = _said(conninfo)
     try:

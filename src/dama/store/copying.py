@@ -222,7 +222,7 @@ def name_of(connection: Connection, table: str) -> Composed:
     """A name as SQL has it, safe within a statement.
 
     Raises:
-        psycopg.Error: It is no name.
+        psycopg.Error: It is not a name.
     """
     ((parts,),) = connection.execute("SELECT pg_catalog.parse_ident(%s)", [table]).fetchall()
     return SQL(".").join(map(Identifier, parts))

@@ -173,7 +173,7 @@ class Tokens:
         return f"{RUN}_{context_id}_{epoch}_{await self._signature(context_id, epoch)}"
 
     async def find_run(self, text: str) -> Identity | None:
-        """The run that shows a token; None when it is not good.
+        """The run that shows a token; None when it is invalid.
 
         Whether the run is still the one of its context the database says when it writes.
         """

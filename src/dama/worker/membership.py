@@ -92,7 +92,7 @@ class Membership:
         await self.register(programs)
 
     def register_again(self, programs: Programs) -> bool:
-        """Register again in the background; False when that is going on already."""
+        """Register again in the background; False when that is under way already."""
         if self._again is not None and not self._again.done():
             return False
         self._again = asyncio.create_task(self._try_again(programs))

@@ -92,7 +92,7 @@ class KubePod(msgspec.Struct):
 
 
 class ListMeta(msgspec.Struct):
-    """Of a page of a list; `next_page` is where it goes on."""
+    """Of a page of a list; `next_page` is where it continues."""
 
     next_page: str = msgspec.field(name="continue", default="")
 

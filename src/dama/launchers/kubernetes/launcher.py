@@ -83,7 +83,7 @@ class Kubernetes:
         return found
 
     async def cancel(self, native_ids: Sequence[str]) -> None:
-        """Delete jobs; of one of which other runs go on, the pods of some. See `Launcher`."""
+        """Delete jobs; of one whose other runs continue, only some pods. See `Launcher`."""
         chosen: dict[str, set[int]] = {}
         for each in native_ids:
             name, _, element = each.rpartition("/")
@@ -161,7 +161,7 @@ async def _ask(client: httpx.AsyncClient, method: str, path: str, **given: Any) 
 
 async def _delete(client: httpx.AsyncClient, path: str) -> bool:
     """Delete something with all that belongs to it; whether it was there."""
-    # Without a policy pods would stay behind and go on.
+    # Without a policy pods would stay behind and continue.
     answer = await _ask(client, "DELETE", path, params={"propagationPolicy": "Background"})
     if answer.is_error and answer.status_code != NOT_FOUND:
         raise AwayError(_error(answer).message)

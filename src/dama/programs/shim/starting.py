@@ -164,7 +164,7 @@ def no_script(path: str) -> str:
     if first.startswith(b"\x7fELF"):
         return f"it was built for another machine than this ({os.uname().machine})"
     if b"\0" in first:
-        return "it is no program for this machine, and no script: it has bytes of 0"
+        return "it is not a program for this machine, nor a script: it has bytes of 0"
     return ""
 
 
