@@ -7,30 +7,33 @@ objects have strings as keys.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-NOTHING: Mapping[str, Any] = {}
+# What JSON can hold. A checker lets it be anything: who takes a part of it asks what that is.
+Json: TypeAlias = Any
+
+NOTHING: Mapping[str, Json] = {}
 
 
-def is_object(value: object) -> TypeIs[Mapping[str, Any]]:
+def is_object(value: object) -> TypeIs[Mapping[str, Json]]:
     """Whether it is a mapping."""
     return isinstance(value, Mapping)
 
 
-def is_dict(value: object) -> TypeIs[dict[str, Any]]:
+def is_dict(value: object) -> TypeIs[dict[str, Json]]:
     """Whether it is a dict, as what is read from JSON is."""
     return isinstance(value, dict)
 
 
-def is_list(value: object) -> TypeIs[list[Any]]:
+def is_list(value: object) -> TypeIs[list[Json]]:
     """Whether it is a list, as what is read from JSON is."""
     return isinstance(value, list)
 
 
-def is_array(value: object) -> TypeIs[list[Any] | tuple[Any, ...]]:
+def is_array(value: object) -> TypeIs[list[Json] | tuple[Json, ...]]:
     """Whether it is a list or a tuple: what becomes an array of JSON."""
     return isinstance(value, list | tuple)
 
@@ -52,6 +55,6 @@ def is_name(value: object) -> TypeIs[str]:
     return isinstance(value, str) and bool(value.strip())
 
 
-def as_object(value: object) -> Mapping[str, Any]:
+def as_object(value: object) -> Mapping[str, Json]:
     """The value if it is a mapping; an empty one for all else."""
     return value if is_object(value) else NOTHING

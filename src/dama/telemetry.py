@@ -21,6 +21,8 @@ from dama.visible import on_one_line, visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dama.shapes import Json
+
 VARIABLE = "DAMA_LOG"
 LINE = "%(asctime)s %(levelname)s %(name)s %(message)s"
 TASK_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -28,7 +30,7 @@ TASK_LINE = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _about: ContextVar[Mapping[str, Any] | None] = ContextVar("dama_log", default=None)
 
 
-def about(**facts: Any) -> None:
+def about(**facts: Json) -> None:
     """Say what the lines of the current asyncio task are about, from now on."""
     _about.set({**(_about.get() or {}), **facts})
 

@@ -31,6 +31,7 @@ from dama.broker.wire.info import told_of
 from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.transit import Transit
 from dama.config.duration import optional_duration, parse_duration
+from dama.shapes import Json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -55,7 +56,7 @@ class Answer:
     """
 
     result: Any
-    meta: Mapping[str, Any]
+    meta: Mapping[str, Json]
     node_id: str
 
 
@@ -297,7 +298,7 @@ class Broker:
         """
         return await call_all(self.call, calls, options, settled=settled)
 
-    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:
+    async def emit(self, event: str, payload: Json = None, **options: Unpack[EmitOptions]) -> None:
         """Emit an event: of each group one handler gets it, on this node or another.
 
         Handlers of this node have ended when this returns. No handler at all is not an error.
@@ -307,7 +308,7 @@ class Broker:
     async def broadcast(
         self,
         event: str,
-        payload: Any = None,
+        payload: Json = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event: all handlers of all nodes get it."""
@@ -316,7 +317,7 @@ class Broker:
     async def broadcast_local(
         self,
         event: str,
-        payload: Any = None,
+        payload: Json = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event to all handlers of this node."""
@@ -324,7 +325,7 @@ class Broker:
         call.event_type = "broadcast"
         await self.deliver(call)
 
-    async def raise_local(self, event: str, payload: Any = None) -> None:
+    async def raise_local(self, event: str, payload: Json = None) -> None:
         """Tell the handlers of this node what the broker has to tell, such as `$node.connected`."""
         call = Call(self, event, payload)
         call.event_type = "broadcast"
@@ -334,7 +335,7 @@ class Broker:
         self,
         parent: Call | None,
         event: str,
-        payload: Any,
+        payload: Json,
         options: EmitOptions,
         *,
         event_type: str = "emit",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dama.definitions.action import ActionDefinition
     from dama.definitions.policies import RetryPolicy
     from dama.definitions.service import Service
+    from dama.shapes import Json
 
 Perform = Callable[["Call"], Awaitable[Any]]
 """Executes a call and returns its result."""
@@ -46,7 +47,7 @@ class CallOptions(TypedDict, total=False):
     timeout: Duration | None
     retries: int | RetryPolicy | None
     fallback: Any
-    meta: dict[str, Any] | None
+    meta: dict[str, Json] | None
     headers: dict[str, Any] | None
     node_id: str | None
     request_id: str | None
@@ -63,7 +64,7 @@ class EmitOptions(TypedDict, total=False):
     """
 
     groups: Sequence[str] | None
-    meta: dict[str, Any] | None
+    meta: dict[str, Json] | None
     headers: dict[str, Any] | None
 
 
@@ -132,7 +133,7 @@ class Home(Protocol):
         self,
         parent: Call | None,
         event: str,
-        payload: Any,
+        payload: Json,
         options: EmitOptions,
         *,
         event_type: str = "emit",
@@ -199,7 +200,7 @@ class Call:
         self.request_id = self.id
         self.node_id = broker.node_id
         self.level = 1
-        self.meta: dict[str, Any] = {}
+        self.meta: dict[str, Json] = {}
         self.headers: dict[str, Any] = {}
         self.locals: dict[str, Any] = {}
         self.parent_id: str | None = None
@@ -269,20 +270,20 @@ class Call:
         """Make several calls at once as parts of this call; see `Broker.mcall`."""
         return await call_all(self.call, calls, options, settled=settled)
 
-    async def emit(self, event: str, payload: Any = None, **options: Unpack[EmitOptions]) -> None:
+    async def emit(self, event: str, payload: Json = None, **options: Unpack[EmitOptions]) -> None:
         """Emit an event as a part of this call: one handler of each group gets it."""
         await self.broker.emit_from(self, event, payload, options)
 
     async def broadcast(
         self,
         event: str,
-        payload: Any = None,
+        payload: Json = None,
         **options: Unpack[EmitOptions],
     ) -> None:
         """Broadcast an event as a part of this call: all handlers of all nodes get it."""
         await self.broker.emit_from(self, event, payload, options, event_type="broadcast")
 
-    def child(self, name: str, params: Any, meta: Mapping[str, Any] | None) -> Call:
+    def child(self, name: str, params: Any, meta: Mapping[str, Json] | None) -> Call:
         """Make a call that belongs to the same request."""
         made = Call(self.broker, name, params)
         made.request_id = self.request_id

@@ -15,7 +15,7 @@ from dama.definitions.errors import InvalidParamsError, UndeclaredCommandError
 from dama.domain.errors import InvalidEventError
 from dama.domain.exact import encode
 from dama.errors import DamaError, NotFoundError, RefusedError, UnavailableError, UsageError
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -272,7 +272,7 @@ def invalid_params(error: InvalidParamsError, action: str, node_id: str) -> Vali
 
 def encode_error(error: BaseException, node_id: str) -> dict[str, Any]:
     """An error as the wire has it; names, codes and data are kept, whatever raised it."""
-    document: dict[str, Any] = {"name": type(error).__name__, "message": _text_of(error)}
+    document: dict[str, Json] = {"name": type(error).__name__, "message": _text_of(error)}
     if isinstance(error, CallError):
         document |= {
             "name": error.name,
@@ -299,7 +299,7 @@ def encode_error(error: BaseException, node_id: str) -> dict[str, Any]:
     return document
 
 
-def shortened_error(document: Mapping[str, Any]) -> dict[str, Any]:
+def shortened_error(document: Mapping[str, Json]) -> dict[str, Any]:
     """The part of an encoded error that every packet has room for."""
     code = document.get("code")
     return {

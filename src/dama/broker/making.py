@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dama.broker.call import Home
+    from dama.shapes import Json
 
 
 def check_call(name: str, options: CallOptions) -> None:
@@ -51,7 +52,7 @@ def make_call(
 
 
 def make_delivery(
-    home: Home, parent: Call | None, event: str, payload: Any, options: EmitOptions
+    home: Home, parent: Call | None, event: str, payload: Json, options: EmitOptions
 ) -> Call:
     """Make what the handlers of an event get, as a part of a call if there is one.
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from dama.config.duration import Seconds
 from dama.definitions.policies import BreakerPolicy, BulkheadPolicy, RetryPolicy
+from dama.shapes import Json
 
 Strategy = Literal["round_robin", "random"]
 
@@ -29,7 +30,7 @@ class BrokerOptions:
         stop_timeout: Seconds that running calls have to end when the broker stops.
         dependency_timeout: Seconds that a service waits for those that it needs; 0 for no limit.
         node_service: The service `$node` tells of this node.
-        metadata: Any JSON, which other nodes see.
+        metadata: Json JSON, which other nodes see.
         cache_entries: Results that are kept.
         namespace: Nodes of other namespaces are not seen.
         protocol: The version that this node speaks: 4 for Moleculer 0.14, 5 for 0.15.
@@ -50,7 +51,7 @@ class BrokerOptions:
     stop_timeout: Seconds = Seconds(5.0)
     dependency_timeout: Seconds = Seconds(0.0)
     node_service: bool = True
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, Json] = field(default_factory=dict[str, Any])
     cache_entries: int = 10_000
     namespace: str = ""
     protocol: Literal[4, 5] = 4

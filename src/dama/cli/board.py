@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from dama.domain.event import StoredEvent
@@ -57,7 +57,7 @@ class Row:
     steps: int = 0
     step: str = ""
     subtasks: int = 0
-    progress: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    progress: Mapping[str, Json] = field(default_factory=dict[str, Any])
     error: str = ""
     since: datetime | None = None
     until: datetime | None = None
@@ -103,7 +103,7 @@ class Board:
             row.progress = payload_of(event)
         return row
 
-    def _apply_step(self, row: Row, step: str, suffix: str, payload: Mapping[str, Any]) -> None:
+    def _apply_step(self, row: Row, step: str, suffix: str, payload: Mapping[str, Json]) -> None:
         if suffix == "DONE":
             row.steps += 1
             row.step = step
@@ -133,7 +133,7 @@ def payload_of(event: StoredEvent) -> Mapping[str, Any]:
     return as_object(payload)
 
 
-def progress_text(progress: Mapping[str, Any]) -> str:
+def progress_text(progress: Mapping[str, Json]) -> str:
     """`5,000 of 27,004 rows, message`, of whatever a progress event has of it."""
     done, total = progress.get("done"), progress.get("total")
     amounts = " of ".join(f"{n:,}" for n in (done, total) if isinstance(n, int | float))
@@ -141,7 +141,7 @@ def progress_text(progress: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in (amount, progress.get("message")) if part)
 
 
-def _apply_status(row: Row, name: str, suffix: str, payload: Mapping[str, Any]) -> None:
+def _apply_status(row: Row, name: str, suffix: str, payload: Mapping[str, Json]) -> None:
     row.status = _STATUS_AFTER[suffix]
     row.task = row.task or name
     if suffix == "STARTED":

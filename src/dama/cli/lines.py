@@ -6,7 +6,7 @@ For logs, pipes and CI, where nothing can be drawn over. Also how `dama events` 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from dama.cli.board import Board, Row, payload_of, progress_text, split_type, step_of
 from dama.cli.output import COLOURS, duration, shortened
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.domain.event import StoredEvent
+    from dama.shapes import Json
 
 # Between two lines about the progress of one context.
 PROGRESS_EVERY = timedelta(seconds=5)
@@ -110,7 +111,7 @@ def described(event: StoredEvent, row: Row) -> str:
             return _of_status(suffix, row, payload) or event.type
 
 
-def _of_step(step: str, suffix: str, payload: Mapping[str, Any]) -> str:
+def _of_step(step: str, suffix: str, payload: Mapping[str, Json]) -> str:
     match suffix:
         case "SPAWNED":
             count = len(payload.get("context_ids", ()))
@@ -121,7 +122,7 @@ def _of_step(step: str, suffix: str, payload: Mapping[str, Any]) -> str:
             return f"step {step} done"
 
 
-def _of_status(suffix: str, row: Row, payload: Mapping[str, Any]) -> str:
+def _of_status(suffix: str, row: Row, payload: Mapping[str, Json]) -> str:
     again = f" (attempt {row.attempts})" if row.attempts > 1 else ""
     words = {
         "INITIAL": "queued",
@@ -137,12 +138,12 @@ def _of_status(suffix: str, row: Row, payload: Mapping[str, Any]) -> str:
     return words.get(suffix, "")
 
 
-def _of_log(payload: Mapping[str, Any]) -> str:
+def _of_log(payload: Mapping[str, Json]) -> str:
     fields = (f"{key}={value}" for key, value in payload.items() if key != "message")
     return on_one_line("  ".join([str(payload.get("message", "")), *fields]))
 
 
-def _message(payload: Mapping[str, Any]) -> str:
+def _message(payload: Mapping[str, Json]) -> str:
     return shortened(str(payload.get("message") or payload.get("name") or "no message"), 300)
 
 

@@ -14,7 +14,7 @@ from dama.errors import UnavailableError, UsageError
 from dama.operations import contexts, run_files
 from dama.operations.who import person
 from dama.run.errors import RunError
-from dama.shapes import is_whole
+from dama.shapes import Json, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -113,7 +113,7 @@ class Handle(Generic[R]):
         state: Any = await contexts.state(self._link.app, self.context_id, slice_, at)
         return state
 
-    async def signal(self, type_: str, payload: Any = ABSENT) -> int:
+    async def signal(self, type_: str, payload: Json = ABSENT) -> int:
         """Append an event that its task waits for, an approval for one; returns the event's id."""
         event = {"type": type_} if payload is ABSENT else {"type": type_, "payload": payload}
         return await contexts.dispatch(self._link.app, self.context_id, event)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dama.domain.event import StoredEvent
     from dama.domain.slice import Slice
     from dama.operations.contexts import ContextReport
+    from dama.shapes import Json
     from dama.store import ContextRow
 
 R = TypeVar("R")
@@ -67,7 +68,7 @@ class SyncHandle(Generic[R]):
         """See `Handle.state`."""
         return self._thread.answer(self._handle.state(slice_, at))
 
-    def signal(self, type_: str, payload: Any = ABSENT) -> int:
+    def signal(self, type_: str, payload: Json = ABSENT) -> int:
         """See `Handle.signal`."""
         return self._thread.answer(self._handle.signal(type_, payload))
 

@@ -12,6 +12,8 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dama.shapes import Json
+
 CHECKS = frozenset({"test", "unit_test"})
 FAILED = frozenset({"error", "fail", "runtime error", "partial success"})
 SKIPPED = "skipped"
@@ -156,7 +158,7 @@ class Nodes:
     def _finished(self, node: _NodeInfo, result: _Result) -> Mapping[str, Any]:
         status = node.node_status or result.status
         self.statuses[node.unique_id] = status
-        payload: dict[str, Any] = {
+        payload: dict[str, Json] = {
             "node": node.unique_id,
             "status": status,
             "seconds": round(result.execution_time, 3),
@@ -178,7 +180,7 @@ class Nodes:
         return {"type": f"/{node.unique_id}:{_suffix(status)}", "payload": payload}
 
     def _checked(
-        self, node: _NodeInfo, result: _Result, status: str, payload: dict[str, Any]
+        self, node: _NodeInfo, result: _Result, status: str, payload: dict[str, Json]
     ) -> Mapping[str, Any]:
         """A test is a check, whose event has the count of what is wrong, as those of tasks have."""
         payload["count"] = result.num_failures or int(status in FAILED)

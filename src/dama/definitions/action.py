@@ -21,7 +21,7 @@ from dama.definitions.result import ResultType
 from dama.definitions.signature import annotations_of, params_of, read_signature, refuse_task
 from dama.definitions.written import Written
 from dama.errors import InvalidDefinitionError
-from dama.shapes import is_collection, is_dict, is_whole
+from dama.shapes import Json, is_collection, is_dict, is_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,7 +54,7 @@ class ActionSettings(TypedDict, total=False):
     before: Callable[..., Any] | Sequence[Callable[..., Any]]
     after: Callable[..., Any] | Sequence[Callable[..., Any]]
     on_error: Callable[..., Any] | Sequence[Callable[..., Any]]
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Json]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ActionOptions:
         after: Called with the call and the result; what they return is the result.
         on_error: Called with the call and the error; what they return is the result, and they may
             raise.
-        metadata: Any JSON, which other nodes see.
+        metadata: Json JSON, which other nodes see.
     """
 
     visibility: Visibility = "published"
@@ -95,7 +95,7 @@ class ActionOptions:
     before: tuple[Callable[..., Any], ...] = ()
     after: tuple[Callable[..., Any], ...] = ()
     on_error: tuple[Callable[..., Any], ...] = ()
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    metadata: Mapping[str, Json] = field(default_factory=dict[str, Any])
 
 
 @final

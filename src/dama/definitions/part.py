@@ -24,7 +24,7 @@ from dama.definitions.action import ActionDefinition, ActionSettings, EventHandl
 from dama.definitions.errors import DuplicateNameError
 from dama.definitions.written import Written, chosen_name
 from dama.errors import InvalidDefinitionError
-from dama.shapes import is_collection, is_name, is_object
+from dama.shapes import Json, is_collection, is_name, is_object
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -75,13 +75,13 @@ class PartSettings(TypedDict, total=False):
 
     Attributes:
         settings: Any values; those named in `$secureSettings` are not told to other nodes.
-        metadata: Any JSON, which other nodes see.
+        metadata: Json JSON, which other nodes see.
         dependencies: Services that must be there before one that takes this is started.
         parts: What it takes.
     """
 
     settings: Mapping[str, Any]
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, Json]
     dependencies: Sequence[str]
     parts: Sequence[Part]
 

@@ -27,7 +27,7 @@ from dama.domain.profile import (
     is_too_large,
     legal_text,
 )
-from dama.shapes import is_array, is_object
+from dama.shapes import Json, is_array, is_object
 
 AbsentType = msgspec.UnsetType
 ABSENT = msgspec.UNSET
@@ -77,13 +77,13 @@ class Event(msgspec.Struct, frozen=True):
 
     Attributes:
         type: What happened, such as `rows/month_loaded`; not empty.
-        payload: Any JSON; `ABSENT` when there is none.
+        payload: Json JSON; `ABSENT` when there is none.
         error: True when the event is an error; its payload is then an object with a message.
         meta: Who and why: epoch, idempotency_key, worker, user.
     """
 
     type: str
-    payload: Any = ABSENT
+    payload: Json = ABSENT
     error: bool | AbsentType = ABSENT
     meta: Meta = ABSENT
 
@@ -135,7 +135,7 @@ def parse_event(value: object) -> Event:
     if "type" not in value:
         raise InvalidEventError("type is missing. An event has a type, a string that is not empty.")
     error: Any = value.get("error")  # held against its type below, as meta is
-    meta: Any = value.get("meta")
+    meta: Json = value.get("meta")
     event = Event(
         type=value["type"],
         payload=value.get("payload", ABSENT),
@@ -287,7 +287,7 @@ def error_payload(error: BaseException) -> dict[str, Any]:
 
     An exception may say itself what some of these are, and more, in a mapping `event_fields`.
     """
-    payload: dict[str, Any] = {
+    payload: dict[str, Json] = {
         "name": type(error).__name__,
         "message": _shortened(legal_text(_text_of(error)), LONGEST_MESSAGE),
         "stack": _shortened(legal_text(_stack_of(error)), LONGEST_STACK),

@@ -25,6 +25,8 @@ from dama.domain.members import refuse_repeated
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dama.shapes import Json
+
 T = TypeVar("T")
 
 SURE_DIGITS = 15  # a double gives back any number of so many
@@ -78,7 +80,7 @@ class Undecoded:
         return f"<JSON of {len(self.text):,} characters that is nested too deeply to be read>"
 
 
-def decode(text: str | bytes) -> Any:
+def decode(text: str | bytes) -> Json:
     """Decode JSON that somebody sends; numbers keep their digits.
 
     Raises:
@@ -97,7 +99,7 @@ def decode(text: str | bytes) -> Any:
     return value
 
 
-def decode_stored(text: str) -> Any:
+def decode_stored(text: str) -> Json:
     """Decode JSON out of the database: what cannot be decoded is `Undecoded`, never an error."""
     with suppress(RecursionError, msgspec.DecodeError, ValueError):
         return _stored_decoder.decode(text)
@@ -140,7 +142,7 @@ def to_builtins(value: object, hook: Callable[[Any], Any] | None = None) -> Any:
     return msgspec.to_builtins(value, builtin_types=kept, str_keys=True, enc_hook=hook)
 
 
-def document(value: object) -> Any:
+def document(value: object) -> Json:
     """What people and clients are shown: JSON builtins with the names that there are everywhere.
 
     Dataclasses, structs, times and models have their form in JSON; all else has its text. What is

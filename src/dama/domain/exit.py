@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dama.errors import DamaError
-from dama.shapes import is_dict
+from dama.shapes import Json, is_dict
 
 LOST = "The program and its shim are gone, and nobody knows how it ended."
 UNKNOWN = "The shim of the program was killed, so nobody knows how it ended, and it left no result."
@@ -75,7 +75,7 @@ class Exit:
     """
 
     program: str
-    report: Mapping[str, Any] | None
+    report: Mapping[str, Json] | None
     is_lost: bool = False
     result: object = None
     left_out: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -16,7 +16,7 @@ from typing import Any
 from dama.domain.event import ABSENT, StoredEvent, kind_of
 from dama.domain.lifecycle import step_key
 from dama.domain.reserved import name_of
-from dama.shapes import as_object, is_list, is_object
+from dama.shapes import Json, as_object, is_list, is_object
 
 LONGEST_DELAY = 1e9  # seconds
 TRIED = "TRIED"  # the kind of a failure that is tried again
@@ -75,14 +75,14 @@ class Signal:
     Attributes:
         type: Of the event.
         version: Its place in the context.
-        payload: Any JSON, or `ABSENT`.
+        payload: Json JSON, or `ABSENT`.
         event_id: Of the event.
         by: Who wrote it, as far as its meta says.
     """
 
     type: str
     version: int
-    payload: Any
+    payload: Json
     event_id: int = 0
     by: str | None = None
 
@@ -241,7 +241,7 @@ class Journal:
         if payload is not None and "args" not in meta and found:  # of an older version
             del found[0]
 
-    def _take_failure(self, event: StoredEvent, key: str, meta: Mapping[str, Any]) -> None:
+    def _take_failure(self, event: StoredEvent, key: str, meta: Mapping[str, Json]) -> None:
         if "raised" in meta and "epoch" in meta:
             self.failures[key] = (event.payload, meta)
             self._enter(event, key, "FAILED", meta)
@@ -282,7 +282,7 @@ class Journal:
             self._outlived = len(self._entries)
             self._again.clear()
 
-    def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Any]) -> None:
+    def _enter(self, event: StoredEvent, key: str, kind: str, meta: Mapping[str, Json]) -> None:
         self.has_news = False
         entry = Entry(
             key,
@@ -306,7 +306,7 @@ class Journal:
         self.tried.discard(key)
 
 
-def _origins(kind: str | None, payload: object, meta: Mapping[str, Any]) -> list[int]:
+def _origins(kind: str | None, payload: object, meta: Mapping[str, Json]) -> list[int]:
     """The context that the events so far were of, in a fork or in one from another database.
 
     Of a fork the RESUMED after its copied events says it, of an imported one its first event.

@@ -15,7 +15,7 @@ from typing import Any
 
 from dama.domain.event import ABSENT, Event, StoredEvent, kind_of
 from dama.domain.slice import Slice
-from dama.shapes import is_array, is_object
+from dama.shapes import Json, is_array, is_object
 
 
 class Status(StrEnum):
@@ -77,7 +77,7 @@ class Lifecycle:
     attempts: tuple[Attempt, ...] = ()
     steps: tuple[str, ...] = ()
     subtasks: Mapping[str, tuple[int, ...]] | None = None
-    progress: Mapping[str, Any] | None = None
+    progress: Mapping[str, Json] | None = None
 
 
 STATUS_OF = {"FINAL": Status.DONE, "ERROR": Status.ERROR, "CANCELLED": Status.CANCELLED}

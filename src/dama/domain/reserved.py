@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from dama.domain.errors import ReservedEventError
 from dama.domain.event import Event, kind_of
 from dama.domain.lifecycle import step_key
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,7 +57,7 @@ _KEYS_OF_RUNS = re.compile(
 )
 
 
-def name_of(by: Mapping[str, Any]) -> str | None:
+def name_of(by: Mapping[str, Json]) -> str | None:
     """What to call somebody: the user, else the token, else what a node says."""
     names = (by.get(key) for key in ("user", "token", "user_as_said", "node"))
     return next((name for name in names if isinstance(name, str)), None)
@@ -106,7 +106,7 @@ def is_key_of_a_run(key: object) -> bool:
     return isinstance(key, str) and _KEYS_OF_RUNS.match(key) is not None
 
 
-def without_who(meta: Mapping[str, Any]) -> dict[str, Any]:
+def without_who(meta: Mapping[str, Json]) -> dict[str, Any]:
     """The meta that a writer gave, but for what it may not say of itself."""
     return {name: value for name, value in meta.items() if name not in WHO}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dama.domain.lifecycle import step_key
+from dama.shapes import Json
 
 # What a run does after an event of a kind. After any other it runs, if it waited before.
 AFTER = {
@@ -37,7 +38,7 @@ class Mark(NamedTuple):
     epoch: int | None = None
     worker: str | None = None
     dama: str | None = None
-    usage: Mapping[str, Any] | None = None
+    usage: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Try:
     begin: datetime
     end: datetime | None
     outcome: str | None
-    usage: Mapping[str, Any] | None
+    usage: Mapping[str, Json] | None
 
 
 @dataclass

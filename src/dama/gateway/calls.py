@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dama.broker.catalog import Endpoint
     from dama.gateway.aliases import Aliases
     from dama.gateway.settings import GatewaySettings
+    from dama.shapes import Json
     from dama.store.tokens import Identity
 
 # With these the services of the product look themselves at whose tasks are meant.
@@ -179,7 +180,7 @@ class Calls:
         return call
 
 
-def _check_scope(identity: Identity, action: str, scope: str, meta: dict[str, Any]) -> None:
+def _check_scope(identity: Identity, action: str, scope: str, meta: dict[str, Json]) -> None:
     if action not in OF_ONE_TASK:
         demand(identity, scope, action.rpartition(".")[0], action)
         return
@@ -194,7 +195,7 @@ def _meta(headers: Mapping[str, str], identity: Identity) -> dict[str, Any]:
     Raises:
         RequestError: Its Idempotency-Key is too long.
     """
-    meta: dict[str, Any] = {"user": identity.name}
+    meta: dict[str, Json] = {"user": identity.name}
     if key := headers.get("idempotency-key"):
         if len(key) > LONGEST_KEY:
             raise RequestError(

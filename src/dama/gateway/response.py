@@ -21,7 +21,7 @@ from dama.contained import contained
 from dama.gateway.errors import header_name, header_values
 from dama.gateway.params import headers_of
 from dama.gateway.streamed import Streamed
-from dama.shapes import is_list, is_object
+from dama.shapes import Json, is_list, is_object
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -94,7 +94,7 @@ class Headers(dict[str, list[str]]):
         return response
 
 
-def headers_of_answer(described: object, meta: Mapping[str, Any]) -> Headers:
+def headers_of_answer(described: object, meta: Mapping[str, Json]) -> Headers:
     """The headers that the definition of an action and the meta of its call say.
 
     Raises:
@@ -110,7 +110,7 @@ def headers_of_answer(described: object, meta: Mapping[str, Any]) -> Headers:
     return found
 
 
-def add_headers(error: Response, meta: Mapping[str, Any]) -> None:
+def add_headers(error: Response, meta: Mapping[str, Json]) -> None:
     """Give the response of an error the headers that its action wanted; it stays JSON."""
     with suppress(CallError):  # which may be the error itself
         headers = headers_of_answer(None, meta)

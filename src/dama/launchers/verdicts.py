@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from dama.launchers.launcher import Sighting
+    from dama.shapes import Json
     from dama.store.placements import Placement
 
 # Without cgroups nothing but the log tells it.
@@ -24,7 +25,7 @@ class Verdict(NamedTuple):
     """
 
     failed: bool
-    facts: dict[str, Any]
+    facts: dict[str, Json]
 
 
 def verdict(

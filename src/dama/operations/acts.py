@@ -7,7 +7,7 @@ each year, so that they are seen and followed as anything else is.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dama.domain.event import Event
 from dama.operations.who import person
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.domain.event import StoredEvent
+    from dama.shapes import Json
 
 LATEST = 20
 
 
-def act(type_: str, payload: Mapping[str, Any], by: Mapping[str, Any] | None) -> Event:
+def act(type_: str, payload: Mapping[str, Json], by: Mapping[str, Json] | None) -> Event:
     """The event of an act.
 
     Args:
@@ -36,7 +37,7 @@ def act(type_: str, payload: Mapping[str, Any], by: Mapping[str, Any] | None) ->
 
 
 async def keep(
-    app: App, type_: str, payload: Mapping[str, Any], by: Mapping[str, Any] | None
+    app: App, type_: str, payload: Mapping[str, Json], by: Mapping[str, Json] | None
 ) -> None:
     """Keep an act that no statement keeps with what it does; see `act`.
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from dama.bundles import devtools, parquet, reading, run_files, writing
 from dama.bundles.errors import BundleError
@@ -25,6 +25,7 @@ from dama.store.errors import UnknownContextError
 if TYPE_CHECKING:
     from dama.app import App
     from dama.bundles.layout import BundledEvent
+    from dama.shapes import Json
     from dama.store.windows import ContextFilter
 
 Format = Literal["bundle", "parquet", "redux-devtools"]
@@ -216,7 +217,7 @@ async def import_chunks(
     chunks: AsyncIterator[bytes],
     *,
     again: bool = False,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
 ) -> Imported:
     """Bring in a bundle that comes piece by piece; see `import_bundle`."""
     make_private(app.home)
@@ -277,7 +278,7 @@ async def export_devtools(
 
 
 async def import_bundle(
-    app: App, path: Path, *, again: bool = False, by: Mapping[str, Any] | None = None
+    app: App, path: Path, *, again: bool = False, by: Mapping[str, Json] | None = None
 ) -> Imported:
     """Bring the contexts of a file into the database: their states, new ids, where they come from.
 

@@ -14,7 +14,7 @@ from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
 from dama.operations import questions
 from dama.operations.who import person
-from dama.shapes import is_object
+from dama.shapes import Json, is_object
 from dama.store import ContextRow, Outcome
 from dama.store.bundles import ImportedFrom, origin_of
 from dama.store.errors import LifeCycleError, UnknownContextError
@@ -225,7 +225,7 @@ async def dispatch(
     event: Mapping[str, Any],
     *,
     expected: int | None = None,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
 ) -> int:
     """Append an event from outside: a signal that a task waits for, an approval; returns its id.
 
@@ -258,7 +258,7 @@ async def dispatch(
     return event_id
 
 
-async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None) -> list[int]:
+async def cancel(app: App, context_id: int, by: Mapping[str, Json] | None = None) -> list[int]:
     """Cancel a context and all below it that have not ended; returns their ids.
 
     Raises:
@@ -283,7 +283,7 @@ async def cancel(app: App, context_id: int, by: Mapping[str, Any] | None = None)
 
 
 async def resume(
-    app: App, context_id: int, by: Mapping[str, Any] | None = None, *, here: bool = True
+    app: App, context_id: int, by: Mapping[str, Json] | None = None, *, here: bool = True
 ) -> None:
     """Let a context continue: one that failed is reopened; one that was interrupted waits already.
 

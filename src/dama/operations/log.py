@@ -14,6 +14,7 @@ from dama.store.rows import LogFilter, ParkedRow
 if TYPE_CHECKING:
     from dama.app import App
     from dama.domain.event import LoggedEvent
+    from dama.shapes import Json
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ async def resume(
     context_id: int,
     *,
     skip: bool = False,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
 ) -> Resumed:
     """Let a parked context continue, from the event that failed or after it.
 
@@ -122,7 +123,7 @@ async def resume(
 
 
 async def drop(
-    app: App, subscription: str, *, by: Mapping[str, Any] | None = None
+    app: App, subscription: str, *, by: Mapping[str, Json] | None = None
 ) -> DroppedSubscription:
     """Forget a durable subscription that nobody reads any more; the events stay.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dama.beside import off_loop
 from dama.domain.schedule import firings_between, latest_firings, zone_of
@@ -18,6 +18,7 @@ from dama.worker.scheduler import start_at
 if TYPE_CHECKING:
     from dama.app import App
     from dama.domain.schedule import Schedule
+    from dama.shapes import Json
     from dama.store.rows import Start
 
 SHOWN_FIRINGS = 5
@@ -26,7 +27,7 @@ PAST_FIRINGS = 200
 START_BATCH = 1000
 
 
-async def add(app: App, schedule: Schedule, by: Mapping[str, Any] | None = None) -> datetime:
+async def add(app: App, schedule: Schedule, by: Mapping[str, Json] | None = None) -> datetime:
     """Start a task by a schedule from now on; returns the first firing.
 
     Raises:
@@ -85,7 +86,7 @@ async def _missed(app: App, row: ScheduleRow) -> tuple[datetime, ...]:
     return tuple(at for key, at in keys.items() if key not in known and at > since)
 
 
-async def pause(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:
+async def pause(app: App, name: str, by: Mapping[str, Json] | None = None) -> None:
     """Let a schedule fire no more; what runs continues.
 
     Raises:
@@ -95,7 +96,7 @@ async def pause(app: App, name: str, by: Mapping[str, Any] | None = None) -> Non
     await app.store.schedules.set(name, paused=True, act=done)
 
 
-async def remove(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:
+async def remove(app: App, name: str, by: Mapping[str, Json] | None = None) -> None:
     """Remove a schedule; what it started is kept.
 
     Raises:
@@ -104,7 +105,7 @@ async def remove(app: App, name: str, by: Mapping[str, Any] | None = None) -> No
     await app.store.schedules.remove(name, act=act("schedule/removed", {"schedule": name}, by))
 
 
-async def resume(app: App, name: str, by: Mapping[str, Any] | None = None) -> datetime:
+async def resume(app: App, name: str, by: Mapping[str, Json] | None = None) -> datetime:
     """Let a paused schedule continue from now; what passed meanwhile is not made up for.
 
     Raises:
@@ -137,7 +138,7 @@ async def backfill(
     end: datetime,
     *,
     dry_run: bool = False,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
 ) -> Backfill:
     """Start the firings of a range that have no context yet.
 
@@ -171,6 +172,6 @@ async def backfill(
     return Backfill(firings, contexts)
 
 
-def _made_up(start: Start, by: Mapping[str, Any]) -> Start:
+def _made_up(start: Start, by: Mapping[str, Json]) -> Start:
     """The start of a firing that somebody makes up for, and not a scheduler."""
     return replace(start, delay=None, meta={**by, **(start.meta or {})})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dama.domain.reserved import name_of
 from dama.domain.secrets import SHORTEST, Secrets
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from dama.app import App
+    from dama.shapes import Json
     from dama.upkeep.scrubbing import Scrubbed
 
 
@@ -20,7 +21,7 @@ async def scrub(
     app: App,
     secret: str,
     where: scrubbing.Where,
-    by: Mapping[str, Any],
+    by: Mapping[str, Json],
     *,
     dry_run: bool = False,
 ) -> Scrubbed:

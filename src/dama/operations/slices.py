@@ -14,6 +14,7 @@ from dama.operations.acts import act
 
 if TYPE_CHECKING:
     from dama.app import App
+    from dama.shapes import Json
     from dama.store.slice_build import SliceBuild
     from dama.store.slice_tables import SliceTable
 
@@ -78,7 +79,7 @@ async def tables(app: App) -> SliceTables:
     )
 
 
-async def drop(app: App, name: str, *, by: Mapping[str, Any] | None = None) -> Dropped:
+async def drop(app: App, name: str, *, by: Mapping[str, Json] | None = None) -> Dropped:
     """Keep a slice no longer as a table; its rows are removed.
 
     Raises:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from dama.definitions.task import TaskDefinition
+    from dama.shapes import Json
 
 START_BATCH = 1000
 
@@ -60,7 +61,7 @@ async def start(
     params: Mapping[str, Any],
     *,
     key: str | None = None,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
     undeclared: bool = False,
     **start_options: Unpack[QueueOptions],
 ) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dama.operations.acts import act
 from dama.store.errors import UnknownTokenError
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dama.app import App
+    from dama.shapes import Json
     from dama.store.browser_sessions import SessionRow
     from dama.store.tokens import TokenRow
 
@@ -23,7 +24,7 @@ async def add(
     *,
     services: Sequence[str] | None = None,
     lifetime: float | None = None,
-    by: Mapping[str, Any] | None = None,
+    by: Mapping[str, Json] | None = None,
 ) -> str:
     """Make a token; returns its text, which nobody can read again.
 
@@ -46,7 +47,7 @@ async def add(
     )
 
 
-async def revoke(app: App, name: str, by: Mapping[str, Any] | None = None) -> None:
+async def revoke(app: App, name: str, by: Mapping[str, Json] | None = None) -> None:
     """Let a token be valid no more.
 
     Raises:
@@ -65,7 +66,7 @@ async def sessions(app: App) -> list[SessionRow]:
     return await app.store.browser_sessions.all()
 
 
-async def end_session(app: App, session: str, by: Mapping[str, Any] | None = None) -> None:
+async def end_session(app: App, session: str, by: Mapping[str, Json] | None = None) -> None:
     """Let a browser log in again.
 
     Raises:

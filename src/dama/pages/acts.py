@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dama.app import App
     from dama.pages.visit import Visit
+    from dama.shapes import Json
     from dama.store.rows import ContextRow
 
 MOST = 1000
@@ -89,11 +90,11 @@ class Report:
     is_done: bool
 
 
-async def _resume(app: App, context_id: int, by: Mapping[str, Any]) -> None:
+async def _resume(app: App, context_id: int, by: Mapping[str, Json]) -> None:
     await contexts.resume(app, context_id, by, here=False)
 
 
-async def _cancel(app: App, context_id: int, by: Mapping[str, Any]) -> None:
+async def _cancel(app: App, context_id: int, by: Mapping[str, Json]) -> None:
     await contexts.cancel(app, context_id, by)
 
 
@@ -119,7 +120,7 @@ async def of_many(visit: Visit) -> Response:
 
 
 async def _report(
-    visit: Visit, act: str, context_id: int, by: Mapping[str, Any], *, is_confirmed: bool
+    visit: Visit, act: str, context_id: int, by: Mapping[str, Json], *, is_confirmed: bool
 ) -> Report:
     try:
         row = await _permitted(visit, context_id)

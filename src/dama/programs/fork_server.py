@@ -32,6 +32,8 @@ from dama.run.errors import ProgramError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dama.shapes import Json
+
 START_SECONDS = 120.0
 END_SECONDS = 2.0
 LENGTH_BYTES = 4
@@ -163,7 +165,7 @@ def _vars(name: str) -> dict[str, Any]:
     return vars(importlib.import_module(name))
 
 
-def _send(channel: socket.socket, document: Mapping[str, Any], lock: int | None = None) -> None:
+def _send(channel: socket.socket, document: Mapping[str, Json], lock: int | None = None) -> None:
     body = json.dumps(document).encode()
     head = len(body).to_bytes(LENGTH_BYTES)
     if lock is None:

@@ -11,7 +11,7 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
@@ -30,6 +30,8 @@ from dama.run.errors import ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from dama.shapes import Json
 
 _log = logging.getLogger("dama.worker")
 
@@ -94,7 +96,7 @@ class IsolatedRun(ProgramRun):
             self._execution.pending.count_waiting(1 if is_waiting else -1)
 
     @override
-    async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:
+    async def _outcome(self, report: Mapping[str, Json] | None) -> Outcome:
         if (document := await seen(self._directory.outcome)) is not None:
             return outcome_in(document)
         if report is not None and report["why"] == TIMED_OUT:

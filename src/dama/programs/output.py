@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dama.domain.event import StoredEvent
     from dama.domain.secrets import Secrets
     from dama.programs.run_directory import RunDirectory
+    from dama.shapes import Json
     from dama.store import Store
 
 
@@ -67,7 +68,7 @@ async def output_of(
         home: The folder of dama's files.
     """
     name, _, suffix = event.type.rpartition(":")
-    meta: Mapping[str, Any] = event.meta if isinstance(event.meta, Mapping) else {}
+    meta: Mapping[str, Json] = event.meta if isinstance(event.meta, Mapping) else {}
     epoch = meta.get("program_epoch")
     if epoch is None:  # a function, whose log is where its worker is: in this process, or near
         epoch = meta.get("epoch")

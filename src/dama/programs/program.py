@@ -36,7 +36,7 @@ from dama.programs.shipping import Shipper
 from dama.programs.tail import tail
 from dama.run.errors import LostSignal, ProgramError, ProgramLostError
 from dama.run.writer import Beginning
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -330,7 +330,7 @@ class ProgramRun:
         token = await self._programs.store.tokens.of_run(claim.context_id, self._directory.epoch)
         return {"DAMA_URL": url, "DAMA_TOKEN": token}
 
-    async def _outcome(self, report: Mapping[str, Any] | None) -> Outcome:
+    async def _outcome(self, report: Mapping[str, Json] | None) -> Outcome:
         """The outcome of the run.
 
         Raises:
@@ -338,7 +338,7 @@ class ProgramRun:
         """
         return Done(judged(self._exit(report, await self._leavings.result()), self._codes))
 
-    def _exit(self, report: Mapping[str, Any] | None, result: object = None) -> Exit:
+    def _exit(self, report: Mapping[str, Json] | None, result: object = None) -> Exit:
         return Exit(
             self._name(),
             report,

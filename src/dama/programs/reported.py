@@ -13,6 +13,8 @@ from dama.run.errors import ReportedError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dama.shapes import Json
+
 
 def report_of(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, Any]:
     """The document of an outcome; JSON, but for a time.
@@ -34,7 +36,7 @@ def report_of(outcome: Outcome, failed_with: Sequence[str] = ()) -> dict[str, An
             return {"outcome": "lost"}
 
 
-def outcome_in(document: Mapping[str, Any]) -> Outcome:
+def outcome_in(document: Mapping[str, Json]) -> Outcome:
     """The outcome that a report has."""
     match document["outcome"]:
         case "done":
@@ -61,5 +63,5 @@ def _failure(error: BaseException, failed_with: Sequence[str]) -> dict[str, Any]
     return {"error": error_payload(error), "failed_with": list(failed_with)}
 
 
-def _reported_error(document: Mapping[str, Any]) -> ReportedError:
+def _reported_error(document: Mapping[str, Json]) -> ReportedError:
     return ReportedError(document["error"], document.get("failed_with", ()))

@@ -12,7 +12,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dama import clock
 from dama.beside import beside, off_loop
@@ -31,7 +31,7 @@ from dama.programs.lines import (
     opened,
 )
 from dama.programs.masking import Mask, mask_all
-from dama.shapes import as_object, is_list
+from dama.shapes import Json, as_object, is_list
 from dama.store import Append
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Shipper:
             if is_list(names) and name in names and not generation:
                 await self.warn(key, TRUNCATED.format(name=name), stream=name)
 
-    async def tell_ended(self, report: Mapping[str, Any]) -> None:
+    async def tell_ended(self, report: Mapping[str, Json]) -> None:
         """Tell of what outlived the main process too long: what it had still to write is lost.
 
         Args:
@@ -141,7 +141,7 @@ class Shipper:
         """Strike secrets out of all that it left, when nothing of it is read any more."""
         mask_all(self._directory, self._execution.writer.secrets, self._masks.values())
 
-    async def warn(self, key: str, message: str, **facts: Any) -> None:
+    async def warn(self, key: str, message: str, **facts: Json) -> None:
         """Tell of something that could not be used; a program that does nothing else is cut off."""
         if item := self._warning(key, message, facts):
             await self.append([item])
@@ -285,7 +285,7 @@ class Shipper:
             self.artifacts.add(str(as_object(event.payload).get("path")))
         return event
 
-    def _warning(self, key: str, message: str, facts: Mapping[str, Any]) -> Append | None:
+    def _warning(self, key: str, message: str, facts: Mapping[str, Json]) -> Append | None:
         self._warnings += 1
         if self._warnings > WARNINGS:
             return None

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dama.definitions.registry import Registry
     from dama.definitions.task import TaskDefinition
     from dama.run.records import Asked
+    from dama.shapes import Json
     from dama.store import Append, Start
     from dama.store.database import Database
 
@@ -186,12 +187,12 @@ class _Reading(Store):
         self,
         context_ids: Sequence[int],
         why: str,
-        meta: Mapping[str, Any],
+        meta: Mapping[str, Json],
         *,
         parent: int | None = None,
     ) -> list[int]:
         self.execution.park()
 
     @override
-    async def resume(self, context_id: int, meta: Mapping[str, Any]) -> list[int]:
+    async def resume(self, context_id: int, meta: Mapping[str, Json]) -> list[int]:
         self.execution.park()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.config.private_file import make_private, read_private, write_private
 from dama.definitions.errors import UndeclaredCommandError
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Commands:
     def check(
         self,
         params: Mapping[str, Any],
-        meta: Mapping[str, Any],
+        meta: Mapping[str, Json],
         start_key: str | None,
         context: str,
     ) -> None:

@@ -11,6 +11,8 @@ from dama.errors import DamaError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dama.shapes import Json
+
 __all__ = [
     "DivergedError",
     "LostSignal",
@@ -142,7 +144,7 @@ class ReportedError(Exception):
         failed_with: The keys of the steps that it came from.
     """
 
-    def __init__(self, payload: Mapping[str, Any], failed_with: Sequence[str] = ()) -> None:
+    def __init__(self, payload: Mapping[str, Json], failed_with: Sequence[str] = ()) -> None:
         super().__init__(payload["message"])
         self.payload = dict(payload)
         self.failed_with = list(failed_with)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dama.domain.event import error_payload
 from dama.run.errors import ReportedError, StepFailedError
-from dama.shapes import as_object
+from dama.shapes import Json, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,7 +51,7 @@ def kind_of_error(error: Exception) -> dict[str, Any]:
     return {"class": kind, "args": list(args)} if is_plain else {"class": kind}
 
 
-def rebuilt(payload: object, meta: Mapping[str, Any]) -> Exception:
+def rebuilt(payload: object, meta: Mapping[str, Json]) -> Exception:
     """The error of a failure that was recorded: of the same class where that is possible."""
     said, raised = _object(payload), _object(meta.get("raised"))
     message = str(said.get("message", ""))

@@ -17,7 +17,7 @@ from dama.run.completing import completing
 from dama.run.errors import LostSignal, TaskUsageError
 from dama.run.patience import until_answered
 from dama.run.starts import given_params
-from dama.shapes import is_whole
+from dama.shapes import Json, is_whole
 from dama.store.errors import (
     IdempotencyConflictError,
     LifeCycleError,
@@ -62,7 +62,7 @@ async def _spawn(
     execution: Execution, key: str, starts: Sequence[Start], digest: str, asked: Asked
 ) -> list[int]:
     await execution.writer.is_started()
-    facts: dict[str, Any] = {**asked.facts, "spawned": digest}
+    facts: dict[str, Json] = {**asked.facts, "spawned": digest}
     facts.pop("args")  # which are the digest
     spawned = execution.writer.event(f"/{key}:SPAWNED", key=f"SPAWNED/{key}", **facts).event
     parent = execution.claim.context_id

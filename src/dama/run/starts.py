@@ -12,7 +12,7 @@ from dama.definitions.errors import UndeclaredCommandError
 from dama.definitions.written import MOST, Written
 from dama.domain.labels import reserved_among
 from dama.errors import UsageError
-from dama.shapes import is_dict
+from dama.shapes import Json, is_dict
 from dama.store import Start
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class QueueOptions(TypedDict, total=False):
 def start_of(
     task: TaskDefinition[Any],
     params: Mapping[str, Any],
-    meta: Mapping[str, Any] | None = None,
+    meta: Mapping[str, Json] | None = None,
     *,
     key: str | None = None,
     commands: Commands | None = None,

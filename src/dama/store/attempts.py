@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dama.shapes import is_list, is_object
+from dama.shapes import Json, is_list, is_object
 from dama.store.session import own_search_path
 from dama.store.statements import statement
 
@@ -33,7 +33,7 @@ class Begun:
     task: str
     epoch: int
     version: int
-    meta: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    meta: Mapping[str, Json] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

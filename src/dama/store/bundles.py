@@ -22,6 +22,7 @@ from dama.store.statements import statement
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dama.shapes import Json
     from dama.store.database import Database
 
 LINES_AT_ONCE = 1000
@@ -183,7 +184,7 @@ class Coming:
         }
         await self._rows("import_events", params)
 
-    async def end(self, payload: Mapping[str, Any], meta: Mapping[str, Any]) -> list[int]:
+    async def end(self, payload: Mapping[str, Json], meta: Mapping[str, Json]) -> list[int]:
         """Let the contexts be what their events say; returns those that were open, and are ended.
 
         Args:

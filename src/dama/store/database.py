@@ -184,8 +184,8 @@ class Database:
         return await self._patiently(name, params, again=again)
 
     async def column(self, name: str, params: Params | None = None) -> list[Any]:
-        """The values of a statement that returns one column: see `rows`."""
-        return [value for (value,) in await self.rows(name, params)]
+        """The values of the first column that a statement returns: see `rows`."""
+        return [value for value, *_ in await self.rows(name, params)]
 
     async def _patiently(self, name: str, params: Params | None, *, again: bool) -> list[Row]:
         """Execute it; an outage is waited for."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dama.domain.event import ABSENT
 from dama.domain.exact import decode_stored
+from dama.shapes import Json
 from dama.store.errors import UnknownContextError, UnknownEventError
 from dama.store.items import as_json
 
@@ -40,7 +41,7 @@ class ForkPoint:
     event_id: int
     version: int
     type: str
-    payload: Any
+    payload: Json
     params: Any
 
 
@@ -136,7 +137,7 @@ class Forks:
         source: int,
         version: int,
         edits: Mapping[int, Any],
-        meta: Mapping[str, Any],
+        meta: Mapping[str, Json],
         *,
         is_before: bool = False,
     ) -> list[Forked]:

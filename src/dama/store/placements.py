@@ -16,6 +16,7 @@ from dama.store.queue import claim_of
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from dama.shapes import Json
     from dama.store.database import Database
     from dama.store.rows import Claim
 
@@ -189,7 +190,7 @@ class Placements:
     async def unplace(
         self,
         placement: Placement,
-        facts: Mapping[str, Any],
+        facts: Mapping[str, Json],
         *,
         failed: bool,
         losses: int,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from dama.domain.event import ABSENT, AbsentType, Event, LoggedEvent
+from dama.shapes import Json
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ class Start:
     key_limit: int = 1
     when_open: Literal["queue", "refuse", "return"] = "queue"
     is_awaited: bool = False
-    meta: Mapping[str, Any] | None = None
+    meta: Mapping[str, Json] | None = None
 
 
 @dataclass(frozen=True)

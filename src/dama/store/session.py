@@ -228,7 +228,7 @@ async def lift_timeouts(connection: AnyAsync) -> None:
 @asynccontextmanager
 async def own_search_path(connection: AnyAsync) -> AsyncGenerator[None]:
     """Let our statements find what is ours, within a transaction whose search path is another's."""
-    (path,) = await (await connection.execute(TAKE_PATH)).fetchone() or (None,)
+    path, _ = await (await connection.execute(TAKE_PATH)).fetchone() or (None, None)
     yield
     await connection.execute(GIVE_PATH, [path])
 

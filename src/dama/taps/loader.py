@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dama.domain.secrets import Secrets
+    from dama.shapes import Json
     from dama.store.database import Database
     from dama.store.tap_tables import TapTable
     from dama.store.transaction import Connection
@@ -279,7 +280,7 @@ class Loader:
         self._table(connection, tables, stream.name).keep_only(VERSION, message.version)
 
     def _event(self, state: str, rows: Mapping[str, int]) -> Append:
-        payload: dict[str, Any] = {"rows": dict(rows)}
+        payload: dict[str, Json] = {"rows": dict(rows)}
         if len(state) > LARGEST_STATE:
             payload["state_bytes"] = len(state)
         else:
@@ -295,7 +296,7 @@ class Loader:
         done = sum(stream.rows for stream in self._streams.values())
         self._say(":PROGRESS", {"done": done, "unit": "rows"})
 
-    def _say(self, type_: str, payload: Mapping[str, Any]) -> None:
+    def _say(self, type_: str, payload: Mapping[str, Json]) -> None:
         with suppress(OSError), open(self._events, "a", encoding="utf-8", opener=private) as file:
             file.write(json.dumps({"type": type_, "payload": payload}) + "\n")
 

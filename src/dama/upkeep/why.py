@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dama.counts import number_of
 from dama.domain.circle import WaitsFor, who_waits
 from dama.domain.labels import LAUNCHER, options_for
+from dama.shapes import Json
 
 if TYPE_CHECKING:
     from dama.store import ContextRow
@@ -33,7 +34,7 @@ class Reason:
     reason: str
     text: str
     advice: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    facts: Mapping[str, Json] = field(default_factory=dict[str, Any])
 
 
 def reasons(
@@ -63,13 +64,13 @@ def _reason(obstacle: Obstacle) -> Reason:
     return Reason(obstacle.reason, text, advice, obstacle.facts)
 
 
-def _running(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _running(facts: Mapping[str, Json]) -> tuple[str, str]:
     if facts["alive"]:
         return f"It is running: {facts['worker']} executes it.", ""
     return f"Its worker {facts['worker'] or ''} is gone; it is queued again within seconds.", ""
 
 
-def _placed(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _placed(facts: Mapping[str, Json]) -> tuple[str, str]:
     launcher, job = facts["launcher"], facts["job"] or facts["name"]
     if not facts["looked_after"]:
         start = f"dama worker --launch {launcher}"
@@ -85,35 +86,35 @@ def _placed(facts: Mapping[str, Any]) -> tuple[str, str]:
     return f"{launcher} has it as job {job}, {state}, since {facts['since']}.", ""
 
 
-def _launcher(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _launcher(facts: Mapping[str, Json]) -> tuple[str, str]:
     launcher, held = facts["launcher"], facts["held"]
     if facts["away_since"]:
         return f"{launcher} has not answered since {facts['away_since']}: {facts['trouble']}", ""
     return f"{launcher} places it when there is room; it has {number_of(held, 'run')} now.", ""
 
 
-def _paused(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _paused(facts: Mapping[str, Json]) -> tuple[str, str]:
     by = f" by {facts['by']}" if facts["by"] else ""
     since = f" since {facts['since']}" if facts["since"] else ""
     name = facts["queue"]
     return f"The queue {name} is paused{by}{since}.", f"dama queue resume {name}"
 
 
-def _queue_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _queue_limit(facts: Mapping[str, Json]) -> tuple[str, str]:
     return (
         f"The queue {facts['queue']} runs at most {facts['limit']} at once: {_held(facts)}.",
         f"dama queue limit {facts['queue']} --concurrency N",
     )
 
 
-def _held(facts: Mapping[str, Any]) -> str:
+def _held(facts: Mapping[str, Json]) -> str:
     ids: Sequence[int] = facts["held_by"]
     more = facts["held"] - len(ids)
     named = ", ".join(map(str, ids)) + (f" and {number_of(more, 'other')}" if more > 0 else "")
     return f"context {named} {'holds the place' if facts['held'] == 1 else 'hold the places'}"
 
 
-def _rate(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _rate(facts: Mapping[str, Json]) -> tuple[str, str]:
     queue, rate, seconds = facts["queue"], facts["rate"], facts["seconds"]
     return (
         f"The queue {queue} starts {rate:g} a second: the next one in {seconds:.1f} s.",
@@ -121,28 +122,28 @@ def _rate(facts: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _key_limit(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _key_limit(facts: Mapping[str, Json]) -> tuple[str, str]:
     return f"At most {facts['limit']} of {facts['key']} may run at once: {_held(facts)}.", ""
 
 
-def _behind(facts: Mapping[str, Any]) -> str:
+def _behind(facts: Mapping[str, Json]) -> str:
     come = "comes" if facts["runs"] == 1 else "come"
     return f"{number_of(facts['runs'], 'run')} of {facts['queue']} {come} before it."
 
 
-def _subtasks(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _subtasks(facts: Mapping[str, Json]) -> tuple[str, str]:
     ids: Sequence[int] = facts["contexts"]
     more = facts["open"] - len(ids)
     named = ", ".join(map(str, ids)) + (f" and {number_of(more, 'other')}" if more > 0 else "")
     return f"It waits for the end of context {named}.", f"dama queue why {ids[0]}" if ids else ""
 
 
-def _signal(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _signal(facts: Mapping[str, Json]) -> tuple[str, str]:
     types: Sequence[str] = facts["types"]
     return f"It waits for an event {' or '.join(types)}.", f"dama emit CONTEXT {types[0]}"
 
 
-def _place(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _place(facts: Mapping[str, Json]) -> tuple[str, str]:
     until = f", until {facts['until']}" if facts["until"] else ""
     return (
         f"Its program may still run at {facts['place']}, and no live worker is there{until}.",
@@ -150,7 +151,7 @@ def _place(facts: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _no_worker(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _no_worker(facts: Mapping[str, Json]) -> tuple[str, str]:
     queue = facts["queue"]
     start = f"dama worker --queue {queue}{options_for(facts['labels'])}"
     if not facts["workers"]:
@@ -168,7 +169,7 @@ def _no_worker(facts: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _busy(facts: Mapping[str, Any]) -> tuple[str, str]:
+def _busy(facts: Mapping[str, Json]) -> tuple[str, str]:
     workers = ", ".join(facts["workers"])
     return f"All {facts['slots']} slots of the workers that know it are taken: {workers}.", ""
 

@@ -29,7 +29,7 @@ from dama.broker.wire.codec import OBJECT_MODE, STREAM_ERROR, Codec4, Streaming
 from dama.broker.wire.incoming import incoming, is_objects, number_of, stream_error
 from dama.broker.wire.outgoing import Outgoing, broken, object_flag
 from dama.broker.wire.packets import Event, Request, Response
-from dama.shapes import is_dict
+from dama.shapes import Json, is_dict
 from dama.telemetry import about
 
 if TYPE_CHECKING:
@@ -367,7 +367,7 @@ def _settle(answer: asyncio.Future[Any] | None, value: object, error: BaseExcept
         answer.set_exception(error)
 
 
-def _sendable(meta: Mapping[str, Any]) -> Mapping[str, Any]:
+def _sendable(meta: Mapping[str, Json]) -> Mapping[str, Any]:
     """Meta without the flags of a stream that was received on the way."""
     if OBJECT_MODE in meta or STREAM_ERROR in meta:
         return {k: v for k, v in meta.items() if k not in {OBJECT_MODE, STREAM_ERROR}}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dama.broker.stream import Stream
     from dama.broker.wire.packets import Packet
     from dama.broker.wire.seams import Sender
+    from dama.shapes import Json
 
 T = TypeVar("T", str, bytes)
 
@@ -90,7 +91,7 @@ class Outgoing:
             await self._transit.keep_pace(kind, node_id, id_)
 
     async def _settle_then_fail(
-        self, topic: str, last: Request | Response, document: Mapping[str, Any]
+        self, topic: str, last: Request | Response, document: Mapping[str, Json]
     ) -> None:
         for told in (document, shortened_error(document)):
             try:

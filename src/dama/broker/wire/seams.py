@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dama.broker.wire.codec import Codec
     from dama.broker.wire.packets import Packet
     from dama.duty import DutyError
+    from dama.shapes import Json
 
 
 class WiredNode(Home, Protocol):
@@ -42,7 +43,7 @@ class WiredNode(Home, Protocol):
         """Its own, by their full names."""
         ...
 
-    async def raise_local(self, event: str, payload: Any = None) -> None:
+    async def raise_local(self, event: str, payload: Json = None) -> None:
         """Tell the handlers of this node what the broker has to tell."""
         ...
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dama.app import App
     from dama.cli.session import Session
     from dama.operations.forks import Batch, Fork
+    from dama.shapes import Json
 
 
 def _values(ctx: click.Context, param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
@@ -109,7 +110,7 @@ async def _forked(app: App, wanted: _Wanted, context_id: int) -> Fork:
     from dama.operations import forks
     from dama.operations.who import person
 
-    payload: Any = ABSENT
+    payload: Json = ABSENT
     if wanted.edit and wanted.payload is not None:
         raise click.UsageError("Give --payload or --edit, not both.")
     if wanted.payload is not None:
@@ -121,7 +122,7 @@ async def _forked(app: App, wanted: _Wanted, context_id: int) -> Fork:
     return await forks.fork(app, context_id, wanted.at, step=wanted.step, edits=edits, by=by)
 
 
-def _edited(payload: Any) -> Any:
+def _edited(payload: Json) -> Any:
     edited = click.edit(json_text(payload), extension=".json")
     if edited is None:
         raise click.UsageError("Nothing was saved in the editor, so nothing was forked.")

@@ -163,8 +163,8 @@ async def _done(state: State | None) -> Adopted:
 
 
 async def _continue(connection: Connection, progress: Progress, state: State) -> Adopted:
-    (owner,) = await (await connection.execute(text("owner"))).fetchone() or ("",)
-    await act_as(connection, str(owner))
+    row = await (await connection.execute(text("owner"))).fetchone()
+    await act_as(connection, str(row[0]) if row else "")
     unique = [name for (name,) in await (await connection.execute(text("unique_ids"))).fetchall()]
     work = Work(connection, progress, unique)
     names = [name for name, _, _ in STEPS]
@@ -187,5 +187,4 @@ async def _events(work: Work) -> tuple[int, str]:
     which = f"e.xid = '{xid}'::xid8"
     query = text("checksum", events="_data_manager_admin.event_store_prototype", which=which)
     row = await (await work.connection.execute(query)).fetchone()
-    count, checksum = row or (0, "")
-    return count, checksum
+    return (row[0], row[1]) if row else (0, "")

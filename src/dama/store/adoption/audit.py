@@ -159,9 +159,7 @@ async def _look_at_events(connection: Connection, shape: Shape) -> dict[str, Any
         time=text("time"),
     )
     row = await (await connection.execute(query)).fetchone()
-    for counts in row or ():
-        return dict(counts)
-    return {}
+    return dict(row[0]) if row else {}
 
 
 async def _look_at_contexts(connection: Connection, shape: Shape) -> dict[str, Any]:
@@ -178,9 +176,7 @@ async def _look_at_contexts(connection: Connection, shape: Shape) -> dict[str, A
         signs=flags(kinds.LIVES),
     )
     row = await (await connection.execute(query)).fetchone()
-    for counts in row or ():
-        return dict(counts)
-    return {}
+    return dict(row[0]) if row else {}
 
 
 async def _events_twice(connection: Connection, shape: Shape) -> int:
@@ -188,8 +184,8 @@ async def _events_twice(connection: Connection, shape: Shape) -> int:
     if "event_id" in shape.events.keys:
         return 0
     query = text("count_twice", events=f"{shape.events.schema}.{shape.events.name}")
-    (count,) = await (await connection.execute(query)).fetchone() or (0,)
-    return int(count)
+    row = await (await connection.execute(query)).fetchone()
+    return int(row[0]) if row else 0
 
 
 async def _drawn(connection: Connection, shape: Shape) -> dict[str, int]:
@@ -204,8 +200,7 @@ async def _drawn(connection: Connection, shape: Shape) -> dict[str, int]:
                 f"The sequence _data_manager_admin.{sequence} is missing: ids are drawn from it.",
                 f"Make it as the first system had it: a serial column of {table}.",
             )
-        (last,) = row
-        drawn[table] = last or 0
+        drawn[table] = row[0] or 0
     return drawn
 
 

@@ -59,9 +59,8 @@ class Work:
 
     async def value(self, query: str) -> Any:
         """The first value that a query returns."""
-        cursor = await self.connection.execute(query.encode())
-        (value,) = await cursor.fetchone() or (None,)
-        return value
+        row = await (await self.connection.execute(query.encode())).fetchone()
+        return row[0] if row else None
 
     async def execute(self, query: str) -> None:
         """Execute statements."""
@@ -76,8 +75,7 @@ class Work:
             row = await (await self.connection.execute(query)).fetchone()
             if row is None:
                 return
-            after, rows = row
-            done += rows
+            after, done = row[0], done + row[1]
             self.progress.count(done, total)
 
 

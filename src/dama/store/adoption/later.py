@@ -9,7 +9,7 @@ one. Ids that are drawn here stand far above those that the old programs still d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dama.store import schema
 from dama.store.adoption.audit import Audit
@@ -179,10 +179,7 @@ class _Copy:
         which = "TRUE" if table == THEIRS else f"e.event_id <= {self._limits['events']}"
         query = text("later_checksum", events=table, which=which)
         row = await (await self._connection.execute(query)).fetchone()
-        if row is None:
-            return ""
-        count, digest = row
-        return f"{count} events, {digest}"
+        return f"{row[0]} events, {row[1]}" if row else ""
 
     async def _batches(self, what: str, most: int, late: int | None) -> int:
         after, done = await self._last(what, late), 0
@@ -192,16 +189,14 @@ class _Copy:
                 row = await copy(after, most)
             if row is None:
                 return done
-            after, rows = row
-            self._refuse_beyond(what, after)
-            done += rows
+            self._refuse_beyond(what, row[0])
+            after, done = row[0], done + row[1]
             self._progress.tell_now_and_then(f"{done:,} rows of {what}")
 
     async def _copy_contexts(self, after: int, most: int) -> tuple[int, int] | None:
         row = await self._contexts("later_next", after, most)
         if row is not None:
-            last, _ = row
-            await self._connection.execute(COME_TO, [last])
+            await self._connection.execute(COME_TO, [row[0]])
         return row
 
     async def _copy_events(self, after: int, most: int) -> tuple[int, int] | None:
@@ -227,8 +222,8 @@ class _Copy:
             cursor = await self._connection.execute(LAST_EVENT, [self._limits[what]])
         else:  # not the last that is there: a parent is copied with its child, whatever its id is
             cursor = await self._connection.execute(LAST_CONTEXT)
-        (last,) = await cursor.fetchone() or (None,)
-        return int(last) - late if last else FIRST_OF_ALL
+        row = await cursor.fetchone()
+        return int(row[0]) - late if row and row[0] else FIRST_OF_ALL
 
     def _refuse_beyond(self, what: str, last: int) -> None:
         limit = self._limits[what]
@@ -253,11 +248,11 @@ def _moment(relation: Relation, column: str, alias: str, zone: str) -> str:
 
 
 async def _zone(connection: Connection) -> str:
-    (zone,) = await (await connection.execute(ZONE)).fetchone() or ("UTC",)
-    return str(zone)
+    row = await (await connection.execute(ZONE)).fetchone()
+    return str(row[0]) if row else "UTC"
 
 
 async def _be_owner(connection: Connection) -> None:
-    (owner,) = await (await connection.execute(OWNER)).fetchone() or ("",)
-    await act_as(connection, str(owner))
+    row: Any = await (await connection.execute(OWNER)).fetchone()
+    await act_as(connection, row[0])
     await connection.execute(REWRITE)
