@@ -25,6 +25,7 @@ KNOWN = {
     "cli/printed.Printed.shown": "awaited at the end of its block",
     "gateway/calls._until_gone": "awaited",
     "gateway/streams._lines": "awaited",
+    "gateway/streamed.Streamed.__call__": "awaited",
     "programs/own_process._opened": "a pool; each call is awaited",
     "run/group_commit.GroupCommit._set_aside": "as submit",
     "run/group_commit.GroupCommit.submit": "all who wait for it get its error, and the next starts",
