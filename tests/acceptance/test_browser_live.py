@@ -23,6 +23,16 @@ from tests.interop.cluster import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PRINTED = ("events", "state", "timeline", "moment")
+_SHOWN = """[...document.querySelectorAll({!r})]
+    .filter((e) => e.checkVisibility() && e.getClientRects().length)"""
+PRESSED = f"""{_SHOWN.format("nav, button:not(.bar-of), .button, [type=checkbox], [type=range]")}
+    .map((e) => e.outerHTML)"""
+CLIPPED = f"""{_SHOWN.format("main, main *:not(svg *, input, textarea, select, .hidden)")}
+    .filter((e) => getComputedStyle(e).overflowY !== "visible")
+    .filter((e) => e.scrollHeight > e.clientHeight + 1).map((e) => e.outerHTML.slice(0, 200))"""
+LINKS = f"""[...new Set({_SHOWN.format("main a")}.map((e) => getComputedStyle(e).color))]"""
+
 
 async def _answer(answer, route):
     await route.fulfill(**answer)
@@ -187,3 +197,25 @@ async def test_ten_tabs_load_and_only_the_one_that_is_seen_holds_a_stream(
         await first.evaluate(see.format("false"))
         await expect(first.locator("#tab")).to_contain_text("tick")
         assert len(streams) == 1
+
+
+async def test_print_has_all_text_and_nothing_to_press(chromium, client, tmp_path, store):
+    """Also of a dark page: what is folded or scrolls on a screen is whole on paper."""
+    (context_id,) = await store.start([Start("shop.double", {"n": 1}, delay=3600)])
+    await store.append(context_id, [Event("long", {"lines": [f"line {n}" for n in range(90)]})])
+    async with opened(chromium, client, tmp_path, color_scheme="dark") as page:
+        await page.emulate_media(media="print", color_scheme="dark")
+        for path in (
+            *(f"/contexts/{context_id}?tab={tab}" for tab in PRINTED),
+            "/",
+            "/contexts",
+            "/tasks/shop.double",
+        ):
+            await page.goto(path)
+            assert await page.evaluate(PRESSED) == [], path
+            assert await page.evaluate(CLIPPED) == [], path
+            assert await page.evaluate(LINKS) == ["rgb(11, 87, 184)"], path
+            await expect(page.locator("footer")).to_contain_text(f"{client.base_url}{path}")
+        await page.goto(f"/contexts/{context_id}")
+        await expect(page.get_by_text('"line 89"').last).to_be_visible()
+        assert (await page.pdf()).startswith(b"%PDF")

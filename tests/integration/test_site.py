@@ -607,3 +607,25 @@ async def test_artifacts_have_previews_that_no_browser_runs(browser, client):
     assert "script-src 'self'" in shown.headers["content-security-policy"]
     assert (await browser.get(f"/contexts/{context_id}/images/sub/a.csv")).status == 404
     assert (await browser.get(f"/contexts/{context_id}/preview/link")).status == 404
+
+
+async def test_what_is_archived_or_on_another_host_says_where_it_is(idle, store):
+    """With the command that brings it back, or the host to ask; never an error without a way on."""
+    elsewhere, away = await store.start([Start("shop.report", {}, delay=3600) for _ in range(2)])
+    await store.append(elsewhere, [Event("said", {}, meta={"program_host": "node-7"})])
+    for tab in ("log", "artifacts"):
+        page = await idle.get(f"/contexts/{elsewhere}?tab={tab}")
+        assert page.status == 200
+        assert "ran on node-7, and its files are there" in page.text
+    await store.cancel([away], "x", {"user": "ada"})
+    await _drained(store.archive.add(timedelta(0)))
+    for path in ("", "?tab=log", "/artifacts/a", "/preview/a", "/what-if?event=1"):
+        page = await idle.get(f"/contexts/{away}{path}")
+        assert page.status in (404, 409), path
+        assert f"Context {away} is archived since" in page.text, path
+        assert f"`dama archive restore {away}` brings it back" in page.text, path
+
+
+async def _drained(moves):
+    async for _ in moves:
+        pass
