@@ -10,7 +10,7 @@ import dama
 from dama import Service, SyncTask, Task
 from dama.config.config import ConfigError, load_config
 from dama.config.profiles import UnknownProfileError
-from dama.definitions.errors import BrokenTaskError, UnknownTaskError
+from dama.definitions.errors import BrokenTaskError, UnknownServiceError, UnknownTaskError
 from dama.definitions.registry import Registry
 from dama.errors import InvalidDefinitionError
 from dama.testing import run
@@ -112,6 +112,40 @@ def test_a_broken_module_takes_nothing_with_it_but_its_own_tasks(project):
     assert f"Not imported: {bad}" in str(raised.value.hint)
 
 
+@pytest.mark.parametrize(
+    ("text", "asked", "said"),
+    [
+        (BAD, "bad.third", r"no task 'bad\.third', but it may be in what is broken: .*:15"),
+        (
+            BAD.replace("(name=", "(aliases=('old',), name="),
+            "bad.old",
+            r"bad\.old .*:12\) is broken",
+        ),
+        (BAD.replace("2)", "2, aliases=['was.so'])"), "was.so", r"was\.so .*:12\) is broken"),
+        (BAD.replace("return", "return return"), "bad.load", "may be in what is broken: .*line 8"),
+        (BAD + 'bad.program("import", command=["a"])', "bad.import", r":16\) is broken"),
+        (
+            "import dama\nbad: dama.Service = dama.Service(name='bad')\nbad.x",
+            "bad.load",
+            "may be in what is broken: .*:3",
+        ),
+    ],
+)
+def test_what_is_asked_of_a_service_names_its_broken_module(project, text, asked, said):
+    """Whatever its text tells: a former name, a program, or only the name of the service."""
+    folder, good, bad = project
+    (folder / f"{bad}.py").write_text(text)
+    registry = Registry()
+    registry.load_modules([bad, good], folder)
+
+    with pytest.raises(BrokenTaskError, match=said):
+        registry.task(asked)
+    with pytest.raises(UnknownServiceError, match=f"'bad' is broken: .*{bad}"):
+        registry.service("bad")
+    assert bad in registry.why_absent("v2.bad.look")
+    assert registry.why_absent("good.look") is None
+
+
 def test_a_broken_module_is_named_by_the_commands(project, database_url, forked):
     folder, good, bad = project
     (folder / "dama.toml").write_text(f'services = ["{good}", "{bad}"]\n')
@@ -130,6 +164,9 @@ def test_a_broken_module_is_named_by_the_commands(project, database_url, forked)
     ran = type_("run", "bad.load")
     assert ran.returncode == 2
     assert "is broken: The module" in ran.stderr
+    called = type_("call", "bad.look")
+    assert called.returncode == 4
+    assert f"Hint: The module {bad!r} cannot be imported" in called.stderr
     assert type_("run", "good.load").returncode == 0
     looked = type_("doctor")
     assert "modules" in looked.stdout

@@ -190,4 +190,5 @@ class Caller:
                 "Its node is gone, or failed too often of late. Try again later.",
                 data=data,
             )
-        return ServiceNotFoundError(f"There is no action {action!r}{where}.", data=data)
+        message = f"There is no action {action!r}{where}."
+        return ServiceNotFoundError(message, self._catalog.why_absent(action), data=data)

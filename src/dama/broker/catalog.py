@@ -154,6 +154,7 @@ class Catalog:
         offered: What this node executes for others, by the names that they know.
         listeners: All handlers of events.
         changes: How often something has changed.
+        why_absent: Why no action of a name is here, where more is known of it; None otherwise.
 
     Args:
         local: This node.
@@ -171,6 +172,7 @@ class Catalog:
         self.offered: dict[str, Endpoint] = {}
         self.listeners: list[Listener] = []
         self.changes = 0
+        self.why_absent: Callable[[str], str | None] = lambda _name: None
         self._changed = changed
         self._options = options
         self._matching: dict[str, dict[tuple[str, str], list[Listener]]] = {}

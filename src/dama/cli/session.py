@@ -94,11 +94,11 @@ class Session:
 
     def outlives_worker(self, task: str) -> bool:
         """Whether the runs of a task have a process of their own, which outlives its worker."""
-        from dama.definitions.errors import BrokenTaskError, UnknownTaskError
+        from dama.definitions.errors import UnknownTaskError
 
         try:
             return self.registry().task(task).outlives_worker
-        except (UnknownTaskError, BrokenTaskError):
+        except UnknownTaskError:
             return False
 
     def embedded(self) -> EmbeddedPostgres | None:

@@ -38,8 +38,8 @@ class UnknownTaskError(UsageError):
     code = "UNKNOWN_TASK"
 
 
-class BrokenTaskError(UsageError):
-    """The module of a task cannot be imported."""
+class BrokenTaskError(UnknownTaskError):
+    """A task is, or may be, in a module that cannot be imported."""
 
     code = "BROKEN_TASK"
 

@@ -97,6 +97,8 @@ class Registry:
         if found := self._services.get(name):
             return found
         hint = self._nearest(name, self._services)
+        if why := self.why_absent(f"{name}."):
+            raise UnknownServiceError(f"The service {name!r} is broken: {why}", hint)
         raise UnknownServiceError(f"There is no service {name!r}.", hint)
 
     def task(self, name: str) -> TaskDefinition[Any]:
@@ -104,7 +106,7 @@ class Registry:
 
         Raises:
             UnknownTaskError: There is none; the nearest names are in the hint.
-            BrokenTaskError: Its module cannot be imported.
+            BrokenTaskError: Its module cannot be imported, or one with its service.
         """
         service, _, short_name = name.partition(".")
         if name == adhoc.name:
@@ -118,7 +120,14 @@ class Registry:
         hint = self._nearest(name, self.tasks)
         if self.broken:
             hint = f"{hint} Not imported: {', '.join(self.broken)}."
+        for module in self.broken.values():
+            module.refuse_part(name, hint)
         raise UnknownTaskError(f"There is no task {name!r}.", hint)
+
+    def why_absent(self, name: str) -> str | None:
+        """Why a task or an action of this full name may not be there: its module is broken."""
+        found = (each.error.message for each in self.broken.values() if each.may_have(name))
+        return next(found, None)
 
     def load(self, config: Config) -> None:
         """Load the modules of a project and read its programs.

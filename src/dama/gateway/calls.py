@@ -88,7 +88,7 @@ class Calls:
         Raises:
             RequestError: There is nothing of this path, or it takes other methods.
         """
-        match = self._match(request)
+        match = self._match(request, identity)
         endpoints = self._broker.catalog.actions.get(match.action)
         if endpoints is None:
             raise RequestError(
@@ -114,6 +114,13 @@ class Calls:
         """The actions that are called by their names."""
         return self._aliases.named()
 
+    def why_absent(self, action: str, identity: Identity) -> str | None:
+        """Why no action of a name is offered, to who may know; None where nothing says it."""
+        permitted = identity.services
+        if permitted is not None and action.rpartition(".")[0] not in permitted:
+            return None
+        return self._broker.catalog.why_absent(action)
+
     async def perform(
         self, request: Request, identity: Identity, action: str, params: Mapping[str, Any]
     ) -> Any:
@@ -124,7 +131,8 @@ class Calls:
         """
         endpoint = self.offered().get(action)
         if endpoint is None:
-            raise RequestError("NOT_FOUND", f"There is no action {action[:200]!r} to call.")
+            hint = self.why_absent(action, identity)
+            raise RequestError("NOT_FOUND", f"There is no action {action[:200]!r} to call.", hint)
         meta = _meta({}, identity)
         _check_scope(identity, action, endpoint.description.get("scope") or "operator", meta)
         options: Any = {"meta": meta, "request_id": request.scope["dama"]["request_id"]}
@@ -143,7 +151,7 @@ class Calls:
             result = result if changed is None else changed
         return result
 
-    def _match(self, request: Request) -> Match:
+    def _match(self, request: Request, identity: Identity) -> Match:
         # Not decoded yet: a slash within a param is not one between two of them.
         path: str = request.scope["raw_path"].decode("latin-1")
         method = request.method
@@ -163,9 +171,9 @@ class Calls:
                 f"It takes {', '.join(match)}.",
                 data={"allowed": list(match)},
             )
-        raise RequestError(
-            "NOT_FOUND", f"There is nothing at {path}.", "GET /api lists what there is."
-        )
+        name = ".".join(path.strip("/").split("/")[1:])  # behind /api
+        hint = self.why_absent(name, identity) or "GET /api lists what there is."
+        raise RequestError("NOT_FOUND", f"There is nothing at {path}.", hint)
 
     async def _new_call(
         self, request: Request, identity: Identity, match: Match, description: Mapping[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from dama.definitions.errors import UnknownTaskError
+from dama.definitions.errors import BrokenTaskError, UnknownTaskError
 from dama.domain.event import ABSENT
 from dama.errors import UsageError
 from dama.operations import contexts
@@ -113,6 +113,8 @@ async def misfits(app: App, rows: Sequence[ContextRow], seconds: float = SECONDS
             for row in rows:
                 try:
                     task = app.registry.task(row.task or "")
+                except BrokenTaskError:
+                    raise
                 except UnknownTaskError:
                     continue
                 if not task.is_function:

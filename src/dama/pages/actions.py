@@ -101,9 +101,8 @@ def _found(visit: Visit) -> tuple[str, Endpoint]:
     name = visit.parts["action"]
     endpoint = visit.calls.offered().get(name)
     if endpoint is None:
-        raise RequestError(
-            "NOT_FOUND", f"There is no action {name[:200]!r} to call.", "Services lists them."
-        )
+        hint = visit.calls.why_absent(name, visit.identity) or "Services lists them."
+        raise RequestError("NOT_FOUND", f"There is no action {name[:200]!r} to call.", hint)
     return name, endpoint
 
 

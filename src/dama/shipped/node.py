@@ -91,6 +91,7 @@ class NodeSource:
                     transporter=self._transporter,
                 )
                 broker.on_failed_duty = self._fail
+                broker.catalog.why_absent = self._app.registry.why_absent
                 await broker.start(waits=self._waits)
                 self._broker = broker
                 for name, nodes in shared_names(broker).items():
