@@ -333,7 +333,14 @@ async def test_a_batch_forks_what_has_no_fork_yet(app):
     assert sorted(made.forked_from for made in batch.forks) == failed
     again = await forks.fork_all(app, chosen, "two")
     assert (again.forks, sorted(again.known)) == ([], failed)
-    fork = batch.forks[0].context_id
+    made = [made.context_id for made in batch.forks]
+    await app.store.cancel(made[1:2], "not this one", {})
+    fork = made[0]
+    await until(app, fork, waits)
+    queued = await forks.fork_all(app, ContextFilter(task="loads.load", status="OPEN"), "two")
+    assert [new.forked_from for new in queued.forks] == [healthy]
+    assert set(made) - set(queued.known) == {made[1]}
+    assert queued.refused == {}
     await contexts.dispatch(app, fork, {"type": "approved", "payload": {"bonus": 5}})
     assert await result_of(app, fork) == 15
     chosen = ContextFilter(task="loads.load", status="DONE")
@@ -341,7 +348,8 @@ async def test_a_batch_forks_what_has_no_fork_yet(app):
     assert (of_forks.forks, of_forks.known) == ([], [fork])  # it is done with step two done again
     after = await forks.fork_all(app, chosen, "one")  # which the forks share
     assert [made.forked_from for made in after.forks] == [fork]
-    assert (await app.store.forks.of(healthy)) == (None, [])
+    of_healthy = [new.context_id for new in queued.forks]
+    assert (await app.store.forks.of(healthy)) == (None, of_healthy)
 
 
 async def test_a_rebuilt_database_still_knows_its_forks(app, database_url):

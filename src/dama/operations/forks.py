@@ -129,7 +129,8 @@ class Batch:
 
     Attributes:
         forks: What was forked.
-        known: Contexts that had a fork already, or are one that is done, and were left alone.
+        known: Contexts that had a fork already, or are one that has not failed, and were left
+            alone.
         refused: Why others were not forked, by context.
     """
 
@@ -149,7 +150,8 @@ async def fork_all(
 ) -> Batch:
     """Fork all contexts that a filter fits before a step; it can be repeated.
 
-    What has a fork already is left alone, and so is a fork that is done and did the step again.
+    What has a fork already is left alone, and so is a fork from before the step, if it has not
+    failed.
 
     Args:
         app: Where they are.
@@ -182,11 +184,14 @@ async def fork_all(
 
 
 async def _is_forked(app: App, row: ContextRow, step: str) -> bool:
-    """Whether it has a fork, or is one that came to its end with the step done again."""
+    """Whether it has a fork, or is one from before the step that has not failed."""
     origin, made = await app.store.forks.of(row.context_id)
-    if made or origin is None or row.status != "DONE":
+    if made or origin is None or row.status not in {"DONE", "OPEN"}:
         return bool(made)
-    return (await point_of(app, row.context_id, None, step)).version > origin.version
+    before = await app.store.forks.before_step(row.context_id, row.task or "", step)
+    if before is None:  # not reached yet, or, where it is done, never
+        return row.status == "OPEN"
+    return (await app.store.forks.point(row.context_id, before)).version > origin.version
 
 
 async def point_of(app: App, context_id: int, at: int | None, step: str | None) -> ForkPoint:
