@@ -16,6 +16,7 @@ from benchmarks.filled import Filled
 from dama.store import LogFilter, Store, earlier
 from dama.store.archive import MOST_COUNTED
 from dama.store.bundles import origin_of
+from dama.store.checked import findings
 from dama.store.health import read_health
 from dama.store.log_page import query
 from dama.store.windows import ContextFilter
@@ -41,6 +42,12 @@ INSERT INTO _data_manager_admin.archived_event
   (event_id, etl_context_id, type, payload, version, created_at, xid)
   SELECT n + {FILLED.positions}, n, 'new.task:FINAL', '{{}}', 1, now(), pg_current_xact_id()
     FROM generate_series({FIRST_ARCHIVED}, {FIRST_ARCHIVED + ARCHIVED}) n;
+INSERT INTO _data_manager_admin.event_store_prototype
+  (event_id, etl_context_id, type, payload, version)
+  SELECT {2 * FILLED.positions + ARCHIVED} + n, n, 'old.task/check:late:DONE', '{{"count": 1}}', 4
+    FROM generate_series({FILLED.closed} - 99, {FILLED.closed}) n;
+UPDATE _data_manager_admin.etl_context SET version = 4
+  WHERE context_id BETWEEN {FILLED.closed} - 99 AND {FILLED.closed};
 INSERT INTO _data_manager_admin.worker
   (host, boot_id, pid, pid_started, version, queues, labels, slots, lease_until)
   SELECT 'h' || n, 'b', n, '1', '0', '{{default}}', '{{}}', 4, now() + interval '1 hour'
@@ -218,6 +225,10 @@ READS: dict[str, tuple[Callable[[Store], Awaitable[object]], int]] = {
     "where a run is": (lambda s: s.windows.place(FILLED.newest), 20),
     "how long a task takes": (lambda s: s.windows.usual("old.task", LATE), LOOK),
     "how long a task takes that nothing ran": (lambda s: s.windows.usual("no.task", LATE), LOOK),
+    "what checks found": (lambda s: findings(s.database, "long.history", FILLED.long), 1_000),
+    "what checks found in many runs": (
+        lambda s: findings(s.database, "old.task", FILLED.closed), 99,
+    ),
     "who waits": (lambda s: s.queue.workers(), 20),
     "how a context was started": (lambda s: s.started_how(FILLED.long), 1),
     "jobs with too little memory": (

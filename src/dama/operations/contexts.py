@@ -12,7 +12,7 @@ from dama.domain.lifecycle import lifecycle
 from dama.domain.own_code import named
 from dama.domain.reserved import refuse_reserved, without_who
 from dama.domain.slice import Slice, find_slice
-from dama.operations import questions
+from dama.operations import questions, trends
 from dama.operations.who import person
 from dama.shapes import Json, is_object
 from dama.store import ContextRow, Outcome
@@ -46,6 +46,7 @@ class ContextReport(ContextRow):
         place: Its queue, its epoch, and the worker that holds it; None when it has no run.
         usual_seconds: What half of the latest runs of the task that were done took at most, with
             what they waited; None when there are none.
+        checks: What its checks found, and those of the 10 runs of the task before it.
     """
 
     result: object = None
@@ -57,6 +58,7 @@ class ContextReport(ContextRow):
     imported_from: ImportedFrom | None = None
     place: Place | None = None
     usual_seconds: float | None = None
+    checks: Sequence[trends.CheckTrend] = ()
 
 
 async def read(app: App, context_id: int) -> ContextReport:
@@ -79,7 +81,8 @@ async def read(app: App, context_id: int) -> ContextReport:
         forks=forks,
         imported_from=await origin_of(app.store.database, context_id),
         place=await place(app, context),
-        usual_seconds=await usual_seconds(app, context),
+        usual_seconds=await trends.usual_seconds(app, context),
+        checks=await trends.checks(app, context),
     )
 
 
@@ -100,18 +103,6 @@ async def lineage(app: App, context_id: int) -> tuple[Origin | None, Sequence[in
 async def place(app: App, context: ContextRow) -> Place | None:
     """Where the run of a context is, and who holds it; None when it has none."""
     return None if context.run is None else await app.store.windows.place(context.context_id)
-
-
-async def usual_seconds(app: App, context: ContextRow) -> float | None:
-    """The median of the seconds that the latest runs of a context's task took that were done."""
-    if context.task is None:
-        return None
-    found = await app.store.windows.usual(context.task, context.context_id)
-    if not found:
-        return None
-    from statistics import median
-
-    return median(found)
 
 
 @dataclass(frozen=True)

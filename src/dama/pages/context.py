@@ -14,7 +14,7 @@ from dama.domain.exact import document, encode
 from dama.domain.lifecycle import Lifecycle, lifecycle
 from dama.domain.slice import Slice, find_slice, slices
 from dama.errors import DamaError
-from dama.operations import contexts
+from dama.operations import contexts, trends
 from dama.operations.finding import EventFilter, find, look
 from dama.operations.statements import shown
 from dama.pages import files
@@ -58,7 +58,7 @@ async def show(visit: Visit) -> Response:
         life=state,
         first=first.events[0] if first.events else None,
         place=await contexts.place(visit.app, row) if moment.is_live else None,
-        usual=await contexts.usual_seconds(visit.app, row),
+        usual=await trends.usual_seconds(visit.app, row),
         why=await contexts.why(visit.app, row.context_id) if is_idle else [],
         origin=origin,
         forks=forks,

@@ -13,14 +13,22 @@ from dama.cli.commands.queue import print_reasons
 from dama.cli.follow import error_text
 from dama.cli.group import examples, json_option
 from dama.cli.numbers import ID
-from dama.cli.output import duration, json_text, print_fields, print_json, print_next
+from dama.cli.output import (
+    duration,
+    json_text,
+    print_fields,
+    print_json,
+    print_next,
+    print_table,
+)
 from dama.cli.terminal import echo, secho
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dama.cli.session import Session
     from dama.operations.contexts import ContextReport
+    from dama.operations.trends import CheckTrend
     from dama.store import ContextRow
     from dama.store.windows import Place
 
@@ -48,6 +56,7 @@ def show(session: Session, context_id: int, *, as_json: bool) -> None:
         secho("\nwhy it is not running", bold=True)
         print_reasons(report.why)
     _print_lifecycle(lifecycle)
+    _print_checks(report.checks)
     _print_next(report)
 
 
@@ -99,6 +108,17 @@ def _print_lifecycle(lifecycle: Mapping[str, Any]) -> None:
         secho(error_text(error), fg="red")
         if stack := error.get("stack"):
             echo(stack)
+
+
+def _print_checks(checks: Sequence[CheckTrend]) -> None:
+    if not checks:
+        return
+    secho("\nchecks", bold=True)
+    rows = [
+        [each.name, each.count, ", ".join(str(old.count) for old in each.earlier) or "-"]
+        for each in checks
+    ]
+    print_table(["check", "found", "in earlier runs, the latest first"], rows)
 
 
 def _print_next(context: ContextRow) -> None:
