@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass, replace
 
 import psycopg
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
 from dama import Slice
@@ -94,6 +97,66 @@ async def test_the_state_after_any_event_is_the_full_fold(store, monkeypatch, sl
         assert await store.state(context_id, slice_, at) == wanted[at]
     assert await store.state(context_id, slice_) == wanted[ids[-1]]
     assert repr(await store.state(context_id, slice_)) == repr(wanted[ids[-1]])
+
+
+EVENTS = st.lists(
+    st.one_of(
+        st.builds(
+            lambda day, rows: Event("rows", [day, rows]),
+            st.integers(-2, 3),
+            st.floats(-1e9, 1e9) | st.integers(-(2**53), 2**53),
+        ),
+        st.sampled_from([
+            Event("other"), Event("a.b/x:DONE", {"result": 1}),
+            Event("a.b/y:SPAWNED", {"context_ids": [7, 8]}), Event("a.b:PROGRESS", {"share": 0.5}),
+        ]),
+    ),
+    min_size=1,
+    max_size=8,
+)  # fmt: skip
+# Events that are appended, or the place of an event after which the state is asked, of all so far.
+HISTORIES = st.lists(EVENTS | st.floats(0, 1), min_size=2, max_size=6)
+
+
+def test_the_state_after_any_event_of_any_history_is_the_full_fold(database_url, monkeypatch):
+    """While it grows, with rungs that are near or far, and whatever was asked before."""
+    with asyncio.Runner() as runner:
+        opened = Store.opened(database_url)
+        store = runner.run(opened.__aenter__())
+
+        @settings(max_examples=15)
+        @given(HISTORIES, st.integers(1, 9), st.sampled_from([totals, untyped, opaque, lifecycle]))
+        @example([[Event("rows", [1, 0.5])] * 6, 0.5], 2, totals)
+        @example([[Event("a.b/x:DONE", 1)] * 6, 0.5], 2, lifecycle)
+        def holds(history, every, slice_):
+            monkeypatch.setattr(states, "SNAPSHOT_EVERY", every)
+            runner.run(is_the_full_fold(store, history, slice_))
+
+        try:
+            holds()
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+    assert {"ladder_totals", "lifecycle"} <= set(
+        rungs(database_url)
+    )  # there were some to begin with
+
+
+async def is_the_full_fold(store, history, slice_):
+    """Append and ask, as a history says; at the end ask after each of its events."""
+    (context_id,) = await store.start([Start("a.b", {})])
+    events = await store.events(context_id)
+    for each in history:
+        if isinstance(each, list):
+            await store.append(context_id, each)
+            events = await store.events(context_id)
+            continue
+        at = events[round(each * (len(events) - 1))].event_id
+        got = await store.state(context_id, slice_, at)
+        assert repr(got) == repr(slice_.fold([e for e in events if e.event_id <= at]))
+    for place in range(len(events), 0, -1):
+        at = events[place - 1].event_id
+        assert repr(await store.state(context_id, slice_, at)) == repr(slice_.fold(events[:place]))
+    assert repr(await store.state(context_id, slice_)) == repr(slice_.fold(events))
 
 
 async def test_any_event_of_a_long_history_is_near_a_cached_state(store, database_url, monkeypatch):
