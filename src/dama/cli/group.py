@@ -114,7 +114,7 @@ def shared_options() -> list[click.Option]:
         click.Option(
             ["--pg-env", "dama_pg_env"],
             metavar="NAME",
-            help="Use the database of config/postgres.NAME.env.",
+            help="Use this environment, or config/postgres.NAME.env.",
             expose_value=False,
             callback=_remember,
         ),

@@ -37,7 +37,7 @@ class Attempt:
         started_at: By the clock of the database.
         ended_at: When it failed, was cancelled or ended; None while it runs or when it was lost.
         outcome: done, failed, cancelled, or lost for a program that nobody knows the end of; None
-            while it runs or when its worker died.
+            while it runs, when its worker died, or where a fork's history ends in its middle.
         release: Of the code, where its worker names one.
         commit: Of the code, where its worker started in a checkout of Git.
         dama: The version of dama.
