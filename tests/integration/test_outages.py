@@ -41,7 +41,7 @@ PATIENCE = 60.0
 OF_ALL = {
     "claim": b"claim_runs",
     "begin": b":STARTED",
-    "retry": b"SET state = 'retrying'",
+    "retry": b"THEN 'retrying' ELSE 'queued'",
     "retrying": b":RETRYING",
     "settle": b":FINAL",
 }

@@ -140,8 +140,8 @@ def test_a_file_that_is_there_is_not_called_missing(shims, tmp_path, content, wo
     [
         (b"\xef\xbb\xbf#!/bin/bash\necho hello\n", "byte order mark"),
         (b"\x7fELF\x02\x01\x01\0" + bytes(8) + b"\x02\0\xff\xff" + bytes(64), "another machine"),
-        ("#!/bin/bash\necho hello\n".encode("utf-16"), "no program"),
-        (b"MZ\x90\0\x03\0\0\0", "no program"),
+        ("#!/bin/bash\necho hello\n".encode("utf-16"), "not a program"),
+        (b"MZ\x90\0\x03\0\0\0", "not a program"),
     ],
     ids=["mark", "machine", "utf-16", "windows"],
 )

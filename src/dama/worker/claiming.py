@@ -100,9 +100,10 @@ class Claiming:
             if self._is_unsure or clock.monotonic() - reconciled_at > RECONCILE_SECONDS:
                 await self._reconcile()
                 reconciled_at = clock.monotonic()
+            held = bool(self._holding)  # what ends during the claim may be queued again after it
             claimed = await self._claim_once()
             self.well()
-            self._note(is_idle=not claimed and not self._holding)
+            self._note(is_idle=not (held or claimed or self._holding))
             if not claimed:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(RECONCILE_SECONDS):
