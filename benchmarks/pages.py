@@ -19,8 +19,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from benchmarks import MISSED
 from benchmarks.filled import Filled
@@ -177,14 +178,18 @@ async def _seen(page: Page, store: Store, context_id: int, number: int) -> float
 
 async def _memory(browser: Browser, base: str, pid: int, name: str, path: str, token: str) -> None:
     """How much the server has, and how much 50 open pages add."""
+    page = await _page(browser, base, token)
+    session = await page.context.storage_state()  # ten logins a minute are allowed
+    await page.context.close()
     before = _resident(pid)
-    contexts = []
+    contexts: list[BrowserContext] = []
     for _ in range(OPEN // TABS):  # a browser opens six connections to a server
-        page = await _page(browser, base, token)
-        contexts.append(page.context)
+        contexts.append(await browser.new_context(base_url=base, storage_state=session))
         for _ in range(TABS):
-            await (await page.context.new_page()).goto(path)
-        await page.close()
+            page = await contexts[-1].new_page()
+            await page.goto(path)
+            if urlsplit(page.url).path != urlsplit(path).path:
+                sys.exit(f"{path} is not open, but {page.url}.")
     more = _resident(pid) - before
     print(f"{name}: {before:.0f} MiB, and {more:.0f} more with {OPEN} open pages")
     for context in contexts:
