@@ -173,3 +173,13 @@ async def until(condition: Any, seconds: float = 60) -> Any:
             if found:
                 return found
             await asyncio.sleep(0.02)
+
+
+async def sent(client: Any) -> None:
+    """Wait until all that a bare client of NATS published has reached the bus.
+
+    One flush overtakes what waits to be sent; with its answer that has been written, ahead of the
+    second.
+    """
+    await client.flush()
+    await client.flush()

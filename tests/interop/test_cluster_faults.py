@@ -20,7 +20,7 @@ from dama.broker.errors import (
     ServiceNotFoundError,
 )
 from dama.broker.wire.nats import NatsTransporter
-from tests.interop.cluster import js_node, start_js, until
+from tests.interop.cluster import js_node, sent, start_js, until
 from tests.interop.conftest import node_options, py_node, sees
 
 if TYPE_CHECKING:
@@ -288,7 +288,7 @@ async def test_no_packet_ends_a_node(bus):
         for packet in packets():
             for topic in topics:
                 await client.publish(topic, packet)
-        await client.flush()
+        await sent(client)
         await client.close()
         assert await asking.call("py.who", timeout=240) == "py-1"
         assert not py.transit.is_leaving

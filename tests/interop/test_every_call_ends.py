@@ -16,8 +16,9 @@ from dama.broker.errors import (
     QueueIsFullError,
     RequestRejectedError,
 )
+from dama.broker.wire.nats import NatsTransporter
 from dama.broker.wire.packets import Ping, Pong
-from tests.interop.cluster import Bus, js_node, until
+from tests.interop.cluster import Bus, js_node, sent, until
 from tests.interop.conftest import py_node, sees
 
 SHARED = pytest.mark.asyncio(loop_scope="module")
@@ -285,12 +286,36 @@ async def test_rubbish_is_logged_seldom(bus, caplog):
         for i in range(2000):
             await client.publish("MOL.REQ.py-1", b"rubbish %d" % i)
             await client.publish("MOL.EVENT.py-1", b'{"ver": "9", "sender": "s%d"}' % i)
-        await client.flush()
+        await sent(client)
         await client.close()
         assert await asking.call("py.who", timeout=TIMEOUT) == "py-1"
         assert py.is_started
         lines = [r for r in caplog.records if r.name == "dama.broker" and r.levelname != "INFO"]
         assert 0 < len(lines) < 20
+
+
+async def test_what_was_sent_before_a_flush_is_on_the_bus_after_it(bus):
+    """A node that leaves says so last: the answer to its flush is the word that all has arrived."""
+    transporter = NatsTransporter(bus.url)
+    hears = await nats.connect(bus.url)
+    await hears.subscribe("much", cb=nothing_of)
+    await sent(hears)
+    await transporter.connect("says", nothing, nothing)
+    for _ in range(300):
+        await transporter.publish("much", bytes(100_000))
+    await transporter.flush()
+    await hears.flush()  # its answer comes behind what the bus had for it
+    assert hears.stats["in_msgs"] == 300
+    await transporter.close()
+    await hears.close()
+
+
+async def nothing_of(message):
+    pass
+
+
+def nothing():
+    pass
 
 
 async def test_what_a_node_had_not_begun_to_say_when_it_ends_is_missed_by_nobody(bus):

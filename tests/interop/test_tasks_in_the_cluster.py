@@ -189,7 +189,10 @@ async def test_node_hears_that_a_worker_was_killed(bus, tmp_path, database_url):
 
             await until(js_sees)
             started = await py.call("dama.tasks.start", {"name": "etl.held"})
-            told = {"action": "dama.tasks.wait", "params": started}
+            asked = {
+                "context_id": started["context_id"]
+            }  # it may say as well that no worker lives yet
+            told = {"action": "dama.tasks.wait", "params": asked}
             waiting = asyncio.ensure_future(py.call("js.call", told, timeout=50))
             await asyncio.sleep(0.5)  # it is on its way by then; earlier it would fail all the same
             assert not waiting.done()

@@ -3,6 +3,11 @@
 A run that timed out or was cancelled tells its threads to stop: an exception is raised in them at
 their next line of Python, their open transaction is ended, and whatever they ask of their task
 raises. Until they have ended, no other attempt begins beside them.
+
+Two places are no place for that exception. While a thread takes or releases the lock of a handler
+of the log, the lock would stay taken, and every thread of the process that logs would wait for it
+forever. While it imports, the module would stay half imported. A thread that is at one of them is
+told a moment later.
 """
 
 from __future__ import annotations
@@ -24,9 +29,12 @@ from dama.run.limit import NO_LIMIT, Limit
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future, ThreadPoolExecutor
+    from types import FrameType
 
 TELL_SECONDS = 0.5
+AGAIN_SECONDS = 0.01
 SAY_SECONDS = 10.0
+LOCKING = {"acquire", "release", "_acquireLock", "_releaseLock"}  # of `logging`
 
 _log = logging.getLogger("dama.worker")
 
@@ -62,20 +70,31 @@ class BlockingCall:
                 self._take_back()
                 self._thread = None
 
-    def tell(self) -> None:
-        """Raise LostSignal in the thread, at its next line of Python."""
+    def tell(self) -> bool:
+        """Raise LostSignal in the thread, at its next line of Python; False where it must wait."""
         with self._lock:
-            if self._thread is not None:
-                self._is_told = True
-                _raise_in(self._thread, ctypes.py_object(LostSignal))
+            if self._thread is None:
+                return True
+            if _is_delicate(self._frame()):
+                return False
+            self._is_told = True
+            _raise_in(self._thread, ctypes.py_object(LostSignal))
+            if _is_delicate(self._frame()):  # in between it went there, and met it or will not
+                _raise_in(self._thread, None)
+                return False
+            return True
 
     def where(self) -> str:
         """The line that the thread is at."""
-        frame = sys._current_frames().get(self._thread or 0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way
+        frame = self._frame()
         if frame is None:
             return "at its end"
         line = traceback.extract_stack(frame)[-1]
         return f"at {line.filename}:{line.lineno}, in {line.name}"
+
+    def _frame(self) -> FrameType | None:
+        """What the thread is in now."""
+        return sys._current_frames().get(self._thread or 0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way
 
     def _take_back(self) -> None:
         """Nothing is raised in what the thread does next."""
@@ -85,6 +104,23 @@ class BlockingCall:
 
 def _raise_in(thread: int, error: object) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether an exception here would leave a lock of the log taken, or a module half imported."""
+    if frame is None:
+        return False
+    if _module_of(frame) == "logging" and frame.f_code.co_name in LOCKING:
+        return True
+    while frame is not None:
+        if _module_of(frame) == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _module_of(frame: FrameType) -> str | None:
+    return frame.f_globals.get("__name__")
 
 
 class Threads:
@@ -139,13 +175,15 @@ class Threads:
             raise error
         return value
 
-    def tell(self, only: BlockingCall | None = None) -> None:
-        """Tell all of them to stop, or one."""
+    def tell(self, only: BlockingCall | None = None) -> bool:
+        """Tell all of them to stop, or one; whether that could be told to each of them now."""
+        are_told = True
         for call in self._calls if only is None else {only}:
-            call.tell()
+            are_told &= call.tell()
             if call.interrupt is not None:
                 interrupt, call.interrupt = call.interrupt, None
                 threading.Thread(target=interrupt, name="dama interrupt", daemon=True).start()
+        return are_told
 
     async def end(self, patience: float | None = None, only: BlockingCall | None = None) -> bool:
         """Tell them, or one, to stop until they have; whether they did within so many seconds."""
@@ -155,13 +193,13 @@ class Threads:
             now = clock.monotonic()
             if patience is not None and now - begun > patience:
                 return False
-            self.tell(only)
+            pause = TELL_SECONDS if self.tell(only) else AGAIN_SECONDS
             if now >= say_at:
                 say_at = now + SAY_SECONDS
                 _log.warning("%s: its thread does not stop: %s", self._name, self.where())
             self._ended.clear()
             try:
-                async with asyncio.timeout(TELL_SECONDS):
+                async with asyncio.timeout(pause):
                     await self._ended.wait()
             except TimeoutError:
                 continue
