@@ -7,7 +7,7 @@ raises. Until they have ended, no other attempt begins beside them.
 Two places are no place for that exception. While a thread takes or releases the lock of a handler
 of the log, the lock would stay taken, and every thread of the process that logs would wait for it
 forever. While it imports, the module would stay half imported. A thread that is at one of them is
-told a moment later.
+told a moment later; should it get there in that very moment, the lock is released when it ends.
 """
 
 from __future__ import annotations
@@ -66,9 +66,11 @@ class BlockingCall:
         except BaseException as error:  # noqa: BLE001 - it is raised where the value is awaited
             return None, error
         finally:
-            with self._lock:
-                self._take_back()
+            with self._lock:  # what is told now has no line of Python before the first of these
                 self._thread = None
+                if self._is_told:
+                    _raise_in(threading.get_ident(), None)
+                    _free_the_log()
 
     def tell(self) -> bool:
         """Raise LostSignal in the thread, at its next line of Python; False where it must wait."""
@@ -96,11 +98,6 @@ class BlockingCall:
         """What the thread is in now."""
         return sys._current_frames().get(self._thread or 0)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - the only way
 
-    def _take_back(self) -> None:
-        """Nothing is raised in what the thread does next."""
-        if self._is_told and self._thread is not None:
-            _raise_in(self._thread, None)
-
 
 def _raise_in(thread: int, error: object) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
@@ -117,6 +114,16 @@ def _is_delicate(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def _free_the_log() -> None:
+    """Release the locks of handlers of the log that this thread has taken, and left with them."""
+    known: list[Callable[[], logging.Handler | None]] = vars(logging)["_handlerList"]
+    for handler_of in list(known):
+        lock = getattr(handler_of(), "lock", None)
+        is_owned = getattr(lock, "_is_owned", None)
+        while lock is not None and is_owned is not None and is_owned():
+            lock.release()
 
 
 def _module_of(frame: FrameType) -> str | None:
