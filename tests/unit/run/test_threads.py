@@ -13,6 +13,9 @@ from dama.run.threads import BlockingCall, Threads
 
 TELLS = 500
 
+# What is raised in a callback of the garbage collector is swallowed; then the thread is told again.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture
 def threads():
@@ -29,11 +32,9 @@ class Quiet(logging.Handler):
 
 @pytest.fixture
 def log():
-    log, handler = logging.getLogger("busy"), Quiet()
-    log.propagate = False
-    log.addHandler(handler)
-    yield log
-    log.removeHandler(handler)
+    log = logging.Logger("busy")  # noqa: LOG001 - pytest keeps the records of those it finds
+    log.addHandler(Quiet())
+    return log
 
 
 def lock_is_free(log):
