@@ -20,7 +20,6 @@ from dama.config.environments import chosen_of, laid_on, namespaced, read_enviro
 from dama.config.errors import ConfigError
 from dama.config.pg_env import PG_SIGNS, as_conninfo, conninfo_of, env_file
 from dama.config.profiles import VARIABLE, is_protected, profiled
-from dama.config.variables import filled
 from dama.shapes import is_dict, is_list
 
 # With what they mean, for docs/reference/settings.md.
@@ -162,7 +161,7 @@ def load_config(
     environments = read_environments(settings.pop("environments", {}), source)
     database = _chosen(project, environ, pg_env, database_url, environments)
     name, own, served = chosen_of(environments, pg_env, is_free=database is None)
-    settings = filled(laid_on(settings, own), environ, source)
+    settings = laid_on(settings, own, name, environ, source)
     as_they_are: dict[str, Any] = {
         key: MappingProxyType(settings.get(key, {})) for key in READ_LATER
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from dama.config.variables import filled
 from dama.errors import UsageError
 from dama.shapes import is_object
 
@@ -61,10 +62,28 @@ def chosen_of(
     return name, environments.get(name or "", {}), served
 
 
-def laid_on(settings: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a project, as they are in one of its environments."""
-    broker = {**settings.get("broker", {}), **own.get("broker", {})}
-    return {**settings, **own, "broker": broker}
+def laid_on(
+    settings: Mapping[str, Any],
+    own: Mapping[str, Any],
+    name: str | None,
+    environ: Mapping[str, str],
+    source: str,
+) -> dict[str, Any]:
+    """Settings of a project, as they are in one of its environments, with their variables filled.
+
+    Variables of what the environment replaces need not be set.
+
+    Raises:
+        MissingVariableError: A variable is not set; it is named with the table that names it.
+    """
+    own_broker = own.get("broker", {})
+    broker = settings.get("broker", {})
+    kept = {key: value for key, value in settings.items() if key not in own}
+    kept["broker"] = {key: value for key, value in broker.items() if key not in own_broker}
+    common = filled(kept, environ, source)
+    its_own = filled({"environments": {name: own}}, environ, source)["environments"][name]
+    both = {**common["broker"], **its_own.get("broker", {})}
+    return {**common, **its_own, "broker": both}
 
 
 def namespaced(
