@@ -10,24 +10,27 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dama import clock
 from dama.domain.secrets import NONE
+from dama.operations import contexts
 from dama.programs.environment import secrets_left
 from dama.programs.log_levels import FromLevel, level_of
 from dama.programs.place import JOB, place_of
 from dama.programs.programs import directories_of
-from dama.programs.run_directory import RunDirectories, state_of
+from dama.programs.run_directory import RunDirectories, State, state_of
 from dama.programs.tail import first_byte, lines
 from dama.run.errors import NoLogsError, UnknownRunError
 from dama.shapes import is_object
 from dama.upkeep.cleaning import clean as clean_host
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from pathlib import Path
 
     from dama.app import App
     from dama.programs.run_directory import RunDirectory
     from dama.upkeep.cleaning import Cleaned
+    from dama.upkeep.why import Reason
 
 OF_JOBS = "A job has a home in FILES/jobs of its launcher; it is found where that folder is seen."
 
@@ -91,25 +94,71 @@ async def runs_of(app: App, context_id: int) -> list[RunDirectory]:
     if found:
         return found
     await app.store.context(context_id)
-    hosts: set[str] = set()
-    async for page in app.store.pages(context_id):
-        metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
-        hosts |= {str(meta["program_host"]) for meta in metas if "program_host" in meta}
-    if {platform.node(), place_of(app.home)} & hosts:
+    hosts = await _hosts_of(app, context_id)
+    if {platform.node(), place_of(app.home)} & set(hosts):
         raise NoLogsError(
             f"The files of the program of context {context_id} were cleaned.",
             "[keep] of dama.toml says how long they stay; its events are kept.",
         )
     if hosts:
-        raise NoLogsError(
-            f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "
-            f"files are there; here nothing of it is in {app.home}.",
-            OF_JOBS if any(host.startswith(JOB) for host in hosts) else None,
-        )
+        raise _elsewhere(app, context_id, hosts)
     raise NoLogsError(
         f"Context {context_id} has run no program, and has logged nothing on this host.",
         f"`dama events {context_id}` shows what it did.",
     )
+
+
+def _elsewhere(app: App, context_id: int, hosts: Iterable[str]) -> NoLogsError:
+    return NoLogsError(
+        f"The program of context {context_id} ran on {', '.join(sorted(hosts))}, and its "
+        f"files are there; here nothing of it is in {app.home}.",
+        OF_JOBS if any(host.startswith(JOB) for host in hosts) else None,
+    )
+
+
+async def _hosts_of(app: App, context_id: int, after_version: int = 0) -> list[str]:
+    """Where the programs of a context ran, the latest last."""
+    hosts: list[str] = []
+    async for page in app.store.pages(context_id, after_version=after_version):
+        metas = [e.meta for e in page if isinstance(e.meta, Mapping)]
+        hosts += [str(meta["program_host"]) for meta in metas if "program_host" in meta]
+    return hosts
+
+
+async def begun_run_of(
+    app: App, context_id: int, tell: Callable[[Sequence[Reason]], None]
+) -> RunDirectory:
+    """The files of the last run, which are waited for as long as it may still log something here.
+
+    Args:
+        app: Where to look.
+        context_id: Whose.
+        tell: Receives once why it is not running, when it is waited for.
+
+    Raises:
+        UnknownContextError: There is no such context.
+        NoLogsError: It has ended without a log here, or its program runs elsewhere.
+    """
+    here, version, is_told = {platform.node(), place_of(app.home)}, 0, False
+    while True:
+        context = await app.store.context(context_id)  # first: what comes later is seen below
+        runs = await _runs_seen(app, context_id)
+        if context.run is None or (runs and _has_begun(runs[-1])):
+            return await run_of(app, context_id)
+        if context.version > version and context.run.state != "queued":
+            hosts = await _hosts_of(app, context_id, version)
+            version = context.version
+            if not runs and hosts and hosts[-1] not in here:
+                raise _elsewhere(app, context_id, hosts[-1:])
+        if not is_told:
+            tell(await contexts.why(app, context_id))
+            is_told = True
+        await clock.sleep(contexts.FOLLOW_SECONDS)
+
+
+def _has_begun(run: RunDirectory) -> bool:
+    """Whether the files of a run are there and somebody holds it, or did."""
+    return run.stdout.exists() and state_of(run) is not State.UNSTARTED
 
 
 def is_going_on_here(run: RunDirectory) -> bool:

@@ -14,16 +14,17 @@ from dama.cli.group import examples, json_option
 from dama.cli.log_level import LEAST_LEVEL_HELP, LOG_LEVEL, level_number
 from dama.cli.numbers import ID
 from dama.cli.output import print_json
-from dama.cli.terminal import echo, echo_log
+from dama.cli.terminal import echo, echo_line, echo_log
 from dama.programs.log_levels import FromLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from dama.cli.session import Session
     from dama.operations.run_files import RunLogs
     from dama.programs.run_directory import RunDirectory
+    from dama.upkeep.why import Reason
 
 FOLLOW_SECONDS = 0.1
 AFAR_SECONDS = 1.0  # between two looks at a run on another machine
@@ -51,7 +52,7 @@ def _byte_range(
     )
 )
 @click.argument("context_id", metavar="CONTEXT", type=ID)
-@click.option("--follow", "-f", is_flag=True, help="Wait for more, until the program has ended.")
+@click.option("--follow", "-f", is_flag=True, help="Wait for its log, and for more until its end.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its standard error.")
 @click.option("--tail", "count", type=click.IntRange(0), metavar="N", help="The last N lines.")
 @click.option("--level", type=LOG_LEVEL, help=LEAST_LEVEL_HELP)
@@ -77,8 +78,8 @@ def logs(
 
     The files are on the host that ran it; of a job on a cluster in a folder that its nodes share.
     A log beyond its cap has lost its oldest part; the offsets in the rest stay the same.
+    With --follow, the log of a run that has not begun is waited for.
     """
-    from dama.operations import run_files
     from dama.run.errors import NoLogsError
 
     if part and (follow or count is not None):
@@ -86,12 +87,8 @@ def logs(
     if level and (part or as_json):
         raise click.UsageError("--level cannot be combined with --bytes or --json.")
 
-    async def find() -> tuple[RunDirectory, list[RunLogs]]:
-        async with session.app() as app:
-            chosen = await run_files.run_of(app, context_id, epoch)
-            return chosen, await run_files.logs_of(app, context_id) if as_json else []
-
-    chosen, documents = asyncio.run(find())
+    waits = follow and epoch is None and not as_json
+    chosen, documents = asyncio.run(_find(session, context_id, epoch, waits=waits, all_of=as_json))
     path = chosen.stderr if of_stderr else chosen.stdout
     try:
         if as_json:
@@ -105,6 +102,24 @@ def logs(
             f"{path} is not there any more: somebody removed it.",
             f"`dama events {context_id}` shows what the program reported.",
         ) from None
+
+
+async def _find(
+    session: Session, context_id: int, epoch: int | None, *, waits: bool, all_of: bool
+) -> tuple[RunDirectory, list[RunLogs]]:
+    """The run that is shown, and what all of them have printed where that is asked for."""
+    from dama.operations import run_files
+
+    def tell(reasons: Sequence[Reason]) -> None:
+        why = " ".join(reason.text for reason in reasons)
+        wait = f"Context {context_id} has no log on this host yet; waiting for it."
+        echo_line(f"{wait} {why}", err=True)
+
+    async with session.app() as app:
+        if waits:
+            return await run_files.begun_run_of(app, context_id, tell), []
+        chosen = await run_files.run_of(app, context_id, epoch)
+        return chosen, await run_files.logs_of(app, context_id) if all_of else []
 
 
 def _print_bytes(run: RunDirectory, path: Path, begin: int, end: int | None) -> None:
