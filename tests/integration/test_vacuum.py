@@ -19,6 +19,7 @@ EARLY = (
     "event_log_state",
 )
 RENEWALS = 300
+ROUNDS = 5
 OPTIONS = """
 SELECT relname FROM pg_class
   WHERE relnamespace = '_data_manager_admin'::regnamespace
@@ -41,7 +42,11 @@ def test_what_is_changed_all_the_time_is_vacuumed_early(database_url):
 
 @pytest.mark.parametrize("table", UPDATES)
 async def test_a_renewal_touches_no_index(database_url, table):
-    """Each of them fits into the page of its row: else an idle worker would grow its indexes."""
+    """Each of them fits into the page of its row: else an idle worker would grow its indexes.
+
+    An analysis by autovacuum that happens just then keeps the dead rows of a page for a moment, and
+    a row may not fit: then it is tried again. A renewal that touches an index fits at no time.
+    """
 
     async def handle(connection, event):
         """Do nothing."""
@@ -57,12 +62,18 @@ async def test_a_renewal_touches_no_index(database_url, table):
         await store.log.subscription("mailer", handle).catch_up()
     with psycopg.connect(database_url, autocommit=True) as connection:
         settle_counters(connection)
-        before = updates(connection, table)
-        for _ in range(RENEWALS):
-            connection.execute(UPDATES[table])
-        after = updates(connection, table)
+        seen = [renewed(connection, table) for _ in range(ROUNDS)]
 
-    assert [new - old for old, new in zip(before, after, strict=True)] == [RENEWALS, RENEWALS]
+    assert (RENEWALS, RENEWALS) in seen
+
+
+def renewed(connection, table):
+    """Of so many renewals, how many were updates, and how many of them in their page."""
+    before = updates(connection, table)
+    for _ in range(RENEWALS):
+        connection.execute(UPDATES[table])
+    after = updates(connection, table)
+    return tuple(new - old for old, new in zip(before, after, strict=True))
 
 
 def updates(connection, table):
