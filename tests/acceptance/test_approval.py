@@ -7,8 +7,12 @@ import psycopg
 import pytest
 
 from tests.acceptance.killing import Moments, Program
+from tests.integration.programs import wait_until
 
 ANN = {"approved": True, "by": "ann"}
+BLOCKED = """
+SELECT TRUE FROM pg_locks WHERE NOT granted AND relation = 'approval.fares_draft_1'::regclass
+"""
 BOB = {"approved": False, "by": "bob", "why": "too cheap"}
 
 
@@ -68,8 +72,27 @@ def test_several_that_begin_together_are_all_published(database_url, connection)
     ended = connection.execute(
         "SELECT count(*) FROM _data_manager_admin.etl_context WHERE status = 'DONE'"
     )
-    assert ended.fetchone() == (4,)
+    assert ended.fetchone() == (4,), output
     assert tables(connection) == ["fares"]
+
+
+def test_a_publication_that_is_met_by_another_is_done_again(database_url, connection):
+    """The first table came after it had found none to drop, and before its own had the name."""
+    with (
+        Program(database_url, "run", "approval.publish") as program,
+        psycopg.connect(database_url) as other,
+    ):
+        until_it_waits(connection)
+        other.execute("LOCK TABLE approval.fares_draft_1")
+        emit(database_url, ANN)
+        wait_until(lambda: connection.execute(BLOCKED).fetchone())
+        other.execute("CREATE TABLE approval.fares ()")
+        other.commit()
+        status, output = program.finish()
+
+    assert status == 0, output
+    assert tables(connection) == ["fares"]
+    assert connection.execute("SELECT count(*) FROM approval.fares").fetchone() == (3,)
 
 
 def test_an_answer_may_come_before_it_is_waited_for(database_url, connection):
